@@ -1,0 +1,87 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
+
+import PackageDescription
+
+/// In CI every warning of the project's own code is an error; elsewhere a newer compiler's warnings stay warnings.
+let swiftSettings: [SwiftSetting] =
+    [
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+    ] + (Context.environment["CI"] == nil ? [] : [.treatAllWarnings(as: .error)])
+
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+
+let package = Package(
+    name: "kubenetmon",
+    products: [
+        .executable(name: "kubenetmon-agent", targets: ["KubenetmonAgent"]),
+        .executable(name: "kubenetmon-server", targets: ["KubenetmonServer"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.1.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.6.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.0.0"),
+    ],
+    targets: [
+        // C
+        .systemLibrary(
+            name: "CNetfilter", pkgConfig: "libmnl libnetfilter_conntrack",
+            providers: [.apt(["libmnl-dev", "libnetfilter-conntrack-dev"])]),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .target(name: "CFlowProto", linkerSettings: [.linkedLibrary("protobuf-c")]),
+
+        // The rooms, in the order in which a byte count travels
+        .target(name: "FlowModel"),
+        .target(name: "Retry"),
+        .target(name: "Conntrack", dependencies: ["CNetfilter", "FlowModel"]),
+        .target(name: "FlowWire", dependencies: ["CFlowProto", "FlowModel", nioCore]),
+        .target(name: "FlowExport", dependencies: ["FlowWire", "Retry", deque, logging, nioCore, nioPosix]),
+        .target(name: "FlowIngest", dependencies: ["FlowWire", logging, nioCore, nioPosix]),
+        .target(name: "HTTPClient", dependencies: ["CCurl"]),
+        .target(name: "StrictYAML", dependencies: [yams]),
+        .target(name: "Kubernetes", dependencies: ["FlowModel", "StrictYAML"]),
+        .target(name: "Labeling", dependencies: ["FlowModel", "Kubernetes"]),
+        .target(name: "ClickHouse", dependencies: ["HTTPClient", "Labeling", "Retry", deque, logging]),
+        .target(name: "Operations", dependencies: [lifecycle, unixSignals, logging, nioCore, nioHTTP1, nioPosix]),
+
+        // The daemons
+        .executableTarget(
+            name: "KubenetmonAgent",
+            dependencies: ["Conntrack", "FlowExport", "FlowModel", "FlowWire", "Operations", argumentParser, lifecycle, logging, nioCore, nioPosix]),
+        .executableTarget(
+            name: "KubenetmonServer",
+            dependencies: [
+                "ClickHouse", "FlowIngest", "FlowModel", "FlowWire", "Kubernetes", "Labeling", "Operations", "Retry",
+                "StrictYAML", nioCore, nioPosix,
+                argumentParser, lifecycle, logging,
+            ]),
+
+        .testTarget(name: "FlowModelTests", dependencies: ["FlowModel"]),
+        .testTarget(name: "ConntrackTests", dependencies: ["Conntrack", "CNetfilter"]),
+        .testTarget(name: "FlowWireTests", dependencies: ["FlowWire"]),
+        .testTarget(name: "FlowExportTests", dependencies: ["FlowExport"]),
+        .testTarget(name: "FlowIngestTests", dependencies: ["FlowIngest"]),
+        .testTarget(name: "KubernetesTests", dependencies: ["Kubernetes"]),
+        .testTarget(name: "LabelingTests", dependencies: ["Labeling"]),
+        .testTarget(name: "ClickHouseTests", dependencies: ["ClickHouse"]),
+        .testTarget(name: "OperationsTests", dependencies: ["Operations"]),
+        .testTarget(name: "EndToEndTests"),
+    ]
+)
+
+for target in package.targets where target.type != .system {
+    target.swiftSettings = (target.swiftSettings ?? []) + swiftSettings
+}

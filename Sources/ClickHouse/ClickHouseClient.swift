@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import HTTPClient
+
+/// ClickHouse's HTTP interface (https://clickhouse.com/docs/interfaces/http) over one connection. It blocks its thread.
+public struct ClickHouseClient: ~Copyable {
+    /// Where ClickHouse is, and as whom to speak to it.
+    public struct Configuration: Equatable, Sendable {
+        /// The `http://` or `https://` URL without a path's query, such as `http://127.0.0.1:8123`.
+        public var endpoint: String
+        /// The database that tables are in.
+        public var database: String
+        /// The user, empty for ClickHouse's `default`.
+        public var user: String
+        /// The user's password. It travels in a header, never in a URL.
+        public var password: String
+        /// Whether an `https://` server's certificate is checked.
+        public var verifiesServer: Bool
+        /// How long connecting may take, in milliseconds.
+        public var connectTimeoutMilliseconds: Int
+        /// How long ClickHouse may take for an answer, in milliseconds.
+        public var timeoutMilliseconds: Int
+
+        /// Makes a configuration of its parts.
+        public init(
+            endpoint: String, database: String = "default", user: String = "", password: String = "",
+            verifiesServer: Bool = true, connectTimeoutMilliseconds: Int = 30_000, timeoutMilliseconds: Int = 120_000
+        ) {
+            self.endpoint = endpoint
+            self.database = database
+            self.user = user
+            self.password = password
+            self.verifiesServer = verifiesServer
+            self.connectTimeoutMilliseconds = connectTimeoutMilliseconds
+            self.timeoutMilliseconds = timeoutMilliseconds
+        }
+    }
+
+    private let configuration: Configuration
+    private let http: HTTPClient
+
+    /// Makes a client that connects with its first request.
+    public init(_ configuration: Configuration) {
+        self.configuration = configuration
+        http = HTTPClient(tls: HTTPClient.TLS(verifiesServer: configuration.verifiesServer))
+    }
+
+    /// Runs a statement and returns what it prints; in TabSeparated form unless it names another format.
+    public func query(_ sql: String) throws(ClickHouseError) -> String {
+        try perform(.post(Array(sql.utf8)), parameters: []).text
+    }
+
+    /// Runs an `INSERT … FORMAT …` statement on a body of data.
+    ///
+    /// - Parameters:
+    ///   - statement: The statement without data; it travels in the URL.
+    ///   - data: The data in the statement's format.
+    ///   - settings: Settings of this statement alone.
+    public func insert(
+        _ statement: String, data: [UInt8], settings: [(name: String, value: String)]
+    ) throws(ClickHouseError) {
+        let response = try perform(.post(data), parameters: [("query", statement)] + settings)
+        // An exception after the headers are out comes with status 200, in the body.
+        if !response.body.isEmpty { throw Self.exception(in: response.text, code: nil) }
+    }
+
+    private func perform(
+        _ method: HTTPRequest.Method, parameters: [(name: String, value: String)]
+    ) throws(ClickHouseError) -> HTTPResponse {
+        let query = ([("database", configuration.database)] + parameters)
+            .map { "\(Self.percentEncoded($0.0))=\(Self.percentEncoded($0.1))" }
+            .joined(separator: "&")
+        var headers: [(name: String, value: String)] = []
+        if !configuration.user.isEmpty { headers.append(("X-ClickHouse-User", configuration.user)) }
+        if !configuration.password.isEmpty { headers.append(("X-ClickHouse-Key", configuration.password)) }
+        let response: HTTPResponse
+        do {
+            response = try http.perform(
+                HTTPRequest(
+                    method, url: "\(configuration.endpoint)/?\(query)", headers: headers,
+                    timeoutMilliseconds: configuration.timeoutMilliseconds,
+                    connectTimeoutMilliseconds: configuration.connectTimeoutMilliseconds))
+        } catch {
+            throw .unreachable(endpoint: configuration.endpoint, error)
+        }
+        if let code = response.headers["x-clickhouse-exception-code"] {
+            throw Self.exception(in: response.text, code: Int(code))
+        }
+        guard response.status == 200 else {
+            throw .unexpectedAnswer(
+                endpoint: configuration.endpoint, status: response.status, body: response.text)
+        }
+        return response
+    }
+
+    /// Reads `Code: 60. DB::Exception: …`.
+    private static func exception(in body: String, code: Int?) -> ClickHouseError {
+        let digits = body.split(separator: "Code: ", maxSplits: 1).last?.prefix { $0.isASCII && $0.isNumber }
+        return .exception(
+            code: code ?? digits.flatMap { Int($0) } ?? 0,
+            message: String(body.prefix(1000).prefix { $0 != "\n" }))
+    }
+
+    /// Everything but the unreserved characters of RFC 3986, section 2.3, becomes `%XX`.
+    static func percentEncoded(_ text: String) -> String {
+        var result = ""
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+                UInt8(ascii: "~"):
+                result.unicodeScalars.append(Unicode.Scalar(byte))
+            default:
+                let hex = String(byte, radix: 16, uppercase: true)
+                result += "%" + (hex.count < 2 ? "0" + hex : hex)
+            }
+        }
+        return result
+    }
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+
+/// Why the kernel's connection table could not be read.
+public enum ConntrackError: Error, Equatable {
+    /// The kernel refused the request: the process lacks a capability.
+    case permissionDenied(operation: String)
+    /// A system call failed, or the kernel answered a request with an error; the number is an `errno`.
+    case system(operation: String, errno: Int32)
+    /// The kernel did not answer within ``NetlinkSocket/receiveTimeoutSeconds``.
+    case timeout(operation: String)
+    /// What the kernel sent does not follow the netlink format; the text says where.
+    case malformedMessage(String)
+
+    init(operation: String, errno code: Int32) {
+        switch code {
+        case EPERM, EACCES: self = .permissionDenied(operation: operation)
+        case EAGAIN: self = .timeout(operation: operation)
+        default: self = .system(operation: operation, errno: code)
+        }
+    }
+}
+
+extension ConntrackError: CustomStringConvertible {
+    /// What was attempted, what happened, and what to do about it.
+    public var description: String {
+        switch self {
+        case .permissionDenied(let operation):
+            """
+            \(operation): permission denied. It needs the capability CAP_NET_ADMIN in the user namespace that owns this \
+            network namespace: in Kubernetes, securityContext.capabilities.add: [NET_ADMIN]; on a shell, run it as root.
+            """
+        case .system(let operation, let code):
+            "\(operation): \(String(cString: strerror(code))) (errno \(code))\(Self.remedy(for: code))"
+        case .timeout(let operation):
+            "\(operation): the kernel did not answer within \(NetlinkSocket.receiveTimeoutSeconds) s"
+        case .malformedMessage(let problem): "the kernel sent a netlink message that cannot be read: \(problem)"
+        }
+    }
+
+    private static func remedy(for code: Int32) -> String {
+        switch code {
+        case EPROTONOSUPPORT, EOPNOTSUPP, EINVAL:
+            ". The kernel has no connection tracking over netlink: load the modules nf_conntrack and nf_conntrack_netlink"
+        case ENOBUFS: ". The kernel had more to say than the socket's buffer could hold"
+        default: ""
+        }
+    }
+}

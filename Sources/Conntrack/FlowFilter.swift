@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import FlowModel
+
+/// Which entries of the table are worth a place in a batch.
+public struct FlowFilter: Sendable {
+    /// Why an entry is left out.
+    public enum Reason: String, CaseIterable, Sendable {
+        /// It has carried nothing since it was last zeroed.
+        case idle
+        /// Its protocol is not one that is collected.
+        case transport = "protocol"
+        /// It stays inside the host: 127.0.0.0/8 or ::1.
+        case loopback
+    }
+
+    private var isCollected = [Bool](repeating: false, count: 256)
+
+    /// Makes a filter that lets the given protocols pass.
+    public init(transports: some Sequence<TransportProtocol> = [.tcp, .udp]) {
+        for transport in transports { isCollected[Int(transport.rawValue)] = true }
+    }
+
+    /// Why `flow` is not collected, nil where it is.
+    public func reasonToIgnore(_ flow: Flow) -> Reason? {
+        if flow.originalCounters.isZero && flow.replyCounters.isZero { return .idle }
+        if !isCollected[Int(flow.transport.rawValue)] { return .transport }
+        if flow.original.source.isLoopback || flow.original.destination.isLoopback || flow.reply.source.isLoopback {
+            return .loopback
+        }
+        return nil
+    }
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CNetfilter
+
+/// One netlink message inside a datagram: `struct nlmsghdr` and its payload (include/uapi/linux/netlink.h).
+struct NetlinkMessage {
+    let header: nlmsghdr
+    let payload: UnsafeRawBufferPointer
+
+    /// The error number that an `NLMSG_ERROR` carries, 0 for an acknowledgement; nil for other messages.
+    func errorNumber() throws(ConntrackError) -> Int32? {
+        guard header.nlmsg_type == UInt16(NLMSG_ERROR) else { return nil }
+        guard payload.count >= MemoryLayout<Int32>.size else {
+            throw .malformedMessage("an NLMSG_ERROR of \(payload.count) bytes")
+        }
+        return -payload.loadUnaligned(as: Int32.self)
+    }
+
+    /// The attributes behind the `struct nfgenmsg` that every netfilter message starts with.
+    var attributes: NetlinkAttributes? {
+        guard payload.count >= MemoryLayout<nfgenmsg>.size else { return nil }
+        return NetlinkAttributes(UnsafeRawBufferPointer(rebasing: payload[MemoryLayout<nfgenmsg>.size...]))
+    }
+}
+
+/// Walks over the messages of one datagram.
+struct NetlinkMessages {
+    private var rest: UnsafeRawBufferPointer
+
+    init(_ datagram: UnsafeRawBufferPointer) { rest = datagram }
+
+    /// The next message, nil at the end; throws where a length points outside the datagram.
+    mutating func next() throws(ConntrackError) -> NetlinkMessage? {
+        guard rest.count > 0 else { return nil }
+        let headerLength = MemoryLayout<nlmsghdr>.size
+        guard rest.count >= headerLength else {
+            throw .malformedMessage("\(rest.count) bytes are too few for a message header")
+        }
+        let header = rest.loadUnaligned(as: nlmsghdr.self)
+        let length = Int(header.nlmsg_len)
+        guard length >= headerLength, length <= rest.count else {
+            throw .malformedMessage("a message says it has \(length) bytes where \(rest.count) are left")
+        }
+        let payload = UnsafeRawBufferPointer(rebasing: rest[headerLength..<length])
+        rest = UnsafeRawBufferPointer(rebasing: rest[min(rest.count, netlinkAligned(length))...])
+        return NetlinkMessage(header: header, payload: payload)
+    }
+}
+
+/// Messages and attributes start at multiples of four bytes (`NLMSG_ALIGN`, `NLA_ALIGN`).
+@inline(__always)
+func netlinkAligned(_ length: Int) -> Int { (length + 3) & ~3 }

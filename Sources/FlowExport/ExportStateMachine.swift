@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import DequeModule
+import NIOCore
+import Retry
+
+/// Which batches a server still owes an acknowledgement for, and what to do next about it.
+///
+/// A batch is kept from ``enqueue(_:)`` until it is acknowledged. It is sent once on every connection that lives while
+/// it is kept. The machine does no I/O: every event returns what the caller must do.
+struct ExportStateMachine {
+    /// What the caller must do.
+    enum Action: Equatable {
+        case nothing
+        /// Open a connection after this time.
+        case connect(after: Duration)
+        /// Send these frames in this order.
+        case send([ByteBuffer])
+        /// Close the connection; ``connectionClosed()`` follows.
+        case close
+    }
+
+    /// What an acknowledgement settled.
+    struct Acknowledged: Equatable {
+        var batches = 0
+        var flows = 0
+        var reportedBytes: UInt64 = 0
+        /// Bytes of frames that need not be kept any longer.
+        var frameBytes = 0
+        /// Sequence numbers that are not kept: acknowledged twice, or never sent.
+        var unknown = 0
+    }
+
+    private enum State {
+        /// Before ``start()``.
+        case idle
+        /// A connection is to be opened, or being opened.
+        case connecting
+        case connected
+        /// The server wants the connection closed: nothing new is sent on it, what is in flight may still be answered.
+        case draining
+        /// After ``stop()``.
+        case stopped
+    }
+
+    private struct Kept {
+        let batch: ExportBatch
+        var isInFlight: Bool
+    }
+
+    private var state = State.idle
+    private var backoff: Backoff
+    /// In ascending order of their sequence numbers.
+    private var kept: Deque<Kept> = []
+
+    init(backoff: Backoff) {
+        self.backoff = backoff
+    }
+
+    /// Whether nothing waits for an acknowledgement.
+    var isEmpty: Bool { kept.isEmpty }
+
+    /// Whether a server is there and takes batches.
+    var isConnected: Bool { state == .connected }
+
+    /// Flows that wait for an acknowledgement, and the network bytes that they report.
+    var unacknowledged: (flows: Int, reportedBytes: UInt64) {
+        kept.reduce(into: (0, 0)) { total, entry in
+            total.0 += entry.batch.flows
+            total.1 += entry.batch.reportedBytes
+        }
+    }
+
+    mutating func start() -> Action {
+        state = .connecting
+        return .connect(after: .zero)
+    }
+
+    /// Keeps a batch, whose sequence number must be higher than all before it.
+    mutating func enqueue(_ batch: ExportBatch) -> Action {
+        precondition(kept.last.map { $0.batch.sequence < batch.sequence } ?? true, "sequence numbers must ascend")
+        kept.append(Kept(batch: batch, isInFlight: state == .connected))
+        return state == .connected ? .send([batch.frame]) : .nothing
+    }
+
+    /// A connection is open and the greeting is on its way: everything that is kept follows.
+    mutating func connectionOpened() -> Action {
+        guard state == .connecting else { return .close }
+        state = .connected
+        for index in kept.indices { kept[index].isInFlight = true }
+        return kept.isEmpty ? .nothing : .send(kept.map(\.batch.frame))
+    }
+
+    /// A connection could not be opened.
+    mutating func connectionFailed() -> Action { connectAgain() }
+
+    /// The connection is gone, whoever ended it.
+    mutating func connectionClosed() -> Action {
+        for index in kept.indices { kept[index].isInFlight = false }
+        return connectAgain()
+    }
+
+    private mutating func connectAgain() -> Action {
+        guard state != .stopped else { return .nothing }
+        state = .connecting
+        return .connect(after: backoff.next())
+    }
+
+    /// The server has these batches in ClickHouse.
+    mutating func acknowledged(_ sequences: [UInt64]) -> (Acknowledged, Action) {
+        var result = Acknowledged()
+        for sequence in sequences {
+            guard let index = kept.firstIndex(where: { $0.batch.sequence >= sequence }),
+                kept[index].batch.sequence == sequence
+            else {
+                result.unknown += 1
+                continue
+            }
+            let batch = kept.remove(at: index).batch
+            result.batches += 1
+            result.flows += batch.flows
+            result.reportedBytes &+= batch.reportedBytes
+            result.frameBytes += batch.frame.readableBytes
+        }
+        // A server that answers is a server that works; one that merely accepts connections may not be.
+        if result.batches > 0 { backoff.reset() }
+        return (result, isDrained ? .close : .nothing)
+    }
+
+    /// The server asks the agent to go elsewhere.
+    mutating func goAway() -> Action {
+        guard state == .connected else { return .nothing }
+        state = .draining
+        return isDrained ? .close : .nothing
+    }
+
+    private var isDrained: Bool { state == .draining && !kept.contains(where: \.isInFlight) }
+
+    /// No further connection shall be opened.
+    mutating func stop() -> Action {
+        let wasOpen = state == .connected || state == .draining
+        state = .stopped
+        return wasOpen ? .close : .nothing
+    }
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowWire
+import Logging
+import NIOCore
+
+/// One agent's connection: first `Hello`, then batches. Anything else ends it, and costs nobody else anything.
+final class AgentConnectionHandler: ChannelDuplexHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    static let helloDeadline = TimeAmount.seconds(10)
+
+    private let server: IngestServer
+    private let sink: any FlowSink
+    private var agent: ConnectedAgent?
+    private var helloTimeout: Scheduled<Void>?
+    private var isReadHeldBack = false
+    private var hasFailed = false
+
+    init(server: IngestServer, sink: any FlowSink) {
+        self.server = server
+        self.sink = sink
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        server.update { $0.connections += 1 }
+        let bound = NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop)
+        helloTimeout = context.eventLoop.scheduleTask(in: Self.helloDeadline) {
+            let (handler, context) = bound.value
+            handler.fail(context, ConnectionError.noHello(seconds: Self.helloDeadline.nanoseconds / 1_000_000_000))
+        }
+        context.fireChannelActive()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !hasFailed else { return }
+        do {
+            try receive(context, try AgentMessage(decoding: unwrapInboundIn(data)))
+        } catch {
+            fail(context, error)
+        }
+    }
+
+    private func receive(_ context: ChannelHandlerContext, _ message: consuming AgentMessage) throws {
+        switch consume message {
+        case .hello(let hello):
+            try introduce(context, hello)
+        case .batch(let batch):
+            guard let agent else {
+                throw ConnectionError.unexpectedMessage("a batch came before Hello")
+            }
+            let flows = batch.count
+            server.update {
+                $0.batches += 1
+                $0.flows += UInt64(flows)
+            }
+            let receipt = BatchReceipt(channel: context.channel, sequence: batch.sequence)
+            sink.receive(batch, from: agent, receipt: receipt)
+        case .unknown:
+            break
+        }
+    }
+
+    private func introduce(_ context: ChannelHandlerContext, _ hello: Hello) throws {
+        guard agent == nil else { throw ConnectionError.unexpectedMessage("a second Hello came") }
+        guard (1...Hello.currentProtocolVersion).contains(hello.protocolVersion) else {
+            let error = ConnectionError.unsupportedVersion(hello.protocolVersion)
+            let goAway = ServerMessage.goAway(
+                reason: "\(error)", supportedProtocolVersion: Hello.currentProtocolVersion)
+            context.writeAndFlush(wrapOutboundOut(goAway.frame()), promise: nil)
+            throw error
+        }
+        guard !hello.nodeName.isEmpty else { throw ConnectionError.noNodeName }
+        helloTimeout?.cancel()
+        let agent = ConnectedAgent(
+            hello: hello, remoteAddress: context.remoteAddress.map { "\($0)" } ?? "unknown")
+        self.agent = agent
+        server.update { $0.connectedAgents += 1 }
+        server.logger.info("agent connected", metadata: Self.metadata(agent))
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        fail(context, error)
+    }
+
+    private func fail(_ context: ChannelHandlerContext, _ error: any Error) {
+        guard !hasFailed else { return }
+        hasFailed = true
+        server.update { $0.errors[ConnectionError.reason(of: error), default: 0] += 1 }
+        var metadata: Logger.Metadata = ["error": "\(error)"]
+        if let agent {
+            metadata.merge(Self.metadata(agent)) { $1 }
+        } else {
+            metadata["remote_address"] = "\(context.remoteAddress.map { "\($0)" } ?? "unknown")"
+        }
+        server.logger.warning("a connection is closed for what its peer sent", metadata: metadata)
+        context.close(promise: nil)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        helloTimeout?.cancel()
+        server.forget(context.channel)
+        if let agent {
+            server.update { $0.connectedAgents -= 1 }
+            server.logger.info("agent disconnected", metadata: Self.metadata(agent))
+        }
+        context.fireChannelInactive()
+    }
+
+    private static func metadata(_ agent: ConnectedAgent) -> Logger.Metadata {
+        [
+            "node": "\(agent.hello.nodeName)", "remote_address": "\(agent.remoteAddress)",
+            "agent_id": "\(agent.hello.agentID)", "agent_version": "\(agent.hello.softwareVersion)",
+        ]
+    }
+
+    // MARK: - Backpressure
+
+    func read(context: ChannelHandlerContext) {
+        if server.gate.isOpen {
+            context.read()
+        } else {
+            isReadHeldBack = true
+        }
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch event {
+        case is ReadAgain where isReadHeldBack:
+            isReadHeldBack = false
+            read(context: context)
+        case let goAway as GoAwayEvent:
+            let message = ServerMessage.goAway(reason: goAway.reason, supportedProtocolVersion: 0)
+            context.writeAndFlush(wrapOutboundOut(message.frame()), promise: nil)
+        default:
+            context.fireUserInboundEventTriggered(event)
+        }
+    }
+}
+
+/// Told to every connection when the gate opens.
+struct ReadAgain: Sendable {}
+
+/// Told to every connection when its agent shall go elsewhere.
+struct GoAwayEvent: Sendable {
+    let reason: String
+}

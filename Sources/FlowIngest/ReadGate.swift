@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Synchronization
+
+/// Stops and resumes reading from all agents at once. While nothing is read, TCP pushes back and agents keep their
+/// batches; kernels go on counting.
+final class ReadGate: Sendable {
+    private let isShut = Atomic(false)
+
+    var isOpen: Bool { !isShut.load(ordering: .acquiring) }
+
+    /// Changes the state; true where it was the other before.
+    func set(open: Bool) -> Bool { isShut.exchange(!open, ordering: .acquiringAndReleasing) == open }
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The identity of one agent process: 16 random bytes, made at its start.
+public struct AgentID: Hashable, Sendable {
+    /// Bytes of an id on the wire.
+    public static let byteCount = 16
+
+    /// The id as a number, its first byte the most significant.
+    let bits: UInt128
+
+    /// An id that nobody has yet.
+    public static func random() -> AgentID { AgentID(bits: .random(in: .min ... .max)) }
+
+    init(bits: UInt128) { self.bits = bits }
+
+    /// Reads an id from its bytes; throws ``WireError/badAgentID(_:)`` where there are not 16 of them.
+    init(_ bytes: UnsafeRawBufferPointer) throws(WireError) {
+        guard bytes.count == Self.byteCount else { throw .badAgentID(bytes.count) }
+        bits = UInt128(bigEndian: bytes.loadUnaligned(as: UInt128.self))
+    }
+}
+
+extension AgentID: CustomStringConvertible {
+    /// The id in hexadecimal.
+    public var description: String { String(bits, radix: 16) }
+}

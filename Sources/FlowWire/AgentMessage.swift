@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CFlowProto
+public import NIOCore
+
+/// What an agent says to a server.
+public enum AgentMessage: ~Copyable {
+    /// The introduction.
+    case hello(Hello)
+    /// Flows.
+    case batch(ReceivedFlowBatch)
+    /// A message of a later protocol, to be passed over.
+    case unknown
+
+    /// Reads the protobuf message of one frame; throws ``WireError``.
+    public init(decoding frame: ByteBuffer) throws(WireError) {
+        let unpacked = frame.withUnsafeReadableBytes { bytes in
+            kubenetmon__v1__agent_message__unpack(nil, bytes.count, bytes.baseAddress)
+        }
+        guard let unpacked else { throw .notAMessage(frame.readableBytes) }
+        let message = UnpackedAgentMessage(unpacked)
+        switch unpacked.pointee.body_case {
+        case KUBENETMON__V1__AGENT_MESSAGE__BODY_HELLO:
+            self = .hello(try Hello(unpacked.pointee.hello.pointee))
+        case KUBENETMON__V1__AGENT_MESSAGE__BODY_BATCH:
+            self = .batch(try ReceivedFlowBatch(message))
+        default:
+            self = .unknown
+        }
+    }
+}
+
+/// Owns a message that protobuf-c has allocated.
+struct UnpackedAgentMessage: ~Copyable {
+    let pointer: UnsafeMutablePointer<Kubenetmon__V1__AgentMessage>
+
+    init(_ pointer: UnsafeMutablePointer<Kubenetmon__V1__AgentMessage>) { self.pointer = pointer }
+
+    deinit { kubenetmon__v1__agent_message__free_unpacked(pointer, nil) }
+}
+
+extension Hello {
+    init(_ message: Kubenetmon__V1__Hello) throws(WireError) {
+        let id = UnsafeRawBufferPointer(start: message.agent_id.data, count: message.agent_id.len)
+        self.init(
+            protocolVersion: message.protocol_version,
+            nodeName: String(cString: message.node_name),
+            agentID: try AgentID(id),
+            softwareVersion: String(cString: message.software_version))
+    }
+
+    /// The greeting as a frame, its length included.
+    public func frame() -> ByteBuffer {
+        withUnsafeTemporaryAllocation(byteCount: AgentID.byteCount, alignment: 1) { id in
+            id.storeBytes(of: agentID.bits.bigEndian, as: UInt128.self)
+            return nodeName.withMutableCString { node in
+                softwareVersion.withMutableCString { version in
+                    var hello = Kubenetmon__V1__Hello()
+                    kubenetmon__v1__hello__init(&hello)
+                    hello.protocol_version = protocolVersion
+                    hello.node_name = node
+                    hello.software_version = version
+                    hello.agent_id = ProtobufCBinaryData(
+                        len: id.count, data: id.baseAddress?.assumingMemoryBound(to: UInt8.self))
+                    return withUnsafeMutablePointer(to: &hello) { hello in
+                        var message = Kubenetmon__V1__AgentMessage()
+                        kubenetmon__v1__agent_message__init(&message)
+                        message.body_case = KUBENETMON__V1__AGENT_MESSAGE__BODY_HELLO
+                        message.hello = hello
+                        return ByteBuffer(framing: &message)
+                    }
+                }
+            }
+        }
+    }
+}
+
+extension ByteBuffer {
+    /// Packs a message behind its length.
+    init(framing message: inout Kubenetmon__V1__AgentMessage) {
+        let length = kubenetmon__v1__agent_message__get_packed_size(&message)
+        self.init(framingBytes: length) { kubenetmon__v1__agent_message__pack(&message, $0) }
+    }
+
+    /// Packs a message behind its length.
+    init(framing message: inout Kubenetmon__V1__ServerMessage) {
+        let length = kubenetmon__v1__server_message__get_packed_size(&message)
+        self.init(framingBytes: length) { kubenetmon__v1__server_message__pack(&message, $0) }
+    }
+
+    /// A frame of `length` bytes, which `pack` writes.
+    private init(framingBytes length: Int, pack: (UnsafeMutablePointer<UInt8>?) -> Int) {
+        precondition(length <= Frame.maximumLength, "a message of \(length) bytes is made larger than a frame may be")
+        self = ByteBufferAllocator().buffer(capacity: Frame.headerLength + length)
+        writeInteger(UInt32(length))
+        writeWithUnsafeMutableBytes(minimumWritableBytes: length) { bytes in
+            pack(bytes.baseAddress?.assumingMemoryBound(to: UInt8.self))
+        }
+    }
+}
+
+extension String {
+    /// The string as the mutable C string that protobuf-c's structures ask for and never write to.
+    func withMutableCString<Result>(_ body: (UnsafeMutablePointer<CChar>) -> Result) -> Result {
+        withCString { body(UnsafeMutablePointer(mutating: $0)) }
+    }
+}

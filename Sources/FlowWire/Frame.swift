@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import NIOCore
+
+/// How messages are cut out of the byte stream: a 4-byte big-endian length, then that many bytes of protobuf.
+public enum Frame {
+    /// The largest length a frame may announce, in bytes. A longer one ends the connection before any of it is read.
+    public static let maximumLength = 1 << 20
+
+    /// Bytes of the length field.
+    static let headerLength = 4
+}
+
+/// Cuts frames out of what arrives and passes on the protobuf message of each, without its length.
+///
+/// Throws ``WireError/frameTooLong(_:)`` and ``WireError/truncatedFrame(_:)``.
+public struct FrameDecoder: NIOSingleStepByteToMessageDecoder {
+    /// One protobuf message.
+    public typealias InboundOut = ByteBuffer
+
+    /// Makes a decoder at the start of a stream.
+    public init() {}
+
+    /// The next whole message in `buffer`, nil where there is none yet.
+    public mutating func decode(buffer: inout ByteBuffer) throws -> ByteBuffer? {
+        guard let length = buffer.getInteger(at: buffer.readerIndex, as: UInt32.self) else { return nil }
+        guard length <= Frame.maximumLength else { throw WireError.frameTooLong(Int(length)) }
+        guard buffer.readableBytes >= Frame.headerLength + Int(length) else { return nil }
+        buffer.moveReaderIndex(forwardBy: Frame.headerLength)
+        return buffer.readSlice(length: Int(length))
+    }
+
+    /// What is left when the peer has closed: a whole message, nothing, or half a frame, which is an error.
+    public mutating func decodeLast(buffer: inout ByteBuffer, seenEOF: Bool) throws -> ByteBuffer? {
+        if let message = try decode(buffer: &buffer) { return message }
+        guard buffer.readableBytes == 0 else { throw WireError.truncatedFrame(buffer.readableBytes) }
+        return nil
+    }
+}

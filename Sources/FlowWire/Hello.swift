@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// How an agent introduces itself; the first message of every connection.
+public struct Hello: Equatable, Sendable {
+    /// The protocol version that this build speaks.
+    public static let currentProtocolVersion: UInt32 = 1
+
+    /// The version that the agent speaks.
+    public var protocolVersion: UInt32
+    /// The Kubernetes node that the agent watches.
+    public var nodeName: String
+    /// The agent process.
+    public var agentID: AgentID
+    /// The agent's release, for logs.
+    public var softwareVersion: String
+
+    /// Makes a greeting of its parts.
+    public init(
+        protocolVersion: UInt32 = Hello.currentProtocolVersion, nodeName: String, agentID: AgentID,
+        softwareVersion: String
+    ) {
+        self.protocolVersion = protocolVersion
+        self.nodeName = nodeName
+        self.agentID = agentID
+        self.softwareVersion = softwareVersion
+    }
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CFlowProto
+public import NIOCore
+
+/// What a server says to an agent.
+public enum ServerMessage: Equatable, Sendable {
+    /// The batches with these sequence numbers are in ClickHouse; the agent may forget them.
+    case ack([UInt64])
+    /// The server asks the agent to connect anew, and says why. A version other than 0 is the highest protocol
+    /// version that the server speaks: the agent's is a higher one.
+    case goAway(reason: String, supportedProtocolVersion: UInt32)
+    /// A message of a later protocol, to be passed over.
+    case unknown
+
+    /// Reads the protobuf message of one frame; throws ``WireError/notAMessage(_:)``.
+    public init(decoding frame: ByteBuffer) throws(WireError) {
+        let unpacked = frame.withUnsafeReadableBytes { bytes in
+            kubenetmon__v1__server_message__unpack(nil, bytes.count, bytes.baseAddress)
+        }
+        guard let unpacked else { throw .notAMessage(frame.readableBytes) }
+        defer { kubenetmon__v1__server_message__free_unpacked(unpacked, nil) }
+        switch unpacked.pointee.body_case {
+        case KUBENETMON__V1__SERVER_MESSAGE__BODY_ACK:
+            let ack = unpacked.pointee.ack.pointee
+            self = .ack(Array(UnsafeBufferPointer(start: ack.sequence, count: ack.n_sequence)))
+        case KUBENETMON__V1__SERVER_MESSAGE__BODY_GO_AWAY:
+            let goAway = unpacked.pointee.go_away.pointee
+            self = .goAway(
+                reason: String(cString: goAway.reason),
+                supportedProtocolVersion: goAway.supported_protocol_version)
+        default:
+            self = .unknown
+        }
+    }
+
+    /// The message as a frame, its length included.
+    public func frame() -> ByteBuffer {
+        var message = Kubenetmon__V1__ServerMessage()
+        kubenetmon__v1__server_message__init(&message)
+        switch self {
+        case .ack(var sequences):
+            return sequences.withUnsafeMutableBufferPointer { sequences in
+                var ack = Kubenetmon__V1__Ack()
+                kubenetmon__v1__ack__init(&ack)
+                ack.n_sequence = sequences.count
+                ack.sequence = sequences.baseAddress
+                return withUnsafeMutablePointer(to: &ack) { ack in
+                    message.body_case = KUBENETMON__V1__SERVER_MESSAGE__BODY_ACK
+                    message.ack = ack
+                    return ByteBuffer(framing: &message)
+                }
+            }
+        case .goAway(let reason, let version):
+            return reason.withMutableCString { reason in
+                var goAway = Kubenetmon__V1__GoAway()
+                kubenetmon__v1__go_away__init(&goAway)
+                goAway.reason = reason
+                goAway.supported_protocol_version = version
+                return withUnsafeMutablePointer(to: &goAway) { goAway in
+                    message.body_case = KUBENETMON__V1__SERVER_MESSAGE__BODY_GO_AWAY
+                    message.go_away = goAway
+                    return ByteBuffer(framing: &message)
+                }
+            }
+        case .unknown:
+            return ByteBuffer(framing: &message)
+        }
+    }
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Why bytes from the peer are not a message. Each of them costs the peer its connection and nobody else anything.
+public enum WireError: Error, Equatable {
+    /// A frame announces this many bytes, more than ``Frame/maximumLength``.
+    case frameTooLong(Int)
+    /// The peer closed with this many bytes of an unfinished frame.
+    case truncatedFrame(Int)
+    /// A frame of this many bytes is not the protobuf message that was expected.
+    case notAMessage(Int)
+    /// `Hello.agent_id` has this many bytes instead of 16.
+    case badAgentID(Int)
+    /// A column of a batch does not fit the number of flows.
+    case columnLength(column: String, found: Int, expected: Int)
+    /// A batch fills the columns of both address families.
+    case mixedFamilies
+    /// A value of a column is out of its range, as a port above 65,535.
+    case valueOutOfRange(column: String, value: UInt64)
+    /// `translated` names a flow that does not exist, or is not ascending.
+    case badTranslatedIndex(Int)
+
+    /// A short name for counters: one of a fixed, small set.
+    public var reason: String {
+        switch self {
+        case .frameTooLong: "frame_too_long"
+        case .truncatedFrame: "truncated_frame"
+        case .notAMessage: "not_a_message"
+        case .badAgentID, .columnLength, .mixedFamilies, .valueOutOfRange, .badTranslatedIndex: "malformed_message"
+        }
+    }
+}
+
+extension WireError: CustomStringConvertible {
+    /// The error for a log.
+    public var description: String {
+        switch self {
+        case .frameTooLong(let length):
+            "a frame announces \(length) bytes, the limit is \(Frame.maximumLength): this is not the kubenetmon protocol"
+        case .truncatedFrame(let left): "the peer closed in the middle of a frame, \(left) bytes of it had arrived"
+        case .notAMessage(let length): "a frame of \(length) bytes is not a kubenetmon message"
+        case .badAgentID(let length): "Hello.agent_id has \(length) bytes instead of \(AgentID.byteCount)"
+        case .columnLength(let column, let found, let expected):
+            "column \(column) has \(found) entries where \(expected) were expected"
+        case .mixedFamilies: "a batch fills both IPv4 and IPv6 columns"
+        case .valueOutOfRange(let column, let value): "column \(column) holds \(value), which is out of range"
+        case .badTranslatedIndex(let index): "column translated: entry \(index) is no flow or not ascending"
+        }
+    }
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import Logging
+import Operations
+
+/// The agent's settings. Names and defaults of the environment variables are kubenetmon's.
+struct AgentConfiguration: Equatable, Sendable {
+    var nodeName: String
+    var collectionInterval: Duration
+    var serverHost: String
+    var serverPort: Int
+    var metricsPort: Int
+    var protocols: [TransportProtocol]
+    var enableAccounting: Bool
+    var shutdownTimeout: Duration
+    var logLevel: Logger.Level
+
+    /// The value of every flag that is given.
+    struct Flags {
+        var nodeName: String?
+        var collectionInterval: String?
+        var serverHost: String?
+        var serverPort: String?
+        var metricsPort: String?
+        var protocols: String?
+        var enableAccounting: String?
+        var shutdownTimeout: String?
+        var logLevel: String?
+    }
+
+    /// Reads flags, then the environment, then defaults. Throws all problems at once.
+    init(_ flags: Flags, environment: [String: String]) throws(SettingsReader.Problems) {
+        var reader = SettingsReader(environment: environment)
+        let nonEmpty: (String) -> String? = { $0.isEmpty ? nil : $0 }
+        let port: (String) -> Int? = { Int($0).flatMap { (1...65535).contains($0) ? $0 : nil } }
+        let positive: (String) -> Duration? = { Duration(goDuration: $0).flatMap { $0 > .zero ? $0 : nil } }
+        let nodeName = reader.value(
+            flag: flags.nodeName, "--node-name", variable: "NODE_NAME",
+            expected: "the name of the Kubernetes node (spec.nodeName)", parse: nonEmpty)
+        let collectionInterval = reader.value(
+            flag: flags.collectionInterval, "--collection-interval", variable: "COLLECTION_INTERVAL",
+            expected: "a duration above zero such as 5s or 1m30s", default: .seconds(5), parse: positive)
+        let serverHost = reader.value(
+            flag: flags.serverHost, "--server-host", variable: "KUBENETMON_SERVER_SERVICE_HOST",
+            expected: "a host name or address", default: "kubenetmon-server.kubenetmon-server.svc.cluster.local",
+            parse: nonEmpty)
+        let serverPort = reader.value(
+            flag: flags.serverPort, "--server-port", variable: "KUBENETMON_SERVER_SERVICE_PORT",
+            expected: "a port from 1 to 65535", default: 8884, parse: port)
+        let metricsPort = reader.value(
+            flag: flags.metricsPort, "--metrics-port", variable: "METRICS_PORT",
+            expected: "a port from 1 to 65535", default: 8883, parse: port)
+        let protocols = reader.value(
+            flag: flags.protocols, "--protocols", variable: "COLLECTED_PROTOCOLS",
+            expected: "a comma-separated list of \(Self.protocolNumbers.keys.sorted().joined(separator: ", "))",
+            default: [.tcp, .udp], parse: Self.parseProtocols)
+        let enableAccounting = reader.value(
+            flag: flags.enableAccounting, "--enable-accounting", variable: "ENABLE_CONNTRACK_ACCOUNTING",
+            expected: "true or false", default: false, parse: Bool.init(goBool:))
+        let shutdownTimeout = reader.value(
+            flag: flags.shutdownTimeout, "--shutdown-timeout", variable: "SHUTDOWN_TIMEOUT",
+            expected: "a duration above zero such as 10s", default: .seconds(15), parse: positive)
+        let logLevel = reader.value(
+            flag: flags.logLevel, "--log-level", variable: "LOG_LEVEL",
+            expected: "one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))",
+            default: .info, parse: Logger.Level.init(rawValue:))
+        try reader.check()
+        guard let nodeName, let collectionInterval, let serverHost, let serverPort, let metricsPort, let protocols,
+            let enableAccounting, let shutdownTimeout, let logLevel
+        else { preconditionFailure("a setting without a value was not reported") }
+        self.nodeName = nodeName
+        self.collectionInterval = collectionInterval
+        self.serverHost = serverHost
+        self.serverPort = serverPort
+        self.metricsPort = metricsPort
+        self.protocols = protocols
+        self.enableAccounting = enableAccounting
+        self.shutdownTimeout = shutdownTimeout
+        self.logLevel = logLevel
+    }
+
+    /// IANA protocol numbers of what conntrack tracks.
+    private static let protocolNumbers: [String: UInt8] = [
+        "icmp": 1, "tcp": 6, "udp": 17, "dccp": 33, "gre": 47, "icmpv6": 58, "sctp": 132, "udplite": 136,
+    ]
+
+    private static func parseProtocols(_ text: String) -> [TransportProtocol]? {
+        let names = text.split(separator: ",")
+        let numbers = names.compactMap { name in
+            protocolNumbers[name.filter { $0 != " " }.lowercased()]
+        }
+        guard !numbers.isEmpty, numbers.count == names.count else { return nil }
+        return numbers.map(TransportProtocol.init(rawValue:))
+    }
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ClickHouse
+import FlowIngest
+import FlowModel
+import FlowWire
+import Labeling
+import Logging
+import NIOCore
+import Synchronization
+
+/// Labels the flows of one event loop's agents, gathers their rows into blocks and acknowledges the batches of a block
+/// once ClickHouse has it.
+///
+/// A batch's rows are all in one block: a block that is stored settles every batch in it.
+final class FlowAssembler: FlowSink {
+    /// What became of flows.
+    struct Statistics: Sendable {
+        /// Flows and the network bytes that they report.
+        struct Amount: Sendable {
+            var flows: UInt64 = 0
+            var bytes: UInt64 = 0
+
+            mutating func add(_ flow: Flow) {
+                flows += 1
+                bytes &+= flow.bytes
+            }
+        }
+
+        var labeled = Amount()
+        /// Flows that are not recorded, by reason.
+        var ignored: [String: Amount] = [:]
+
+        static func + (left: Statistics, right: Statistics) -> Statistics {
+            var sum = left
+            sum.labeled.flows += right.labeled.flows
+            sum.labeled.bytes &+= right.labeled.bytes
+            for (reason, amount) in right.ignored {
+                sum.ignored[reason, default: Amount()].flows += amount.flows
+                sum.ignored[reason, default: Amount()].bytes &+= amount.bytes
+            }
+            return sum
+        }
+    }
+
+    /// When a block is sent.
+    struct Limits: Sendable {
+        var rows: Int
+        var age: TimeAmount
+    }
+
+    private let eventLoop: any EventLoop
+    private let labeler: Labeler
+    private let environment: String
+    private let limits: Limits
+    private let statistics: StatisticsBox
+    private let send: @Sendable (FlowBlock, _ completion: @escaping @Sendable () -> Void) -> Void
+
+    private var block: FlowBlock?
+    private var receipts: [BatchReceipt] = []
+    private var expiry: Scheduled<Void>?
+
+    init(
+        eventLoop: any EventLoop, labeler: Labeler, environment: String, limits: Limits, statistics: StatisticsBox,
+        send: @escaping @Sendable (FlowBlock, _ completion: @escaping @Sendable () -> Void) -> Void
+    ) {
+        self.eventLoop = eventLoop
+        self.labeler = labeler
+        self.environment = environment
+        self.limits = limits
+        self.statistics = statistics
+        self.send = send
+    }
+
+    func receive(_ batch: borrowing ReceivedFlowBatch, from agent: ConnectedAgent, receipt: BatchReceipt) {
+        let second = UInt32(clamping: batch.observedAtMilliseconds / 1000)
+        if let block, block.day != FlowBlock.day(of: second) { flush() }
+        var block = self.block.take() ?? FlowBlock(environment: environment, dayOf: second)
+        let node = labeler.nodeID(named: agent.hello.nodeName)
+        var counted = Statistics()
+        batch.forEach { flow in
+            switch labeler.label(flow, observedOn: node) {
+            case .ignored(let reason):
+                counted.ignored[reason.rawValue, default: Statistics.Amount()].add(flow)
+            case .labeled where !flow.isIPv4:
+                counted.ignored["ipv6", default: Statistics.Amount()].add(flow)
+            case .labeled(let labeled):
+                counted.labeled.add(flow)
+                block.append(labeled, observedAt: second)
+            }
+        }
+        statistics.add(counted)
+        receipts.append(receipt)
+        if block.rows == 0 {
+            acknowledge()
+        } else {
+            self.block = block
+            if block.rows >= limits.rows { flush() } else { expire() }
+        }
+    }
+
+    /// Sends what has been gathered.
+    func flush() {
+        expiry?.cancel()
+        expiry = nil
+        guard let block = block.take() else { return }
+        let receipts = receipts
+        self.receipts = []
+        send(block) { BatchReceipt.acknowledge(receipts) }
+    }
+
+    /// Nothing of the batches so far is to be stored.
+    private func acknowledge() {
+        BatchReceipt.acknowledge(receipts)
+        receipts = []
+    }
+
+    private func expire() {
+        guard expiry == nil else { return }
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        expiry = eventLoop.scheduleTask(in: limits.age) { bound.value.flush() }
+    }
+}
+
+/// The sum of what all assemblers have counted.
+final class StatisticsBox: Sendable {
+    private let storage = Mutex(FlowAssembler.Statistics())
+
+    var value: FlowAssembler.Statistics { storage.withLock { $0 } }
+
+    func add(_ statistics: FlowAssembler.Statistics) { storage.withLock { $0 = $0 + statistics } }
+}

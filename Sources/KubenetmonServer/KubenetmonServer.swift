@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Kubernetes
+import Logging
+import NIOCore
+import NIOPosix
+import Operations
+import StrictYAML
+
+@main
+struct KubenetmonServer: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "kubenetmon-server",
+        abstract: "Labels the flows of kubenetmon-agents and writes them to ClickHouse.",
+        discussion: """
+            Waits for ClickHouse and its table network_flows_0, then listens for agents. README.md describes the \
+            configuration file and the inventory.
+            """,
+        version: Daemon.version)
+
+    @Option(name: .customLong("config"), help: "The configuration file, in YAML.")
+    var configurationFile = "/etc/kubenetmon-server/config.yaml"
+    @Option(help: "The inventory of nodes, pods and ranges, in YAML; wins over the key inventory_file.")
+    var inventory: String?
+    @Option(help: "Where ClickHouse's user and password are, in the files username and password.")
+    var credentials = "/etc/clickhouse"
+    @Option(
+        help: "Least severe level to log: trace, debug, info, notice, warning, error or critical.",
+        transform: {
+            guard let level = Logger.Level(rawValue: $0) else { throw ValidationError("'\($0)' is not a level") }
+            return level
+        })
+    var logLevel = Logger.Level.info
+
+    func run() async throws {
+        let logger = Daemon.makeLogger("kubenetmon-server", level: logLevel)
+        do {
+            var settings = try ServerConfiguration(contentsOf: configurationFile)
+            try settings.readCredentials(directory: credentials)
+            guard settings.isClickHouseEnabled else {
+                throw ValidationError("clickhouse_enabled: false leaves the server without anything to do")
+            }
+            guard let inventoryFile = inventory ?? settings.inventoryFile else {
+                throw ValidationError(
+                    "no inventory: give --inventory FILE or set inventory_file in \(configurationFile)")
+            }
+            let inventory = try Inventory(contentsOf: inventoryFile)
+            for warning in settings.warnings { logger.warning("\(warning)") }
+            try await run(settings, inventory, logger)
+        } catch let problems as YAMLProblems {
+            throw ValidationError("\(problems)")
+        } catch let error as ListenError {
+            logger.critical("\(error)")
+            throw ExitCode.failure
+        }
+    }
+
+    private func run(_ settings: ServerConfiguration, _ inventory: Inventory, _ logger: Logger) async throws {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
+        let pipeline = Pipeline(configuration: settings, inventory: inventory, group: group, logger: logger)
+        let probes = ProbeServer(
+            port: settings.metricsPort, group: group, logger: logger,
+            pages: ProbeServer.Pages(ready: { pipeline.readiness }, metrics: { pipeline.metrics }))
+        try await Daemon.run([probes, pipeline], logger: logger)
+        try await group.shutdownGracefully()
+    }
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ClickHouse
+import FlowIngest
+import Kubernetes
+import Labeling
+import Logging
+import NIOCore
+import NIOPosix
+import Operations
+import Retry
+import ServiceLifecycle
+import Synchronization
+
+/// The server's work from the agents' sockets to ClickHouse: waits for the table, then listens.
+final class Pipeline: Service {
+    private let configuration: ServerConfiguration
+    private let labeler: Labeler
+    private let group: MultiThreadedEventLoopGroup
+    private let logger: Logger
+    private let stage: Mutex<Stage>
+    private let flowStatistics = StatisticsBox()
+
+    private enum Stage {
+        /// The table is not there yet, for this reason.
+        case waiting(String)
+        case running(IngestServer, Inserter)
+        case stopping(IngestServer, Inserter)
+    }
+
+    init(
+        configuration: ServerConfiguration, inventory: Inventory, group: MultiThreadedEventLoopGroup, logger: Logger
+    ) {
+        self.configuration = configuration
+        self.group = group
+        self.logger = logger
+        labeler = Labeler(inventory, site: configuration.site, configuration: configuration.labeling)
+        stage = Mutex(.waiting("has not been asked yet"))
+    }
+
+    // MARK: - What is seen from outside
+
+    var readiness: [HealthCheck] {
+        switch stage.withLock({ $0 }) {
+        case .waiting(let reason): [HealthCheck("clickhouse", problem: reason)]
+        case .running(_, let inserter): [HealthCheck("clickhouse", problem: inserter.statistics.lastError)]
+        case .stopping: [HealthCheck("lifecycle", problem: "the server is shutting down")]
+        }
+    }
+
+    var metrics: MetricsPage {
+        switch stage.withLock({ $0 }) {
+        case .waiting: MetricsPage(ingest: IngestStatistics(), flows: flowStatistics.value, inserts: .init())
+        case .running(let ingest, let inserter), .stopping(let ingest, let inserter):
+            MetricsPage(ingest: ingest.statistics, flows: flowStatistics.value, inserts: inserter.statistics)
+        }
+    }
+
+    // MARK: - Life
+
+    func run() async throws {
+        guard let schema = try await waitForTable() else { return }
+        let holder = IngestHolder()
+        let inserter = Inserter(
+            configuration: Inserter.Configuration(
+                client: configuration.clickHouse, workers: configuration.inserterWorkers,
+                maximumQueuedRows: 10 * configuration.batchRows),
+            schema: schema, logger: logger, onPressure: { holder.setReading(!$0) })
+        let assemblers = Mutex<[NIOLoopBound<FlowAssembler>]>([])
+        let limits = FlowAssembler.Limits(
+            rows: configuration.batchRows, age: TimeAmount(configuration.batchMaximumAge))
+        let ingest = try await IngestServer(group: group, logger: logger) { eventLoop in
+            let assembler = FlowAssembler(
+                eventLoop: eventLoop, labeler: self.labeler, environment: self.configuration.site.environment,
+                limits: limits, statistics: self.flowStatistics, send: inserter.submit)
+            let bound = NIOLoopBound(assembler, eventLoop: eventLoop)
+            assemblers.withLock { $0.append(bound) }
+            return assembler
+        }
+        holder.ingest.withLock { $0 = ingest }
+        do {
+            _ = try await ingest.listen(host: "0.0.0.0", port: configuration.port)
+        } catch {
+            throw ListenError(purpose: "agents", port: configuration.port, cause: error)
+        }
+        stage.withLock { $0 = .running(ingest, inserter) }
+
+        try? await gracefulShutdown()
+
+        stage.withLock { $0 = .stopping(ingest, inserter) }
+        await ingest.stopAccepting(reason: "the server is shutting down")
+        for assembler in assemblers.withLock({ $0 }) {
+            try await assembler.eventLoop.submit { assembler.value.flush() }.get()
+        }
+        let lost = try await inserter.drain(timeout: configuration.shutdownTimeout)
+        await ingest.closeConnections()
+        if lost > 0 {
+            logger.error(
+                "rows are given up; the agents have them still and send them to the next server",
+                metadata: ["rows": "\(lost)"])
+        }
+    }
+
+    /// Asks for the table's columns until they are there; nil where the daemon shuts down before.
+    private func waitForTable() async throws -> TableSchema? {
+        let pool = NIOThreadPool(numberOfThreads: 1)
+        pool.start()
+        let schema = try await cancelWhenGracefulShutdown { () -> TableSchema? in
+            var backoff = Backoff(initial: .milliseconds(500), maximum: .seconds(10))
+            while !Task.isCancelled {
+                let result = try await pool.runIfActive { () -> Result<TableSchema, ClickHouseError> in
+                    let client = ClickHouseClient(self.configuration.clickHouse)
+                    return Result { () throws(ClickHouseError) in try TableSchema.load(of: client) }
+                }
+                switch result {
+                case .success(let schema):
+                    return schema
+                case .failure(let error):
+                    self.stage.withLock { $0 = .waiting("\(error)") }
+                    self.logger.warning(
+                        "not ready: waiting for ClickHouse before agents are listened to",
+                        metadata: ["error": "\(error)"])
+                    try? await Task.sleep(for: backoff.next())
+                }
+            }
+            return nil
+        }
+        try await pool.shutdownGracefully()
+        return schema
+    }
+}
+
+/// Lets the inserter, which is made first, stop and resume the reading of the server that is made after it.
+private final class IngestHolder: Sendable {
+    let ingest = Mutex<IngestServer?>(nil)
+
+    func setReading(_ isReading: Bool) { ingest.withLock { $0 }?.setReading(isReading) }
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import StrictYAML
+
+/// What is known of a cluster and its surroundings, as a file tells it:
+///
+/// ```yaml
+/// nodes:
+///   - name: node-a
+///     addresses: [172.18.0.2]
+///     zone: eu-central-1a          # optional
+/// pods:
+///   - namespace: shop
+///     name: web-1
+///     node: node-a                 # one of the nodes above
+///     addresses: [10.244.1.10, "fd00:244:1::10"]
+///     host_network: false          # optional, as are all below
+///     app: web
+///     instance_id: blue
+///     cell: cell-1
+/// ranges:
+///   - name: s3-frankfurt
+///     cidrs: [198.51.100.0/24]
+///     cloud: aws
+///     region: eu-central-1         # optional
+///     service: s3                  # optional
+/// ```
+///
+/// Each of the three lists may be absent.
+public struct Inventory: Equatable, Sendable {
+    /// The machines of the cluster; no two have the same name.
+    public var nodes: [Node]
+    /// The pods of the cluster; each runs on one of `nodes`, and no two share an address outside the host network.
+    public var pods: [Pod]
+    /// The known addresses outside the cluster; no two ranges have the same block.
+    public var ranges: [NamedRange]
+
+    /// Makes an inventory of its parts, without any check.
+    public init(nodes: [Node] = [], pods: [Pod] = [], ranges: [NamedRange] = []) {
+        self.nodes = nodes
+        self.pods = pods
+        self.ranges = ranges
+    }
+
+    /// Reads an inventory from a file. Throws all problems of the file at once.
+    public init(contentsOf path: String) throws(YAMLProblems) {
+        try self.init(YAMLDocument(contentsOf: path))
+    }
+
+    /// Reads an inventory from a text; `file` is what problems name as its origin. Throws all problems of the text at
+    /// once.
+    public init(text: String, file: String) throws(YAMLProblems) {
+        try self.init(YAMLDocument(text: text, file: file))
+    }
+
+    private init(_ document: YAMLDocument) throws(YAMLProblems) {
+        self = try document.read { root in
+            var reader = InventoryReader()
+            return reader.inventory(&root)
+        }
+    }
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import StrictYAML
+
+/// Reads the records of an inventory, and keeps what the checks between them have to know.
+struct InventoryReader {
+    private var nodes: Set<String> = []
+    private var podsByAddress: [IPAddress: String] = [:]
+    private var rangesByPrefix: [IPPrefix: String] = [:]
+
+    mutating func inventory(_ root: inout YAMLMapping) -> Inventory {
+        // Nodes come first wherever they stand in the file, since pods refer to them.
+        let nodes = root.list("nodes", required: false) { node(&$0) }
+        let pods = root.list("pods", required: false) { pod(&$0) }
+        let ranges = root.list("ranges", required: false) { range(&$0) }
+        return Inventory(nodes: nodes, pods: pods, ranges: ranges)
+    }
+
+    private mutating func node(_ mapping: inout YAMLMapping) -> Node {
+        let name = mapping.value("name") { name throws(BadValue) in
+            guard nodes.insert(name).inserted else { throw BadValue("is the name of an earlier node") }
+            return name
+        }
+        return Node(
+            name: name ?? "",
+            addresses: mapping.values("addresses") { text throws(BadValue) in try IPAddress(inventory: text) },
+            zone: mapping.string("zone", default: ""))
+    }
+
+    private mutating func pod(_ mapping: inout YAMLMapping) -> Pod {
+        let namespace = mapping.string("namespace")
+        let name = mapping.string("name")
+        let node = mapping.value("node") { node throws(BadValue) in
+            guard nodes.contains(node) else { throw BadValue("is not among the nodes") }
+            return node
+        }
+        let hostNetwork = mapping.bool("host_network", default: false)
+        let addresses = mapping.values("addresses") { text throws(BadValue) in
+            let address = try IPAddress(inventory: text)
+            if !hostNetwork, let other = podsByAddress.updateValue("\(namespace)/\(name)", forKey: address) {
+                throw BadValue("is an address of pod \(other) and of pod \(namespace)/\(name)")
+            }
+            return address
+        }
+        return Pod(
+            namespace: namespace, name: name, node: node ?? "", addresses: addresses, hostNetwork: hostNetwork,
+            app: mapping.string("app", default: ""), instanceID: mapping.string("instance_id", default: ""),
+            cell: mapping.string("cell", default: ""))
+    }
+
+    private mutating func range(_ mapping: inout YAMLMapping) -> NamedRange {
+        let name = mapping.string("name")
+        let prefixes = mapping.values("cidrs") { text throws(BadValue) in
+            let prefix = try IPPrefix(inventory: text)
+            if let other = rangesByPrefix.updateValue(name, forKey: prefix) {
+                throw BadValue("is a block of range \(other) and of range \(name)")
+            }
+            return prefix
+        }
+        let cloud = mapping.value("cloud", as: "the name of a cloud") { text in
+            let cloud = text.lowercased().filter { !$0.isWhitespace }
+            return cloud.isEmpty ? nil : cloud
+        }
+        return NamedRange(
+            name: name, prefixes: prefixes, cloud: cloud ?? "", region: mapping.string("region", default: ""),
+            service: mapping.string("service", default: ""))
+    }
+}
+
+extension IPAddress {
+    fileprivate init(inventory text: String) throws(BadValue) {
+        guard let address = IPAddress(text) else { throw BadValue("is not an IPv4 or IPv6 address") }
+        self = address
+    }
+}
+
+extension IPPrefix {
+    fileprivate init(inventory text: String) throws(BadValue) {
+        if let prefix = IPPrefix(text) {
+            self = prefix
+        } else if let meant = IPPrefix(droppingHostBitsOf: text) {
+            throw BadValue("has host bits set; the network is \(meant)")
+        } else {
+            throw BadValue("is not a block of addresses such as 10.0.0.0/8 or fd00::/8")
+        }
+    }
+
+    private init?(droppingHostBitsOf text: String) {
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count == 2, let address = IPAddress(parts[0]), let length = Int(parts[1]) else { return nil }
+        self.init(containing: address, length: length)
+    }
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import FlowModel
+
+/// Blocks of addresses outside the cluster whose owner is known.
+public struct NamedRange: Hashable, Sendable {
+    /// The name that problems refer to it by.
+    public var name: String
+    /// The blocks of addresses.
+    public var prefixes: [IPPrefix]
+    /// The cloud that the addresses belong to, in lower case and without blanks: `aws`.
+    public var cloud: String
+    /// The cloud's region, such as `eu-central-1`; empty if unknown.
+    public var region: String
+    /// The cloud's service that answers there, such as `s3`; empty if unknown.
+    public var service: String
+
+    /// Makes a range of its parts.
+    public init(name: String, prefixes: [IPPrefix], cloud: String, region: String = "", service: String = "") {
+        self.name = name
+        self.prefixes = prefixes
+        self.cloud = cloud
+        self.region = region
+        self.service = service
+    }
+}

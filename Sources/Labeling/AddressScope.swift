@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+
+/// How far an address reaches.
+enum AddressScope: Equatable, Sendable {
+    /// Only within the own network: RFC 1918, link-local, loopback, IPv6 unique local (RFC 4193), and what the
+    /// configuration adds.
+    case `private`
+    /// Anywhere.
+    case `public`
+    /// Nobody in particular: multicast, broadcast, "this host", and what IANA keeps for the future. Never the Internet.
+    case reserved
+}
+
+extension PrefixTable where Value == AddressScope {
+    /// The table of special addresses (RFC 6890 and the IANA registries it founded). Documentation addresses
+    /// (RFC 5737, RFC 3849) stay public: they stand for public ones.
+    static func addressScopes(adding privateNetworks: [IPPrefix]) -> PrefixTable<AddressScope> {
+        let fixed: [(String, AddressScope)] = [
+            ("0.0.0.0/8", .reserved), ("10.0.0.0/8", .private), ("127.0.0.0/8", .private),
+            ("169.254.0.0/16", .private), ("172.16.0.0/12", .private), ("192.168.0.0/16", .private),
+            ("224.0.0.0/4", .reserved), ("240.0.0.0/4", .reserved),
+            ("::/128", .reserved), ("::1/128", .private), ("fc00::/7", .private), ("fe80::/10", .private),
+            ("ff00::/8", .reserved),
+        ]
+        return PrefixTable(
+            fixed.compactMap { text, scope in IPPrefix(text).map { (prefix: $0, value: scope) } }
+                + privateNetworks.map { (prefix: $0, value: .private) })
+    }
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import FlowModel
+
+/// How far a flow travels, which is what decides its price. The raw values are those of the column `connectionClass`.
+public enum ConnectionClass: String, CaseIterable, Sendable {
+    /// It cannot be told.
+    case unknown = "UNKNOWN"
+    /// Within the own network.
+    case intraVPC = "INTRA_VPC"
+    /// To a public address of the own cloud in the own region, or one that has no particular region.
+    case intraRegion = "INTRA_REGION"
+    /// To a public address of the own cloud in another region.
+    case interRegion = "INTER_REGION"
+    /// To another cloud or anywhere else.
+    case publicInternet = "PUBLIC_INTERNET"
+}
+
+/// One end of a flow.
+public struct LabeledEndpoint: Sendable {
+    /// What is known about it.
+    public let labels: EndpointLabels
+    /// Its address.
+    public let address: IPAddress
+    /// Its port.
+    public let port: UInt16
+
+    /// Makes an endpoint of its parts.
+    public init(labels: EndpointLabels, address: IPAddress, port: UInt16) {
+        self.labels = labels
+        self.address = address
+        self.port = port
+    }
+}
+
+/// A flow as rows tell it: from the side of the pod on the node that observed it.
+public struct LabeledFlow: Sendable {
+    /// The transport protocol.
+    public let transport: TransportProtocol
+    /// The end on the observing node.
+    public let local: LabeledEndpoint
+    /// The other end.
+    public let remote: LabeledEndpoint
+    /// How far it travels.
+    public let connectionClass: ConnectionClass
+    /// What the local side sent.
+    public let sent: FlowCounters
+    /// What the local side received.
+    public let received: FlowCounters
+
+    /// Makes a labelled flow of its parts.
+    public init(
+        transport: TransportProtocol, local: LabeledEndpoint, remote: LabeledEndpoint,
+        connectionClass: ConnectionClass, sent: FlowCounters, received: FlowCounters
+    ) {
+        self.transport = transport
+        self.local = local
+        self.remote = remote
+        self.connectionClass = connectionClass
+        self.sent = sent
+        self.received = received
+    }
+}

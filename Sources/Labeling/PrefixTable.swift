@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import FlowModel
+
+/// Longest prefix match: of all blocks that hold an address, the value of the smallest.
+///
+/// The nested blocks are cut into disjoint intervals once, when the table is made; a look-up is one binary search.
+public struct PrefixTable<Value: Sendable>: Sendable {
+    private let values: [Value]
+    private let ipv4: IntervalTable<UInt32>
+    private let ipv6: IntervalTable<UInt128>
+
+    /// Makes a table. Where a block is listed twice, its last value counts.
+    public init(_ entries: [(prefix: IPPrefix, value: Value)]) {
+        values = entries.map(\.value)
+        var ipv4: [IntervalTable<UInt32>.Block] = []
+        var ipv6: [IntervalTable<UInt128>.Block] = []
+        for (index, entry) in entries.enumerated() {
+            if let first = entry.prefix.network.v4, let last = entry.prefix.last.v4 {
+                ipv4.append(.init(first: first, last: last, value: Int32(index)))
+            } else {
+                ipv6.append(
+                    .init(first: entry.prefix.network.bits, last: entry.prefix.last.bits, value: Int32(index)))
+            }
+        }
+        self.ipv4 = IntervalTable(ipv4)
+        self.ipv6 = IntervalTable(ipv6)
+    }
+
+    /// The value of the longest prefix that holds `address`, nil where none does.
+    public func value(for address: IPAddress) -> Value? {
+        let index = address.v4.map(ipv4.value(at:)) ?? ipv6.value(at: address.bits)
+        return index >= 0 ? values[Int(index)] : nil
+    }
+}
+
+/// Disjoint intervals over all numbers of a type, each with the value of the smallest block that covers it.
+private struct IntervalTable<Key: FixedWidthInteger & UnsignedInteger & Sendable>: Sendable {
+    struct Block {
+        let first: Key
+        let last: Key
+        let value: Int32
+    }
+
+    /// Where each interval begins; it ends before the next. The first begins at zero.
+    private var starts: [Key] = [0]
+    /// Index of the interval's value, -1 where no block covers it.
+    private var values: [Int32] = [-1]
+
+    init(_ blocks: [Block]) {
+        // An outer block comes before those that it holds, equal blocks in their given order.
+        let sorted = blocks.enumerated().sorted { left, right in
+            if left.element.first != right.element.first { return left.element.first < right.element.first }
+            if left.element.last != right.element.last { return left.element.last > right.element.last }
+            return left.offset < right.offset
+        }
+        var enclosing: [Block] = []
+        for (_, block) in sorted {
+            while let innermost = enclosing.last, innermost.last < block.first {
+                leave(&enclosing)
+            }
+            begin(at: block.first, value: block.value)
+            enclosing.append(block)
+        }
+        while !enclosing.isEmpty { leave(&enclosing) }
+    }
+
+    /// Ends the innermost block: what follows belongs to the block around it.
+    private mutating func leave(_ enclosing: inout [Block]) {
+        let left = enclosing.removeLast()
+        guard left.last < Key.max else { return }
+        begin(at: left.last + 1, value: enclosing.last?.value ?? -1)
+    }
+
+    private mutating func begin(at start: Key, value: Int32) {
+        if starts[starts.count - 1] == start {
+            values[values.count - 1] = value
+        } else {
+            starts.append(start)
+            values.append(value)
+        }
+    }
+
+    /// The index of the value at `key`, -1 where there is none.
+    func value(at key: Key) -> Int32 {
+        var low = 0
+        var high = starts.count
+        while high - low > 1 {
+            let middle = (low + high) / 2
+            if starts[middle] <= key { low = middle } else { high = middle }
+        }
+        return values[low]
+    }
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Logging
+public import NIOCore
+import NIOHTTP1
+import NIOPosix
+public import ServiceLifecycle
+
+/// Answers `/live`, `/ready` and `/metrics` over HTTP.
+public struct ProbeServer: Service {
+    /// What the answers are made of, asked anew for every request. Called on an event loop: must not block.
+    public struct Pages: Sendable {
+        /// Whether the process is worth keeping.
+        public var live: @Sendable () -> [HealthCheck]
+        /// Whether the process can do its work.
+        public var ready: @Sendable () -> [HealthCheck]
+        /// The page of metrics.
+        public var metrics: @Sendable () -> MetricsPage
+
+        /// Makes pages of their sources.
+        public init(
+            live: @escaping @Sendable () -> [HealthCheck] = { [] },
+            ready: @escaping @Sendable () -> [HealthCheck],
+            metrics: @escaping @Sendable () -> MetricsPage
+        ) {
+            self.live = live
+            self.ready = ready
+            self.metrics = metrics
+        }
+    }
+
+    private let port: Int
+    private let group: any EventLoopGroup
+    private let logger: Logger
+    private let pages: Pages
+
+    /// Makes a server that listens on all of the host's addresses once it runs.
+    public init(port: Int, group: any EventLoopGroup, logger: Logger, pages: Pages) {
+        self.port = port
+        self.group = group
+        self.logger = logger
+        self.pages = pages
+    }
+
+    /// Listens until the daemon shuts down. Throws where the port cannot be had.
+    public func run() async throws {
+        let pages = pages
+        let channel: any Channel
+        do {
+            channel = try await ServerBootstrap(group: group)
+                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                .childChannelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try channel.pipeline.syncOperations.configureHTTPServerPipeline()
+                        try channel.pipeline.syncOperations.addHandler(ProbeHandler(pages: pages))
+                    }
+                }
+                .bind(host: "0.0.0.0", port: port)
+                .get()
+        } catch {
+            throw ListenError(purpose: "metrics and probes", port: port, cause: error)
+        }
+        logger.info("serving /metrics, /live and /ready", metadata: ["port": "\(port)"])
+        try await withGracefulShutdownHandler {
+            try await channel.closeFuture.get()
+        } onGracefulShutdown: {
+            channel.close(promise: nil)
+        }
+    }
+}
+
+/// A port that cannot be listened on.
+public struct ListenError: Error, CustomStringConvertible {
+    private let purpose: String
+    private let port: Int
+    private let cause: any Error
+
+    /// Makes an error of what the port was for and what happened.
+    public init(purpose: String, port: Int, cause: any Error) {
+        self.purpose = purpose
+        self.port = port
+        self.cause = cause
+    }
+
+    /// What was attempted and what happened.
+    public var description: String { "cannot listen on port \(port) for \(purpose): \(cause)" }
+}
+
+/// Answers one connection's requests.
+private final class ProbeHandler: ChannelInboundHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias OutboundOut = HTTPServerResponsePart
+
+    private let pages: ProbeServer.Pages
+    private var request: HTTPRequestHead?
+
+    init(pages: ProbeServer.Pages) { self.pages = pages }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch unwrapInboundIn(data) {
+        case .head(let head): request = head
+        case .body: break
+        case .end:
+            guard let request else { return }
+            self.request = nil
+            answer(request, context)
+        }
+    }
+
+    private func answer(_ request: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        let (status, type, text) = page(request)
+        let body = ByteBuffer(string: text)
+        var head = HTTPResponseHead(version: request.version, status: status)
+        head.headers.add(name: "Content-Type", value: type)
+        head.headers.add(name: "Content-Length", value: "\(body.readableBytes)")
+        context.write(wrapOutboundOut(.head(head)), promise: nil)
+        if request.method != .HEAD { context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil) }
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+    }
+
+    private func page(_ request: HTTPRequestHead) -> (HTTPResponseStatus, type: String, String) {
+        guard request.method == .GET || request.method == .HEAD else {
+            return (.methodNotAllowed, "text/plain", "only GET and HEAD are answered\n")
+        }
+        switch request.uri.prefix(while: { $0 != "?" }) {
+        case "/live": return health(pages.live(), met: "live", unmet: "not live")
+        case "/ready": return health(pages.ready(), met: "ready", unmet: "not ready")
+        case "/metrics": return (.ok, "text/plain; version=0.0.4; charset=utf-8", pages.metrics().text)
+        default: return (.notFound, "text/plain", "there are /metrics, /live and /ready\n")
+        }
+    }
+
+    private func health(
+        _ checks: [HealthCheck], met: String, unmet: String
+    ) -> (HTTPResponseStatus, type: String, String) {
+        (checks.areMet ? .ok : .serviceUnavailable, "application/json", checks.json(met: met, unmet: unmet))
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+}

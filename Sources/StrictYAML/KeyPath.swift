@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+
+extension String {
+    /// This path of keys with one more: `pods[2]` and `name` make `pods[2].name`.
+    func appending(key: String) -> String {
+        isEmpty ? key : "\(self).\(key)"
+    }
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Reads the keys of a mapping.
+///
+/// Every reader that finds a problem notes it and returns a stand-in, so that one pass finds all problems. Keys that
+/// no reader has asked for are problems too. A key without a value (`key:`, `key: null`, `key: ""`) counts as absent
+/// if it may be absent, and is a problem otherwise.
+///
+/// Scalars are read as the text they are, quoted or not: `version: 1.10` read as a string is "1.10".
+public struct YAMLMapping {
+    private let file: String
+    private let path: String
+    private let line: Int
+    private let entries: [YAMLNode.Entry]
+    private var knownKeys: [String] = []
+    private(set) var problems: [YAMLProblem] = []
+
+    init(file: String, path: String, line: Int, entries: [YAMLNode.Entry]) {
+        self.file = file
+        self.path = path
+        self.line = line
+        self.entries = entries
+    }
+
+    // MARK: Scalars
+
+    /// The text of `key`; the key is required if there is no default. Stands in with the empty text.
+    public mutating func string(_ key: String, default: String? = nil) -> String {
+        value(key, required: `default` == nil) { $0 } ?? `default` ?? ""
+    }
+
+    /// The truth of `key`: `true` or `false`, `t` or `f`, `1` or `0`, in lower case, upper case or capitalised where
+    /// Go's `strconv.ParseBool` takes them. The key is required if there is no default. Stands in with false.
+    public mutating func bool(_ key: String, default: Bool? = nil) -> Bool {
+        value(key, required: `default` == nil, as: "true or false") { text in
+            switch text {
+            case "true", "True", "TRUE", "t", "T", "1": true
+            case "false", "False", "FALSE", "f", "F", "0": false
+            default: nil
+            }
+        } ?? `default` ?? false
+    }
+
+    /// The whole number of `key` in decimal digits, within `range`. The key is required if there is no default.
+    /// Stands in with the lower bound.
+    public mutating func integer(_ key: String, in range: ClosedRange<Int>, default: Int? = nil) -> Int {
+        let expected = "a whole number from \(range.lowerBound) to \(range.upperBound)"
+        return value(key, required: `default` == nil, as: expected) { text in
+            Int(text).flatMap { range.contains($0) ? $0 : nil }
+        } ?? `default` ?? range.lowerBound
+    }
+
+    /// The value that `parse` makes of the text of `key`; nil if the key may be absent and is, or after a problem.
+    ///
+    /// Where `parse` returns nil, the problem reads "'7 parsecs' is not a Go duration such as 5s", the end of which is
+    /// `expected`.
+    public mutating func value<Value>(
+        _ key: String, required: Bool = true, as expected: String, _ parse: (String) -> Value?
+    ) -> Value? {
+        value(key, required: required) { text throws(BadValue) in
+            guard let value = parse(text) else { throw BadValue("is not \(expected)") }
+            return value
+        }
+    }
+
+    /// The value that `parse` makes of the text of `key`; nil if the key may be absent and is, or after a problem.
+    public mutating func value<Value>(
+        _ key: String, required: Bool = true, _ parse: (String) throws(BadValue) -> Value
+    ) -> Value? {
+        node(of: key, required: required).flatMap { scalar(in: $0, at: path.appending(key: key), parse) }
+    }
+
+    // MARK: Lists and mappings
+
+    /// The values that `parse` makes of the texts in the list of `key`; empty if the key may be absent and is. Leaves
+    /// out the items that have a problem.
+    public mutating func values<Value>(
+        _ key: String, required: Bool = true, _ parse: (String) throws(BadValue) -> Value
+    ) -> [Value] {
+        items(of: key, required: required) { reader, item, path in reader.scalar(in: item, at: path, parse) }
+    }
+
+    /// The values that `body` reads from the mappings in the list of `key`; empty if the key may be absent and is.
+    /// Leaves out the items that are no mappings.
+    public mutating func list<Value>(
+        _ key: String, required: Bool = true, _ body: (inout YAMLMapping) -> Value
+    ) -> [Value] {
+        items(of: key, required: required) { reader, item, path in reader.mapping(in: item, at: path, body) }
+    }
+
+    /// The value that `body` reads from the mapping of `key`; nil if the key may be absent and is, or if its value is
+    /// no mapping.
+    public mutating func mapping<Value>(
+        _ key: String, required: Bool = true, _ body: (inout YAMLMapping) -> Value
+    ) -> Value? {
+        node(of: key, required: required).flatMap { mapping(in: $0, at: path.appending(key: key), body) }
+    }
+
+    // MARK: Nodes
+
+    mutating func mapping<Value>(
+        in node: YAMLNode, at path: String, _ body: (inout YAMLMapping) -> Value
+    ) -> Value? {
+        guard case .mapping(let entries) = node.content else { return refuse(node, at: path, expected: "a mapping") }
+        var mapping = YAMLMapping(file: file, path: path, line: node.line, entries: entries)
+        let value = body(&mapping)
+        mapping.reportUnknownKeys()
+        problems += mapping.problems
+        return value
+    }
+
+    private mutating func items<Value>(
+        of key: String, required: Bool, _ read: (inout YAMLMapping, YAMLNode, String) -> Value?
+    ) -> [Value] {
+        guard let node = node(of: key, required: required) else { return [] }
+        let path = path.appending(key: key)
+        guard case .list(let items) = node.content else { return refuse(node, at: path, expected: "a list") ?? [] }
+        return items.enumerated().compactMap { index, item in read(&self, item, "\(path)[\(index)]") }
+    }
+
+    private mutating func scalar<Value>(
+        in node: YAMLNode, at path: String, _ parse: (String) throws(BadValue) -> Value
+    ) -> Value? {
+        guard case .text(let text) = node.content else { return refuse(node, at: path, expected: "a single value") }
+        do {
+            return try parse(text)
+        } catch {
+            report("\(text.quoted) \(error.reason)", at: path, line: node.line)
+            return nil
+        }
+    }
+
+    private mutating func node(of key: String, required: Bool) -> YAMLNode? {
+        knownKeys.append(key)
+        guard let node = entries.first(where: { $0.key == key })?.value else {
+            if required { report("missing key '\(key)'", at: path, line: line) }
+            return nil
+        }
+        return node.isEmpty && !required ? nil : node
+    }
+
+    // MARK: Problems
+
+    private mutating func refuse<Value>(_ node: YAMLNode, at path: String, expected: String) -> Value? {
+        switch node.content {
+        case .empty: report("has no value", at: path, line: node.line)
+        case .text: report("expected \(expected), found a single value", at: path, line: node.line)
+        case .list: report("expected \(expected), found a list", at: path, line: node.line)
+        case .mapping: report("expected \(expected), found a mapping", at: path, line: node.line)
+        case .refused: break
+        }
+        return nil
+    }
+
+    private mutating func reportUnknownKeys() {
+        for entry in entries where !knownKeys.contains(entry.key) {
+            let advice =
+                entry.key.nearest(among: knownKeys).map { "did you mean '\($0)'?" }
+                ?? "the keys here are \(knownKeys.joined(separator: ", "))"
+            report("unknown key \(entry.key.quoted); \(advice)", at: path, line: entry.line)
+        }
+    }
+
+    private mutating func report(_ message: String, at path: String, line: Int) {
+        problems.append(YAMLProblem(file: file, line: line, key: path, message: message))
+    }
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// All that is wrong with a document.
+public struct YAMLProblems: Error, Hashable, Sendable {
+    /// The problems in the order of their lines; never empty.
+    public let problems: [YAMLProblem]
+
+    init(_ problems: [YAMLProblem]) {
+        self.problems = problems.sorted { ($0.line ?? 0) < ($1.line ?? 0) }
+    }
+
+    init(file: String, line: Int? = nil, _ message: String) {
+        problems = [YAMLProblem(file: file, line: line, key: "", message: message)]
+    }
+}
+
+extension YAMLProblems: CustomStringConvertible {
+    /// The problems, one a line.
+    public var description: String {
+        problems.map(\.description).joined(separator: "\n")
+    }
+}
