@@ -7,7 +7,6 @@ import PackageDescription
 let swiftSettings: [SwiftSetting] =
     [
         .enableUpcomingFeature("ExistentialAny"),
-        .enableUpcomingFeature("MemberImportVisibility"),
         .enableUpcomingFeature("InternalImportsByDefault"),
     ] + (Context.environment["CI"] == nil ? [] : [.treatAllWarnings(as: .error)])
 
@@ -17,7 +16,6 @@ let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
-let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 
@@ -54,8 +52,8 @@ let package = Package(
         .target(name: "StrictYAML", dependencies: [yams]),
         .target(name: "Kubernetes", dependencies: ["FlowModel", "StrictYAML"]),
         .target(name: "Labeling", dependencies: ["FlowModel", "Kubernetes"]),
+        .target(name: "Operations", dependencies: [lifecycle, logging, nioCore, nioHTTP1, nioPosix]),
         .target(name: "ClickHouse", dependencies: ["HTTPClient", "Labeling", "Retry", deque, logging]),
-        .target(name: "Operations", dependencies: [lifecycle, unixSignals, logging, nioCore, nioHTTP1, nioPosix]),
 
         // The daemons
         .executableTarget(

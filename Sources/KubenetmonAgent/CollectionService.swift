@@ -5,6 +5,7 @@ import FlowExport
 import Logging
 import NIOCore
 import NIOPosix
+import Operations
 import ServiceLifecycle
 import Synchronization
 
@@ -51,7 +52,7 @@ final class CollectionService: Service {
         do {
             try await cancelWhenGracefulShutdown {
                 while true {
-                    try await Task.sleep(for: self.schedule.delay(after: Self.now()))
+                    try await Task.sleep(for: self.schedule.delay(after: WallClock.now()))
                     try await pool.runIfActive { self.collectOnce() }
                 }
             }
@@ -83,7 +84,7 @@ final class CollectionService: Service {
             $0.lastDuration = duration
             $0.lastError = report.error.map { "\($0)" }
             if report.error == nil {
-                $0.lastSuccess = Self.seconds(Self.now())
+                $0.lastSuccess = WallClock.now().seconds
             } else {
                 $0.failedCollections += 1
             }
@@ -98,13 +99,4 @@ final class CollectionService: Service {
                 "bytes": "\(report.collectedBytes)", "boundary_hits": "\(report.collection.boundaryHits)",
             ])
     }
-
-    /// The time since the Unix epoch.
-    private static func now() -> Duration {
-        var now = timespec()
-        clock_gettime(CLOCK_REALTIME, &now)
-        return .seconds(now.tv_sec) + .nanoseconds(now.tv_nsec)
-    }
-
-    private static func seconds(_ duration: Duration) -> Double { duration / .seconds(1) }
 }

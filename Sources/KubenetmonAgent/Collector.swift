@@ -4,7 +4,7 @@ import Conntrack
 import FlowExport
 import FlowModel
 import FlowWire
-import Glibc
+import Operations
 
 /// Takes what connections have carried out of the kernel and puts it into batches.
 struct Collector: ~Copyable {
@@ -39,7 +39,7 @@ struct Collector: ~Copyable {
     /// Reads and zeroes the table once. `deliver` gets each batch as soon as it is full, the rest at the end.
     mutating func collect(deliver: (ExportBatch) -> Void) -> Report {
         var report = Report()
-        let observedAt = Self.millisecondsSinceEpoch()
+        let observedAt = UInt64(WallClock.now().milliseconds)
         (report.collection, report.error) = table.dumpAndZero { flow in
             if let reason = filter.reasonToIgnore(flow) {
                 report.ignored[reason, default: 0] += 1
@@ -69,11 +69,5 @@ struct Collector: ~Copyable {
             sequence: lastSequence,
             frame: builder.takeFrame(sequence: lastSequence, observedAtMilliseconds: observedAt),
             flows: flows, reportedBytes: bytes)
-    }
-
-    private static func millisecondsSinceEpoch() -> UInt64 {
-        var now = timespec()
-        clock_gettime(CLOCK_REALTIME, &now)
-        return UInt64(now.tv_sec) * 1000 + UInt64(now.tv_nsec) / 1_000_000
     }
 }

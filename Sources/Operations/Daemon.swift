@@ -2,7 +2,6 @@
 
 public import Logging
 public import ServiceLifecycle
-import UnixSignals
 
 /// What both daemons do alike.
 public enum Daemon {
