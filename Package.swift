@@ -67,16 +67,28 @@ let package = Package(
                 argumentParser, lifecycle, logging,
             ]),
 
+        // The tests
+        .target(name: "CTestSupport", path: "Tests/CTestSupport"),
+        .target(name: "TestSupport", dependencies: ["CTestSupport"], path: "Tests/TestSupport"),
         .testTarget(name: "FlowModelTests", dependencies: ["FlowModel"]),
-        .testTarget(name: "ConntrackTests", dependencies: ["Conntrack", "CNetfilter"]),
-        .testTarget(name: "FlowWireTests", dependencies: ["FlowWire"]),
-        .testTarget(name: "FlowExportTests", dependencies: ["FlowExport"]),
-        .testTarget(name: "FlowIngestTests", dependencies: ["FlowIngest"]),
-        .testTarget(name: "KubernetesTests", dependencies: ["Kubernetes"]),
-        .testTarget(name: "LabelingTests", dependencies: ["Labeling"]),
-        .testTarget(name: "ClickHouseTests", dependencies: ["ClickHouse"]),
-        .testTarget(name: "OperationsTests", dependencies: ["Operations"]),
-        .testTarget(name: "EndToEndTests"),
+        .testTarget(name: "ConntrackTests", dependencies: ["CNetfilter", "Conntrack", "FlowModel", "TestSupport"]),
+        .testTarget(name: "FlowWireTests", dependencies: ["FlowModel", "FlowWire", nioCore]),
+        .testTarget(
+            name: "FlowExportTests", dependencies: ["FlowExport", "FlowWire", "TestSupport", logging, nioCore, nioPosix]),
+        .testTarget(
+            name: "FlowIngestTests", dependencies: ["FlowIngest", "FlowWire", "TestSupport", logging, nioCore, nioPosix]),
+        .testTarget(name: "KubernetesTests", dependencies: ["FlowModel", "Kubernetes", "StrictYAML"]),
+        .testTarget(name: "LabelingTests", dependencies: ["FlowModel", "Kubernetes", "Labeling"]),
+        .testTarget(
+            name: "ClickHouseTests",
+            dependencies: ["ClickHouse", "FlowModel", "HTTPClient", "Labeling", "TestSupport", logging]),
+        .testTarget(name: "OperationsTests", dependencies: ["Operations", "TestSupport", logging, nioPosix]),
+        .testTarget(name: "RetryTests", dependencies: ["Retry"]),
+        .testTarget(
+            name: "KubenetmonAgentTests", dependencies: ["FlowModel", "KubenetmonAgent", "Operations", "TestSupport"]),
+        .testTarget(
+            name: "KubenetmonServerTests", dependencies: ["KubenetmonServer", "StrictYAML", "TestSupport"]),
+        .testTarget(name: "EndToEndTests", dependencies: ["KubenetmonAgent", "KubenetmonServer", "TestSupport"]),
     ]
 )
 

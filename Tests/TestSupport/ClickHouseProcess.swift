@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Glibc
+
+/// A real ClickHouse that `tools/clickhouse` runs for a test, to be stopped, killed and started again on its data.
+public final class ClickHouseProcess: Sendable {
+    /// Where it listens.
+    public let url: String
+    private let folder: URL
+    private let child: ChildProcess
+
+    private init(url: String, folder: URL, child: ChildProcess) {
+        self.url = url
+        self.folder = folder
+        self.child = child
+    }
+
+    /// Starts one on a free port with no data.
+    public static func start() async throws -> ClickHouseProcess {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-ch-\(UUID().uuidString)")
+        return try await start(folder: folder, port: 0)
+    }
+
+    private static func start(folder: URL, port: Int) async throws -> ClickHouseProcess {
+        let child = try ChildProcess(Repository.file("tools/clickhouse"), [folder.path, "\(port)"])
+        try await eventually("ClickHouse answers", .seconds(120)) {
+            guard child.isRunning else { throw TestEnvironmentError("tools/clickhouse ended: \(child.output)") }
+            return child.output.contains("READY {")
+        }
+        let url = child.output.firstMatch(of: /"http": "([^"]+)"/)?.output.1
+        guard let url else { throw TestEnvironmentError("tools/clickhouse names no port: \(child.output)") }
+        return ClickHouseProcess(url: String(url), folder: folder, child: child)
+    }
+
+    /// Ends it without a chance to put anything in order.
+    public func kill() async throws {
+        child.signal(SIGKILL)
+        _ = try await child.wait()
+    }
+
+    /// Starts it again on its data and its port, after ``kill()``.
+    public func restart() async throws -> ClickHouseProcess {
+        guard let port = URLComponents(string: url)?.port else { throw TestEnvironmentError("no port in \(url)") }
+        return try await Self.start(folder: folder, port: port)
+    }
+
+    /// Ends it and removes its data.
+    public func stop() async throws {
+        child.signal(SIGTERM)
+        _ = try await child.wait()
+        try FileManager.default.removeItem(at: folder)
+    }
+}
