@@ -58,7 +58,10 @@ let package = Package(
         // The daemons
         .executableTarget(
             name: "KubenetmonAgent",
-            dependencies: ["Conntrack", "FlowExport", "FlowModel", "FlowWire", "Operations", argumentParser, lifecycle, logging, nioCore, nioPosix]),
+            dependencies: [
+                "Conntrack", "FlowExport", "FlowModel", "FlowWire", "Operations", argumentParser, lifecycle, logging,
+                nioCore, nioPosix,
+            ]),
         .executableTarget(
             name: "KubenetmonServer",
             dependencies: [
@@ -74,9 +77,11 @@ let package = Package(
         .testTarget(name: "ConntrackTests", dependencies: ["CNetfilter", "Conntrack", "FlowModel", "TestSupport"]),
         .testTarget(name: "FlowWireTests", dependencies: ["FlowModel", "FlowWire", nioCore]),
         .testTarget(
-            name: "FlowExportTests", dependencies: ["FlowExport", "FlowWire", "TestSupport", logging, nioCore, nioPosix]),
+            name: "FlowExportTests",
+            dependencies: ["FlowExport", "FlowWire", "TestSupport", logging, nioCore, nioPosix]),
         .testTarget(
-            name: "FlowIngestTests", dependencies: ["FlowIngest", "FlowWire", "TestSupport", logging, nioCore, nioPosix]),
+            name: "FlowIngestTests",
+            dependencies: ["FlowIngest", "FlowWire", "TestSupport", logging, nioCore, nioPosix]),
         .testTarget(name: "KubernetesTests", dependencies: ["FlowModel", "Kubernetes", "StrictYAML"]),
         .testTarget(name: "LabelingTests", dependencies: ["FlowModel", "Kubernetes", "Labeling"]),
         .testTarget(

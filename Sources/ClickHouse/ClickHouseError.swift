@@ -50,7 +50,9 @@ public enum ClickHouseError: Error, Equatable, Sendable {
     /// NO_SUCH_COLUMN_IN_TABLE 16, UNKNOWN_IDENTIFIER 47, UNKNOWN_TABLE 60, UNKNOWN_DATABASE 81, UNKNOWN_SETTING 115,
     /// READONLY 164, UNKNOWN_USER 192, WRONG_PASSWORD 193, REQUIRED_PASSWORD 194, ACCESS_DENIED 497,
     /// AUTHENTICATION_FAILED 516.
-    private static let codesForOperator: Set<Int> = [16, 47, unknownTable, unknownDatabase, 115, 164, 192, 193, 194, 497, 516]
+    private static let codesForOperator: Set<Int> = [
+        16, 47, unknownTable, unknownDatabase, 115, 164, 192, 193, 194, 497, 516,
+    ]
 }
 
 extension ClickHouseError: CustomStringConvertible {

@@ -85,7 +85,9 @@ public final class IngestServer: Sendable {
 
     func update(_ change: (inout IngestStatistics) -> Void) { statisticsStorage.withLock { change(&$0) } }
 
-    func forget(_ channel: any Channel) { connections.withLock { _ = $0.removeValue(forKey: ObjectIdentifier(channel)) } }
+    func forget(_ channel: any Channel) {
+        connections.withLock { _ = $0.removeValue(forKey: ObjectIdentifier(channel)) }
+    }
 
     private func tellConnections(_ event: some Sendable) {
         for channel in connections.withLock({ Array($0.values) }) {

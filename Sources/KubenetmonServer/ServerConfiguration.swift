@@ -94,14 +94,17 @@ struct ServerConfiguration: Equatable, Sendable {
         {
             warnings.append("max_grpc_connection_age has no effect: connections live until one side ends them")
         }
-        if root.value("clickhouse_batch_send_timeout", required: false, as: Self.durationForm, Duration.init(goDuration:))
+        if root.value(
+            "clickhouse_batch_send_timeout", required: false, as: Self.durationForm, Duration.init(goDuration:))
             != nil
         {
-            warnings.append("clickhouse_batch_send_timeout has no effect: clickhouse_batch_max_age bounds a batch's age")
+            warnings.append(
+                "clickhouse_batch_send_timeout has no effect: clickhouse_batch_max_age bounds a batch's age")
         }
         if !root.bool("clickhouse_wait_for_async_insert", default: true) {
             warnings.append(
-                "clickhouse_wait_for_async_insert: false has no effect: agents are told that ClickHouse has their flows")
+                "clickhouse_wait_for_async_insert: false has no effect: agents are told that ClickHouse has their flows"
+            )
         }
         if root.bool("clickhouse_skip_ping", default: false) {
             warnings.append("clickhouse_skip_ping has no effect: the table's columns are asked for at start")

@@ -23,7 +23,8 @@ extension MetricsPage {
             .counter, "kubenetmon_server_ignored_flows_total", "Flows that are not recorded, by reason.",
             label: "reason", ignored.map { ($0.key, $0.value.flows) })
         add(
-            .counter, "kubenetmon_server_ignored_bytes_total", "Network bytes of flows that are not recorded, by reason.",
+            .counter, "kubenetmon_server_ignored_bytes_total",
+            "Network bytes of flows that are not recorded, by reason.",
             label: "reason", ignored.map { ($0.key, $0.value.bytes) })
         add(
             .gauge, "kubenetmon_server_connected_agents", "Agents that are connected.", ingest.connectedAgents)

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+
+SWIFT ?= swift
+PROGRAMS = .build/release
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+.PHONY: demo
+demo: ## Run the whole pipeline on real traffic and show the table (KEEP=1 leaves ClickHouse up)
+	@tools/install-packages build run
+	@echo "demo: building (about two minutes the first time)"
+	@$(SWIFT) build -c release --product kubenetmon-agent --quiet
+	@$(SWIFT) build -c release --product kubenetmon-server --quiet
+	@tools/clickhouse --install
+	@tools/demo $(PROGRAMS)
+
+.PHONY: build
+build: ## Build both daemons in release
+	@tools/install-packages build
+	$(SWIFT) build -c release --product kubenetmon-agent
+	$(SWIFT) build -c release --product kubenetmon-server
+
+.PHONY: test
+test: ## Run all tests, in network namespaces and against a real ClickHouse
+	@tools/install-packages build run test
+	@tools/clickhouse --install
+	$(SWIFT) build --build-tests
+	tools/sandbox $(SWIFT) test --skip-build
+
+.PHONY: lint
+lint: ## Check the format of the Swift code
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
+
+.PHONY: generate
+generate: ## Make the C code of proto/ anew
+	@tools/install-packages test
+	tools/generate
+
+.PHONY: check-generated
+check-generated: ## Fail where the checked-in C code is not what proto/ says
+	@tools/generate --check
+
+.PHONY: clean
+clean: ## Remove everything that was built or installed here
+	rm -rf .build .tools
