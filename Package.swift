@@ -16,6 +16,7 @@ let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 
@@ -35,9 +36,8 @@ let package = Package(
     ],
     targets: [
         // C
-        .systemLibrary(
-            name: "CNetfilter", pkgConfig: "libmnl libnetfilter_conntrack",
-            providers: [.apt(["libmnl-dev", "libnetfilter-conntrack-dev"])]),
+        .target(
+            name: "CNetfilter", linkerSettings: [.linkedLibrary("mnl"), .linkedLibrary("netfilter_conntrack")]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .target(name: "CFlowProto", linkerSettings: [.linkedLibrary("protobuf-c")]),
 
@@ -46,7 +46,8 @@ let package = Package(
         .target(name: "Retry"),
         .target(name: "Conntrack", dependencies: ["CNetfilter", "FlowModel"]),
         .target(name: "FlowWire", dependencies: ["CFlowProto", "FlowModel", nioCore]),
-        .target(name: "FlowExport", dependencies: ["FlowWire", "Retry", deque, logging, nioCore, nioPosix]),
+        .target(
+            name: "FlowExport", dependencies: ["FlowModel", "FlowWire", "Retry", deque, logging, nioCore, nioPosix]),
         .target(name: "FlowIngest", dependencies: ["FlowWire", logging, nioCore, nioPosix]),
         .target(name: "HTTPClient", dependencies: ["CCurl"]),
         .target(name: "StrictYAML", dependencies: [yams]),
@@ -60,7 +61,7 @@ let package = Package(
             name: "KubenetmonAgent",
             dependencies: [
                 "Conntrack", "FlowExport", "FlowModel", "FlowWire", "Operations", argumentParser, lifecycle, logging,
-                nioCore, nioPosix,
+                nioCore, nioPosix, unixSignals,
             ]),
         .executableTarget(
             name: "KubenetmonServer",

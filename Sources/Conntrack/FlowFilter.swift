@@ -14,10 +14,27 @@ public struct FlowFilter: Sendable {
         case loopback
     }
 
+    /// How many entries were left out, by reason.
+    public struct Counts: Equatable, Sendable {
+        private var counts = [0, 0, 0]
+
+        /// None.
+        public init() {}
+
+        /// The number of entries that were left out for a reason.
+        public internal(set) subscript(reason: Reason) -> Int {
+            get { counts[reason.index] }
+            set { counts[reason.index] = newValue }
+        }
+    }
+
+    /// The protocols that are collected.
+    let transports: [TransportProtocol]
     private var isCollected = [Bool](repeating: false, count: 256)
 
     /// Makes a filter that lets the given protocols pass.
     public init(transports: some Sequence<TransportProtocol> = [.tcp, .udp]) {
+        self.transports = Array(transports)
         for transport in transports { isCollected[Int(transport.rawValue)] = true }
     }
 
@@ -29,5 +46,15 @@ public struct FlowFilter: Sendable {
             return .loopback
         }
         return nil
+    }
+}
+
+extension FlowFilter.Reason {
+    fileprivate var index: Int {
+        switch self {
+        case .idle: 0
+        case .transport: 1
+        case .loopback: 2
+        }
     }
 }

@@ -4,7 +4,11 @@
 struct NetlinkAttribute {
     /// The attribute's type without the flags `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`.
     let type: Int
-    let payload: UnsafeRawBufferPointer
+    /// The attribute with its header, as it stands in the message.
+    let bytes: UnsafeRawBufferPointer
+
+    /// What follows the header.
+    var payload: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: bytes[4...]) }
 
     /// The attributes nested in this one.
     var nested: NetlinkAttributes { NetlinkAttributes(payload) }
@@ -32,9 +36,9 @@ struct NetlinkAttributes {
         let length = Int(rest.loadUnaligned(as: UInt16.self))
         guard length >= 4, length <= rest.count else { return fail() }
         let type = Int(rest.loadUnaligned(fromByteOffset: 2, as: UInt16.self) & 0x3fff)
-        let payload = UnsafeRawBufferPointer(rebasing: rest[4..<length])
+        let bytes = UnsafeRawBufferPointer(rebasing: rest[..<length])
         rest = UnsafeRawBufferPointer(rebasing: rest[min(rest.count, netlinkAligned(length))...])
-        return NetlinkAttribute(type: type, payload: payload)
+        return NetlinkAttribute(type: type, bytes: bytes)
     }
 
     private mutating func fail() -> NetlinkAttribute? {

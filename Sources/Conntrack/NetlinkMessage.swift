@@ -16,6 +16,9 @@ struct NetlinkMessage {
         return -payload.loadUnaligned(as: Int32.self)
     }
 
+    /// The address family in the `struct nfgenmsg`, 0 where there is none.
+    var family: UInt8 { payload.first ?? 0 }
+
     /// The attributes behind the `struct nfgenmsg` that every netfilter message starts with.
     var attributes: NetlinkAttributes? {
         guard payload.count >= MemoryLayout<nfgenmsg>.size else { return nil }

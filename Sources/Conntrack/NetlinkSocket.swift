@@ -3,31 +3,35 @@
 import CNetfilter
 import Glibc
 
-/// A netlink socket towards the kernel's netfilter subsystem (netlink(7), `NETLINK_NETFILTER`) with its receive buffer.
+/// A netlink socket towards the kernel's netfilter subsystem (netlink(7), `NETLINK_NETFILTER`).
 struct NetlinkSocket: ~Copyable {
     /// How long the kernel may take for the next message of an answer.
     static let receiveTimeoutSeconds = 30
 
-    /// The size from which on the kernel no longer grows the messages of a dump: `netlink_dump()` caps them at 32 KiB.
-    static let receiveBufferSize = 32 * 1024
-
     private let socket: OpaquePointer
-    private let buffer = UnsafeMutableRawBufferPointer.allocate(
-        byteCount: receiveBufferSize, alignment: MemoryLayout<nlmsghdr>.alignment)
+
+    /// The socket's number.
+    var descriptor: CInt { mnl_socket_get_fd(socket) }
 
     /// Opens and binds a socket; the kernel chooses its port.
-    init() throws(ConntrackError) {
-        socket = try Self.open()
+    ///
+    /// - Parameters:
+    ///   - groups: The multicast groups to hear, a bit each (`NF_NETLINK_CONNTRACK_…`).
+    ///   - receiveTimeout: How long a receive waits.
+    init(groups: CUnsignedInt = 0, receiveTimeout: timeval = timeval(tv_sec: receiveTimeoutSeconds, tv_usec: 0))
+        throws(ConntrackError)
+    {
+        socket = try Self.open(groups: groups, receiveTimeout: receiveTimeout)
     }
 
-    private static func open() throws(ConntrackError) -> OpaquePointer {
+    private static func open(groups: CUnsignedInt, receiveTimeout: timeval) throws(ConntrackError) -> OpaquePointer {
         guard let socket = mnl_socket_open2(NETLINK_NETFILTER, CInt(SOCK_CLOEXEC.rawValue)) else {
             throw ConntrackError(operation: "opening a netfilter netlink socket", errno: errno)
         }
-        var timeout = timeval(tv_sec: receiveTimeoutSeconds, tv_usec: 0)
+        var timeout = receiveTimeout
         let timeoutLength = socklen_t(MemoryLayout<timeval>.size)
         // MNL_SOCKET_AUTOPID is 0.
-        guard mnl_socket_bind(socket, 0, 0) == 0,
+        guard mnl_socket_bind(socket, groups, 0) == 0,
             setsockopt(mnl_socket_get_fd(socket), SOL_SOCKET, SO_RCVTIMEO, &timeout, timeoutLength) == 0
         else {
             let error = ConntrackError(operation: "binding a netfilter netlink socket", errno: errno)
@@ -37,27 +41,58 @@ struct NetlinkSocket: ~Copyable {
         return socket
     }
 
-    deinit {
-        mnl_socket_close(socket)
-        buffer.deallocate()
+    deinit { mnl_socket_close(socket) }
+
+    /// Asks for room for this many bytes of waiting datagrams, by force where that is permitted (`SO_RCVBUFFORCE` needs
+    /// CAP_NET_ADMIN in the initial user namespace), else as far as `net.core.rmem_max` goes (socket(7)).
+    ///
+    /// - Returns: The room that there is now, as the kernel counts it.
+    func setReceiveBuffer(bytes: Int) -> Int {
+        // The kernel doubles what it is given, for its own bookkeeping.
+        var half = CInt(clamping: bytes / 2)
+        let length = socklen_t(MemoryLayout<CInt>.size)
+        if setsockopt(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, &half, length) != 0 {
+            setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &half, length)
+        }
+        return receiveBuffer
     }
 
-    /// Sends one request.
-    func send(_ request: UnsafeRawBufferPointer, operation: String) throws(ConntrackError) {
-        guard mnl_socket_sendto(socket, request.baseAddress, request.count) >= 0 else {
+    /// The room for waiting datagrams in bytes, as the kernel counts it.
+    var receiveBuffer: Int {
+        var bytes: CInt = 0
+        var length = socklen_t(MemoryLayout<CInt>.size)
+        getsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &bytes, &length)
+        return Int(bytes)
+    }
+
+    /// Sends requests, one or several after another.
+    func send(_ requests: UnsafeRawBufferPointer, operation: String) throws(ConntrackError) {
+        guard mnl_socket_sendto(socket, requests.baseAddress, requests.count) >= 0 else {
             throw ConntrackError(operation: operation, errno: errno)
         }
     }
 
-    /// Waits for the next datagram and lends it to `body`; it is gone when `body` returns.
-    func receive<Result>(
-        operation: String, _ body: (UnsafeRawBufferPointer) throws(ConntrackError) -> Result
-    ) throws(ConntrackError) -> Result {
+    /// Waits for the next datagram; it stands in `buffer` until the next call.
+    func receive(
+        into buffer: UnsafeMutableRawBufferPointer, operation: String
+    ) throws(ConntrackError) -> UnsafeRawBufferPointer {
         var length: Int
         repeat {
             length = mnl_socket_recvfrom(socket, buffer.baseAddress, buffer.count)
         } while length < 0 && errno == EINTR
         guard length >= 0 else { throw ConntrackError(operation: operation, errno: errno) }
-        return try body(UnsafeRawBufferPointer(rebasing: buffer[..<length]))
+        return UnsafeRawBufferPointer(rebasing: buffer[..<length])
+    }
+
+    /// Receives the datagrams that are there, up to the number of slots; waits for the first where `wait` is set.
+    ///
+    /// - Returns: Their number; 0 where none came.
+    func receive(
+        into slots: inout DatagramSlots, wait: Bool, operation: String
+    ) throws(ConntrackError) -> Int {
+        let received = slots.receive(from: descriptor, wait: wait)
+        guard received < 0 else { return received }
+        guard errno == EAGAIN || errno == EINTR else { throw ConntrackError(operation: operation, errno: errno) }
+        return 0
     }
 }

@@ -25,8 +25,6 @@ struct ExportStateMachine {
         var batches = 0
         var flows = 0
         var reportedBytes: UInt64 = 0
-        /// Bytes of frames that need not be kept any longer.
-        var frameBytes = 0
         /// Sequence numbers that are not kept: acknowledged twice, or never sent.
         var unknown = 0
     }
@@ -45,23 +43,35 @@ struct ExportStateMachine {
 
     private struct Kept {
         let batch: ExportBatch
+        /// Whether it was sent on the connection that is open.
         var isInFlight: Bool
+        /// Whether it was ever sent. Its number and content are fixed from then on.
+        var wasSent: Bool
     }
 
     private var state = State.idle
     private var backoff: Backoff
+    private let mergeAboveBytes: Int
     /// In ascending order of their sequence numbers.
     private var kept: Deque<Kept> = []
 
-    init(backoff: Backoff) {
+    /// Bytes of the frames that are kept.
+    private(set) var keptFrameBytes = 0
+
+    /// - Parameters:
+    ///   - backoff: The wait between attempts to connect.
+    ///   - mergeAboveBytes: Bytes of frames above which batches that were never sent are merged, those of a minute into
+    ///     one.
+    init(backoff: Backoff, mergeAboveBytes: Int) {
         self.backoff = backoff
+        self.mergeAboveBytes = mergeAboveBytes
     }
 
     /// Whether nothing waits for an acknowledgement.
     var isEmpty: Bool { kept.isEmpty }
 
-    /// Whether a server is there and takes batches.
-    var isConnected: Bool { state == .connected }
+    /// Whether something was sent on the open connection and is not acknowledged.
+    var awaitsAnswer: Bool { kept.contains(where: \.isInFlight) }
 
     /// Flows that wait for an acknowledgement, and the network bytes that they report.
     var unacknowledged: (flows: Int, reportedBytes: UInt64) {
@@ -79,15 +89,37 @@ struct ExportStateMachine {
     /// Keeps a batch, whose sequence number must be higher than all before it.
     mutating func enqueue(_ batch: ExportBatch) -> Action {
         precondition(kept.last.map { $0.batch.sequence < batch.sequence } ?? true, "sequence numbers must ascend")
-        kept.append(Kept(batch: batch, isInFlight: state == .connected))
-        return state == .connected ? .send([batch.frame]) : .nothing
+        let isSent = state == .connected
+        kept.append(Kept(batch: batch, isInFlight: isSent, wasSent: isSent))
+        keptFrameBytes += batch.frame.readableBytes
+        if isSent { return .send([batch.frame]) }
+        if keptFrameBytes > mergeAboveBytes { mergeNeverSent() }
+        return .nothing
+    }
+
+    /// Adds up what was never sent, minute by minute. Batches that were sent all precede those that never were.
+    private mutating func mergeNeverSent() {
+        let firstNeverSent = kept.firstIndex { !$0.wasSent } ?? kept.endIndex
+        var rest = kept[firstNeverSent...].map(\.batch)[...]
+        var merged: [ExportBatch] = []
+        while let minute = rest.first?.minute {
+            let group = rest.prefix { $0.minute == minute }
+            rest = rest.dropFirst(group.count)
+            merged += group.count > 1 ? ExportBatch.merged(Array(group)) : Array(group)
+        }
+        kept.replaceSubrange(
+            firstNeverSent..., with: merged.map { Kept(batch: $0, isInFlight: false, wasSent: false) })
+        keptFrameBytes = kept.reduce(0) { $0 + $1.batch.frame.readableBytes }
     }
 
     /// A connection is open and the greeting is on its way: everything that is kept follows.
     mutating func connectionOpened() -> Action {
         guard state == .connecting else { return .close }
         state = .connected
-        for index in kept.indices { kept[index].isInFlight = true }
+        for index in kept.indices {
+            kept[index].isInFlight = true
+            kept[index].wasSent = true
+        }
         return kept.isEmpty ? .nothing : .send(kept.map(\.batch.frame))
     }
 
@@ -111,18 +143,18 @@ struct ExportStateMachine {
         var result = Acknowledged()
         for sequence in sequences {
             guard let index = kept.firstIndex(where: { $0.batch.sequence >= sequence }),
-                kept[index].batch.sequence == sequence
+                kept[index].batch.sequence == sequence, kept[index].wasSent
             else {
                 result.unknown += 1
                 continue
             }
             let batch = kept.remove(at: index).batch
+            keptFrameBytes -= batch.frame.readableBytes
             result.batches += 1
             result.flows += batch.flows
             result.reportedBytes &+= batch.reportedBytes
-            result.frameBytes += batch.frame.readableBytes
         }
-        // A server that answers is a server that works; one that merely accepts connections may not be.
+        // A server that acknowledges is a server that works; one that merely accepts connections may not be.
         if result.batches > 0 { backoff.reset() }
         return (result, isDrained ? .close : .nothing)
     }
@@ -134,7 +166,7 @@ struct ExportStateMachine {
         return isDrained ? .close : .nothing
     }
 
-    private var isDrained: Bool { state == .draining && !kept.contains(where: \.isInFlight) }
+    private var isDrained: Bool { state == .draining && !awaitsAnswer }
 
     /// No further connection shall be opened.
     mutating func stop() -> Action {

@@ -12,24 +12,28 @@ import Synchronization
 public final class FlowExporter: Sendable {
     /// Where batches go, and how much may wait.
     public struct Configuration: Sendable {
-        /// The server's name or address. All of its addresses are tried.
+        /// The server's name or address. All of its addresses are tried, each agent beginning with another.
         public var host: String
         /// The server's port.
         public var port: Int
         /// The bound on frames that wait for their acknowledgement, in bytes; see ``FlowExporter/hasRoom``.
         public var maximumUnacknowledgedBytes: Int
-        /// How long a connection attempt may take.
+        /// How long a connection attempt to one address may take.
         public var connectTimeout: TimeAmount
+        /// How long a server may say nothing while it owes acknowledgements. A server that merely waits for ClickHouse
+        /// says so every few seconds.
+        public var answerTimeout: TimeAmount
 
         /// Makes a configuration of its parts.
         public init(
             host: String, port: Int, maximumUnacknowledgedBytes: Int = 16 << 20,
-            connectTimeout: TimeAmount = .seconds(10)
+            connectTimeout: TimeAmount = .seconds(10), answerTimeout: TimeAmount = .seconds(60)
         ) {
             self.host = host
             self.port = port
             self.maximumUnacknowledgedBytes = maximumUnacknowledgedBytes
             self.connectTimeout = connectTimeout
+            self.answerTimeout = answerTimeout
         }
     }
 
@@ -37,15 +41,17 @@ public final class FlowExporter: Sendable {
     public struct Statistics: Equatable, Sendable {
         /// Whether a server is there.
         public var isConnected = false
-        /// Connections that were opened, and attempts that failed.
+        /// Connections that were opened.
         public var connections: UInt64 = 0
         /// Attempts to connect that failed.
         public var failedConnections: UInt64 = 0
+        /// Connections that were closed because the server said nothing for too long.
+        public var silentConnections: UInt64 = 0
         /// Flows acknowledged.
         public var acknowledgedFlows: UInt64 = 0
         /// Network bytes that those flows report.
         public var acknowledgedReportedBytes: UInt64 = 0
-        /// Acknowledgements of batches that were not kept.
+        /// Acknowledgements of batches that did not wait for one.
         public var unknownAcknowledgements: UInt64 = 0
         /// Bytes of frames that wait for their acknowledgement.
         public var unacknowledgedBytes = 0
@@ -53,48 +59,89 @@ public final class FlowExporter: Sendable {
 
     private let configuration: Configuration
     private let hello: Hello
-    private let group: any EventLoopGroup
     private let eventLoop: any EventLoop
     private let logger: Logger
     private let statisticsStorage = Mutex(Statistics())
+    /// Bytes of frames that wait for their acknowledgement, those on their way to the event loop included.
+    private let unacknowledgedBytes = Atomic(0)
+    private let lastSequence = Mutex(UInt64(0))
     private let loopState: NIOLoopBoundBox<LoopState>
 
     /// What only the event loop touches.
     private struct LoopState {
-        var machine = ExportStateMachine(backoff: Backoff(initial: .milliseconds(500), maximum: .seconds(30)))
+        var machine: ExportStateMachine
         var channel: (any Channel)?
         var emptied: EventLoopPromise<Void>?
+        /// Since when the server has said nothing although it owes an acknowledgement.
+        var silentSince: NIODeadline?
+        /// The place in the list of addresses to begin the next attempt with; agents begin anywhere.
+        var nextAddress = Int.random(in: 0..<1024)
     }
 
     /// Makes an exporter that has not connected yet.
     public init(configuration: Configuration, hello: Hello, group: any EventLoopGroup, logger: Logger) {
         self.configuration = configuration
         self.hello = hello
-        self.group = group
         self.logger = logger
         eventLoop = group.next()
-        loopState = .makeBoxSendingValue(LoopState(), eventLoop: eventLoop)
+        let machine = ExportStateMachine(
+            backoff: Backoff(initial: .milliseconds(500), maximum: .seconds(30)),
+            mergeAboveBytes: configuration.maximumUnacknowledgedBytes / 4)
+        loopState = .makeBoxSendingValue(LoopState(machine: machine), eventLoop: eventLoop)
     }
 
     /// What has become of the batches so far.
-    public var statistics: Statistics { statisticsStorage.withLock { $0 } }
+    public var statistics: Statistics {
+        var statistics = statisticsStorage.withLock { $0 }
+        statistics.unacknowledgedBytes = unacknowledgedBytes.load(ordering: .relaxed)
+        return statistics
+    }
 
-    /// Whether another collection may be taken out of the kernel. While not, the kernel keeps counting: that costs time
-    /// resolution and no bytes.
+    /// Whether more may be taken out of the kernel: true below three quarters of the bound. While it is false, the kernel
+    /// keeps counting, which costs time resolution and no bytes; the last quarter is for what the kernel keeps for nobody.
     public var hasRoom: Bool {
-        statisticsStorage.withLock { $0.unacknowledgedBytes } < configuration.maximumUnacknowledgedBytes
+        unacknowledgedBytes.load(ordering: .relaxed) < configuration.maximumUnacknowledgedBytes / 4 * 3
+    }
+
+    /// Whether what would be lost otherwise still fits below the bound.
+    public var hasRoomForEvents: Bool {
+        unacknowledgedBytes.load(ordering: .relaxed) < configuration.maximumUnacknowledgedBytes
+    }
+
+    /// Whether a connected server has much to take still, more than an eighth of the bound: whoever waits a moment saves
+    /// memory.
+    public var isServerBehind: Bool {
+        unacknowledgedBytes.load(ordering: .relaxed) > configuration.maximumUnacknowledgedBytes / 8
+            && statisticsStorage.withLock { $0.isConnected }
     }
 
     /// Begins to connect.
     public func start() {
         eventLoop.execute { self.perform(self.loopState.value.machine.start()) }
+        let interval = TimeAmount.nanoseconds(max(1, configuration.answerTimeout.nanoseconds / 4))
+        eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in self.checkSilence() }
     }
 
-    /// Keeps a batch until it is acknowledged, and sends it as soon as a server is there. Batches must come in ascending
-    /// order of their sequence numbers.
-    public func enqueue(_ batch: ExportBatch) {
-        statisticsStorage.withLock { $0.unacknowledgedBytes += batch.frame.readableBytes }
-        eventLoop.execute { self.perform(self.loopState.value.machine.enqueue(batch)) }
+    /// Numbers a batch, keeps it until it is acknowledged, and sends it as soon as a server is there. Callable from any
+    /// thread.
+    ///
+    /// - Parameter make: Makes the batch with the number that it gets.
+    public func export(_ make: (_ sequence: UInt64) -> ExportBatch) {
+        // Batches reach the event loop in the order of their numbers.
+        lastSequence.withLock { sequence in
+            sequence += 1
+            enqueue(make(sequence))
+        }
+    }
+
+    /// Keeps a batch until it is acknowledged. Batches must come in ascending order of their sequence numbers.
+    func enqueue(_ batch: ExportBatch) {
+        unacknowledgedBytes.add(batch.frame.readableBytes, ordering: .relaxed)
+        eventLoop.execute {
+            self.change { $0.enqueue(batch) }
+            // What was added above, less what merging has saved.
+            self.unacknowledgedBytes.subtract(batch.frame.readableBytes, ordering: .relaxed)
+        }
     }
 
     /// Waits until every batch is acknowledged, at most for `timeout`, and closes the connection.
@@ -109,51 +156,99 @@ public final class FlowExporter: Sendable {
             return emptied.futureResult.map {
                 deadline.cancel()
                 let rest = self.loopState.value.machine.unacknowledged
-                self.perform(self.loopState.value.machine.stop())
+                self.change { $0.stop() }
                 return rest
             }
         }.get()
+    }
+
+    // MARK: - On the event loop
+
+    /// Tells the machine of an event and does what it says.
+    private func change(_ event: (inout ExportStateMachine) -> ExportStateMachine.Action) {
+        let before = loopState.value.machine.keptFrameBytes
+        let action = event(&loopState.value.machine)
+        let saved = before - loopState.value.machine.keptFrameBytes
+        unacknowledgedBytes.subtract(saved, ordering: .relaxed)
+        perform(action)
     }
 
     private func perform(_ action: ExportStateMachine.Action) {
         switch action {
         case .nothing: break
         case .connect(let delay):
-            eventLoop.scheduleTask(in: TimeAmount(delay)) { self.connect() }
+            eventLoop.scheduleTask(in: TimeAmount(delay)) { self.resolveAndConnect() }
         case .send(let frames):
             for frame in frames { loopState.value.channel?.write(frame, promise: nil) }
             loopState.value.channel?.flush()
+            if loopState.value.silentSince == nil { loopState.value.silentSince = .now() }
         case .close:
             loopState.value.channel?.close(promise: nil)
         }
     }
 
-    private func connect() {
-        let peer = "\(configuration.host):\(configuration.port)"
-        ClientBootstrap(group: eventLoop)
-            .connectTimeout(configuration.connectTimeout)
-            .channelOption(.socketOption(.so_keepalive), value: 1)
+    private func checkSilence() {
+        guard let since = loopState.value.silentSince, NIODeadline.now() - since > configuration.answerTimeout else {
+            return
+        }
+        loopState.value.silentSince = nil
+        statisticsStorage.withLock { $0.silentConnections += 1 }
+        logger.warning(
+            "the server says nothing although it owes acknowledgements: connecting anew",
+            metadata: ["silent_for": "\(configuration.answerTimeout.nanoseconds / 1_000_000_000) s"])
+        loopState.value.channel?.close(promise: nil)
+    }
+
+    // MARK: - Connecting
+
+    private func resolveAndConnect() {
+        let (host, port) = (configuration.host, configuration.port)
+        NIOThreadPool.singleton
+            .runIfActive(eventLoop: eventLoop) { try ServerAddresses.resolve(host: host, port: port) }
+            .flatMap { addresses in
+                let start = self.loopState.value.nextAddress % addresses.count
+                self.loopState.value.nextAddress += 1
+                return self.connect(to: addresses[start...] + addresses[..<start])
+            }
+            .whenComplete { result in
+                switch result {
+                case .success(let channel): self.opened(channel)
+                case .failure(let error):
+                    self.statisticsStorage.withLock { $0.failedConnections += 1 }
+                    self.logger.warning(
+                        "cannot connect to the server; batches are kept and the attempt is repeated",
+                        metadata: ["server": "\(host):\(port)", "error": "\(error)"])
+                    self.change { $0.connectionFailed() }
+                }
+            }
+    }
+
+    /// Tries one address after another.
+    private func connect(to addresses: ArraySlice<SocketAddress>) -> EventLoopFuture<any Channel> {
+        guard let address = addresses.first else {
+            return eventLoop.makeFailedFuture(ChannelError.connectTimeout(configuration.connectTimeout))
+        }
+        var bootstrap = ClientBootstrap(group: eventLoop).connectTimeout(configuration.connectTimeout)
+        for (option, value) in DeadPeerDetection.socketOptions {
+            bootstrap = bootstrap.channelOption(option, value: value)
+        }
+        return
+            bootstrap
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandlers(
                         ByteToMessageHandler(FrameDecoder()), ServerMessageHandler(exporter: self))
                 }
             }
-            .connect(host: configuration.host, port: configuration.port)
-            .whenComplete { result in
-                switch result {
-                case .success(let channel): self.opened(channel, peer: peer)
-                case .failure(let error):
-                    self.statisticsStorage.withLock { $0.failedConnections += 1 }
-                    self.logger.warning(
-                        "cannot connect to the server; batches are kept and the attempt is repeated",
-                        metadata: ["server": "\(peer)", "error": "\(error)"])
-                    self.perform(self.loopState.value.machine.connectionFailed())
-                }
+            .connect(to: address)
+            .flatMapError { error in
+                let rest = addresses.dropFirst()
+                return rest.isEmpty ? self.eventLoop.makeFailedFuture(error) : self.connect(to: rest)
             }
     }
 
-    private func opened(_ channel: any Channel, peer: String) {
+    private func opened(_ channel: any Channel) {
+        let peer = channel.remoteAddress.map { "\($0)" } ?? "unknown"
         logger.info("connected to the server", metadata: ["server": "\(peer)"])
         statisticsStorage.withLock {
             $0.connections += 1
@@ -166,22 +261,26 @@ public final class FlowExporter: Sendable {
             self.logger.info("the connection to the server is closed", metadata: ["server": "\(peer)"])
             self.statisticsStorage.withLock { $0.isConnected = false }
             self.loopState.value.channel = nil
-            self.perform(self.loopState.value.machine.connectionClosed())
+            self.loopState.value.silentSince = nil
+            self.change { $0.connectionClosed() }
         }
-        perform(loopState.value.machine.connectionOpened())
+        change { $0.connectionOpened() }
     }
+
+    // MARK: - What the server says
 
     fileprivate func received(_ message: ServerMessage) {
         switch message {
         case .ack(let sequences):
-            let (acknowledged, action) = loopState.value.machine.acknowledged(sequences)
-            statisticsStorage.withLock {
-                $0.acknowledgedFlows += UInt64(acknowledged.flows)
-                $0.acknowledgedReportedBytes &+= acknowledged.reportedBytes
-                $0.unknownAcknowledgements += UInt64(acknowledged.unknown)
-                $0.unacknowledgedBytes -= acknowledged.frameBytes
+            change { machine in
+                let (acknowledged, action) = machine.acknowledged(sequences)
+                statisticsStorage.withLock {
+                    $0.acknowledgedFlows += UInt64(acknowledged.flows)
+                    $0.acknowledgedReportedBytes &+= acknowledged.reportedBytes
+                    $0.unknownAcknowledgements += UInt64(acknowledged.unknown)
+                }
+                return action
             }
-            perform(action)
             if loopState.value.machine.isEmpty { loopState.value.emptied?.succeed() }
         case .goAway(let reason, let supportedVersion) where supportedVersion != 0:
             logger.error(
@@ -190,13 +289,14 @@ public final class FlowExporter: Sendable {
                     "reason": "\(reason)", "server_version": "\(supportedVersion)",
                     "agent_version": "\(hello.protocolVersion)",
                 ])
-            perform(loopState.value.machine.goAway())
+            change { $0.goAway() }
         case .goAway(let reason, _):
             logger.info("the server asks to connect anew", metadata: ["reason": "\(reason)"])
-            perform(loopState.value.machine.goAway())
+            change { $0.goAway() }
         case .unknown:
             logger.debug("a message of a later protocol was passed over")
         }
+        loopState.value.silentSince = loopState.value.machine.awaitsAnswer ? .now() : nil
     }
 
     fileprivate func failed(_ error: any Error) {

@@ -12,10 +12,14 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
 
     static let helloDeadline = TimeAmount.seconds(10)
 
+    /// How often an agent hears that the server is alive, whether or not ClickHouse is.
+    private static let heartbeatInterval = TimeAmount.seconds(15)
+
     private let server: IngestServer
     private let sink: any FlowSink
     private var agent: ConnectedAgent?
     private var helloTimeout: Scheduled<Void>?
+    private var heartbeat: RepeatedTask?
     private var isReadHeldBack = false
     private var hasFailed = false
 
@@ -79,6 +83,12 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         self.agent = agent
         server.update { $0.connectedAgents += 1 }
         server.logger.info("agent connected", metadata: Self.metadata(agent))
+        let channel = context.channel
+        heartbeat = context.eventLoop.scheduleRepeatedTask(
+            initialDelay: Self.heartbeatInterval, delay: Self.heartbeatInterval
+        ) { _ in
+            channel.writeAndFlush(ServerMessage.ack([]).frame(), promise: nil)
+        }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -101,6 +111,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
 
     func channelInactive(context: ChannelHandlerContext) {
         helloTimeout?.cancel()
+        heartbeat?.cancel()
         server.forget(context.channel)
         if let agent {
             server.update { $0.connectedAgents -= 1 }

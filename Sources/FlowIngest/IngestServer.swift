@@ -38,10 +38,14 @@ public final class IngestServer: Sendable {
     ///
     /// - Returns: The address that is listened on; its port is the kernel's choice where `port` is 0.
     public func listen(host: String, port: Int) async throws -> SocketAddress {
-        let channel = try await ServerBootstrap(group: group)
+        var bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 1024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelOption(.socketOption(.so_keepalive), value: 1)
+        for (option, value) in DeadPeerDetection.socketOptions {
+            bootstrap = bootstrap.childChannelOption(option, value: value)
+        }
+        let channel =
+            try await bootstrap
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     guard let sink = self.sinks[ObjectIdentifier(channel.eventLoop)]?.value else {

@@ -8,7 +8,7 @@ public enum Frame {
     public static let maximumLength = 1 << 20
 
     /// Bytes of the length field.
-    static let headerLength = 4
+    public static let headerLength = 4
 }
 
 /// Cuts frames out of what arrives and passes on the protobuf message of each, without its length.

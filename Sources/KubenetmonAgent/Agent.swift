@@ -5,12 +5,11 @@ import Conntrack
 import FlowExport
 import FlowWire
 import Logging
-import NIOCore
 import NIOPosix
 import Operations
 import ServiceLifecycle
 
-/// The agent's wiring: kernel → collector → exporter → server.
+/// The agent's wiring: kernel → collection and events → exporter → server.
 struct Agent {
     private let configuration: AgentConfiguration
     private let logger: Logger
@@ -21,37 +20,10 @@ struct Agent {
     }
 
     func run() async throws {
-        let collector: Collector
-        do {
-            collector = try Collector(filter: FlowFilter(transports: configuration.protocols))
-        } catch {
-            logger.critical("\(error)")
-            throw ExitCode.failure
-        }
-        checkAccounting()
-
+        enableAccounting()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        let exporter = FlowExporter(
-            configuration: FlowExporter.Configuration(
-                host: configuration.serverHost, port: configuration.serverPort),
-            hello: Hello(
-                nodeName: configuration.nodeName, agentID: .random(), softwareVersion: Daemon.version),
-            group: group, logger: logger)
-        let collection = CollectionService(
-            schedule: CollectionSchedule(
-                interval: configuration.collectionInterval, nodeName: configuration.nodeName),
-            collector: collector, exporter: exporter, logger: logger)
-        let probes = ProbeServer(
-            port: configuration.metricsPort, group: group, logger: logger,
-            pages: ProbeServer.Pages(
-                ready: { Self.readiness(collection.statistics, exporter.statistics) },
-                metrics: { MetricsPage(collection: collection.statistics, export: exporter.statistics) }))
-
         do {
-            // Stopped in reverse order: the last collection is drained before the probes end.
-            try await Daemon.run(
-                [probes, DrainService(exporter, timeout: configuration.shutdownTimeout, logger: logger), collection],
-                logger: logger)
+            try await Daemon.run(try services(on: group), logger: logger)
         } catch {
             logger.critical("\(error)")
             throw ExitCode.failure
@@ -59,20 +31,66 @@ struct Agent {
         try await group.shutdownGracefully()
     }
 
-    private func checkAccounting() {
-        guard ConntrackAccounting.isEnabled == false else { return }
-        let remedy = "sysctl -w net.netfilter.nf_conntrack_acct=1, or start the agent with --enable-accounting true"
-        guard configuration.enableAccounting else {
-            logger.error(
-                "the kernel does not count: net.netfilter.nf_conntrack_acct is 0, every flow will read zero",
-                metadata: ["remedy": "\(remedy)"])
-            return
+    private func services(on group: MultiThreadedEventLoopGroup) throws -> [any Service] {
+        let filter = FlowFilter(transports: configuration.protocols)
+        let exporter = FlowExporter(
+            configuration: FlowExporter.Configuration(
+                host: configuration.serverHost, port: configuration.serverPort,
+                maximumUnacknowledgedBytes: configuration.spoolBytes),
+            hello: Hello(
+                nodeName: configuration.nodeName, agentID: .random(), softwareVersion: Daemon.version),
+            group: group, logger: logger)
+        let selfCheck = SelfCheck(
+            uptimeWait: configuration.uptimeWait, checksCounters: !configuration.skipSanityCheck, logger: logger)
+        selfCheck.look(entries: 0, everCounted: false)
+        // Events first: what ends during the first collection is not missed.
+        let events = EventService(
+            events: try listen(filter), filter: filter, exporter: exporter, logger: logger)
+        let collection = CollectionService(
+            schedule: CollectionSchedule(
+                interval: configuration.collectionInterval, nodeName: configuration.nodeName),
+            collector: try Collector(mode: configuration.collectionMode, filter: filter, exporter: exporter),
+            exporter: exporter, selfCheck: selfCheck, logger: logger)
+        let probes = ProbeServer(
+            port: configuration.metricsPort, group: group, logger: logger,
+            pages: ProbeServer.Pages(
+                ready: { Self.readiness(collection.statistics, exporter.statistics) },
+                metrics: {
+                    MetricsPage(
+                        collection: collection.statistics, events: events.statistics, export: exporter.statistics,
+                        selfCheck: selfCheck.problems)
+                }))
+        // Stopped in reverse order: the last collection and the last events are drained before the probes end.
+        return [
+            SecondSignalService(), probes,
+            DrainService(exporter, timeout: configuration.shutdownTimeout, logger: logger), events, collection,
+        ]
+    }
+
+    private func listen(_ filter: FlowFilter) throws -> DestroyEvents {
+        let events = try DestroyEvents(
+            filter, receiveBufferBytes: configuration.eventBufferBytes, waitMilliseconds: 200)
+        if events.receiveBuffer < configuration.eventBufferBytes {
+            logger.warning(
+                """
+                the buffer for conntrack events is smaller than asked for: without CAP_NET_ADMIN in the initial user \
+                namespace, net.core.rmem_max bounds it
+                """,
+                metadata: [
+                    "bytes": "\(events.receiveBuffer)", "asked_for": "\(configuration.eventBufferBytes)",
+                    "events_that_fit": "\(events.receiveBuffer / DestroyEvents.chargePerEvent)",
+                ])
         }
+        return events
+    }
+
+    private func enableAccounting() {
+        guard configuration.enableAccounting, ConntrackSettings.isAccountingEnabled == false else { return }
         do {
-            try ConntrackAccounting.enable()
+            try ConntrackSettings.enableAccounting()
             logger.notice("turned on net.netfilter.nf_conntrack_acct; connections that exist already never count")
         } catch {
-            logger.error("the kernel does not count", metadata: ["error": "\(error)", "remedy": "\(remedy)"])
+            logger.error("accounting cannot be turned on", metadata: ["error": "\(error)"])
         }
     }
 
@@ -86,30 +104,5 @@ struct Agent {
             HealthCheck(
                 "server", problem: export.isConnected ? nil : "no server is connected; batches are kept until one is"),
         ]
-    }
-}
-
-/// When the daemon shuts down, waits until everything collected is acknowledged.
-private struct DrainService: Service {
-    private let exporter: FlowExporter
-    private let timeout: Duration
-    private let logger: Logger
-
-    init(_ exporter: FlowExporter, timeout: Duration, logger: Logger) {
-        self.exporter = exporter
-        self.timeout = timeout
-        self.logger = logger
-    }
-
-    func run() async throws {
-        try? await gracefulShutdown()
-        let rest = try await exporter.drain(timeout: TimeAmount(timeout))
-        if rest.flows > 0 {
-            logger.error(
-                "not acknowledged in time: these flows are lost unless a server has them already",
-                metadata: ["flows": "\(rest.flows)", "bytes": "\(rest.reportedBytes)"])
-        } else {
-            logger.info("everything collected is acknowledged")
-        }
     }
 }

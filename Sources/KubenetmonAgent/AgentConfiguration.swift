@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Conntrack
 import FlowModel
 import Logging
 import Operations
@@ -11,8 +12,13 @@ struct AgentConfiguration: Equatable, Sendable {
     var serverHost: String
     var serverPort: Int
     var metricsPort: Int
+    var collectionMode: ConntrackTable.Mode
     var protocols: [TransportProtocol]
+    var spoolBytes: Int
+    var eventBufferBytes: Int
     var enableAccounting: Bool
+    var skipSanityCheck: Bool
+    var uptimeWait: Duration
     var shutdownTimeout: Duration
     var logLevel: Logger.Level
 
@@ -23,8 +29,13 @@ struct AgentConfiguration: Equatable, Sendable {
         var serverHost: String?
         var serverPort: String?
         var metricsPort: String?
+        var collectionMode: String?
         var protocols: String?
+        var spoolBytes: String?
+        var eventBufferBytes: String?
         var enableAccounting: String?
+        var skipSanityCheck: String?
+        var uptimeWait: String?
         var shutdownTimeout: String?
         var logLevel: String?
     }
@@ -35,6 +46,9 @@ struct AgentConfiguration: Equatable, Sendable {
         let nonEmpty: (String) -> String? = { $0.isEmpty ? nil : $0 }
         let port: (String) -> Int? = { Int($0).flatMap { (1...65535).contains($0) ? $0 : nil } }
         let positive: (String) -> Duration? = { Duration(goDuration: $0).flatMap { $0 > .zero ? $0 : nil } }
+        func bytes(_ range: ClosedRange<Int>) -> (String) -> Int? {
+            { Int($0).flatMap { range.contains($0) ? $0 : nil } }
+        }
         let nodeName = reader.value(
             flag: flags.nodeName, "--node-name", variable: "NODE_NAME",
             expected: "the name of the Kubernetes node (spec.nodeName)", parse: nonEmpty)
@@ -51,10 +65,26 @@ struct AgentConfiguration: Equatable, Sendable {
         let metricsPort = reader.value(
             flag: flags.metricsPort, "--metrics-port", variable: "METRICS_PORT",
             expected: "a port from 1 to 65535", default: 8883, parse: port)
+        let collectionMode = reader.value(
+            flag: flags.collectionMode, "--collection-mode", variable: "COLLECTION_MODE",
+            expected: "exact or fast", default: .exact, parse: ConntrackTable.Mode.init(rawValue:))
         let protocols = reader.value(
             flag: flags.protocols, "--protocols", variable: "COLLECTED_PROTOCOLS",
             expected: "a comma-separated list of \(Self.protocolNumbers.keys.sorted().joined(separator: ", "))",
             default: [.tcp, .udp], parse: Self.parseProtocols)
+        let spoolBytes = reader.value(
+            flag: flags.spoolBytes, "--spool-bytes", variable: "SPOOL_BYTES",
+            expected: "a number of bytes from 1048576 to 1073741824", default: 16 << 20,
+            parse: bytes(1 << 20...1 << 30))
+        let eventBufferBytes = reader.value(
+            flag: flags.eventBufferBytes, "--event-buffer-bytes", variable: "EVENT_BUFFER_BYTES",
+            expected: "a number of bytes from 65536 to 1073741824", default: 8 << 20, parse: bytes(1 << 16...1 << 30))
+        let skipSanityCheck = reader.value(
+            flag: flags.skipSanityCheck, "--skip-conntrack-sanity-check", variable: "SKIP_CONNTRACK_SANITY_CHECK",
+            expected: "true or false", default: false, parse: Bool.init(goBool:))
+        let uptimeWait = reader.value(
+            flag: flags.uptimeWait, "--uptime-wait-duration", variable: "UPTIME_WAIT_DURATION",
+            expected: "a duration such as 300s", default: .seconds(300), parse: Duration.init(goDuration:))
         let enableAccounting = reader.value(
             flag: flags.enableAccounting, "--enable-accounting", variable: "ENABLE_CONNTRACK_ACCOUNTING",
             expected: "true or false", default: false, parse: Bool.init(goBool:))
@@ -66,16 +96,22 @@ struct AgentConfiguration: Equatable, Sendable {
             expected: "one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))",
             default: .info, parse: Logger.Level.init(rawValue:))
         try reader.check()
-        guard let nodeName, let collectionInterval, let serverHost, let serverPort, let metricsPort, let protocols,
-            let enableAccounting, let shutdownTimeout, let logLevel
+        guard let nodeName, let collectionInterval, let serverHost, let serverPort, let metricsPort,
+            let collectionMode, let protocols, let spoolBytes, let eventBufferBytes, let enableAccounting,
+            let skipSanityCheck, let uptimeWait, let shutdownTimeout, let logLevel
         else { preconditionFailure("a setting without a value was not reported") }
         self.nodeName = nodeName
         self.collectionInterval = collectionInterval
         self.serverHost = serverHost
         self.serverPort = serverPort
         self.metricsPort = metricsPort
+        self.collectionMode = collectionMode
         self.protocols = protocols
+        self.spoolBytes = spoolBytes
+        self.eventBufferBytes = eventBufferBytes
         self.enableAccounting = enableAccounting
+        self.skipSanityCheck = skipSanityCheck
+        self.uptimeWait = uptimeWait
         self.shutdownTimeout = shutdownTimeout
         self.logLevel = logLevel
     }

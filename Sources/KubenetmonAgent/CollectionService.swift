@@ -3,23 +3,26 @@
 import Conntrack
 import FlowExport
 import Logging
-import NIOCore
 import NIOPosix
 import Operations
 import ServiceLifecycle
 import Synchronization
 
 /// Collects once an interval, and one last time when the daemon shuts down.
-final class CollectionService: Service {
+final class CollectionService: Service, CustomStringConvertible {
     /// What has been collected so far.
     struct Statistics: Sendable {
         var collectedFlows: UInt64 = 0
         var collectedBytes: UInt64 = 0
         var ignored: [FlowFilter.Reason: UInt64] = [:]
         var malformedEntries: UInt64 = 0
+        var goneEntries: UInt64 = 0
+        var lostAnswers: UInt64 = 0
         var boundaryHits: UInt64 = 0
         var failedCollections: UInt64 = 0
-        var skippedCollections: UInt64 = 0
+        /// Collections that were left out or cut short because too much waits for an acknowledgement.
+        var deferredCollections: UInt64 = 0
+        var interruptedCollections: UInt64 = 0
         var tableEntries = 0
         var lastDuration = Duration.zero
         /// When the last collection without an error ended, in seconds since the Unix epoch.
@@ -27,18 +30,23 @@ final class CollectionService: Service {
         var lastError: String?
     }
 
+    let description = "collection"
+
     private let schedule: CollectionSchedule
     private let exporter: FlowExporter
+    private let selfCheck: SelfCheck
     private let logger: Logger
     private let collector: Mutex<Collector>
     private let statisticsStorage = Mutex(Statistics())
 
     init(
-        schedule: CollectionSchedule, collector: consuming sending Collector, exporter: FlowExporter, logger: Logger
+        schedule: CollectionSchedule, collector: consuming sending Collector, exporter: FlowExporter,
+        selfCheck: SelfCheck, logger: Logger
     ) {
         self.schedule = schedule
         self.collector = Mutex(collector)
         self.exporter = exporter
+        self.selfCheck = selfCheck
         self.logger = logger
     }
 
@@ -65,38 +73,54 @@ final class CollectionService: Service {
 
     private func collectOnce() {
         guard exporter.hasRoom else {
-            statisticsStorage.withLock { $0.skippedCollections += 1 }
+            statisticsStorage.withLock { $0.deferredCollections += 1 }
             logger.warning(
-                "too much waits for an acknowledgement: the kernel goes on counting until the server takes it")
+                "too much waits for an acknowledgement: the kernel goes on counting until the server takes it",
+                metadata: ["unacknowledged_bytes": "\(exporter.statistics.unacknowledgedBytes)"])
             return
         }
         let clock = ContinuousClock()
         let begin = clock.now
-        let report = collector.withLock { $0.collect(deliver: exporter.enqueue) }
-        let duration = begin.duration(to: clock.now)
-        statisticsStorage.withLock {
-            $0.collectedFlows += UInt64(report.collectedFlows)
-            $0.collectedBytes &+= report.collectedBytes
-            for (reason, count) in report.ignored { $0.ignored[reason, default: 0] += UInt64(count) }
-            $0.malformedEntries += UInt64(report.collection.malformedEntries)
-            $0.boundaryHits += UInt64(report.collection.boundaryHits)
-            $0.tableEntries = report.collection.entries
-            $0.lastDuration = duration
-            $0.lastError = report.error.map { "\($0)" }
-            if report.error == nil {
-                $0.lastSuccess = WallClock.now().seconds
-            } else {
-                $0.failedCollections += 1
-            }
+        let report = collector.withLock { $0.collect() }
+        let statistics = statisticsStorage.withLock { statistics in
+            statistics.add(report, took: begin.duration(to: clock.now))
+            return statistics
         }
+        selfCheck.look(entries: report.collection.entries, everCounted: statistics.collectedFlows > 0)
         if let error = report.error {
             logger.error("a collection ended early", metadata: ["error": "\(error)"])
+        }
+        if report.collection.lostAnswers > 0 {
+            logger.error(
+                "entries were zeroed and the kernel's answers did not fit the socket's buffer: their counters are lost",
+                metadata: ["entries": "\(report.collection.lostAnswers)"])
         }
         logger.debug(
             "collected",
             metadata: [
                 "entries": "\(report.collection.entries)", "flows": "\(report.collectedFlows)",
-                "bytes": "\(report.collectedBytes)", "boundary_hits": "\(report.collection.boundaryHits)",
+                "bytes": "\(report.collectedBytes)",
             ])
+    }
+}
+
+extension CollectionService.Statistics {
+    fileprivate mutating func add(_ report: Collector.Report, took duration: Duration) {
+        let collection = report.collection
+        collectedFlows += UInt64(report.collectedFlows)
+        collectedBytes &+= report.collectedBytes
+        for reason in FlowFilter.Reason.allCases {
+            ignored[reason, default: 0] += UInt64(collection.ignored[reason])
+        }
+        malformedEntries += UInt64(collection.malformedEntries)
+        goneEntries += UInt64(collection.goneEntries)
+        lostAnswers += UInt64(collection.lostAnswers)
+        boundaryHits += UInt64(collection.boundaryHits)
+        if collection.isCutShort { deferredCollections += 1 }
+        if collection.isInterrupted { interruptedCollections += 1 }
+        tableEntries = collection.entries
+        lastDuration = duration
+        lastError = report.error.map { "\($0)" }
+        if report.error == nil { lastSuccess = WallClock.now().seconds } else { failedCollections += 1 }
     }
 }

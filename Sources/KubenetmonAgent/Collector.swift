@@ -2,11 +2,10 @@
 
 import Conntrack
 import FlowExport
-import FlowModel
-import FlowWire
+import Glibc
 import Operations
 
-/// Takes what connections have carried out of the kernel and puts it into batches.
+/// Takes what connections have carried out of the kernel, once an interval, and puts it into batches.
 struct Collector: ~Copyable {
     /// What became of one collection.
     struct Report {
@@ -15,59 +14,49 @@ struct Collector: ~Copyable {
         var error: ConntrackError?
         var collectedFlows = 0
         var collectedBytes: UInt64 = 0
-        var ignored: [FlowFilter.Reason: Int] = [:]
     }
 
     private var table: ConntrackTable
     private let filter: FlowFilter
-    private var ipv4 = FlowBatchBuilder(family: .ipv4)
-    private var ipv6 = FlowBatchBuilder(family: .ipv6)
-    private var lastSequence: UInt64 = 0
+    private let exporter: FlowExporter
+    private var batcher: FlowBatcher
 
-    init(filter: FlowFilter) throws(ConntrackError) {
-        table = try Self.openTable()
+    init(mode: ConntrackTable.Mode, filter: FlowFilter, exporter: FlowExporter) throws(ConntrackError) {
+        table = try Self.openTable(mode)
         self.filter = filter
+        self.exporter = exporter
+        batcher = FlowBatcher(exporter: exporter)
     }
 
     /// Asks the table for its size: a missing capability is told at once and not at the first collection.
-    private static func openTable() throws(ConntrackError) -> ConntrackTable {
-        var table = try ConntrackTable()
+    private static func openTable(_ mode: ConntrackTable.Mode) throws(ConntrackError) -> ConntrackTable {
+        var table = try ConntrackTable(mode: mode)
         _ = try table.count()
         return table
     }
 
-    /// Reads and zeroes the table once. `deliver` gets each batch as soon as it is full, the rest at the end.
-    mutating func collect(deliver: (ExportBatch) -> Void) -> Report {
+    /// Reads and zeroes the table once.
+    mutating func collect() -> Report {
         var report = Report()
         let observedAt = UInt64(WallClock.now().milliseconds)
-        (report.collection, report.error) = table.dumpAndZero { flow in
-            if let reason = filter.reasonToIgnore(flow) {
-                report.ignored[reason, default: 0] += 1
-                return
-            }
-            report.collectedFlows += 1
-            report.collectedBytes &+= flow.bytes
-            if flow.isIPv4 {
-                ipv4.append(flow)
-                if ipv4.isFull { deliver(Self.batch(from: &ipv4, &lastSequence, observedAt)) }
-            } else {
-                ipv6.append(flow)
-                if ipv6.isFull { deliver(Self.batch(from: &ipv6, &lastSequence, observedAt)) }
-            }
-        }
-        if ipv4.count > 0 { deliver(Self.batch(from: &ipv4, &lastSequence, observedAt)) }
-        if ipv6.count > 0 { deliver(Self.batch(from: &ipv6, &lastSequence, observedAt)) }
+        var patience = 1000
+        (report.collection, report.error) = table.collect(
+            filter,
+            while: {
+                // A large table is read faster than a server takes it: waiting keeps memory small.
+                while exporter.isServerBehind && patience > 0 {
+                    usleep(2000)
+                    patience -= 1
+                }
+                return exporter.hasRoom
+            },
+            { flow in
+                guard !(flow.originalCounters.isZero && flow.replyCounters.isZero) else { return }
+                report.collectedFlows += 1
+                report.collectedBytes &+= flow.bytes
+                batcher.append(flow, observedAtMilliseconds: observedAt)
+            })
+        batcher.flush()
         return report
-    }
-
-    private static func batch(
-        from builder: inout FlowBatchBuilder, _ lastSequence: inout UInt64, _ observedAt: UInt64
-    ) -> ExportBatch {
-        lastSequence += 1
-        let (flows, bytes) = (builder.count, builder.reportedBytes)
-        return ExportBatch(
-            sequence: lastSequence,
-            frame: builder.takeFrame(sequence: lastSequence, observedAtMilliseconds: observedAt),
-            flows: flows, reportedBytes: bytes)
     }
 }

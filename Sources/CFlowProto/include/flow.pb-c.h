@@ -158,7 +158,8 @@ struct  Kubenetmon__V1__FlowBatch
 
 
 /*
- * These batches of this connection are in ClickHouse, or need not be: the agent may forget them.
+ * These batches of this connection are in ClickHouse, or need not be: the agent may forget them. An empty Ack says that
+ * the server is alive and holds what it has not acknowledged; an agent that hears nothing for a minute goes elsewhere.
  */
 struct  Kubenetmon__V1__Ack
 {

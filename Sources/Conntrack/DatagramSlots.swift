@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CNetfilter
+
+/// Room for many small datagrams, each in a slot of its own, so that one system call receives all of them.
+struct DatagramSlots: ~Copyable {
+    /// The most datagrams of one call.
+    static let count = 128
+
+    /// Bytes of a slot. A message about one entry has about 300 bytes; labels, helpers, time stamps and a security
+    /// context can add several hundred.
+    static let slotSize = 2048
+
+    private let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: count * slotSize, alignment: 16)
+    private let lengths = UnsafeMutableBufferPointer<CUnsignedInt>.allocate(capacity: count)
+
+    init() {}
+
+    deinit {
+        bytes.deallocate()
+        lengths.deallocate()
+    }
+
+    /// The number of datagrams received, or -1 and `errno`.
+    mutating func receive(from socket: CInt, wait: Bool) -> Int {
+        Int(
+            kubenetmon_receive_many(
+                socket, bytes.baseAddress, Self.slotSize, CUnsignedInt(Self.count), lengths.baseAddress, wait ? 1 : 0))
+    }
+
+    /// A datagram of the last call, nil where it was larger than a slot.
+    subscript(index: Int) -> UnsafeRawBufferPointer? {
+        let length = Int(lengths[index])
+        guard length <= Self.slotSize else { return nil }
+        let start = index * Self.slotSize
+        return UnsafeRawBufferPointer(rebasing: bytes[start..<start + length])
+    }
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CNetfilter
+
+/// The two headers that every request to ctnetlink starts with, as they stand on the wire.
+struct NetfilterRequest {
+    var header: nlmsghdr
+    var netfilter: nfgenmsg
+
+    /// Makes the headers of a request with this many bytes of attributes.
+    ///
+    /// - Parameters:
+    ///   - type: What is asked of ctnetlink.
+    ///   - flags: `NLM_F_REQUEST` and what else applies.
+    ///   - sequence: The number that the answer repeats.
+    ///   - family: The address family, 0 (`AF_UNSPEC`) for all.
+    ///   - attributesLength: Bytes of attributes that follow.
+    init(_ type: cntl_msg_types, flags: Int32, sequence: UInt32, family: UInt8 = 0, attributesLength: Int = 0) {
+        header = nlmsghdr(
+            nlmsg_len: UInt32(MemoryLayout<NetfilterRequest>.size + attributesLength),
+            nlmsg_type: UInt16(NFNL_SUBSYS_CTNETLINK) << 8 | UInt16(type.rawValue),
+            nlmsg_flags: UInt16(flags), nlmsg_seq: sequence, nlmsg_pid: 0)
+        netfilter = nfgenmsg(nfgen_family: family, version: UInt8(NFNETLINK_V0), res_id: 0)
+    }
+}

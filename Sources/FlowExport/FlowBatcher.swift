@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import FlowModel
+import FlowWire
+
+/// Gathers flows of one source into batches for an exporter: a batch ends when it is full, when its minute ends, or when
+/// it is flushed. Not thread-safe; each source has its own.
+public struct FlowBatcher: ~Copyable {
+    private let exporter: FlowExporter
+    private var ipv4 = FlowBatchBuilder(family: .ipv4)
+    private var ipv6 = FlowBatchBuilder(family: .ipv6)
+    private var observedAtMilliseconds: UInt64 = 0
+
+    /// Makes a batcher that has gathered nothing.
+    public init(exporter: FlowExporter) {
+        self.exporter = exporter
+    }
+
+    /// Adds a flow whose counters were read at a moment, in milliseconds since the Unix epoch.
+    public mutating func append(_ flow: Flow, observedAtMilliseconds moment: UInt64) {
+        if moment / 60_000 != observedAtMilliseconds / 60_000 { flush() }
+        if ipv4.count == 0 && ipv6.count == 0 { observedAtMilliseconds = moment }
+        if flow.isIPv4 {
+            ipv4.append(flow)
+            if ipv4.isFull { Self.export(&ipv4, observedAtMilliseconds, to: exporter) }
+        } else {
+            ipv6.append(flow)
+            if ipv6.isFull { Self.export(&ipv6, observedAtMilliseconds, to: exporter) }
+        }
+    }
+
+    /// Hands on what has been gathered.
+    public mutating func flush() {
+        if ipv4.count > 0 { Self.export(&ipv4, observedAtMilliseconds, to: exporter) }
+        if ipv6.count > 0 { Self.export(&ipv6, observedAtMilliseconds, to: exporter) }
+    }
+
+    private static func export(_ builder: inout FlowBatchBuilder, _ observedAt: UInt64, to exporter: FlowExporter) {
+        exporter.export { builder.takeBatch(sequence: $0, observedAtMilliseconds: observedAt) }
+    }
+}
+
+extension FlowBatchBuilder {
+    /// Takes what was gathered as a batch and starts an empty one.
+    mutating func takeBatch(sequence: UInt64, observedAtMilliseconds: UInt64) -> ExportBatch {
+        let (flows, bytes) = (count, reportedBytes)
+        return ExportBatch(
+            sequence: sequence, observedAtMilliseconds: observedAtMilliseconds,
+            frame: takeFrame(sequence: sequence, observedAtMilliseconds: observedAtMilliseconds),
+            flows: flows, reportedBytes: bytes)
+    }
+}
