@@ -72,6 +72,7 @@ let package = Package(
             ]),
 
         // The tests
+        .executableTarget(name: "Churn", path: "Tests/Churn"),
         .target(name: "CTestSupport", path: "Tests/CTestSupport"),
         .target(name: "TestSupport", dependencies: ["CTestSupport"], path: "Tests/TestSupport"),
         .testTarget(name: "FlowModelTests", dependencies: ["FlowModel"]),
@@ -94,7 +95,12 @@ let package = Package(
             name: "KubenetmonAgentTests", dependencies: ["FlowModel", "KubenetmonAgent", "Operations", "TestSupport"]),
         .testTarget(
             name: "KubenetmonServerTests", dependencies: ["KubenetmonServer", "StrictYAML", "TestSupport"]),
-        .testTarget(name: "EndToEndTests", dependencies: ["KubenetmonAgent", "KubenetmonServer", "TestSupport"]),
+        .testTarget(
+            name: "EndToEndTests",
+            dependencies: [
+                "Churn", "FlowIngest", "FlowModel", "FlowWire", "KubenetmonAgent", "KubenetmonServer", "TestSupport",
+                logging, nioCore, nioPosix,
+            ]),
     ]
 )
 

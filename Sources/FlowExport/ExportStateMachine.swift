@@ -12,7 +12,8 @@ struct ExportStateMachine {
     /// What the caller must do.
     enum Action: Equatable {
         case nothing
-        /// Open a connection after this time.
+        /// Ask ``attemptIsDue()`` after this time, and not at the time that was said before, whether to open a
+        /// connection.
         case connect(after: Duration)
         /// Send these frames in this order.
         case send([ByteBuffer])
@@ -32,7 +33,9 @@ struct ExportStateMachine {
     private enum State {
         /// Before ``start()``.
         case idle
-        /// A connection is to be opened, or being opened.
+        /// The next attempt to connect is due after a while.
+        case waiting
+        /// A connection is being opened.
         case connecting
         case connected
         /// The server wants the connection closed: nothing new is sent on it, what is in flight may still be answered.
@@ -82,8 +85,21 @@ struct ExportStateMachine {
     }
 
     mutating func start() -> Action {
-        state = .connecting
+        state = .waiting
         return .connect(after: .zero)
+    }
+
+    /// The time until the next attempt is over; false where no attempt is wanted any longer.
+    mutating func attemptIsDue() -> Bool {
+        guard state == .waiting else { return false }
+        state = .connecting
+        return true
+    }
+
+    /// Little time is left: the next attempt is due at once, and none after it waits long.
+    mutating func hurry() -> Action {
+        backoff = Backoff(initial: .milliseconds(100), maximum: .seconds(1))
+        return state == .waiting && !kept.isEmpty ? .connect(after: .zero) : .nothing
     }
 
     /// Keeps a batch, whose sequence number must be higher than all before it.
@@ -134,7 +150,7 @@ struct ExportStateMachine {
 
     private mutating func connectAgain() -> Action {
         guard state != .stopped else { return .nothing }
-        state = .connecting
+        state = .waiting
         return .connect(after: backoff.next())
     }
 

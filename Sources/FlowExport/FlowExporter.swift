@@ -71,6 +71,7 @@ public final class FlowExporter: Sendable {
     private struct LoopState {
         var machine: ExportStateMachine
         var channel: (any Channel)?
+        var nextAttempt: Scheduled<Void>?
         var emptied: EventLoopPromise<Void>?
         /// Since when the server has said nothing although it owes an acknowledgement.
         var silentSince: NIODeadline?
@@ -152,6 +153,7 @@ public final class FlowExporter: Sendable {
             let emptied = self.eventLoop.makePromise(of: Void.self)
             if self.loopState.value.machine.isEmpty { emptied.succeed() }
             self.loopState.value.emptied = emptied
+            self.change { $0.hurry() }
             let deadline = self.eventLoop.scheduleTask(in: timeout) { emptied.succeed() }
             return emptied.futureResult.map {
                 deadline.cancel()
@@ -177,7 +179,10 @@ public final class FlowExporter: Sendable {
         switch action {
         case .nothing: break
         case .connect(let delay):
-            eventLoop.scheduleTask(in: TimeAmount(delay)) { self.resolveAndConnect() }
+            loopState.value.nextAttempt?.cancel()
+            loopState.value.nextAttempt = eventLoop.scheduleTask(in: TimeAmount(delay)) {
+                if self.loopState.value.machine.attemptIsDue() { self.resolveAndConnect() }
+            }
         case .send(let frames):
             for frame in frames { loopState.value.channel?.write(frame, promise: nil) }
             loopState.value.channel?.flush()

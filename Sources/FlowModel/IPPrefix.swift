@@ -34,9 +34,9 @@ public struct IPPrefix: Hashable, Sendable {
         IPAddress(bits: network.bits | ~Self.mask(mappedLength: mappedLength))
     }
 
-    /// Whether the block holds `address`.
+    /// Whether the block holds `address`. An IPv6 block holds no IPv4 address, although `::/0` holds their mapped form.
     public func contains(_ address: IPAddress) -> Bool {
-        address.bits & Self.mask(mappedLength: mappedLength) == network.bits
+        address.isIPv4 == network.isIPv4 && address.bits & Self.mask(mappedLength: mappedLength) == network.bits
     }
 
     /// The length in bits of the 128-bit form: an IPv4 block's is 96 longer than its own.

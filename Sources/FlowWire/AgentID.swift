@@ -21,6 +21,9 @@ public struct AgentID: Hashable, Sendable {
 }
 
 extension AgentID: CustomStringConvertible {
-    /// The id in hexadecimal.
-    public var description: String { String(bits, radix: 16) }
+    /// The id in hexadecimal, two digits a byte.
+    public var description: String {
+        let digits = String(bits, radix: 16)
+        return String(repeating: "0", count: 2 * Self.byteCount - digits.count) + digits
+    }
 }

@@ -104,9 +104,10 @@ public struct ReceivedFlowBatch: ~Copyable {
     }
 
     private func address(
-        _ ipv4: UnsafeMutablePointer<UInt32>, _ ipv6: ProtobufCBinaryData, _ index: Int
+        _ ipv4: UnsafeMutablePointer<UInt32>?, _ ipv6: ProtobufCBinaryData, _ index: Int
     ) -> IPAddress {
-        guard !isIPv4 else { return IPAddress(v4: ipv4[index]) }
+        // protobuf-c leaves the column of the other family nil.
+        if isIPv4, let ipv4 { return IPAddress(v4: ipv4[index]) }
         let offset = index * MemoryLayout<UInt128>.size
         let wire = UnsafeRawPointer(ipv6.data).loadUnaligned(fromByteOffset: offset, as: UInt128.self)
         return IPAddress(bits: UInt128(bigEndian: wire))

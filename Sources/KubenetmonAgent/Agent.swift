@@ -5,6 +5,7 @@ import Conntrack
 import FlowExport
 import FlowWire
 import Logging
+import NIOCore
 import NIOPosix
 import Operations
 import ServiceLifecycle
@@ -36,7 +37,8 @@ struct Agent {
         let exporter = FlowExporter(
             configuration: FlowExporter.Configuration(
                 host: configuration.serverHost, port: configuration.serverPort,
-                maximumUnacknowledgedBytes: configuration.spoolBytes),
+                maximumUnacknowledgedBytes: configuration.spoolBytes,
+                answerTimeout: TimeAmount(configuration.serverAnswerTimeout)),
             hello: Hello(
                 nodeName: configuration.nodeName, agentID: .random(), softwareVersion: Daemon.version),
             group: group, logger: logger)

@@ -11,6 +11,7 @@ struct AgentConfiguration: Equatable, Sendable {
     var collectionInterval: Duration
     var serverHost: String
     var serverPort: Int
+    var serverAnswerTimeout: Duration
     var metricsPort: Int
     var collectionMode: ConntrackTable.Mode
     var protocols: [TransportProtocol]
@@ -28,6 +29,7 @@ struct AgentConfiguration: Equatable, Sendable {
         var collectionInterval: String?
         var serverHost: String?
         var serverPort: String?
+        var serverAnswerTimeout: String?
         var metricsPort: String?
         var collectionMode: String?
         var protocols: String?
@@ -62,6 +64,9 @@ struct AgentConfiguration: Equatable, Sendable {
         let serverPort = reader.value(
             flag: flags.serverPort, "--server-port", variable: "KUBENETMON_SERVER_SERVICE_PORT",
             expected: "a port from 1 to 65535", default: 8884, parse: port)
+        let serverAnswerTimeout = reader.value(
+            flag: flags.serverAnswerTimeout, "--server-answer-timeout", variable: "SERVER_ANSWER_TIMEOUT",
+            expected: "a duration above zero such as 60s", default: .seconds(60), parse: positive)
         let metricsPort = reader.value(
             flag: flags.metricsPort, "--metrics-port", variable: "METRICS_PORT",
             expected: "a port from 1 to 65535", default: 8883, parse: port)
@@ -74,8 +79,7 @@ struct AgentConfiguration: Equatable, Sendable {
             default: [.tcp, .udp], parse: Self.parseProtocols)
         let spoolBytes = reader.value(
             flag: flags.spoolBytes, "--spool-bytes", variable: "SPOOL_BYTES",
-            expected: "a number of bytes from 1048576 to 1073741824", default: 16 << 20,
-            parse: bytes(1 << 20...1 << 30))
+            expected: "a number of bytes from 65536 to 1073741824", default: 16 << 20, parse: bytes(1 << 16...1 << 30))
         let eventBufferBytes = reader.value(
             flag: flags.eventBufferBytes, "--event-buffer-bytes", variable: "EVENT_BUFFER_BYTES",
             expected: "a number of bytes from 65536 to 1073741824", default: 8 << 20, parse: bytes(1 << 16...1 << 30))
@@ -96,7 +100,8 @@ struct AgentConfiguration: Equatable, Sendable {
             expected: "one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))",
             default: .info, parse: Logger.Level.init(rawValue:))
         try reader.check()
-        guard let nodeName, let collectionInterval, let serverHost, let serverPort, let metricsPort,
+        guard let nodeName, let collectionInterval, let serverHost, let serverPort, let serverAnswerTimeout,
+            let metricsPort,
             let collectionMode, let protocols, let spoolBytes, let eventBufferBytes, let enableAccounting,
             let skipSanityCheck, let uptimeWait, let shutdownTimeout, let logLevel
         else { preconditionFailure("a setting without a value was not reported") }
@@ -104,6 +109,7 @@ struct AgentConfiguration: Equatable, Sendable {
         self.collectionInterval = collectionInterval
         self.serverHost = serverHost
         self.serverPort = serverPort
+        self.serverAnswerTimeout = serverAnswerTimeout
         self.metricsPort = metricsPort
         self.collectionMode = collectionMode
         self.protocols = protocols

@@ -27,6 +27,12 @@ struct KubenetmonAgent: AsyncParsableCommand {
     var serverHost: String?
     @Option(help: "Port of the server. [KUBENETMON_SERVER_SERVICE_PORT, default 8884]")
     var serverPort: String?
+    @Option(
+        help: """
+            How long a server that owes acknowledgements may say nothing before another is tried. \
+            [SERVER_ANSWER_TIMEOUT, default 60s]
+            """)
+    var serverAnswerTimeout: String?
     @Option(help: "Port for /metrics, /live and /ready. [METRICS_PORT, default 8883]")
     var metricsPort: String?
     @Option(
@@ -77,7 +83,8 @@ struct KubenetmonAgent: AsyncParsableCommand {
             configuration = try AgentConfiguration(
                 AgentConfiguration.Flags(
                     nodeName: nodeName, collectionInterval: collectionInterval, serverHost: serverHost,
-                    serverPort: serverPort, metricsPort: metricsPort, collectionMode: collectionMode,
+                    serverPort: serverPort, serverAnswerTimeout: serverAnswerTimeout, metricsPort: metricsPort,
+                    collectionMode: collectionMode,
                     protocols: protocols, spoolBytes: spoolBytes, eventBufferBytes: eventBufferBytes,
                     enableAccounting: enableAccounting, skipSanityCheck: skipConntrackSanityCheck,
                     uptimeWait: uptimeWaitDuration, shutdownTimeout: shutdownTimeout, logLevel: logLevel),

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+/// The agent against the kernel's truth: what the firewall of node-a has counted is what a server gets, to the byte.
+extension EndToEndTests {
+    /// Runs an agent on node-a through `body` and compares.
+    private func expectEveryByte(
+        settings: [String: String] = [:], agentFirst: Bool = true,
+        _ prepare: (Lab) async throws -> Void = { _ in },
+        _ body: (Lab, FlowLedger) async throws -> Void
+    ) async throws {
+        let ledger = try await FlowLedger.listen()
+        try await Lab.run { lab in
+            let far = try await lab.startChurnServer(in: "web-1")
+            try await prepare(lab)
+            let agent = try await lab.startAgent(on: "node-a", serverPort: ledger.port, settings: settings)
+            try await body(lab, ledger)
+            let counters = try await lab.countersAtRest()
+            let counted = try #require(counters["node-a"])
+            let overruns = try await lab.metric("kubenetmon_agent_event_overruns_total", on: "node-a")
+            let lost = try await lab.metric(
+                "kubenetmon_agent_lost_bytes_total{reason=\"spool_full\"}", on: "node-a")
+            let lostAnswers = try await lab.metric(
+                "kubenetmon_agent_lost_flows_total{reason=\"answer_lost\"}", on: "node-a")
+            try await lab.stop(agent)
+            #expect((overruns, lost, lostAnswers) == (0, 0, 0))
+            #expect(ledger.totals.tcpBytes == counted.tcpBytes)
+            #expect(ledger.totals.udpBytes == counted.udpBytes)
+            far.signal(SIGKILL)
+        }
+        try await ledger.stop()
+    }
+
+    @Test(arguments: [(200, 5.0), (2000, 5.0)])
+    func shortConnectionsWithOneSecondOfTimeWait(rate: Int, seconds: Double) async throws {
+        try await expectEveryByte { lab in
+            try await lab.sysctl("net.netfilter.nf_conntrack_tcp_timeout_time_wait=1", in: "node-a")
+            try await lab.sysctl("net.netfilter.nf_conntrack_tcp_timeout_close=1", in: "node-a")
+        } _: { lab, _ in
+            let made = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: rate, seconds: seconds)
+            #expect(made > Int(Double(rate) * seconds * 0.99))
+        }
+    }
+
+    @Test func datagramsWithTwoSecondsOfTimeout() async throws {
+        try await expectEveryByte { lab in
+            try await lab.sysctl("net.netfilter.nf_conntrack_udp_timeout=2", in: "node-a")
+            try await lab.sysctl("net.netfilter.nf_conntrack_udp_timeout_stream=2", in: "node-a")
+        } _: { lab, ledger in
+            _ = try await lab.churn("udp", from: "client-1", to: "10.244.1.10", rate: 500, seconds: 6)
+            #expect(ledger.totals.udpBytes > 0)
+        }
+    }
+
+    @Test func clientsThatUseTheirPortsAgainAtOnce() async throws {
+        // A SYN replaces an entry in TIME_WAIT, with the timeouts that every node has.
+        try await expectEveryByte { lab, _ in
+            let made = try await lab.churn(
+                "tcp", from: "client-1", to: "10.244.1.10", rate: 400, seconds: 5, localPorts: 20_000...20_099)
+            #expect(made > 1980)
+        }
+    }
+
+    @Test func mixedTrafficOfBothFamiliesThroughTranslation() async throws {
+        try await expectEveryByte { lab in
+            try await lab.sysctl("net.netfilter.nf_conntrack_tcp_timeout_time_wait=1", in: "node-a")
+        } _: { lab, ledger in
+            // web-2 answers too behind the service address 10.96.0.80.
+            let other = try await lab.startChurnServer(in: "web-2")
+            async let service = lab.churn("tcp", from: "client-1", to: "10.96.0.80", port: 80, rate: 200, seconds: 4)
+            async let ipv6 = lab.churn("tcp", from: "client-1", to: "fd00:244:1::10", rate: 100, seconds: 4)
+            async let datagrams = lab.churn("udp", from: "client-1", to: "10.244.1.10", rate: 200, seconds: 4)
+            let made = try await (service, ipv6, datagrams)
+            #expect(made.0 > 790 && made.1 > 395 && made.2 > 780)
+            other.signal(SIGKILL)
+            try await eventually("flows of every kind arrive") {
+                ledger.totals.ipv6Bytes > 0 && ledger.totals.translatedFlows > 0
+            }
+        }
+    }
+
+    @Test func aServerThatIsAwayForAWhile() async throws {
+        let ledger = try await FlowLedger.listen()
+        let port = ledger.port
+        try await ledger.stop()
+        try await Lab.run { lab in
+            let far = try await lab.startChurnServer(in: "web-1")
+            let agent = try await lab.startAgent(on: "node-a", serverPort: port)
+            _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 200, seconds: 3)
+            let late = try await FlowLedger.listen(port: port)
+            _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 200, seconds: 2)
+            let counters = try await lab.countersAtRest()
+            try await lab.stop(agent)
+            #expect(late.totals.bytes == counters["node-a"]?.bytes)
+            try await late.stop()
+            far.signal(SIGKILL)
+        }
+    }
+
+    @Test func anAgentThatIsStoppedAndStartedInTheMiddle() async throws {
+        let ledger = try await FlowLedger.listen()
+        try await Lab.run { lab in
+            let far = try await lab.startChurnServer(in: "web-1")
+            let first = try await lab.startAgent(on: "node-a", serverPort: ledger.port)
+            async let traffic = lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 200, seconds: 6)
+            try await eventually("flows arrive") { ledger.totals.flows > 100 }
+            try await lab.stop(first)
+            let second = try await lab.startAgent(on: "node-a", serverPort: ledger.port)
+            _ = try await traffic
+            let counters = try await lab.countersAtRest()
+            try await lab.stop(second)
+            #expect(ledger.totals.bytes == counters["node-a"]?.bytes)
+            far.signal(SIGKILL)
+        }
+        try await ledger.stop()
+    }
+
+    @Test func atTheBoundTheKernelIsTheSpoolAndWhatDoesNotFitIsCounted() async throws {
+        let ledger = try await FlowLedger.listen()
+        ledger.setAcknowledging(false)
+        try await Lab.run { lab in
+            try await lab.sysctl("net.netfilter.nf_conntrack_tcp_timeout_time_wait=1", in: "node-a")
+            let far = try await lab.startChurnServer(in: "web-1")
+            let agent = try await lab.startAgent(
+                on: "node-a", serverPort: ledger.port, settings: ["SPOOL_BYTES": "131072"])
+            // A flow takes about 25 bytes: 128 KiB hold some 5,000 of these 12,000.
+            _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 2000, seconds: 6)
+            let counters = try await lab.countersAtRest()
+            try await eventually("collections are left to the kernel") {
+                try await lab.metric("kubenetmon_agent_deferred_collections_total", on: "node-a") > 0
+            }
+            let waiting = try await lab.metric("kubenetmon_agent_unacknowledged_frame_bytes", on: "node-a")
+            #expect(waiting <= 131_072 + 110_000)
+            ledger.setAcknowledging(true)
+            try await eventually("it goes on by itself") {
+                try await lab.metric("kubenetmon_agent_unacknowledged_frame_bytes", on: "node-a") == 0
+            }
+            let lost = try await lab.metric("kubenetmon_agent_lost_bytes_total{reason=\"spool_full\"}", on: "node-a")
+            let overruns = try await lab.metric("kubenetmon_agent_event_overruns_total", on: "node-a")
+            try await lab.stop(agent)
+            #expect(lost > 0)
+            #expect(overruns == 0)
+            #expect(ledger.totals.bytes + lost == counters["node-a"]?.bytes)
+            far.signal(SIGKILL)
+        }
+        try await ledger.stop()
+    }
+
+    @Test func underPressureBatchesOfAMinuteBecomeOne() async throws {
+        let ledger = try await FlowLedger.listen()
+        let port = ledger.port
+        try await ledger.stop()
+        try await Lab.run { lab in
+            let far = try await lab.startChurnServer(in: "web-1")
+            let agent = try await lab.startAgent(
+                on: "node-a", serverPort: port,
+                settings: ["SPOOL_BYTES": "1048576", "COLLECTION_INTERVAL": "200ms"])
+            // The same few connections carry on in every collection.
+            _ = try await lab.churn(
+                "udp", from: "client-1", to: "10.244.1.10", rate: 6000, seconds: 10, localPorts: 20_000...20_999)
+            let waiting = try await lab.metric("kubenetmon_agent_unacknowledged_frame_bytes", on: "node-a")
+            // Unmerged: 50 collections of 1,000 flows of 25 bytes.
+            #expect(waiting < 600_000)
+            let late = try await FlowLedger.listen(port: port)
+            let counters = try await lab.countersAtRest()
+            try await lab.stop(agent)
+            #expect(late.totals.bytes == counters["node-a"]?.bytes)
+            try await late.stop()
+            far.signal(SIGKILL)
+        }
+    }
+
+    @Test func aServerThatSaysNothingIsLeft() async throws {
+        let ledger = try await FlowLedger.listen()
+        ledger.setAcknowledging(false)
+        try await Lab.run { lab in
+            let far = try await lab.startChurnServer(in: "web-1")
+            let agent = try await lab.startAgent(
+                on: "node-a", serverPort: ledger.port, settings: ["SERVER_ANSWER_TIMEOUT": "2s"])
+            _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 50, seconds: 1)
+            try await eventually("the batches are sent again") { ledger.totals.resentBatches > 0 }
+            ledger.setAcknowledging(true)
+            let counters = try await lab.countersAtRest()
+            try await lab.stop(agent)
+            #expect(ledger.totals.bytes == counters["node-a"]?.bytes)
+            far.signal(SIGKILL)
+        }
+        try await ledger.stop()
+    }
+
+    @Test func aSecondSignalEndsTheAgentAtOnce() async throws {
+        try await Lab.run { lab in
+            let far = try await lab.startChurnServer(in: "web-1")
+            // Nobody listens there.
+            let agent = try await lab.startAgent(on: "node-a", serverPort: 1)
+            _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 50, seconds: 1)
+            agent.signal(SIGTERM)
+            try await eventually("it shuts down") { agent.output.contains("collecting one last time") }
+            agent.signal(SIGTERM)
+            #expect(try await agent.wait(for: .seconds(5)) == 143)
+            far.signal(SIGKILL)
+        }
+    }
+}

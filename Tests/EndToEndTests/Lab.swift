@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Glibc
+import TestSupport
+
+/// The test bed of `tools/lab`: two nodes with two pods each, a service address, the outside. There is one at a time.
+final class Lab: Sendable {
+    /// What the firewall of a node has counted of pods' packets, whatever an agent says.
+    struct Counters: Decodable, Equatable {
+        struct Amount: Decodable, Equatable {
+            var packets: UInt64
+            var bytes: UInt64
+        }
+
+        var tcp_orig: Amount
+        var tcp_reply: Amount
+        var udp_orig: Amount
+        var udp_reply: Amount
+
+        var bytes: UInt64 { tcp_orig.bytes + tcp_reply.bytes + udp_orig.bytes + udp_reply.bytes }
+        var tcpBytes: UInt64 { tcp_orig.bytes + tcp_reply.bytes }
+        var udpBytes: UInt64 { udp_orig.bytes + udp_reply.bytes }
+    }
+
+    /// The address of the sandbox on the nodes' network, where servers listen.
+    static let serverAddress = "172.18.0.1"
+
+    /// Makes the test bed, runs `body` in it and takes it down again.
+    static func run(_ body: (Lab) async throws -> Void) async throws {
+        try NetworkNamespace.requireSandbox()
+        _ = try? await ChildProcess.run(Repository.file("tools/lab"), ["down"])
+        try await ChildProcess.run(Repository.file("tools/lab"), ["up"])
+        do {
+            try await body(Lab())
+        } catch {
+            _ = try? await ChildProcess.run(Repository.file("tools/lab"), ["down"])
+            throw error
+        }
+        try await ChildProcess.run(Repository.file("tools/lab"), ["down"])
+    }
+
+    /// Starts a program in a namespace of the test bed.
+    func start(
+        _ program: URL, _ arguments: [String] = [], in namespace: String, environment: [String: String] = [:]
+    ) throws -> ChildProcess {
+        try ChildProcess(
+            URL(filePath: "/usr/bin/env"), ["ip", "netns", "exec", namespace, program.path] + arguments,
+            environment: environment)
+    }
+
+    /// Starts an agent on a node, and waits until it collects.
+    func startAgent(on node: String, serverPort: Int, settings: [String: String] = [:]) async throws -> ChildProcess {
+        let agent = try start(
+            Repository.program("kubenetmon-agent"), in: node,
+            environment: [
+                "NODE_NAME": node, "COLLECTION_INTERVAL": "500ms",
+                "KUBENETMON_SERVER_SERVICE_HOST": Self.serverAddress,
+                "KUBENETMON_SERVER_SERVICE_PORT": "\(serverPort)",
+            ].merging(settings) { $1 })
+        try await eventually("the agent on \(node) runs") {
+            guard agent.isRunning else { throw TestEnvironmentError("the agent ended: \(agent.output)") }
+            return agent.output.contains("serving /metrics")
+        }
+        return agent
+    }
+
+    /// Asks an agent to end, and waits until it has handed over everything.
+    func stop(_ agent: ChildProcess) async throws {
+        agent.signal(SIGTERM)
+        let code = try await agent.wait()
+        guard code == 0 else { throw TestEnvironmentError("the agent exited with \(code): \(agent.output)") }
+    }
+
+    /// One of an agent's metrics, with its labels as they stand on the page.
+    func metric(_ name: String, on node: String) async throws -> UInt64 {
+        let page = try await ChildProcess.run(
+            URL(filePath: "/usr/bin/env"),
+            ["ip", "netns", "exec", node, "curl", "-sSf", "http://127.0.0.1:8883/metrics"])
+        guard let line = page.split(separator: "\n").first(where: { $0.hasPrefix(name + " ") }),
+            let value = UInt64(line.dropFirst(name.count + 1))
+        else { throw TestEnvironmentError("there is no metric \(name) in \(page)") }
+        return value
+    }
+
+    /// Sets a kernel setting in a namespace.
+    func sysctl(_ setting: String, in namespace: String) async throws {
+        try await ChildProcess.shell("ip netns exec \(namespace) sysctl -qw \(setting)")
+    }
+
+    /// Starts the far end of ``churn(_:from:to:port:rate:seconds:localPorts:)`` in a pod.
+    func startChurnServer(in pod: String, port: Int = 8080) async throws -> ChildProcess {
+        let server = try start(Repository.program("Churn"), ["serve", "\(port)"], in: pod)
+        try await eventually("the churn server listens") { server.output.contains("ready") }
+        return server
+    }
+
+    /// Makes short exchanges at a rate and returns how many succeeded.
+    func churn(
+        _ transport: String, from pod: String, to address: String, port: Int = 8080, rate: Int, seconds: Double,
+        localPorts: ClosedRange<Int>? = nil
+    ) async throws -> Int {
+        let client = try start(
+            Repository.program("Churn"),
+            [
+                transport, address, "\(port)", "\(rate)", "\(seconds)", "\(localPorts?.lowerBound ?? 0)",
+                "\(localPorts?.count ?? 0)",
+            ], in: pod)
+        guard try await client.wait(for: .seconds(120)) == 0,
+            let count = Int(client.output.trimming(while: \.isWhitespace))
+        else { throw TestEnvironmentError("churn failed: \(client.output)") }
+        return count
+    }
+
+    /// Traffic of every known shape for some seconds: `tools/traffic`.
+    func makeTraffic(seconds: Int) async throws {
+        try await ChildProcess.run(Repository.file("tools/traffic"), ["run", "--seconds", "\(seconds)"])
+    }
+
+    /// What the nodes have counted, once no packet comes any more.
+    func countersAtRest() async throws -> [String: Counters] {
+        var before = ""
+        try await eventually("connections come to rest") {
+            let now = try await ChildProcess.run(Repository.file("tools/lab"), ["counters"])
+            defer { before = now }
+            if before == now { return true }
+            try await Task.sleep(for: .milliseconds(400))
+            return false
+        }
+        struct Page: Decodable {
+            var a: Counters
+            var b: Counters
+
+            enum CodingKeys: String, CodingKey {
+                case a = "node-a"
+                case b = "node-b"
+            }
+        }
+        let page = try JSONDecoder().decode(Page.self, from: Data(before.utf8))
+        return ["node-a": page.a, "node-b": page.b]
+    }
+}
+
+extension String {
+    fileprivate func trimming(while predicate: (Character) -> Bool) -> Substring {
+        var rest = self[...]
+        while let last = rest.last, predicate(last) { rest.removeLast() }
+        return rest
+    }
+}

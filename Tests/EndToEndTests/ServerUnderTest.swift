@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Glibc
+import TestSupport
+
+/// The built server on a configuration and a database of a test's own.
+struct ServerUnderTest {
+    let process: ChildProcess
+    let probePort: Int
+
+    /// The port that agents dial.
+    static let port = 8884
+
+    /// Starts a server that labels with the lab's inventory.
+    static func start(
+        _ database: TestDatabase, endpoint: String? = nil, extraKeys: String = ""
+    ) throws -> ServerUnderTest {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        let probePort = 8880
+        let configuration = """
+            environment: test
+            cloud: aws
+            region: eu-central-1
+            cluster: lab
+            port: \(port)
+            metrics_port: \(probePort)
+            ignore_udp: false
+            clickhouse_endpoint: \(endpoint ?? database.url)
+            clickhouse_database: \(database.name)
+            clickhouse_batch_max_age: 200ms
+            num_inserter_workers: 2
+            \(extraKeys)
+            """
+        let file = folder.appending(path: "config.yaml")
+        try configuration.write(to: file, atomically: true, encoding: .utf8)
+        try database.user.write(to: folder.appending(path: "username"), atomically: true, encoding: .utf8)
+        try database.password.write(to: folder.appending(path: "password"), atomically: true, encoding: .utf8)
+        let process = try ChildProcess(
+            Repository.program("kubenetmon-server"),
+            [
+                "--config", file.path, "--credentials", folder.path, "--inventory",
+                Repository.file("tools/lab-inventory.yaml").path,
+            ])
+        return ServerUnderTest(process: process, probePort: probePort)
+    }
+
+    /// The answer of a probe: its status and its body.
+    func probe(_ path: String) async throws -> (status: Int, body: String) {
+        let answer = try await ChildProcess.run(
+            URL(filePath: "/usr/bin/env"),
+            ["curl", "-sS", "-w", "\n%{http_code}", "http://127.0.0.1:\(probePort)\(path)"])
+        let lines = answer.split(separator: "\n", omittingEmptySubsequences: false)
+        return (lines.last.flatMap { Int($0) } ?? 0, lines.dropLast().joined(separator: "\n"))
+    }
+
+    /// One of the server's metrics, with its labels as they stand on the page.
+    func metric(_ name: String) async throws -> UInt64 {
+        let page = try await probe("/metrics").body
+        return page.split(separator: "\n").first { $0.hasPrefix(name + " ") }
+            .flatMap { UInt64($0.dropFirst(name.count + 1)) } ?? 0
+    }
+
+    /// Waits until the server does its work.
+    func waitUntilReady() async throws {
+        try await eventually("the server is ready") {
+            guard process.isRunning else { throw TestEnvironmentError("the server ended: \(process.output)") }
+            return process.output.contains("listening for agents")
+        }
+    }
+
+    /// Asks the server to end, and waits until it has.
+    func stop() async throws {
+        process.signal(SIGTERM)
+        let code = try await process.wait()
+        guard code == 0 else { throw TestEnvironmentError("the server exited with \(code): \(process.output)") }
+    }
+}
