@@ -98,7 +98,8 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "Churn", "FlowIngest", "FlowModel", "FlowWire", "KubenetmonAgent", "KubenetmonServer", "TestSupport",
+                "CNetfilter", "Churn", "Conntrack", "FlowIngest", "FlowModel", "FlowWire", "KubenetmonAgent",
+                "KubenetmonServer", "TestSupport",
                 logging, nioCore, nioPosix,
             ]),
     ]
