@@ -29,6 +29,13 @@ test: ## Run all tests, in network namespaces and against a real ClickHouse
 	$(SWIFT) build --build-tests
 	tools/sandbox $(SWIFT) test --skip-build
 
+.PHONY: bench-agent
+bench-agent: ## Measure what a collection costs (SIZES="10000 100000 1000000" entries)
+	@tools/install-packages build run
+	$(SWIFT) build -c release --product kubenetmon-agent --static-swift-stdlib --scratch-path .build-static --quiet
+	$(SWIFT) build -c release --package-path Benchmarks --quiet
+	Benchmarks/run-agent .build-static/release/kubenetmon-agent $(SIZES)
+
 .PHONY: lint
 lint: ## Check the format of the Swift code
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests

@@ -68,8 +68,7 @@ struct KubenetmonAgent: AsyncParsableCommand {
     var skipConntrackSanityCheck: String?
     @Option(
         help: """
-            Age of the node from which on a table without a single counter is reported. [UPTIME_WAIT_DURATION, default \
-            300s]
+            Time after which a table that has never shown a counter is reported. [UPTIME_WAIT_DURATION, default 300s]
             """)
     var uptimeWaitDuration: String?
     @Option(help: "How long to wait for acknowledgements when shutting down. [SHUTDOWN_TIMEOUT, default 15s]")

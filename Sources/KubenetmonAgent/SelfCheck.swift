@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Conntrack
-import Glibc
 import Logging
 import Synchronization
 
@@ -15,7 +14,7 @@ final class SelfCheck: Sendable {
         case events
         /// The table has room for new connections.
         case tableRoom = "table_room"
-        /// Some entry has counted something by the time that the node is old enough.
+        /// Some entry has counted something by the time that the agent has run long enough.
         case counters
     }
 
@@ -25,10 +24,12 @@ final class SelfCheck: Sendable {
     private let uptimeWait: Duration
     private let checksCounters: Bool
     private let logger: Logger
+    private let start = ContinuousClock.now
     private let problemsStorage = Mutex<[Condition: String]>([:])
 
     /// - Parameters:
-    ///   - uptimeWait: The node's age from which on a table without a single counter is a problem.
+    ///   - uptimeWait: The agent's age from which on a table that has never shown a counter is a problem. A fresh agent
+    ///     may find a table that its predecessor has just zeroed.
     ///   - checksCounters: Whether that is looked at.
     ///   - logger: Told when a problem appears, changes or goes.
     init(uptimeWait: Duration, checksCounters: Bool, logger: Logger) {
@@ -67,7 +68,7 @@ final class SelfCheck: Sendable {
                 net.netfilter.nf_conntrack_max, now \(maximum)
                 """
         }
-        if checksCounters && !everCounted && entries > 0 && Self.uptime >= uptimeWait {
+        if checksCounters && !everCounted && entries > 0 && ContinuousClock.now - start >= uptimeWait {
             problems[.counters] = """
                 no entry of the table has ever counted anything: was net.netfilter.nf_conntrack_acct turned on after \
                 the connections were made?
@@ -88,12 +89,5 @@ final class SelfCheck: Sendable {
                 logger.notice("self-check: as it should be again", metadata: ["check": "\(condition.rawValue)"])
             }
         }
-    }
-
-    /// The node's age.
-    private static var uptime: Duration {
-        var time = timespec()
-        clock_gettime(CLOCK_BOOTTIME, &time)
-        return .seconds(time.tv_sec)
     }
 }
