@@ -174,6 +174,22 @@ extension EndToEndTests {
         }
     }
 
+    @Test func aStalledAgentDoesNotKeepEndedConnectionsInTheTable() async throws {
+        let entries = "ip netns exec node-a cat /proc/sys/net/netfilter/nf_conntrack_count"
+        try await expectEveryByte { lab in
+            try await lab.sysctl("net.netfilter.nf_conntrack_tcp_timeout_time_wait=1", in: "node-a")
+        } _: { lab, _ in
+            try await ChildProcess.shell("pkill -STOP -f 'debug/kubenetmon-agent$'")
+            _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 500, seconds: 2)
+            // A dump by somebody else reaps what has expired.
+            try await eventually("the entries are gone") {
+                try await ChildProcess.shell("ip netns exec node-a conntrack -L >/dev/null 2>&1")
+                return Int(try await ChildProcess.shell(entries).filter(\.isNumber)) ?? .max < 50
+            }
+            try await ChildProcess.shell("pkill -CONT -f 'debug/kubenetmon-agent$'")
+        }
+    }
+
     @Test func aServerThatSaysNothingIsLeft() async throws {
         let ledger = try await FlowLedger.listen()
         ledger.setAcknowledging(false)
