@@ -61,7 +61,7 @@ public struct ClickHouseClient: ~Copyable {
     ) throws(ClickHouseError) {
         let response = try perform(.post(data), parameters: [("query", statement)] + settings)
         // An exception after the headers are out comes with status 200, in the body.
-        if !response.body.isEmpty { throw Self.exception(in: response.text, code: nil) }
+        guard response.body.isEmpty else { throw exception(in: response, code: nil) }
     }
 
     private func perform(
@@ -84,7 +84,7 @@ public struct ClickHouseClient: ~Copyable {
             throw .unreachable(endpoint: configuration.endpoint, error)
         }
         if let code = response.headers["x-clickhouse-exception-code"] {
-            throw Self.exception(in: response.text, code: Int(code))
+            throw exception(in: response, code: Int(code))
         }
         guard response.status == 200 else {
             throw .unexpectedAnswer(
@@ -93,12 +93,16 @@ public struct ClickHouseClient: ~Copyable {
         return response
     }
 
-    /// Reads `Code: 60. DB::Exception: …`.
-    private static func exception(in body: String, code: Int?) -> ClickHouseError {
-        let digits = body.split(separator: "Code: ", maxSplits: 1).last?.prefix { $0.isASCII && $0.isNumber }
-        return .exception(
-            code: code ?? digits.flatMap { Int($0) } ?? 0,
-            message: String(body.prefix(1000).prefix { $0 != "\n" }))
+    /// Reads `Code: 60. DB::Exception: …`, which may stand behind other text. Its first code is its own, those of what
+    /// caused it follow.
+    private func exception(in response: HTTPResponse, code: Int?) -> ClickHouseError {
+        let text = response.text
+        let message = text.firstRange(of: "Code: ").map { text[$0.lowerBound...] }
+        let digits = message?.dropFirst("Code: ".count).prefix { $0.isASCII && $0.isNumber }
+        guard let code = code ?? digits.flatMap({ Int($0) }) else {
+            return .unexpectedAnswer(endpoint: configuration.endpoint, status: response.status, body: text)
+        }
+        return .exception(code: code, message: String((message ?? text[...]).prefix(1000).prefix { !$0.isNewline }))
     }
 
     /// Everything but the unreserved characters of RFC 3986, section 2.3, becomes `%XX`.

@@ -234,7 +234,7 @@ public final class FlowExporter: Sendable {
             return eventLoop.makeFailedFuture(ChannelError.connectTimeout(configuration.connectTimeout))
         }
         var bootstrap = ClientBootstrap(group: eventLoop).connectTimeout(configuration.connectTimeout)
-        for (option, value) in DeadPeerDetection.socketOptions {
+        for (option, value) in DeadPeerDetection.agentOptions {
             bootstrap = bootstrap.channelOption(option, value: value)
         }
         return

@@ -10,8 +10,6 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    static let helloDeadline = TimeAmount.seconds(10)
-
     /// How often an agent hears that the server is alive, whether or not ClickHouse is.
     private static let heartbeatInterval = TimeAmount.seconds(15)
 
@@ -30,12 +28,19 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
 
     func channelActive(context: ChannelHandlerContext) {
         server.update { $0.connections += 1 }
-        let bound = NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop)
-        helloTimeout = context.eventLoop.scheduleTask(in: Self.helloDeadline) {
-            let (handler, context) = bound.value
-            handler.fail(context, ConnectionError.noHello(seconds: Self.helloDeadline.nanoseconds / 1_000_000_000))
-        }
+        awaitHello(context)
         context.fireChannelActive()
+    }
+
+    private func awaitHello(_ context: ChannelHandlerContext) {
+        let bound = NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop)
+        helloTimeout = context.eventLoop.scheduleTask(in: server.helloDeadline) {
+            let (handler, context) = bound.value
+            // What is not read cannot be late: the time begins anew when reading resumes.
+            guard !handler.isReadHeldBack else { return }
+            let seconds = handler.server.helloDeadline.nanoseconds / 1_000_000_000
+            handler.fail(context, ConnectionError.noHello(seconds: seconds))
+        }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -141,6 +146,10 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         switch event {
         case is ReadAgain where isReadHeldBack:
             isReadHeldBack = false
+            if agent == nil {
+                helloTimeout?.cancel()
+                awaitHello(context)
+            }
             read(context: context)
         case let goAway as GoAwayEvent:
             let message = ServerMessage.goAway(reason: goAway.reason, supportedProtocolVersion: 0)

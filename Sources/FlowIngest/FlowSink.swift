@@ -22,11 +22,20 @@ public struct BatchReceipt: Sendable {
     let channel: any Channel
     let sequence: UInt64
 
-    /// Tells each batch's agent that ClickHouse has the batch, with one message for each connection. Connections that
-    /// are gone are passed over: their agents send the batch again. Callable from any thread.
+    /// So many sequence numbers fit a frame, whatever their values: each takes ten bytes at most.
+    private static let maximumPerMessage = 65_536
+
+    /// Tells each batch's agent that ClickHouse has the batch, with one message for each connection, or several where
+    /// one would be too long. Connections that are gone are passed over: their agents send the batch again. Callable
+    /// from any thread.
     public static func acknowledge(_ receipts: [BatchReceipt]) {
         for (_, receipts) in Dictionary(grouping: receipts, by: { ObjectIdentifier($0.channel) }) {
-            receipts[0].channel.writeAndFlush(ServerMessage.ack(receipts.map(\.sequence)).frame(), promise: nil)
+            var sequences = receipts.map(\.sequence)[...]
+            while !sequences.isEmpty {
+                let message = ServerMessage.ack(Array(sequences.prefix(maximumPerMessage)))
+                sequences = sequences.dropFirst(maximumPerMessage)
+                receipts[0].channel.writeAndFlush(message.frame(), promise: nil)
+            }
         }
     }
 }

@@ -11,6 +11,9 @@ public final class IngestServer: Sendable {
     let gate = ReadGate()
     let logger: Logger
 
+    /// How long a new connection may take to introduce itself.
+    let helloDeadline: TimeAmount
+
     private let group: any EventLoopGroup
     private let sinks: [ObjectIdentifier: NIOLoopBound<any FlowSink>]
     private let statisticsStorage = Mutex(IngestStatistics())
@@ -19,10 +22,12 @@ public final class IngestServer: Sendable {
 
     /// Makes a server that does not listen yet, and with `makeSink` one sink for each of the group's event loops.
     public init(
-        group: any EventLoopGroup, logger: Logger, makeSink: @escaping @Sendable (any EventLoop) -> any FlowSink
+        group: any EventLoopGroup, logger: Logger, helloDeadline: TimeAmount = .seconds(10),
+        makeSink: @escaping @Sendable (any EventLoop) -> any FlowSink
     ) async throws {
         self.group = group
         self.logger = logger
+        self.helloDeadline = helloDeadline
         var sinks: [ObjectIdentifier: NIOLoopBound<any FlowSink>] = [:]
         for eventLoop in group.makeIterator() {
             sinks[ObjectIdentifier(eventLoop)] =
@@ -41,7 +46,7 @@ public final class IngestServer: Sendable {
         var bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 1024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-        for (option, value) in DeadPeerDetection.socketOptions {
+        for (option, value) in DeadPeerDetection.serverOptions {
             bootstrap = bootstrap.childChannelOption(option, value: value)
         }
         let channel =

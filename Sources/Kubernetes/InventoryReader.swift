@@ -58,12 +58,13 @@ struct InventoryReader {
             }
             return prefix
         }
-        let cloud = mapping.value("cloud", as: "the name of a cloud") { text in
-            let cloud = text.lowercased().filter { !$0.isWhitespace }
-            return cloud.isEmpty ? nil : cloud
+        let lowercased: (String) -> String? = { text in
+            let name = text.lowercased().filter { !$0.isWhitespace }
+            return name.isEmpty ? nil : name
         }
         return NamedRange(
-            name: name, prefixes: prefixes, cloud: cloud ?? "", region: mapping.string("region", default: ""),
+            name: name, prefixes: prefixes, cloud: mapping.value("cloud", as: "the name of a cloud", lowercased) ?? "",
+            region: mapping.value("region", required: false, as: "the name of a region", lowercased) ?? "",
             service: mapping.string("service", default: ""))
     }
 }

@@ -10,7 +10,7 @@ public struct NamedRange: Hashable, Sendable {
     public var prefixes: [IPPrefix]
     /// The cloud that the addresses belong to, in lower case and without blanks: `aws`.
     public var cloud: String
-    /// The cloud's region, such as `eu-central-1`; empty if unknown.
+    /// The cloud's region, in lower case and without blanks: `eu-central-1`; empty if unknown.
     public var region: String
     /// The cloud's service that answers there, such as `s3`; empty if unknown.
     public var service: String

@@ -11,29 +11,46 @@ extension Duration {
         }
         guard !text.isEmpty else { return nil }
         var rest = Substring(text)
-        var seconds = 0.0
+        var nanoseconds: Int128 = 0
         while !rest.isEmpty {
-            let digits = rest.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }
-            rest = rest.dropFirst(digits.count)
+            let number = rest.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }
+            rest = rest.dropFirst(number.count)
             let unit = rest.prefix { !($0.isASCII && ($0.isNumber || $0 == ".")) }
             rest = rest.dropFirst(unit.count)
-            guard digits.contains(where: \.isNumber), let number = Double(digits), let length = Self.seconds(in: unit)
-            else { return nil }
-            seconds += number * length
+            guard let length = Self.nanoseconds(in: unit), let part = Self.nanoseconds(number, of: length) else {
+                return nil
+            }
+            nanoseconds += part
+            // Go's durations end at about 292 years.
+            guard nanoseconds <= Int64.max else { return nil }
         }
-        // Go's durations end at about 292 years.
-        guard seconds < 9_223_372_036 else { return nil }
-        self = .seconds(seconds)
+        self = .nanoseconds(Int64(nanoseconds))
     }
 
-    private static func seconds(in unit: Substring) -> Double? {
+    /// So many units, to the nanosecond: binary fractions would make 9ms a hair's breadth less than nine milliseconds.
+    private static func nanoseconds(_ number: Substring, of unit: Int128) -> Int128? {
+        let parts = number.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count <= 2, number.contains(where: \.isNumber),
+            let whole = parts[0].isEmpty ? 0 : Int64(parts[0])
+        else { return nil }
+        // In millionths of a nanosecond.
+        var fraction: Int128 = 0
+        var place = unit * 1_000_000
+        for digit in parts.dropFirst().joined() {
+            place /= 10
+            fraction += Int128(digit.wholeNumberValue ?? 0) * place
+        }
+        return Int128(whole) * unit + fraction / 1_000_000
+    }
+
+    private static func nanoseconds(in unit: Substring) -> Int128? {
         switch unit {
-        case "ns": 1e-9
-        case "us", "µs", "μs": 1e-6
-        case "ms": 1e-3
-        case "s": 1
-        case "m": 60
-        case "h": 3600
+        case "ns": 1
+        case "us", "µs", "μs": 1_000
+        case "ms": 1_000_000
+        case "s": 1_000_000_000
+        case "m": 60_000_000_000
+        case "h": 3_600_000_000_000
         default: nil
         }
     }

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Glibc
+import Synchronization
+import TestSupport
+
+/// A server on the loopback that answers as a test tells it to, byte for byte, and keeps what it was asked.
+final class RawHTTPServer: Sendable {
+    /// A request as it came.
+    struct Request: Equatable, Sendable {
+        /// The path with its query, as the request line has it.
+        var target = ""
+        var method = ""
+        /// Header fields by their names in lower case.
+        var headers: [String: String] = [:]
+        var body: [UInt8] = []
+
+        /// A parameter of the query, its percent-encoding undone.
+        func parameter(_ name: String) -> String? {
+            URLComponents(string: target)?.queryItems?.first { $0.name == name }?.value
+        }
+    }
+
+    /// What a request gets.
+    enum Answer: Sendable {
+        /// These bytes; the connection stays open.
+        case bytes(String)
+        /// Nothing, for as long as the client waits.
+        case silence
+        /// The end of the connection.
+        case hangUp
+
+        /// A whole answer with a body.
+        static func status(_ status: Int, headers: [String] = [], _ body: String = "") -> Answer {
+            let fields = (["Content-Length: \(body.utf8.count)"] + headers).joined(separator: "\r\n")
+            return .bytes("HTTP/1.1 \(status) Because\r\n\(fields)\r\n\r\n\(body)")
+        }
+    }
+
+    let url: String
+    private let answer: @Sendable (Request, _ number: Int) -> Answer
+    private let log = Mutex<[Request]>([])
+    private let accepted = Mutex(0)
+
+    /// Starts a server that lives as long as the test's process. `answer` gets each request and how many came before it.
+    init(_ answer: @escaping @Sendable (Request, _ number: Int) -> Answer) throws {
+        self.answer = answer
+        let (listener, url) = try Self.bound()
+        self.url = url
+        guard listen(listener, 64) == 0 else {
+            throw TestEnvironmentError("listen: \(String(cString: strerror(errno)))")
+        }
+        Thread.detachNewThread {
+            while true {
+                let connection = accept(listener, nil, nil)
+                guard connection >= 0 else { continue }
+                self.accepted.withLock { $0 += 1 }
+                Thread.detachNewThread { self.serve(connection) }
+            }
+        }
+    }
+
+    /// The URL of a port of the loopback that refuses connections, for as long as the test's process lives.
+    static func closedURL() throws -> String { try bound().url }
+
+    /// A socket with a port of its own.
+    private static func bound() throws -> (socket: Int32, url: String) {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let result = withUnsafeMutablePointer(to: &address) { address in
+            address.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                bind(descriptor, address, length) == 0 ? getsockname(descriptor, address, &length) : -1
+            }
+        }
+        guard result == 0 else { throw TestEnvironmentError("bind: \(String(cString: strerror(errno)))") }
+        return (descriptor, "http://127.0.0.1:\(UInt16(bigEndian: address.sin_port))")
+    }
+
+    /// What came so far.
+    var requests: [Request] { log.withLock { $0 } }
+
+    /// How many connections came so far.
+    var connections: Int { accepted.withLock { $0 } }
+
+    private func serve(_ connection: Int32) {
+        defer { close(connection) }
+        var received: [UInt8] = []
+        while let request = Self.read(connection, &received) {
+            let number = log.withLock {
+                $0.append(request)
+                return $0.count - 1
+            }
+            switch answer(request, number) {
+            case .bytes(let text):
+                let bytes = Array(text.utf8)
+                var sent = 0
+                while sent < bytes.count {
+                    let length = bytes[sent...].withUnsafeBytes {
+                        send(connection, $0.baseAddress, $0.count, Int32(truncatingIfNeeded: MSG_NOSIGNAL))
+                    }
+                    guard length > 0 else { return }
+                    sent += length
+                }
+            case .silence: _ = Self.receive(connection, &received)
+            case .hangUp: return
+            }
+        }
+    }
+
+    /// Reads one request; nil where the client is gone.
+    private static func read(_ connection: Int32, _ received: inout [UInt8]) -> Request? {
+        let blank = Array("\r\n\r\n".utf8)
+        var end: Range<Int>?
+        while end == nil {
+            end = received.firstRange(of: blank)
+            guard end != nil || receive(connection, &received) else { return nil }
+            // The first byte of TLS.
+            guard received.first != 0x16 else { return nil }
+        }
+        guard let end else { return nil }
+        var request = Request()
+        let lines = String(decoding: received[..<end.lowerBound], as: UTF8.self).split(separator: "\r\n")
+        let words = lines.first?.split(separator: " ") ?? []
+        guard words.count == 3 else { return nil }
+        (request.method, request.target) = (String(words[0]), String(words[1]))
+        for line in lines.dropFirst() {
+            let parts = line.split(separator: ":", maxSplits: 1)
+            request.headers[parts[0].lowercased()] =
+                parts.count < 2 ? "" : parts[1].trimmingCharacters(in: .whitespaces)
+        }
+        let count = request.headers["content-length"].flatMap { Int($0) } ?? 0
+        while received.count < end.upperBound + count {
+            guard receive(connection, &received) else { return nil }
+        }
+        request.body = Array(received[end.upperBound..<end.upperBound + count])
+        received.removeFirst(end.upperBound + count)
+        return request
+    }
+
+    private static func receive(_ connection: Int32, _ received: inout [UInt8]) -> Bool {
+        var buffer = [UInt8](repeating: 0, count: 1 << 16)
+        let length = recv(connection, &buffer, buffer.count, 0)
+        guard length > 0 else { return false }
+        received += buffer.prefix(length)
+        return true
+    }
+}
+
+/// Runs what blocks on a thread of its own, not on one that other tests wait for.
+func onThread<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+    try await withCheckedThrowingContinuation { continuation in
+        Thread.detachNewThread { continuation.resume(with: Swift.Result { try body() }) }
+    }
+}

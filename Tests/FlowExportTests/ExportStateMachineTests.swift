@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: Apache-2.0
+
+@testable import FlowExport
+import FlowModel
+import NIOCore
+import Retry
+import Testing
+
+@Suite struct ExportStateMachineTests {
+    @Test func theFirstAttemptIsDueAtOnce() {
+        let machine = machine()
+        #expect(machine.start() == .connect(after: .zero))
+        #expect(machine.isEmpty)
+    }
+
+    @Test func everythingKeptIsSentInOrderWhenAConnectionOpens() {
+        let machine = machine()
+        _ = machine.start()
+        let batches = (1...3).map { ExportBatch.test($0) }
+        for batch in batches { #expect(machine.enqueue(batch) == .nothing) }
+        #expect(machine.open() == .send(batches.map(\.frame)))
+    }
+
+    @Test func anOpenedConnectionWithNothingKeptIsLeftAlone() {
+        let machine = machine()
+        _ = machine.start()
+        #expect(machine.open() == .nothing)
+    }
+
+    @Test func aBatchIsSentAtOnceOnAnOpenConnection() {
+        let machine = connected()
+        let batch = ExportBatch.test(1)
+        #expect(machine.enqueue(batch) == .send([batch.frame]))
+        #expect(machine.awaitsAnswer)
+    }
+
+    @Test func anAcknowledgedBatchIsForgotten() {
+        let machine = connected()
+        let batches = (1...3).map { ExportBatch.test($0, [.test(1), .test(2)]) }
+        for batch in batches { _ = machine.enqueue(batch) }
+        let (acknowledged, action) = machine.acknowledged([3, 1])
+        #expect(action == .nothing)
+        #expect(acknowledged == .init(batches: 2, flows: 4, reportedBytes: 8_000, unknown: 0))
+        #expect(machine.unacknowledged == (2, 4_000))
+        #expect(machine.keptFrameBytes == batches[1].frame.readableBytes)
+        _ = machine.connectionClosed()
+        #expect(machine.open() == .send([batches[1].frame]))
+        #expect(machine.acknowledged([2]).0.batches == 1)
+        #expect(machine.isEmpty && !machine.awaitsAnswer)
+        #expect(machine.keptFrameBytes == 0)
+    }
+
+    @Test func acknowledgementsOfWhatWasNotSentSettleNothing() {
+        let machine = connected()
+        _ = machine.enqueue(.test(1))
+        let expected = ExportStateMachine.Acknowledged(batches: 1, flows: 1, reportedBytes: 2_000, unknown: 4)
+        #expect(machine.acknowledged([1, 1, 2, 0, .max]).0 == expected)
+        #expect(machine.acknowledged([]).0 == .init())
+        // Kept, but for the next connection.
+        _ = machine.goAway()
+        _ = machine.connectionClosed()
+        _ = machine.enqueue(.test(2))
+        #expect(machine.acknowledged([2]).0 == .init(unknown: 1))
+        #expect(!machine.isEmpty)
+    }
+
+    @Test func afterALostConnectionTheNextAttemptWaitsLongerEachTime() throws {
+        let machine = connected()
+        var bound = Duration.milliseconds(500)
+        for _ in 0..<8 {
+            let wait = try #require(machine.connectionClosed().wait)
+            #expect(wait >= bound * 0.09 && wait <= bound)
+            #expect(machine.open() == .nothing)
+            bound = min(bound * 2, .seconds(30))
+        }
+    }
+
+    @Test func onlyAnAcknowledgementShortensTheNextWait() throws {
+        let machine = connected()
+        for _ in 0..<8 {
+            _ = machine.connectionFailed()
+            #expect(machine.attemptIsDue())
+        }
+        _ = machine.connectionOpened()
+        _ = machine.enqueue(.test(1))
+        _ = machine.acknowledged([7])
+        #expect(try #require(machine.connectionClosed().wait) > .milliseconds(500))
+        _ = machine.open()
+        _ = machine.acknowledged([1])
+        #expect(try #require(machine.connectionClosed().wait) <= .milliseconds(500))
+    }
+
+    @Test func anAttemptIsMadeOnceWhenItIsDue() {
+        let machine = machine()
+        #expect(!machine.attemptIsDue())
+        _ = machine.start()
+        #expect(machine.attemptIsDue())
+        #expect(!machine.attemptIsDue())
+        _ = machine.connectionOpened()
+        #expect(!machine.attemptIsDue())
+    }
+
+    @Test func afterGoAwayNothingNewIsSentUntilTheNextConnection() {
+        let machine = connected()
+        let batches = (1...3).map { ExportBatch.test($0) }
+        _ = machine.enqueue(batches[0])
+        _ = machine.enqueue(batches[1])
+        #expect(machine.goAway() == .nothing)
+        #expect(machine.enqueue(batches[2]) == .nothing)
+        #expect(machine.acknowledged([1]).1 == .nothing)
+        #expect(machine.acknowledged([2]).1 == .close)
+        #expect(machine.connectionClosed().wait != nil)
+        #expect(machine.open() == .send([batches[2].frame]))
+    }
+
+    @Test func anIdleConnectionIsClosedOnGoAway() {
+        let machine = connected()
+        #expect(machine.goAway() == .close)
+        #expect(machine.goAway() == .nothing)
+    }
+
+    @Test func aDrainingConnectionThatIsLostSendsEverythingAgain() {
+        let machine = connected()
+        let batch = ExportBatch.test(1)
+        _ = machine.enqueue(batch)
+        _ = machine.goAway()
+        _ = machine.connectionClosed()
+        #expect(machine.open() == .send([batch.frame]))
+    }
+
+    @Test func hurryingBringsTheNextAttemptForwardWhereSomethingIsKept() throws {
+        let machine = machine()
+        _ = machine.start()
+        for _ in 0..<10 {
+            _ = machine.attemptIsDue()
+            _ = machine.connectionFailed()
+        }
+        #expect(machine.hurry() == .nothing)
+        _ = machine.enqueue(.test(1))
+        #expect(machine.hurry() == .connect(after: .zero))
+        for _ in 0..<10 {
+            #expect(machine.attemptIsDue())
+            #expect(try #require(machine.connectionFailed().wait) <= .seconds(1))
+        }
+        _ = machine.open()
+        #expect(machine.hurry() == .nothing)
+    }
+
+    @Test func afterStoppingNoConnectionIsOpened() {
+        let open = connected()
+        #expect(open.stop() == .close)
+        #expect(open.connectionClosed() == .nothing)
+        #expect(!open.attemptIsDue())
+
+        let opening = machine()
+        _ = opening.start()
+        _ = opening.attemptIsDue()
+        #expect(opening.stop() == .nothing)
+        #expect(opening.connectionOpened() == .close)
+        #expect(opening.connectionFailed() == .nothing)
+    }
+
+    // MARK: - Merging
+
+    @Test func aboveTheBoundTheNeverSentBatchesOfAMinuteAreMerged() throws {
+        let machine = machine(mergeAboveBytes: 200)
+        _ = machine.start()
+        for sequence in 1...100 { _ = machine.enqueue(.test(UInt64(sequence), at: UInt64(sequence) * 1_200)) }
+        #expect(machine.keptFrameBytes < 300)
+        #expect(machine.unacknowledged.reportedBytes == 200_000)
+        guard case .send(let frames) = machine.open() else {
+            Issue.record("nothing is sent")
+            return
+        }
+        let sent = try frames.map { try SentBatch(frame: $0) }
+        #expect(Set(sent.map { $0.observedAtMilliseconds / 60_000 }) == [0, 1, 2])
+        for minute: UInt64 in 0...2 {
+            let moments = (1...100).map { UInt64($0) * 1_200 }.filter { $0 / 60_000 == minute }
+            let batches = sent.filter { $0.observedAtMilliseconds / 60_000 == minute }
+            #expect(batches.reduce(0) { $0 + $1.reportedBytes } == UInt64(moments.count) * 2_000)
+        }
+        #expect(sent.map(\.sequence) == sent.map(\.sequence).sorted())
+    }
+
+    @Test func whatWasSentIsNeverChanged() {
+        let machine = machine(mergeAboveBytes: 0)
+        _ = machine.start()
+        let sent = ExportBatch.test(1)
+        _ = machine.enqueue(sent)
+        _ = machine.open()
+        _ = machine.connectionClosed()
+        for sequence in 2...9 { _ = machine.enqueue(.test(UInt64(sequence))) }
+        guard case .send(let frames) = machine.open() else {
+            Issue.record("nothing is sent")
+            return
+        }
+        #expect(frames.first == sent.frame)
+        #expect(frames.count == 2)
+    }
+
+    // MARK: - Any sequence of events
+
+    @Test(arguments: 0..<200)
+    func whateverHappensNothingIsLostOrSentTwiceOnAConnection(_ seed: Int) throws {
+        var world = World(seed: UInt64(seed))
+        for _ in 0..<150 { try world.step() }
+        try world.settle()
+    }
+
+    private func machine(mergeAboveBytes: Int = .max) -> Machine { Machine(mergeAboveBytes: mergeAboveBytes) }
+
+    private func connected() -> Machine {
+        let machine = machine()
+        _ = machine.start()
+        _ = machine.open()
+        return machine
+    }
+}
+
+/// A state machine as an object: what is asked inside `#expect` cannot change a value.
+@dynamicMemberLookup private final class Machine {
+    typealias Action = ExportStateMachine.Action
+
+    private var machine: ExportStateMachine
+
+    init(mergeAboveBytes: Int) {
+        machine = ExportStateMachine(
+            backoff: Backoff(initial: .milliseconds(500), maximum: .seconds(30)), mergeAboveBytes: mergeAboveBytes)
+    }
+
+    subscript<Value>(dynamicMember member: KeyPath<ExportStateMachine, Value>) -> Value { machine[keyPath: member] }
+
+    func start() -> Action { machine.start() }
+    func attemptIsDue() -> Bool { machine.attemptIsDue() }
+    func connectionOpened() -> Action { machine.connectionOpened() }
+    func connectionFailed() -> Action { machine.connectionFailed() }
+    func connectionClosed() -> Action { machine.connectionClosed() }
+    func enqueue(_ batch: ExportBatch) -> Action { machine.enqueue(batch) }
+    func goAway() -> Action { machine.goAway() }
+    func hurry() -> Action { machine.hurry() }
+    func stop() -> Action { machine.stop() }
+
+    func acknowledged(_ sequences: [UInt64]) -> (ExportStateMachine.Acknowledged, Action) {
+        machine.acknowledged(sequences)
+    }
+
+    /// Makes the attempt that is due, with success.
+    func open() -> Action {
+        _ = attemptIsDue()
+        return connectionOpened()
+    }
+}
+
+extension ExportStateMachine.Action {
+    fileprivate var wait: Duration? {
+        guard case .connect(let wait) = self else { return nil }
+        return wait
+    }
+}
+
+/// A state machine, the network around it, and what it must hold to.
+private struct World {
+    private struct Connection {
+        var unacknowledged: Set<UInt64> = []
+        var lastSequence: UInt64 = 0
+        var isAway = false
+    }
+
+    private var generator: SplitMix64
+    private let machine: Machine
+    private var isAttemptAwaited = false
+    private var isConnecting = false
+    private var connection: Connection?
+
+    private var lastSequence: UInt64 = 0
+    private var moment: UInt64 = 0
+    /// Network bytes of every minute that were enqueued, and that were acknowledged.
+    private var enqueued: [UInt64: UInt64] = [:]
+    private var acknowledged: [UInt64: UInt64] = [:]
+    /// What was ever sent, by sequence number.
+    private var sent: [UInt64: (frame: ByteBuffer, batch: SentBatch)] = [:]
+    private var settled: Set<UInt64> = []
+
+    init(seed: UInt64) {
+        generator = SplitMix64(seed: seed)
+        machine = Machine(mergeAboveBytes: [0, 500, .max].randomElement(using: &generator) ?? 0)
+    }
+
+    mutating func step() throws {
+        switch Int.random(in: 0..<16, using: &generator) {
+        case 0 where lastSequence == 0 && !isAttemptAwaited && !isConnecting && connection == nil:
+            try perform(machine.start())
+        case 0...4: try enqueue()
+        case 5...7: if isAttemptAwaited { try attempt() }
+        case 8, 9: if isConnecting { try open() }
+        case 10:
+            guard isConnecting else { break }
+            isConnecting = false
+            try perform(machine.connectionFailed())
+        case 11: if connection != nil { try close() }
+        case 12 where connection != nil:
+            connection?.isAway = true
+            try perform(machine.goAway())
+        case 13 where isAttemptAwaited: try perform(machine.hurry())
+        default: if let connection { try acknowledge(someOf: connection.unacknowledged) }
+        }
+        check()
+    }
+
+    /// Lets a server that works appear.
+    mutating func settle() throws {
+        if connection?.isAway == true { try close() }
+        if !isAttemptAwaited && !isConnecting && connection == nil { try perform(machine.start()) }
+        if isAttemptAwaited { try attempt() }
+        if isConnecting { try open() }
+        for sequence in try #require(connection).unacknowledged { try acknowledge([sequence]) }
+        check()
+        #expect(machine.isEmpty)
+        #expect(machine.unacknowledged == (0, 0))
+        #expect(acknowledged == enqueued)
+    }
+
+    private mutating func enqueue() throws {
+        lastSequence += UInt64.random(in: 1...3, using: &generator)
+        moment += UInt64.random(in: 0...20_000, using: &generator)
+        let isIPv4 = Bool.random(using: &generator)
+        let flows = (0..<Int.random(in: 1...5, using: &generator)).map { _ in
+            Flow.test(
+                .random(in: 0..<4, using: &generator), isIPv4: isIPv4,
+                bytes: .random(in: 1...1_000_000, using: &generator))
+        }
+        let batch = ExportBatch.test(lastSequence, flows, at: moment)
+        enqueued[moment / 60_000, default: 0] += batch.reportedBytes
+        let action = machine.enqueue(batch)
+        let mustBeSent = connection.map { !$0.isAway } ?? false
+        #expect(action == (mustBeSent ? .send([batch.frame]) : .nothing))
+        try perform(action)
+    }
+
+    private mutating func attempt() throws {
+        isAttemptAwaited = false
+        try #require(machine.attemptIsDue())
+        isConnecting = true
+    }
+
+    private mutating func open() throws {
+        isConnecting = false
+        connection = Connection()
+        try perform(machine.connectionOpened())
+        // Everything that is kept is on its way now.
+        let inFlight = try #require(connection).unacknowledged
+        #expect(inFlight.reduce(0) { $0 + (sent[$1]?.frame.readableBytes ?? 0) } == machine.keptFrameBytes)
+    }
+
+    private mutating func close() throws {
+        connection = nil
+        try perform(machine.connectionClosed())
+        #expect(isAttemptAwaited)
+    }
+
+    private mutating func acknowledge(someOf inFlight: Set<UInt64>) throws {
+        var sequences = inFlight.sorted().filter { _ in Bool.random(using: &generator) }
+        // Some twice, some again, some that never were.
+        for others in [sequences, settled.sorted(), [lastSequence + 1, .max]] where Bool.random(using: &generator) {
+            sequences += others.prefix(2)
+        }
+        if Bool.random(using: &generator) { sequences.shuffle(using: &generator) }
+        try acknowledge(sequences)
+    }
+
+    private mutating func acknowledge(_ sequences: [UInt64]) throws {
+        let known = Set(sequences).intersection(connection?.unacknowledged ?? [])
+        let batches = known.compactMap { sent[$0]?.batch }
+        for batch in batches {
+            acknowledged[batch.observedAtMilliseconds / 60_000, default: 0] += batch.reportedBytes
+        }
+        connection?.unacknowledged.subtract(known)
+        settled.formUnion(known)
+        let (result, action) = machine.acknowledged(sequences)
+        let expected = ExportStateMachine.Acknowledged(
+            batches: known.count, flows: batches.reduce(0) { $0 + $1.flows.count },
+            reportedBytes: batches.reduce(0) { $0 + $1.reportedBytes }, unknown: sequences.count - known.count)
+        #expect(result == expected)
+        try perform(action)
+    }
+
+    private mutating func perform(_ action: ExportStateMachine.Action) throws {
+        switch action {
+        case .nothing: break
+        case .connect:
+            #expect(!isConnecting && connection == nil)
+            isAttemptAwaited = true
+        case .send(let frames):
+            for frame in frames { try receive(frame) }
+        case .close:
+            try #require(connection != nil)
+            try close()
+        }
+    }
+
+    private mutating func receive(_ frame: ByteBuffer) throws {
+        let batch = try SentBatch(frame: frame)
+        var connection = try #require(self.connection)
+        #expect(!connection.isAway)
+        // Thus none is sent twice on a connection.
+        #expect(batch.sequence > connection.lastSequence)
+        #expect(!settled.contains(batch.sequence))
+        if let earlier = sent[batch.sequence] { #expect(earlier.frame == frame) }
+        connection.lastSequence = batch.sequence
+        connection.unacknowledged.insert(batch.sequence)
+        sent[batch.sequence] = (frame, batch)
+        self.connection = connection
+    }
+
+    private func check() {
+        let rest = enqueued.values.reduce(0, +) - acknowledged.values.reduce(0, +)
+        #expect(machine.unacknowledged.reportedBytes == rest)
+        #expect(machine.isEmpty == (rest == 0))
+        #expect(machine.awaitsAnswer == (connection.map { !$0.unacknowledged.isEmpty } ?? false))
+        // A server that wants to be left is left as soon as it owes nothing.
+        if let connection, connection.isAway { #expect(!connection.unacknowledged.isEmpty) }
+    }
+}

@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: Apache-2.0
+
+@testable import FlowExport
+import FlowModel
+import FlowWire
+import Logging
+import NIOCore
+import NIOPosix
+import TestSupport
+import Testing
+
+@Suite struct FlowExporterTests {
+    private static let hello = Hello(nodeName: "node-a", agentID: .random(), softwareVersion: "test")
+
+    // MARK: - Sending and keeping
+
+    @Test func helloComesFirstThenTheBatchesInOrder() async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(to: server)
+        let early = (1...3).map { exporter.export(.test($0)) }
+        exporter.start()
+        let connection = try await server.connection(0)
+        _ = try await connection.batches(3)
+        let late = (4...5).map { exporter.export(.test($0)) }
+        let sent = try await connection.batches(5)
+        #expect(connection.hello == Self.hello.frame().message)
+        #expect(sent == (early + late).map(\.frame.message))
+        #expect(exporter.statistics.isConnected)
+        #expect(exporter.statistics.connections == 1)
+    }
+
+    @Test func aBatchIsKeptUntilItIsAcknowledged() async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(to: server, isStarted: true)
+        let batches = (1...3).map { exporter.export([.test($0), .test($0 + 100)]) }
+        let connection = try await server.connection(0)
+        _ = try await connection.batches(3)
+        #expect(exporter.statistics.unacknowledgedBytes == batches.reduce(0) { $0 + $1.frame.readableBytes })
+        #expect(exporter.statistics.acknowledgedFlows == 0)
+        try await connection.say(.ack([1, 3]))
+        try await eventually("two are forgotten") { exporter.statistics.acknowledgedFlows == 4 }
+        #expect(exporter.statistics.unacknowledgedBytes == batches[1].frame.readableBytes)
+        #expect(exporter.statistics.acknowledgedReportedBytes == 8_000)
+        try await connection.say(.ack([2]))
+        try await eventually("all are forgotten") { exporter.statistics.unacknowledgedBytes == 0 }
+        #expect(exporter.statistics.unknownAcknowledgements == 0)
+    }
+
+    @Test func acknowledgementsOfWhatDoesNotWaitAreCounted() async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(to: server, isStarted: true)
+        exporter.export(.test(1))
+        let connection = try await server.connection(0)
+        _ = try await connection.batches(1)
+        try await connection.say(.ack([1, 1, 77]))
+        try await eventually("two are unknown") { exporter.statistics.unknownAcknowledgements == 2 }
+        #expect(exporter.statistics.acknowledgedFlows == 1)
+    }
+
+    @Test func afterACutTheSameBytesAreSentAgain() async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(to: server, isStarted: true)
+        let batches = (1...4).map { exporter.export(.test($0)) }
+        let first = try await server.connection(0)
+        _ = try await first.batches(4)
+        try await first.say(.ack([2]))
+        try await eventually("one is forgotten") { exporter.statistics.acknowledgedFlows == 1 }
+        try await first.cut()
+        let second = try await server.connection(1)
+        let again = try await second.batches(3)
+        #expect(second.hello == first.hello)
+        #expect(again == [batches[0], batches[2], batches[3]].map(\.frame.message))
+        #expect(exporter.statistics.connections == 2)
+    }
+
+    @Test func nothingIsLostToAServerThatCutsAgainAndAgain() async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(to: server, isStarted: true)
+        for number in 1...60 { exporter.export(.test(number)) }
+        var acknowledged: Set<UInt64> = []
+        var number = 0
+        while acknowledged.count < 60 {
+            let connection = try await server.connection(number)
+            let sent = try await connection.batches(60 - acknowledged.count).map { try SentBatch(message: $0).sequence }
+            #expect(Set(sent).isDisjoint(with: acknowledged) && sent.count + acknowledged.count == 60)
+            // A third of them, and cut so soon that the agent may or may not have heard.
+            let some = sent.enumerated().filter { ($0.offset + number) % 3 == 0 || sent.count < 10 }.map(\.element)
+            try await connection.say(.ack(some))
+            try await eventually("they are forgotten") {
+                exporter.statistics.acknowledgedFlows == UInt64(acknowledged.count + some.count)
+            }
+            acknowledged.formUnion(some)
+            try await connection.cut()
+            number += 1
+        }
+        #expect(exporter.statistics.unacknowledgedBytes == 0)
+        #expect(number > 3)
+    }
+
+    // MARK: - Connecting
+
+    @Test func itConnectsOnceAServerAppears() async throws {
+        let server = try RecordingServer()
+        let exporter = exporter(to: server, isStarted: true)
+        let batch = exporter.export(.test(1))
+        try await eventually("attempts have failed") { exporter.statistics.failedConnections >= 2 }
+        #expect(!exporter.statistics.isConnected)
+        #expect(exporter.statistics.connections == 0)
+        try await server.listen()
+        #expect(try await server.connection(0).batches(1) == [batch.frame.message])
+    }
+
+    @Test func aNameThatCannotBeResolvedIsAFailedAttempt() async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(host: "no..such..name", to: server, isStarted: true)
+        try await eventually("the attempt has failed") { exporter.statistics.failedConnections >= 1 }
+    }
+
+    @Test func aServerIsReachedByItsName() async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(host: "localhost", to: server, isStarted: true)
+        _ = try await server.connection(0)
+        try await eventually("it is connected") { exporter.statistics.isConnected }
+    }
+
+    @Test(arguments: [
+        ("garbage", [0, 0, 0, 3, 0xff, 0xff, 0xff]), ("a frame that is too long", [0x7f, 0, 0, 0]),
+        ("half a message", [0, 0, 0, 2, 0x0a, 5]),
+    ])
+    func badBytesFromTheServerCloseTheConnectionAndTheNextIsOpened(_ what: String, _ bytes: [UInt8]) async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(to: server, isStarted: true)
+        let batch = exporter.export(.test(1))
+        let first = try await server.connection(0)
+        _ = try await first.batches(1)
+        try await first.say(ByteBuffer(bytes: bytes))
+        try await first.closed()
+        #expect(try await server.connection(1).batches(1) == [batch.frame.message])
+    }
+
+    @Test func messagesOfALaterProtocolArePassedOver() async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(to: server, isStarted: true)
+        exporter.export(.test(1))
+        let connection = try await server.connection(0)
+        _ = try await connection.batches(1)
+        try await connection.say(.unknown)
+        // Field 9 holds three bytes that nobody knows.
+        try await connection.say(ByteBuffer(bytes: [0, 0, 0, 5, 0x4a, 3, 1, 2, 3]))
+        try await connection.say(.ack([1]))
+        try await eventually("what follows is read") { exporter.statistics.acknowledgedFlows == 1 }
+        #expect(exporter.statistics.connections == 1)
+    }
+
+    // MARK: - Going away
+
+    @Test(arguments: [UInt32(0), 1])
+    func afterGoAwayTheNextConnectionTakesWhatIsNew(_ supportedVersion: UInt32) async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(to: server, isStarted: true)
+        exporter.export(.test(1))
+        let first = try await server.connection(0)
+        _ = try await first.batches(1)
+        try await first.say(.goAway(reason: "rolling", supportedProtocolVersion: supportedVersion))
+        // An answer to what came after it: the agent has read it.
+        try await first.say(.ack([99]))
+        try await eventually("it is read") { exporter.statistics.unknownAcknowledgements == 1 }
+        let new = exporter.export(.test(2))
+        try await first.say(.ack([1]))
+        try await first.closed()
+        #expect(first.batches.count == 1)
+        let second = try await server.connection(1)
+        #expect(try await second.batches(1) == [new.frame.message])
+    }
+
+    @Test func aServerThatOwesNothingIsLeftAtOnce() async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(to: server, isStarted: true)
+        let first = try await server.connection(0)
+        try await first.say(.goAway(reason: "", supportedProtocolVersion: 0))
+        try await first.closed()
+        _ = try await server.connection(1)
+        try await eventually("it is connected again") { exporter.statistics.connections == 2 }
+    }
+
+    // MARK: - Silence
+
+    @Test func aServerThatOwesAnAnswerAndSaysNothingIsLeft() async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(to: server, answerTimeout: .milliseconds(200), isStarted: true)
+        let batch = exporter.export(.test(1))
+        let first = try await server.connection(0)
+        try await first.closed()
+        #expect(try await server.connection(1).batches(1) == [batch.frame.message])
+        #expect(exporter.statistics.silentConnections >= 1)
+    }
+
+    @Test func aServerThatSaysThatItIsAliveIsNotLeft() async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(to: server, answerTimeout: .seconds(2), isStarted: true)
+        exporter.export(.test(1))
+        let connection = try await server.connection(0)
+        _ = try await connection.batches(1)
+        let end = ContinuousClock.now + .seconds(3)
+        while ContinuousClock.now < end {
+            try await connection.say(.ack([]))
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        #expect(exporter.statistics.connections == 1)
+        #expect(exporter.statistics.silentConnections == 0)
+    }
+
+    @Test func aServerThatOwesNothingMayBeSilent() async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(to: server, answerTimeout: .milliseconds(100), isStarted: true)
+        _ = try await server.connection(0)
+        try await Task.sleep(for: .milliseconds(500))
+        #expect(exporter.statistics.connections == 1)
+        #expect(exporter.statistics.isConnected)
+    }
+
+    @Test func aServerThatDoesNotReadForAWhileIsNotLeft() async throws {
+        let server = try RecordingServer()
+        try await server.listen(isReading: false)
+        let exporter = exporter(to: server, isStarted: true)
+        try await eventually("it is connected") { exporter.statistics.isConnected }
+        // More than the kernel takes.
+        let flows = (0..<FlowBatchBuilder.maximumFlows).map { Flow.test($0) }
+        let batches = (0..<100).map { _ in exporter.export(flows) }
+        // Longer than either end waits for a peer that is gone.
+        try await Task.sleep(for: .seconds(35))
+        #expect(exporter.statistics.connections == 1)
+        try await server.connections[0].read()
+        #expect(try await server.connection(0).batches(batches.count) == batches.map(\.frame.message))
+    }
+
+    // MARK: - The bound
+
+    @Test func thereIsRoomBelowTheBoundAndAgainAfterAcknowledgements() async throws {
+        let server = try await RecordingServer.start()
+        let size = ExportBatch.test(1, at: 60_000).frame.readableBytes
+        let exporter = exporter(to: server, bound: size * 16)
+        #expect(exporter.hasRoom && exporter.hasRoomForEvents)
+        // Different minutes: nothing is merged.
+        for number in 1...11 { exporter.export(.test(number), minute: number) }
+        #expect(exporter.hasRoom)
+        exporter.export(.test(12), minute: 12)
+        #expect(!exporter.hasRoom && exporter.hasRoomForEvents)
+        for number in 13...16 { exporter.export(.test(number), minute: number) }
+        #expect(!exporter.hasRoomForEvents)
+        #expect(!exporter.isServerBehind)
+        exporter.start()
+        let connection = try await server.connection(0)
+        _ = try await connection.batches(16)
+        #expect(exporter.isServerBehind)
+        try await connection.say(.ack([1]))
+        try await eventually("there is room for events") { exporter.hasRoomForEvents }
+        #expect(!exporter.hasRoom)
+        try await connection.say(.ack(Array(2...5)))
+        try await eventually("there is room") { exporter.hasRoom }
+        try await connection.say(.ack(Array(6...16)))
+        try await eventually("the server has caught up") { !exporter.isServerBehind }
+        #expect(exporter.statistics.unacknowledgedBytes == 0)
+    }
+
+    @Test func withoutAServerTheBatchesOfAMinuteAreMerged() async throws {
+        let server = try RecordingServer()
+        let size = ExportBatch.test(1).frame.readableBytes
+        let exporter = exporter(to: server, bound: size * 16, isStarted: true)
+        for _ in 0..<1_000 { exporter.export(.test(1)) }
+        try await eventually("they are merged") { exporter.statistics.unacknowledgedBytes < size * 5 }
+        #expect(exporter.hasRoom)
+        try await server.listen()
+        let connection = try await server.connection(0)
+        try await eventually("nothing is lost") {
+            try connection.batches.reduce(0) { $0 + (try SentBatch(message: $1)).reportedBytes } == 2_000_000
+        }
+        try await connection.say(.ack(try connection.batches.map { try SentBatch(message: $0).sequence }))
+        try await eventually("nothing is kept") { exporter.statistics.unacknowledgedBytes == 0 }
+        #expect(exporter.statistics.acknowledgedReportedBytes == 2_000_000)
+    }
+
+    // MARK: - Draining
+
+    @Test func drainingNothingReturnsAtOnceAndClosesTheConnection() async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(to: server, isStarted: true)
+        let connection = try await server.connection(0)
+        #expect(try await exporter.drain(timeout: .hours(1)) == (0, 0))
+        try await connection.closed()
+    }
+
+    @Test func drainingWaitsForTheLastAcknowledgement() async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(to: server, isStarted: true)
+        for number in 1...2 { exporter.export(.test(number)) }
+        let connection = try await server.connection(0)
+        _ = try await connection.batches(2)
+        async let rest = exporter.drain(timeout: .hours(1))
+        try await connection.say(.ack([1]))
+        try await connection.say(.ack([2]))
+        #expect(try await rest == (0, 0))
+        try await connection.closed()
+        #expect(exporter.statistics.acknowledgedFlows == 2)
+    }
+
+    @Test func drainingReturnsWhatIsLeftAfterItsTimeout() async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(to: server, isStarted: true)
+        for number in 1...3 { exporter.export([.test(number), .test(number + 10)]) }
+        let connection = try await server.connection(0)
+        _ = try await connection.batches(3)
+        try await connection.say(.ack([2]))
+        try await eventually("one is acknowledged") { exporter.statistics.acknowledgedFlows == 2 }
+        #expect(try await exporter.drain(timeout: .milliseconds(50)) == (4, 8_000))
+        try await connection.closed()
+    }
+
+    @Test func drainingDoesNotWaitForALateAttempt() async throws {
+        let server = try RecordingServer()
+        let exporter = exporter(to: server, isStarted: true)
+        exporter.export(.test(1))
+        try await eventually("attempts have failed") { exporter.statistics.failedConnections >= 2 }
+        async let rest = exporter.drain(timeout: .hours(1))
+        try await server.listen()
+        let connection = try await server.connection(0)
+        _ = try await connection.batches(1)
+        try await connection.say(.ack([1]))
+        #expect(try await rest == (0, 0))
+    }
+
+    @Test func afterDrainingNoConnectionIsOpened() async throws {
+        let server = try RecordingServer()
+        let exporter = exporter(to: server, isStarted: true)
+        exporter.export(.test(1))
+        try await eventually("attempts have failed") { exporter.statistics.failedConnections >= 1 }
+        #expect(try await exporter.drain(timeout: .zero) == (1, 2_000))
+        let attempts = exporter.statistics.failedConnections
+        try await server.listen()
+        // Twice the longest wait of an agent in a hurry.
+        try await Task.sleep(for: .seconds(2))
+        #expect(exporter.statistics.failedConnections <= attempts + 1)
+        #expect(!exporter.statistics.isConnected)
+        #expect(server.connections.allSatisfy { $0.batches.isEmpty })
+    }
+
+    // MARK: -
+
+    private func exporter(
+        host: String = "127.0.0.1", to server: RecordingServer, bound: Int = 16 << 20,
+        answerTimeout: TimeAmount = .hours(1), isStarted: Bool = false
+    ) -> FlowExporter {
+        let exporter = FlowExporter(
+            configuration: .init(
+                host: host, port: server.port, maximumUnacknowledgedBytes: bound, answerTimeout: answerTimeout),
+            hello: Self.hello, group: .singletonMultiThreadedEventLoopGroup,
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        if isStarted { exporter.start() }
+        return exporter
+    }
+}
+
+extension FlowExporter {
+    /// Exports a batch of these flows and returns it.
+    @discardableResult
+    fileprivate func export(_ flows: [Flow], minute: Int = 0) -> ExportBatch {
+        var exported = ExportBatch.test(0)
+        export { sequence in
+            exported = .test(sequence, flows, at: UInt64(minute) * 60_000)
+            return exported
+        }
+        return exported
+    }
+
+    @discardableResult
+    fileprivate func export(_ flow: Flow, minute: Int = 0) -> ExportBatch { export([flow], minute: minute) }
+}
+
+extension ByteBuffer {
+    /// A frame's message, without its length.
+    fileprivate var message: ByteBuffer? { getSlice(at: readerIndex + 4, length: readableBytes - 4) }
+}

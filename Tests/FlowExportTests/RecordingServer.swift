@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowWire
+import Glibc
+import NIOCore
+import NIOPosix
+import Synchronization
+import TestSupport
+
+/// A server of a test's own on 127.0.0.1. It records what every connection sends, and says what the test tells it to.
+final class RecordingServer: Sendable {
+    /// The port, from the beginning: until ``listen()``, connections to it are refused.
+    let port: Int
+    private let socket: CInt
+    private let accepted = Mutex<[Connection]>([])
+
+    /// Reserves a port.
+    init() throws {
+        socket = Glibc.socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isBound = withUnsafeMutablePointer(to: &address) { [socket] address in
+            address.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(socket, $0, length) == 0 && getsockname(socket, $0, &length) == 0
+            }
+        }
+        guard isBound else { throw TestEnvironmentError("bind: \(String(cString: strerror(errno)))") }
+        port = Int(UInt16(bigEndian: address.sin_port))
+    }
+
+    /// Reserves a port and listens on it.
+    static func start() async throws -> RecordingServer {
+        let server = try RecordingServer()
+        try await server.listen()
+        return server
+    }
+
+    /// Begins to accept connections, and to read from them unless told otherwise.
+    func listen(isReading: Bool = true) async throws {
+        _ = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+            .childChannelOption(.autoRead, value: isReading)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let connection = Connection(channel: channel)
+                    try channel.pipeline.syncOperations.addHandlers(ByteToMessageHandler(FrameDecoder()), connection)
+                    self.accepted.withLock { $0.append(connection) }
+                }
+            }
+            .withBoundSocket(socket)
+            .get()
+    }
+
+    /// The connections so far, closed ones included.
+    var connections: [Connection] { accepted.withLock { $0 } }
+
+    /// Waits for the connection with this number, beginning with 0, and for its greeting.
+    func connection(_ number: Int) async throws -> Connection {
+        try await eventually("connection \(number) is opened") {
+            self.connections.count > number && self.connections[number].hello != nil
+        }
+        return connections[number]
+    }
+
+    /// One connection of an agent.
+    final class Connection: ChannelInboundHandler, Sendable {
+        typealias InboundIn = ByteBuffer
+
+        private let channel: any Channel
+        private let received = Mutex<[ByteBuffer]>([])
+
+        init(channel: any Channel) { self.channel = channel }
+
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+            let message = unwrapInboundIn(data)
+            received.withLock { $0.append(message) }
+        }
+
+        /// The first message.
+        var hello: ByteBuffer? { received.withLock { $0.first } }
+
+        /// The messages after the first.
+        var batches: [ByteBuffer] { received.withLock { Array($0.dropFirst()) } }
+
+        /// Waits until so many batches have come, and returns them.
+        func batches(_ count: Int) async throws -> [ByteBuffer] {
+            try await eventually("\(count) batches have come") { self.batches.count >= count }
+            return batches
+        }
+
+        func say(_ message: ServerMessage) async throws { try await say(message.frame()) }
+
+        func say(_ bytes: ByteBuffer) async throws { try await channel.writeAndFlush(bytes) }
+
+        /// Begins to read.
+        func read() async throws { try await channel.setOption(.autoRead, value: true).get() }
+
+        /// Cuts the connection.
+        func cut() async throws { try await channel.close() }
+
+        /// Waits until the connection is closed, by whichever side.
+        func closed() async throws { try await eventually("the connection is closed") { !self.channel.isActive } }
+    }
+}

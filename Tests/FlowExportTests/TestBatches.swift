@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+@testable import FlowExport
+import FlowModel
+import FlowWire
+import NIOCore
+import Testing
+
+/// A seeded generator (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
+struct SplitMix64: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+}
+
+extension Flow {
+    /// A TCP flow of its own for every number, that carried so many bytes and packets in either direction.
+    static func test(_ number: Int, isIPv4: Bool = true, bytes: UInt64 = 1_000, packets: UInt64 = 10) -> Flow {
+        let (client, server) = (UInt128(0x2001_0db8) << 96 | UInt128(number), UInt128(0x2001_0db8) << 96 | 1 << 64)
+        let tuple = FlowTuple(
+            source: isIPv4 ? IPAddress(v4: 0x0a00_0000 + UInt32(number)) : IPAddress(bits: client),
+            destination: isIPv4 ? IPAddress(v4: 0x0aff_0000) : IPAddress(bits: server),
+            sourcePort: 40_000, destinationPort: 443)
+        return Flow(
+            transport: .tcp, original: tuple, reply: tuple.mirrored,
+            originalCounters: FlowCounters(packets: packets, bytes: bytes),
+            replyCounters: FlowCounters(packets: packets, bytes: bytes))
+    }
+}
+
+extension ExportBatch {
+    /// A batch of these flows, all of one family.
+    static func test(_ sequence: UInt64, _ flows: [Flow] = [.test(1)], at moment: UInt64 = 0) -> ExportBatch {
+        var builder = FlowBatchBuilder(family: flows.allSatisfy(\.isIPv4) ? .ipv4 : .ipv6)
+        for flow in flows { builder.append(flow) }
+        return builder.takeBatch(sequence: sequence, observedAtMilliseconds: moment)
+    }
+}
+
+/// A batch as a server reads it.
+struct SentBatch: Equatable {
+    let sequence: UInt64
+    let observedAtMilliseconds: UInt64
+    let flows: [Flow]
+
+    /// Reads a message that was cut out of its frame.
+    init(message: ByteBuffer) throws {
+        guard case .batch(let batch) = try AgentMessage(decoding: message) else {
+            throw WireError.notAMessage(message.readableBytes)
+        }
+        var flows: [Flow] = []
+        batch.forEach { flows.append($0) }
+        (sequence, observedAtMilliseconds) = (batch.sequence, batch.observedAtMilliseconds)
+        self.flows = flows
+    }
+
+    init(frame: ByteBuffer) throws {
+        try self.init(message: frame.getSlice(at: frame.readerIndex + 4, length: frame.readableBytes - 4) ?? frame)
+    }
+
+    init(_ batch: ExportBatch) throws { try self.init(frame: batch.frame) }
+
+    var reportedBytes: UInt64 { flows.reduce(0) { $0 + $1.bytes } }
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowIngest
+import FlowModel
+import FlowWire
+import Glibc
+import NIOCore
+import TestSupport
+import Testing
+
+@Suite struct AgentConnectionHandlerTests {
+    /// What an agent should not send, and how it is counted.
+    struct BadInput: CustomTestStringConvertible {
+        let testDescription: String
+        let reason: String
+        var isIntroduced = true
+        let bytes: [ByteBuffer]
+        /// Whether the agent itself closes after it.
+        var isClosedByAgent = false
+    }
+
+    @Test(arguments: [
+        BadInput(
+            testDescription: "a frame that is too long", reason: "frame_too_long",
+            bytes: [ByteBuffer(integer: UInt32(Frame.maximumLength) + 1)]),
+        BadInput(
+            testDescription: "HTTP instead of Hello", reason: "frame_too_long", isIntroduced: false,
+            bytes: [ByteBuffer(string: "GET /metrics HTTP/1.1\r\nHost: kubenetmon-server\r\n\r\n")]),
+        BadInput(
+            testDescription: "a TLS greeting instead of Hello", reason: "frame_too_long", isIntroduced: false,
+            bytes: [ByteBuffer(bytes: [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3])]),
+        BadInput(
+            testDescription: "a frame that ends early", reason: "truncated_frame",
+            bytes: [ByteBuffer(bytes: [0, 0, 1, 0, 0x12])], isClosedByAgent: true),
+        BadInput(
+            testDescription: "half a length", reason: "truncated_frame", isIntroduced: false,
+            bytes: [ByteBuffer(bytes: [0, 0])], isClosedByAgent: true),
+        BadInput(testDescription: "garbage", reason: "not_a_message", bytes: [.frame([0xff, 0xff, 0xff])]),
+        BadInput(
+            testDescription: "garbage instead of Hello", reason: "not_a_message", isIntroduced: false,
+            bytes: [.frame([0, 1, 2, 3])]),
+        // A transport and no addresses.
+        BadInput(
+            testDescription: "columns that do not fit together", reason: "malformed_message",
+            bytes: [.frame([0x12, 3, 0x4a, 1, 6])]),
+        BadInput(
+            testDescription: "an id of three bytes", reason: "malformed_message", isIntroduced: false,
+            bytes: [.frame([0x0a, 7, 0x08, 1, 0x1a, 3, 1, 2, 3])]),
+        BadInput(
+            testDescription: "a batch before Hello", reason: "unexpected_message", isIntroduced: false,
+            bytes: [.batch(1)]),
+        BadInput(testDescription: "a second Hello", reason: "unexpected_message", bytes: [.hello(node: "node-b")]),
+        BadInput(
+            testDescription: "a Hello without a node", reason: "no_node_name", isIntroduced: false,
+            bytes: [.hello(node: "")]),
+        BadInput(
+            testDescription: "a later version", reason: "unsupported_version", isIntroduced: false,
+            bytes: [.hello(node: "node-b", version: 2)]),
+        BadInput(
+            testDescription: "no version", reason: "unsupported_version", isIntroduced: false,
+            bytes: [.hello(node: "node-b", version: 0)]),
+        BadInput(
+            testDescription: "garbage and a batch behind it", reason: "not_a_message",
+            bytes: [.frame([0xff]), .batch(1)]),
+    ])
+    func badInputCostsItsSenderTheConnectionAndNobodyElseAnything(_ input: BadInput) async throws {
+        let ingest = try await TestIngest.start()
+        let other = try await TestAgent.connect(to: ingest.address, node: "other")
+        let agent = try await TestAgent.connect(to: ingest.address, node: input.isIntroduced ? "bad" : nil)
+        try await ingest.connectedAgents(input.isIntroduced ? 2 : 1)
+        // In one write: the server may close before it has read the second.
+        try await agent.send(input.bytes.reduce(into: ByteBuffer()) { $0.writeImmutableBuffer($1) })
+        if input.isClosedByAgent { try await agent.channel.close() }
+        try await agent.closed()
+        try await eventually("the error is counted") { ingest.server.statistics.errors == [input.reason: 1] }
+        try await ingest.connectedAgents(1)
+
+        try await other.send(.batch(1, [.test(1)]))
+        let deliveries = try await ingest.deliveries(1)
+        #expect(deliveries.map(\.node) == ["other"])
+        BatchReceipt.acknowledge(deliveries.map(\.receipt))
+        #expect(try await other.messages(1) == [.ack([1])])
+        #expect(ingest.server.statistics.errors == [input.reason: 1])
+    }
+
+    @Test(arguments: [UInt32(0), 2, .max])
+    func anAgentOfAnotherVersionIsToldWhatTheServerSpeaks(_ version: UInt32) async throws {
+        let ingest = try await TestIngest.start()
+        let agent = try await TestAgent.connect(to: ingest.address)
+        // It does not wait for an answer before it sends what it has.
+        var bytes = ByteBuffer.hello(node: "node-a", version: version)
+        for sequence in 1...2_000 { bytes.writeImmutableBuffer(.batch(UInt64(sequence))) }
+        agent.channel.writeAndFlush(bytes, promise: nil)
+        try await agent.closed()
+        let messages = try agent.messages
+        guard messages.count == 1, case .goAway(let reason, supportedProtocolVersion: 1) = messages[0] else {
+            Issue.record("\(messages)")
+            return
+        }
+        #expect(reason.contains("\(version)"))
+        #expect(ingest.deliveries().isEmpty)
+    }
+
+    @Test func messagesOfALaterProtocolArePassedOver() async throws {
+        let ingest = try await TestIngest.start()
+        let agent = try await TestAgent.connect(to: ingest.address)
+        // No body, and field 9 with three bytes.
+        for unknown in [ByteBuffer.frame([]), .frame([0x4a, 3, 1, 2, 3])] { try await agent.send(unknown) }
+        try await agent.send(.hello(node: "node-a"), .frame([]), .batch(1))
+        _ = try await ingest.deliveries(1)
+        #expect(ingest.server.statistics.errors == [:])
+    }
+
+    @Test func aConnectionWithoutHelloIsClosedAfterAWhile() async throws {
+        let ingest = try await TestIngest.start(helloDeadline: .milliseconds(200))
+        let agent = try await TestAgent.connect(to: ingest.address)
+        try await agent.closed()
+        try await eventually("the error is counted") { ingest.server.statistics.errors == ["no_hello": 1] }
+    }
+
+    @Test func whatTheServerDoesNotReadIsNotLate() async throws {
+        let ingest = try await TestIngest.start(helloDeadline: .milliseconds(200))
+        ingest.server.setReading(false)
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        try await agent.send(.batch(1))
+        // Three times the deadline.
+        try await Task.sleep(for: .milliseconds(600))
+        ingest.server.setReading(true)
+        _ = try await ingest.deliveries(1, from: "node-a")
+        #expect(ingest.server.statistics.errors == [:])
+
+        let silent = try await TestAgent.connect(to: ingest.address)
+        try await silent.closed()
+        try await eventually("the deadline is back") { ingest.server.statistics.errors == ["no_hello": 1] }
+    }
+
+    @Test func anAgentThatResetsItsConnectionIsForgotten() async throws {
+        let ingest = try await TestIngest.start()
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        try await ingest.connectedAgents(1)
+        let socket = try #require(agent.channel as? any SocketOptionProvider)
+        try await socket.setSoLinger(linger(l_onoff: 1, l_linger: 0)).get()
+        try await agent.channel.close()
+        try await ingest.connectedAgents(0)
+    }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowIngest
+import FlowWire
+import NIOCore
+import TestSupport
+import Testing
+
+@Suite struct FlowSinkTests {
+    @Test func theSinkIsToldWhoSends() async throws {
+        let ingest = try await TestIngest.start()
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        try await agent.send(.batch(1))
+        #expect(try await ingest.deliveries(1)[0].node == "node-a")
+    }
+
+    @Test func severalBatchesAreAcknowledgedWithOneMessage() async throws {
+        let ingest = try await TestIngest.start()
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        try await agent.send(.batch(1), .batch(2), .batch(3), .batch(900))
+        let receipts = try await ingest.deliveries(4).map(\.receipt)
+        BatchReceipt.acknowledge([receipts[2], receipts[0], receipts[3]])
+        BatchReceipt.acknowledge([receipts[1]])
+        #expect(try await agent.messages(2) == [.ack([3, 1, 900]), .ack([2])])
+    }
+
+    @Test func eachAgentHearsOfItsOwnBatches() async throws {
+        let ingest = try await TestIngest.start()
+        let agents = try await [
+            TestAgent.connect(to: ingest.address, node: "node-0"),
+            TestAgent.connect(to: ingest.address, node: "node-1"),
+        ]
+        for agent in agents { try await agent.send(.batch(1), .batch(2)) }
+        BatchReceipt.acknowledge(try await ingest.deliveries(4).map(\.receipt))
+        for agent in agents { #expect(try await agent.messages(1) == [.ack([1, 2])]) }
+    }
+
+    @Test func nothingIsSaidWhereNothingIsAcknowledged() async throws {
+        let ingest = try await TestIngest.start()
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        try await agent.send(.batch(1))
+        let receipts = try await ingest.deliveries(1).map(\.receipt)
+        BatchReceipt.acknowledge([])
+        BatchReceipt.acknowledge(receipts)
+        #expect(try await agent.messages(1) == [.ack([1])])
+    }
+
+    @Test func agentsThatAreGoneArePassedOver() async throws {
+        let ingest = try await TestIngest.start()
+        let gone = try await TestAgent.connect(to: ingest.address, node: "gone")
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        try await gone.send(.batch(1))
+        try await agent.send(.batch(5))
+        let receipts = try await ingest.deliveries(2).map(\.receipt)
+        try await gone.channel.close()
+        try await ingest.connectedAgents(1)
+        BatchReceipt.acknowledge(receipts)
+        #expect(try await agent.messages(1) == [.ack([5])])
+        #expect(ingest.server.statistics.errors == [:])
+    }
+
+    @Test func moreBatchesThanAFrameCanNameAreAcknowledgedWithSeveral() async throws {
+        let ingest = try await TestIngest.start()
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        try await agent.send(.batch(.max))
+        let receipts = [BatchReceipt](repeating: try await ingest.deliveries(1)[0].receipt, count: 300_000)
+        BatchReceipt.acknowledge(receipts)
+        try await eventually("all are acknowledged") {
+            try agent.messages.reduce(0) { sum, message in
+                guard case .ack(let sequences) = message else { return sum }
+                return sum + sequences.count
+            } == receipts.count
+        }
+        #expect(agent.channel.isActive)
+    }
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowIngest
+import FlowModel
+import FlowWire
+import NIOCore
+import TestSupport
+import Testing
+
+@Suite struct IngestServerTests {
+    @Test func batchesReachTheSinkInOrderWithTheirFlows() async throws {
+        let ingest = try await TestIngest.start()
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        let batches = (0..<40).map { number in (0..<number).map { Flow.test($0, isIPv4: number.isMultiple(of: 2)) } }
+        for (number, flows) in batches.enumerated() { try await agent.send(.batch(UInt64(number), flows)) }
+        let deliveries = try await ingest.deliveries(batches.count)
+        #expect(deliveries.map(\.flows) == batches)
+        #expect(deliveries.map(\.sequence) == Array(0..<40))
+        #expect(deliveries.map(\.observedAtMilliseconds) == Array(1_000..<1_040))
+        #expect(deliveries.allSatisfy { $0.node == "node-a" })
+        #expect(ingest.server.statistics.batches == 40)
+        #expect(ingest.server.statistics.flows == UInt64(batches.reduce(0) { $0 + $1.count }))
+    }
+
+    @Test func aBatchThatArrivesInPiecesIsReadWhole() async throws {
+        let ingest = try await TestIngest.start()
+        let agent = try await TestAgent.connect(to: ingest.address)
+        var bytes = ByteBuffer.hello(node: "node-a")
+        bytes.writeImmutableBuffer(.batch(1))
+        while let piece = bytes.readSlice(length: min(7, bytes.readableBytes)), piece.readableBytes > 0 {
+            try await agent.send(piece)
+            try await ingest.turnLoops()
+        }
+        #expect(try await ingest.deliveries(1).map(\.flows) == [[.test(1)]])
+    }
+
+    @Test func connectedAgentsAreThoseThatHaveIntroducedThemselves() async throws {
+        let ingest = try await TestIngest.start()
+        let first = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        let second = try await TestAgent.connect(to: ingest.address, node: "node-b")
+        try await ingest.connectedAgents(2)
+        _ = try await TestAgent.connect(to: ingest.address)
+        try await eventually("a third connection is accepted") { ingest.server.statistics.connections == 3 }
+        #expect(ingest.server.statistics.connectedAgents == 2)
+        try await first.channel.close()
+        try await ingest.connectedAgents(1)
+        try await second.channel.close()
+        try await ingest.connectedAgents(0)
+        #expect(ingest.server.statistics.connections == 3)
+        #expect(ingest.server.statistics.errors == [:])
+    }
+
+    @Test func manyAgentsAtOnceKeepTheirBatchesApart() async throws {
+        let ingest = try await TestIngest.start()
+        try await withThrowingTaskGroup { group in
+            for number in 0..<40 {
+                group.addTask {
+                    let agent = try await TestAgent.connect(to: ingest.address, node: "node-\(number)")
+                    for sequence in 1...10 { try await agent.send(.batch(UInt64(sequence), [.test(number)])) }
+                    let deliveries = try await ingest.deliveries(10, from: "node-\(number)")
+                    #expect(deliveries.map(\.sequence) == Array(1...10))
+                    #expect(deliveries.allSatisfy { $0.flows == [.test(number)] })
+                }
+            }
+            try await group.waitForAll()
+        }
+        #expect(ingest.server.statistics.batches == 400)
+    }
+
+    // MARK: - Backpressure
+
+    @Test func nothingOfANewConnectionIsReadUntilReadingResumes() async throws {
+        let ingest = try await TestIngest.start()
+        ingest.server.setReading(false)
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        for sequence in 1...20 { try await agent.send(.batch(UInt64(sequence))) }
+        try await eventually("it is accepted") { ingest.server.statistics.connections == 1 }
+        try await ingest.turnLoops()
+        #expect(ingest.server.statistics.connectedAgents == 0)
+        #expect(ingest.deliveries().isEmpty)
+        ingest.server.setReading(true)
+        #expect(try await ingest.deliveries(20).map(\.sequence) == Array(1...20))
+        #expect(try agent.messages.isEmpty)
+    }
+
+    @Test func aConnectedAgentIsHeldBackByTCPUntilReadingResumes() async throws {
+        let ingest = try await TestIngest.start()
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        try await ingest.connectedAgents(1)
+        ingest.server.setReading(false)
+        // The read that was waiting then takes what comes next.
+        try await agent.send(.batch(1))
+        _ = try await ingest.deliveries(1)
+        let flows = (0..<FlowBatchBuilder.maximumFlows).map { Flow.test($0, isIPv4: false) }
+        let frame = ByteBuffer.batch(2, flows)
+        let writes = (0..<64).map { _ in agent.channel.writeAndFlush(frame) }
+        try await ingest.turnLoops()
+        // More than all buffers between the two hold.
+        #expect(!agent.channel.isWritable)
+        #expect(ingest.deliveries().count == 1)
+        ingest.server.setReading(true)
+        #expect(try await ingest.deliveries(65).dropFirst().allSatisfy { $0.flows == flows })
+        for write in writes { try await write.get() }
+    }
+
+    @Test func stoppingAndResumingAgainAndAgainLosesNothing() async throws {
+        let ingest = try await TestIngest.start()
+        let agents = try await [
+            TestAgent.connect(to: ingest.address, node: "node-0"),
+            TestAgent.connect(to: ingest.address, node: "node-1"),
+        ]
+        for sequence in 1...200 {
+            if sequence.isMultiple(of: 5) { ingest.server.setReading(sequence.isMultiple(of: 10)) }
+            for agent in agents { try await agent.send(.batch(UInt64(sequence))) }
+        }
+        for node in ["node-0", "node-1"] {
+            #expect(try await ingest.deliveries(200, from: node).map(\.sequence) == Array(1...200))
+        }
+    }
+
+    @Test func anAgentThatLeavesWhileNothingIsReadIsForgotten() async throws {
+        let ingest = try await TestIngest.start()
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        try await ingest.connectedAgents(1)
+        ingest.server.setReading(false)
+        try await agent.channel.close()
+        try await ingest.connectedAgents(0)
+    }
+
+    // MARK: - Shutting down
+
+    @Test func afterStoppingConnectedAgentsAreSentAwayAndCanBeAcknowledged() async throws {
+        let ingest = try await TestIngest.start()
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        try await agent.send(.batch(7))
+        let receipt = try await ingest.deliveries(1)[0].receipt
+        await ingest.server.stopAccepting(reason: "rolling")
+        #expect(try await agent.messages(1) == [.goAway(reason: "rolling", supportedProtocolVersion: 0)])
+        await #expect(throws: (any Error).self) { try await TestAgent.connect(to: ingest.address) }
+        #expect(agent.channel.isActive)
+        BatchReceipt.acknowledge([receipt])
+        #expect(try await agent.messages(2).last == .ack([7]))
+        await ingest.server.closeConnections()
+        try await agent.closed()
+        try await ingest.connectedAgents(0)
+        #expect(ingest.server.statistics.errors == [:])
+    }
+}

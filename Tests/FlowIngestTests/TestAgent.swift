@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import FlowWire
+import NIOCore
+import NIOPosix
+import Synchronization
+import TestSupport
+
+/// An agent of a test's own: it sends what the test tells it to, and records what the server says.
+final class TestAgent: ChannelInboundHandler, Sendable {
+    typealias InboundIn = ByteBuffer
+
+    let channel: any Channel
+    private let received = Mutex<[ByteBuffer]>([])
+
+    private init(channel: any Channel) { self.channel = channel }
+
+    /// Connects to a server, and introduces itself where it is given a node's name.
+    static func connect(to address: SocketAddress, node: String? = nil) async throws -> TestAgent {
+        let channel = try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandlers(
+                        ByteToMessageHandler(FrameDecoder()), TestAgent(channel: channel))
+                }
+            }
+            .connect(to: address)
+            .get()
+        let agent = try await channel.pipeline.handler(type: TestAgent.self).map { $0 }.get()
+        if let node { try await agent.send(.hello(node: node)) }
+        return agent
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let message = unwrapInboundIn(data)
+        received.withLock { $0.append(message) }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+
+    /// What the server has said.
+    var messages: [ServerMessage] {
+        get throws { try received.withLock { try $0.map { try ServerMessage(decoding: $0) } } }
+    }
+
+    /// Sends bytes; returns when the kernel has them.
+    func send(_ bytes: ByteBuffer...) async throws {
+        for bytes in bytes { try await channel.writeAndFlush(bytes) }
+    }
+
+    /// Waits until the server has said so many things, and returns them.
+    func messages(_ count: Int) async throws -> [ServerMessage] {
+        try await eventually("the server says \(count) things") { try self.messages.count >= count }
+        return try messages
+    }
+
+    /// Waits until the server has closed the connection.
+    func closed() async throws { try await eventually("the connection is closed") { !self.channel.isActive } }
+}
+
+extension ByteBuffer {
+    /// The greeting of an agent.
+    static func hello(node: String, version: UInt32 = Hello.currentProtocolVersion) -> ByteBuffer {
+        Hello(protocolVersion: version, nodeName: node, agentID: .random(), softwareVersion: "test").frame()
+    }
+
+    /// A batch of these flows.
+    static func batch(_ sequence: UInt64, _ flows: [Flow] = [.test(1)]) -> ByteBuffer {
+        var builder = FlowBatchBuilder(family: flows.allSatisfy(\.isIPv4) ? .ipv4 : .ipv6)
+        for flow in flows { builder.append(flow) }
+        return builder.takeFrame(sequence: sequence, observedAtMilliseconds: 1_000 &+ sequence)
+    }
+
+    /// A frame of these bytes.
+    static func frame(_ message: [UInt8]) -> ByteBuffer {
+        var frame = ByteBuffer(integer: UInt32(message.count))
+        frame.writeBytes(message)
+        return frame
+    }
+}
+
+extension Flow {
+    /// A flow of its own for every number, every third one translated.
+    static func test(_ number: Int, isIPv4: Bool = true) -> Flow {
+        func address(_ host: Int) -> IPAddress {
+            isIPv4 ? IPAddress(v4: 0x0a00_0000 | UInt32(host)) : IPAddress(bits: 0x2001_0db8 << 96 | UInt128(host))
+        }
+        let original = FlowTuple(
+            source: address(number), destination: address(1 << 20), sourcePort: UInt16(number & 0xffff),
+            destinationPort: 443)
+        var reply = original.mirrored
+        if number.isMultiple(of: 3) { reply.source = address(1 << 21) }
+        return Flow(
+            transport: .tcp, original: original, reply: reply,
+            originalCounters: FlowCounters(packets: UInt64(number), bytes: UInt64(number) * 100),
+            replyCounters: FlowCounters(packets: 1, bytes: 60))
+    }
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowIngest
+import FlowModel
+import FlowWire
+import Logging
+import NIOCore
+import NIOPosix
+import Synchronization
+import TestSupport
+
+/// A listening server, and what reaches its sinks.
+struct TestIngest {
+    let server: IngestServer
+    let address: SocketAddress
+    private let box: Box
+
+    /// A batch that has reached a sink.
+    struct Delivery: Sendable {
+        let node: String
+        let sequence: UInt64
+        let observedAtMilliseconds: UInt64
+        let flows: [Flow]
+        let receipt: BatchReceipt
+    }
+
+    private final class Box: Sendable {
+        let deliveries = Mutex<[Delivery]>([])
+    }
+
+    private final class Sink: FlowSink {
+        private let box: Box
+
+        init(_ box: Box) { self.box = box }
+
+        func receive(_ batch: borrowing ReceivedFlowBatch, from agent: ConnectedAgent, receipt: BatchReceipt) {
+            var flows: [Flow] = []
+            batch.forEach { flows.append($0) }
+            let delivery = Delivery(
+                node: agent.hello.nodeName, sequence: batch.sequence,
+                observedAtMilliseconds: batch.observedAtMilliseconds, flows: flows, receipt: receipt)
+            box.deliveries.withLock { $0.append(delivery) }
+        }
+    }
+
+    static func start(helloDeadline: TimeAmount = .hours(1)) async throws -> TestIngest {
+        let box = Box()
+        let server = try await IngestServer(
+            group: .singletonMultiThreadedEventLoopGroup,
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, helloDeadline: helloDeadline
+        ) { _ in Sink(box) }
+        return TestIngest(server: server, address: try await server.listen(host: "127.0.0.1", port: 0), box: box)
+    }
+
+    /// What has reached the sinks, of one node's agents or of all.
+    func deliveries(from node: String? = nil) -> [Delivery] {
+        box.deliveries.withLock { $0.filter { node == nil || $0.node == node } }
+    }
+
+    /// Waits until so many batches have reached the sinks, and returns them.
+    func deliveries(_ count: Int, from node: String? = nil) async throws -> [Delivery] {
+        try await eventually("\(count) batches are delivered") { deliveries(from: node).count >= count }
+        return deliveries(from: node)
+    }
+
+    /// Waits until so many agents are connected.
+    func connectedAgents(_ count: Int) async throws {
+        try await eventually("\(count) agents are connected") { server.statistics.connectedAgents == count }
+    }
+
+    /// Lets every event loop do, many times over, whatever it has to do.
+    func turnLoops() async throws {
+        for _ in 0..<50 {
+            for eventLoop in MultiThreadedEventLoopGroup.singleton.makeIterator() {
+                try await eventLoop.submit {}.get()
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import FlowWire
+
+/// A seeded generator (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
+struct SplitMix64: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+}
+
+extension SplitMix64 {
+    /// True in one of `n` cases.
+    mutating func oneIn(_ n: Int) -> Bool { Int.random(in: 0..<n, using: &self) == 0 }
+
+    /// A number of any magnitude, the extremes included.
+    mutating func integer<Number: FixedWidthInteger & UnsignedInteger>(_: Number.Type) -> Number {
+        switch Int.random(in: 0..<8, using: &self) {
+        case 0: 0
+        case 1: .max
+        default: .random(in: .min ... .max, using: &self) >> Int.random(in: 0..<Number.bitWidth, using: &self)
+        }
+    }
+
+    mutating func address(_ family: FlowBatchBuilder.Family) -> IPAddress {
+        switch family {
+        case .ipv4: IPAddress(v4: integer(UInt32.self))
+        // Behind a translation between the families, an IPv6 flow has IPv4 addresses too.
+        case .ipv6: oneIn(8) ? address(.ipv4) : IPAddress(bits: integer(UInt128.self))
+        }
+    }
+
+    mutating func tuple(_ family: FlowBatchBuilder.Family) -> FlowTuple {
+        FlowTuple(
+            source: address(family), destination: address(family), sourcePort: integer(UInt16.self),
+            destinationPort: integer(UInt16.self))
+    }
+
+    mutating func counters() -> FlowCounters {
+        FlowCounters(packets: integer(UInt64.self), bytes: integer(UInt64.self))
+    }
+
+    /// A flow of a family, translated in one of `translation` cases.
+    mutating func flow(_ family: FlowBatchBuilder.Family, translation: Int) -> Flow {
+        while true {
+            let original = tuple(family)
+            let flow = Flow(
+                transport: TransportProtocol(rawValue: integer(UInt8.self)), original: original,
+                reply: oneIn(translation) ? tuple(family) : original.mirrored, originalCounters: counters(),
+                replyCounters: counters())
+            if flow.isIPv4 == (family == .ipv4) { return flow }
+        }
+    }
+}

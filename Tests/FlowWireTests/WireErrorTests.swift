@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowWire
+import Testing
+
+@Suite struct WireErrorTests {
+    @Test(arguments: [
+        (WireError.frameTooLong(1 << 21), "frame_too_long", "2097152"),
+        (.truncatedFrame(17), "truncated_frame", "17"),
+        (.notAMessage(18), "not_a_message", "18"),
+        (.badAgentID(15), "malformed_message", "15"),
+        (.columnLength(column: "reply_bytes", found: 19, expected: 20), "malformed_message", "reply_bytes"),
+        (.mixedFamilies, "malformed_message", "IPv6"),
+        (.valueOutOfRange(column: "source_port", value: 65_536), "malformed_message", "65536"),
+        (.badTranslatedIndex(21), "malformed_message", "21"),
+    ])
+    func anErrorHasACounterAndSaysWhatWasFound(_ error: WireError, _ reason: String, _ found: String) {
+        #expect(error.reason == reason)
+        #expect("\(error)".contains(found))
+    }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import TestSupport
+import Testing
+
+private let program = Repository.program("kubenetmon-agent")
+
+/// Runs the agent until it ends by itself.
+private func run(
+    _ arguments: [String], through launcher: [String] = [], environment: [String: String] = [:]
+) async throws -> (code: Int32, output: String) {
+    let command = launcher + [program.path] + arguments
+    let child = try ChildProcess(URL(filePath: "/usr/bin/env"), command, environment: environment)
+    return (try await child.wait(for: .seconds(30)), child.output)
+}
+
+@Suite struct AgentTests {
+    @Test(arguments: ["exact", "fast"]) func withoutItsCapabilityTheAgentSaysSoAndEnds(mode: String) async throws {
+        try NetworkNamespace.requireSandbox()
+        let result = try await run(
+            [
+                "--node-name", "node-a", "--metrics-port", "20001", "--server-host", "127.0.0.1", "--collection-mode",
+                mode,
+            ],
+            through: ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"])
+        #expect(result.code == 1)
+        #expect(result.output.contains("permission denied"))
+        #expect(result.output.contains("CAP_NET_ADMIN"))
+        #expect(result.output.contains("capabilities.add: [NET_ADMIN]"))
+    }
+
+    @Test func wrongSettingsAreToldTogetherAndNothingIsStarted() async throws {
+        let result = try await run(
+            ["--server-port", "x"], environment: ["NODE_NAME": "", "COLLECTION_INTERVAL": "soon"])
+        #expect(result.code == 64)
+        #expect(result.output.contains("NODE_NAME (or --node-name) is not set"))
+        #expect(result.output.contains("COLLECTION_INTERVAL: 'soon' is not a duration"))
+        #expect(result.output.contains("--server-port: 'x' is not a port from 1 to 65535"))
+    }
+
+    @Test func helpNamesEverySettingAndItsVariable() async throws {
+        let result = try await run(["--help"])
+        #expect(result.code == 0)
+        let text = result.output.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+        for setting in [
+            "--node-name <node-name> Name of the Kubernetes node. [NODE_NAME, required]",
+            "[COLLECTION_INTERVAL, default 5s]", "[KUBENETMON_SERVER_SERVICE_HOST, default",
+            "[KUBENETMON_SERVER_SERVICE_PORT, default 8884]", "[METRICS_PORT, default 8883]",
+            "[SKIP_CONNTRACK_SANITY_CHECK, default false]", "[UPTIME_WAIT_DURATION, default 300s]",
+        ] { #expect(text.contains(setting), "\(setting)") }
+        #expect(try await run(["--version"]).output.contains("."))
+    }
+}

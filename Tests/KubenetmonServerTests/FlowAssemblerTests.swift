@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ClickHouse
+import FlowIngest
+import FlowModel
+import FlowWire
+import Kubernetes
+import Labeling
+import Logging
+import NIOCore
+import NIOPosix
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import KubenetmonServer
+
+private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+private let site = Site(environment: "testing", cloud: "aws", region: "eu-central-1", cluster: "main")
+
+private func address(_ text: String) throws -> IPAddress { try #require(IPAddress(text)) }
+
+/// A flow of 100 bytes there and 200 back, from the only pod to somewhere.
+private func flow(_ transport: TransportProtocol = .tcp, to remote: String = "192.0.2.99") throws -> Flow {
+    let tuple = FlowTuple(
+        source: try address(remote.contains(":") ? "fd00::1" : "10.0.0.1"), destination: try address(remote),
+        sourcePort: 40_000, destinationPort: 443)
+    return Flow(
+        transport: transport, original: tuple, reply: tuple.mirrored,
+        originalCounters: FlowCounters(packets: 1, bytes: 100), replyCounters: FlowCounters(packets: 2, bytes: 200))
+}
+
+/// 2026-03-01 12:00:00 UTC.
+private let noon: UInt64 = 1_772_366_400
+
+/// An assembler behind a real server, an agent that is connected to it, and what the assembler has sent.
+private final class AssemblerUnderTest: Sendable {
+    private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    private let server: IngestServer
+    private let agent: any Channel
+    private let storage = Storage()
+
+    private final class Storage: Sendable {
+        let blocks = Mutex<[(block: FlowBlock, completion: @Sendable () -> Void)]>([])
+        let acknowledged = Mutex<[UInt64]>([])
+        let assembler = Mutex<NIOLoopBound<FlowAssembler>?>(nil)
+        let statistics = StatisticsBox()
+    }
+
+    /// Gathers the acknowledgements that an agent gets.
+    private final class Acknowledgements: ChannelInboundHandler {
+        typealias InboundIn = ByteBuffer
+        private let storage: Storage
+
+        init(_ storage: Storage) { self.storage = storage }
+
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+            guard case .ack(let sequences)? = try? ServerMessage(decoding: unwrapInboundIn(data)) else { return }
+            storage.acknowledged.withLock { $0 += sequences }
+        }
+    }
+
+    init(rows: Int = 1_000, age: TimeAmount = .hours(1), nodeName: String = "node-a") async throws {
+        let inventory = Inventory(
+            nodes: [Node(name: "node-a", addresses: [try address("172.18.0.2")])],
+            pods: [
+                Pod(
+                    namespace: "shop", name: "web", node: "node-a",
+                    addresses: [try address("10.0.0.1"), try address("fd00::1")])
+            ])
+        let labeler = Labeler(inventory, site: site, configuration: Labeler.Configuration())
+        let storage = storage
+        server = try await IngestServer(group: group, logger: quiet) { eventLoop in
+            let assembler = FlowAssembler(
+                eventLoop: eventLoop, labeler: labeler, environment: "testing",
+                limits: FlowAssembler.Limits(rows: rows, age: age), statistics: storage.statistics,
+                send: { block, completion in storage.blocks.withLock { $0.append((block, completion)) } })
+            storage.assembler.withLock { $0 = NIOLoopBound(assembler, eventLoop: eventLoop) }
+            return assembler
+        }
+        let address = try await server.listen(host: "127.0.0.1", port: 0)
+        agent = try await ClientBootstrap(group: group)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandlers(
+                        ByteToMessageHandler(FrameDecoder()), Acknowledgements(storage))
+                }
+            }
+            .connect(to: address).get()
+        try await agent.writeAndFlush(
+            Hello(nodeName: nodeName, agentID: .random(), softwareVersion: "test").frame())
+    }
+
+    /// Sends a batch and waits until the assembler has it.
+    func send(_ sequence: UInt64, _ flows: [Flow], at second: UInt64 = noon) async throws {
+        var builder = FlowBatchBuilder(family: flows.allSatisfy(\.isIPv4) ? .ipv4 : .ipv6)
+        for flow in flows { builder.append(flow) }
+        let before = server.statistics.batches
+        let frame = builder.takeFrame(sequence: sequence, observedAtMilliseconds: second * 1000 + 999)
+        try await agent.writeAndFlush(frame)
+        try await eventually("the batch is received") { self.server.statistics.batches > before }
+        // The sink is called behind the count.
+        try await agent.eventLoop.submit {}.get()
+    }
+
+    func flush() async throws {
+        guard let assembler = storage.assembler.withLock({ $0 }) else { return }
+        try await assembler.eventLoop.submit { assembler.value.flush() }.get()
+    }
+
+    /// The blocks that were sent, the first first.
+    var blocks: [FlowBlock] { storage.blocks.withLock { $0.map(\.block) } }
+    /// The batches that the agent may forget.
+    var acknowledged: [UInt64] { storage.acknowledged.withLock { $0 } }
+    var statistics: FlowAssembler.Statistics { storage.statistics.value }
+
+    /// ClickHouse has a block.
+    func complete(_ index: Int) { storage.blocks.withLock { $0[index].completion }() }
+
+    func stop() async throws {
+        try await agent.close()
+        await server.stopAccepting(reason: "the test is over")
+        await server.closeConnections()
+        try await group.shutdownGracefully()
+    }
+}
+
+@Suite struct FlowAssemblerTests {
+    @Test func batchesAreAcknowledgedWhenTheirBlockIsStored() async throws {
+        let test = try await AssemblerUnderTest(rows: 6)
+        try await test.send(1, [try flow()])
+        try await test.send(2, [try flow()])
+        #expect(test.blocks.isEmpty)
+        try await test.send(3, [try flow(), try flow(), try flow()])
+        try await test.send(4, [try flow()])
+        // A batch is never cut in two, whatever the limit.
+        #expect(test.blocks.map(\.rows) == [10])
+        #expect(test.blocks.first?.reportedBytes == 1_500)
+        #expect(test.acknowledged == [])
+        test.complete(0)
+        try await eventually("three batches are acknowledged") { test.acknowledged == [1, 2, 3] }
+        try await test.flush()
+        #expect(test.blocks.map(\.rows) == [10, 2])
+        test.complete(1)
+        try await eventually("the fourth is acknowledged") { test.acknowledged == [1, 2, 3, 4] }
+        #expect(test.statistics.labeled.flows == 6 && test.statistics.labeled.bytes == 1_800)
+        #expect(test.statistics.ignored.isEmpty)
+        try await test.stop()
+    }
+
+    @Test func aBlockIsSentWhenItIsOldEnoughAndEachForItself() async throws {
+        let test = try await AssemblerUnderTest(age: .milliseconds(20))
+        for number in 1...3 {
+            try await test.send(UInt64(number), [try flow()])
+            try await eventually("block \(number) is sent") { test.blocks.count == number }
+        }
+        #expect(test.blocks.map(\.rows) == [2, 2, 2])
+        try await test.stop()
+    }
+
+    @Test func anotherDayBeginsAnotherBlock() async throws {
+        let test = try await AssemblerUnderTest()
+        let midnight = noon + 12 * 3600
+        try await test.send(1, [try flow()], at: midnight - 1)
+        try await test.send(2, [try flow()], at: midnight)
+        #expect(test.blocks.map(\.day) == [FlowBlock.day(of: UInt32(noon))])
+        try await test.send(3, [try flow()], at: midnight + 3600)
+        try await test.flush()
+        #expect(test.blocks.map(\.rows) == [2, 4])
+        #expect(test.blocks.map(\.day) == [FlowBlock.day(of: UInt32(noon)), FlowBlock.day(of: UInt32(midnight))])
+        test.complete(1)
+        try await eventually("the later block's batches are acknowledged") { test.acknowledged == [2, 3] }
+        try await test.stop()
+    }
+
+    @Test func whatIsNotRecordedIsCountedAndAcknowledged() async throws {
+        let test = try await AssemblerUnderTest()
+        try await test.send(1, [try flow(.udp), try flow(to: "172.18.0.2")])
+        try await eventually("it is acknowledged at once") { test.acknowledged == [1] }
+        try await test.send(2, [try flow(to: "2001:db8::1")])
+        try await eventually("so is IPv6, which the table cannot hold") { test.acknowledged == [1, 2] }
+        try await test.flush()
+        #expect(test.blocks.isEmpty)
+        #expect(test.statistics.labeled.flows == 0)
+        #expect(test.statistics.ignored.mapValues(\.flows) == ["udp": 1, "node": 1, "ipv6": 1])
+        #expect(test.statistics.ignored.mapValues(\.bytes) == ["udp": 300, "node": 300, "ipv6": 300])
+        try await test.stop()
+    }
+
+    @Test func aBatchWithoutRowsWaitsForTheBlockThatIsOpen() async throws {
+        let test = try await AssemblerUnderTest()
+        try await test.send(1, [try flow()])
+        try await test.send(2, [try flow(.udp)])
+        try await test.flush()
+        #expect(test.acknowledged == [])
+        test.complete(0)
+        try await eventually("both are acknowledged") { test.acknowledged == [1, 2] }
+        try await test.stop()
+    }
+
+    @Test func aNodeThatNobodyKnowsHasNoLocalPods() async throws {
+        let test = try await AssemblerUnderTest(nodeName: "node-z")
+        try await test.send(1, [try flow(), try flow(to: "10.0.0.1")])
+        try await test.flush()
+        // Only the source is known, on no node of this agent's: it is the remote end. Both known: nobody can tell.
+        #expect(test.blocks.map(\.rows) == [2])
+        #expect(test.statistics.ignored.mapValues(\.flows) == ["unknown_direction": 1])
+        try await test.stop()
+    }
+}

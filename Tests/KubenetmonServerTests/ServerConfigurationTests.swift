@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ClickHouse
+import FlowModel
+import Foundation
+import Labeling
+import StrictYAML
+import TestSupport
+import Testing
+
+@testable import KubenetmonServer
+
+/// What every configuration must have.
+private let required = """
+    environment: production
+    cloud: aws
+    region: eu-central-1
+    cluster: main
+
+    """
+
+private func configuration(_ text: String) throws -> ServerConfiguration {
+    try ServerConfiguration(text: text, file: "config.yaml")
+}
+
+private func problems(_ text: String) -> [String] {
+    do throws(YAMLProblems) {
+        _ = try ServerConfiguration(text: text, file: "config.yaml")
+        return []
+    } catch {
+        return error.problems.map(\.description)
+    }
+}
+
+@Suite struct ServerConfigurationTests {
+    /// Every key that kubenetmon's chart writes, with the chart's defaults.
+    @Test func theFileOfKubenetmonsChartIsRead() throws {
+        let read = try configuration(
+            """
+            metrics_port: 8883
+            grpc_port: 8884
+            environment: development
+            cloud: aws
+            region: US-West-2
+            cluster: my-cluster
+            max_grpc_connection_age: 300s
+            num_inserter_workers: 20
+            ignore_udp: true
+            clickhouse_enabled: true
+            clickhouse_database: default
+            clickhouse_endpoint: clickhouse.default.svc.cluster.local:9000
+            clickhouse_dial_timeout: 30s
+            clickhouse_max_idle_connections: 50
+            clickhouse_batch_size: 15000
+            clickhouse_batch_send_timeout: 30s
+            clickhouse_wait_for_async_insert: false
+            clickhouse_skip_ping: false
+            clickhouse_disable_tls: false
+            clickhouse_insecure_skip_verify: false
+            """)
+        #expect(read.site == Site(environment: "development", cloud: "aws", region: "us-west-2", cluster: "my-cluster"))
+        #expect(read.port == 8884 && read.metricsPort == 8883)
+        #expect(read.labeling == Labeler.Configuration(ignoreUDP: true, ignoreNodeFlows: true))
+        #expect(read.isClickHouseEnabled)
+        #expect(
+            read.clickHouse
+                == ClickHouseClient.Configuration(
+                    endpoint: "https://clickhouse.default.svc.cluster.local:8443", database: "default",
+                    connectTimeoutMilliseconds: 30_000))
+        #expect(read.inserterWorkers == 20 && read.batchRows == 15_000)
+        #expect(read.warnings.count == 4)
+        for (warning, key) in zip(
+            read.warnings,
+            [
+                "clickhouse_endpoint", "max_grpc_connection_age", "clickhouse_batch_send_timeout",
+                "clickhouse_wait_for_async_insert",
+            ])
+        { #expect(warning.hasPrefix(key)) }
+    }
+
+    @Test func whatIsNotGivenHasADefaultThatWorks() throws {
+        let read = try configuration(required)
+        #expect(read.port == 8884 && read.metricsPort == 8883)
+        #expect(read.labeling == Labeler.Configuration())
+        #expect(read.inventoryFile == nil && read.isClickHouseEnabled)
+        #expect(read.inserterWorkers == 20 && read.batchRows == 100_000)
+        #expect(read.batchMaximumAge == .seconds(5) && read.shutdownTimeout == .seconds(25))
+        #expect(read.clickHouse.endpoint == "https://clickhouse.default.svc.cluster.local:8443")
+        #expect(read.clickHouse.timeoutMilliseconds == 120_000 && read.clickHouse.verifiesServer)
+    }
+
+    @Test func everythingCanBeSet() throws {
+        let read = try configuration(
+            """
+            environment: "my environment"
+            cloud: On Prem
+            region: Cellar 2
+            cluster: main
+            port: 1000
+            grpc_port: 2000
+            metrics_port: 3000
+            ignore_udp: F
+            ignore_node_flows: "0"
+            private_networks: [100.64.0.0/10, "2001:db8::/32"]
+            inventory_file: /etc/inventory.yaml
+            clickhouse_enabled: false
+            num_inserter_workers: 2
+            clickhouse_batch_size: 1
+            clickhouse_batch_max_age: 500ms
+            shutdown_timeout: 1m
+            clickhouse_endpoint: http://db:8123
+            clickhouse_database: net
+            clickhouse_insecure_skip_verify: true
+            clickhouse_dial_timeout: 1s
+            clickhouse_timeout: 2s
+            clickhouse_skip_ping: true
+            """)
+        #expect(read.site.cloud == "onprem" && read.site.region == "cellar2")
+        #expect(read.site.environment == "my environment")
+        #expect(read.port == 1000 && read.metricsPort == 3000)
+        #expect(!read.labeling.ignoreUDP && !read.labeling.ignoreNodeFlows)
+        #expect(read.labeling.privateNetworks.map(\.description) == ["100.64.0.0/10", "2001:db8::/32"])
+        #expect(read.inventoryFile == "/etc/inventory.yaml" && !read.isClickHouseEnabled)
+        #expect(read.inserterWorkers == 2 && read.batchRows == 1)
+        #expect(read.batchMaximumAge == .milliseconds(500) && read.shutdownTimeout == .seconds(60))
+        #expect(
+            read.clickHouse
+                == ClickHouseClient.Configuration(
+                    endpoint: "http://db:8123", database: "net", verifiesServer: false,
+                    connectTimeoutMilliseconds: 1_000, timeoutMilliseconds: 2_000))
+        #expect(read.warnings.count == 2)
+        #expect(read.warnings[0].contains("certificate is not checked"))
+        #expect(read.warnings[1].hasPrefix("clickhouse_skip_ping"))
+    }
+
+    @Test(arguments: [
+        // kubenetmon's host and port of the native protocol.
+        ("db:9000", false, "https://db:8443", true), ("db:9000", true, "http://db:8123", true),
+        ("db:9440", false, "https://db:8443", true), ("[::1]:9000", true, "http://[::1]:8123", true),
+        // Any other port is that of HTTP.
+        ("db:8123", true, "http://db:8123", false), ("db:8443", false, "https://db:8443", false),
+        ("db:19000", true, "http://db:19000", false), ("db", false, "https://db", false),
+        // A URL is what it is.
+        ("http://db:8123", false, "http://db:8123", false), ("http://db:9000", false, "http://db:9000", false),
+        ("https://db:8443/", true, "https://db:8443", false), ("https://db/path//", false, "https://db/path", false),
+    ])
+    func anEndpointBecomesAURL(endpoint: String, disableTLS: Bool, url: String, isWarned: Bool) throws {
+        let read = try configuration(
+            "\(required)clickhouse_endpoint: \"\(endpoint)\"\nclickhouse_disable_tls: \(disableTLS)")
+        #expect(read.clickHouse.endpoint == url)
+        #expect(read.warnings.contains { $0.contains("'\(endpoint)'") && $0.contains(url) } == isWarned)
+    }
+
+    @Test func missingKeysAreToldTogether() {
+        #expect(
+            problems("port: 1\n")
+                == ["environment", "cloud", "region", "cluster"].map { "config.yaml:1: missing key '\($0)'" })
+    }
+
+    @Test(arguments: [
+        ("clickhouse_endpont: db", "unknown key 'clickhouse_endpont'; did you mean 'clickhouse_endpoint'?"),
+        ("metrics_port: 0", "metrics_port: '0' is not a whole number from 1 to 65535"),
+        ("grpc_port: many", "grpc_port: 'many' is not a whole number from 1 to 65535"),
+        ("port: 65536", "port: '65536' is not a whole number from 1 to 65535"),
+        ("ignore_udp: yes", "ignore_udp: 'yes' is not true or false"),
+        ("num_inserter_workers: 0", "num_inserter_workers: '0' is not a whole number from 1 to 256"),
+        ("clickhouse_batch_size: 1e3", "clickhouse_batch_size: '1e3' is not a whole number from 1 to 1000000"),
+        (
+            "clickhouse_dial_timeout: 30",
+            "clickhouse_dial_timeout: '30' is not a duration such as 5s or 1m30s above zero"
+        ),
+        ("clickhouse_timeout: 0s", "clickhouse_timeout: '0s' is not a duration such as 5s or 1m30s above zero"),
+        ("max_grpc_connection_age: old", "max_grpc_connection_age: 'old' is not a duration such as 5s or 1m30s"),
+        ("private_networks: [10.0.0.1/8]", "private_networks[0]: '10.0.0.1/8' is not a block of addresses"),
+        ("private_networks: 10.0.0.0/8", "private_networks: expected a list, found a single value"),
+        ("cloud: gcp", "duplicate key 'cloud'"),
+    ])
+    func aProblemNamesFileLineKeyAndWhatIsAllowed(line: String, problem: String) {
+        let found = problems(required + line)
+        #expect(found.count == 1)
+        #expect(found.first?.hasPrefix("config.yaml:5: ") == true)
+        #expect(found.first?.contains(problem) == true, "\(found)")
+    }
+
+    @Test func allProblemsAreToldInTheOrderOfTheirLines() {
+        let found = problems("\(required)port: x\nno_such_key: 1\nmetrics_port: y\n")
+        #expect(found.map { $0.prefix(14) } == ["config.yaml:5:", "config.yaml:6:", "config.yaml:7:"])
+    }
+
+    @Test func aFileThatIsNotThereIsNamed() {
+        let error = #expect(throws: YAMLProblems.self) { try ServerConfiguration(contentsOf: "/nowhere/config.yaml") }
+        #expect(error?.description == "/nowhere/config.yaml: cannot be read: No such file or directory")
+    }
+
+    @Test(
+        arguments: [
+            (nil, nil, "", ""), ("kube\n", "s3cret\n", "kube", "s3cret"),
+            ("kube", "a b:\"'\\ \r\nrest", "kube", "a b:\"'\\ "),
+            ("", "\n", "", ""), (nil, "ünïcode", "", "ünïcode"),
+        ] as [(String?, String?, String, String)])
+    func credentialsAreTheFirstLinesOfTheirFiles(
+        username: String?, password: String?, user: String, key: String
+    ) throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        try username?.write(to: folder.appending(path: "username"), atomically: true, encoding: .utf8)
+        try password?.write(to: folder.appending(path: "password"), atomically: true, encoding: .utf8)
+        var read = try configuration(required)
+        try read.readCredentials(directory: folder.path)
+        #expect(read.clickHouse.user == user)
+        #expect(read.clickHouse.password == key)
+        try read.readCredentials(directory: "/nowhere")
+        #expect(read.clickHouse.user == "" && read.clickHouse.password == "")
+    }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ClickHouse
+import FlowIngest
+import Operations
+import Testing
+
+@testable import KubenetmonServer
+
+@Suite struct ServerMetricsTests {
+    private let page: MetricsPage = {
+        var ingest = IngestStatistics()
+        ingest.errors = ["frame_too_long": 2, "decode_failed": 1]
+        ingest.connectedAgents = 3
+        ingest.batches = 9
+        var flows = FlowAssembler.Statistics()
+        flows.labeled = FlowAssembler.Statistics.Amount(flows: 10, bytes: 1_000)
+        flows.ignored = [
+            "udp": FlowAssembler.Statistics.Amount(flows: 4, bytes: 40),
+            "node": FlowAssembler.Statistics.Amount(flows: 5, bytes: 50),
+        ]
+        var inserts = Inserter.Statistics()
+        inserts.insertedRows = 20
+        inserts.insertedReportedBytes = 1_000
+        inserts.failedAttempts = ["timeout": 6]
+        inserts.queuedRows = 7
+        return MetricsPage(ingest: ingest, flows: flows, inserts: inserts)
+    }()
+
+    @Test(arguments: [
+        "kubenetmon_server_errors_total{type=\"decode_failed\"} 1",
+        "kubenetmon_server_errors_total{type=\"frame_too_long\"} 2",
+        "kubenetmon_server_processed_observations_total{type=\"labeled\"} 10",
+        "kubenetmon_server_processed_observations_total{type=\"ignored\"} 9",
+        "kubenetmon_server_ignored_bytes_total{reason=\"node\"} 50",
+        "kubenetmon_server_ignored_bytes_total{reason=\"udp\"} 40", "kubenetmon_server_labeled_bytes_total 1000",
+        "kubenetmon_server_connected_agents 3", "kubenetmon_server_batches_total 9",
+        "kubenetmon_worker_rows_total{type=\"inserted\"} 20", "kubenetmon_worker_inserted_bytes_total 1000",
+        "kubenetmon_worker_insert_retries_total{reason=\"timeout\"} 6", "kubenetmon_worker_queued_rows 7",
+    ])
+    func aValueIsUnderItsName(line: String) {
+        #expect(page.text.split(separator: "\n").contains(line[...]))
+    }
+
+    /// What `promtool check metrics` looks at.
+    @Test func everyMetricIsWellFormed() {
+        var names: [String] = []
+        for line in page.text.split(separator: "\n") {
+            if let type = line.wholeMatch(of: /# TYPE ([a-z_]+) (counter|gauge)/) {
+                #expect((type.2 == "counter") == type.1.hasSuffix("_total"), "\(line)")
+                names.append(String(type.1))
+            } else if let sample = line.wholeMatch(of: /([a-z_]+)(\{[a-z]+="[a-z_]+"\})? [0-9.e+]+/) {
+                #expect(names.last == String(sample.1), "\(line)")
+            } else {
+                #expect(line.wholeMatch(of: /# HELP [a-z_]+ [A-Z].+\./) != nil, "\(line)")
+            }
+        }
+        #expect(Set(names).count == names.count && names.count > 10)
+    }
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import TestSupport
+import Testing
+
+@Suite struct ServerTests {
+    /// Exit code 64 is that of wrong usage (sysexits.h).
+    @Test(
+        arguments: [
+            (nil, [], ["config.yaml: cannot be read: No such file or directory"]),
+            (
+                "cloud: aws\nport: x\n", [],
+                ["config.yaml:1: missing key 'environment'", "config.yaml:2: port: 'x' is not"]
+            ),
+            ("", [], ["no inventory", "--inventory", "inventory_file"]),
+            ("inventory_file: /nowhere/i.yaml\n", [], ["/nowhere/i.yaml: cannot be read"]),
+            (
+                "inventory_file: /nowhere/i.yaml\n", ["--inventory", "/nowhere/j.yaml"],
+                ["/nowhere/j.yaml: cannot be read"]
+            ),
+            ("clickhouse_enabled: false\n", [], ["clickhouse_enabled: false"]),
+            ("", ["--log-level", "loud"], ["'loud' is not a level"]),
+        ] as [(String?, [String], [String])])
+    func wrongSettingsAreToldAndNothingIsStarted(text: String?, flags: [String], told: [String]) async throws {
+        let file = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)-config.yaml")
+        defer { try? FileManager.default.removeItem(at: file) }
+        let required = "environment: testing\ncloud: aws\nregion: eu-central-1\ncluster: main\n"
+        if let text {
+            let isWhole = !text.hasPrefix("cloud")
+            try ((isWhole ? required : "") + text).write(to: file, atomically: true, encoding: .utf8)
+        }
+        let child = try ChildProcess(
+            Repository.program("kubenetmon-server"), ["--config", file.path, "--credentials", "/nowhere"] + flags)
+        #expect(try await child.wait(for: .seconds(30)) == 64)
+        let output = child.output
+        for part in told { #expect(output.contains(part), "\(output)") }
+    }
+}

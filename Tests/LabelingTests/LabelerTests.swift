@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import Kubernetes
+import Labeling
+import Testing
+
+/// Reads an address that a test has written down.
+func address(_ text: String) -> IPAddress {
+    guard let address = IPAddress(text) else { preconditionFailure("'\(text)' is not an address") }
+    return address
+}
+
+/// Reads a block of addresses that a test has written down.
+func prefix(_ text: String) -> IPPrefix {
+    guard let prefix = IPPrefix(text) else { preconditionFailure("'\(text)' is not a block of addresses") }
+    return prefix
+}
+
+private let site = Site(environment: "production", cloud: "aws", region: "eu-central-1", cluster: "main")
+
+private let inventory = Inventory(
+    nodes: [
+        Node(name: "node-a", addresses: [address("172.18.0.2"), address("fc00::2")], zone: "eu-central-1a"),
+        Node(name: "node-b", addresses: [address("172.18.0.3")], zone: "eu-central-1b"),
+    ],
+    pods: [
+        Pod(
+            namespace: "shop", name: "client-1", node: "node-a",
+            addresses: [address("10.244.1.20"), address("fd00:244:1::20")], app: "client", instanceID: "blue",
+            cell: "cell-1"),
+        Pod(namespace: "shop", name: "web-1", node: "node-a", addresses: [address("10.244.1.10")]),
+        Pod(
+            namespace: "shop", name: "web-2", node: "node-b",
+            addresses: [address("10.244.2.10"), address("fd00:244:2::10")]),
+        Pod(
+            namespace: "kube-system", name: "proxy", node: "node-b", addresses: [address("172.18.0.3")],
+            hostNetwork: true),
+        Pod(namespace: "edge", name: "public-1", node: "node-a", addresses: [address("3.120.0.9")]),
+        Pod(namespace: "edge", name: "shared-1", node: "node-a", addresses: [address("100.64.7.1")]),
+    ],
+    ranges: [
+        NamedRange(
+            name: "s3", prefixes: [prefix("198.51.100.0/24")], cloud: "aws", region: "eu-central-1", service: "s3"),
+        NamedRange(name: "ireland", prefixes: [prefix("198.51.101.0/24")], cloud: "aws", region: "eu-west-1"),
+        NamedRange(name: "anycast", prefixes: [prefix("198.51.102.0/24")], cloud: "aws", region: "global"),
+        NamedRange(name: "somewhere", prefixes: [prefix("198.51.103.0/24")], cloud: "aws"),
+        NamedRange(name: "google", prefixes: [prefix("203.0.113.0/24")], cloud: "gcp", region: "eu-central-1"),
+        NamedRange(name: "ireland-6", prefixes: [prefix("2001:db8:1::/48")], cloud: "aws", region: "eu-west-1"),
+        // What nobody should list, and what covers addresses of our own.
+        NamedRange(name: "multicast", prefixes: [prefix("224.0.0.0/4")], cloud: "gcp"),
+        NamedRange(name: "private", prefixes: [prefix("10.0.0.0/8")], cloud: "gcp"),
+        NamedRange(name: "around public-1", prefixes: [prefix("3.120.0.0/14")], cloud: "aws", region: "eu-west-1"),
+    ])
+
+/// A flow of 100 bytes there and 200 back, where it is seen, and what becomes of it.
+private struct Case: Sendable, CustomTestStringConvertible {
+    let testDescription: String
+    let transport: TransportProtocol
+    let original: FlowTuple
+    let reply: FlowTuple
+    let node: String
+    let configuration: Labeler.Configuration
+    let expected: String
+
+    /// Port 40000 to port 443. `answeredBy` is the destination behind a translation, `to` where its replies go.
+    init(
+        _ description: String, _ source: String, _ destination: String, transport: TransportProtocol = .tcp,
+        answeredBy peer: (address: String, port: UInt16)? = nil, to replyDestination: String? = nil, on node: String,
+        with configuration: Labeler.Configuration = Labeler.Configuration(), _ expected: String
+    ) {
+        testDescription = description
+        self.transport = transport
+        original = FlowTuple(
+            source: address(source), destination: address(destination), sourcePort: 40_000, destinationPort: 443)
+        reply = FlowTuple(
+            source: address(peer?.address ?? destination), destination: address(replyDestination ?? source),
+            sourcePort: peer?.port ?? 443, destinationPort: replyDestination == nil ? 40_000 : 61_000)
+        self.node = node
+        self.configuration = configuration
+        self.expected = expected
+    }
+
+    /// `local:port remote:port CLASS sent/received`, or the reason for which the flow is not recorded.
+    var outcome: String {
+        let labeler = Labeler(inventory, site: site, configuration: configuration)
+        let flow = Flow(
+            transport: transport, original: original, reply: reply,
+            originalCounters: FlowCounters(packets: 1, bytes: 100),
+            replyCounters: FlowCounters(packets: 2, bytes: 200))
+        switch labeler.label(flow, observedOn: labeler.nodeID(named: node)) {
+        case .ignored(let reason): return reason.rawValue
+        case .labeled(let labeled):
+            return "\(name(labeled.local)) \(name(labeled.remote)) \(labeled.connectionClass.rawValue) "
+                + "\(labeled.sent.bytes)/\(labeled.received.bytes)"
+        }
+    }
+
+    /// The pod or node, else cloud/region/service, else the address.
+    private func name(_ end: LabeledEndpoint) -> String {
+        let labels = end.labels
+        let range = [labels.cloud, labels.region, labels.cloudService].filter { !$0.isEmpty }.joined(separator: "/")
+        let name = [labels.pod, labels.node, range].first { !$0.isEmpty } ?? "[\(end.address)]"
+        return "\(name):\(end.port)"
+    }
+}
+
+private let everything = Labeler.Configuration(ignoreUDP: false, ignoreNodeFlows: false)
+private let outside = "192.0.2.99"
+
+@Suite struct LabelerTests {
+    @Test(arguments: [
+        Case("both here", "10.244.1.20", "10.244.1.10", on: "node-a", "client-1:40000 web-1:443 INTRA_VPC 100/200"),
+        Case(
+            "the source here, the destination elsewhere", "10.244.1.20", "10.244.2.10", on: "node-a",
+            "client-1:40000 web-2:443 INTRA_VPC 100/200"),
+        Case(
+            "the source elsewhere, the destination here", "10.244.1.20", "10.244.2.10", on: "node-b",
+            "web-2:443 client-1:40000 INTRA_VPC 200/100"),
+        Case(
+            "only the source known, here", "10.244.1.20", outside, on: "node-a",
+            "client-1:40000 [192.0.2.99]:443 PUBLIC_INTERNET 100/200"),
+        Case(
+            "only the destination known, here", outside, "10.244.1.10", on: "node-a",
+            "web-1:443 [192.0.2.99]:40000 PUBLIC_INTERNET 200/100"),
+        Case(
+            "only the source known, elsewhere", "10.244.1.20", outside, on: "node-b",
+            "[192.0.2.99]:443 client-1:40000 PUBLIC_INTERNET 200/100"),
+        Case(
+            "only the destination known, elsewhere", outside, "10.244.2.10", on: "node-a",
+            "[192.0.2.99]:40000 web-2:443 PUBLIC_INTERNET 100/200"),
+        Case("both elsewhere", "10.244.1.20", "10.244.1.10", on: "node-b", "unknown_direction"),
+        Case("neither known", "192.168.1.1", outside, on: "node-a", "unknown_direction"),
+        Case("both known, the node unknown", "10.244.1.20", "10.244.1.10", on: "node-z", "unknown_direction"),
+        Case(
+            "one known, the node unknown", outside, "10.244.1.10", on: "node-z",
+            "[192.0.2.99]:40000 web-1:443 PUBLIC_INTERNET 100/200"),
+    ])
+    fileprivate func theLocalSideIsThatOfTheObservingNode(_ flow: Case) {
+        #expect(flow.outcome == flow.expected)
+    }
+
+    @Test(arguments: [
+        Case("UDP ignored", "10.244.1.20", outside, transport: .udp, on: "node-a", "udp"),
+        Case(
+            "UDP recorded", "10.244.1.20", outside, transport: .udp, on: "node-a", with: everything,
+            "client-1:40000 [192.0.2.99]:443 PUBLIC_INTERNET 100/200"),
+        Case(
+            "another protocol", "10.244.1.20", outside, transport: TransportProtocol(rawValue: 132), on: "node-a",
+            "client-1:40000 [192.0.2.99]:443 PUBLIC_INTERNET 100/200"),
+        Case("from a node", "172.18.0.2", "10.244.1.10", on: "node-a", "node"),
+        Case("to a node", "10.244.1.20", "172.18.0.3", on: "node-a", "node"),
+        Case("from a node to the Internet", "172.18.0.2", outside, on: "node-a", "node"),
+        Case("to a node's IPv6 address", "fd00:244:1::20", "fc00::2", on: "node-a", "node"),
+        Case(
+            "from a node, recorded", "172.18.0.2", "10.244.2.10", on: "node-a", with: everything,
+            "node-a:40000 web-2:443 INTRA_VPC 100/200"),
+        Case(
+            "to a pod in the host network, recorded", "10.244.1.20", "172.18.0.3", on: "node-a", with: everything,
+            "client-1:40000 node-b:443 INTRA_VPC 100/200"),
+        Case(
+            "UDP of a node, both ignored", "172.18.0.2", outside, transport: .udp, on: "node-a", "udp"),
+    ])
+    fileprivate func udpAndNodesAreIgnoredUnlessAskedFor(_ flow: Case) {
+        #expect(flow.outcome == flow.expected)
+    }
+
+    @Test(arguments: [
+        Case(
+            "a service's address", "10.244.1.20", "10.96.0.80", answeredBy: ("10.244.2.10", 8080), on: "node-a",
+            "client-1:40000 web-2:8080 INTRA_VPC 100/200"),
+        Case(
+            "a service's address, seen where the pod is", "10.244.1.20", "10.96.0.80",
+            answeredBy: ("10.244.2.10", 8080), on: "node-b", "web-2:8080 client-1:40000 INTRA_VPC 200/100"),
+        Case(
+            "a service's address that leads outside", "10.244.1.20", "10.96.0.80", answeredBy: ("203.0.113.7", 6443),
+            on: "node-a", "client-1:40000 gcp/eu-central-1:6443 PUBLIC_INTERNET 100/200"),
+        Case(
+            "a service's address that leads to a node", "10.244.1.20", "10.96.0.1",
+            answeredBy: ("172.18.0.3", 6443), on: "node-a", "node"),
+        Case(
+            "masqueraded: replies go to the node", "10.244.1.20", outside, to: "172.18.0.2", on: "node-a",
+            "client-1:40000 [192.0.2.99]:443 PUBLIC_INTERNET 100/200"),
+        Case(
+            "a node's port from the Internet, the pod on another node", outside, "172.18.0.2",
+            answeredBy: ("10.244.2.10", 8080), to: "172.18.0.2", on: "node-a",
+            "[192.0.2.99]:40000 web-2:8080 PUBLIC_INTERNET 100/200"),
+        Case(
+            "a node's port from the own network, the pod on another node", "192.168.7.7", "172.18.0.2",
+            answeredBy: ("10.244.2.10", 8080), to: "172.18.0.2", on: "node-a",
+            "aws/eu-central-1:40000 web-2:8080 INTRA_VPC 100/200"),
+        Case(
+            "a node's port from another region, the pod on another node", "198.51.101.7", "172.18.0.2",
+            answeredBy: ("10.244.2.10", 8080), to: "172.18.0.2", on: "node-a",
+            "aws/eu-west-1:40000 web-2:8080 INTER_REGION 100/200"),
+        Case(
+            "a node's port from the Internet, the pod here", outside, "172.18.0.2",
+            answeredBy: ("10.244.1.10", 8080), on: "node-a", "web-1:8080 [192.0.2.99]:40000 PUBLIC_INTERNET 200/100"),
+    ])
+    fileprivate func theDestinationIsWhoAnswers(_ flow: Case) {
+        #expect(flow.outcome == flow.expected)
+    }
+
+    @Test(arguments: [
+        ("192.168.7.7", "aws/eu-central-1:443 INTRA_VPC"),
+        // Whatever a range says of a private address.
+        ("10.1.2.3", "aws/eu-central-1:443 INTRA_VPC"),
+        ("169.254.169.254", "aws/eu-central-1:443 INTRA_VPC"),
+        ("fe80::1", "aws/eu-central-1:443 INTRA_VPC"),
+        ("fd00:1::1", "aws/eu-central-1:443 INTRA_VPC"),
+        ("198.51.100.1", "aws/eu-central-1/s3:443 INTRA_REGION"),
+        ("198.51.101.1", "aws/eu-west-1:443 INTER_REGION"),
+        ("198.51.102.1", "aws/global:443 INTRA_REGION"),
+        ("198.51.103.1", "aws:443 UNKNOWN"),
+        ("203.0.113.1", "gcp/eu-central-1:443 PUBLIC_INTERNET"),
+        ("2001:db8:1::1", "aws/eu-west-1:443 INTER_REGION"),
+        ("2001:db8:2::1", "[2001:db8:2::1]:443 PUBLIC_INTERNET"),
+        ("192.0.2.99", "[192.0.2.99]:443 PUBLIC_INTERNET"),
+        ("100.64.1.1", "[100.64.1.1]:443 PUBLIC_INTERNET"),
+        // Nobody's, whatever a range says of them.
+        ("224.0.0.251", "[224.0.0.251]:443 UNKNOWN"),
+        ("239.255.255.255", "[239.255.255.255]:443 UNKNOWN"),
+        ("240.0.0.1", "[240.0.0.1]:443 UNKNOWN"),
+        ("255.255.255.255", "[255.255.255.255]:443 UNKNOWN"),
+        ("0.0.0.0", "[0.0.0.0]:443 UNKNOWN"),
+        ("ff02::fb", "[ff02::fb]:443 UNKNOWN"),
+        ("::", "[::]:443 UNKNOWN"),
+        // Ours, whatever their addresses look like.
+        ("3.120.0.9", "public-1:443 INTRA_VPC"),
+        ("100.64.7.1", "shared-1:443 INTRA_VPC"),
+        // The same range, and nobody of ours.
+        ("3.120.0.10", "aws/eu-west-1:443 INTER_REGION"),
+    ])
+    func theClassIsThatOfTheRemoteAddress(remote: String, expected: String) {
+        let source = remote.contains(":") ? "fd00:244:1::20" : "10.244.1.20"
+        let flow = Case(remote, source, remote, on: "node-a", "client-1:40000 \(expected) 100/200")
+        #expect(flow.outcome == flow.expected)
+        // The same where it is the remote address that opened the connection.
+        let back = Case(
+            remote, remote, source, on: "node-a",
+            "client-1:443 \(expected.replacing(":443", with: ":40000")) 200/100")
+        #expect(back.outcome == (remote.hasPrefix("3.120.0.9") || remote == "100.64.7.1" ? flip(back) : back.expected))
+    }
+
+    /// Both ends here: the source is the local one.
+    private func flip(_ flow: Case) -> String {
+        let remote = flow.expected.split(separator: " ")[1]
+        return "\(remote) client-1:443 INTRA_VPC 100/200"
+    }
+
+    @Test func furtherNetworksCanBePrivate() {
+        let configuration = Labeler.Configuration(privateNetworks: [
+            prefix("100.64.0.0/10"), prefix("198.51.101.128/25"),
+        ])
+        for (remote, expected) in [
+            ("100.64.1.1", "aws/eu-central-1:443 INTRA_VPC"), ("198.51.101.200", "aws/eu-central-1:443 INTRA_VPC"),
+            ("198.51.101.1", "aws/eu-west-1:443 INTER_REGION"), ("100.128.0.1", "[100.128.0.1]:443 PUBLIC_INTERNET"),
+        ] {
+            let flow = Case(
+                remote, "10.244.1.20", remote, on: "node-a", with: configuration, "client-1:40000 \(expected) 100/200")
+            #expect(flow.outcome == flow.expected)
+        }
+    }
+
+    @Test func anEndCarriesAllOfItsLabels() throws {
+        let labeler = Labeler(inventory, site: site, configuration: everything)
+        func labels(_ source: String, _ destination: String) throws -> (local: EndpointLabels, remote: EndpointLabels) {
+            let tuple = FlowTuple(
+                source: address(source), destination: address(destination), sourcePort: 1, destinationPort: 2)
+            let flow = Flow(
+                transport: .tcp, original: tuple, reply: tuple.mirrored, originalCounters: FlowCounters(),
+                replyCounters: FlowCounters())
+            guard case .labeled(let labeled) = labeler.label(flow, observedOn: labeler.nodeID(named: "node-a")) else {
+                throw Unlabeled()
+            }
+            return (labeled.local.labels, labeled.remote.labels)
+        }
+        struct Unlabeled: Error {}
+
+        let pod = try labels("10.244.1.20", "198.51.100.1")
+        #expect(
+            texts(pod.local) == [
+                "aws", "eu-central-1", "main", "cell-1", "eu-central-1a", "node-a", "blue", "shop", "client-1",
+                "client", "",
+            ])
+        #expect(texts(pod.remote) == ["aws", "eu-central-1", "UNKNOWN", "", "", "", "", "", "", "", "s3"])
+        let node = try labels("10.244.1.20", "172.18.0.3")
+        #expect(
+            texts(node.remote) == ["aws", "eu-central-1", "main", "", "eu-central-1b", "node-b", "", "", "", "", ""])
+        #expect(
+            texts(try labels("10.244.1.20", "192.168.1.1").remote)
+                == ["aws", "eu-central-1", "UNKNOWN", "", "", "", "", "", "", "", ""])
+        #expect(
+            texts(try labels("10.244.1.20", outside).remote) == ["", "", "UNKNOWN", "", "", "", "", "", "", "", ""])
+        // One object for all flows of an endpoint: rows refer to it by its identity.
+        #expect(try labels("10.244.1.20", outside).local === pod.local)
+    }
+
+    private func texts(_ labels: EndpointLabels) -> [String] {
+        [
+            labels.cloud, labels.region, labels.cluster, labels.cell, labels.availabilityZone, labels.node,
+            labels.instanceID, labels.namespace, labels.pod, labels.app, labels.cloudService,
+        ]
+    }
+
+    @Test func theRegionOfARangeIsComparedWithoutCase() throws {
+        let labeler = Labeler(
+            try Inventory(
+                text: """
+                    nodes: [{name: node-a, addresses: [172.18.0.2]}]
+                    pods: [{namespace: shop, name: client-1, node: node-a, addresses: [10.244.1.20]}]
+                    ranges: [{name: s3, cidrs: [198.51.100.0/24], cloud: AWS, region: EU-Central-1}]
+                    """, file: "inventory.yaml"),
+            site: site, configuration: Labeler.Configuration())
+        let tuple = FlowTuple(
+            source: address("10.244.1.20"), destination: address("198.51.100.1"), sourcePort: 1, destinationPort: 2)
+        let flow = Flow(
+            transport: .tcp, original: tuple, reply: tuple.mirrored, originalCounters: FlowCounters(),
+            replyCounters: FlowCounters())
+        guard case .labeled(let labeled) = labeler.label(flow, observedOn: nil) else {
+            Issue.record("it is not labelled")
+            return
+        }
+        #expect(labeled.connectionClass == .intraRegion)
+    }
+
+    @Test func reasonsHaveTheNamesThatMetricsShow() {
+        #expect(Labeler.IgnoredReason.allCases.map(\.rawValue) == ["udp", "node", "unknown_direction"])
+    }
+}

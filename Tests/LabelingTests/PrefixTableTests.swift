@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import Testing
+
+@testable import Labeling
+
+/// SplitMix64: the same numbers in every run.
+private struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var mixed = state
+        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
+        return mixed ^ (mixed >> 31)
+    }
+}
+
+/// Longest prefix match the slow way: every block is looked at.
+private struct NaiveTable {
+    private var blocks: [(network: UInt128, mask: UInt128, length: Int, isIPv4: Bool)] = []
+
+    init(_ prefixes: [IPPrefix]) {
+        for prefix in prefixes {
+            let hosts = prefix.network.bits ^ prefix.last.bits
+            blocks.append((prefix.network.bits, ~hosts, prefix.length, prefix.network.isIPv4))
+        }
+    }
+
+    func value(for address: IPAddress) -> Int? {
+        let (bits, isIPv4) = (address.bits, address.isIPv4)
+        return blocks.withUnsafeBufferPointer { blocks in
+            var best: (index: Int, length: Int)?
+            var index = 0
+            while index < blocks.count {
+                let block = blocks[index]
+                // Of equal blocks, the last one counts. A block around all mapped addresses is no IPv4 block.
+                if bits & block.mask == block.network, block.isIPv4 == isIPv4, block.length >= best?.length ?? 0 {
+                    best = (index, block.length)
+                }
+                index += 1
+            }
+            return best?.index
+        }
+    }
+}
+
+private func table(_ prefixes: [String]) -> PrefixTable<Int> {
+    PrefixTable(prefixes.enumerated().map { (prefix: prefix($1), value: $0) })
+}
+
+@Suite struct PrefixTableTests {
+    @Test func theSmallestBlockThatHoldsAnAddressCounts() {
+        let table = table([
+            "10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "10.1.3.0/24", "10.1.2.128/25", "10.1.2.7/32", "fd00::/8",
+            "fd00:1::/32",
+        ])
+        for (text, expected) in [
+            ("10.9.9.9", 0), ("10.1.9.9", 1), ("10.1.2.1", 2), ("10.1.3.255", 3), ("10.1.4.0", 1), ("10.1.2.200", 4),
+            ("10.1.2.7", 5), ("10.1.2.6", 2), ("10.1.2.8", 2), ("10.255.255.255", 0), ("11.0.0.0", nil),
+            ("9.255.255.255", nil),
+            ("fd00:1::1", 7), ("fd00:2::1", 6), ("fe00::", nil), ("::a00:1", nil),
+        ] as [(String, Int?)] {
+            #expect(table.value(for: address(text)) == expected, "\(text)")
+        }
+    }
+
+    @Test func theEndsOfTheAddressSpaceAreLikeAllOthers() {
+        let table = table(["0.0.0.0/0", "255.255.255.255/32", "128.0.0.0/1", "0.0.0.0/32", "::/0", "ffff::/16"])
+        for (text, expected) in [
+            ("0.0.0.0", 3), ("0.0.0.1", 0), ("127.255.255.255", 0), ("128.0.0.0", 2), ("255.255.255.254", 2),
+            ("255.255.255.255", 1), ("::", 4), ("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 5), ("fffe::", 4),
+            // IPv4-mapped addresses are IPv4 addresses.
+            ("::ffff:0.0.0.0", 3), ("::fffe:0:0", 4), ("::1:0:0:0", 4),
+        ] as [(String, Int?)] {
+            #expect(table.value(for: address(text)) == expected, "\(text)")
+        }
+    }
+
+    @Test func ofABlockThatIsListedTwiceTheLastValueCounts() {
+        let table = table(["10.0.0.0/8", "192.0.2.0/24", "10.0.0.0/8", "10.0.0.0/9", "10.0.0.0/8"])
+        #expect(table.value(for: address("10.200.0.1")) == 4)
+        #expect(table.value(for: address("10.1.0.1")) == 3)
+    }
+
+    @Test func anEmptyTableHasNothing() {
+        #expect(table([]).value(for: address("10.0.0.1")) == nil)
+        #expect(table([]).value(for: address("::1")) == nil)
+        #expect(table(["10.0.0.0/8"]).value(for: address("::1")) == nil)
+    }
+
+    @Test(arguments: [UInt64](1...4), [true, false])
+    func everyLookUpIsThatOfALinearSearch(seed: UInt64, isIPv4: Bool) throws {
+        var generator = SeededGenerator(seed: seed)
+        var prefixes: [IPPrefix] = []
+        while prefixes.count < 1_000 {
+            let length = Int.random(in: 0...(isIPv4 ? 32 : 128), using: &generator)
+            let around: IPAddress =
+                if let other = prefixes.randomElement(using: &generator), Int.random(in: 0..<4, using: &generator) > 0 {
+                    // Near another: nested in it, around it, beside it or the same.
+                    [other.network, other.last, IPAddress(bits: other.last.bits &+ 1)].randomElement(using: &generator)
+                        ?? other.network
+                } else {
+                    random(isIPv4, &generator)
+                }
+            // Beyond the last IPv4 address.
+            guard around.isIPv4 == isIPv4 else { continue }
+            prefixes.append(try #require(IPPrefix(containing: around, length: length)))
+        }
+        let table = PrefixTable(prefixes.enumerated().map { (prefix: $1, value: $0) })
+        let naive = NaiveTable(prefixes)
+        var addresses = prefixes.flatMap { prefix in
+            [prefix.network.bits, prefix.last.bits, prefix.network.bits &- 1, prefix.last.bits &+ 1].map(
+                IPAddress.init(bits:))
+        }
+        while addresses.count < 6_000 { addresses.append(random(isIPv4, &generator)) }
+        let wrong = addresses.filter { table.value(for: $0) != naive.value(for: $0) }
+        #expect(wrong == [])
+        // The random blocks are nested deeply enough to mean something.
+        #expect(Set(addresses.map { table.value(for: $0) }).count > 300)
+    }
+
+    private func random(_ isIPv4: Bool, _ generator: inout SeededGenerator) -> IPAddress {
+        isIPv4
+            ? IPAddress(v4: .random(in: 0...UInt32.max, using: &generator))
+            : IPAddress(bits: .random(in: 0...UInt128.max, using: &generator))
+    }
+}

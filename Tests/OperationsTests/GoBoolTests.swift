@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Operations
+import Testing
+
+@Suite struct GoBoolTests {
+    @Test func theTwelveWordsOfGoAreReadAndNoOther() {
+        for text in ["1", "t", "T", "TRUE", "true", "True"] { #expect(Bool(goBool: text) == true, "\(text)") }
+        for text in ["0", "f", "F", "FALSE", "false", "False"] { #expect(Bool(goBool: text) == false, "\(text)") }
+        for text in ["", "yes", "no", "on", "off", "tRUE", "2", "00", " true", "true "] {
+            #expect(Bool(goBool: text) == nil, "\(text)")
+        }
+    }
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import FoundationNetworking
+import Glibc
+import Logging
+import NIOPosix
+import ServiceLifecycle
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Operations
+
+/// A port that nobody uses, below those that the kernel gives to outgoing connections.
+private func freePort() throws -> Int {
+    for port in (20_000..<30_000).shuffled() {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        defer { close(descriptor) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = UInt16(port).bigEndian
+        let result = withUnsafePointer(to: &address) { address in
+            address.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        if result == 0 { return port }
+    }
+    throw TestEnvironmentError("no port is free")
+}
+
+private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+/// Runs a probe server beside `body`, which gets its port, and stops it in order.
+private func withProbeServer(
+    _ pages: ProbeServer.Pages, _ body: (Int) async throws -> Void
+) async throws {
+    let port = try freePort()
+    let group = ServiceGroup(
+        configuration: ServiceGroupConfiguration(
+            services: [
+                ProbeServer(port: port, group: MultiThreadedEventLoopGroup.singleton, logger: quiet, pages: pages)
+            ], logger: quiet))
+    let running = Task { try await group.run() }
+    try await eventually("the server answers") { (try? await answer(port, "/")) != nil }
+    try await body(port)
+    await group.triggerGracefulShutdown()
+    try await running.value
+    #expect((try? await answer(port, "/live")) == nil)
+}
+
+/// What a path is answered with.
+private func answer(_ port: Int, _ path: String, method: String = "GET") async throws -> (
+    status: Int, type: String, body: String
+) {
+    guard let url = URL(string: "http://127.0.0.1:\(port)\(path)") else { throw TestEnvironmentError("'\(path)'") }
+    var request = URLRequest(url: url)
+    request.httpMethod = method
+    let (data, response) = try await URLSession(configuration: .ephemeral).data(for: request)
+    let http = try #require(response as? HTTPURLResponse)
+    return (
+        http.statusCode, http.value(forHTTPHeaderField: "Content-Type") ?? "", String(decoding: data, as: UTF8.self)
+    )
+}
+
+@Suite struct ProbeServerTests {
+    @Test func readinessFollowsItsChecks() async throws {
+        let problem = Mutex<String?>("no \"server\" is connected")
+        let pages = ProbeServer.Pages(
+            ready: { [HealthCheck("disk", problem: nil), HealthCheck("server", problem: problem.withLock { $0 })] },
+            metrics: { MetricsPage() })
+        try await withProbeServer(pages) { port in
+            let unready = try await answer(port, "/ready")
+            #expect(unready.status == 503)
+            #expect(unready.type == "application/json")
+            let object = try JSONSerialization.jsonObject(with: Data(unready.body.utf8)) as? [String: Any]
+            #expect(object?["status"] as? String == "not ready")
+            #expect(object?["checks"] as? [String: String] == ["disk": "ok", "server": "no \"server\" is connected"])
+            let live = try await answer(port, "/live")
+            #expect(live.status == 200)
+            #expect(live.body == "{\"status\":\"live\",\"checks\":{}}\n")
+
+            problem.withLock { $0 = nil }
+            let ready = try await answer(port, "/ready?verbose")
+            #expect(ready.status == 200)
+            #expect(ready.body.contains("\"status\":\"ready\""))
+        }
+    }
+
+    @Test func aLivenessProblemIsTold() async throws {
+        let pages = ProbeServer.Pages(
+            live: { [HealthCheck("loop", problem: "stands still")] }, ready: { [] }, metrics: { MetricsPage() })
+        try await withProbeServer(pages) { port in
+            let live = try await answer(port, "/live")
+            #expect(live.status == 503)
+            #expect(live.body == "{\"status\":\"not live\",\"checks\":{\"loop\":\"stands still\"}}\n")
+        }
+    }
+
+    @Test func metricsAreMadeForEveryRequest() async throws {
+        let count = Mutex(0)
+        let pages = ProbeServer.Pages(
+            ready: { [] },
+            metrics: {
+                var page = MetricsPage()
+                page.add(
+                    .counter, "requests_total", "Requests.",
+                    count.withLock {
+                        $0 += 1; return $0
+                    })
+                return page
+            })
+        try await withProbeServer(pages) { port in
+            for number in 1...3 {
+                let metrics = try await answer(port, "/metrics")
+                #expect(metrics.status == 200)
+                #expect(metrics.type == "text/plain; version=0.0.4; charset=utf-8")
+                #expect(metrics.body.hasSuffix("requests_total \(number)\n"))
+            }
+        }
+    }
+
+    @Test(arguments: [
+        ("GET", "/", 404), ("GET", "/metrics/", 404), ("GET", "/live/x", 404), ("GET", "//live", 404),
+        ("POST", "/live", 405),
+        ("DELETE", "/metrics", 405), ("PUT", "/nothing", 405), ("HEAD", "/metrics", 200), ("HEAD", "/nothing", 404),
+    ])
+    func otherRequestsAreRefused(method: String, path: String, status: Int) async throws {
+        let pages = ProbeServer.Pages(ready: { [] }, metrics: { MetricsPage() })
+        try await withProbeServer(pages) { port in
+            let refused = try await answer(port, path, method: method)
+            #expect(refused.status == status)
+            #expect(refused.body.isEmpty == (method == "HEAD"))
+        }
+    }
+
+    @Test func whatIsNotHTTPCostsItsConnectionOnly() async throws {
+        let pages = ProbeServer.Pages(ready: { [] }, metrics: { MetricsPage() })
+        try await withProbeServer(pages) { port in
+            for bytes in ["no HTTP\r\n\r\n", "GET /live HTTP/1.1\r\nContent-Length: x\r\n\r\n", ""] {
+                _ = try await ChildProcess.shell(
+                    "printf '%b' '\(bytes)' | socat -t1 - TCP:127.0.0.1:\(port) >/dev/null")
+            }
+            #expect(try await answer(port, "/live").status == 200)
+        }
+    }
+
+    @Test func aPortThatIsTakenIsNamed() async throws {
+        let pages = ProbeServer.Pages(ready: { [] }, metrics: { MetricsPage() })
+        try await withProbeServer(pages) { port in
+            let second = ProbeServer(
+                port: port, group: MultiThreadedEventLoopGroup.singleton, logger: quiet, pages: pages)
+            let error = await #expect(throws: ListenError.self) { try await second.run() }
+            #expect(error?.description.hasPrefix("cannot listen on port \(port) for metrics and probes: ") == true)
+        }
+    }
+}

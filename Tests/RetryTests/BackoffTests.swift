@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Retry
+import Testing
+
+@Suite struct BackoffTests {
+    @Test func theBoundDoublesWithEveryFailureUpToTheMaximum() {
+        var backoff = Backoff(initial: .milliseconds(500), maximum: .seconds(30))
+        var highest = Always(bits: .max)
+        let waits = (0..<9).map { _ in backoff.next(using: &highest) }
+        #expect(waits == [0.5, 1, 2, 4, 8, 16, 30, 30, 30].map { Duration.seconds($0) })
+        #expect(backoff.failures == 9)
+    }
+
+    @Test func theShortestWaitIsATenthOfTheBound() {
+        var backoff = Backoff(initial: .milliseconds(500), maximum: .seconds(3))
+        var lowest = Always(bits: 1)
+        let waits = (0..<5).map { _ in backoff.next(using: &lowest) }
+        #expect(waits == [0.05, 0.1, 0.2, 0.3, 0.3].map { Duration.seconds($0) })
+    }
+
+    @Test func jitterFillsTheRangeFromATenthOfTheBoundToTheBound() throws {
+        var generator = SplitMix64(seed: 1)
+        for (failures, bound) in [(0, 0.5), (3, 4.0), (20, 30.0)] {
+            let shares = (0..<2_000).map { _ in
+                var backoff = Backoff(initial: .milliseconds(500), maximum: .seconds(30))
+                for _ in 0..<failures { _ = backoff.next() }
+                return backoff.next(using: &generator) / .seconds(bound)
+            }
+            let (least, most) = try (#require(shares.min()), #require(shares.max()))
+            #expect(least >= 0.1 && least < 0.11, "after \(failures) failures")
+            #expect(most <= 1 && most > 0.99, "after \(failures) failures")
+            #expect(abs(shares.reduce(0, +) / Double(shares.count) - 0.55) < 0.02, "after \(failures) failures")
+        }
+    }
+
+    @Test func successBeginsAnew() {
+        var backoff = Backoff(initial: .seconds(1), maximum: .seconds(60))
+        var highest = Always(bits: .max)
+        for _ in 0..<5 { _ = backoff.next(using: &highest) }
+        backoff.reset()
+        #expect(backoff.failures == 0)
+        #expect(backoff.next(using: &highest) == .seconds(1))
+    }
+
+    @Test func anInitialBoundAboveTheMaximumIsCapped() {
+        var backoff = Backoff(initial: .seconds(9), maximum: .seconds(2))
+        var highest = Always(bits: .max)
+        #expect(backoff.next(using: &highest) == .seconds(2))
+    }
+
+    @Test func aYearOfFailuresStaysAtTheMaximum() {
+        var backoff = Backoff(initial: .milliseconds(1), maximum: .seconds(Int64.max / 4))
+        for _ in 0..<5_000 { #expect(backoff.next() <= backoff.maximum) }
+    }
+}
+
+/// A generator that draws the lowest or the highest of every range.
+private struct Always: RandomNumberGenerator {
+    let bits: UInt64
+
+    mutating func next() -> UInt64 { bits }
+}
+
+/// A seeded generator (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
+private struct SplitMix64: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+}
