@@ -30,11 +30,13 @@ test: ## Run all tests, in network namespaces and against a real ClickHouse
 	tools/sandbox $(SWIFT) test --skip-build
 
 .PHONY: bench-agent
-bench-agent: ## Measure what a collection costs (SIZES="10000 100000 1000000" entries)
-	@tools/install-packages build run
-	$(SWIFT) build -c release --product kubenetmon-agent --static-swift-stdlib --scratch-path .build-static --quiet
-	$(SWIFT) build -c release --package-path Benchmarks --quiet
-	Benchmarks/run-agent .build-static/release/kubenetmon-agent $(SIZES)
+bench-agent: ## Measure what collections and events cost (SIZES="10000 100000 1000000" entries)
+	@tools/install-packages build run test
+	@$(SWIFT) build -c release --product kubenetmon-agent --static-swift-stdlib --scratch-path .build-static --quiet
+	@$(SWIFT) build -c release --product Churn --static-swift-stdlib --scratch-path .build-static --quiet
+	@$(SWIFT) build -c release --package-path Benchmarks --quiet
+	@Benchmarks/run-agent .build-static/release/kubenetmon-agent $(SIZES)
+	@tools/sandbox Benchmarks/churn $(addprefix .build-static/release/,kubenetmon-agent Churn)
 
 .PHONY: lint
 lint: ## Check the format of the Swift code

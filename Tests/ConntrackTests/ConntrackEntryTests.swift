@@ -202,6 +202,22 @@ private let ipv4Flow = Flow(
         for entry in resized { #expect(entry.flow == nil, "\(entry)") }
     }
 
+    @Test(arguments: [CTA_TUPLE_IP, CTA_TUPLE_PROTO]) func restsInsideATupleSpoilTheEntry(part: ctattr_tuple) {
+        func entry(_ rest: [UInt8]) -> Flow? {
+            var entry = ipv4Entry
+            guard case .nested(let type, var parts) = entry[0] else { return nil }
+            for (index, attribute) in parts.enumerated() {
+                guard case .nested(part.rawValue, let leaves) = attribute else { continue }
+                parts[index] = .leaf(part.rawValue, leaves.flatMap(\.bytes) + rest)
+            }
+            entry[0] = .nested(type, parts)
+            return entry.flow
+        }
+        #expect(entry([]) == ipv4Flow)
+        #expect(entry([4, 0]) == nil)
+        #expect(entry([9, 0, 0x7f, 0, 1, 2, 3, 4]) == nil)
+    }
+
     @Test func anEntryWithoutCountersReadsZero() {
         #expect(Array(ipv4Entry.prefix(2)).flow?.bytes == 0)
         #expect(Array(ipv4Entry.prefix(2)).flow?.original == ipv4Flow.original)

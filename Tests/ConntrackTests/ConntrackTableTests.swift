@@ -178,6 +178,25 @@ private func look() throws -> Set<Flow> {
         #expect(later.ignored[.idle] == 1 && later.ignored[.loopback] == 1)
     }
 
+    @Test(arguments: ConntrackTable.Mode.allCases)
+    func theSameConnectionInTwoZonesIsTwoFlows(mode: ConntrackTable.Mode) async throws {
+        let (first, second) = try await NetworkNamespace.run {
+            try Traffic.addAddresses()
+            let (client, server) = Traffic.endpoints(true, 40_000, 53)
+            let sockets = (try TestSocket(.udp, at: client), try TestSocket(.udp, at: server))
+            try sockets.0.send(datagram: 100, to: server, receivedBy: sockets.1)
+            try NetworkNamespace.shell(
+                "nft 'add table ip z; add chain ip z o { type filter hook output priority raw; udp dport 53 ct zone set 5; }'"
+            )
+            try sockets.0.send(datagram: 1_000, to: server, receivedBy: sockets.1)
+            var table = try ConntrackTable(mode: mode)
+            return (try collect(&table), try collect(&table))
+        }
+        #expect(first.flows.map(\.bytes).sorted() == [128, 1_028])
+        #expect(Set(first.flows.map(\.original)).count == 1)
+        #expect(second.flows == [])
+    }
+
     @Test func aCollectionThatIsCutShortLeavesTheRestToTheNext() async throws {
         let (before, first, second) = try await NetworkNamespace.run {
             try Traffic.addAddresses()

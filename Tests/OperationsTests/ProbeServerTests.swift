@@ -12,9 +12,16 @@ import Testing
 
 @testable import Operations
 
-/// A port that nobody uses, below those that the kernel gives to outgoing connections.
+/// The last port that was handed out.
+private let lastPort = Mutex(Int.random(in: 20_000..<25_000))
+
+/// A port that nobody uses, below those that the kernel gives to outgoing connections; another one every time.
 private func freePort() throws -> Int {
-    for port in (20_000..<30_000).shuffled() {
+    for _ in 0..<1_000 {
+        let port = lastPort.withLock {
+            $0 += 1
+            return $0
+        }
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         defer { close(descriptor) }
         var address = sockaddr_in()

@@ -54,7 +54,8 @@ public enum NetworkNamespace {
     /// Throws where the tests do not run under `tools/sandbox`.
     public static func requireSandbox() throws {
         guard ProcessInfo.processInfo.environment["KUBENETMON_SANDBOX"] != nil else {
-            throw TestEnvironmentError("this test needs network namespaces: run `make test`, or tools/sandbox swift test")
+            throw TestEnvironmentError(
+                "this test needs network namespaces: run `make test`, or tools/sandbox swift test")
         }
     }
 }
