@@ -27,7 +27,7 @@ test: ## Run all tests, in network namespaces and against a real ClickHouse
 	@tools/install-packages build run test
 	@tools/clickhouse --install
 	$(SWIFT) build --build-tests
-	tools/sandbox $(SWIFT) test --skip-build
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && TMPDIR=$$folder tools/sandbox $(SWIFT) test --skip-build
 
 .PHONY: bench-agent
 bench-agent: ## Measure what collections and events cost (SIZES="10000 100000 1000000" entries)

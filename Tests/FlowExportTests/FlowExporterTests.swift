@@ -316,12 +316,17 @@ import Testing
         try await connection.closed()
     }
 
-    @Test func drainingDoesNotWaitForALateAttempt() async throws {
+    @Test func drainingHurriesToConnect() async throws {
         let server = try RecordingServer()
         let exporter = exporter(to: server, isStarted: true)
         exporter.export(.test(1))
-        try await eventually("attempts have failed") { exporter.statistics.failedConnections >= 2 }
+        // The next waits are at least 0.4, 0.8 and 1.6 seconds long now.
+        try await eventually("attempts have failed") { exporter.statistics.failedConnections >= 4 }
+        let attempts = exporter.statistics.failedConnections
         async let rest = exporter.drain(timeout: .hours(1))
+        try await eventually("attempts follow each other faster", .milliseconds(2_500)) {
+            exporter.statistics.failedConnections >= attempts + 3
+        }
         try await server.listen()
         let connection = try await server.connection(0)
         _ = try await connection.batches(1)

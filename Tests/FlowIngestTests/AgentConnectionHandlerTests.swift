@@ -122,16 +122,17 @@ import Testing
         let ingest = try await TestIngest.start(helloDeadline: .milliseconds(200))
         ingest.server.setReading(false)
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        let silent = try await TestAgent.connect(to: ingest.address)
         try await agent.send(.batch(1))
         // Three times the deadline.
         try await Task.sleep(for: .milliseconds(600))
+        #expect(silent.channel.isActive)
+        #expect(ingest.server.statistics.errors == [:])
         ingest.server.setReading(true)
         _ = try await ingest.deliveries(1, from: "node-a")
-        #expect(ingest.server.statistics.errors == [:])
-
-        let silent = try await TestAgent.connect(to: ingest.address)
         try await silent.closed()
         try await eventually("the deadline is back") { ingest.server.statistics.errors == ["no_hello": 1] }
+        #expect(agent.channel.isActive)
     }
 
     @Test func anAgentThatResetsItsConnectionIsForgotten() async throws {
