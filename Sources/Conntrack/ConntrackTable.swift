@@ -30,10 +30,11 @@ public struct ConntrackTable: ~Copyable {
         public internal(set) var goneEntries = 0
         /// Requests of their own that got no answer (``Mode/exact``); the counters of their entries may be lost.
         public internal(set) var lostAnswers = 0
-        /// Entries that stood first in a message of the kernel's and read zero in the original direction although they
-        /// carried packets in the other (``Mode/fast``). The kernel zeroes an entry before it knows that the entry still
-        /// fits a message (`ctnetlink_dump_table` in net/netfilter/nf_conntrack_netlink.c); one that does not fit is read
-        /// anew, as zero, at the start of the next. What it had counted in the original direction is lost.
+        /// Entries that stood first in a message of the kernel's and read zero in the original direction (``Mode/fast``).
+        /// The kernel zeroes an entry before it knows that the entry still fits a message (`ctnetlink_dump_table` in
+        /// net/netfilter/nf_conntrack_netlink.c); one that does not fit is read anew, as zero, at the start of the next.
+        /// What it had counted in the original direction, perhaps in both, is lost. An entry that was idle and happens to
+        /// stand there counts too: this is the most that can have been lost.
         public internal(set) var boundaryHits = 0
         /// Whether the kernel says that the table changed in a way that may hide entries from the dump
         /// (`NLM_F_DUMP_INTR`). They are found by the next one.
@@ -116,7 +117,7 @@ public struct ConntrackTable: ~Copyable {
         _ collection: inout Collection, _ filter: FlowFilter, _ body: (Flow) -> Void
     ) throws(ConntrackError) {
         try dump(IPCTNL_MSG_CT_GET_CTRZERO, &collection) { _, collection, _, flow, isFirst in
-            if isFirst && flow.originalCounters.packets == 0 && flow.replyCounters.packets > 0 {
+            if isFirst && flow.originalCounters.isZero {
                 collection.boundaryHits += 1
             }
             if let reason = filter.reasonToIgnore(flow) {

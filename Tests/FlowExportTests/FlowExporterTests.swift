@@ -286,7 +286,7 @@ import Testing
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server, isStarted: true)
         let connection = try await server.connection(0)
-        #expect(try await exporter.drain(timeout: .hours(1)) == (0, 0))
+        #expect(try await exporter.drain(timeout: .minutes(1)) == (0, 0))
         try await connection.closed()
     }
 
@@ -296,7 +296,7 @@ import Testing
         for number in 1...2 { exporter.export(.test(number)) }
         let connection = try await server.connection(0)
         _ = try await connection.batches(2)
-        async let rest = exporter.drain(timeout: .hours(1))
+        async let rest = exporter.drain(timeout: .minutes(1))
         try await connection.say(.ack([1]))
         try await connection.say(.ack([2]))
         #expect(try await rest == (0, 0))
@@ -323,7 +323,7 @@ import Testing
         // The next waits are at least 0.4, 0.8 and 1.6 seconds long now.
         try await eventually("attempts have failed") { exporter.statistics.failedConnections >= 4 }
         let attempts = exporter.statistics.failedConnections
-        async let rest = exporter.drain(timeout: .hours(1))
+        async let rest = exporter.drain(timeout: .minutes(1))
         try await eventually("attempts follow each other faster", .milliseconds(2_500)) {
             exporter.statistics.failedConnections >= attempts + 3
         }
