@@ -15,8 +15,7 @@ public enum ClickHouseError: Error, Equatable, Sendable {
     /// The table exists and lacks columns without which rows would say nothing.
     case missingColumns(table: String, columns: [String])
 
-    /// Whether somebody must do something before the same request can succeed. Such an error is told more loudly and
-    /// tried again less often.
+    /// Whether somebody must do something before the same request can succeed. Such an error is told more loudly.
     public var needsOperator: Bool {
         switch self {
         case .unreachable(_, let error): error.kind == .tls || error.kind == .badRequest

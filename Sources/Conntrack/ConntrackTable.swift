@@ -147,6 +147,7 @@ public struct ConntrackTable: ~Copyable {
                 if message.header.nlmsg_flags & UInt16(NLM_F_DUMP_INTR) != 0 { collection.isInterrupted = true }
                 if message.header.nlmsg_type == UInt16(NLMSG_DONE) {
                     isDumpUnfinished = false
+                    if let code = message.doneErrorNumber { throw ConntrackError(operation: operation, errno: code) }
                     return
                 }
                 collection.entries += 1

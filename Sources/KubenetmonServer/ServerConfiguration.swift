@@ -67,7 +67,8 @@ struct ServerConfiguration: Equatable, Sendable {
         shutdownTimeout = Self.duration(&root, "shutdown_timeout", default: .seconds(25))
         let disableTLS = root.bool("clickhouse_disable_tls", default: false)
         let endpoint = Self.endpoint(
-            root.string("clickhouse_endpoint", default: "clickhouse.default.svc.cluster.local:9000"),
+            Self.withoutCredentials(
+                root.string("clickhouse_endpoint", default: "clickhouse.default.svc.cluster.local:9000")),
             disableTLS: disableTLS)
         let skipVerify = root.bool("clickhouse_insecure_skip_verify", default: false)
         clickHouse = ClickHouseClient.Configuration(
@@ -118,6 +119,14 @@ struct ServerConfiguration: Equatable, Sendable {
         root.value(key, required: false, as: "\(durationForm) above zero") { text in
             Duration(goDuration: text).flatMap { $0 > .zero ? $0 : nil }
         } ?? `default`
+    }
+
+    /// Drops the `user:password@` of a URL: it would stand in logs. Credentials come from their files.
+    private static func withoutCredentials(_ endpoint: String) -> String {
+        guard let scheme = endpoint.firstRange(of: "://") else { return endpoint }
+        let authority = endpoint[scheme.upperBound...].prefix { $0 != "/" }
+        guard let at = authority.lastIndex(of: "@") else { return endpoint }
+        return String(endpoint[..<scheme.upperBound] + endpoint[endpoint.index(after: at)...])
     }
 
     /// Takes a URL as it is, and makes one of kubenetmon's `host:port`, whose well-known ports of the native protocol

@@ -85,9 +85,9 @@ private let memory =
             // As before the first byte of an answer, as behind it, as behind rows, and as another server's.
             (.status(500, headers: ["X-ClickHouse-Exception-Code: 241"], memory), 241),
             (.status(200, headers: ["X-ClickHouse-Exception-Code: 241"], memory), 241),
-            (.status(200, memory), 241),
-            (.status(200, "\r\n__exception__\r\nabcdefgh\r\n\(memory)\r\n123 abcdefgh\r\n__exception__\r\n"), 241),
-            (.status(200, memory + ". DB::Exception: Received from b:9000. Code: 60. DB::Exception: nested"), 241),
+            (.clickHouse(200, memory), 241),
+            (.clickHouse(200, "\r\n__exception__\r\nabcdefgh\r\n\(memory)\r\n123 abcdefgh\r\n__exception__\r\n"), 241),
+            (.clickHouse(200, memory + ". DB::Exception: Received from b:9000. Code: 60. DB::Exception: nested"), 241),
             (.status(500, headers: ["x-clickhouse-exception-code: 60"], ""), 60),
         ] as [(RawHTTPServer.Answer, Int)])
     func anExceptionIsFoundWhereverItStands(answer: RawHTTPServer.Answer, code: Int) async throws {
@@ -102,7 +102,7 @@ private let memory =
         arguments: [
             (.status(502, "<html>Bad Gateway</html>"), 502, false), (.status(401, "who are you?"), 401, true),
             (.status(429, "slowly"), 429, false), (.status(302, headers: ["Location: /login"], ""), 302, false),
-            (.status(200, "<html>Please log in</html>"), 200, false),
+            (.status(200, "<html>Please log in</html>"), 200, false), (.status(200), 200, false),
         ] as [(RawHTTPServer.Answer, Int, Bool)])
     func whatIsNotClickHouseIsNotTakenForIt(
         answer: RawHTTPServer.Answer, status: Int, needsOperator: Bool
@@ -131,7 +131,7 @@ private let memory =
     }
 
     @Test func credentialsTravelInHeadersOnly() async throws {
-        let server = try RawHTTPServer { _, _ in .status(200) }
+        let server = try RawHTTPServer { _, _ in .clickHouse(200) }
         let configuration = ClickHouseClient.Configuration(
             endpoint: server.url, database: "d&b=", user: "kübe", password: "s3cret: & %41\"")
         _ = try await withClient(configuration) { client throws(ClickHouseError) in
@@ -153,7 +153,7 @@ private let memory =
     }
 
     @Test func withoutCredentialsThereAreNoHeadersForThem() async throws {
-        let server = try RawHTTPServer { _, _ in .status(200) }
+        let server = try RawHTTPServer { _, _ in .clickHouse(200) }
         _ = try await withClient(ClickHouseClient.Configuration(endpoint: server.url)) {
             client throws(ClickHouseError) in
             try client.query("SELECT 1")

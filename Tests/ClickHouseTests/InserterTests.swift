@@ -76,7 +76,7 @@ private final class InserterUnderTest: Sendable {
     }
 
     @Test func aRetrySendsTheSameBytesWithTheSameToken() async throws {
-        let server = try RawHTTPServer { _, number in number < 2 ? .status(500, "not now") : .status(200) }
+        let server = try RawHTTPServer { _, number in number < 2 ? .status(500, "not now") : .clickHouse(200) }
         let test = try InserterUnderTest(
             ClickHouseClient.Configuration(endpoint: server.url, timeoutMilliseconds: 30_000))
         test.submit(1, flows: 50)
@@ -100,7 +100,7 @@ private final class InserterUnderTest: Sendable {
 
     @Test func pressureBeginsAboveTheBoundAndEndsAtHalfOfIt() async throws {
         let isOpen = Mutex(false)
-        let server = try RawHTTPServer { _, _ in isOpen.withLock { $0 } ? .status(200) : .status(503, "busy") }
+        let server = try RawHTTPServer { _, _ in isOpen.withLock { $0 } ? .clickHouse(200) : .status(503, "busy") }
         let test = try InserterUnderTest(
             ClickHouseClient.Configuration(endpoint: server.url), workers: 2, maximumQueuedRows: 20)
         test.submit(1, flows: 10)

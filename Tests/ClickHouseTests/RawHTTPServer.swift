@@ -36,6 +36,11 @@ final class RawHTTPServer: Sendable {
             let fields = (["Content-Length: \(body.utf8.count)"] + headers).joined(separator: "\r\n")
             return .bytes("HTTP/1.1 \(status) Because\r\n\(fields)\r\n\r\n\(body)")
         }
+
+        /// A whole answer with a body and with one of the header fields that ClickHouse always sends.
+        static func clickHouse(_ status: Int, headers: [String] = [], _ body: String = "") -> Answer {
+            .status(status, headers: ["X-ClickHouse-Query-Id: test"] + headers, body)
+        }
     }
 
     let url: String

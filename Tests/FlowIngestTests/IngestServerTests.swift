@@ -145,4 +145,18 @@ import Testing
         try await ingest.connectedAgents(0)
         #expect(ingest.server.statistics.errors == [:])
     }
+
+    @Test func afterStoppingNothingIsReadEvenWhenThePressureEnds() async throws {
+        let ingest = try await TestIngest.start()
+        ingest.server.setReading(false)
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        try await agent.send(.batch(1))
+        try await eventually("it is accepted") { ingest.server.statistics.connections == 1 }
+        await ingest.server.stopAccepting(reason: "rolling")
+        _ = try await agent.messages(1)
+        ingest.server.setReading(true)
+        try await ingest.turnLoops()
+        #expect(ingest.server.statistics.connectedAgents == 0)
+        #expect(ingest.deliveries().isEmpty)
+    }
 }

@@ -143,6 +143,8 @@ private func problems(_ text: String) -> [String] {
         // A URL is what it is.
         ("http://db:8123", false, "http://db:8123", false), ("http://db:9000", false, "http://db:9000", false),
         ("https://db:8443/", true, "https://db:8443", false), ("https://db/path//", false, "https://db/path", false),
+        // Credentials would stand in logs.
+        ("https://me:p@ss@db:8443", false, "https://db:8443", false),
     ])
     func anEndpointBecomesAURL(endpoint: String, disableTLS: Bool, url: String, isWarned: Bool) throws {
         let read = try configuration(
