@@ -80,10 +80,10 @@ let package = Package(
         .testTarget(name: "FlowWireTests", dependencies: ["FlowModel", "FlowWire", nioCore]),
         .testTarget(
             name: "FlowExportTests",
-            dependencies: ["FlowExport", "FlowWire", "TestSupport", logging, nioCore, nioPosix]),
+            dependencies: ["FlowExport", "FlowModel", "FlowWire", "Retry", "TestSupport", logging, nioCore, nioPosix]),
         .testTarget(
             name: "FlowIngestTests",
-            dependencies: ["FlowIngest", "FlowWire", "TestSupport", logging, nioCore, nioPosix]),
+            dependencies: ["FlowIngest", "FlowModel", "FlowWire", "TestSupport", logging, nioCore, nioPosix]),
         .testTarget(name: "KubernetesTests", dependencies: ["FlowModel", "Kubernetes", "StrictYAML"]),
         .testTarget(name: "LabelingTests", dependencies: ["FlowModel", "Kubernetes", "Labeling"]),
         .testTarget(

@@ -50,6 +50,8 @@ struct ExportStateMachine {
         var isInFlight: Bool
         /// Whether it was ever sent. Its number and content are fixed from then on.
         var wasSent: Bool
+        /// Whether it is what merging has made of its minute.
+        var isMerged = false
     }
 
     private var state = State.idle
@@ -116,15 +118,19 @@ struct ExportStateMachine {
     /// Adds up what was never sent, minute by minute. Batches that were sent all precede those that never were.
     private mutating func mergeNeverSent() {
         let firstNeverSent = kept.firstIndex { !$0.wasSent } ?? kept.endIndex
-        var rest = kept[firstNeverSent...].map(\.batch)[...]
-        var merged: [ExportBatch] = []
-        while let minute = rest.first?.minute {
-            let group = rest.prefix { $0.minute == minute }
+        var rest = kept[firstNeverSent...]
+        var merged: [Kept] = []
+        while let minute = rest.first?.batch.minute {
+            let group = rest.prefix { $0.batch.minute == minute }
             rest = rest.dropFirst(group.count)
-            merged += group.count > 1 ? ExportBatch.merged(Array(group)) : Array(group)
+            if group.allSatisfy(\.isMerged) {
+                merged += group
+            } else {
+                merged += ExportBatch.merged(group.map(\.batch))
+                    .map { Kept(batch: $0, isInFlight: false, wasSent: false, isMerged: true) }
+            }
         }
-        kept.replaceSubrange(
-            firstNeverSent..., with: merged.map { Kept(batch: $0, isInFlight: false, wasSent: false) })
+        kept.replaceSubrange(firstNeverSent..., with: merged)
         keptFrameBytes = kept.reduce(0) { $0 + $1.batch.frame.readableBytes }
     }
 

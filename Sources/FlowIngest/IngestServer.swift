@@ -83,7 +83,7 @@ public final class IngestServer: Sendable {
             return listener
         }
         try? await channel?.close()
-        _ = gate.set(open: false)
+        gate.lock()
         tellConnections(GoAwayEvent(reason: reason))
     }
 

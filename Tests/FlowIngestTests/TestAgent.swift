@@ -18,16 +18,19 @@ final class TestAgent: ChannelInboundHandler, Sendable {
 
     /// Connects to a server, and introduces itself where it is given a node's name.
     static func connect(to address: SocketAddress, node: String? = nil) async throws -> TestAgent {
-        let channel = try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+        // Kept here: the pipeline forgets its handlers when the server closes the connection at once.
+        let made = Mutex<TestAgent?>(nil)
+        _ = try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup)
             .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandlers(
-                        ByteToMessageHandler(FrameDecoder()), TestAgent(channel: channel))
+                let agent = TestAgent(channel: channel)
+                made.withLock { $0 = agent }
+                return channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandlers(ByteToMessageHandler(FrameDecoder()), agent)
                 }
             }
             .connect(to: address)
             .get()
-        let agent = try await channel.pipeline.handler(type: TestAgent.self).map { $0 }.get()
+        guard let agent = made.withLock({ $0 }) else { throw TestEnvironmentError("a channel was not initialised") }
         if let node { try await agent.send(.hello(node: node)) }
         return agent
     }
