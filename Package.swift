@@ -77,7 +77,7 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["CTestSupport"], path: "Tests/TestSupport"),
         .testTarget(name: "FlowModelTests", dependencies: ["FlowModel"]),
         .testTarget(name: "ConntrackTests", dependencies: ["CNetfilter", "Conntrack", "FlowModel", "TestSupport"]),
-        .testTarget(name: "FlowWireTests", dependencies: ["FlowModel", "FlowWire", nioCore]),
+        .testTarget(name: "FlowWireTests", dependencies: ["FlowModel", "FlowWire", "TestSupport", nioCore]),
         .testTarget(
             name: "FlowExportTests",
             dependencies: ["FlowExport", "FlowModel", "FlowWire", "Retry", "TestSupport", logging, nioCore, nioPosix]),
@@ -85,12 +85,12 @@ let package = Package(
             name: "FlowIngestTests",
             dependencies: ["FlowIngest", "FlowModel", "FlowWire", "TestSupport", logging, nioCore, nioPosix]),
         .testTarget(name: "KubernetesTests", dependencies: ["FlowModel", "Kubernetes", "StrictYAML"]),
-        .testTarget(name: "LabelingTests", dependencies: ["FlowModel", "Kubernetes", "Labeling"]),
+        .testTarget(name: "LabelingTests", dependencies: ["FlowModel", "Kubernetes", "Labeling", "TestSupport"]),
         .testTarget(
             name: "ClickHouseTests",
             dependencies: ["ClickHouse", "FlowModel", "HTTPClient", "Labeling", "TestSupport", logging]),
         .testTarget(name: "OperationsTests", dependencies: ["Operations", "TestSupport", logging, nioPosix]),
-        .testTarget(name: "RetryTests", dependencies: ["Retry"]),
+        .testTarget(name: "RetryTests", dependencies: ["Retry", "TestSupport"]),
         .testTarget(
             name: "KubenetmonAgentTests", dependencies: ["FlowModel", "KubenetmonAgent", "Operations", "TestSupport"]),
         .testTarget(

@@ -2,6 +2,7 @@
 
 import CNetfilter
 import FlowModel
+import TestSupport
 import Testing
 
 @testable import Conntrack

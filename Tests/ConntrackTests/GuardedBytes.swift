@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import TestSupport
 import Glibc
 
 /// Memory that ends where a page begins that may not be read: reading behind a message ends the test's process.
@@ -20,20 +21,5 @@ final class GuardedBytes {
         let copy = UnsafeMutableRawBufferPointer(start: pages + pageSize - bytes.count, count: bytes.count)
         copy.copyBytes(from: bytes)
         return try body(UnsafeRawBufferPointer(copy))
-    }
-}
-
-/// SplitMix64: the same numbers in every run.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ (mixed >> 31)
     }
 }

@@ -4,6 +4,7 @@
 import FlowModel
 import NIOCore
 import Retry
+import TestSupport
 import Testing
 
 @Suite struct ExportStateMachineTests {
@@ -266,7 +267,7 @@ private struct World {
         var isAway = false
     }
 
-    private var generator: SplitMix64
+    private var generator: SeededGenerator
     private let machine: Machine
     private var isAttemptAwaited = false
     private var isConnecting = false
@@ -282,7 +283,7 @@ private struct World {
     private var settled: Set<UInt64> = []
 
     init(seed: UInt64) {
-        generator = SplitMix64(seed: seed)
+        generator = SeededGenerator(seed: seed)
         machine = Machine(mergeAboveBytes: [0, 500, .max].randomElement(using: &generator) ?? 0)
     }
 

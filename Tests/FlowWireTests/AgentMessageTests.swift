@@ -2,6 +2,7 @@
 
 import FlowWire
 import NIOCore
+import TestSupport
 import Testing
 
 @Suite struct AgentMessageTests {
@@ -39,7 +40,7 @@ import Testing
 
     @Test(arguments: 0..<4)
     func mutatedFramesAreReadOrRefused(_ seed: Int) throws {
-        var generator = SplitMix64(seed: UInt64(seed))
+        var generator = SeededGenerator(seed: UInt64(seed))
         let originals = (0..<40).map { round in
             let family: FlowBatchBuilder.Family = round % 2 == 0 ? .ipv4 : .ipv6
             let flows = (0..<(round / 4)).map { _ in generator.flow(family, translation: 3) }
@@ -68,7 +69,7 @@ import Testing
     }
 }
 
-extension SplitMix64 {
+extension SeededGenerator {
     /// Changes bytes as a faulty network or a hostile peer might.
     fileprivate mutating func mutate(_ bytes: inout [UInt8]) {
         let position = Int.random(in: 0...bytes.count, using: &self)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Retry
+import TestSupport
 import Testing
 
 @Suite struct BackoffTests {
@@ -20,7 +21,7 @@ import Testing
     }
 
     @Test func jitterFillsTheRangeFromATenthOfTheBoundToTheBound() throws {
-        var generator = SplitMix64(seed: 1)
+        var generator = SeededGenerator(seed: 1)
         for (failures, bound) in [(0, 0.5), (3, 4.0), (20, 30.0)] {
             let shares = (0..<2_000).map { _ in
                 var backoff = Backoff(initial: .milliseconds(500), maximum: .seconds(30))
@@ -60,19 +61,4 @@ private struct Always: RandomNumberGenerator {
     let bits: UInt64
 
     mutating func next() -> UInt64 { bits }
-}
-
-/// A seeded generator (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
-private struct SplitMix64: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
-    }
 }
