@@ -136,7 +136,12 @@ import Testing
         let receipt = try await ingest.deliveries(1)[0].receipt
         await ingest.server.stopAccepting(reason: "rolling")
         #expect(try await agent.messages(1) == [.goAway(reason: "rolling", supportedProtocolVersion: 0)])
-        await #expect(throws: (any Error).self) { try await TestAgent.connect(to: ingest.address) }
+        // Programs that other tests are just starting hold copies of this process's sockets until they run.
+        try await eventually("a new connection is refused") {
+            guard let late = try? await TestAgent.connect(to: ingest.address) else { return true }
+            try? await late.channel.close()
+            return false
+        }
         #expect(agent.channel.isActive)
         BatchReceipt.acknowledge([receipt])
         #expect(try await agent.messages(2).last == .ack([7]))
