@@ -41,7 +41,6 @@ public struct Labeler: Sendable {
     }
 
     private let configuration: Configuration
-    private let site: Site
     private let index: EndpointIndex
     private let scopes: PrefixTable<AddressScope>
     private let ranges: PrefixTable<Range>
@@ -57,7 +56,6 @@ public struct Labeler: Sendable {
     /// Makes a labeler for a cluster at `site` that knows the inventory's pods, nodes and ranges.
     public init(_ inventory: Inventory, site: Site, configuration: Configuration) {
         self.configuration = configuration
-        self.site = site
         index = EndpointIndex(inventory, site: site)
         scopes = .addressScopes(adding: configuration.privateNetworks)
         ranges = PrefixTable(
