@@ -13,6 +13,7 @@ let swiftSettings: [SwiftSetting] =
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
@@ -31,6 +32,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-collections", from: "1.1.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.30.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.6.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.0.0"),
     ],
@@ -40,6 +42,7 @@ let package = Package(
             name: "CNetfilter", linkerSettings: [.linkedLibrary("mnl"), .linkedLibrary("netfilter_conntrack")]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .target(name: "CFlowProto", linkerSettings: [.linkedLibrary("protobuf-c")]),
+        .target(name: "CKubernetesProto", linkerSettings: [.linkedLibrary("protobuf-c")]),
 
         // The rooms, in the order in which a byte count travels
         .target(name: "FlowModel"),
@@ -51,8 +54,11 @@ let package = Package(
         .target(name: "FlowIngest", dependencies: ["FlowWire", logging, nioCore, nioPosix]),
         .target(name: "HTTPClient", dependencies: ["CCurl"]),
         .target(name: "StrictYAML", dependencies: [yams]),
-        .target(name: "Kubernetes", dependencies: ["FlowModel", "StrictYAML"]),
-        .target(name: "Labeling", dependencies: ["FlowModel", "Kubernetes"]),
+        .target(
+            name: "Kubernetes",
+            dependencies: ["CKubernetesProto", "FlowModel", "HTTPClient", "Retry", "StrictYAML", logging, yams]),
+        .target(name: "CloudRanges", dependencies: ["FlowModel", "HTTPClient", "Retry", logging]),
+        .target(name: "Labeling", dependencies: ["CloudRanges", "FlowModel", "Kubernetes"]),
         .target(name: "Operations", dependencies: [lifecycle, logging, nioCore, nioHTTP1, nioPosix]),
         .target(name: "ClickHouse", dependencies: ["HTTPClient", "Labeling", "Retry", deque, logging]),
 
@@ -66,8 +72,8 @@ let package = Package(
         .executableTarget(
             name: "KubenetmonServer",
             dependencies: [
-                "ClickHouse", "FlowIngest", "FlowModel", "FlowWire", "Kubernetes", "Labeling", "Operations", "Retry",
-                "StrictYAML", nioCore, nioPosix,
+                "ClickHouse", "CloudRanges", "FlowIngest", "FlowModel", "FlowWire", "Kubernetes", "Labeling",
+                "Operations", "Retry", "StrictYAML", nioCore, nioPosix,
                 argumentParser, lifecycle, logging,
             ]),
 
@@ -84,7 +90,21 @@ let package = Package(
         .testTarget(
             name: "FlowIngestTests",
             dependencies: ["FlowIngest", "FlowModel", "FlowWire", "TestSupport", logging, nioCore, nioPosix]),
-        .testTarget(name: "KubernetesTests", dependencies: ["FlowModel", "Kubernetes", "StrictYAML"]),
+        .target(
+            name: "KubernetesTestKit",
+            dependencies: ["CKubernetesProto", "FlowModel", "Kubernetes", nioCore, nioHTTP1, nioPosix, nioSSL],
+            path: "Tests/KubernetesTestKit"),
+        .testTarget(name: "HTTPClientTests", dependencies: ["HTTPClient", "TestSupport"]),
+        .testTarget(
+            name: "KubernetesTests",
+            dependencies: [
+                "FlowModel", "HTTPClient", "Kubernetes", "KubernetesTestKit", "StrictYAML", "TestSupport", logging,
+            ], resources: [.copy("Captures")]),
+        .testTarget(
+            name: "CloudRangesTests",
+            dependencies: [
+                "CloudRanges", "FlowModel", "HTTPClient", "TestSupport", logging, nioCore, nioHTTP1, nioPosix,
+            ]),
         .testTarget(name: "LabelingTests", dependencies: ["FlowModel", "Kubernetes", "Labeling", "TestSupport"]),
         .testTarget(
             name: "ClickHouseTests",

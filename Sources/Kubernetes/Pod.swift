@@ -4,35 +4,52 @@ public import FlowModel
 
 /// A pod of the cluster.
 public struct Pod: Hashable, Sendable {
+    /// What tells it apart from an earlier pod of the same name.
+    public var uid: ObjectUID
     /// The namespace it lives in.
     public var namespace: String
     /// Its name, unique in the namespace.
     public var name: String
-    /// The name of the node it runs on.
+    /// The name of the node it runs on; empty until it is scheduled.
     public var node: String
-    /// Its addresses; the node's own if it is in the host network.
+    /// Its addresses (`status.podIPs`); the node's own if it is in the host network.
     public var addresses: [IPAddress]
     /// Whether it shares the network of its node, and so its node's addresses.
     public var hostNetwork: Bool
+    /// Whether all of its containers have ended for good (phase `Succeeded` or `Failed`): its address is free again.
+    public var isTerminated: Bool
+    /// When its node took it on (`status.startTime`, else `metadata.creationTimestamp`), in seconds since the Unix epoch;
+    /// 0 if unknown.
+    public var startedAt: UInt32
     /// The application it is an instance of; empty if unknown.
     public var app: String
     /// The instance of the application that it belongs to; empty if unknown.
     public var instanceID: String
     /// The cell that the instance belongs to; empty if unknown.
     public var cell: String
+    /// What controls it; nil where nothing does.
+    public var owner: ObjectOwner?
+    /// Its labels as far as somebody asked for them.
+    public var labels: [String: String]
 
-    /// Makes a pod of its parts.
+    /// Makes a pod of its parts; without a `uid`, namespace and name tell it apart.
     public init(
-        namespace: String, name: String, node: String, addresses: [IPAddress], hostNetwork: Bool = false,
-        app: String = "", instanceID: String = "", cell: String = ""
+        uid: ObjectUID? = nil, namespace: String, name: String, node: String, addresses: [IPAddress],
+        hostNetwork: Bool = false, isTerminated: Bool = false, startedAt: UInt32 = 0, app: String = "",
+        instanceID: String = "", cell: String = "", owner: ObjectOwner? = nil, labels: [String: String] = [:]
     ) {
+        self.uid = uid ?? ObjectUID("\(namespace)/\(name)")
         self.namespace = namespace
         self.name = name
         self.node = node
         self.addresses = addresses
         self.hostNetwork = hostNetwork
+        self.isTerminated = isTerminated
+        self.startedAt = startedAt
         self.app = app
         self.instanceID = instanceID
         self.cell = cell
+        self.owner = owner
+        self.labels = labels
     }
 }

@@ -6,24 +6,24 @@ import Synchronization
 import TestSupport
 
 /// A server on the loopback that answers as a test tells it to, byte for byte, and keeps what it was asked.
-final class RawHTTPServer: Sendable {
+public final class RawHTTPServer: Sendable {
     /// A request as it came.
-    struct Request: Equatable, Sendable {
+    public struct Request: Equatable, Sendable {
         /// The path with its query, as the request line has it.
-        var target = ""
-        var method = ""
+        public var target = ""
+        public var method = ""
         /// Header fields by their names in lower case.
-        var headers: [String: String] = [:]
-        var body: [UInt8] = []
+        public var headers: [String: String] = [:]
+        public var body: [UInt8] = []
 
         /// A parameter of the query, its percent-encoding undone.
-        func parameter(_ name: String) -> String? {
+        public func parameter(_ name: String) -> String? {
             URLComponents(string: target)?.queryItems?.first { $0.name == name }?.value
         }
     }
 
     /// What a request gets.
-    enum Answer: Sendable {
+    public enum Answer: Sendable {
         /// These bytes; the connection stays open.
         case bytes(String)
         /// Nothing, for as long as the client waits.
@@ -32,24 +32,25 @@ final class RawHTTPServer: Sendable {
         case hangUp
 
         /// A whole answer with a body.
-        static func status(_ status: Int, headers: [String] = [], _ body: String = "") -> Answer {
+        public static func status(_ status: Int, headers: [String] = [], _ body: String = "") -> Answer {
             let fields = (["Content-Length: \(body.utf8.count)"] + headers).joined(separator: "\r\n")
             return .bytes("HTTP/1.1 \(status) Because\r\n\(fields)\r\n\r\n\(body)")
         }
 
         /// A whole answer with a body and with one of the header fields that ClickHouse always sends.
-        static func clickHouse(_ status: Int, headers: [String] = [], _ body: String = "") -> Answer {
+        public static func clickHouse(_ status: Int, headers: [String] = [], _ body: String = "") -> Answer {
             .status(status, headers: ["X-ClickHouse-Query-Id: test"] + headers, body)
         }
     }
 
-    let url: String
+    /// Where it listens.
+    public let url: String
     private let answer: @Sendable (Request, _ number: Int) -> Answer
     private let log = Mutex<[Request]>([])
     private let accepted = Mutex(0)
 
     /// Starts a server that lives as long as the test's process. `answer` gets each request and how many came before it.
-    init(_ answer: @escaping @Sendable (Request, _ number: Int) -> Answer) throws {
+    public init(_ answer: @escaping @Sendable (Request, _ number: Int) -> Answer) throws {
         self.answer = answer
         let (listener, url) = try Self.bound()
         self.url = url
@@ -67,7 +68,7 @@ final class RawHTTPServer: Sendable {
     }
 
     /// The URL of a port of the loopback that refuses connections, for as long as the test's process lives.
-    static func closedURL() throws -> String { try bound().url }
+    public static func closedURL() throws -> String { try bound().url }
 
     /// A socket with a port of its own.
     private static func bound() throws -> (socket: Int32, url: String) {
@@ -86,10 +87,10 @@ final class RawHTTPServer: Sendable {
     }
 
     /// What came so far.
-    var requests: [Request] { log.withLock { $0 } }
+    public var requests: [Request] { log.withLock { $0 } }
 
     /// How many connections came so far.
-    var connections: Int { accepted.withLock { $0 } }
+    public var connections: Int { accepted.withLock { $0 } }
 
     private func serve(_ connection: Int32) {
         defer { close(connection) }
@@ -156,7 +157,7 @@ final class RawHTTPServer: Sendable {
 }
 
 /// Runs what blocks on a thread of its own, not on one that other tests wait for.
-func onThread<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+public func onThread<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
     try await withCheckedThrowingContinuation { continuation in
         Thread.detachNewThread { continuation.resume(with: Swift.Result { try body() }) }
     }

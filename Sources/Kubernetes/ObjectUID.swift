@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What tells an object apart from all others that ever were, in 16 bytes.
+///
+/// The API server's `metadata.uid` is a UUID (RFC 4122); any other text is hashed.
+public struct ObjectUID: Hashable, Sendable {
+    /// The UUID's number, or the hash of another text.
+    public let bits: UInt128
+
+    /// Reads a `metadata.uid`.
+    public init(_ text: some StringProtocol) {
+        bits = Self.uuid(text) ?? Self.hash(text)
+    }
+
+    /// The number of 32 hexadecimal digits, hyphens apart.
+    private static func uuid(_ text: some StringProtocol) -> UInt128? {
+        guard text.utf8.count == 36 else { return nil }
+        var number: UInt128 = 0
+        var digits = 0
+        for byte in text.utf8 where byte != UInt8(ascii: "-") {
+            guard let digit = Character(Unicode.Scalar(byte)).hexDigitValue else { return nil }
+            number = number << 4 | UInt128(digit)
+            digits += 1
+        }
+        return digits == 32 ? number : nil
+    }
+
+    /// FNV-1a with 128 bits (draft-eastlake-fnv).
+    private static func hash(_ text: some StringProtocol) -> UInt128 {
+        text.utf8.reduce(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d) { hash, byte in
+            (hash ^ UInt128(byte)) &* 0x0000_0000_0100_0000_0000_0000_0000_013b
+        }
+    }
+}
