@@ -11,9 +11,11 @@ public final class RawHTTPServer: Sendable {
     public struct Request: Equatable, Sendable {
         /// The path with its query, as the request line has it.
         public var target = ""
+        /// `GET`, `POST` and so on.
         public var method = ""
         /// Header fields by their names in lower case.
         public var headers: [String: String] = [:]
+        /// The body.
         public var body: [UInt8] = []
 
         /// A parameter of the query, its percent-encoding undone.
