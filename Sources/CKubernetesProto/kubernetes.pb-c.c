@@ -52,6 +52,861 @@ void   kubenetmon__kubernetes__unknown__free_unpacked
   assert(message->base.descriptor == &kubenetmon__kubernetes__unknown__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   kubenetmon__kubernetes__watch_event__init
+                     (Kubenetmon__Kubernetes__WatchEvent         *message)
+{
+  static const Kubenetmon__Kubernetes__WatchEvent init_value = KUBENETMON__KUBERNETES__WATCH_EVENT__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__watch_event__get_packed_size
+                     (const Kubenetmon__Kubernetes__WatchEvent *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__watch_event__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__watch_event__pack
+                     (const Kubenetmon__Kubernetes__WatchEvent *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__watch_event__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__watch_event__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__WatchEvent *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__watch_event__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__WatchEvent *
+       kubenetmon__kubernetes__watch_event__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__WatchEvent *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__watch_event__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__watch_event__free_unpacked
+                     (Kubenetmon__Kubernetes__WatchEvent *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__watch_event__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__raw_extension__init
+                     (Kubenetmon__Kubernetes__RawExtension         *message)
+{
+  static const Kubenetmon__Kubernetes__RawExtension init_value = KUBENETMON__KUBERNETES__RAW_EXTENSION__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__raw_extension__get_packed_size
+                     (const Kubenetmon__Kubernetes__RawExtension *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__raw_extension__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__raw_extension__pack
+                     (const Kubenetmon__Kubernetes__RawExtension *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__raw_extension__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__raw_extension__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__RawExtension *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__raw_extension__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__RawExtension *
+       kubenetmon__kubernetes__raw_extension__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__RawExtension *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__raw_extension__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__raw_extension__free_unpacked
+                     (Kubenetmon__Kubernetes__RawExtension *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__raw_extension__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__status__init
+                     (Kubenetmon__Kubernetes__Status         *message)
+{
+  static const Kubenetmon__Kubernetes__Status init_value = KUBENETMON__KUBERNETES__STATUS__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__status__get_packed_size
+                     (const Kubenetmon__Kubernetes__Status *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__status__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__status__pack
+                     (const Kubenetmon__Kubernetes__Status *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__status__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__status__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__Status *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__status__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__Status *
+       kubenetmon__kubernetes__status__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__Status *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__status__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__status__free_unpacked
+                     (Kubenetmon__Kubernetes__Status *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__status__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__status_details__init
+                     (Kubenetmon__Kubernetes__StatusDetails         *message)
+{
+  static const Kubenetmon__Kubernetes__StatusDetails init_value = KUBENETMON__KUBERNETES__STATUS_DETAILS__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__status_details__get_packed_size
+                     (const Kubenetmon__Kubernetes__StatusDetails *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__status_details__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__status_details__pack
+                     (const Kubenetmon__Kubernetes__StatusDetails *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__status_details__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__status_details__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__StatusDetails *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__status_details__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__StatusDetails *
+       kubenetmon__kubernetes__status_details__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__StatusDetails *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__status_details__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__status_details__free_unpacked
+                     (Kubenetmon__Kubernetes__StatusDetails *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__status_details__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__list_meta__init
+                     (Kubenetmon__Kubernetes__ListMeta         *message)
+{
+  static const Kubenetmon__Kubernetes__ListMeta init_value = KUBENETMON__KUBERNETES__LIST_META__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__list_meta__get_packed_size
+                     (const Kubenetmon__Kubernetes__ListMeta *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__list_meta__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__list_meta__pack
+                     (const Kubenetmon__Kubernetes__ListMeta *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__list_meta__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__list_meta__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__ListMeta *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__list_meta__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__ListMeta *
+       kubenetmon__kubernetes__list_meta__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__ListMeta *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__list_meta__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__list_meta__free_unpacked
+                     (Kubenetmon__Kubernetes__ListMeta *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__list_meta__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__object_meta__init
+                     (Kubenetmon__Kubernetes__ObjectMeta         *message)
+{
+  static const Kubenetmon__Kubernetes__ObjectMeta init_value = KUBENETMON__KUBERNETES__OBJECT_META__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__object_meta__get_packed_size
+                     (const Kubenetmon__Kubernetes__ObjectMeta *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__object_meta__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__object_meta__pack
+                     (const Kubenetmon__Kubernetes__ObjectMeta *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__object_meta__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__object_meta__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__ObjectMeta *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__object_meta__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__ObjectMeta *
+       kubenetmon__kubernetes__object_meta__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__ObjectMeta *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__object_meta__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__object_meta__free_unpacked
+                     (Kubenetmon__Kubernetes__ObjectMeta *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__object_meta__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__map_entry__init
+                     (Kubenetmon__Kubernetes__MapEntry         *message)
+{
+  static const Kubenetmon__Kubernetes__MapEntry init_value = KUBENETMON__KUBERNETES__MAP_ENTRY__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__map_entry__get_packed_size
+                     (const Kubenetmon__Kubernetes__MapEntry *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__map_entry__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__map_entry__pack
+                     (const Kubenetmon__Kubernetes__MapEntry *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__map_entry__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__map_entry__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__MapEntry *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__map_entry__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__MapEntry *
+       kubenetmon__kubernetes__map_entry__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__MapEntry *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__map_entry__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__map_entry__free_unpacked
+                     (Kubenetmon__Kubernetes__MapEntry *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__map_entry__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__owner_reference__init
+                     (Kubenetmon__Kubernetes__OwnerReference         *message)
+{
+  static const Kubenetmon__Kubernetes__OwnerReference init_value = KUBENETMON__KUBERNETES__OWNER_REFERENCE__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__owner_reference__get_packed_size
+                     (const Kubenetmon__Kubernetes__OwnerReference *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__owner_reference__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__owner_reference__pack
+                     (const Kubenetmon__Kubernetes__OwnerReference *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__owner_reference__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__owner_reference__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__OwnerReference *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__owner_reference__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__OwnerReference *
+       kubenetmon__kubernetes__owner_reference__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__OwnerReference *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__owner_reference__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__owner_reference__free_unpacked
+                     (Kubenetmon__Kubernetes__OwnerReference *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__owner_reference__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__time__init
+                     (Kubenetmon__Kubernetes__Time         *message)
+{
+  static const Kubenetmon__Kubernetes__Time init_value = KUBENETMON__KUBERNETES__TIME__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__time__get_packed_size
+                     (const Kubenetmon__Kubernetes__Time *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__time__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__time__pack
+                     (const Kubenetmon__Kubernetes__Time *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__time__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__time__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__Time *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__time__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__Time *
+       kubenetmon__kubernetes__time__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__Time *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__time__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__time__free_unpacked
+                     (Kubenetmon__Kubernetes__Time *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__time__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__pod__init
+                     (Kubenetmon__Kubernetes__Pod         *message)
+{
+  static const Kubenetmon__Kubernetes__Pod init_value = KUBENETMON__KUBERNETES__POD__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__pod__get_packed_size
+                     (const Kubenetmon__Kubernetes__Pod *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__pod__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__pod__pack
+                     (const Kubenetmon__Kubernetes__Pod *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__pod__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__pod__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__Pod *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__pod__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__Pod *
+       kubenetmon__kubernetes__pod__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__Pod *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__pod__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__pod__free_unpacked
+                     (Kubenetmon__Kubernetes__Pod *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__pod__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__pod_spec__init
+                     (Kubenetmon__Kubernetes__PodSpec         *message)
+{
+  static const Kubenetmon__Kubernetes__PodSpec init_value = KUBENETMON__KUBERNETES__POD_SPEC__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__pod_spec__get_packed_size
+                     (const Kubenetmon__Kubernetes__PodSpec *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__pod_spec__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__pod_spec__pack
+                     (const Kubenetmon__Kubernetes__PodSpec *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__pod_spec__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__pod_spec__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__PodSpec *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__pod_spec__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__PodSpec *
+       kubenetmon__kubernetes__pod_spec__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__PodSpec *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__pod_spec__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__pod_spec__free_unpacked
+                     (Kubenetmon__Kubernetes__PodSpec *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__pod_spec__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__pod_status__init
+                     (Kubenetmon__Kubernetes__PodStatus         *message)
+{
+  static const Kubenetmon__Kubernetes__PodStatus init_value = KUBENETMON__KUBERNETES__POD_STATUS__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__pod_status__get_packed_size
+                     (const Kubenetmon__Kubernetes__PodStatus *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__pod_status__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__pod_status__pack
+                     (const Kubenetmon__Kubernetes__PodStatus *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__pod_status__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__pod_status__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__PodStatus *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__pod_status__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__PodStatus *
+       kubenetmon__kubernetes__pod_status__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__PodStatus *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__pod_status__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__pod_status__free_unpacked
+                     (Kubenetmon__Kubernetes__PodStatus *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__pod_status__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__pod_ip__init
+                     (Kubenetmon__Kubernetes__PodIP         *message)
+{
+  static const Kubenetmon__Kubernetes__PodIP init_value = KUBENETMON__KUBERNETES__POD_IP__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__pod_ip__get_packed_size
+                     (const Kubenetmon__Kubernetes__PodIP *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__pod_ip__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__pod_ip__pack
+                     (const Kubenetmon__Kubernetes__PodIP *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__pod_ip__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__pod_ip__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__PodIP *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__pod_ip__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__PodIP *
+       kubenetmon__kubernetes__pod_ip__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__PodIP *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__pod_ip__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__pod_ip__free_unpacked
+                     (Kubenetmon__Kubernetes__PodIP *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__pod_ip__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__node__init
+                     (Kubenetmon__Kubernetes__Node         *message)
+{
+  static const Kubenetmon__Kubernetes__Node init_value = KUBENETMON__KUBERNETES__NODE__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__node__get_packed_size
+                     (const Kubenetmon__Kubernetes__Node *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__node__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__node__pack
+                     (const Kubenetmon__Kubernetes__Node *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__node__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__node__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__Node *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__node__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__Node *
+       kubenetmon__kubernetes__node__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__Node *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__node__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__node__free_unpacked
+                     (Kubenetmon__Kubernetes__Node *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__node__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__node_status__init
+                     (Kubenetmon__Kubernetes__NodeStatus         *message)
+{
+  static const Kubenetmon__Kubernetes__NodeStatus init_value = KUBENETMON__KUBERNETES__NODE_STATUS__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__node_status__get_packed_size
+                     (const Kubenetmon__Kubernetes__NodeStatus *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__node_status__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__node_status__pack
+                     (const Kubenetmon__Kubernetes__NodeStatus *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__node_status__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__node_status__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__NodeStatus *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__node_status__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__NodeStatus *
+       kubenetmon__kubernetes__node_status__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__NodeStatus *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__node_status__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__node_status__free_unpacked
+                     (Kubenetmon__Kubernetes__NodeStatus *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__node_status__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__node_address__init
+                     (Kubenetmon__Kubernetes__NodeAddress         *message)
+{
+  static const Kubenetmon__Kubernetes__NodeAddress init_value = KUBENETMON__KUBERNETES__NODE_ADDRESS__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__node_address__get_packed_size
+                     (const Kubenetmon__Kubernetes__NodeAddress *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__node_address__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__node_address__pack
+                     (const Kubenetmon__Kubernetes__NodeAddress *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__node_address__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__node_address__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__NodeAddress *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__node_address__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__NodeAddress *
+       kubenetmon__kubernetes__node_address__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__NodeAddress *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__node_address__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__node_address__free_unpacked
+                     (Kubenetmon__Kubernetes__NodeAddress *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__node_address__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__service__init
+                     (Kubenetmon__Kubernetes__Service         *message)
+{
+  static const Kubenetmon__Kubernetes__Service init_value = KUBENETMON__KUBERNETES__SERVICE__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__service__get_packed_size
+                     (const Kubenetmon__Kubernetes__Service *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__service__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__service__pack
+                     (const Kubenetmon__Kubernetes__Service *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__service__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__service__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__Service *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__service__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__Service *
+       kubenetmon__kubernetes__service__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__Service *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__service__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__service__free_unpacked
+                     (Kubenetmon__Kubernetes__Service *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__service__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__service_spec__init
+                     (Kubenetmon__Kubernetes__ServiceSpec         *message)
+{
+  static const Kubenetmon__Kubernetes__ServiceSpec init_value = KUBENETMON__KUBERNETES__SERVICE_SPEC__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__service_spec__get_packed_size
+                     (const Kubenetmon__Kubernetes__ServiceSpec *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__service_spec__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__service_spec__pack
+                     (const Kubenetmon__Kubernetes__ServiceSpec *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__service_spec__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__service_spec__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__ServiceSpec *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__service_spec__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__ServiceSpec *
+       kubenetmon__kubernetes__service_spec__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__ServiceSpec *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__service_spec__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__service_spec__free_unpacked
+                     (Kubenetmon__Kubernetes__ServiceSpec *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__service_spec__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__partial_object_metadata__init
+                     (Kubenetmon__Kubernetes__PartialObjectMetadata         *message)
+{
+  static const Kubenetmon__Kubernetes__PartialObjectMetadata init_value = KUBENETMON__KUBERNETES__PARTIAL_OBJECT_METADATA__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__partial_object_metadata__get_packed_size
+                     (const Kubenetmon__Kubernetes__PartialObjectMetadata *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__partial_object_metadata__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__partial_object_metadata__pack
+                     (const Kubenetmon__Kubernetes__PartialObjectMetadata *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__partial_object_metadata__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__partial_object_metadata__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__PartialObjectMetadata *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__partial_object_metadata__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__PartialObjectMetadata *
+       kubenetmon__kubernetes__partial_object_metadata__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__PartialObjectMetadata *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__partial_object_metadata__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__partial_object_metadata__free_unpacked
+                     (Kubenetmon__Kubernetes__PartialObjectMetadata *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__partial_object_metadata__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 static const ProtobufCFieldDescriptor kubenetmon__kubernetes__unknown__field_descriptors[1] =
 {
   {
@@ -88,5 +943,1088 @@ const ProtobufCMessageDescriptor kubenetmon__kubernetes__unknown__descriptor =
   kubenetmon__kubernetes__unknown__field_indices_by_name,
   1,  kubenetmon__kubernetes__unknown__number_ranges,
   (ProtobufCMessageInit) kubenetmon__kubernetes__unknown__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__watch_event__field_descriptors[2] =
+{
+  {
+    "type",
+    1,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__WatchEvent, type),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "object",
+    2,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__WatchEvent, object),
+    &kubenetmon__kubernetes__raw_extension__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__watch_event__field_indices_by_name[] = {
+  1,   /* field[1] = object */
+  0,   /* field[0] = type */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__watch_event__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__watch_event__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.WatchEvent",
+  "WatchEvent",
+  "Kubenetmon__Kubernetes__WatchEvent",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__WatchEvent),
+  2,
+  kubenetmon__kubernetes__watch_event__field_descriptors,
+  kubenetmon__kubernetes__watch_event__field_indices_by_name,
+  1,  kubenetmon__kubernetes__watch_event__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__watch_event__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__raw_extension__field_descriptors[1] =
+{
+  {
+    "raw",
+    1,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Kubenetmon__Kubernetes__RawExtension, has_raw),
+    offsetof(Kubenetmon__Kubernetes__RawExtension, raw),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__raw_extension__field_indices_by_name[] = {
+  0,   /* field[0] = raw */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__raw_extension__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__raw_extension__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.RawExtension",
+  "RawExtension",
+  "Kubenetmon__Kubernetes__RawExtension",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__RawExtension),
+  1,
+  kubenetmon__kubernetes__raw_extension__field_descriptors,
+  kubenetmon__kubernetes__raw_extension__field_indices_by_name,
+  1,  kubenetmon__kubernetes__raw_extension__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__raw_extension__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__status__field_descriptors[4] =
+{
+  {
+    "message",
+    3,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__Status, message),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    4,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__Status, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "details",
+    5,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__Status, details),
+    &kubenetmon__kubernetes__status_details__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "code",
+    6,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_INT32,
+    offsetof(Kubenetmon__Kubernetes__Status, has_code),
+    offsetof(Kubenetmon__Kubernetes__Status, code),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__status__field_indices_by_name[] = {
+  3,   /* field[3] = code */
+  2,   /* field[2] = details */
+  0,   /* field[0] = message */
+  1,   /* field[1] = reason */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__status__number_ranges[1 + 1] =
+{
+  { 3, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__status__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.Status",
+  "Status",
+  "Kubenetmon__Kubernetes__Status",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__Status),
+  4,
+  kubenetmon__kubernetes__status__field_descriptors,
+  kubenetmon__kubernetes__status__field_indices_by_name,
+  1,  kubenetmon__kubernetes__status__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__status__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__status_details__field_descriptors[1] =
+{
+  {
+    "retry_after_seconds",
+    5,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_INT32,
+    offsetof(Kubenetmon__Kubernetes__StatusDetails, has_retry_after_seconds),
+    offsetof(Kubenetmon__Kubernetes__StatusDetails, retry_after_seconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__status_details__field_indices_by_name[] = {
+  0,   /* field[0] = retry_after_seconds */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__status_details__number_ranges[1 + 1] =
+{
+  { 5, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__status_details__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.StatusDetails",
+  "StatusDetails",
+  "Kubenetmon__Kubernetes__StatusDetails",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__StatusDetails),
+  1,
+  kubenetmon__kubernetes__status_details__field_descriptors,
+  kubenetmon__kubernetes__status_details__field_indices_by_name,
+  1,  kubenetmon__kubernetes__status_details__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__status_details__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__list_meta__field_descriptors[3] =
+{
+  {
+    "resource_version",
+    2,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__ListMeta, resource_version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "continue_token",
+    3,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__ListMeta, continue_token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "remaining_item_count",
+    4,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_INT64,
+    offsetof(Kubenetmon__Kubernetes__ListMeta, has_remaining_item_count),
+    offsetof(Kubenetmon__Kubernetes__ListMeta, remaining_item_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__list_meta__field_indices_by_name[] = {
+  1,   /* field[1] = continue_token */
+  2,   /* field[2] = remaining_item_count */
+  0,   /* field[0] = resource_version */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__list_meta__number_ranges[1 + 1] =
+{
+  { 2, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__list_meta__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.ListMeta",
+  "ListMeta",
+  "Kubenetmon__Kubernetes__ListMeta",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__ListMeta),
+  3,
+  kubenetmon__kubernetes__list_meta__field_descriptors,
+  kubenetmon__kubernetes__list_meta__field_indices_by_name,
+  1,  kubenetmon__kubernetes__list_meta__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__list_meta__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__object_meta__field_descriptors[8] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__ObjectMeta, name),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "namespace",
+    3,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__ObjectMeta, namespace_),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "uid",
+    5,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__ObjectMeta, uid),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "resource_version",
+    6,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__ObjectMeta, resource_version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "creation_timestamp",
+    8,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__ObjectMeta, creation_timestamp),
+    &kubenetmon__kubernetes__time__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "labels",
+    11,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Kubenetmon__Kubernetes__ObjectMeta, n_labels),
+    offsetof(Kubenetmon__Kubernetes__ObjectMeta, labels),
+    &kubenetmon__kubernetes__map_entry__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "annotations",
+    12,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Kubenetmon__Kubernetes__ObjectMeta, n_annotations),
+    offsetof(Kubenetmon__Kubernetes__ObjectMeta, annotations),
+    &kubenetmon__kubernetes__map_entry__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "owner_references",
+    13,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Kubenetmon__Kubernetes__ObjectMeta, n_owner_references),
+    offsetof(Kubenetmon__Kubernetes__ObjectMeta, owner_references),
+    &kubenetmon__kubernetes__owner_reference__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__object_meta__field_indices_by_name[] = {
+  6,   /* field[6] = annotations */
+  4,   /* field[4] = creation_timestamp */
+  5,   /* field[5] = labels */
+  0,   /* field[0] = name */
+  1,   /* field[1] = namespace */
+  7,   /* field[7] = owner_references */
+  3,   /* field[3] = resource_version */
+  2,   /* field[2] = uid */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__object_meta__number_ranges[5 + 1] =
+{
+  { 1, 0 },
+  { 3, 1 },
+  { 5, 2 },
+  { 8, 4 },
+  { 11, 5 },
+  { 0, 8 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__object_meta__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.ObjectMeta",
+  "ObjectMeta",
+  "Kubenetmon__Kubernetes__ObjectMeta",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__ObjectMeta),
+  8,
+  kubenetmon__kubernetes__object_meta__field_descriptors,
+  kubenetmon__kubernetes__object_meta__field_indices_by_name,
+  5,  kubenetmon__kubernetes__object_meta__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__object_meta__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__map_entry__field_descriptors[2] =
+{
+  {
+    "key",
+    1,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__MapEntry, key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "value",
+    2,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__MapEntry, value),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__map_entry__field_indices_by_name[] = {
+  0,   /* field[0] = key */
+  1,   /* field[1] = value */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__map_entry__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__map_entry__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.MapEntry",
+  "MapEntry",
+  "Kubenetmon__Kubernetes__MapEntry",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__MapEntry),
+  2,
+  kubenetmon__kubernetes__map_entry__field_descriptors,
+  kubenetmon__kubernetes__map_entry__field_indices_by_name,
+  1,  kubenetmon__kubernetes__map_entry__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__map_entry__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__owner_reference__field_descriptors[4] =
+{
+  {
+    "kind",
+    1,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__OwnerReference, kind),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "name",
+    3,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__OwnerReference, name),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "uid",
+    4,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__OwnerReference, uid),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "controller",
+    6,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_BOOL,
+    offsetof(Kubenetmon__Kubernetes__OwnerReference, has_controller),
+    offsetof(Kubenetmon__Kubernetes__OwnerReference, controller),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__owner_reference__field_indices_by_name[] = {
+  3,   /* field[3] = controller */
+  0,   /* field[0] = kind */
+  1,   /* field[1] = name */
+  2,   /* field[2] = uid */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__owner_reference__number_ranges[3 + 1] =
+{
+  { 1, 0 },
+  { 3, 1 },
+  { 6, 3 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__owner_reference__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.OwnerReference",
+  "OwnerReference",
+  "Kubenetmon__Kubernetes__OwnerReference",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__OwnerReference),
+  4,
+  kubenetmon__kubernetes__owner_reference__field_descriptors,
+  kubenetmon__kubernetes__owner_reference__field_indices_by_name,
+  3,  kubenetmon__kubernetes__owner_reference__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__owner_reference__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__time__field_descriptors[1] =
+{
+  {
+    "seconds",
+    1,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_INT64,
+    offsetof(Kubenetmon__Kubernetes__Time, has_seconds),
+    offsetof(Kubenetmon__Kubernetes__Time, seconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__time__field_indices_by_name[] = {
+  0,   /* field[0] = seconds */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__time__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__time__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.Time",
+  "Time",
+  "Kubenetmon__Kubernetes__Time",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__Time),
+  1,
+  kubenetmon__kubernetes__time__field_descriptors,
+  kubenetmon__kubernetes__time__field_indices_by_name,
+  1,  kubenetmon__kubernetes__time__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__time__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__pod__field_descriptors[3] =
+{
+  {
+    "metadata",
+    1,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__Pod, metadata),
+    &kubenetmon__kubernetes__object_meta__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "spec",
+    2,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__Pod, spec),
+    &kubenetmon__kubernetes__pod_spec__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "status",
+    3,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__Pod, status),
+    &kubenetmon__kubernetes__pod_status__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__pod__field_indices_by_name[] = {
+  0,   /* field[0] = metadata */
+  1,   /* field[1] = spec */
+  2,   /* field[2] = status */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__pod__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__pod__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.Pod",
+  "Pod",
+  "Kubenetmon__Kubernetes__Pod",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__Pod),
+  3,
+  kubenetmon__kubernetes__pod__field_descriptors,
+  kubenetmon__kubernetes__pod__field_indices_by_name,
+  1,  kubenetmon__kubernetes__pod__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__pod__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__pod_spec__field_descriptors[2] =
+{
+  {
+    "node_name",
+    10,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__PodSpec, node_name),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "host_network",
+    11,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_BOOL,
+    offsetof(Kubenetmon__Kubernetes__PodSpec, has_host_network),
+    offsetof(Kubenetmon__Kubernetes__PodSpec, host_network),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__pod_spec__field_indices_by_name[] = {
+  1,   /* field[1] = host_network */
+  0,   /* field[0] = node_name */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__pod_spec__number_ranges[1 + 1] =
+{
+  { 10, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__pod_spec__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.PodSpec",
+  "PodSpec",
+  "Kubenetmon__Kubernetes__PodSpec",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__PodSpec),
+  2,
+  kubenetmon__kubernetes__pod_spec__field_descriptors,
+  kubenetmon__kubernetes__pod_spec__field_indices_by_name,
+  1,  kubenetmon__kubernetes__pod_spec__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__pod_spec__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__pod_status__field_descriptors[4] =
+{
+  {
+    "phase",
+    1,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__PodStatus, phase),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "pod_ip",
+    6,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__PodStatus, pod_ip),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "start_time",
+    7,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__PodStatus, start_time),
+    &kubenetmon__kubernetes__time__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "pod_ips",
+    12,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Kubenetmon__Kubernetes__PodStatus, n_pod_ips),
+    offsetof(Kubenetmon__Kubernetes__PodStatus, pod_ips),
+    &kubenetmon__kubernetes__pod_ip__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__pod_status__field_indices_by_name[] = {
+  0,   /* field[0] = phase */
+  1,   /* field[1] = pod_ip */
+  3,   /* field[3] = pod_ips */
+  2,   /* field[2] = start_time */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__pod_status__number_ranges[3 + 1] =
+{
+  { 1, 0 },
+  { 6, 1 },
+  { 12, 3 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__pod_status__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.PodStatus",
+  "PodStatus",
+  "Kubenetmon__Kubernetes__PodStatus",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__PodStatus),
+  4,
+  kubenetmon__kubernetes__pod_status__field_descriptors,
+  kubenetmon__kubernetes__pod_status__field_indices_by_name,
+  3,  kubenetmon__kubernetes__pod_status__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__pod_status__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__pod_ip__field_descriptors[1] =
+{
+  {
+    "ip",
+    1,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__PodIP, ip),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__pod_ip__field_indices_by_name[] = {
+  0,   /* field[0] = ip */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__pod_ip__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__pod_ip__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.PodIP",
+  "PodIP",
+  "Kubenetmon__Kubernetes__PodIP",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__PodIP),
+  1,
+  kubenetmon__kubernetes__pod_ip__field_descriptors,
+  kubenetmon__kubernetes__pod_ip__field_indices_by_name,
+  1,  kubenetmon__kubernetes__pod_ip__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__pod_ip__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__node__field_descriptors[2] =
+{
+  {
+    "metadata",
+    1,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__Node, metadata),
+    &kubenetmon__kubernetes__object_meta__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "status",
+    3,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__Node, status),
+    &kubenetmon__kubernetes__node_status__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__node__field_indices_by_name[] = {
+  0,   /* field[0] = metadata */
+  1,   /* field[1] = status */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__node__number_ranges[2 + 1] =
+{
+  { 1, 0 },
+  { 3, 1 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__node__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.Node",
+  "Node",
+  "Kubenetmon__Kubernetes__Node",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__Node),
+  2,
+  kubenetmon__kubernetes__node__field_descriptors,
+  kubenetmon__kubernetes__node__field_indices_by_name,
+  2,  kubenetmon__kubernetes__node__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__node__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__node_status__field_descriptors[1] =
+{
+  {
+    "addresses",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Kubenetmon__Kubernetes__NodeStatus, n_addresses),
+    offsetof(Kubenetmon__Kubernetes__NodeStatus, addresses),
+    &kubenetmon__kubernetes__node_address__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__node_status__field_indices_by_name[] = {
+  0,   /* field[0] = addresses */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__node_status__number_ranges[1 + 1] =
+{
+  { 5, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__node_status__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.NodeStatus",
+  "NodeStatus",
+  "Kubenetmon__Kubernetes__NodeStatus",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__NodeStatus),
+  1,
+  kubenetmon__kubernetes__node_status__field_descriptors,
+  kubenetmon__kubernetes__node_status__field_indices_by_name,
+  1,  kubenetmon__kubernetes__node_status__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__node_status__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__node_address__field_descriptors[2] =
+{
+  {
+    "type",
+    1,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__NodeAddress, type),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "address",
+    2,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__NodeAddress, address),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__node_address__field_indices_by_name[] = {
+  1,   /* field[1] = address */
+  0,   /* field[0] = type */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__node_address__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__node_address__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.NodeAddress",
+  "NodeAddress",
+  "Kubenetmon__Kubernetes__NodeAddress",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__NodeAddress),
+  2,
+  kubenetmon__kubernetes__node_address__field_descriptors,
+  kubenetmon__kubernetes__node_address__field_indices_by_name,
+  1,  kubenetmon__kubernetes__node_address__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__node_address__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__service__field_descriptors[2] =
+{
+  {
+    "metadata",
+    1,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__Service, metadata),
+    &kubenetmon__kubernetes__object_meta__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "spec",
+    2,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__Service, spec),
+    &kubenetmon__kubernetes__service_spec__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__service__field_indices_by_name[] = {
+  0,   /* field[0] = metadata */
+  1,   /* field[1] = spec */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__service__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__service__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.Service",
+  "Service",
+  "Kubenetmon__Kubernetes__Service",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__Service),
+  2,
+  kubenetmon__kubernetes__service__field_descriptors,
+  kubenetmon__kubernetes__service__field_indices_by_name,
+  1,  kubenetmon__kubernetes__service__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__service__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__service_spec__field_descriptors[2] =
+{
+  {
+    "cluster_ip",
+    3,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__ServiceSpec, cluster_ip),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "cluster_ips",
+    18,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Kubenetmon__Kubernetes__ServiceSpec, n_cluster_ips),
+    offsetof(Kubenetmon__Kubernetes__ServiceSpec, cluster_ips),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__service_spec__field_indices_by_name[] = {
+  0,   /* field[0] = cluster_ip */
+  1,   /* field[1] = cluster_ips */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__service_spec__number_ranges[2 + 1] =
+{
+  { 3, 0 },
+  { 18, 1 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__service_spec__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.ServiceSpec",
+  "ServiceSpec",
+  "Kubenetmon__Kubernetes__ServiceSpec",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__ServiceSpec),
+  2,
+  kubenetmon__kubernetes__service_spec__field_descriptors,
+  kubenetmon__kubernetes__service_spec__field_indices_by_name,
+  2,  kubenetmon__kubernetes__service_spec__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__service_spec__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__partial_object_metadata__field_descriptors[1] =
+{
+  {
+    "metadata",
+    1,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__PartialObjectMetadata, metadata),
+    &kubenetmon__kubernetes__object_meta__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__partial_object_metadata__field_indices_by_name[] = {
+  0,   /* field[0] = metadata */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__partial_object_metadata__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__partial_object_metadata__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.PartialObjectMetadata",
+  "PartialObjectMetadata",
+  "Kubenetmon__Kubernetes__PartialObjectMetadata",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__PartialObjectMetadata),
+  1,
+  kubenetmon__kubernetes__partial_object_metadata__field_descriptors,
+  kubenetmon__kubernetes__partial_object_metadata__field_indices_by_name,
+  1,  kubenetmon__kubernetes__partial_object_metadata__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__partial_object_metadata__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

@@ -16,6 +16,25 @@ PROTOBUF_C__BEGIN_DECLS
 
 
 typedef struct Kubenetmon__Kubernetes__Unknown Kubenetmon__Kubernetes__Unknown;
+typedef struct Kubenetmon__Kubernetes__WatchEvent Kubenetmon__Kubernetes__WatchEvent;
+typedef struct Kubenetmon__Kubernetes__RawExtension Kubenetmon__Kubernetes__RawExtension;
+typedef struct Kubenetmon__Kubernetes__Status Kubenetmon__Kubernetes__Status;
+typedef struct Kubenetmon__Kubernetes__StatusDetails Kubenetmon__Kubernetes__StatusDetails;
+typedef struct Kubenetmon__Kubernetes__ListMeta Kubenetmon__Kubernetes__ListMeta;
+typedef struct Kubenetmon__Kubernetes__ObjectMeta Kubenetmon__Kubernetes__ObjectMeta;
+typedef struct Kubenetmon__Kubernetes__MapEntry Kubenetmon__Kubernetes__MapEntry;
+typedef struct Kubenetmon__Kubernetes__OwnerReference Kubenetmon__Kubernetes__OwnerReference;
+typedef struct Kubenetmon__Kubernetes__Time Kubenetmon__Kubernetes__Time;
+typedef struct Kubenetmon__Kubernetes__Pod Kubenetmon__Kubernetes__Pod;
+typedef struct Kubenetmon__Kubernetes__PodSpec Kubenetmon__Kubernetes__PodSpec;
+typedef struct Kubenetmon__Kubernetes__PodStatus Kubenetmon__Kubernetes__PodStatus;
+typedef struct Kubenetmon__Kubernetes__PodIP Kubenetmon__Kubernetes__PodIP;
+typedef struct Kubenetmon__Kubernetes__Node Kubenetmon__Kubernetes__Node;
+typedef struct Kubenetmon__Kubernetes__NodeStatus Kubenetmon__Kubernetes__NodeStatus;
+typedef struct Kubenetmon__Kubernetes__NodeAddress Kubenetmon__Kubernetes__NodeAddress;
+typedef struct Kubenetmon__Kubernetes__Service Kubenetmon__Kubernetes__Service;
+typedef struct Kubenetmon__Kubernetes__ServiceSpec Kubenetmon__Kubernetes__ServiceSpec;
+typedef struct Kubenetmon__Kubernetes__PartialObjectMetadata Kubenetmon__Kubernetes__PartialObjectMetadata;
 
 
 /* --- enums --- */
@@ -24,17 +43,298 @@ typedef struct Kubenetmon__Kubernetes__Unknown Kubenetmon__Kubernetes__Unknown;
 /* --- messages --- */
 
 /*
- * k8s.io/apimachinery/pkg/runtime.Unknown: what stands behind the magic "k8s\0" of every message.
+ * apimachinery/pkg/runtime.Unknown: what stands behind the magic "k8s\0" of every body and every watched object.
  */
 struct  Kubenetmon__Kubernetes__Unknown
 {
   ProtobufCMessage base;
+  /*
+   * The message of the kind that was asked for.
+   */
   protobuf_c_boolean has_raw;
   ProtobufCBinaryData raw;
 };
 #define KUBENETMON__KUBERNETES__UNKNOWN__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__unknown__descriptor) \
     , 0, {0,NULL} }
+
+
+/*
+ * apimachinery/pkg/apis/meta/v1.WatchEvent: one frame of a watch.
+ */
+struct  Kubenetmon__Kubernetes__WatchEvent
+{
+  ProtobufCMessage base;
+  /*
+   * ADDED, MODIFIED, DELETED, BOOKMARK or ERROR.
+   */
+  char *type;
+  Kubenetmon__Kubernetes__RawExtension *object;
+};
+#define KUBENETMON__KUBERNETES__WATCH_EVENT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__watch_event__descriptor) \
+    , NULL, NULL }
+
+
+/*
+ * apimachinery/pkg/runtime.RawExtension
+ */
+struct  Kubenetmon__Kubernetes__RawExtension
+{
+  ProtobufCMessage base;
+  /*
+   * The magic "k8s\0" and an Unknown.
+   */
+  protobuf_c_boolean has_raw;
+  ProtobufCBinaryData raw;
+};
+#define KUBENETMON__KUBERNETES__RAW_EXTENSION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__raw_extension__descriptor) \
+    , 0, {0,NULL} }
+
+
+/*
+ * apimachinery/pkg/apis/meta/v1.Status: why a request failed.
+ */
+struct  Kubenetmon__Kubernetes__Status
+{
+  ProtobufCMessage base;
+  char *message;
+  char *reason;
+  Kubenetmon__Kubernetes__StatusDetails *details;
+  /*
+   * As in HTTP.
+   */
+  protobuf_c_boolean has_code;
+  int32_t code;
+};
+#define KUBENETMON__KUBERNETES__STATUS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__status__descriptor) \
+    , NULL, NULL, NULL, 0, 0 }
+
+
+struct  Kubenetmon__Kubernetes__StatusDetails
+{
+  ProtobufCMessage base;
+  protobuf_c_boolean has_retry_after_seconds;
+  int32_t retry_after_seconds;
+};
+#define KUBENETMON__KUBERNETES__STATUS_DETAILS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__status_details__descriptor) \
+    , 0, 0 }
+
+
+/*
+ * apimachinery/pkg/apis/meta/v1.ListMeta
+ */
+struct  Kubenetmon__Kubernetes__ListMeta
+{
+  ProtobufCMessage base;
+  char *resource_version;
+  /*
+   * Asks for the next page; empty on the last one.
+   */
+  char *continue_token;
+  protobuf_c_boolean has_remaining_item_count;
+  int64_t remaining_item_count;
+};
+#define KUBENETMON__KUBERNETES__LIST_META__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__list_meta__descriptor) \
+    , NULL, NULL, 0, 0 }
+
+
+/*
+ * apimachinery/pkg/apis/meta/v1.ObjectMeta
+ */
+struct  Kubenetmon__Kubernetes__ObjectMeta
+{
+  ProtobufCMessage base;
+  char *name;
+  char *namespace_;
+  char *uid;
+  char *resource_version;
+  Kubenetmon__Kubernetes__Time *creation_timestamp;
+  size_t n_labels;
+  Kubenetmon__Kubernetes__MapEntry **labels;
+  size_t n_annotations;
+  Kubenetmon__Kubernetes__MapEntry **annotations;
+  size_t n_owner_references;
+  Kubenetmon__Kubernetes__OwnerReference **owner_references;
+};
+#define KUBENETMON__KUBERNETES__OBJECT_META__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__object_meta__descriptor) \
+    , NULL, NULL, NULL, NULL, NULL, 0,NULL, 0,NULL, 0,NULL }
+
+
+/*
+ * An entry of a map<string, string>.
+ */
+struct  Kubenetmon__Kubernetes__MapEntry
+{
+  ProtobufCMessage base;
+  char *key;
+  char *value;
+};
+#define KUBENETMON__KUBERNETES__MAP_ENTRY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__map_entry__descriptor) \
+    , NULL, NULL }
+
+
+struct  Kubenetmon__Kubernetes__OwnerReference
+{
+  ProtobufCMessage base;
+  char *kind;
+  char *name;
+  char *uid;
+  protobuf_c_boolean has_controller;
+  protobuf_c_boolean controller;
+};
+#define KUBENETMON__KUBERNETES__OWNER_REFERENCE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__owner_reference__descriptor) \
+    , NULL, NULL, NULL, 0, 0 }
+
+
+struct  Kubenetmon__Kubernetes__Time
+{
+  ProtobufCMessage base;
+  /*
+   * Since the Unix epoch.
+   */
+  protobuf_c_boolean has_seconds;
+  int64_t seconds;
+};
+#define KUBENETMON__KUBERNETES__TIME__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__time__descriptor) \
+    , 0, 0 }
+
+
+/*
+ * api/core/v1.Pod
+ */
+struct  Kubenetmon__Kubernetes__Pod
+{
+  ProtobufCMessage base;
+  Kubenetmon__Kubernetes__ObjectMeta *metadata;
+  Kubenetmon__Kubernetes__PodSpec *spec;
+  Kubenetmon__Kubernetes__PodStatus *status;
+};
+#define KUBENETMON__KUBERNETES__POD__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__pod__descriptor) \
+    , NULL, NULL, NULL }
+
+
+struct  Kubenetmon__Kubernetes__PodSpec
+{
+  ProtobufCMessage base;
+  char *node_name;
+  protobuf_c_boolean has_host_network;
+  protobuf_c_boolean host_network;
+};
+#define KUBENETMON__KUBERNETES__POD_SPEC__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__pod_spec__descriptor) \
+    , NULL, 0, 0 }
+
+
+struct  Kubenetmon__Kubernetes__PodStatus
+{
+  ProtobufCMessage base;
+  char *phase;
+  char *pod_ip;
+  Kubenetmon__Kubernetes__Time *start_time;
+  size_t n_pod_ips;
+  Kubenetmon__Kubernetes__PodIP **pod_ips;
+};
+#define KUBENETMON__KUBERNETES__POD_STATUS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__pod_status__descriptor) \
+    , NULL, NULL, NULL, 0,NULL }
+
+
+struct  Kubenetmon__Kubernetes__PodIP
+{
+  ProtobufCMessage base;
+  char *ip;
+};
+#define KUBENETMON__KUBERNETES__POD_IP__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__pod_ip__descriptor) \
+    , NULL }
+
+
+/*
+ * api/core/v1.Node
+ */
+struct  Kubenetmon__Kubernetes__Node
+{
+  ProtobufCMessage base;
+  Kubenetmon__Kubernetes__ObjectMeta *metadata;
+  Kubenetmon__Kubernetes__NodeStatus *status;
+};
+#define KUBENETMON__KUBERNETES__NODE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__node__descriptor) \
+    , NULL, NULL }
+
+
+struct  Kubenetmon__Kubernetes__NodeStatus
+{
+  ProtobufCMessage base;
+  size_t n_addresses;
+  Kubenetmon__Kubernetes__NodeAddress **addresses;
+};
+#define KUBENETMON__KUBERNETES__NODE_STATUS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__node_status__descriptor) \
+    , 0,NULL }
+
+
+struct  Kubenetmon__Kubernetes__NodeAddress
+{
+  ProtobufCMessage base;
+  /*
+   * InternalIP, ExternalIP, Hostname, …
+   */
+  char *type;
+  char *address;
+};
+#define KUBENETMON__KUBERNETES__NODE_ADDRESS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__node_address__descriptor) \
+    , NULL, NULL }
+
+
+/*
+ * api/core/v1.Service
+ */
+struct  Kubenetmon__Kubernetes__Service
+{
+  ProtobufCMessage base;
+  Kubenetmon__Kubernetes__ObjectMeta *metadata;
+  Kubenetmon__Kubernetes__ServiceSpec *spec;
+};
+#define KUBENETMON__KUBERNETES__SERVICE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__service__descriptor) \
+    , NULL, NULL }
+
+
+struct  Kubenetmon__Kubernetes__ServiceSpec
+{
+  ProtobufCMessage base;
+  char *cluster_ip;
+  size_t n_cluster_ips;
+  char **cluster_ips;
+};
+#define KUBENETMON__KUBERNETES__SERVICE_SPEC__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__service_spec__descriptor) \
+    , NULL, 0,NULL }
+
+
+/*
+ * apimachinery/pkg/apis/meta/v1.PartialObjectMetadata: any object, of which only the metadata was asked for.
+ */
+struct  Kubenetmon__Kubernetes__PartialObjectMetadata
+{
+  ProtobufCMessage base;
+  Kubenetmon__Kubernetes__ObjectMeta *metadata;
+};
+#define KUBENETMON__KUBERNETES__PARTIAL_OBJECT_METADATA__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__partial_object_metadata__descriptor) \
+    , NULL }
 
 
 /* Kubenetmon__Kubernetes__Unknown methods */
@@ -56,10 +356,428 @@ Kubenetmon__Kubernetes__Unknown *
 void   kubenetmon__kubernetes__unknown__free_unpacked
                      (Kubenetmon__Kubernetes__Unknown *message,
                       ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__WatchEvent methods */
+void   kubenetmon__kubernetes__watch_event__init
+                     (Kubenetmon__Kubernetes__WatchEvent         *message);
+size_t kubenetmon__kubernetes__watch_event__get_packed_size
+                     (const Kubenetmon__Kubernetes__WatchEvent   *message);
+size_t kubenetmon__kubernetes__watch_event__pack
+                     (const Kubenetmon__Kubernetes__WatchEvent   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__watch_event__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__WatchEvent   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__WatchEvent *
+       kubenetmon__kubernetes__watch_event__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__watch_event__free_unpacked
+                     (Kubenetmon__Kubernetes__WatchEvent *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__RawExtension methods */
+void   kubenetmon__kubernetes__raw_extension__init
+                     (Kubenetmon__Kubernetes__RawExtension         *message);
+size_t kubenetmon__kubernetes__raw_extension__get_packed_size
+                     (const Kubenetmon__Kubernetes__RawExtension   *message);
+size_t kubenetmon__kubernetes__raw_extension__pack
+                     (const Kubenetmon__Kubernetes__RawExtension   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__raw_extension__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__RawExtension   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__RawExtension *
+       kubenetmon__kubernetes__raw_extension__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__raw_extension__free_unpacked
+                     (Kubenetmon__Kubernetes__RawExtension *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__Status methods */
+void   kubenetmon__kubernetes__status__init
+                     (Kubenetmon__Kubernetes__Status         *message);
+size_t kubenetmon__kubernetes__status__get_packed_size
+                     (const Kubenetmon__Kubernetes__Status   *message);
+size_t kubenetmon__kubernetes__status__pack
+                     (const Kubenetmon__Kubernetes__Status   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__status__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__Status   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__Status *
+       kubenetmon__kubernetes__status__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__status__free_unpacked
+                     (Kubenetmon__Kubernetes__Status *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__StatusDetails methods */
+void   kubenetmon__kubernetes__status_details__init
+                     (Kubenetmon__Kubernetes__StatusDetails         *message);
+size_t kubenetmon__kubernetes__status_details__get_packed_size
+                     (const Kubenetmon__Kubernetes__StatusDetails   *message);
+size_t kubenetmon__kubernetes__status_details__pack
+                     (const Kubenetmon__Kubernetes__StatusDetails   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__status_details__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__StatusDetails   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__StatusDetails *
+       kubenetmon__kubernetes__status_details__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__status_details__free_unpacked
+                     (Kubenetmon__Kubernetes__StatusDetails *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__ListMeta methods */
+void   kubenetmon__kubernetes__list_meta__init
+                     (Kubenetmon__Kubernetes__ListMeta         *message);
+size_t kubenetmon__kubernetes__list_meta__get_packed_size
+                     (const Kubenetmon__Kubernetes__ListMeta   *message);
+size_t kubenetmon__kubernetes__list_meta__pack
+                     (const Kubenetmon__Kubernetes__ListMeta   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__list_meta__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__ListMeta   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__ListMeta *
+       kubenetmon__kubernetes__list_meta__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__list_meta__free_unpacked
+                     (Kubenetmon__Kubernetes__ListMeta *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__ObjectMeta methods */
+void   kubenetmon__kubernetes__object_meta__init
+                     (Kubenetmon__Kubernetes__ObjectMeta         *message);
+size_t kubenetmon__kubernetes__object_meta__get_packed_size
+                     (const Kubenetmon__Kubernetes__ObjectMeta   *message);
+size_t kubenetmon__kubernetes__object_meta__pack
+                     (const Kubenetmon__Kubernetes__ObjectMeta   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__object_meta__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__ObjectMeta   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__ObjectMeta *
+       kubenetmon__kubernetes__object_meta__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__object_meta__free_unpacked
+                     (Kubenetmon__Kubernetes__ObjectMeta *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__MapEntry methods */
+void   kubenetmon__kubernetes__map_entry__init
+                     (Kubenetmon__Kubernetes__MapEntry         *message);
+size_t kubenetmon__kubernetes__map_entry__get_packed_size
+                     (const Kubenetmon__Kubernetes__MapEntry   *message);
+size_t kubenetmon__kubernetes__map_entry__pack
+                     (const Kubenetmon__Kubernetes__MapEntry   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__map_entry__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__MapEntry   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__MapEntry *
+       kubenetmon__kubernetes__map_entry__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__map_entry__free_unpacked
+                     (Kubenetmon__Kubernetes__MapEntry *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__OwnerReference methods */
+void   kubenetmon__kubernetes__owner_reference__init
+                     (Kubenetmon__Kubernetes__OwnerReference         *message);
+size_t kubenetmon__kubernetes__owner_reference__get_packed_size
+                     (const Kubenetmon__Kubernetes__OwnerReference   *message);
+size_t kubenetmon__kubernetes__owner_reference__pack
+                     (const Kubenetmon__Kubernetes__OwnerReference   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__owner_reference__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__OwnerReference   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__OwnerReference *
+       kubenetmon__kubernetes__owner_reference__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__owner_reference__free_unpacked
+                     (Kubenetmon__Kubernetes__OwnerReference *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__Time methods */
+void   kubenetmon__kubernetes__time__init
+                     (Kubenetmon__Kubernetes__Time         *message);
+size_t kubenetmon__kubernetes__time__get_packed_size
+                     (const Kubenetmon__Kubernetes__Time   *message);
+size_t kubenetmon__kubernetes__time__pack
+                     (const Kubenetmon__Kubernetes__Time   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__time__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__Time   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__Time *
+       kubenetmon__kubernetes__time__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__time__free_unpacked
+                     (Kubenetmon__Kubernetes__Time *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__Pod methods */
+void   kubenetmon__kubernetes__pod__init
+                     (Kubenetmon__Kubernetes__Pod         *message);
+size_t kubenetmon__kubernetes__pod__get_packed_size
+                     (const Kubenetmon__Kubernetes__Pod   *message);
+size_t kubenetmon__kubernetes__pod__pack
+                     (const Kubenetmon__Kubernetes__Pod   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__pod__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__Pod   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__Pod *
+       kubenetmon__kubernetes__pod__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__pod__free_unpacked
+                     (Kubenetmon__Kubernetes__Pod *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__PodSpec methods */
+void   kubenetmon__kubernetes__pod_spec__init
+                     (Kubenetmon__Kubernetes__PodSpec         *message);
+size_t kubenetmon__kubernetes__pod_spec__get_packed_size
+                     (const Kubenetmon__Kubernetes__PodSpec   *message);
+size_t kubenetmon__kubernetes__pod_spec__pack
+                     (const Kubenetmon__Kubernetes__PodSpec   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__pod_spec__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__PodSpec   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__PodSpec *
+       kubenetmon__kubernetes__pod_spec__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__pod_spec__free_unpacked
+                     (Kubenetmon__Kubernetes__PodSpec *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__PodStatus methods */
+void   kubenetmon__kubernetes__pod_status__init
+                     (Kubenetmon__Kubernetes__PodStatus         *message);
+size_t kubenetmon__kubernetes__pod_status__get_packed_size
+                     (const Kubenetmon__Kubernetes__PodStatus   *message);
+size_t kubenetmon__kubernetes__pod_status__pack
+                     (const Kubenetmon__Kubernetes__PodStatus   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__pod_status__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__PodStatus   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__PodStatus *
+       kubenetmon__kubernetes__pod_status__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__pod_status__free_unpacked
+                     (Kubenetmon__Kubernetes__PodStatus *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__PodIP methods */
+void   kubenetmon__kubernetes__pod_ip__init
+                     (Kubenetmon__Kubernetes__PodIP         *message);
+size_t kubenetmon__kubernetes__pod_ip__get_packed_size
+                     (const Kubenetmon__Kubernetes__PodIP   *message);
+size_t kubenetmon__kubernetes__pod_ip__pack
+                     (const Kubenetmon__Kubernetes__PodIP   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__pod_ip__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__PodIP   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__PodIP *
+       kubenetmon__kubernetes__pod_ip__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__pod_ip__free_unpacked
+                     (Kubenetmon__Kubernetes__PodIP *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__Node methods */
+void   kubenetmon__kubernetes__node__init
+                     (Kubenetmon__Kubernetes__Node         *message);
+size_t kubenetmon__kubernetes__node__get_packed_size
+                     (const Kubenetmon__Kubernetes__Node   *message);
+size_t kubenetmon__kubernetes__node__pack
+                     (const Kubenetmon__Kubernetes__Node   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__node__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__Node   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__Node *
+       kubenetmon__kubernetes__node__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__node__free_unpacked
+                     (Kubenetmon__Kubernetes__Node *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__NodeStatus methods */
+void   kubenetmon__kubernetes__node_status__init
+                     (Kubenetmon__Kubernetes__NodeStatus         *message);
+size_t kubenetmon__kubernetes__node_status__get_packed_size
+                     (const Kubenetmon__Kubernetes__NodeStatus   *message);
+size_t kubenetmon__kubernetes__node_status__pack
+                     (const Kubenetmon__Kubernetes__NodeStatus   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__node_status__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__NodeStatus   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__NodeStatus *
+       kubenetmon__kubernetes__node_status__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__node_status__free_unpacked
+                     (Kubenetmon__Kubernetes__NodeStatus *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__NodeAddress methods */
+void   kubenetmon__kubernetes__node_address__init
+                     (Kubenetmon__Kubernetes__NodeAddress         *message);
+size_t kubenetmon__kubernetes__node_address__get_packed_size
+                     (const Kubenetmon__Kubernetes__NodeAddress   *message);
+size_t kubenetmon__kubernetes__node_address__pack
+                     (const Kubenetmon__Kubernetes__NodeAddress   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__node_address__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__NodeAddress   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__NodeAddress *
+       kubenetmon__kubernetes__node_address__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__node_address__free_unpacked
+                     (Kubenetmon__Kubernetes__NodeAddress *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__Service methods */
+void   kubenetmon__kubernetes__service__init
+                     (Kubenetmon__Kubernetes__Service         *message);
+size_t kubenetmon__kubernetes__service__get_packed_size
+                     (const Kubenetmon__Kubernetes__Service   *message);
+size_t kubenetmon__kubernetes__service__pack
+                     (const Kubenetmon__Kubernetes__Service   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__service__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__Service   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__Service *
+       kubenetmon__kubernetes__service__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__service__free_unpacked
+                     (Kubenetmon__Kubernetes__Service *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__ServiceSpec methods */
+void   kubenetmon__kubernetes__service_spec__init
+                     (Kubenetmon__Kubernetes__ServiceSpec         *message);
+size_t kubenetmon__kubernetes__service_spec__get_packed_size
+                     (const Kubenetmon__Kubernetes__ServiceSpec   *message);
+size_t kubenetmon__kubernetes__service_spec__pack
+                     (const Kubenetmon__Kubernetes__ServiceSpec   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__service_spec__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__ServiceSpec   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__ServiceSpec *
+       kubenetmon__kubernetes__service_spec__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__service_spec__free_unpacked
+                     (Kubenetmon__Kubernetes__ServiceSpec *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__PartialObjectMetadata methods */
+void   kubenetmon__kubernetes__partial_object_metadata__init
+                     (Kubenetmon__Kubernetes__PartialObjectMetadata         *message);
+size_t kubenetmon__kubernetes__partial_object_metadata__get_packed_size
+                     (const Kubenetmon__Kubernetes__PartialObjectMetadata   *message);
+size_t kubenetmon__kubernetes__partial_object_metadata__pack
+                     (const Kubenetmon__Kubernetes__PartialObjectMetadata   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__partial_object_metadata__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__PartialObjectMetadata   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__PartialObjectMetadata *
+       kubenetmon__kubernetes__partial_object_metadata__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__partial_object_metadata__free_unpacked
+                     (Kubenetmon__Kubernetes__PartialObjectMetadata *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Kubenetmon__Kubernetes__Unknown_Closure)
                  (const Kubenetmon__Kubernetes__Unknown *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__WatchEvent_Closure)
+                 (const Kubenetmon__Kubernetes__WatchEvent *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__RawExtension_Closure)
+                 (const Kubenetmon__Kubernetes__RawExtension *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__Status_Closure)
+                 (const Kubenetmon__Kubernetes__Status *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__StatusDetails_Closure)
+                 (const Kubenetmon__Kubernetes__StatusDetails *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__ListMeta_Closure)
+                 (const Kubenetmon__Kubernetes__ListMeta *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__ObjectMeta_Closure)
+                 (const Kubenetmon__Kubernetes__ObjectMeta *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__MapEntry_Closure)
+                 (const Kubenetmon__Kubernetes__MapEntry *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__OwnerReference_Closure)
+                 (const Kubenetmon__Kubernetes__OwnerReference *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__Time_Closure)
+                 (const Kubenetmon__Kubernetes__Time *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__Pod_Closure)
+                 (const Kubenetmon__Kubernetes__Pod *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__PodSpec_Closure)
+                 (const Kubenetmon__Kubernetes__PodSpec *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__PodStatus_Closure)
+                 (const Kubenetmon__Kubernetes__PodStatus *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__PodIP_Closure)
+                 (const Kubenetmon__Kubernetes__PodIP *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__Node_Closure)
+                 (const Kubenetmon__Kubernetes__Node *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__NodeStatus_Closure)
+                 (const Kubenetmon__Kubernetes__NodeStatus *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__NodeAddress_Closure)
+                 (const Kubenetmon__Kubernetes__NodeAddress *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__Service_Closure)
+                 (const Kubenetmon__Kubernetes__Service *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__ServiceSpec_Closure)
+                 (const Kubenetmon__Kubernetes__ServiceSpec *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__PartialObjectMetadata_Closure)
+                 (const Kubenetmon__Kubernetes__PartialObjectMetadata *message,
                   void *closure_data);
 
 /* --- services --- */
@@ -68,6 +786,25 @@ typedef void (*Kubenetmon__Kubernetes__Unknown_Closure)
 /* --- descriptors --- */
 
 extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__unknown__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__watch_event__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__raw_extension__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__status__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__status_details__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__list_meta__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__object_meta__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__map_entry__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__owner_reference__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__time__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__pod__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__pod_spec__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__pod_status__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__pod_ip__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__node__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__node_status__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__node_address__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__service__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__service_spec__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__partial_object_metadata__descriptor;
 
 PROTOBUF_C__END_DECLS
 

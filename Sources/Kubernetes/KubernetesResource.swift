@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CKubernetesProto
+
+/// A kind of object that the API server lists and watches: where it is, what is asked for, and how one of them is read.
+public struct KubernetesResource<Object: Sendable>: Sendable {
+    /// The resource's name, for logs and metrics: `pods`.
+    public let name: String
+    /// Its path on the API server: `/api/v1/pods`.
+    public let path: String
+    /// Which of the objects are asked for (`fieldSelector`); nil for all.
+    public let fieldSelector: String?
+    /// The `Accept` header of a list.
+    public let listContentType: String
+    /// The `Accept` header of a watch.
+    public let watchContentType: String
+
+    /// Reads one object out of its message.
+    let decode: @Sendable (UnsafeRawBufferPointer, ProtobufArena) throws(MalformedObject) -> DecodedObject<Object>
+
+    /// Describes a resource; `asPartialMetadata` asks for the objects' metadata alone.
+    init<Message: ObjectMessage>(
+        name: String, path: String, fieldSelector: String? = nil, asPartialMetadata: Bool = false,
+        unpack:
+            @escaping @Sendable (
+                UnsafeMutablePointer<ProtobufCAllocator>?, Int, UnsafePointer<UInt8>?
+            ) -> UnsafeMutablePointer<Message>?,
+        decode: @escaping @Sendable (ObjectMeta, Message) throws(MalformedObject.Problem) -> Object
+    ) {
+        let protobuf = "application/vnd.kubernetes.protobuf"
+        self.name = name
+        self.path = path
+        self.fieldSelector = fieldSelector
+        let partial = "as=PartialObjectMetadata"
+        let version = "g=meta.k8s.io;v=v1"
+        listContentType = asPartialMetadata ? "\(protobuf);\(partial)List;\(version)" : protobuf
+        watchContentType = asPartialMetadata ? "\(protobuf);\(partial);\(version)" : protobuf
+        self.decode = { bytes, arena throws(MalformedObject) in
+            guard bytes.count <= KubernetesLimits.objectLength else {
+                throw MalformedObject(resource: name, problem: .tooLong(bytes.count))
+            }
+            guard let message = arena.unpack(bytes, unpack)?.pointee else {
+                throw MalformedObject(resource: name, problem: .notAMessage(bytes.count))
+            }
+            guard let metadata = message.metadata?.pointee else {
+                throw MalformedObject(resource: name, problem: .missing(field: "metadata"))
+            }
+            do throws(MalformedObject.Problem) {
+                return DecodedObject(
+                    object: try decode(metadata, message),
+                    resourceVersion: try String(metadata.resource_version, field: "metadata.resourceVersion"))
+            } catch {
+                throw MalformedObject(
+                    resource: name, namespace: metadata.namespace_.map { String(cString: $0) } ?? "",
+                    name: metadata.name.map { String(cString: $0) } ?? "", problem: error)
+            }
+        }
+    }
+}
+
+/// An object as it came in.
+struct DecodedObject<Object> {
+    let object: Object
+    /// The version of the cluster's state that made it so; empty if the server does not tell.
+    let resourceVersion: String
+}
+
+/// A message of the API server with the metadata that every object has.
+protocol ObjectMessage: SendableMetatype {
+    var metadata: UnsafeMutablePointer<ObjectMeta>! { get }
+}

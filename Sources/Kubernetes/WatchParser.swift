@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CKubernetesProto
+
+/// Reads one frame of a watch after the other.
+struct WatchParser<Object: Sendable>: StreamParser {
+    private(set) var malformedObjects = 0
+    private(set) var lastMalformedObject: MalformedObject?
+
+    private let resource: KubernetesResource<Object>
+    private let arena = ProtobufArena(limit: KubernetesLimits.unpackedLength)
+
+    init(resource: KubernetesResource<Object>) { self.resource = resource }
+
+    mutating func parse(
+        _ bytes: UnsafeRawBufferPointer, _ body: (WatchEvent<Object>) -> Void
+    ) throws(KubernetesDecodingError) -> StreamStep {
+        let headerLength = MemoryLayout<UInt32>.size
+        guard bytes.count >= headerLength else { return .needs(headerLength) }
+        let length = Int(UInt32(bigEndian: bytes.loadUnaligned(as: UInt32.self)))
+        guard length <= KubernetesLimits.frameLength else {
+            throw .tooLong(part: "a frame of the watch", length: UInt64(length), limit: KubernetesLimits.frameLength)
+        }
+        guard bytes.count >= headerLength + length else { return .needs(headerLength + length) }
+        arena.reset()
+        if let event = try event(UnsafeRawBufferPointer(rebasing: bytes[headerLength..<headerLength + length])) {
+            body(event)
+        }
+        return .consumed(headerLength + length)
+    }
+
+    private mutating func event(
+        _ frame: UnsafeRawBufferPointer
+    ) throws(KubernetesDecodingError) -> WatchEvent<Object>? {
+        guard let message = arena.unpack(frame, kubenetmon__kubernetes__watch_event__unpack) else {
+            throw .malformed("a frame of \(frame.count) bytes is not a watch event")
+        }
+        switch message.pointee.type.map({ String(cString: $0) }) {
+        case "ADDED", "MODIFIED":
+            return change(try object(message)) { .updated($0, resourceVersion: $1) }
+        case "DELETED":
+            return change(try object(message)) { .deleted($0, resourceVersion: $1) }
+        case "BOOKMARK":
+            return try bookmark(object(message))
+        case "ERROR":
+            guard let status = KubernetesStatus(message: try object(message), arena) else {
+                throw .malformed("the object of an error is not a status")
+            }
+            return .failed(status)
+        default:
+            return nil
+        }
+    }
+
+    /// The object's message, without what is wrapped around it.
+    private func object(
+        _ event: UnsafePointer<Kubenetmon__Kubernetes__WatchEvent>
+    ) throws(KubernetesDecodingError) -> UnsafeRawBufferPointer {
+        guard let object = event.pointee.object else { throw .malformed("a watch event has no object") }
+        let raw = UnsafeRawBufferPointer(start: object.pointee.raw.data, count: object.pointee.raw.len)
+        return try KubernetesEnvelope.unwrap(raw, arena)
+    }
+
+    private mutating func change(
+        _ bytes: UnsafeRawBufferPointer, _ event: (Object, String) -> WatchEvent<Object>
+    ) -> WatchEvent<Object>? {
+        do throws(MalformedObject) {
+            let decoded = try resource.decode(bytes, arena)
+            return event(decoded.object, decoded.resourceVersion)
+        } catch {
+            malformedObjects += 1
+            lastMalformedObject = error
+            return nil
+        }
+    }
+
+    private func bookmark(_ bytes: UnsafeRawBufferPointer) throws(KubernetesDecodingError) -> WatchEvent<Object> {
+        guard
+            let message = arena.unpack(bytes, kubenetmon__kubernetes__partial_object_metadata__unpack),
+            let metadata = message.pointee.metadata,
+            let version = metadata.pointee.resource_version, version.pointee != 0
+        else { throw .malformed("a bookmark without a resourceVersion") }
+        let endsInitialEvents = metadata.pointee.value(ofAnnotation: "k8s.io/initial-events-end") == "true"
+        return .bookmark(resourceVersion: String(cString: version), endsInitialEvents: endsInitialEvents)
+    }
+}
