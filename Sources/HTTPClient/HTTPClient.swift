@@ -1,141 +1,284 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CCurl
+import Glibc
 
-/// A libcurl handle: one exchange at a time, the connection kept between them. It blocks its thread.
+/// A libcurl handle: one exchange at a time, HTTP/1.1, the connection kept between them. It blocks its thread.
 public struct HTTPClient: ~Copyable {
-    /// How servers are told to be who they say they are.
-    public struct TLS: Equatable, Sendable {
-        /// Whether the server's certificate is checked against its name and the known authorities.
-        public var verifiesServer: Bool
-
-        /// Makes a policy; certificates are checked unless told otherwise.
-        public init(verifiesServer: Bool = true) { self.verifiesServer = verifiesServer }
+    /// Whether something stands between this client and its servers.
+    public enum Proxy: Equatable, Sendable {
+        /// Servers are dialled themselves, whatever the environment says: right for what is in the cluster.
+        case none
+        /// `https_proxy`, `http_proxy`, `all_proxy` and `no_proxy` are heeded, as libcurl does
+        /// (https://everything.curl.dev/usingcurl/proxies/env.html): right for what is on the Internet.
+        case environment
     }
 
-    /// The longest answer that is taken, in bytes.
+    /// How a stream came to its end.
+    public enum StreamEnd: Equatable, Sendable {
+        /// The server has sent all of it.
+        case complete
+        /// The consumer wanted no more of it. The connection is closed.
+        case stopped
+    }
+
+    /// The longest answer that is gathered unless a request says otherwise, in bytes.
     public static let maximumResponseBytes = 16 << 20
 
-    private let handle: UnsafeMutableRawPointer
+    private let easy: UnsafeMutableRawPointer
+    private let multi: UnsafeMutableRawPointer
     private let tls: TLS
+    private let proxy: Proxy
+    private let destination: String?
 
     /// Makes a handle. libcurl fails to make one only where memory is exhausted.
-    public init(tls: TLS = TLS()) {
+    ///
+    /// - Parameters:
+    ///   - tls: How the sides prove who they are.
+    ///   - proxy: What stands between; nothing by default.
+    ///   - destination: Where to connect to, as `host:port`, whatever the URL says, which still names the server that the
+    ///     certificate must be of; nil for where the URL says.
+    public init(tls: TLS = TLS(), proxy: Proxy = .none, destination: String? = nil) {
         _ = Self.initializeLibrary
-        guard let handle = curl_easy_init() else { fatalError("libcurl cannot allocate a handle: out of memory") }
-        self.handle = handle
+        guard let easy = curl_easy_init(), let multi = curl_multi_init() else {
+            fatalError("libcurl cannot allocate a handle: out of memory")
+        }
+        self.easy = easy
+        self.multi = multi
         self.tls = tls
+        self.proxy = proxy
+        self.destination = destination
     }
 
-    deinit { curl_easy_cleanup(handle) }
+    deinit {
+        curl_easy_cleanup(easy)
+        curl_multi_cleanup(multi)
+    }
 
     /// `curl_global_init` is not thread-safe in every build; a static is initialised once.
     private static let initializeLibrary: Void = {
         curl_global_init(Int(CURL_GLOBAL_DEFAULT))
+        // OpenSSL writes to sockets without MSG_NOSIGNAL in older libcurls: a server gone would end the process.
+        signal(SIGPIPE, SIG_IGN)
     }()
 
-    /// Sends a request and waits for the answer, whatever its status.
-    public func perform(_ request: HTTPRequest) throws(HTTPError) -> HTTPResponse {
-        // Keeps connections, DNS answers and TLS sessions.
-        curl_easy_reset(handle)
-        let answer = Answer()
-        let context = Unmanaged.passUnretained(answer).toOpaque()
-        var errorText = [CChar](repeating: 0, count: Int(CURL_ERROR_SIZE))
-        var fields: UnsafeMutablePointer<curl_slist>?
-        defer { curl_slist_free_all(fields) }
-        // libcurl would wait a second for "100 Continue" before each larger body.
-        for field in request.headers.map({ "\($0.name): \($0.value)" }) + ["Expect:"] {
-            fields = curl_slist_append(fields, field)
+    /// Sends a request and waits for the whole answer, whatever its status.
+    public func perform(
+        _ request: HTTPRequest, cancellation: HTTPCancellation? = nil
+    ) throws(HTTPError) -> HTTPResponse {
+        var head = HTTPHead(status: 0)
+        var body: [UInt8] = []
+        var isTooLarge = false
+        let end = try stream(request, cancellation: cancellation) {
+            head = $0
+            return true
+        } onBody: { chunk in
+            isTooLarge = body.count + chunk.count > request.maximumResponseBytes
+            if !isTooLarge { body.append(contentsOf: chunk) }
+            return !isTooLarge
         }
-        kubenetmon_curl_set_long(handle, CURLOPT_NOSIGNAL, 1)
-        kubenetmon_curl_set_long(handle, CURLOPT_PROTOCOLS, Int(CURLPROTO_HTTP | CURLPROTO_HTTPS))
-        kubenetmon_curl_set_long(handle, CURLOPT_TCP_KEEPALIVE, 1)
-        kubenetmon_curl_set_long(handle, CURLOPT_TIMEOUT_MS, request.timeoutMilliseconds)
-        kubenetmon_curl_set_long(handle, CURLOPT_CONNECTTIMEOUT_MS, request.connectTimeoutMilliseconds)
-        kubenetmon_curl_set_long(handle, CURLOPT_SSL_VERIFYPEER, tls.verifiesServer ? 1 : 0)
-        kubenetmon_curl_set_long(handle, CURLOPT_SSL_VERIFYHOST, tls.verifiesServer ? 2 : 0)
-        kubenetmon_curl_set_pointer(handle, CURLOPT_HTTPHEADER, fields)
-        kubenetmon_curl_set_pointer(handle, CURLOPT_WRITEDATA, context)
-        kubenetmon_curl_set_data_function(handle, CURLOPT_WRITEFUNCTION) { data, size, count, context in
-            Answer.append(data, size * count, context) { $0.appendBody($1) }
+        guard end == .complete else {
+            throw HTTPError(
+                kind: .responseTooLarge, message: "the answer is larger than \(request.maximumResponseBytes) bytes")
         }
-        kubenetmon_curl_set_pointer(handle, CURLOPT_HEADERDATA, context)
-        kubenetmon_curl_set_data_function(handle, CURLOPT_HEADERFUNCTION) { data, size, count, context in
-            Answer.append(data, size * count, context) { $0.appendHeaderLine($1) }
-        }
-        let result = errorText.withUnsafeMutableBufferPointer { text in
-            kubenetmon_curl_set_pointer(handle, CURLOPT_ERRORBUFFER, text.baseAddress)
-            return request.url.withCString { url in
-                kubenetmon_curl_set_pointer(handle, CURLOPT_URL, url)
-                guard case .post(let body) = request.method else { return curl_easy_perform(handle) }
-                return body.withUnsafeBytes { body in
-                    kubenetmon_curl_set_long(handle, CURLOPT_POST, 1)
-                    kubenetmon_curl_set_pointer(handle, CURLOPT_POSTFIELDS, body.baseAddress ?? UnsafeRawPointer(url))
-                    kubenetmon_curl_set_offset(handle, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(body.count))
-                    return curl_easy_perform(handle)
+        return HTTPResponse(head: head, body: body)
+    }
+
+    /// Sends a request and hands over the answer as it comes.
+    ///
+    /// - Parameters:
+    ///   - request: The request; its `maximumResponseBytes` does not count.
+    ///   - cancellation: What can end the exchange from another thread, with an error of the kind `.cancelled`.
+    ///   - onHead: Called once, before the first chunk of the body. Where it returns false, the exchange is over.
+    ///   - onBody: Called with every chunk of the body as it arrives. Where it returns false, the exchange is over.
+    public func stream(
+        _ request: HTTPRequest, cancellation: HTTPCancellation? = nil, onHead: (HTTPHead) -> Bool,
+        onBody: (UnsafeRawBufferPointer) -> Bool
+    ) throws(HTTPError) -> StreamEnd {
+        let result = withoutActuallyEscaping(onHead) { onHead in
+            withoutActuallyEscaping(onBody) { onBody in
+                Result { () throws(HTTPError) in
+                    let answer = Answer(followsRedirects: request.maximumRedirects > 0, onHead: onHead, onBody: onBody)
+                    return try withExtendedLifetime(answer) { () throws(HTTPError) in
+                        try exchange(request, cancellation, answer)
+                    }
                 }
             }
         }
+        return try result.get()
+    }
+
+    private func exchange(
+        _ request: HTTPRequest, _ cancellation: HTTPCancellation?, _ answer: Answer
+    ) throws(HTTPError) -> StreamEnd {
+        // Keeps connections, DNS answers and TLS sessions.
+        curl_easy_reset(easy)
+        let errorText = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
+        errorText.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
+        defer { errorText.deallocate() }
+        let lists = Lists()
+        defer { lists.free() }
+        try configure(request, answer, lists, errorText)
+
+        cancellation?.add(multi)
+        defer { cancellation?.remove(multi) }
+        let result = transfer(request, cancellation)
+        if answer.isStopped { return .stopped }
+        guard let result else { throw HTTPError(kind: .cancelled, message: "the request was cancelled") }
         guard result == CURLE_OK else {
-            let detail = String(decoding: errorText.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+            let detail = String(cString: errorText)
             throw HTTPError(
-                kind: HTTPError.Kind(result, answer),
+                kind: HTTPError.Kind(result, detail: detail, wasRedirected: information(CURLINFO_REDIRECT_COUNT) > 0),
                 message: detail.isEmpty ? String(cString: curl_easy_strerror(result)) : detail)
         }
-        var status = 0
-        kubenetmon_curl_get_long(handle, CURLINFO_RESPONSE_CODE, &status)
-        return HTTPResponse(status: status, headers: answer.headers, body: answer.body)
+        return .complete
+    }
+
+    /// Runs the exchange to its end; nil where it was cancelled before.
+    private func transfer(_ request: HTTPRequest, _ cancellation: HTTPCancellation?) -> CURLcode? {
+        guard case .post(let body) = request.method else { return transfer(cancellation) }
+        return body.withUnsafeBytes { body in
+            // A body of no bytes is still a body.
+            let empty: StaticString = ""
+            kubenetmon_curl_set_long(easy, CURLOPT_POST, 1)
+            kubenetmon_curl_set_pointer(
+                easy, CURLOPT_POSTFIELDS, body.baseAddress ?? UnsafeRawPointer(empty.utf8Start))
+            kubenetmon_curl_set_offset(easy, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(body.count))
+            return transfer(cancellation)
+        }
+    }
+
+    private func transfer(_ cancellation: HTTPCancellation?) -> CURLcode? {
+        curl_multi_add_handle(multi, easy)
+        defer { curl_multi_remove_handle(multi, easy) }
+        var running: Int32 = 0
+        while cancellation?.isCancelled != true {
+            guard curl_multi_perform(multi, &running) == CURLM_OK else { return CURLE_OUT_OF_MEMORY }
+            guard running > 0 else { return kubenetmon_curl_multi_result(multi) }
+            // libcurl's own timers and a cancellation end the wait earlier.
+            curl_multi_poll(multi, nil, 0, 60_000, nil)
+        }
+        return nil
+    }
+
+    private func information(_ information: CURLINFO) -> Int {
+        var value = 0
+        kubenetmon_curl_get_long(easy, information, &value)
+        return value
+    }
+}
+
+extension HTTPClient {
+    private func configure(
+        _ request: HTTPRequest, _ answer: Answer, _ lists: Lists, _ errorText: UnsafeMutablePointer<CChar>
+    ) throws(HTTPError) {
+        kubenetmon_curl_set_pointer(easy, CURLOPT_ERRORBUFFER, errorText)
+        request.url.withCString { url in
+            // libcurl keeps a copy of every text that it is given.
+            _ = kubenetmon_curl_set_pointer(easy, CURLOPT_URL, url)
+        }
+        kubenetmon_curl_set_long(easy, CURLOPT_NOSIGNAL, 1)
+        kubenetmon_curl_set_long(easy, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
+        kubenetmon_curl_set_long(easy, CURLOPT_PROTOCOLS, Int(CURLPROTO_HTTP | CURLPROTO_HTTPS))
+        kubenetmon_curl_set_long(easy, CURLOPT_REDIR_PROTOCOLS, Int(CURLPROTO_HTTPS))
+        kubenetmon_curl_set_long(easy, CURLOPT_FOLLOWLOCATION, request.maximumRedirects > 0 ? 1 : 0)
+        kubenetmon_curl_set_long(easy, CURLOPT_MAXREDIRS, request.maximumRedirects)
+        kubenetmon_curl_set_recent_options(easy)
+        configureConnection(request, lists)
+        try configureTLS()
+
+        // libcurl would wait a second for "100 Continue" before each larger body.
+        for field in request.headers.map({ "\($0.name): \($0.value)" }) + ["Expect:"] {
+            lists.headers = curl_slist_append(lists.headers, field)
+        }
+        kubenetmon_curl_set_pointer(easy, CURLOPT_HTTPHEADER, lists.headers)
+        let context = Unmanaged.passUnretained(answer).toOpaque()
+        kubenetmon_curl_set_pointer(easy, CURLOPT_WRITEDATA, context)
+        kubenetmon_curl_set_data_function(easy, CURLOPT_WRITEFUNCTION) { data, size, count, context in
+            Answer.take(data, size * count, context) { $0.body($1) }
+        }
+        kubenetmon_curl_set_long(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
+        kubenetmon_curl_set_pointer(easy, CURLOPT_HEADERDATA, context)
+        kubenetmon_curl_set_data_function(easy, CURLOPT_HEADERFUNCTION) { data, size, count, context in
+            Answer.take(data, size * count, context) { $0.headerLine($1) }
+        }
+    }
+
+    private func configureConnection(_ request: HTTPRequest, _ lists: Lists) {
+        kubenetmon_curl_set_long(easy, CURLOPT_TIMEOUT_MS, request.timeoutMilliseconds ?? 0)
+        kubenetmon_curl_set_long(easy, CURLOPT_CONNECTTIMEOUT_MS, request.connectTimeoutMilliseconds)
+        if let seconds = request.stallTimeoutSeconds {
+            kubenetmon_curl_set_long(easy, CURLOPT_LOW_SPEED_LIMIT, 1)
+            kubenetmon_curl_set_long(easy, CURLOPT_LOW_SPEED_TIME, seconds)
+        }
+        // A server that is gone without a word is noticed after 30 seconds and nine probes (tcp_keepalive_probes).
+        kubenetmon_curl_set_long(easy, CURLOPT_TCP_KEEPALIVE, 1)
+        kubenetmon_curl_set_long(easy, CURLOPT_TCP_KEEPIDLE, 30)
+        kubenetmon_curl_set_long(easy, CURLOPT_TCP_KEEPINTVL, 10)
+        if proxy == .none {
+            "".withCString { _ = kubenetmon_curl_set_pointer(easy, CURLOPT_PROXY, $0) }
+        }
+        if let destination {
+            lists.destinations = curl_slist_append(lists.destinations, "::\(destination)")
+            kubenetmon_curl_set_pointer(easy, CURLOPT_CONNECT_TO, lists.destinations)
+        }
+    }
+
+    private func configureTLS() throws(HTTPError) {
+        kubenetmon_curl_set_long(easy, CURLOPT_SSLVERSION, Int(CURL_SSLVERSION_TLSv1_2))
+        kubenetmon_curl_set_long(easy, CURLOPT_SSL_VERIFYPEER, tls.verifiesServer ? 1 : 0)
+        kubenetmon_curl_set_long(easy, CURLOPT_SSL_VERIFYHOST, tls.verifiesServer ? 2 : 0)
+        if let authorities = tls.authorities {
+            // The system's authorities, which libcurl was built with, do not count.
+            kubenetmon_curl_set_pointer(easy, CURLOPT_CAPATH, nil)
+            kubenetmon_curl_set_pointer(easy, CURLOPT_CAINFO, nil)
+            try set(authorities, file: CURLOPT_CAINFO, bytes: CURLOPT_CAINFO_BLOB)
+        }
+        if let certificate = tls.certificate {
+            try set(certificate, file: CURLOPT_SSLCERT, bytes: CURLOPT_SSLCERT_BLOB)
+        }
+        if let key = tls.key { try set(key, file: CURLOPT_SSLKEY, bytes: CURLOPT_SSLKEY_BLOB) }
+    }
+
+    private func set(_ pem: TLS.PEM, file: CURLoption, bytes: CURLoption) throws(HTTPError) {
+        let result =
+            switch pem {
+            case .file(let path): path.withCString { kubenetmon_curl_set_pointer(easy, file, $0) }
+            case .bytes(let text):
+                text.withUnsafeBytes { kubenetmon_curl_set_blob(easy, bytes, $0.baseAddress, $0.count) }
+            }
+        guard result == CURLE_OK else {
+            // A libcurl whose TLS library is not OpenSSL may know files alone.
+            throw HTTPError(kind: .badRequest, message: "certificates: \(String(cString: curl_easy_strerror(result)))")
+        }
     }
 }
 
 extension HTTPError.Kind {
-    fileprivate init(_ code: CURLcode, _ answer: Answer) {
+    fileprivate init(_ code: CURLcode, detail: String, wasRedirected: Bool) {
         self =
             switch code {
             case CURLE_OPERATION_TIMEDOUT: .timeout
-            case CURLE_WRITE_ERROR where answer.isTooLarge: .responseTooLarge
+            case CURLE_TOO_MANY_REDIRECTS: .redirect
+            case CURLE_UNSUPPORTED_PROTOCOL where wasRedirected: .redirect
             case CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CERTPROBLEM:
                 .badRequest
             case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CIPHER, CURLE_SSL_ISSUER_ERROR:
                 .tls
+            // TLS 1.3 refuses a client's certificate after the handshake.
+            case CURLE_RECV_ERROR where detail.contains("alert"), CURLE_SEND_ERROR where detail.contains("alert"): .tls
             default: .connection
             }
     }
 }
 
-/// What libcurl's callbacks have gathered of an answer.
-private final class Answer {
-    private(set) var headers: [String: String] = [:]
-    private(set) var body: [UInt8] = []
-    private(set) var isTooLarge = false
+/// libcurl's linked lists of one exchange; it reads them until its end.
+private final class Lists {
+    var headers: UnsafeMutablePointer<curl_slist>?
+    var destinations: UnsafeMutablePointer<curl_slist>?
 
-    /// Hands what libcurl read to `body`; returns how much was taken, which must be all for the transfer to go on.
-    static func append(
-        _ data: UnsafeMutablePointer<CChar>?, _ count: Int, _ context: UnsafeMutableRawPointer?,
-        _ body: (Answer, UnsafeRawBufferPointer) -> Bool
-    ) -> Int {
-        guard let context else { return 0 }
-        let answer = Unmanaged<Answer>.fromOpaque(context).takeUnretainedValue()
-        return body(answer, UnsafeRawBufferPointer(start: data, count: count)) ? count : 0
-    }
-
-    func appendBody(_ data: UnsafeRawBufferPointer) -> Bool {
-        guard body.count + data.count <= HTTPClient.maximumResponseBytes else {
-            isTooLarge = true
-            return false
-        }
-        body.append(contentsOf: data)
-        return true
-    }
-
-    func appendHeaderLine(_ data: UnsafeRawBufferPointer) -> Bool {
-        let line = String(decoding: data, as: UTF8.self)
-        // The status line begins another header section, as after a redirect.
-        if line.hasPrefix("HTTP/") { headers = [:] }
-        if let colon = line.firstIndex(of: ":") {
-            let value = line[line.index(after: colon)...].drop { $0 == " " || $0 == "\t" }
-            headers[line[..<colon].lowercased()] = String(value.prefix { $0 != "\r\n" && $0 != "\r" && $0 != "\n" })
-        }
-        return true
+    func free() {
+        curl_slist_free_all(headers)
+        curl_slist_free_all(destinations)
     }
 }

@@ -3,23 +3,33 @@
 /// Why there is no answer.
 public struct HTTPError: Error, Equatable, Sendable {
     /// What kind of failure it was.
-    public enum Kind: Equatable, Sendable {
+    public enum Kind: String, Equatable, Sendable, CaseIterable {
         /// The server's name or address, or the connection to it, failed.
         case connection
-        /// The time was over. The server may have acted on the request all the same.
+        /// The time was over, or no byte came for too long. The server may have acted on the request all the same.
         case timeout
-        /// The server's certificate or the TLS handshake was refused.
+        /// The server's certificate or the TLS handshake was refused, by either side.
         case tls
         /// The answer is larger than the bound.
         case responseTooLarge
-        /// The request itself cannot be sent: a bad URL or an unreadable certificate file.
+        /// The request itself cannot be sent: a bad URL or an unreadable certificate.
         case badRequest
+        /// The server sends on to somewhere else more often than is allowed, or to something other than `https://`.
+        case redirect
+        /// Somebody cancelled the request.
+        case cancelled
     }
 
     /// What kind of failure it was.
     public let kind: Kind
     /// libcurl's words for it, the server's name included, credentials not.
     public let message: String
+
+    /// Makes an error of its parts.
+    public init(kind: Kind, message: String) {
+        self.kind = kind
+        self.message = message
+    }
 }
 
 extension HTTPError: CustomStringConvertible {

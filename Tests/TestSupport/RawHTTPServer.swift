@@ -3,7 +3,6 @@
 import Foundation
 import Glibc
 import Synchronization
-import TestSupport
 
 /// A server on the loopback that answers as a test tells it to, byte for byte, and keeps what it was asked.
 public final class RawHTTPServer: Sendable {
@@ -28,6 +27,8 @@ public final class RawHTTPServer: Sendable {
     public enum Answer: Sendable {
         /// These bytes; the connection stays open.
         case bytes(String)
+        /// These bytes and the end of the connection.
+        case bytesAndHangUp(String)
         /// Nothing, for as long as the client waits.
         case silence
         /// The end of the connection.
@@ -103,20 +104,28 @@ public final class RawHTTPServer: Sendable {
                 return $0.count - 1
             }
             switch answer(request, number) {
-            case .bytes(let text):
-                let bytes = Array(text.utf8)
-                var sent = 0
-                while sent < bytes.count {
-                    let length = bytes[sent...].withUnsafeBytes {
-                        send(connection, $0.baseAddress, $0.count, Int32(truncatingIfNeeded: MSG_NOSIGNAL))
-                    }
-                    guard length > 0 else { return }
-                    sent += length
-                }
+            case .bytes(let text): guard Self.send(text, to: connection) else { return }
+            case .bytesAndHangUp(let text):
+                _ = Self.send(text, to: connection)
+                return
             case .silence: _ = Self.receive(connection, &received)
             case .hangUp: return
             }
         }
+    }
+
+    /// Sends all of a text; false where the client is gone.
+    private static func send(_ text: String, to connection: Int32) -> Bool {
+        let bytes = Array(text.utf8)
+        var sent = 0
+        while sent < bytes.count {
+            let length = bytes[sent...].withUnsafeBytes {
+                Glibc.send(connection, $0.baseAddress, $0.count, Int32(truncatingIfNeeded: MSG_NOSIGNAL))
+            }
+            guard length > 0 else { return false }
+            sent += length
+        }
+        return true
     }
 
     /// Reads one request; nil where the client is gone.

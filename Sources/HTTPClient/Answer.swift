@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Takes an answer from libcurl's callbacks and hands it on: the head once it is whole, then the body.
+final class Answer {
+    private let followsRedirects: Bool
+    private let onHead: (HTTPHead) -> Bool
+    private let onBody: (UnsafeRawBufferPointer) -> Bool
+    private var status = 0
+    private var headers: [String: String] = [:]
+    private var isHeadOut = false
+    /// Whether the consumer wanted no more.
+    private(set) var isStopped = false
+
+    init(
+        followsRedirects: Bool, onHead: @escaping (HTTPHead) -> Bool,
+        onBody: @escaping (UnsafeRawBufferPointer) -> Bool
+    ) {
+        self.followsRedirects = followsRedirects
+        self.onHead = onHead
+        self.onBody = onBody
+    }
+
+    /// Hands what libcurl read to `take`; returns how much was taken, which must be all for the transfer to go on.
+    static func take(
+        _ data: UnsafeMutablePointer<CChar>?, _ count: Int, _ context: UnsafeMutableRawPointer?,
+        _ take: (Answer, UnsafeRawBufferPointer) -> Bool
+    ) -> Int {
+        guard let context else { return 0 }
+        let answer = Unmanaged<Answer>.fromOpaque(context).takeUnretainedValue()
+        guard !answer.isStopped, take(answer, UnsafeRawBufferPointer(start: data, count: count)) else {
+            answer.isStopped = true
+            // Whatever it is, it is not all: zero would be all of an empty chunk.
+            return count == 0 ? 1 : 0
+        }
+        return count
+    }
+
+    func body(_ chunk: UnsafeRawBufferPointer) -> Bool { onBody(chunk) }
+
+    func headerLine(_ data: UnsafeRawBufferPointer) -> Bool {
+        // Trailers follow a chunked body.
+        guard !isHeadOut else { return true }
+        let line = String(decoding: data, as: UTF8.self)
+        if line.hasPrefix("HTTP/") {
+            // The status line begins another header section, as after an interim answer or a redirection.
+            headers = [:]
+            status = line.split(separator: " ").dropFirst().first.flatMap { Int($0.prefix { $0.isNumber }) } ?? 0
+        } else if let colon = line.firstIndex(of: ":") {
+            let value = line[line.index(after: colon)...].drop { $0 == " " || $0 == "\t" }
+            headers[line[..<colon].lowercased()] = String(value.prefix { $0 != "\r\n" && $0 != "\r" && $0 != "\n" })
+        } else if line.allSatisfy({ $0.isNewline }), !isInterim {
+            isHeadOut = true
+            return onHead(HTTPHead(status: status, headers: headers))
+        }
+        return true
+    }
+
+    /// Whether another header section follows this one.
+    private var isInterim: Bool {
+        status < 200 || followsRedirects && 300..<400 ~= status && headers["location"] != nil
+    }
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import HTTPClient
+import TestSupport
+import Testing
+
+/// The status of a request over TLS, or why there was none.
+private func outcome(
+    _ tls: HTTPClient.TLS, url: String, destination: String? = nil
+) async throws -> Result<Int, HTTPError> {
+    try await onThread {
+        let client = HTTPClient(tls: tls, destination: destination)
+        return Result { () throws(HTTPError) in
+            try client.perform(
+                HTTPRequest(.get, url: url, timeoutMilliseconds: 30_000, connectTimeoutMilliseconds: 30_000)
+            ).status
+        }
+    }
+}
+
+extension Result where Failure == HTTPError {
+    fileprivate var failure: HTTPError? {
+        if case .failure(let error) = self { error } else { nil }
+    }
+}
+
+@Suite struct TLSTests {
+    @Test func aServerIsCheckedAgainstTheAuthoritiesGiven() async throws {
+        let certificates = try await TestCertificates()
+        let server = try await TLSServer(certificates)
+        let url = "https://127.0.0.1:\(server.port)/"
+        let (file, bytes) = (certificates.path("authority.pem"), try certificates.bytes("authority.pem"))
+        #expect(try await outcome(.init(authorities: .file(file)), url: url) == .success(200))
+        #expect(try await outcome(.init(authorities: .bytes(bytes)), url: url) == .success(200))
+        #expect(try await outcome(.init(), url: url).failure?.kind == .tls)
+        #expect(try await outcome(.init(verifiesServer: false), url: url) == .success(200))
+        let other = try await TestCertificates()
+        #expect(
+            try await outcome(.init(authorities: .file(other.path("authority.pem"))), url: url).failure?.kind == .tls)
+    }
+
+    @Test func authoritiesThatAreNoneAreAnErrorOfTheRequest() async throws {
+        let certificates = try await TestCertificates()
+        let server = try await TLSServer(certificates)
+        let url = "https://127.0.0.1:\(server.port)/"
+        let missing = try await outcome(.init(authorities: .file("/nonexistent/ca.crt")), url: url)
+        #expect(missing.failure?.kind == .badRequest)
+        #expect(missing.failure?.message.contains("/nonexistent/ca.crt") == true)
+        let rubbish = try await outcome(.init(authorities: .bytes(Array("rubbish".utf8))), url: url)
+        #expect(rubbish.failure?.kind == .badRequest)
+    }
+
+    @Test func theNameInTheURLIsTheOneThatIsChecked() async throws {
+        let certificates = try await TestCertificates()
+        let server = try await TLSServer(certificates)
+        let tls = HTTPClient.TLS(authorities: .file(certificates.path("authority.pem")))
+        let destination = "127.0.0.1:\(server.port)"
+        #expect(
+            try await outcome(tls, url: "https://api.cluster.test/", destination: destination) == .success(200))
+        #expect(
+            try await outcome(tls, url: "https://other.cluster.test/", destination: destination).failure?.kind == .tls)
+    }
+
+    @Test func aClientShowsItsCertificate() async throws {
+        let certificates = try await TestCertificates()
+        let server = try await TLSServer(certificates, asksForClient: true)
+        let url = "https://127.0.0.1:\(server.port)/"
+        var tls = HTTPClient.TLS(authorities: .file(certificates.path("authority.pem")))
+        #expect(try await outcome(tls, url: url).failure?.kind == .tls)
+        tls.certificate = .file(certificates.path("client.pem"))
+        tls.key = .file(certificates.path("client.key"))
+        #expect(try await outcome(tls, url: url) == .success(200))
+        tls.certificate = .bytes(try certificates.bytes("client.pem"))
+        tls.key = .bytes(try certificates.bytes("client.key"))
+        #expect(try await outcome(tls, url: url) == .success(200))
+        tls.key = .bytes(try certificates.bytes("server.key"))
+        #expect(try await outcome(tls, url: url).failure?.kind == .badRequest)
+    }
+}
