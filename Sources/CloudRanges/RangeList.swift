@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import FlowModel
+internal import FoundationEssentials
+
+/// A provider's list as it was read: every prefix once.
+public struct RangeList: Sendable {
+    /// Whose list it is.
+    public let provider: RangeProvider
+    /// Entries that could not be read and were left out.
+    public let skipped: Int
+    let places: [CloudPlace]
+    /// Sorted; the labels are indexes of `places`.
+    let prefixes: [ListedPrefix]
+
+    /// Reads a document in the provider's own format.
+    ///
+    /// An entry that cannot be read is left out and counted. What is not such a list at all, or an empty one, is an
+    /// error: nobody's addresses are not an answer.
+    public init(_ json: [UInt8], of provider: RangeProvider) throws(RangeListError) {
+        let contents: Contents =
+            switch provider {
+            case .aws: try Self.aws(json)
+            case .gcp: try Self.googleCloud(json)
+            case .azure: try Self.azure(json)
+            case .google: try Self.google(json)
+            }
+        guard contents.skipped <= contents.prefixes.count else {
+            throw .mostlyUnreadable(skipped: contents.skipped, read: contents.prefixes.count)
+        }
+        guard !contents.prefixes.isEmpty else { throw .noPrefixes }
+        self.provider = provider
+        skipped = contents.skipped
+        places = contents.places
+        prefixes = contents.prefixes
+    }
+
+    /// How many different prefixes there are.
+    public var count: Int { prefixes.count }
+
+    /// The prefixes with their places.
+    public var ranges: [CloudRange] {
+        prefixes.map { CloudRange(prefix: $0.prefix, place: places[Int($0.label)]) }
+    }
+
+    /// The regions that the list names, `global` left out.
+    public var regions: Set<String> {
+        Set(places.map(\.region)).subtracting(["", CloudPlace.globalRegion])
+    }
+}
+
+extension CloudPlace {
+    /// The region of addresses that every region answers.
+    static let globalRegion = "global"
+}
+
+extension RangeList {
+    /// What a provider's document comes down to.
+    struct Contents {
+        var places: [CloudPlace]
+        /// Sorted, each prefix once; the labels are indexes of `places`.
+        var prefixes: [ListedPrefix]
+        var skipped: Int
+    }
+
+    /// Decodes a document whose shape `expected` tells in words.
+    static func decode<Document: Decodable>(
+        _ type: Document.Type, _ json: [UInt8], expected: String
+    ) throws(RangeListError) -> Document {
+        do {
+            return try json.withUnsafeBytes { bytes in
+                guard let start = bytes.baseAddress else { throw RangeListError.notJSON(detail: "it is empty") }
+                let data = Data(
+                    bytesNoCopy: UnsafeMutableRawPointer(mutating: start), count: bytes.count, deallocator: .none)
+                return try JSONDecoder().decode(type, from: data)
+            }
+        } catch let error as RangeListError {
+            throw error
+        } catch let error as DecodingError {
+            throw RangeListError(error, expected: expected)
+        } catch {
+            throw .notJSON(detail: "\(error)")
+        }
+    }
+}
+
+extension RangeListError {
+    init(_ error: DecodingError, expected: String) {
+        self =
+            switch error {
+            case .dataCorrupted(let context):
+                .notJSON(detail: context.underlyingError.map { "\($0)" } ?? context.debugDescription)
+            case .keyNotFound(_, let context), .typeMismatch(_, let context), .valueNotFound(_, let context):
+                .notTheList(expected: expected, detail: context.debugDescription)
+            @unknown default: .notTheList(expected: expected, detail: "\(error)")
+            }
+    }
+}
