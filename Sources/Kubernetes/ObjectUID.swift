@@ -18,7 +18,7 @@ public struct ObjectUID: Hashable, Sendable {
         var number: UInt128 = 0
         var digits = 0
         for byte in text.utf8 where byte != UInt8(ascii: "-") {
-            guard let digit = Character(Unicode.Scalar(byte)).hexDigitValue else { return nil }
+            guard let digit = byte.hexDigitValue else { return nil }
             number = number << 4 | UInt128(digit)
             digits += 1
         }
@@ -29,6 +29,18 @@ public struct ObjectUID: Hashable, Sendable {
     private static func hash(_ text: some StringProtocol) -> UInt128 {
         text.utf8.reduce(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d) { hash, byte in
             (hash ^ UInt128(byte)) &* 0x0000_0000_0100_0000_0000_0000_0000_013b
+        }
+    }
+}
+
+extension UInt8 {
+    /// What the ASCII character stands for in a hexadecimal number; nil if it is no such digit.
+    fileprivate var hexDigitValue: UInt8? {
+        switch self {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): self - UInt8(ascii: "0")
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): self - UInt8(ascii: "a") + 10
+        case UInt8(ascii: "A")...UInt8(ascii: "F"): self - UInt8(ascii: "A") + 10
+        default: nil
         }
     }
 }
