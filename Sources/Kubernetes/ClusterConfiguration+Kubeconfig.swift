@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FoundationEssentials
+import Glibc
+import Yams
+
+extension ClusterConfiguration {
+    /// Reads a kubeconfig (https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/): the
+    /// cluster and the user of its current context. Keys that say nothing of these are passed over.
+    ///
+    /// - Parameter paths: Paths with colons between them, of which the first that exists is read. Unlike kubectl, the
+    ///   files are not merged.
+    public static func kubeconfig(paths: String) throws(ClusterConfigurationError) -> ClusterConfiguration {
+        let candidates = paths.split(separator: ":").map(String.init)
+        guard let path = candidates.first(where: { access($0, F_OK) == 0 }) else {
+            throw ClusterConfigurationError(
+                key: "KUBECONFIG",
+                problem: "there is no file at \(candidates.isEmpty ? "''" : candidates.joined(separator: " or "))",
+                remedy: "set it to the path of a kubeconfig, or unset it in a pod")
+        }
+        let file = try KubeconfigFile(path: path)
+        let context = try file.text("current-context", remedy: "choose one with `kubectl config use-context`")
+        let names = try file.entry("context", named: context, of: "current-context")
+        let cluster = try file.entry(
+            "cluster", named: try names.text("cluster", remedy: "name a cluster"), of: names.path("cluster"))
+
+        var configuration = ClusterConfiguration(
+            origin: "kubeconfig \(path), context \(context)", server: try cluster.server(),
+            namespace: names.optionalText("namespace"))
+        configuration.serverName = cluster.optionalText("tls-server-name")
+        configuration.authorities = try cluster.source("certificate-authority")
+        if try cluster.flag("insecure-skip-tls-verify") {
+            configuration.verifiesServer = false
+            configuration.authorities = nil
+            configuration.warnings.append(
+                "\(path): \(cluster.path("insecure-skip-tls-verify")): the API server's certificate is not checked; "
+                    + "whoever stands between can read the token")
+        }
+        try cluster.refuse(
+            ["proxy-url"],
+            remedy: "make the API server reachable without a proxy; Kubernetes is always dialled directly")
+
+        guard let name = names.optionalText("user") else { return configuration }
+        let user = try file.entry("user", named: name, of: names.path("user"))
+        try user.refuse(
+            ["exec", "auth-provider", "username", "password"],
+            remedy: "use a service account's token (`kubectl create token`), a token file or a client certificate")
+        try user.refuse(
+            ["as", "as-groups", "as-uid", "as-user-extra"], remedy: "use a user with the rights themselves")
+        configuration.certificate = try user.source("client-certificate")
+        configuration.key = try user.source("client-key")
+        guard (configuration.certificate == nil) == (configuration.key == nil) else {
+            throw user.error(
+                configuration.key == nil ? "client-key" : "client-certificate", "is missing",
+                remedy: "a client certificate and its key only work together")
+        }
+        // As in client-go, the file counts where both are there.
+        if let tokenFile = user.optionalText("tokenFile") {
+            configuration.token = .file(user.resolved(tokenFile))
+        } else if let token = user.optionalText("token") {
+            configuration.token = .bytes(Array(token.utf8))
+        }
+        return configuration
+    }
+}
+
+/// A mapping of a kubeconfig, with its place in the file.
+private struct KubeconfigFile {
+    private let file: String
+    private let place: String
+    private let mapping: Yams.Node.Mapping
+
+    init(path: String) throws(ClusterConfigurationError) {
+        file = path
+        place = ""
+        let remedy = "write it anew with `kubectl config view --flatten --raw`"
+        let text: String
+        do throws(FileError) {
+            text = String(decoding: try readFile(path), as: UTF8.self)
+        } catch {
+            throw ClusterConfigurationError(
+                file: path, problem: "cannot be read: \(error.reason)", remedy: "check the path and the file's rights")
+        }
+        let root: Yams.Node?
+        do {
+            root = try Yams.compose(yaml: text)
+        } catch {
+            // A syntax error quotes a line, which may hold a token.
+            throw ClusterConfigurationError(file: path, problem: "is not YAML", remedy: remedy)
+        }
+        guard let mapping = root?.mapping else {
+            throw ClusterConfigurationError(file: path, problem: "holds no mapping", remedy: remedy)
+        }
+        self.mapping = mapping
+    }
+
+    private init(file: String, place: String, mapping: Yams.Node.Mapping) {
+        self.file = file
+        self.place = place
+        self.mapping = mapping
+    }
+
+    func path(_ key: String) -> String { place.isEmpty ? key : "\(place).\(key)" }
+
+    func error(_ key: String, _ problem: String, remedy: String) -> ClusterConfigurationError {
+        ClusterConfigurationError(file: file, key: path(key), problem: problem, remedy: remedy)
+    }
+
+    /// The text of a key; nil where it is absent or empty.
+    func optionalText(_ key: String) -> String? {
+        guard let scalar = mapping[Yams.Node(key)]?.scalar else { return nil }
+        let isNull = scalar.style == .plain && ["~", "null", "Null", "NULL"].contains(scalar.string)
+        return scalar.string.isEmpty || isNull ? nil : scalar.string
+    }
+
+    func text(_ key: String, remedy: String) throws(ClusterConfigurationError) -> String {
+        guard let text = optionalText(key) else { throw error(key, "is missing", remedy: remedy) }
+        return text
+    }
+
+    func flag(_ key: String) throws(ClusterConfigurationError) -> Bool {
+        switch optionalText(key) {
+        case nil, "false": false
+        case "true": true
+        default: throw error(key, "is neither true nor false", remedy: "write one of them")
+        }
+    }
+
+    /// What `clusters`, `contexts` or `users` hold under a name.
+    func entry(
+        _ kind: String, named name: String, of key: String
+    ) throws(ClusterConfigurationError) -> KubeconfigFile {
+        let list = mapping[Yams.Node("\(kind)s")]?.sequence.map(Array.init) ?? []
+        guard let entry = list.first(where: { $0.mapping?[Yams.Node("name")]?.scalar?.string == name }) else {
+            throw ClusterConfigurationError(
+                file: file, key: key, problem: "there is no \(name.debugDescription) among the \(kind)s",
+                remedy: "choose one that is there (`kubectl config get-contexts`)")
+        }
+        return KubeconfigFile(
+            file: file, place: "\(kind)s[\(name)].\(kind)", mapping: entry.mapping?[Yams.Node(kind)]?.mapping ?? [:])
+    }
+
+    func server() throws(ClusterConfigurationError) -> String {
+        let server = try text("server", remedy: "write the API server's URL")
+        guard server.hasPrefix("https://") || server.hasPrefix("http://") else {
+            throw error(
+                "server", "\(server.debugDescription) is no https:// or http:// URL",
+                remedy: "write one such as https://127.0.0.1:6443")
+        }
+        return String(server.reversed().drop { $0 == "/" }.reversed())
+    }
+
+    /// Refuses keys that would change who speaks or how, and that are not supported.
+    func refuse(_ keys: [String], remedy: String) throws(ClusterConfigurationError) {
+        for key in keys {
+            guard let node = mapping[Yams.Node(key)] else { continue }
+            guard node.scalar == nil || optionalText(key) != nil else { continue }
+            throw error(key, "is not supported", remedy: remedy)
+        }
+    }
+
+    /// The file that a key names, or the bytes of the key with `-data` at its end, which count first.
+    func source(_ key: String) throws(ClusterConfigurationError) -> CredentialSource? {
+        if let text = optionalText("\(key)-data") {
+            guard let data = Data(base64Encoded: text, options: .ignoreUnknownCharacters), !data.isEmpty else {
+                throw error(
+                    "\(key)-data", "is not base64",
+                    remedy: "write it anew with `kubectl config set` and --embed-certs=true")
+            }
+            return .bytes(Array(data))
+        }
+        guard let path = optionalText(key).map(resolved) else { return nil }
+        guard access(path, R_OK) == 0 else {
+            throw error(
+                key, "\(path) cannot be read: \(String(cString: strerror(errno)))",
+                remedy: "check the path, which counts from the kubeconfig's folder, and the file's rights")
+        }
+        return .file(path)
+    }
+
+    /// A path that is not absolute counts from the file's folder.
+    func resolved(_ path: String) -> String {
+        guard !path.hasPrefix("/"), let slash = file.lastIndex(of: "/") else { return path }
+        return "\(file[...slash])\(path)"
+    }
+}
