@@ -20,13 +20,14 @@ public enum RangeProvider: String, CaseIterable, Sendable {
         }
     }
 
-    /// Where the provider publishes the list; nil for Azure's, whose URL holds a date and is found by
-    /// ``AzureListURL``.
-    public var publishedURL: String? {
+    /// Where the provider publishes the list. Azure's URL holds the day of publication, see ``DatedURL``.
+    public var publishedURL: String {
         switch self {
         case .aws: "https://ip-ranges.amazonaws.com/ip-ranges.json"
         case .gcp: "https://www.gstatic.com/ipranges/cloud.json"
-        case .azure: nil
+        case .azure:
+            "https://download.microsoft.com/download/7/1/d/71d86715-5596-4529-9b13-da13a5de5b63/"
+                + "ServiceTags_Public_\(DatedURL.placeholder).json"
         case .google: "https://www.gstatic.com/ipranges/goog.json"
         }
     }

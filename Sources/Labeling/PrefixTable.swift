@@ -4,7 +4,8 @@ public import FlowModel
 
 /// Longest prefix match: of all blocks that hold an address, the value of the smallest.
 ///
-/// The nested blocks are cut into disjoint intervals once, when the table is made; a look-up is one binary search.
+/// The nested blocks are cut into disjoint intervals once, when the table is made; a look-up goes by the address's first
+/// bits to the few intervals that share them, and is a short binary search there.
 public struct PrefixTable<Value: Sendable>: Sendable {
     private let values: [Value]
     private let ipv4: IntervalTable<UInt32>
@@ -29,8 +30,14 @@ public struct PrefixTable<Value: Sendable>: Sendable {
 
     /// The value of the longest prefix that holds `address`, nil where none does.
     public func value(for address: IPAddress) -> Value? {
-        let index = address.v4.map(ipv4.value(at:)) ?? ipv6.value(at: address.bits)
+        let index = index(for: address)
         return index >= 0 ? values[Int(index)] : nil
+    }
+
+    /// Which of the entries that the table was made of has the longest prefix that holds `address`, counted from zero;
+    /// -1 where none does. It touches no value.
+    public func index(for address: IPAddress) -> Int32 {
+        address.v4.map(ipv4.value(at:)) ?? ipv6.value(at: address.bits)
     }
 }
 
@@ -46,6 +53,11 @@ private struct IntervalTable<Key: FixedWidthInteger & UnsignedInteger & Sendable
     private var starts: [Key] = [0]
     /// Index of the interval's value, -1 where no block covers it.
     private var values: [Int32] = [-1]
+    /// For each value that a key's first bits can have, the interval that holds the lowest such key; then the last
+    /// interval once more.
+    private var firstIntervals: [Int32] = []
+    /// How far a key is moved to the right to leave its first bits.
+    private let shift: Int
 
     init(_ blocks: [Block]) {
         // An outer block comes before those that it holds, equal blocks in their given order.
@@ -55,39 +67,53 @@ private struct IntervalTable<Key: FixedWidthInteger & UnsignedInteger & Sendable
             return left.offset < right.offset
         }
         var enclosing: [Block] = []
-        for (_, block) in sorted {
-            while let innermost = enclosing.last, innermost.last < block.first {
-                leave(&enclosing)
+        var (starts, values) = (self.starts, self.values)
+        func begin(at start: Key, value: Int32) {
+            if starts[starts.count - 1] == start {
+                values[values.count - 1] = value
+            } else {
+                starts.append(start)
+                values.append(value)
             }
+        }
+        /// Ends the innermost block: what follows belongs to the block around it.
+        func leave() {
+            let left = enclosing.removeLast()
+            guard left.last < Key.max else { return }
+            begin(at: left.last + 1, value: enclosing.last?.value ?? -1)
+        }
+        for (_, block) in sorted {
+            while let innermost = enclosing.last, innermost.last < block.first { leave() }
             begin(at: block.first, value: block.value)
             enclosing.append(block)
         }
-        while !enclosing.isEmpty { leave(&enclosing) }
-    }
-
-    /// Ends the innermost block: what follows belongs to the block around it.
-    private mutating func leave(_ enclosing: inout [Block]) {
-        let left = enclosing.removeLast()
-        guard left.last < Key.max else { return }
-        begin(at: left.last + 1, value: enclosing.last?.value ?? -1)
-    }
-
-    private mutating func begin(at start: Key, value: Int32) {
-        if starts[starts.count - 1] == start {
-            values[values.count - 1] = value
-        } else {
-            starts.append(start)
-            values.append(value)
+        while !enclosing.isEmpty { leave() }
+        // About as many as there are intervals, so that a small table stays small.
+        let firstBits = min(16, max(1, (starts.count - 1).bitWidth - (starts.count - 1).leadingZeroBitCount))
+        shift = Key.bitWidth - firstBits
+        firstIntervals.reserveCapacity(1 << firstBits + 1)
+        var interval = 0
+        for bits in 0..<Key(1) << Key(firstBits) {
+            while interval + 1 < starts.count, starts[interval + 1] <= bits << Key(shift) { interval += 1 }
+            firstIntervals.append(Int32(interval))
         }
+        firstIntervals.append(Int32(starts.count - 1))
+        (self.starts, self.values) = (starts, values)
     }
 
     /// The index of the value at `key`, -1 where there is none.
     func value(at key: Key) -> Int32 {
-        var low = 0
-        var high = starts.count
-        while high - low > 1 {
-            let middle = (low + high) / 2
-            if starts[middle] <= key { low = middle } else { high = middle }
+        let firstBits = Int(truncatingIfNeeded: key >> Key(shift))
+        var low = Int(firstIntervals[firstBits])
+        var count = Int(firstIntervals[firstBits + 1]) - low + 1
+        // The interval is one of `count` from `low` on. Halving without a branch on the comparison: what it would guess
+        // is as often wrong as not.
+        starts.withUnsafeBufferPointer { starts in
+            while count > 1 {
+                let half = count / 2
+                low &+= starts[low &+ half] <= key ? half : 0
+                count -= half
+            }
         }
         return values[low]
     }

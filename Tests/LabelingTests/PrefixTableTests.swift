@@ -79,35 +79,66 @@ private func table(_ prefixes: [String]) -> PrefixTable<Int> {
         #expect(table(["10.0.0.0/8"]).value(for: address("::1")) == nil)
     }
 
+    @Test func anIndexIsThatOfTheEntry() {
+        let table = table(["10.0.0.0/8", "fd00::/8", "10.1.0.0/16", "10.0.0.0/8"])
+        #expect(table.index(for: address("10.0.0.1")) == 3)
+        #expect(table.index(for: address("10.1.0.1")) == 2)
+        #expect(table.index(for: address("fd00::1")) == 1)
+        #expect(table.index(for: address("192.0.2.1")) == -1)
+        #expect(table.index(for: address("::1")) == -1)
+    }
+
     @Test(arguments: [UInt64](1...4), [true, false])
     func everyLookUpIsThatOfALinearSearch(seed: UInt64, isIPv4: Bool) throws {
         var generator = SeededGenerator(seed: seed)
+        let prefixes = randomPrefixes(1_000, isIPv4, &generator)
+        var addresses = edges(of: prefixes[...])
+        while addresses.count < 6_000 { addresses.append(random(isIPv4, &generator)) }
+        let table = PrefixTable(prefixes.enumerated().map { (prefix: $1, value: $0) })
+        let naive = NaiveTable(prefixes)
+        let wrong = addresses.filter { table.value(for: $0) != naive.value(for: $0) }
+        #expect(wrong == [])
+        // The random blocks are nested deeply enough to mean something.
+        #expect(Set(addresses.map { table.value(for: $0) }).count > 300)
+    }
+
+    @Test func aTableAsLargeAsTheCloudsIsRightToo() {
+        var generator = SeededGenerator(seed: 5)
+        let prefixes = randomPrefixes(40_000, true, &generator) + randomPrefixes(20_000, false, &generator)
+        let table = PrefixTable(prefixes.enumerated().map { (prefix: $1, value: $0) })
+        let naive = NaiveTable(prefixes)
+        let addresses =
+            edges(of: prefixes.shuffled(using: &generator).prefix(100)) + (0..<100).map { random($0 < 80, &generator) }
+        let wrong = addresses.filter { table.value(for: $0) != naive.value(for: $0) }
+        #expect(wrong == [])
+        #expect(Set(addresses.map { table.value(for: $0) }).count > 100)
+    }
+
+    /// Blocks that are nested in each other, beside each other and the same more often than chance would have it.
+    private func randomPrefixes(_ count: Int, _ isIPv4: Bool, _ generator: inout SeededGenerator) -> [IPPrefix] {
         var prefixes: [IPPrefix] = []
-        while prefixes.count < 1_000 {
+        while prefixes.count < count {
             let length = Int.random(in: 0...(isIPv4 ? 32 : 128), using: &generator)
             let around: IPAddress =
                 if let other = prefixes.randomElement(using: &generator), Int.random(in: 0..<4, using: &generator) > 0 {
-                    // Near another: nested in it, around it, beside it or the same.
                     [other.network, other.last, IPAddress(bits: other.last.bits &+ 1)].randomElement(using: &generator)
                         ?? other.network
                 } else {
                     random(isIPv4, &generator)
                 }
             // Beyond the last IPv4 address.
-            guard around.isIPv4 == isIPv4 else { continue }
-            prefixes.append(try #require(IPPrefix(containing: around, length: length)))
+            guard around.isIPv4 == isIPv4, let prefix = IPPrefix(containing: around, length: length) else { continue }
+            prefixes.append(prefix)
         }
-        let table = PrefixTable(prefixes.enumerated().map { (prefix: $1, value: $0) })
-        let naive = NaiveTable(prefixes)
-        var addresses = prefixes.flatMap { prefix in
+        return prefixes
+    }
+
+    /// The first and the last address of each block, and their neighbours outside.
+    private func edges(of prefixes: ArraySlice<IPPrefix>) -> [IPAddress] {
+        prefixes.flatMap { prefix in
             [prefix.network.bits, prefix.last.bits, prefix.network.bits &- 1, prefix.last.bits &+ 1].map(
                 IPAddress.init(bits:))
         }
-        while addresses.count < 6_000 { addresses.append(random(isIPv4, &generator)) }
-        let wrong = addresses.filter { table.value(for: $0) != naive.value(for: $0) }
-        #expect(wrong == [])
-        // The random blocks are nested deeply enough to mean something.
-        #expect(Set(addresses.map { table.value(for: $0) }).count > 300)
     }
 
     private func random(_ isIPv4: Bool, _ generator: inout SeededGenerator) -> IPAddress {

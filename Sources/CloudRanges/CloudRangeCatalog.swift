@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Dispatch
+internal import Glibc
+internal import HTTPClient
+public import Logging
+internal import Retry
+internal import Synchronization
+
+/// Keeps the providers' lists up to date and says when they have changed.
+///
+/// A list that cannot be had leaves the last good one in use: first that of this process, then the cached one. It is
+/// reported and tried again, and stops nothing.
+public final class CloudRangeCatalog: Sendable {
+    private struct Published {
+        var statistics = Statistics()
+        var regions: [String: Set<String>] = [:]
+    }
+
+    private let configuration: Configuration
+    private let logger: Logger
+    private let onChange: @Sendable ([CloudRange]) -> Void
+    private let cache: RangeCache?
+    private let published = Mutex(Published())
+    private let cancellation = HTTPCancellation()
+    private let stopped = DispatchSemaphore(value: 0)
+
+    /// Makes a catalog, which does nothing before ``run()``.
+    ///
+    /// - Parameters:
+    ///   - configuration: Which lists are used, and how they are kept up to date.
+    ///   - logger: For changes of a source's state.
+    ///   - onChange: Called with all ranges, every prefix once, when they have changed; on the thread of ``run()``.
+    public init(
+        configuration: Configuration, logger: Logger, onChange: @escaping @Sendable ([CloudRange]) -> Void
+    ) {
+        self.configuration = configuration
+        self.logger = logger
+        self.onChange = onChange
+        cache = configuration.cacheDirectory.map { RangeCache(directory: $0) }
+    }
+
+    /// What is known of the lists now.
+    public var statistics: Statistics {
+        var statistics = published.withLock { $0.statistics }
+        let now = Self.now
+        for index in statistics.sources.indices {
+            statistics.sources[index].age = statistics.sources[index].confirmed.map { max(0, now - $0) }
+        }
+        return statistics
+    }
+
+    /// The regions that a cloud's lists name, `global` left out. Empty while there is no list of that cloud, which says
+    /// nothing about a region.
+    public func regions(of cloud: String) -> Set<String> {
+        published.withLock { $0.regions[cloud] ?? [] }
+    }
+
+    /// Loads what is on disk, then gets the lists and keeps them up to date until ``stop()``. It blocks its thread; to be
+    /// called once.
+    public func run() {
+        var sources = RangeProvider.allCases.compactMap { provider in
+            configuration.sources[provider].map { ListSource(provider, $0, configuration) }
+        }
+        let fetcher = RangeFetcher(configuration, cancellation: cancellation)
+        for index in sources.indices { load(&sources[index]) }
+        publish(sources, areChanged: sources.contains { $0.list != nil } || !configuration.namedRanges.isEmpty)
+        while !cancellation.isCancelled {
+            for index in sources.indices where sources[index].state.isDue(at: .now) && !cancellation.isCancelled {
+                let isChanged = update(&sources[index], fetcher)
+                publish(sources, areChanged: isChanged)
+            }
+            let now = ContinuousClock.now
+            guard let next = sources.compactMap({ $0.state.nextAttempt(now: now) }).min() else {
+                stopped.wait()
+                return
+            }
+            _ = stopped.wait(timeout: .now() + .milliseconds(max(0, (next - now).milliseconds) + 1))
+        }
+    }
+
+    /// Ends ``run()`` at once, a fetch that is under way included. Callable from any thread.
+    public func stop() {
+        cancellation.cancel()
+        stopped.signal()
+    }
+
+    private static var now: Int { time(nil) }
+
+    private func publish(_ sources: [ListSource], areChanged: Bool) {
+        let lists = sources.compactMap(\.list)
+        let merged = areChanged ? MergedRanges(lists, named: configuration.namedRanges) : nil
+        published.withLock { published in
+            published.statistics.sources = sources.map(\.statistics)
+            guard let merged else { return }
+            published.statistics.prefixes = merged.ranges.count
+            published.statistics.contested = merged.contested
+            published.statistics.changes += 1
+            published.regions = Dictionary(
+                lists.map { ($0.provider.cloud, $0.regions) }, uniquingKeysWith: { $0.union($1) })
+        }
+        if let merged { onChange(merged.ranges) }
+    }
+}
+
+extension CloudRangeCatalog {
+    /// Takes what can be had without the network.
+    private func load(_ source: inout ListSource) {
+        switch source.source {
+        case .file(let path): _ = attempt(&source) { source throws(RangeSourceError) in try read(path, for: &source) }
+        case .url: loadCache(&source)
+        }
+    }
+
+    /// Asks a source; whether its ranges have changed.
+    private func update(_ source: inout ListSource, _ fetcher: borrowing RangeFetcher) -> Bool {
+        switch source.source {
+        case .file(let path):
+            attempt(&source) { source throws(RangeSourceError) in try read(path, for: &source) }
+        case .url(let url):
+            attempt(&source) { source throws(RangeSourceError) in try fetch(url, fetcher, for: &source) }
+        }
+    }
+
+    private func attempt(
+        _ source: inout ListSource, _ body: (inout ListSource) throws(RangeSourceError) -> Bool
+    ) -> Bool {
+        var generator = SystemRandomNumberGenerator()
+        source.state.begin()
+        do throws(RangeSourceError) {
+            let isChanged = try body(&source)
+            source.statistics.lastError = nil
+            if source.state.succeed(at: .now, using: &generator) == .works {
+                logger.info("address list loaded", metadata: metadata(of: source))
+            }
+            return isChanged
+        } catch {
+            guard !cancellation.isCancelled else { return false }
+            source.statistics.failures += 1
+            source.statistics.lastError = "\(error)"
+            if source.state.fail(at: .now, retryAfter: error.retryAfter, using: &generator) == .fails {
+                logger.warning(
+                    "an address list cannot be had, the last good one stays in use", metadata: metadata(of: source))
+            }
+            return false
+        }
+    }
+
+    private func fetch(
+        _ url: String, _ fetcher: borrowing RangeFetcher, for source: inout ListSource
+    ) throws(RangeSourceError) -> Bool {
+        source.statistics.fetches += 1
+        let today = Self.now / 86_400
+        switch try fetcher.fetch(url, known: source.validators, today: today) {
+        case .notModified:
+            source.statistics.notModified += 1
+            source.confirm(.url, at: Self.now)
+            return false
+        case .document(let document, let validators):
+            let isChanged: Bool
+            do throws(RangeListError) {
+                isChanged = try source.take(document, validators: validators, from: .url, at: Self.now)
+            } catch {
+                throw .list(error)
+            }
+            keep(RangeCache.Entry(validators: validators, fetched: Self.now, document: document), of: source)
+            return isChanged
+        }
+    }
+
+    private func read(_ path: String, for source: inout ListSource) throws(RangeSourceError) -> Bool {
+        let file: LocalFile?
+        do throws(LocalFile.Failure) {
+            file = try LocalFile.read(path, unless: source.file?.version, maximumBytes: configuration.maximumBytes)
+        } catch {
+            source.file = nil
+            throw .file(path: path, reason: error.reason)
+        }
+        do throws(RangeListError) {
+            if let file {
+                source.statistics.fetches += 1
+                return try source.take(file, at: Self.now)
+            }
+            if let error = source.file?.error { throw error }
+            source.confirm(.file, at: Self.now)
+            return false
+        } catch {
+            throw .list(error)
+        }
+    }
+
+    private func loadCache(_ source: inout ListSource) {
+        guard let cache else { return }
+        do {
+            guard let entry = try cache.entry(of: source.provider) else { return }
+            _ = try source.take(entry.document, validators: entry.validators, from: .cache, at: entry.fetched)
+            logger.info("cached address list in use until its source answers", metadata: metadata(of: source))
+        } catch {
+            logger.warning(
+                "cached address list ignored",
+                metadata: ["list": "\(source.provider.rawValue)", "reason": "\(error)"])
+        }
+    }
+
+    /// A list that cannot be kept is in use all the same.
+    private func keep(_ entry: RangeCache.Entry, of source: ListSource) {
+        guard let cache else { return }
+        do throws(RangeCache.Failure) {
+            try cache.keep(entry, of: source.provider)
+        } catch {
+            logger.warning(
+                "address list not kept for the next start",
+                metadata: ["list": "\(source.provider.rawValue)", "reason": "\(error)"])
+        }
+    }
+
+    private func metadata(of source: ListSource) -> Logger.Metadata {
+        let statistics = source.statistics
+        var metadata: Logger.Metadata = [
+            "list": "\(source.provider.rawValue)", "origin": "\(statistics.origin.rawValue)",
+            "prefixes": "\(statistics.prefixes)",
+        ]
+        if statistics.skipped > 0 { metadata["skipped"] = "\(statistics.skipped)" }
+        if let error = statistics.lastError { metadata["error"] = "\(error)" }
+        return metadata
+    }
+}
+
+extension RangeSourceError {
+    /// How long the server asked to be left alone.
+    fileprivate var retryAfter: Duration? {
+        guard case .status(_, let retryAfter) = self else { return nil }
+        return retryAfter
+    }
+}
+
+extension Duration {
+    fileprivate var milliseconds: Int {
+        Int(components.seconds * 1_000 + components.attoseconds / 1_000_000_000_000_000)
+    }
+}

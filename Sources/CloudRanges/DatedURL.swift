@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A URL that holds the day of publication and that no permanent link leads to, as Azure's list has it. What is newest
+/// is found by asking for one day after the other.
+struct DatedURL: Equatable, Sendable {
+    /// What stands for the day.
+    static let placeholder = "YYYYMMDD"
+    /// How old a list may be to be found, in days.
+    static let maximumAgeDays = 30
+
+    private let beforeDay: String
+    private let afterDay: String
+
+    /// Nil for a URL that holds no day.
+    init?(_ url: String) {
+        let parts = url.split(separator: Self.placeholder, maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2 else { return nil }
+        beforeDay = String(parts[0])
+        afterDay = String(parts[1])
+    }
+
+    /// The URLs to ask for in turn, where `today` is in days since 1970-01-01 (UTC).
+    ///
+    /// Week after week from the current one back. Azure publishes on Mondays, so of each week Monday comes first, then the
+    /// other days from the last to the first.
+    func candidates(today: Int) -> [String] {
+        // 1970-01-01 was a Thursday.
+        let monday = today - (today + 3) % 7
+        let oldest = today - Self.maximumAgeDays
+        var days: [Int] = []
+        for monday in stride(from: monday, to: oldest - 7, by: -7) {
+            days.append(monday)
+            days += (monday + 1...monday + 6).reversed()
+        }
+        return days.filter { (oldest...today).contains($0) }.map { beforeDay + Self.text(ofDay: $0) + afterDay }
+    }
+
+    /// A day as `20250127`. The Gregorian calendar by Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms".
+    private static func text(ofDay day: Int) -> String {
+        // Years begin in March, so that the leap day is the last.
+        let shifted = day + 719_468
+        let era = shifted / 146_097
+        let dayOfEra = shifted % 146_097
+        let yearOfEra = (dayOfEra - dayOfEra / 1_460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+        let monthFromMarch = (5 * dayOfYear + 2) / 153
+        let dayOfMonth = dayOfYear - (153 * monthFromMarch + 2) / 5 + 1
+        let month = monthFromMarch < 10 ? monthFromMarch + 3 : monthFromMarch - 9
+        let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
+        return String(year * 10_000 + month * 100 + dayOfMonth)
+    }
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Retry
+
+/// A provider's list in use, and all that is needed to get the next one.
+struct ListSource: Sendable {
+    let provider: RangeProvider
+    let source: CloudRangeCatalog.Source
+    var state: RangeSourceState
+    var statistics: CloudRangeCatalog.SourceStatistics
+    /// The list in use.
+    private(set) var list: RangeList?
+    /// What is known of the document that the list in use was read from.
+    private(set) var validators: RangeCache.Validators?
+    /// The file's version that was read last, and what was wrong with it.
+    var file: (version: LocalFile.Version, error: RangeListError?)?
+    private var checksum: UInt64?
+
+    init(
+        _ provider: RangeProvider, _ source: CloudRangeCatalog.Source, _ configuration: CloudRangeCatalog.Configuration
+    ) {
+        self.provider = provider
+        self.source = source
+        statistics = CloudRangeCatalog.SourceStatistics(provider: provider)
+        state =
+            switch source {
+            case .url:
+                RangeSourceState(
+                    interval: configuration.refreshInterval,
+                    backoff: Backoff(
+                        initial: configuration.retryWait.lowerBound, maximum: configuration.retryWait.upperBound))
+            case .file:
+                RangeSourceState(
+                    interval: configuration.fileCheckInterval,
+                    backoff: Backoff(
+                        initial: configuration.fileCheckInterval, maximum: configuration.fileCheckInterval))
+            }
+    }
+
+    /// Takes a fetched or cached document, which must be a good one; whether it is another one than that in use.
+    mutating func take(
+        _ document: [UInt8], validators: RangeCache.Validators,
+        from origin: CloudRangeCatalog.SourceStatistics.Origin, at time: Int
+    ) throws(RangeListError) -> Bool {
+        let isNew = try take(document)
+        self.validators = validators
+        confirm(origin, at: time)
+        return isNew
+    }
+
+    /// Takes a file, which must be a good one; whether its content is another one than that in use.
+    mutating func take(_ file: LocalFile, at time: Int) throws(RangeListError) -> Bool {
+        do throws(RangeListError) {
+            let isNew = try take(file.bytes)
+            self.file = (file.version, nil)
+            confirm(.file, at: time)
+            return isNew
+        } catch {
+            self.file = (file.version, error)
+            throw error
+        }
+    }
+
+    private mutating func take(_ document: [UInt8]) throws(RangeListError) -> Bool {
+        let checksum = document.checksum
+        guard checksum != self.checksum else { return false }
+        let list = try RangeList(document, of: provider)
+        self.list = list
+        self.checksum = checksum
+        statistics.prefixes = list.count
+        statistics.skipped = list.skipped
+        return true
+    }
+
+    /// The list in use is what the source has.
+    mutating func confirm(_ origin: CloudRangeCatalog.SourceStatistics.Origin, at time: Int) {
+        statistics.origin = origin
+        statistics.confirmed = time
+    }
+}

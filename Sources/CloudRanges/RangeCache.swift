@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import FoundationEssentials
+
+/// The last good lists in a directory, so that a server that starts without the Internet knows the clouds all the same.
+///
+/// A file per provider: a line of JSON that says what follows, then the document as it came. The directory belongs to one
+/// server.
+struct RangeCache: Sendable {
+    /// What tells a server which version of a document one has.
+    struct Validators: Equatable, Sendable {
+        /// Where the document came from.
+        var url: String
+        /// The field `ETag` of the answer.
+        var entityTag: String?
+        /// The field `Last-Modified` of the answer.
+        var lastModified: String?
+    }
+
+    /// A document.
+    struct Entry: Equatable, Sendable {
+        var validators: Validators
+        /// When it was fetched, in seconds since 1970-01-01 (UTC).
+        var fetched: Int
+        var document: [UInt8]
+    }
+
+    /// Why there is nothing to be had, or nothing could be kept.
+    struct Failure: Error, Equatable, CustomStringConvertible {
+        let path: String
+        let reason: String
+
+        var description: String { "\(path): \(reason)" }
+    }
+
+    private struct Header: Codable {
+        var version = 1
+        var provider: String
+        var url: String
+        var entityTag: String?
+        var lastModified: String?
+        var fetched: Int
+        var bytes: Int
+        var checksum: UInt64
+    }
+
+    let directory: String
+
+    private static let maximumBytes = 128 << 20
+
+    /// Where a provider's list is kept.
+    func path(of provider: RangeProvider) -> String { "\(directory)/\(provider.rawValue).ranges" }
+
+    /// The last good list; nil where there is none yet.
+    func entry(of provider: RangeProvider) throws(Failure) -> Entry? {
+        let path = path(of: provider)
+        guard FileManager.default.fileExists(atPath: path) else { return nil }
+        let bytes: [UInt8]
+        do throws(LocalFile.Failure) {
+            bytes = try LocalFile.read(path, maximumBytes: Self.maximumBytes)?.bytes ?? []
+        } catch {
+            throw Failure(path: path, reason: error.reason)
+        }
+        guard let lineEnd = bytes.firstIndex(of: UInt8(ascii: "\n")),
+            let header = try? JSONDecoder().decode(Header.self, from: Data(bytes[..<lineEnd])), header.version == 1,
+            header.provider == provider.rawValue
+        else { throw Failure(path: path, reason: "it does not begin as a cached list does") }
+        let document = Array(bytes[(lineEnd + 1)...])
+        guard document.count == header.bytes, document.checksum == header.checksum else {
+            throw Failure(path: path, reason: "it is damaged: \(document.count) of \(header.bytes) bytes, or others")
+        }
+        return Entry(
+            validators: Validators(
+                url: header.url, entityTag: header.entityTag, lastModified: header.lastModified),
+            fetched: header.fetched, document: document)
+    }
+
+    /// Keeps a list in place of the one before. The directory is made where there is none.
+    func keep(_ entry: Entry, of provider: RangeProvider) throws(Failure) {
+        let path = path(of: provider)
+        let header = Header(
+            provider: provider.rawValue, url: entry.validators.url, entityTag: entry.validators.entityTag,
+            lastModified: entry.validators.lastModified, fetched: entry.fetched, bytes: entry.document.count,
+            checksum: entry.document.checksum)
+        do {
+            try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+            try LocalFile.replace(
+                path, with: [Array(JSONEncoder().encode(header)) + [UInt8(ascii: "\n")], entry.document])
+        } catch let error as LocalFile.Failure {
+            throw Failure(path: path, reason: error.reason)
+        } catch {
+            throw Failure(path: directory, reason: "the directory cannot be made: \(error)")
+        }
+    }
+}
+
+extension [UInt8] {
+    /// FNV-1a of 64 bits (RFC 9923): tells damage, not malice.
+    var checksum: UInt64 {
+        withUnsafeBufferPointer { bytes in
+            var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+            for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+            return hash
+        }
+    }
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import HTTPClient
+
+/// Why a list could not be had.
+public enum RangeSourceError: Error, Equatable, Sendable {
+    /// The server did not answer.
+    case http(HTTPError)
+    /// The server answered something else than the list.
+    case status(Int, retryAfter: Duration?)
+    /// None of the days that a dated URL was tried with has a list.
+    case noDatedList(days: Int)
+    /// The file cannot be read.
+    case file(path: String, reason: String)
+    /// What came is not the list.
+    case list(RangeListError)
+}
+
+extension RangeSourceError: CustomStringConvertible {
+    /// The error for a log.
+    public var description: String {
+        switch self {
+        case .http(let error): "\(error)"
+        case .status(let status, _): "the server answered with status \(status)"
+        case .noDatedList(let days): "no list is published under the URL of any of the last \(days) days"
+        case .file(let path, let reason): "\(path): \(reason)"
+        case .list(let error): "\(error)"
+        }
+    }
+}
