@@ -58,7 +58,7 @@ let package = Package(
             name: "Kubernetes",
             dependencies: ["CKubernetesProto", "FlowModel", "HTTPClient", "Retry", "StrictYAML", logging, yams]),
         .target(name: "CloudRanges", dependencies: ["FlowModel", "HTTPClient", "Retry", logging]),
-        .target(name: "Labeling", dependencies: ["CloudRanges", "FlowModel", "Kubernetes"]),
+        .target(name: "Labeling", dependencies: ["CloudRanges", "FlowModel", "Kubernetes", deque]),
         .target(name: "Operations", dependencies: [lifecycle, logging, nioCore, nioHTTP1, nioPosix]),
         .target(name: "ClickHouse", dependencies: ["HTTPClient", "Labeling", "Retry", deque, logging]),
 

@@ -18,8 +18,11 @@ public struct FlowBlock: Sendable {
     public private(set) var reportedBytes: UInt64 = 0
 
     private let environment: String
-    private var endpoints: [EndpointLabels] = []
-    private var endpointNumbers: [ObjectIdentifier: UInt32] = [:]
+    private let flagNames: [String]
+    /// The labels that rows refer to; the first are those of no endpoint.
+    private var endpoints = [Self.noLabels]
+    private var endpointNumbers: [UInt: UInt32] = [:]
+    private static let noLabels = EndpointLabels(cluster: "")
 
     private var intervalStart: [UInt32] = []
     private var direction: [Int8] = []
@@ -27,16 +30,28 @@ public struct FlowBlock: Sendable {
     private var connectionClass: [UInt32] = []
     private var local = EndpointColumns()
     private var remote = EndpointColumns()
+    /// Numbers of services' labels.
+    private var service: [UInt32] = []
+    private var flags: [UInt64] = []
     private var counters: (packets: [UInt64], bytes: [UInt64]) = ([], [])
 
     private struct EndpointColumns {
         var number: [UInt32] = []
         var ipv4: [UInt32] = []
+        /// As long as ``ipv4`` from the first IPv6 address on, empty before.
+        var ipv6: [UInt128] = []
         var port: [UInt16] = []
 
         mutating func append(_ endpoint: LabeledEndpoint, number: UInt32) {
+            if let v4 = endpoint.address.v4 {
+                if !ipv6.isEmpty { ipv6.append(0) }
+                ipv4.append(v4)
+            } else {
+                if ipv6.isEmpty { ipv6 = Array(repeating: 0, count: ipv4.count) }
+                ipv6.append(endpoint.address.bits)
+                ipv4.append(0)
+            }
             self.number.append(number)
-            ipv4.append(endpoint.address.v4 ?? 0)
             port.append(endpoint.port)
         }
     }
@@ -47,9 +62,15 @@ public struct FlowBlock: Sendable {
         case `in` = 2
     }
 
-    /// Begins a block for the day of a moment, which is given in seconds since the Unix epoch.
-    public init(environment: String, dayOf second: UInt32) {
+    /// Begins a block for the day of a moment.
+    ///
+    /// - Parameters:
+    ///   - environment: The value of the column `environment`.
+    ///   - flagNames: The names of ``ConnectionFlags`` in the order of their bits.
+    ///   - second: The moment in seconds since the Unix epoch.
+    public init(environment: String, flagNames: [String] = [], dayOf second: UInt32) {
         self.environment = environment
+        self.flagNames = flagNames
         day = Self.day(of: second)
     }
 
@@ -59,7 +80,7 @@ public struct FlowBlock: Sendable {
     /// Adds the flow's rows: one for what the local side sent and one for what it received, none for nothing.
     ///
     /// - Parameters:
-    ///   - flow: A flow between IPv4 addresses.
+    ///   - flow: A flow; between IPv6 addresses only where the table has columns for them (``TableSchema/hasIPv6``).
     ///   - second: When it was observed, on the block's day, in seconds since the Unix epoch.
     public mutating func append(_ flow: LabeledFlow, observedAt second: UInt32) {
         precondition(Self.day(of: second) == day, "a block never spans two days")
@@ -77,31 +98,34 @@ public struct FlowBlock: Sendable {
         connectionClass.append(flow.connectionClass.columnIndex)
         local.append(flow.local, number: number(of: flow.local.labels))
         remote.append(flow.remote, number: number(of: flow.remote.labels))
+        service.append(flow.service.map { number(of: $0) } ?? 0)
+        flags.append(flow.flags.rawValue)
         self.counters.packets.append(counters.packets)
         self.counters.bytes.append(counters.bytes)
         reportedBytes &+= counters.bytes
     }
 
-    private mutating func number(of labels: EndpointLabels) -> UInt32 {
-        let identity = ObjectIdentifier(labels)
-        if let number = endpointNumbers[identity] { return number }
+    private mutating func number(of labels: LabelsReference) -> UInt32 {
+        if let number = endpointNumbers[labels.identity] { return number }
         let number = UInt32(endpoints.count)
-        endpoints.append(labels)
-        endpointNumbers[identity] = number
+        // Kept from now on: whatever becomes of the endpoint, nobody else gets its place in memory.
+        endpoints.append(labels.labels)
+        endpointNumbers[labels.identity] = number
         return number
     }
 
     /// The rows in Native format, for the columns that the table has. There must be a row.
     func encoded(for schema: TableSchema) -> [UInt8] {
         var block = NativeBlock(columns: schema.columns.count, rows: rows)
-        for column in schema.columns { append(column, to: &block) }
+        var keyIndexes = [UInt32](repeating: .max, count: LabelTable.capacity)
+        for column in schema.columns { append(column, to: &block, &keyIndexes) }
         return block.bytes
     }
 
-    private func append(_ column: FlowColumn, to block: inout NativeBlock) {
+    private func append(_ column: FlowColumn, to block: inout NativeBlock, _ keyIndexes: inout [UInt32]) {
         let name = column.rawValue
-        if let (isLocal, value) = column.label {
-            return append(name, isLocal ? local : remote, value, to: &block)
+        if let (isLocal, label) = column.label {
+            return append(name, isLocal ? local.number : remote.number, label, to: &block, &keyIndexes)
         }
         switch column {
         case .date:
@@ -118,10 +142,13 @@ public struct FlowBlock: Sendable {
         case .connectionClass:
             block.appendColumn(name, keys: ConnectionClass.allCases.map(\.rawValue), indexes: connectionClass)
         case .connectionFlags:
-            block.appendEmptyMaps(name)
+            block.appendColumn(name, flags: flags, names: flagNames)
         case .direction:
             block.appendColumn(name, type: "Enum8('out' = 1, 'in' = 2)", direction)
         case .localIPv4: block.appendColumn(name, type: "IPv4", local.ipv4)
+        case .localIPv6: block.appendColumn(name, ipv6: local.ipv6)
+        case .remoteIPv6: block.appendColumn(name, ipv6: remote.ipv6)
+        case .remoteService: append(name, service, .service, to: &block, &keyIndexes)
         case .localPort: block.appendColumn(name, type: "UInt16", local.port)
         case .remoteIPv4: block.appendColumn(name, type: "IPv4", remote.ipv4)
         case .remotePort: block.appendColumn(name, type: "UInt16", remote.port)
@@ -131,21 +158,25 @@ public struct FlowBlock: Sendable {
         }
     }
 
-    /// A label's column: its distinct values are gathered over the endpoints, not over the rows.
+    /// A label's column: the numbers of its distinct texts become indexes into the block's own dictionary, once for each
+    /// endpoint; the texts themselves are touched once each.
+    ///
+    /// - Parameter keyIndexes: Scratch memory by the numbers of texts; `.max` everywhere, before and after.
     private func append(
-        _ name: String, _ side: EndpointColumns, _ value: KeyPath<EndpointLabels, String>, to block: inout NativeBlock
+        _ name: String, _ rows: [UInt32], _ label: Label, to block: inout NativeBlock, _ keyIndexes: inout [UInt32]
     ) {
-        var keys: [String] = []
-        var keyIndexes: [String: UInt32] = [:]
+        var keys: [LabelID] = []
         let indexOfEndpoint = endpoints.map { endpoint in
-            let key = endpoint[keyPath: value]
-            if let index = keyIndexes[key] { return index }
-            let index = UInt32(keys.count)
-            keys.append(key)
-            keyIndexes[key] = index
-            return index
+            let key = endpoint.id(of: label)
+            if keyIndexes[Int(key.number)] == .max {
+                keyIndexes[Int(key.number)] = UInt32(keys.count)
+                keys.append(key)
+            }
+            return keyIndexes[Int(key.number)]
         }
-        block.appendColumn(name, keys: keys, indexes: side.number.map { indexOfEndpoint[Int($0)] })
+        for key in keys { keyIndexes[Int(key.number)] = .max }
+        block.appendColumn(
+            name, keys: LabelTable.texts(of: keys), indexes: rows.map { indexOfEndpoint[Int($0)] })
     }
 
     /// The values of the column `proto` by protocol number: the names that netfilter and /etc/protocols use, the number

@@ -40,12 +40,40 @@ struct NativeBlock {
         appendDictionary(keys, indexes)
     }
 
-    /// A `Map(LowCardinality(String), Bool)` column in which every map is empty.
-    mutating func appendEmptyMaps(_ name: String) {
-        beginColumn(name, type: "Map(LowCardinality(String), Bool)", count: rows)
+    /// An `IPv6` column of addresses' bits; none at all stands for `::` in every row.
+    mutating func appendColumn(_ name: String, ipv6 addresses: [UInt128]) {
+        beginColumn(name, type: "IPv6", count: addresses.isEmpty ? rows : addresses.count)
+        if addresses.isEmpty {
+            bytes.append(contentsOf: repeatElement(0, count: rows * MemoryLayout<UInt128>.size))
+        }
+        for address in addresses { withUnsafeBytes(of: address.bigEndian) { bytes.append(contentsOf: $0) } }
+    }
+
+    /// A `Map(LowCardinality(String), Bool)` column that holds `name: true` for each bit of a row.
+    ///
+    /// - Parameters:
+    ///   - flags: Bits for each row, the lowest for the first name.
+    ///   - names: The names of the bits, as many as are ever set.
+    mutating func appendColumn(_ name: String, flags: [UInt64], names: [String]) {
+        beginColumn(name, type: "Map(LowCardinality(String), Bool)", count: flags.count)
         // The keys' serialization version comes before the offsets; nothing follows them where there are no keys.
         appendInteger(UInt64(1))
-        for _ in 0..<rows { appendInteger(UInt64(0)) }
+        var end: UInt64 = 0
+        for row in flags {
+            end += UInt64(row.nonzeroBitCount)
+            appendInteger(end)
+        }
+        guard end > 0 else { return }
+        var indexes: [UInt32] = []
+        indexes.reserveCapacity(Int(end))
+        for var row in flags {
+            while row != 0 {
+                indexes.append(UInt32(row.trailingZeroBitCount))
+                row &= row - 1
+            }
+        }
+        appendDictionary(names, indexes)
+        bytes.append(contentsOf: repeatElement(1, count: indexes.count))
     }
 
     private mutating func beginColumn(_ name: String, type: String, count: Int) {

@@ -8,6 +8,9 @@ public struct TableSchema: Equatable, Sendable {
     let table: String
     let columns: [FlowColumn]
 
+    /// Whether flows between IPv6 addresses can be told apart in the table.
+    public var hasIPv6: Bool { columns.contains(.localIPv6) && columns.contains(.remoteIPv6) }
+
     /// Asks ClickHouse for the table's columns. Throws ``ClickHouseError/missingTable(name:)`` and
     /// ``ClickHouseError/missingColumns(table:columns:)``, and what keeps ClickHouse from answering.
     public static func load(

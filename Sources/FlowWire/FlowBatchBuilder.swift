@@ -14,7 +14,7 @@ public struct FlowBatchBuilder: ~Copyable {
     public static let maximumFlows = 4096
 
     /// The address family of the flows.
-    public enum Family: Sendable {
+    public enum Family: CaseIterable, Sendable {
         /// Four bytes an address.
         case ipv4
         /// Sixteen bytes an address.

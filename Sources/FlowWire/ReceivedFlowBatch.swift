@@ -73,10 +73,14 @@ public struct ReceivedFlowBatch: ~Copyable {
     }
 
     /// Calls `body` with each flow in turn.
-    public func forEach(_ body: (Flow) -> Void) {
+    public func forEach(_ body: (Flow) -> Void) { forEach(in: 0..<count, body) }
+
+    /// Calls `body` with each flow of a range in turn.
+    public func forEach(in range: Range<Int>, _ body: (Flow) -> Void) {
+        precondition(range.lowerBound >= 0 && range.upperBound <= count, "the batch has \(count) flows")
         let batch = message.pointer.pointee.batch.pointee
-        var nextTranslated = 0
-        for index in 0..<count {
+        var nextTranslated = firstTranslated(from: UInt32(range.lowerBound), batch)
+        for index in range {
             let original = FlowTuple(
                 source: address(batch.ipv4_source, batch.ipv6_source, index),
                 destination: address(batch.ipv4_destination, batch.ipv6_destination, index),
@@ -101,6 +105,17 @@ public struct ReceivedFlowBatch: ~Copyable {
                         packets: batch.original_packets[index], bytes: batch.original_bytes[index]),
                     replyCounters: FlowCounters(packets: batch.reply_packets[index], bytes: batch.reply_bytes[index])))
         }
+    }
+
+    /// The place among the translated flows of the first that is not before `flow`: they stand in ascending order.
+    private func firstTranslated(from flow: UInt32, _ batch: Kubenetmon__V1__FlowBatch) -> Int {
+        var low = 0
+        var high = batch.n_translated
+        while low < high {
+            let middle = (low + high) / 2
+            if batch.translated[middle] < flow { low = middle + 1 } else { high = middle }
+        }
+        return low
     }
 
     private func address(

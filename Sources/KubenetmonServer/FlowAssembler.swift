@@ -49,9 +49,22 @@ final class FlowAssembler: FlowSink {
         var age: TimeAmount
     }
 
+    /// What all rows have in common.
+    struct RowForm: Sendable {
+        /// The value of the column `environment`.
+        var environment: String
+        /// The names of connection flags in the order of their bits.
+        var flagNames: [String] = []
+        /// Whether the table has columns for IPv6 addresses.
+        var hasIPv6 = false
+    }
+
+    /// The most flows that are labelled in one go: changes of the index wait for so long.
+    private static let flowsAtOnce = 1024
+
     private let eventLoop: any EventLoop
     private let labeler: Labeler
-    private let environment: String
+    private let form: RowForm
     private let limits: Limits
     private let statistics: StatisticsBox
     private let send: @Sendable (FlowBlock, _ completion: @escaping @Sendable () -> Void) -> Void
@@ -61,12 +74,12 @@ final class FlowAssembler: FlowSink {
     private var expiry: Scheduled<Void>?
 
     init(
-        eventLoop: any EventLoop, labeler: Labeler, environment: String, limits: Limits, statistics: StatisticsBox,
+        eventLoop: any EventLoop, labeler: Labeler, form: RowForm, limits: Limits, statistics: StatisticsBox,
         send: @escaping @Sendable (FlowBlock, _ completion: @escaping @Sendable () -> Void) -> Void
     ) {
         self.eventLoop = eventLoop
         self.labeler = labeler
-        self.environment = environment
+        self.form = form
         self.limits = limits
         self.statistics = statistics
         self.send = send
@@ -75,18 +88,24 @@ final class FlowAssembler: FlowSink {
     func receive(_ batch: borrowing ReceivedFlowBatch, from agent: ConnectedAgent, receipt: BatchReceipt) {
         let second = UInt32(clamping: batch.observedAtMilliseconds / 1000)
         if let block, block.day != FlowBlock.day(of: second) { flush() }
-        var block = self.block.take() ?? FlowBlock(environment: environment, dayOf: second)
-        let node = labeler.nodeID(named: agent.hello.nodeName)
+        var block =
+            self.block.take()
+            ?? FlowBlock(environment: form.environment, flagNames: form.flagNames, dayOf: second)
         var counted = Statistics()
-        batch.forEach { flow in
-            switch labeler.label(flow, observedOn: node) {
-            case .ignored(let reason):
-                counted.ignored[reason.rawValue, default: Statistics.Amount()].add(flow)
-            case .labeled where !flow.isIPv4:
-                counted.ignored["ipv6", default: Statistics.Amount()].add(flow)
-            case .labeled(let labeled):
-                counted.labeled.add(flow)
-                block.append(labeled, observedAt: second)
+        for start in stride(from: 0, to: batch.count, by: Self.flowsAtOnce) {
+            let some = start..<min(start + Self.flowsAtOnce, batch.count)
+            labeler.read(observedOn: agent.hello.nodeName, at: second) { reader in
+                batch.forEach(in: some) { flow in
+                    switch reader.label(flow) {
+                    case .ignored(let reason):
+                        counted.ignored[reason.rawValue, default: Statistics.Amount()].add(flow)
+                    case .labeled where !flow.isIPv4 && !form.hasIPv6:
+                        counted.ignored["ipv6", default: Statistics.Amount()].add(flow)
+                    case .labeled(let labeled):
+                        counted.labeled.add(flow)
+                        block.append(labeled, observedAt: second)
+                    }
+                }
             }
         }
         statistics.add(counted)

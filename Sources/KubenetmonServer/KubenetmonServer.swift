@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import CloudRanges
 import Kubernetes
+import Labeling
 import Logging
 import NIOCore
 import NIOPosix
@@ -58,7 +60,17 @@ struct KubenetmonServer: AsyncParsableCommand {
 
     private func run(_ settings: ServerConfiguration, _ inventory: Inventory, _ logger: Logger) async throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
-        let pipeline = Pipeline(configuration: settings, inventory: inventory, group: group, logger: logger)
+        let index = ClusterIndex(site: settings.site, flagRules: settings.labeling.flagRules)
+        index.add(inventory)
+        let labeler = Labeler(index: index, site: settings.site, configuration: settings.labeling)
+        labeler.setRanges(
+            inventory.ranges.flatMap { named in
+                named.prefixes.map {
+                    CloudRange(
+                        prefix: $0, place: CloudPlace(cloud: named.cloud, region: named.region, service: named.service))
+                }
+            })
+        let pipeline = Pipeline(configuration: settings, labeler: labeler, group: group, logger: logger)
         let probes = ProbeServer(
             port: settings.metricsPort, group: group, logger: logger,
             pages: ProbeServer.Pages(ready: { pipeline.readiness }, metrics: { pipeline.metrics }))

@@ -29,12 +29,12 @@ final class Pipeline: Service {
     }
 
     init(
-        configuration: ServerConfiguration, inventory: Inventory, group: MultiThreadedEventLoopGroup, logger: Logger
+        configuration: ServerConfiguration, labeler: Labeler, group: MultiThreadedEventLoopGroup, logger: Logger
     ) {
         self.configuration = configuration
         self.group = group
         self.logger = logger
-        labeler = Labeler(inventory, site: configuration.site, configuration: configuration.labeling)
+        self.labeler = labeler
         stage = Mutex(.waiting("has not been asked yet"))
     }
 
@@ -69,10 +69,13 @@ final class Pipeline: Service {
         let assemblers = Mutex<[NIOLoopBound<FlowAssembler>]>([])
         let limits = FlowAssembler.Limits(
             rows: configuration.batchRows, age: TimeAmount(configuration.batchMaximumAge))
+        let form = FlowAssembler.RowForm(
+            environment: configuration.site.environment, flagNames: configuration.labeling.flagRules.map(\.name),
+            hasIPv6: schema.hasIPv6)
         let ingest = try await IngestServer(group: group, logger: logger) { eventLoop in
             let assembler = FlowAssembler(
-                eventLoop: eventLoop, labeler: self.labeler, environment: self.configuration.site.environment,
-                limits: limits, statistics: self.flowStatistics, send: inserter.submit)
+                eventLoop: eventLoop, labeler: self.labeler, form: form, limits: limits,
+                statistics: self.flowStatistics, send: inserter.submit)
             let bound = NIOLoopBound(assembler, eventLoop: eventLoop)
             assemblers.withLock { $0.append(bound) }
             return assembler

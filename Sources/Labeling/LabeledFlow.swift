@@ -16,24 +16,25 @@ public enum ConnectionClass: String, CaseIterable, Sendable {
     case publicInternet = "PUBLIC_INTERNET"
 }
 
-/// One end of a flow.
+/// One end of a flow. Good as long as the ``LabelReader`` that made it.
 public struct LabeledEndpoint: Sendable {
     /// What is known about it.
-    public let labels: EndpointLabels
+    public let labels: LabelsReference
     /// Its address.
     public let address: IPAddress
     /// Its port.
     public let port: UInt16
 
     /// Makes an endpoint of its parts.
-    public init(labels: EndpointLabels, address: IPAddress, port: UInt16) {
+    public init(labels: LabelsReference, address: IPAddress, port: UInt16) {
         self.labels = labels
         self.address = address
         self.port = port
     }
 }
 
-/// A flow as rows tell it: from the side of the pod on the node that observed it.
+/// A flow as rows tell it: from the side of the pod on the node that observed it. Good as long as the ``LabelReader`` that
+/// made it.
 public struct LabeledFlow: Sendable {
     /// The transport protocol.
     public let transport: TransportProtocol
@@ -41,8 +42,12 @@ public struct LabeledFlow: Sendable {
     public let local: LabeledEndpoint
     /// The other end.
     public let remote: LabeledEndpoint
+    /// The service whose address was dialled (``Label/service``), nil where it was none.
+    public let service: LabelsReference?
     /// How far it travels.
     public let connectionClass: ConnectionClass
+    /// What the configuration's rules say of it.
+    public let flags: ConnectionFlags
     /// What the local side sent.
     public let sent: FlowCounters
     /// What the local side received.
@@ -50,13 +55,15 @@ public struct LabeledFlow: Sendable {
 
     /// Makes a labelled flow of its parts.
     public init(
-        transport: TransportProtocol, local: LabeledEndpoint, remote: LabeledEndpoint,
-        connectionClass: ConnectionClass, sent: FlowCounters, received: FlowCounters
+        transport: TransportProtocol, local: LabeledEndpoint, remote: LabeledEndpoint, service: LabelsReference? = nil,
+        connectionClass: ConnectionClass, flags: ConnectionFlags = [], sent: FlowCounters, received: FlowCounters
     ) {
         self.transport = transport
         self.local = local
         self.remote = remote
+        self.service = service
         self.connectionClass = connectionClass
+        self.flags = flags
         self.sent = sent
         self.received = received
     }

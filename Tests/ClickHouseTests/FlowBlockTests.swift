@@ -21,6 +21,14 @@ func podLabels(_ name: String) -> EndpointLabels {
         namespace: "namespace \(name)", pod: name, app: "app \(name)", cloudService: "service \(name)")
 }
 
+/// Keeps labels for as long as the process lives: flows do not.
+func kept(_ labels: EndpointLabels) -> LabelsReference {
+    keptLabels.withLock { $0.append(labels) }
+    return LabelsReference(labels)
+}
+
+private let keptLabels = Mutex<[EndpointLabels]>([])
+
 /// A flow between two pods.
 func labeledFlow(
     _ local: EndpointLabels = podLabels("a"), _ remote: EndpointLabels = podLabels("b"),
@@ -30,8 +38,8 @@ func labeledFlow(
 ) -> LabeledFlow {
     LabeledFlow(
         transport: transport,
-        local: LabeledEndpoint(labels: local, address: IPAddress(v4: 0x0af4_010a), port: ports.0),
-        remote: LabeledEndpoint(labels: remote, address: IPAddress(v4: 0xffff_fffe), port: ports.1),
+        local: LabeledEndpoint(labels: kept(local), address: IPAddress(v4: 0x0af4_010a), port: ports.0),
+        remote: LabeledEndpoint(labels: kept(remote), address: IPAddress(v4: 0xffff_fffe), port: ports.1),
         connectionClass: connectionClass, sent: sent, received: received)
 }
 
@@ -46,7 +54,7 @@ func flowBlock(_ flows: [LabeledFlow] = [labeledFlow()]) -> FlowBlock {
 let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
 /// Sends blocks to a database's table, through a real inserter.
-private func insert(_ blocks: [FlowBlock], into database: TestDatabase) async throws {
+func insert(_ blocks: [FlowBlock], into database: TestDatabase) async throws {
     let configuration = ClickHouseClient.Configuration(database)
     let schema = try await withClient(configuration) { client throws(ClickHouseError) in
         try TableSchema.load(of: client)
@@ -68,20 +76,20 @@ private func expectedRows(_ flow: LabeledFlow, environment: String = "testing") 
             "intervalSeconds": "60",
             "environment": environment, "proto": flow.transport == .udp ? "udp" : "tcp",
             "connectionClass": flow.connectionClass.rawValue, "connectionFlags": "{}", "direction": direction,
-            "remoteCloudService": flow.remote.labels.cloudService,
+            "remoteCloudService": flow.remote.labels.labels[.cloudService],
             "bytes": "\(counters.bytes)", "packets": "\(counters.packets)",
         ]
         for (side, end) in [("local", flow.local), ("remote", flow.remote)] {
-            row["\(side)Cloud"] = end.labels.cloud
-            row["\(side)Region"] = end.labels.region
-            row["\(side)Cluster"] = end.labels.cluster
-            row["\(side)Cell"] = end.labels.cell
-            row["\(side)AvailabilityZone"] = end.labels.availabilityZone
-            row["\(side)Node"] = end.labels.node
-            row["\(side)InstanceID"] = end.labels.instanceID
-            row["\(side)Namespace"] = end.labels.namespace
-            row["\(side)Pod"] = end.labels.pod
-            row["\(side)App"] = end.labels.app
+            row["\(side)Cloud"] = end.labels.labels[.cloud]
+            row["\(side)Region"] = end.labels.labels[.region]
+            row["\(side)Cluster"] = end.labels.labels[.cluster]
+            row["\(side)Cell"] = end.labels.labels[.cell]
+            row["\(side)AvailabilityZone"] = end.labels.labels[.availabilityZone]
+            row["\(side)Node"] = end.labels.labels[.node]
+            row["\(side)InstanceID"] = end.labels.labels[.instanceID]
+            row["\(side)Namespace"] = end.labels.labels[.namespace]
+            row["\(side)Pod"] = end.labels.labels[.pod]
+            row["\(side)App"] = end.labels.labels[.app]
             row["\(side)IPv4"] = "\(end.address)"
             row["\(side)Port"] = "\(end.port)"
         }
@@ -193,8 +201,8 @@ private func sorted(_ rows: [[String: String]]) -> [[String: String]] {
         func size(_ flows: Int) -> Int {
             flowBlock((0..<flows).map { _ in labeledFlow(labels.0, labels.1) }).encoded(for: schema).count
         }
-        // A row is 21 labels and 4 others of one byte each, an empty map of 8, and 36 bytes of numbers.
-        #expect(size(101) - size(100) == 2 * 69)
+        // A row is 24 labels and 4 others of one byte each, an empty map of 8, and 68 bytes of numbers and addresses.
+        #expect(size(101) - size(100) == 2 * 104)
     }
 
     @Test func tensOfThousandsOfEndpointsFitABlock() async throws {

@@ -24,7 +24,7 @@ private final class InserterUnderTest: Sendable {
         inserter = Inserter(
             configuration: Inserter.Configuration(
                 client: client, workers: workers, maximumQueuedRows: maximumQueuedRows),
-            schema: try TableSchema(table: "network_flows_0", columnNames: FlowColumn.allCases.map(\.rawValue)),
+            schema: try TableSchema(table: "network_flows_0", columnNames: FlowColumn.original.map(\.rawValue)),
             logger: quiet, onPressure: { isHigh in log.pressure.withLock { $0.append(isHigh) } })
     }
 

@@ -68,9 +68,30 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
 
     @Test func aColumnOfEmptyMapsHasOffsetsOnly() {
         #expect(
-            block(rows: 2) { $0.appendEmptyMaps("flags") }
+            block(rows: 2) { $0.appendColumn("flags", flags: [0, 0], names: ["nat"]) }
                 == [1, 2] + string("flags") + string("Map(LowCardinality(String), Bool)") + number(UInt64(1))
                 + number(UInt64(0)) + number(UInt64(0)))
+    }
+
+    @Test func aColumnOfMapsHoldsTheNamesOfItsBits() {
+        let offsets = number(UInt64(2)) + number(UInt64(2)) + number(UInt64(3))
+        let dictionary =
+            number(UInt64(0x600)) + number(UInt64(2)) + string("nat") + string("lb") + number(UInt64(3)) + [0, 1, 1]
+        #expect(
+            block(rows: 3) { $0.appendColumn("flags", flags: [0b11, 0, 0b10], names: ["nat", "lb"]) }
+                == [1, 3] + string("flags") + string("Map(LowCardinality(String), Bool)") + number(UInt64(1))
+                + offsets + dictionary + [1, 1, 1])
+    }
+
+    @Test func aColumnOfIPv6AddressesIsBigEndian() {
+        let address = UInt128(0x2001_0db8) << 96 | 1
+        #expect(
+            block(rows: 1) { $0.appendColumn("a", ipv6: [address]) }
+                == [1, 1] + string("a") + string("IPv6") + [0x20, 0x01, 0x0d, 0xb8] + [UInt8](repeating: 0, count: 11)
+                + [1])
+        #expect(
+            block(rows: 2) { $0.appendColumn("a", ipv6: []) }
+                == [1, 2] + string("a") + string("IPv6") + [UInt8](repeating: 0, count: 32))
     }
 
     @Test(
@@ -108,7 +129,7 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
         for name in ["low", "plain"] {
             block.appendColumn(name, keys: (0..<keys).map { "k\($0)" }, indexes: Array(indexes))
         }
-        block.appendEmptyMaps("flags")
+        block.appendColumn("flags", flags: [UInt64](repeating: 0, count: keys + 1), names: [])
         let data = block.bytes
         try await withClient(ClickHouseClient.Configuration(database)) { client throws(ClickHouseError) in
             try client.insert("INSERT INTO t FORMAT Native", data: data, settings: [])

@@ -3,6 +3,7 @@
 import FlowModel
 import FlowWire
 import NIOCore
+import TestSupport
 import Testing
 
 @Suite struct ReceivedFlowBatchTests {
@@ -37,6 +38,27 @@ import Testing
     ]) { $1 }
 
     // MARK: - What is read
+
+    @Test(arguments: FlowBatchBuilder.Family.allCases) func aRangeHasItsOwnFlows(family: FlowBatchBuilder.Family) throws
+    {
+        var random = SeededGenerator(seed: 7)
+        for _ in 0..<100 {
+            let flows = (0..<Int.random(in: 1...50, using: &random)).map { _ in random.flow(family, translation: 3) }
+            var builder = FlowBatchBuilder(family: family)
+            for flow in flows { builder.append(flow) }
+            var frame = builder.takeFrame(sequence: 1, observedAtMilliseconds: 0)
+            frame.moveReaderIndex(forwardBy: 4)
+            guard case .batch(let batch) = try AgentMessage(decoding: frame) else {
+                Issue.record("it is no batch")
+                return
+            }
+            let start = Int.random(in: 0..<flows.count, using: &random)
+            let end = Int.random(in: start...flows.count, using: &random)
+            var read: [Flow] = []
+            batch.forEach(in: start..<end) { read.append($0) }
+            #expect(read == Array(flows[start..<end]))
+        }
+    }
 
     @Test func columnsBecomeFlows() throws {
         let first = FlowTuple(

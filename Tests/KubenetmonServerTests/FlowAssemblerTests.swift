@@ -69,11 +69,13 @@ private final class AssemblerUnderTest: Sendable {
                     namespace: "shop", name: "web", node: "node-a",
                     addresses: [try address("10.0.0.1"), try address("fd00::1")])
             ])
-        let labeler = Labeler(inventory, site: site, configuration: Labeler.Configuration())
+        let index = ClusterIndex(site: site)
+        index.add(inventory)
+        let labeler = Labeler(index: index, site: site, configuration: Labeler.Configuration())
         let storage = storage
         server = try await IngestServer(group: group, logger: quiet) { eventLoop in
             let assembler = FlowAssembler(
-                eventLoop: eventLoop, labeler: labeler, environment: "testing",
+                eventLoop: eventLoop, labeler: labeler, form: FlowAssembler.RowForm(environment: "testing"),
                 limits: FlowAssembler.Limits(rows: rows, age: age), statistics: storage.statistics,
                 send: { block, completion in storage.blocks.withLock { $0.append((block, completion)) } })
             storage.assembler.withLock { $0 = NIOLoopBound(assembler, eventLoop: eventLoop) }

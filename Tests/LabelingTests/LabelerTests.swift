@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CloudRanges
 import FlowModel
 import Kubernetes
 import Labeling
@@ -15,6 +16,26 @@ func address(_ text: String) -> IPAddress {
 func prefix(_ text: String) -> IPPrefix {
     guard let prefix = IPPrefix(text) else { preconditionFailure("'\(text)' is not a block of addresses") }
     return prefix
+}
+
+/// When tests' flows are observed, in seconds since the Unix epoch.
+let noon: UInt32 = 1_772_366_400
+
+/// A labeler of what an inventory tells.
+func makeLabeler(
+    _ inventory: Inventory, site: Site, configuration: Labeler.Configuration = Labeler.Configuration()
+) -> Labeler {
+    let index = ClusterIndex(site: site, flagRules: configuration.flagRules) { noon }
+    index.add(inventory)
+    let labeler = Labeler(index: index, site: site, configuration: configuration)
+    labeler.setRanges(
+        inventory.ranges.flatMap { named in
+            named.prefixes.map {
+                CloudRange(
+                    prefix: $0, place: CloudPlace(cloud: named.cloud, region: named.region, service: named.service))
+            }
+        })
+    return labeler
 }
 
 private let site = Site(environment: "production", cloud: "aws", region: "eu-central-1", cluster: "main")
@@ -83,26 +104,38 @@ private struct Case: Sendable, CustomTestStringConvertible {
 
     /// `local:port remote:port CLASS sent/received`, or the reason for which the flow is not recorded.
     var outcome: String {
-        let labeler = Labeler(inventory, site: site, configuration: configuration)
+        let labeler = makeLabeler(inventory, site: site, configuration: configuration)
         let flow = Flow(
             transport: transport, original: original, reply: reply,
             originalCounters: FlowCounters(packets: 1, bytes: 100),
             replyCounters: FlowCounters(packets: 2, bytes: 200))
-        switch labeler.label(flow, observedOn: labeler.nodeID(named: node)) {
-        case .ignored(let reason): return reason.rawValue
-        case .labeled(let labeled):
-            return "\(name(labeled.local)) \(name(labeled.remote)) \(labeled.connectionClass.rawValue) "
-                + "\(labeled.sent.bytes)/\(labeled.received.bytes)"
+        return labeler.read(observedOn: node, at: noon) { reader in
+            switch reader.label(flow) {
+            case .ignored(let reason): return reason.rawValue
+            case .labeled(let labeled):
+                return "\(name(labeled.local)) \(name(labeled.remote)) \(labeled.connectionClass.rawValue) "
+                    + "\(labeled.sent.bytes)/\(labeled.received.bytes)"
+            }
         }
     }
 
     /// The pod or node, else cloud/region/service, else the address.
     private func name(_ end: LabeledEndpoint) -> String {
-        let labels = end.labels
-        let range = [labels.cloud, labels.region, labels.cloudService].filter { !$0.isEmpty }.joined(separator: "/")
-        let name = [labels.pod, labels.node, range].first { !$0.isEmpty } ?? "[\(end.address)]"
+        let labels = end.labels.labels
+        let range = [labels[.cloud], labels[.region], labels[.cloudService]].filter { !$0.isEmpty }.joined(
+            separator: "/")
+        let name = [labels[.pod], labels[.node], range].first { !$0.isEmpty } ?? "[\(end.address)]"
         return "\(name):\(end.port)"
     }
+}
+
+/// A flow that nobody translates, from port 1 to port 2.
+func flow(_ source: String, _ destination: String, ports: (UInt16, UInt16) = (1, 2)) -> Flow {
+    let tuple = FlowTuple(
+        source: address(source), destination: address(destination), sourcePort: ports.0, destinationPort: ports.1)
+    return Flow(
+        transport: .tcp, original: tuple, reply: tuple.mirrored, originalCounters: FlowCounters(packets: 1, bytes: 1),
+        replyCounters: FlowCounters())
 }
 
 private let everything = Labeler.Configuration(ignoreUDP: false, ignoreNodeFlows: false)
@@ -263,17 +296,12 @@ private let outside = "192.0.2.99"
     }
 
     @Test func anEndCarriesAllOfItsLabels() throws {
-        let labeler = Labeler(inventory, site: site, configuration: everything)
+        let labeler = makeLabeler(inventory, site: site, configuration: everything)
         func labels(_ source: String, _ destination: String) throws -> (local: EndpointLabels, remote: EndpointLabels) {
-            let tuple = FlowTuple(
-                source: address(source), destination: address(destination), sourcePort: 1, destinationPort: 2)
-            let flow = Flow(
-                transport: .tcp, original: tuple, reply: tuple.mirrored, originalCounters: FlowCounters(),
-                replyCounters: FlowCounters())
-            guard case .labeled(let labeled) = labeler.label(flow, observedOn: labeler.nodeID(named: "node-a")) else {
-                throw Unlabeled()
+            try labeler.read(observedOn: "node-a", at: noon) { reader in
+                guard case .labeled(let labeled) = reader.label(flow(source, destination)) else { throw Unlabeled() }
+                return (labeled.local.labels.labels, labeled.remote.labels.labels)
             }
-            return (labeled.local.labels, labeled.remote.labels)
         }
         struct Unlabeled: Error {}
 
@@ -281,47 +309,95 @@ private let outside = "192.0.2.99"
         #expect(
             texts(pod.local) == [
                 "aws", "eu-central-1", "main", "cell-1", "eu-central-1a", "node-a", "blue", "shop", "client-1",
-                "client", "",
+                "client", "", "", "",
             ])
-        #expect(texts(pod.remote) == ["aws", "eu-central-1", "UNKNOWN", "", "", "", "", "", "", "", "s3"])
+        #expect(texts(pod.remote) == ["aws", "eu-central-1", "UNKNOWN", "", "", "", "", "", "", "", "s3", "", ""])
         let node = try labels("10.244.1.20", "172.18.0.3")
         #expect(
-            texts(node.remote) == ["aws", "eu-central-1", "main", "", "eu-central-1b", "node-b", "", "", "", "", ""])
+            texts(node.remote)
+                == ["aws", "eu-central-1", "main", "", "eu-central-1b", "node-b", "", "", "", "", "", "", ""])
         #expect(
             texts(try labels("10.244.1.20", "192.168.1.1").remote)
-                == ["aws", "eu-central-1", "UNKNOWN", "", "", "", "", "", "", "", ""])
+                == ["aws", "eu-central-1", "UNKNOWN", "", "", "", "", "", "", "", "", "", ""])
         #expect(
-            texts(try labels("10.244.1.20", outside).remote) == ["", "", "UNKNOWN", "", "", "", "", "", "", "", ""])
+            texts(try labels("10.244.1.20", outside).remote)
+                == ["", "", "UNKNOWN", "", "", "", "", "", "", "", "", "", ""])
         // One object for all flows of an endpoint: rows refer to it by its identity.
         #expect(try labels("10.244.1.20", outside).local === pod.local)
     }
 
-    private func texts(_ labels: EndpointLabels) -> [String] {
-        [
-            labels.cloud, labels.region, labels.cluster, labels.cell, labels.availabilityZone, labels.node,
-            labels.instanceID, labels.namespace, labels.pod, labels.app, labels.cloudService,
-        ]
-    }
+    private func texts(_ labels: EndpointLabels) -> [String] { Label.allCases.map { labels[$0] } }
 
     @Test func theRegionOfARangeIsComparedWithoutCase() throws {
-        let labeler = Labeler(
+        let labeler = makeLabeler(
             try Inventory(
                 text: """
                     nodes: [{name: node-a, addresses: [172.18.0.2]}]
                     pods: [{namespace: shop, name: client-1, node: node-a, addresses: [10.244.1.20]}]
                     ranges: [{name: s3, cidrs: [198.51.100.0/24], cloud: AWS, region: EU-Central-1}]
                     """, file: "inventory.yaml"),
-            site: site, configuration: Labeler.Configuration())
-        let tuple = FlowTuple(
-            source: address("10.244.1.20"), destination: address("198.51.100.1"), sourcePort: 1, destinationPort: 2)
-        let flow = Flow(
-            transport: .tcp, original: tuple, reply: tuple.mirrored, originalCounters: FlowCounters(),
-            replyCounters: FlowCounters())
-        guard case .labeled(let labeled) = labeler.label(flow, observedOn: nil) else {
-            Issue.record("it is not labelled")
-            return
+            site: site)
+        labeler.read(observedOn: "", at: noon) { reader in
+            guard case .labeled(let labeled) = reader.label(flow("10.244.1.20", "198.51.100.1")) else {
+                Issue.record("it is not labelled")
+                return
+            }
+            #expect(labeled.connectionClass == .intraRegion)
         }
-        #expect(labeled.connectionClass == .intraRegion)
+    }
+
+    @Test func rangesAreReplacedAtOnce() {
+        let labeler = makeLabeler(inventory, site: site)
+        func connectionClass() -> ConnectionClass? {
+            labeler.read(observedOn: "node-a", at: noon) { reader in
+                guard case .labeled(let labeled) = reader.label(flow("10.244.1.20", "198.51.100.1")) else { return nil }
+                return labeled.connectionClass
+            }
+        }
+        #expect(connectionClass() == .intraRegion)
+        labeler.setRanges([])
+        #expect(connectionClass() == .publicInternet)
+        labeler.setRanges([
+            CloudRange(prefix: prefix("198.51.0.0/16"), place: CloudPlace(cloud: "aws", region: "eu-west-1"))
+        ])
+        #expect(connectionClass() == .interRegion)
+    }
+
+    @Test func aServiceIsNamedWhereItsAddressWasDialled() {
+        let labeler = makeLabeler(inventory, site: site)
+        let store = labeler.index.serviceStore()
+        store.beginReplacement()
+        store.add(ClusterService(namespace: "shop", name: "web", clusterAddresses: [address("10.96.0.80")]))
+        store.commitReplacement()
+        func service(of flow: Flow) -> String? {
+            labeler.read(observedOn: "node-a", at: noon) { reader in
+                guard case .labeled(let labeled) = reader.label(flow) else { return nil }
+                return labeled.service?.labels[.service]
+            }
+        }
+        var dialled = flow("10.244.1.20", "10.96.0.80")
+        dialled.reply.source = address("10.244.2.10")
+        #expect(service(of: dialled) == "shop/web")
+        #expect(service(of: flow("10.244.1.20", "10.244.2.10")) == nil)
+        store.apply([
+            .deleted(ClusterService(namespace: "shop", name: "web", clusterAddresses: [address("10.96.0.80")]))
+        ])
+        dialled.original.destination = address("10.96.0.81")
+        #expect(service(of: dialled) == nil)
+    }
+
+    @Test func flowsOfUnknownDirectionAreRecordedWhereAskedFor() {
+        let configuration = Labeler.Configuration(ignoreUnknownDirection: false)
+        for flow in [
+            Case(
+                "both elsewhere", "10.244.1.20", "10.244.1.10", on: "node-b", with: configuration,
+                "client-1:40000 web-1:443 INTRA_VPC 100/200"),
+            Case(
+                "neither known", "192.168.1.1", outside, on: "node-a", with: configuration,
+                "aws/eu-central-1:40000 [192.0.2.99]:443 PUBLIC_INTERNET 100/200"),
+        ] {
+            #expect(flow.outcome == flow.expected)
+        }
     }
 
     @Test func reasonsHaveTheNamesThatMetricsShow() {

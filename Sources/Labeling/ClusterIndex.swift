@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import Glibc
+import Synchronization
+
+/// Which pod, node or service of the cluster has an address, and had it a moment ago.
+///
+/// One lock lets many look up at once and is taken for a change only as long as the change itself takes; a new set of
+/// all pods is made beside the old one and put in its place. Those who change wait for each other at a lock of their own.
+public final class ClusterIndex: Sendable {
+    /// For how many seconds an address keeps its labels when its pod or node is gone: batches come late.
+    public static let secondsAfterTheEnd: UInt32 = 120
+
+    /// How much is known.
+    public struct Statistics: Equatable, Sendable {
+        /// Pods outside the host network that are not terminated.
+        public internal(set) var pods = 0
+        /// Nodes.
+        public internal(set) var nodes = 0
+        /// Services.
+        public internal(set) var services = 0
+        /// ReplicaSets.
+        public internal(set) var replicaSets = 0
+    }
+
+    private let now: @Sendable () -> UInt32
+    /// What readers see.
+    private let tables = ReadWriteLock(EndpointTables())
+    /// What only those who change need.
+    private let records: Mutex<ClusterRecords>
+    /// Apart from the records: it is asked for by those who must not wait for a change.
+    private let statisticsStorage = Mutex(Statistics())
+
+    /// Makes an empty index.
+    ///
+    /// - Parameters:
+    ///   - site: Where all of the cluster's endpoints stand.
+    ///   - flagRules: The rules whose conditions on pods' labels are looked at when a pod comes.
+    ///   - now: The present moment in seconds since the Unix epoch.
+    public init(
+        site: Site, flagRules: [ConnectionFlagRule] = [],
+        now: @escaping @Sendable () -> UInt32 = ClusterIndex.secondsSinceTheEpoch
+    ) {
+        self.now = now
+        records = Mutex(ClusterRecords(site: site, podFlags: ConnectionFlagRules(flagRules)))
+    }
+
+    /// The system's clock in seconds since the Unix epoch.
+    public static let secondsSinceTheEpoch: @Sendable () -> UInt32 = { UInt32(clamping: time(nil)) }
+
+    /// How much is known.
+    public var statistics: Statistics { statisticsStorage.withLock { $0 } }
+
+    /// Reads what is known. `body` must not begin another reading.
+    func read<Result>(_ body: (UnsafePointer<EndpointTables>) throws -> Result) rethrows -> Result {
+        try tables.read(body)
+    }
+
+    /// Looks at the records, and changes the tables in place where `body` returns what there is to change.
+    func change(_ body: (inout ClusterRecords, borrowing EndpointTables) -> ChangeOfTables?) {
+        let now = now()
+        records.withLock { records in
+            // Nobody else changes the tables meanwhile.
+            let change = tables.read { tables in body(&records, tables.pointee) }
+            guard change != nil || records.hasEnded(now: now) else { return }
+            tables.write { tables in
+                change?(&records, &tables, now)
+                records.forgetEnded(&tables, now: now)
+            }
+            finish(&records)
+        }
+    }
+
+    /// Makes changed tables beside those that are in use, and then uses them.
+    func replace(_ body: ChangeOfTables) {
+        let now = now()
+        records.withLock { records in
+            var next = tables.read(\.pointee)
+            body(&records, &next, now)
+            records.forgetEnded(&next, now: now)
+            tables.write { swap(&$0, &next) }
+            finish(&records)
+        }
+    }
+
+    typealias ChangeOfTables = (inout ClusterRecords, inout EndpointTables, _ now: UInt32) -> Void
+
+    private func finish(_ records: inout ClusterRecords) {
+        // What nobody refers to any more is let go of behind the lock of the tables.
+        _ = records.takeRetired()
+        let statistics = records.statistics
+        statisticsStorage.withLock { $0 = statistics }
+    }
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Kubernetes
+import Synchronization
+
+extension ClusterIndex {
+    /// What keeps the index's pods up to date. Several stores know nothing of each other's pods.
+    public func podStore() -> some ObjectStore<Pod> {
+        ClusterStore(index: self) { records, pod, store, tables in
+            records.change(pod, store: store, tables)
+        } uid: {
+            $0.uid
+        }
+    }
+
+    /// What keeps the index's nodes up to date.
+    public func nodeStore() -> some ObjectStore<Node> {
+        ClusterStore(index: self) { records, node, store, tables in
+            records.change(node, store: store, tables)
+        } uid: {
+            $0.uid
+        }
+    }
+
+    /// What keeps the index's services up to date.
+    public func serviceStore() -> some ObjectStore<ClusterService> {
+        ClusterStore(index: self) { records, service, store, tables in
+            records.change(service, store: store, tables)
+        } uid: {
+            $0.uid
+        }
+    }
+
+    /// What keeps the index's ReplicaSets up to date.
+    public func replicaSetStore() -> some ObjectStore<ReplicaSet> { ReplicaSetStore(index: self) }
+
+    /// Puts an inventory's nodes and pods into the index, for good.
+    public func add(_ inventory: Inventory) {
+        replaceAll(in: nodeStore(), with: inventory.nodes)
+        replaceAll(in: podStore(), with: inventory.pods)
+    }
+
+    private func replaceAll<Object>(in store: some ObjectStore<Object>, with objects: [Object]) {
+        store.beginReplacement()
+        for object in objects { store.add(object) }
+        store.commitReplacement()
+    }
+}
+
+private let storeNumbers = Atomic(0)
+
+/// Objects that have addresses.
+private final class ClusterStore<Object: Sendable>: ObjectStore {
+    /// The most changes that are made in one go: look-ups wait for no longer.
+    private static var changesAtOnce: Int { 64 }
+
+    private struct Replacement: Sendable {
+        var seen: Set<ObjectUID> = []
+        var changes: [ClusterRecords.Change] = []
+    }
+
+    private let index: ClusterIndex
+    private let number = storeNumbers.add(1, ordering: .relaxed).newValue
+    private let change:
+        @Sendable (inout ClusterRecords, Object, _ store: Int, borrowing EndpointTables) -> ClusterRecords.Change?
+    private let uid: @Sendable (Object) -> ObjectUID
+    private let replacement = Mutex(Replacement())
+
+    init(
+        index: ClusterIndex,
+        change:
+            @escaping @Sendable (
+                inout ClusterRecords, Object, _ store: Int, borrowing EndpointTables
+            ) -> ClusterRecords.Change?,
+        uid: @escaping @Sendable (Object) -> ObjectUID
+    ) {
+        self.index = index
+        self.change = change
+        self.uid = uid
+    }
+
+    func beginReplacement() { replacement.withLock { $0 = Replacement() } }
+
+    func abandonReplacement() { replacement.withLock { $0 = Replacement() } }
+
+    func add(_ object: Object) {
+        let uid = uid(object)
+        index.change { records, tables in
+            let change = change(&records, object, number, tables)
+            replacement.withLock { replacement in
+                replacement.seen.insert(uid)
+                if let change { replacement.changes.append(change) }
+            }
+            return nil
+        }
+    }
+
+    func commitReplacement() {
+        let replacement = replacement.withLock { replacement in
+            let complete = replacement
+            replacement = Replacement()
+            return complete
+        }
+        index.replace { records, tables, now in
+            for (uid, owner) in records.owners where owner.store == number && !replacement.seen.contains(uid) {
+                records.apply(ClusterRecords.Change(uid: uid, owner: nil), &tables, now: now)
+            }
+            for change in replacement.changes { records.apply(change, &tables, now: now) }
+        }
+    }
+
+    func apply(_ changes: [ObjectChange<Object>]) {
+        var rest = changes[...]
+        while !rest.isEmpty {
+            let some = rest.prefix(Self.changesAtOnce)
+            rest = rest.dropFirst(some.count)
+            for part in consecutive(some) { applyAtOnce(part) }
+        }
+    }
+
+    /// Cuts changes so that no object is in a part twice: what a change comes to depends on how the object stands.
+    private func consecutive(_ changes: ArraySlice<ObjectChange<Object>>) -> [[ObjectChange<Object>]] {
+        var parts: [[ObjectChange<Object>]] = [[]]
+        var seen: Set<ObjectUID> = []
+        for change in changes {
+            let object =
+                switch change {
+                case .updated(let object), .deleted(let object): object
+                }
+            if !seen.insert(uid(object)).inserted {
+                parts.append([])
+                seen = [uid(object)]
+            }
+            parts[parts.count - 1].append(change)
+        }
+        return parts
+    }
+
+    private func applyAtOnce(_ changes: [ObjectChange<Object>]) {
+        index.change { records, tables in
+            var due: [ClusterRecords.Change] = []
+            for change in changes {
+                switch change {
+                case .updated(let object):
+                    if let change = self.change(&records, object, number, tables) { due.append(change) }
+                case .deleted(let object):
+                    if let change = records.removal(of: uid(object)) { due.append(change) }
+                }
+            }
+            guard !due.isEmpty else { return nil }
+            return { [due] records, tables, now in
+                for change in due { records.apply(change, &tables, now: now) }
+            }
+        }
+    }
+}
+
+/// ReplicaSets, which have no addresses: they tell what pods are one of.
+private final class ReplicaSetStore: ObjectStore {
+    private let index: ClusterIndex
+    private let replacement = Mutex<[ReplicaSet]>([])
+
+    init(index: ClusterIndex) {
+        self.index = index
+        index.change { records, _ in
+            records.knowsReplicaSets = true
+            return nil
+        }
+    }
+
+    func beginReplacement() { replacement.withLock { $0 = [] } }
+
+    func abandonReplacement() { replacement.withLock { $0 = [] } }
+
+    func add(_ object: ReplicaSet) { replacement.withLock { $0.append(object) } }
+
+    func commitReplacement() {
+        let replicaSets = replacement.withLock { replacement in
+            defer { replacement = [] }
+            return replacement
+        }
+        let seen = Set(replicaSets.map(\.uid))
+        index.change { records, _ in
+            for uid in records.replicaSetUIDs where !seen.contains(uid) { records.forget(replicaSet: uid) }
+            return Self.note(replicaSets, &records)
+        }
+    }
+
+    func apply(_ changes: [ObjectChange<ReplicaSet>]) {
+        index.change { records, _ in
+            var updated: [ReplicaSet] = []
+            for change in changes {
+                switch change {
+                case .updated(let replicaSet): updated.append(replicaSet)
+                case .deleted(let replicaSet): records.forget(replicaSet: replicaSet.uid)
+                }
+            }
+            return Self.note(updated, &records)
+        }
+    }
+
+    private static func note(
+        _ replicaSets: [ReplicaSet], _ records: inout ClusterRecords
+    ) -> ClusterIndex.ChangeOfTables? {
+        let awaited = replicaSets.filter { records.note($0) }.map(\.uid)
+        guard !awaited.isEmpty else { return nil }
+        return { records, tables, _ in
+            for uid in awaited { records.resolveWaiting(uid, &tables) }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import FlowModel
+
+/// Which of up to 64 configured flags a connection has: a bit each, by the rule's place.
+public struct ConnectionFlags: OptionSet, Hashable, Sendable {
+    /// The bits.
+    public let rawValue: UInt64
+
+    /// Makes a set of its bits.
+    public init(rawValue: UInt64) { self.rawValue = rawValue }
+}
+
+/// A flag of the column `connectionFlags`, and which connections have it: those with an end that meets every condition
+/// that the rule has.
+public struct ConnectionFlagRule: Equatable, Sendable {
+    /// The most rules that there can be.
+    public static let maximumCount = 64
+
+    /// The flag's name.
+    public var name: String
+    /// The end's address is in one of these blocks; no condition where empty.
+    public var prefixes: [IPPrefix]
+    /// The end's port is one of these; no condition where empty.
+    public var ports: Set<UInt16>
+    /// The end is a pod with these labels; no condition where empty.
+    public var podLabels: [String: String]
+
+    /// Makes a rule of its parts. One without conditions applies to no connection.
+    public init(
+        name: String, prefixes: [IPPrefix] = [], ports: Set<UInt16> = [], podLabels: [String: String] = [:]
+    ) {
+        self.name = name
+        self.prefixes = prefixes
+        self.ports = ports
+        self.podLabels = podLabels
+    }
+}
+
+/// The rules, ready to be asked.
+struct ConnectionFlagRules: Sendable {
+    private struct Rule: Sendable {
+        let flag: ConnectionFlags
+        let prefixes: PrefixTable<Bool>?
+        let ports: Set<UInt16>
+        let needsPod: Bool
+    }
+
+    private let rules: [Rule]
+    private let podRules: [(flag: ConnectionFlags, labels: [String: String])]
+
+    init(_ rules: [ConnectionFlagRule]) {
+        precondition(rules.count <= ConnectionFlagRule.maximumCount, "a flag is a bit of 64")
+        let numbered = rules.enumerated().map { (flag: ConnectionFlags(rawValue: 1 << UInt64($0)), rule: $1) }
+        self.rules = numbered.compactMap { flag, rule in
+            guard !rule.prefixes.isEmpty || !rule.ports.isEmpty || !rule.podLabels.isEmpty else { return nil }
+            return Rule(
+                flag: flag,
+                prefixes: rule.prefixes.isEmpty
+                    ? nil : PrefixTable(rule.prefixes.map { (prefix: $0, value: true) }),
+                ports: rule.ports, needsPod: !rule.podLabels.isEmpty)
+        }
+        podRules = numbered.compactMap { flag, rule in
+            rule.podLabels.isEmpty ? nil : (flag: flag, labels: rule.podLabels)
+        }
+    }
+
+    var isEmpty: Bool { rules.isEmpty }
+
+    /// The flags whose condition on labels a pod with these labels meets.
+    func flags(ofPodWith labels: [String: String]) -> ConnectionFlags {
+        podRules.reduce(into: []) { flags, rule in
+            if rule.labels.allSatisfy({ labels[$0.key] == $0.value }) { flags.formUnion(rule.flag) }
+        }
+    }
+
+    /// The flags of which an end meets every condition.
+    func flags(of end: LabeledEndpoint) -> ConnectionFlags {
+        rules.reduce(into: []) { flags, rule in
+            guard !rule.needsPod || end.labels.flags.contains(rule.flag),
+                rule.ports.isEmpty || rule.ports.contains(end.port),
+                rule.prefixes.map({ $0.value(for: end.address) != nil }) ?? true
+            else { return }
+            flags.formUnion(rule.flag)
+        }
+    }
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+
+/// The tables that look-ups go through: from an address to all who have it or had it a moment ago.
+///
+/// A plain value: what is changed in a copy is seen by nobody until the copy takes the place of the original.
+struct EndpointTables: Sendable {
+    /// What has an address.
+    enum Kind: UInt8, Sendable {
+        case pod
+        case node
+        case service
+    }
+
+    /// One who has or had an address.
+    struct Candidate: Sendable {
+        var labels: LabelsReference
+        let address: IPAddress
+        /// The number of the node that it runs on or is; -1 for a service.
+        var node: Int32
+        /// In seconds since the Unix epoch.
+        var startedAt: UInt32
+        /// In seconds since the Unix epoch; `.max` as long as it lives.
+        var endedAt: UInt32 = .max
+        let kind: Kind
+        /// The next with the same address, or the next free place; -1 where there is none.
+        fileprivate(set) var next: Int32 = -1
+        /// The next of the same pod, node or service; -1 where there is none.
+        var nextOfOwner: Int32
+    }
+
+    private(set) var endpoints = AddressTable()
+    private(set) var services = AddressTable()
+    private var candidates: ContiguousArray<Candidate> = []
+    private var firstFree: Int32 = -1
+    /// The numbers of all nodes that ever had a pod or were listed. Names of nodes come and go slowly: none is forgotten.
+    private(set) var nodeNumbers: [String: Int32] = [:]
+
+    // MARK: - Look-ups
+
+    /// Who of those with an address had it at a moment.
+    ///
+    /// Of several who lived then, it is the one that started last: the others' objects outlive them. Where nobody lived,
+    /// it is the one that ended last, up to two minutes before; then the one that starts first, since clocks differ.
+    func endpoint(at address: IPAddress, second: UInt32) -> Int32? {
+        guard let first = endpoints[address] else { return nil }
+        return resolve(first, second)
+    }
+
+    /// The service that had an address at a moment.
+    func service(at address: IPAddress, second: UInt32) -> Int32? {
+        guard let first = services[address] else { return nil }
+        return resolve(first, second)
+    }
+
+    private func resolve(_ first: Int32, _ second: UInt32) -> Int32? {
+        var best: (slot: Int32, rank: UInt64)?
+        var slot = first
+        while slot >= 0 {
+            if let rank = rank(of: slot, at: second), rank > best?.rank ?? 0 { best = (slot, rank) }
+            slot = candidates[Int(slot)].next
+        }
+        return best?.slot
+    }
+
+    /// The higher the likelier, nil for one that cannot be meant.
+    private func rank(of slot: Int32, at second: UInt32) -> UInt64? {
+        let startedAt = candidates[Int(slot)].startedAt
+        let endedAt = candidates[Int(slot)].endedAt
+        if startedAt > second { return 1 << 32 | UInt64(UInt32.max - startedAt) }
+        if second <= endedAt { return 3 << 32 | UInt64(startedAt) }
+        guard second - endedAt <= ClusterIndex.secondsAfterTheEnd else { return nil }
+        return 2 << 32 | UInt64(endedAt)
+    }
+
+    /// A candidate of a look-up.
+    subscript(slot: Int32) -> Candidate { candidates[Int(slot)] }
+
+    /// The labels of a candidate.
+    func labels(of slot: Int32) -> LabelsReference { candidates[Int(slot)].labels }
+
+    /// Whether a candidate is a node.
+    func isNode(_ slot: Int32) -> Bool { candidates[Int(slot)].kind == .node }
+
+    /// The node that a candidate runs on or is.
+    func node(of slot: Int32) -> Int32 { candidates[Int(slot)].node }
+
+    // MARK: - Changes
+
+    /// The number of a node, a new one where the name is new.
+    mutating func number(ofNode name: String) -> Int32 {
+        if let number = nodeNumbers[name] { return number }
+        let number = Int32(nodeNumbers.count)
+        nodeNumbers[name] = number
+        return number
+    }
+
+    /// Adds one to those with its address and returns its place.
+    mutating func insert(_ candidate: Candidate) -> Int32 {
+        var candidate = candidate
+        candidate.next = head(of: candidate) ?? -1
+        let slot: Int32
+        if firstFree >= 0 {
+            slot = firstFree
+            firstFree = candidates[Int(slot)].next
+            candidates[Int(slot)] = candidate
+        } else {
+            slot = Int32(candidates.count)
+            candidates.append(candidate)
+        }
+        setHead(of: candidate, slot)
+        return slot
+    }
+
+    /// Removes one from those with its address.
+    mutating func remove(_ slot: Int32) {
+        let removed = candidates[Int(slot)]
+        if head(of: removed) == slot {
+            setHead(of: removed, removed.next >= 0 ? removed.next : nil)
+        } else {
+            var before = head(of: removed) ?? -1
+            while before >= 0, candidates[Int(before)].next != slot { before = candidates[Int(before)].next }
+            if before >= 0 { candidates[Int(before)].next = removed.next }
+        }
+        candidates[Int(slot)].next = firstFree
+        firstFree = slot
+    }
+
+    /// Notes when one has ended; it is still found for a while.
+    mutating func end(_ slot: Int32, at second: UInt32) { candidates[Int(slot)].endedAt = second }
+
+    /// Gives all places of one owner other labels.
+    mutating func relabel(_ head: Int32, _ labels: EndpointLabels) {
+        var slot = head
+        while slot >= 0 {
+            candidates[Int(slot)].labels = LabelsReference(labels)
+            slot = candidates[Int(slot)].nextOfOwner
+        }
+    }
+
+    /// The addresses of one owner.
+    func addresses(ofOwner head: Int32) -> [IPAddress] {
+        var addresses: [IPAddress] = []
+        var slot = head
+        while slot >= 0 {
+            addresses.append(candidates[Int(slot)].address)
+            slot = candidates[Int(slot)].nextOfOwner
+        }
+        return addresses
+    }
+
+    private func head(of candidate: Candidate) -> Int32? {
+        candidate.kind == .service ? services[candidate.address] : endpoints[candidate.address]
+    }
+
+    private mutating func setHead(of candidate: Candidate, _ slot: Int32?) {
+        if candidate.kind == .service {
+            services[candidate.address] = slot
+        } else {
+            endpoints[candidate.address] = slot
+        }
+    }
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import FlowModel
+
+/// Labels the flows of one observation: two look-ups of addresses and one of a range, nothing allocated and nothing
+/// counted.
+public struct LabelReader: ~Copyable {
+    private let flagRules: ConnectionFlagRules
+    private let hasFlagRules: Bool
+    private let scopes: PrefixTable<AddressScope>
+    private let ranges: RangeTable
+    private let privateLabels: LabelsReference
+    private let unlistedLabels: LabelsReference
+    private let tables: UnsafePointer<EndpointTables>
+    private let node: Int32?
+    private let second: UInt32
+    private let ignoreUDP: Bool
+    private let ignoreNodeFlows: Bool
+    private let ignoreUnknownDirection: Bool
+
+    init(
+        labeler: Labeler, tables: UnsafePointer<EndpointTables>, ranges: RangeTable, node: String, second: UInt32
+    ) {
+        ignoreUDP = labeler.configuration.ignoreUDP
+        ignoreNodeFlows = labeler.configuration.ignoreNodeFlows
+        ignoreUnknownDirection = labeler.configuration.ignoreUnknownDirection
+        flagRules = labeler.flagRules
+        hasFlagRules = !labeler.flagRules.isEmpty
+        scopes = labeler.scopes
+        self.ranges = ranges
+        privateLabels = LabelsReference(labeler.privateLabels)
+        unlistedLabels = LabelsReference(labeler.unlistedLabels)
+        self.tables = tables
+        self.node = tables.pointee.nodeNumbers[node]
+        self.second = second
+    }
+
+    /// Labels a flow.
+    public func label(_ flow: Flow) -> Labeler.Outcome {
+        if ignoreUDP && flow.transport == .udp { return .ignored(.udp) }
+        // The reply's source is the real peer behind a translated destination.
+        let source = endpoint(at: flow.original.source)
+        let destination = endpoint(at: flow.reply.source)
+        if ignoreNodeFlows && (source.isNode || destination.isNode) { return .ignored(.node) }
+        guard let isSourceLocal = isSourceLocal(source, destination) else { return .ignored(.unknownDirection) }
+        let (sourceLabels, sourceClass) = labels(of: flow.original.source, source)
+        let (destinationLabels, destinationClass) = labels(of: flow.reply.source, destination)
+        let sourceEnd = LabeledEndpoint(
+            labels: sourceLabels, address: flow.original.source, port: flow.original.sourcePort)
+        let destinationEnd = LabeledEndpoint(
+            labels: destinationLabels, address: flow.reply.source, port: flow.reply.sourcePort)
+        let (localClass, remoteClass) =
+            isSourceLocal ? (sourceClass, destinationClass) : (destinationClass, sourceClass)
+        return .labeled(
+            LabeledFlow(
+                transport: flow.transport,
+                local: isSourceLocal ? sourceEnd : destinationEnd,
+                remote: isSourceLocal ? destinationEnd : sourceEnd,
+                service: service(dialledBy: flow),
+                // An outside client behind which a pod of another node answers is local only by name.
+                connectionClass: remoteClass == .intraVPC ? localClass : remoteClass,
+                flags: hasFlagRules ? flagRules.flags(of: sourceEnd).union(flagRules.flags(of: destinationEnd)) : [],
+                sent: isSourceLocal ? flow.originalCounters : flow.replyCounters,
+                received: isSourceLocal ? flow.replyCounters : flow.originalCounters))
+    }
+
+    /// One end as the index knows it.
+    private struct Endpoint {
+        /// Below zero where nobody is known.
+        let slot: Int32
+        let node: Int32
+        let isNode: Bool
+
+        var isKnown: Bool { slot >= 0 }
+    }
+
+    private func endpoint(at address: IPAddress) -> Endpoint {
+        guard let slot = tables.pointee.endpoint(at: address, second: second) else {
+            return Endpoint(slot: -1, node: -1, isNode: false)
+        }
+        return Endpoint(slot: slot, node: tables.pointee.node(of: slot), isNode: tables.pointee.isNode(slot))
+    }
+
+    /// Which end is local, nil where the flow is not to be recorded since it cannot be told.
+    private func isSourceLocal(_ source: Endpoint, _ destination: Endpoint) -> Bool? {
+        if let node {
+            if source.node == node { return true }
+            if destination.node == node { return false }
+        }
+        switch (source.isKnown, destination.isKnown) {
+        case (false, true): return true
+        case (true, false): return false
+        default: return ignoreUnknownDirection ? nil : true
+        }
+    }
+
+    /// What is known about an address, and how far a flow between it and a pod of ours travels.
+    private func labels(of address: IPAddress, _ endpoint: Endpoint) -> (LabelsReference, ConnectionClass) {
+        if endpoint.isKnown { return (tables.pointee.labels(of: endpoint.slot), .intraVPC) }
+        switch scopes.value(for: address) ?? .public {
+        case .private: return (privateLabels, .intraVPC)
+        case .reserved: return (unlistedLabels, .unknown)
+        case .public:
+            guard let range = ranges.range(of: address) else { return (unlistedLabels, .publicInternet) }
+            return (range.labels, range.connectionClass)
+        }
+    }
+
+    /// The service whose address the flow was opened to, nil where the flow goes where it was opened to.
+    private func service(dialledBy flow: Flow) -> LabelsReference? {
+        guard flow.original.destination != flow.reply.source,
+            let slot = tables.pointee.service(at: flow.original.destination, second: second)
+        else { return nil }
+        return tables.pointee.labels(of: slot)
+    }
+}

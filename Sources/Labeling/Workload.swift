@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Kubernetes
+
+/// What a pod is one of, as `kind/name`.
+enum Workload {
+    /// The workload of a pod with this owner, empty where it has none.
+    ///
+    /// What stands between is seen through: a Deployment's ReplicaSet, a CronJob's Job.
+    ///
+    /// - Parameter replicaSetOwner: Tells what owns a ReplicaSet, nil where the ReplicaSet is not known.
+    static func name(of owner: ObjectOwner?, replicaSetOwner: (ObjectUID) -> ObjectOwner??) -> String {
+        guard let owner else { return "" }
+        switch owner.kind {
+        case "ReplicaSet":
+            if let known = replicaSetOwner(owner.uid) { return known.map(text) ?? text(owner) }
+            return deployment(ofReplicaSet: owner.name).map { "Deployment/\($0)" } ?? text(owner)
+        case "Job":
+            return cronJob(ofJob: owner.name).map { "CronJob/\($0)" } ?? text(owner)
+        default:
+            return text(owner)
+        }
+    }
+
+    private static func text(_ owner: ObjectOwner) -> String { "\(owner.kind)/\(owner.name)" }
+
+    /// A Deployment names its ReplicaSets `<deployment>-<hash>`, the hash in the letters of `SafeEncodeString`
+    /// (k8s.io/apimachinery/pkg/util/rand), ten of them at most.
+    private static func deployment(ofReplicaSet name: String) -> String? {
+        let letters: Set<Character> = Set("bcdfghjklmnpqrstvwxz2456789")
+        return stem(of: name) { (5...10).contains($0.count) && $0.allSatisfy(letters.contains) }
+    }
+
+    /// A CronJob names its Jobs `<cronjob>-<scheduled minute since the Unix epoch>`
+    /// (pkg/controller/cronjob/utils.go, `getJobName`).
+    private static func cronJob(ofJob name: String) -> String? {
+        stem(of: name) { (8...10).contains($0.count) && $0.allSatisfy { $0.isASCII && $0.isNumber } }
+    }
+
+    private static func stem(of name: String, where isSuffix: (Substring) -> Bool) -> String? {
+        guard let hyphen = name.lastIndex(of: "-"), hyphen > name.startIndex,
+            isSuffix(name[name.index(after: hyphen)...])
+        else { return nil }
+        return String(name[..<hyphen])
+    }
+}

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import Kubernetes
+import Labeling
+import Synchronization
+import TestSupport
+import Testing
+
+private let site = Site(environment: "production", cloud: "aws", region: "eu-central-1", cluster: "main")
+
+/// An index with stores for everything and a clock that stands still until it is moved.
+private final class IndexUnderTest: Sendable {
+    let index: ClusterIndex
+    let pods: any ObjectStore<Pod>
+    let nodes: any ObjectStore<Node>
+    let services: any ObjectStore<ClusterService>
+    let labeler: Labeler
+    private let clock: Clock
+
+    private final class Clock: Sendable {
+        let second = Mutex(noon)
+    }
+
+    init(nodes: [Node] = [Node(name: "node-a", addresses: [address("172.18.0.2")], zone: "a")]) {
+        let clock = Clock()
+        self.clock = clock
+        index = ClusterIndex(site: site) { clock.second.withLock { $0 } }
+        pods = index.podStore()
+        self.nodes = index.nodeStore()
+        services = index.serviceStore()
+        labeler = Labeler(
+            index: index, site: site,
+            configuration: Labeler.Configuration(ignoreNodeFlows: false, ignoreUnknownDirection: false))
+        list(nodes, self.nodes)
+    }
+
+    func list<Object>(_ objects: [Object], _ store: any ObjectStore<Object>) {
+        store.beginReplacement()
+        for object in objects { store.add(object) }
+        store.commitReplacement()
+    }
+
+    /// Lets time pass until this many seconds after noon.
+    func setTime(_ seconds: UInt32) { clock.second.withLock { $0 = noon + seconds } }
+
+    /// Labels of an address, as they are for a flow that was observed this many seconds after noon.
+    func labels(of text: String, at seconds: UInt32 = 0) -> EndpointLabels? {
+        let from = flow(text, text.contains(":") ? "2001:db8::1" : "192.0.2.1")
+        return labeler.read(observedOn: "", at: noon + seconds) { reader in
+            guard case .labeled(let labeled) = reader.label(from) else { return nil }
+            let end = labeled.local.address == from.original.source ? labeled.local : labeled.remote
+            let labels = end.labels.labels
+            return labels[.node].isEmpty ? nil : labels
+        }
+    }
+
+    /// The pod at an address, `nil` where nobody is and the empty text for a node.
+    func pod(at text: String, at seconds: UInt32 = 0) -> String? { labels(of: text, at: seconds)?[.pod] }
+}
+
+private func pod(
+    _ name: String, _ addresses: String..., node: String = "node-a", hostNetwork: Bool = false,
+    isTerminated: Bool = false, startedAt: UInt32 = 0, owner: ObjectOwner? = nil
+) -> Pod {
+    Pod(
+        namespace: "shop", name: name, node: node, addresses: addresses.map(address), hostNetwork: hostNetwork,
+        isTerminated: isTerminated, startedAt: startedAt == 0 ? 0 : noon + startedAt, owner: owner)
+}
+
+@Suite struct ClusterIndexTests {
+    @Test func everyAddressLeadsToItsPodOrNode() {
+        let test = IndexUnderTest(nodes: [
+            Node(name: "node-a", addresses: [address("172.18.0.2"), address("fc00::2"), address("3.3.3.3")], zone: "a")
+        ])
+        test.list([pod("web", "10.0.0.1", "fd00::1"), pod("proxy", "172.18.0.2", hostNetwork: true)], test.pods)
+        for text in ["10.0.0.1", "fd00::1"] {
+            #expect(test.pod(at: text) == "web")
+            #expect(test.labels(of: text)?[.availabilityZone] == "a")
+        }
+        for text in ["172.18.0.2", "fc00::2", "3.3.3.3"] { #expect(test.pod(at: text) == "") }
+        #expect(test.pod(at: "10.0.0.3") == nil)
+        #expect(test.index.statistics.pods == 1)
+        #expect(test.index.statistics.nodes == 1)
+    }
+
+    @Test func aDeletedPodKeepsItsAddressForTwoMinutes() {
+        let test = IndexUnderTest()
+        test.list([pod("web", "10.0.0.1")], test.pods)
+        test.setTime(10)
+        test.pods.apply([.deleted(pod("web", "10.0.0.1"))])
+        #expect(test.pod(at: "10.0.0.1", at: 5) == "web")
+        #expect(test.pod(at: "10.0.0.1", at: 130) == "web")
+        #expect(test.pod(at: "10.0.0.1", at: 131) == nil)
+        #expect(test.index.statistics.pods == 0)
+        // With the next change it is forgotten for good.
+        test.setTime(131)
+        test.pods.apply([.updated(pod("other", "10.0.0.2"))])
+        #expect(test.pod(at: "10.0.0.1", at: 5) == nil)
+        #expect(test.pod(at: "10.0.0.2", at: 5) == "other")
+    }
+
+    @Test func anAddressThatIsUsedAgainBelongsToWhoHadItThen() {
+        let test = IndexUnderTest()
+        test.list([pod("old", "10.0.0.1", startedAt: 1)], test.pods)
+        test.setTime(10)
+        test.pods.apply([.deleted(pod("old", "10.0.0.1", startedAt: 1))])
+        test.setTime(20)
+        test.pods.apply([.updated(pod("new", "10.0.0.1", startedAt: 15))])
+        #expect(test.pod(at: "10.0.0.1", at: 8) == "old")
+        #expect(test.pod(at: "10.0.0.1", at: 12) == "old")
+        #expect(test.pod(at: "10.0.0.1", at: 15) == "new")
+        #expect(test.pod(at: "10.0.0.1", at: 60) == "new")
+    }
+
+    @Test func ofSeveralThatLiveTheOneThatStartedLastIsMeant() {
+        let test = IndexUnderTest()
+        test.list(
+            [
+                pod("stale", "10.0.0.1", startedAt: 1), pod("running", "10.0.0.1", startedAt: 5),
+                pod("middle", "10.0.0.1", startedAt: 3),
+            ], test.pods)
+        #expect(test.pod(at: "10.0.0.1", at: 10) == "running")
+        #expect(test.pod(at: "10.0.0.1", at: 4) == "middle")
+        // Clocks differ: better the first than nobody.
+        #expect(test.pod(at: "10.0.0.1", at: 0) == "stale")
+    }
+
+    @Test func terminatedAndHostNetworkPodsHideNobody() {
+        let test = IndexUnderTest()
+        test.list(
+            [
+                pod("done", "10.0.0.1", isTerminated: true, startedAt: 9), pod("running", "10.0.0.1", startedAt: 1),
+                pod("host", "10.0.0.1", hostNetwork: true, startedAt: 9), pod("over", "10.0.0.2"),
+            ], test.pods)
+        #expect(test.pod(at: "10.0.0.1", at: 20) == "running")
+        test.setTime(5)
+        test.pods.apply([.updated(pod("over", "10.0.0.2", isTerminated: true))])
+        #expect(test.pod(at: "10.0.0.2", at: 5) == "over")
+        #expect(test.pod(at: "10.0.0.2", at: 200) == nil)
+    }
+
+    @Test func hostNetworkPodsOfANodeThatIsGoneInheritNothing() {
+        let test = IndexUnderTest()
+        test.list([pod("proxy", "172.18.0.9", node: "node-z", hostNetwork: true)], test.pods)
+        #expect(test.pod(at: "172.18.0.9") == nil)
+    }
+
+    @Test func twoNodesWithOneAddressAreStillANode() {
+        let test = IndexUnderTest(nodes: [
+            Node(name: "old", addresses: [address("172.18.0.2")], createdAt: noon - 100),
+            Node(name: "new", addresses: [address("172.18.0.2")], createdAt: noon - 10),
+        ])
+        #expect(test.labels(of: "172.18.0.2")?[.node] == "new")
+        #expect(test.labels(of: "172.18.0.2")?[.pod] == "")
+        test.nodes.apply([.deleted(Node(name: "new", addresses: []))])
+        test.setTime(500)
+        test.nodes.apply([.updated(Node(name: "x", addresses: []))])
+        #expect(test.labels(of: "172.18.0.2", at: 500)?[.node] == "old")
+    }
+
+    @Test func aNodesZoneIsThatOfItsPodsWheneverItComes() {
+        let test = IndexUnderTest(nodes: [])
+        test.list([pod("web", "10.0.0.1"), pod("api", "10.0.0.2", node: "node-b")], test.pods)
+        #expect(test.labels(of: "10.0.0.1")?[.availabilityZone] == "")
+        test.nodes.apply([.updated(Node(name: "node-a", addresses: [], zone: "a"))])
+        #expect(test.labels(of: "10.0.0.1")?[.availabilityZone] == "a")
+        #expect(test.labels(of: "10.0.0.2")?[.availabilityZone] == "")
+        test.nodes.apply([.updated(Node(name: "node-a", addresses: [], zone: "c"))])
+        #expect(test.labels(of: "10.0.0.1")?[.availabilityZone] == "c")
+        // Also where it changes while a list of pods comes in.
+        test.pods.beginReplacement()
+        test.pods.add(pod("web", "10.0.0.7"))
+        test.nodes.apply([.updated(Node(name: "node-a", addresses: [], zone: "d"))])
+        test.pods.commitReplacement()
+        #expect(test.labels(of: "10.0.0.7")?[.availabilityZone] == "d")
+    }
+
+    @Test func aNewListReplacesTheOldOneAtOnce() {
+        let test = IndexUnderTest()
+        test.list([pod("web", "10.0.0.1"), pod("api", "10.0.0.2")], test.pods)
+        let before = test.labels(of: "10.0.0.2")
+        test.setTime(10)
+        test.pods.beginReplacement()
+        test.pods.add(pod("api", "10.0.0.2"))
+        test.pods.add(pod("new", "10.0.0.3"))
+        #expect(test.pod(at: "10.0.0.3") == nil)
+        test.pods.commitReplacement()
+        #expect(test.pod(at: "10.0.0.3") == "new")
+        #expect(test.pod(at: "10.0.0.1", at: 200) == nil)
+        #expect(test.index.statistics.pods == 2)
+        // What has not changed is the same object still.
+        #expect(test.labels(of: "10.0.0.2") === before)
+        test.pods.beginReplacement()
+        test.pods.add(pod("never", "10.0.0.4"))
+        test.pods.abandonReplacement()
+        #expect(test.pod(at: "10.0.0.4") == nil && test.pod(at: "10.0.0.3") == "new")
+    }
+
+    @Test func storesKnowNothingOfEachOther() {
+        let test = IndexUnderTest()
+        let other = test.index.podStore()
+        test.list([pod("web", "10.0.0.1")], test.pods)
+        test.list([pod("machine", "10.9.0.1")], other)
+        test.list([], test.pods)
+        test.setTime(500)
+        #expect(test.pod(at: "10.9.0.1", at: 500) == "machine")
+        #expect(test.pod(at: "10.0.0.1", at: 500) == nil)
+    }
+
+    @Test func aPodThatChangesItsAddressIsFoundAtBoth() {
+        let test = IndexUnderTest()
+        test.list([pod("web", "10.0.0.1", "fd00::1")], test.pods)
+        test.setTime(10)
+        test.pods.apply([
+            .updated(pod("web", "10.0.0.2", "fd00::1")), .updated(pod("web", "10.0.0.3", "fd00::1")),
+        ])
+        #expect(test.pod(at: "10.0.0.1", at: 5) == "web")
+        #expect(test.pod(at: "10.0.0.3", at: 500) == "web")
+        #expect(test.pod(at: "fd00::1", at: 500) == "web")
+        #expect(test.pod(at: "10.0.0.1", at: 500) == nil)
+    }
+
+    @Test func theWorkloadIsWhatTheReplicaSetBelongsTo() {
+        let test = IndexUnderTest()
+        let replicaSets = test.index.replicaSetStore()
+        let uid = ObjectUID("11111111-2222-3333-4444-555555555555")
+        let owner = ObjectOwner(kind: "ReplicaSet", name: "web-7d4b9c6f5", uid: uid)
+        test.list([pod("web-7d4b9c6f5-x", "10.0.0.1", owner: owner)], test.pods)
+        // The name tells it before the ReplicaSet does.
+        #expect(test.labels(of: "10.0.0.1")?[.workload] == "Deployment/web")
+        replicaSets.apply([
+            .updated(
+                ReplicaSet(uid: uid, owner: ObjectOwner(kind: "Rollout", name: "web", uid: ObjectUID("rollout"))))
+        ])
+        #expect(test.labels(of: "10.0.0.1")?[.workload] == "Rollout/web")
+        test.pods.apply([.updated(pod("web-7d4b9c6f5-y", "10.0.0.2", owner: owner))])
+        #expect(test.labels(of: "10.0.0.2")?[.workload] == "Rollout/web")
+        test.list([ReplicaSet(uid: uid)], replicaSets)
+        test.pods.apply([.updated(pod("web-7d4b9c6f5-z", "10.0.0.3", owner: owner))])
+        #expect(test.labels(of: "10.0.0.3")?[.workload] == "ReplicaSet/web-7d4b9c6f5")
+    }
+
+    /// The index against a list of everything that ever happened, for random histories.
+    @Test(arguments: 0..<20) func itAgreesWithTheWholeHistory(seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        let test = IndexUnderTest()
+        var lives: [(pod: Pod, ended: UInt32?)] = []
+        var second: UInt32 = 1
+        for number in 0..<300 {
+            second += UInt32.random(in: 0...3, using: &random)
+            test.setTime(second)
+            let alive = lives.indices.filter { lives[$0].ended == nil }
+            switch Int.random(in: 0..<10, using: &random) {
+            case 0..<5:
+                let born = pod(
+                    "pod-\(number)", "10.0.0.\(Int.random(in: 1...12, using: &random))", startedAt: second)
+                lives.append((born, nil))
+                test.pods.apply([.updated(born)])
+            case 5..<8:
+                guard let index = alive.randomElement(using: &random) else { continue }
+                lives[index].ended = second
+                test.pods.apply([.deleted(lives[index].pod)])
+            case 8:
+                // A list in which some are missing.
+                let missing = Set(alive.filter { _ in Bool.random(using: &random) })
+                for index in missing { lives[index].ended = second }
+                test.list(alive.filter { !missing.contains($0) }.map { lives[$0].pod }, test.pods)
+            default:
+                test.pods.apply(alive.map { .updated(lives[$0].pod) })
+            }
+            let asked = second - min(second - 1, UInt32.random(in: 0...60, using: &random))
+            let text = "10.0.0.\(Int.random(in: 1...12, using: &random))"
+            let had = lives.filter { $0.pod.addresses == [address(text)] }
+            let then = had.filter { $0.pod.startedAt <= noon + asked && ($0.ended.map { $0 >= asked } ?? true) }
+            guard let newest = then.map(\.pod.startedAt).max() else { continue }
+            let expected = Set(then.filter { $0.pod.startedAt == newest }.map(\.pod.name))
+            #expect(test.pod(at: text, at: asked).map(expected.contains) == true)
+        }
+        #expect(test.index.statistics.pods == lives.filter { $0.ended == nil }.count)
+    }
+
+    @Test func itIsReadWhileItChanges() async {
+        let test = IndexUnderTest()
+        let readers = (0..<4).map { number in
+            Task.detached {
+                for step in 0..<20_000 { _ = test.pod(at: "10.0.\(number).\(step % 250)", at: UInt32(step)) }
+            }
+        }
+        for round in 0..<20 {
+            test.setTime(UInt32(round) * 50)
+            test.list((0..<500).map { pod("pod-\(round)-\($0)", "10.0.\($0 % 4).\($0 / 4)") }, test.pods)
+            test.pods.apply((0..<100).map { .deleted(pod("pod-\(round)-\($0)", "10.0.\($0 % 4).\($0 / 4)")) })
+        }
+        for reader in readers { await reader.value }
+        #expect(test.index.statistics.pods == 400)
+    }
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import Kubernetes
+import Labeling
+import Testing
+
+private let site = Site(environment: "production", cloud: "aws", region: "eu-central-1", cluster: "main")
+
+@Suite struct ConnectionFlagsTests {
+    private let rules = [
+        ConnectionFlagRule(name: "nat", prefixes: [prefix("203.0.113.0/28"), prefix("2001:db8::/32")]),
+        ConnectionFlagRule(name: "database", ports: [5432, 3306]),
+        ConnectionFlagRule(name: "proxy", podLabels: ["role": "proxy"]),
+        ConnectionFlagRule(name: "proxy-https", ports: [443], podLabels: ["role": "proxy", "tier": "edge"]),
+        ConnectionFlagRule(name: "never"),
+    ]
+
+    private func flags(_ source: String, _ destination: String, port: UInt16) -> [String] {
+        let index = ClusterIndex(site: site, flagRules: rules) { noon }
+        index.add(
+            Inventory(
+                nodes: [Node(name: "node-a", addresses: [])],
+                pods: [
+                    Pod(
+                        namespace: "edge", name: "proxy", node: "node-a", addresses: [address("10.0.0.1")],
+                        labels: ["role": "proxy", "tier": "edge"]),
+                    Pod(
+                        namespace: "edge", name: "inner", node: "node-a", addresses: [address("10.0.0.2")],
+                        labels: ["role": "proxy"]),
+                    Pod(namespace: "shop", name: "web", node: "node-a", addresses: [address("10.0.0.3")]),
+                ]))
+        let labeler = Labeler(index: index, site: site, configuration: Labeler.Configuration(flagRules: rules))
+        return labeler.read(observedOn: "node-a", at: noon) { reader in
+            guard case .labeled(let labeled) = reader.label(flow(source, destination, ports: (40_000, port))) else {
+                return ["not labelled"]
+            }
+            return rules.indices.filter { labeled.flags.rawValue >> UInt64($0) & 1 == 1 }.map { rules[$0].name }
+        }
+    }
+
+    @Test func aFlagIsSetWhereAnEndMeetsEveryConditionOfItsRule() {
+        #expect(flags("10.0.0.3", "192.0.2.1", port: 80) == [])
+        #expect(flags("10.0.0.3", "203.0.113.9", port: 80) == ["nat"])
+        #expect(flags("203.0.113.9", "10.0.0.3", port: 3306) == ["nat", "database"])
+        #expect(flags("10.0.0.3", "10.0.0.2", port: 443) == ["proxy"])
+        #expect(flags("10.0.0.3", "10.0.0.1", port: 443) == ["proxy", "proxy-https"])
+        // The port is the other end's.
+        #expect(flags("10.0.0.1", "10.0.0.3", port: 443) == ["proxy"])
+    }
+}

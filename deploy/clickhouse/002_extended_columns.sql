@@ -1,0 +1,9 @@
+-- Workloads, dialled services and IPv6 addresses. One statement: only columns that are added by it may join the sorting
+-- key of a table that holds rows. The server fills these columns where it finds them; rows from before have them empty.
+ALTER TABLE network_flows_0
+    ADD COLUMN IF NOT EXISTS `localWorkload` LowCardinality(String) CODEC(ZSTD(1)) AFTER `localApp`,
+    ADD COLUMN IF NOT EXISTS `remoteWorkload` LowCardinality(String) CODEC(ZSTD(1)) AFTER `remoteApp`,
+    ADD COLUMN IF NOT EXISTS `remoteService` LowCardinality(String) CODEC(ZSTD(1)) AFTER `remoteWorkload`,
+    ADD COLUMN IF NOT EXISTS `localIPv6` IPv6 CODEC(ZSTD(1)) AFTER `localIPv4`,
+    ADD COLUMN IF NOT EXISTS `remoteIPv6` IPv6 CODEC(ZSTD(1)) AFTER `remoteIPv4`,
+    MODIFY ORDER BY (date, intervalStartTime, direction, proto, localApp, remoteApp, localPod, remotePod, intervalSeconds, environment, connectionClass, connectionFlags, localCloud, localRegion, localCluster, localCell, localAvailabilityZone, localNode, localInstanceID, localNamespace, localIPv4, localPort, remoteCloud, remoteRegion, remoteCluster, remoteCell, remoteAvailabilityZone, remoteNode, remoteInstanceID, remoteNamespace, remoteIPv4, remotePort, remoteCloudService, localWorkload, remoteWorkload, remoteService, localIPv6, remoteIPv6);
