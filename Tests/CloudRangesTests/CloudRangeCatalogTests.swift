@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import TestSupport
+import Testing
+
+@testable import CloudRanges
+
+private typealias Configuration = CloudRangeCatalog.Configuration
+
+/// A catalog of one list that comes from a URL, which tries again soon.
+private func running(
+    _ provider: RangeProvider, _ url: String, cache: TemporaryDirectory? = nil,
+    refreshInterval: Duration = .seconds(86_400), timeoutMilliseconds: Int = 30_000, maximumBytes: Int = 1 << 20
+) -> RunningCatalog {
+    RunningCatalog(
+        Configuration(
+            sources: [provider: .url(url)], cacheDirectory: cache?.path, refreshInterval: refreshInterval,
+            retryWait: .milliseconds(10) ... .milliseconds(20), timeoutMilliseconds: timeoutMilliseconds,
+            maximumBytes: maximumBytes))
+}
+
+private let google = TestLists.google
+
+@Suite struct CloudRangeCatalogTests {
+    @Test func listsAreFetchedAndMerged() async throws {
+        let server = try RawHTTPServer { request, _ in
+            switch request.target {
+            case "/aws": .status(200, TestLists.aws)
+            case "/gcp": .status(200, TestLists.googleCloud)
+            case "/google": .status(200, TestLists.google)
+            default: .status(200, TestLists.azure)
+            }
+        }
+        let running = RunningCatalog(
+            Configuration(
+                sources: Dictionary(
+                    uniqueKeysWithValues: RangeProvider.allCases.map { ($0, .url("\(server.url)/\($0.rawValue)")) })))
+        try await eventually("all lists are there") { running.changes.count == 4 }
+        #expect(
+            running.lines == [
+                "3.2.34.0/26 aws global globalaccelerator", "3.5.140.0/22 aws eu-central-1 s3",
+                "4.145.0.0/16 azure westeurope azurecloud", "4.145.74.52/30 azure westeurope actiongroup",
+                "8.8.8.0/24 gcp global googleservice", "34.1.208.0/20 gcp africa-south1 googlecloud",
+                "34.8.0.0/16 gcp global googlecloud", "2001:4860::/32 gcp global googleservice",
+                "2600:1900:8000::/44 gcp africa-south1 googlecloud",
+                "2603:1020:200::/46 azure westeurope azurecloud", "2a05:d07a:a000::/40 aws eu-south-1 amazon",
+            ])
+        let statistics = running.catalog.statistics
+        #expect(statistics.prefixes == 11)
+        #expect(statistics.changes == 4)
+        #expect(statistics.sources.map(\.provider) == RangeProvider.allCases)
+        #expect(statistics.sources.map(\.prefixes) == [3, 3, 3, 3])
+        #expect(statistics.sources.allSatisfy { $0.origin == .url && $0.lastError == nil && ($0.age ?? 99) < 60 })
+        #expect(running.catalog.regions(of: "aws") == ["eu-central-1", "eu-south-1"])
+        #expect(running.catalog.regions(of: "gcp") == ["africa-south1"])
+        #expect(running.catalog.regions(of: "on-prem") == [])
+        try await running.stop()
+        #expect(server.requests.count == 4)
+    }
+
+    @Test func aListThatIsKnownIsNotSentAgain() async throws {
+        let server = try RawHTTPServer { request, _ in
+            request.headers["if-none-match"] == "\"v1\"" && request.headers["if-modified-since"] == "Sat"
+                ? .status(304) : .status(200, headers: ["ETag: \"v1\"", "Last-Modified: Sat"], google)
+        }
+        let running = running(.google, server.url, refreshInterval: .milliseconds(20))
+        try await eventually("it asked three times more") { running.source(.google).notModified >= 3 }
+        try await running.stop()
+        #expect(running.changes.count == 1)
+        #expect(running.source(.google).failures == 0)
+        #expect(running.source(.google).origin == .url)
+        #expect(server.requests[0].headers["if-none-match"] == nil)
+    }
+
+    @Test func aChangedListIsTakenAndTheSameOneIsNoChange() async throws {
+        let server = try RawHTTPServer { _, number in
+            .status(
+                200, headers: ["ETag: \(number)"],
+                number < 3 ? google : TestLists.google.replacing("8.8.8", with: "8.8.4"))
+        }
+        let running = running(.google, server.url, refreshInterval: .milliseconds(20))
+        try await eventually("the new list is in use") { running.lines.contains("8.8.4.0/24 gcp global googleservice") }
+        try await running.stop()
+        #expect(running.changes.count == 2)
+        #expect(server.requests[2].headers["if-none-match"] == "1")
+    }
+
+    @Test(arguments: [
+        (RawHTTPServer.Answer.status(404), "status 404"), (.status(500, google), "status 500"),
+        (.status(204), "status 204"), (.status(304), "status 304"),
+        (.status(302, headers: ["Location: http://127.0.0.1/"], google), "http"),
+        (.status(200, "<html>Sign in</html>"), "not JSON"), (.status(200, String(google.dropLast(20))), "not JSON"),
+        (.status(200, #"{"prefixes": []}"#), "no prefixes"), (.status(200, "{}"), "expected list"),
+        (.bytesAndHangUp("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + google), "transfer closed"),
+        (.status(200, google + String(repeating: " ", count: 1 << 20)), "larger than 1048576 bytes"),
+        (.hangUp, "Empty reply"),
+    ])
+    func whatIsNotTheListIsAFailureThatIsTriedAgain(answer: RawHTTPServer.Answer, error: String) async throws {
+        let failures = 3
+        let server = try RawHTTPServer { _, number in number < failures ? answer : .status(200, google) }
+        let running = running(.google, server.url)
+        try await eventually("the list is there") { running.source(.google).prefixes == 3 }
+        try await running.stop()
+        let source = running.source(.google)
+        #expect(source.failures == 3)
+        #expect(source.fetches == 4)
+        #expect(source.lastError == nil)
+        #expect(running.changes.count == 1)
+        // Once for each change of state, not for each attempt.
+        #expect(
+            running.log == [
+                "warning: an address list cannot be had, the last good one stays in use", "info: address list loaded",
+            ])
+        // The reason is told while it fails.
+        let failing = self.failing(answer)
+        try await eventually("it failed") { failing.source(.google).failures > 0 }
+        #expect(failing.source(.google).lastError?.contains(error) == true, "\(failing.source(.google))")
+        try await failing.stop()
+    }
+
+    private func failing(_ answer: RawHTTPServer.Answer) -> RunningCatalog {
+        let url = (try? RawHTTPServer { _, _ in answer })?.url ?? ""
+        return running(.google, url)
+    }
+
+    @Test func aServerThatSaysNothingIsLeft() async throws {
+        let server = try RawHTTPServer { _, number in number == 0 ? .silence : .status(200, google) }
+        let running = running(.google, server.url, timeoutMilliseconds: 200)
+        try await eventually("the list is there") { running.source(.google).prefixes == 3 }
+        try await running.stop()
+        #expect(running.source(.google).failures == 1)
+    }
+
+    @Test func aFailureLeavesTheLastGoodListInUse() async throws {
+        let server = try RawHTTPServer { _, number in number == 0 ? .status(200, google) : .status(500) }
+        let running = running(.google, server.url, refreshInterval: .milliseconds(20))
+        try await eventually("it failed often") { running.source(.google).failures >= 3 }
+        try await running.stop()
+        let source = running.source(.google)
+        #expect(running.changes.count == 1)
+        #expect(source.prefixes == 3)
+        #expect(source.origin == .url)
+        #expect(source.lastError == "the server answered with status 500")
+    }
+
+    @Test func oneListThatFailsIsNoHindranceToAnother() async throws {
+        let server = try RawHTTPServer { request, _ in
+            request.target == "/aws" ? .hangUp : .status(200, TestLists.google)
+        }
+        let running = RunningCatalog(
+            Configuration(sources: [.aws: .url(server.url + "/aws"), .google: .url(server.url + "/google")]))
+        try await eventually("the other is there") { running.lines.count == 3 }
+        try await running.stop()
+        #expect(running.source(.aws).origin == .none)
+        #expect(running.source(.aws).failures == 1)
+    }
+
+    @Test func stoppingDoesNotWaitForAFetch() async throws {
+        let server = try RawHTTPServer { _, _ in .silence }
+        let running = running(.google, server.url)
+        try await eventually("it asks") { server.requests.count == 1 }
+        let start = ContinuousClock.now
+        try await running.stop()
+        #expect(ContinuousClock.now - start < .seconds(10))
+        #expect(running.source(.google).failures == 0)
+        #expect(running.log == [])
+    }
+
+    @Test func stoppingDoesNotWaitForTheNextTime() async throws {
+        let server = try RawHTTPServer { _, _ in .status(200, google) }
+        let running = running(.google, server.url)
+        try await eventually("the list is there") { running.lines.count == 3 }
+        try await running.stop()
+    }
+
+    @Test func withoutAnyListThereAreTheUsersOwnRanges() async throws {
+        let named = try RangeList(TestLists.google, of: .google).ranges
+        let running = RunningCatalog(Configuration(sources: [:], namedRanges: named))
+        try await eventually("they are there") { running.changes == [named.map(\.line)] }
+        try await running.stop()
+        let none = RunningCatalog(Configuration(sources: [:]))
+        try await none.stop()
+        #expect(none.changes == [])
+    }
+}
+
+@Suite struct CachedListTests {
+    @Test func aRestartedServerKnowsTheCloudsWithoutTheInternet() async throws {
+        let directory = try TemporaryDirectory()
+        defer { directory.remove() }
+        let server = try RawHTTPServer { _, number in
+            number == 0 ? .status(200, headers: ["ETag: \"v1\""], google) : .status(503)
+        }
+        let first = running(.google, server.url, cache: directory)
+        try await eventually("the list is there") { first.lines.count == 3 }
+        try await first.stop()
+
+        let second = running(.google, server.url, cache: directory)
+        try await eventually("the list is there, and the source failed") {
+            second.lines.count == 3 && second.source(.google).failures > 0
+        }
+        #expect(second.source(.google).origin == .cache)
+        #expect((second.source(.google).age ?? 99) < 60)
+        #expect(second.changes.count == 1)
+        try await second.stop()
+        #expect(server.requests.last?.headers["if-none-match"] == "\"v1\"")
+        #expect(second.log.first == "info: cached address list in use until its source answers")
+    }
+
+    @Test func aCachedListThatIsStillTheNewestIsNotSentAgain() async throws {
+        let directory = try TemporaryDirectory()
+        defer { directory.remove() }
+        let server = try RawHTTPServer { request, _ in
+            request.headers["if-none-match"] == "\"v1\""
+                ? .status(304) : .status(200, headers: ["ETag: \"v1\""], google)
+        }
+        for notModified in [0, 1] as [UInt64] {
+            let running = running(.google, server.url, cache: directory)
+            try await eventually("its source answered") { running.source(.google).origin == .url }
+            try await running.stop()
+            #expect(running.source(.google).notModified == notModified)
+            #expect(running.changes.count == 1)
+        }
+    }
+
+    @Test func anotherURLIsNotAskedWithTheValidatorsOfThisOne() async throws {
+        let directory = try TemporaryDirectory()
+        defer { directory.remove() }
+        let server = try RawHTTPServer { _, _ in .status(200, headers: ["ETag: \"v1\""], google) }
+        for path in ["/a", "/b"] {
+            let running = running(.google, server.url + path, cache: directory)
+            try await eventually("its source answered") { running.source(.google).origin == .url }
+            try await running.stop()
+        }
+        #expect(server.requests.map(\.target) == ["/a", "/b"])
+        #expect(server.requests.allSatisfy { $0.headers["if-none-match"] == nil })
+    }
+
+    @Test(arguments: [
+        "", "not a cached list",
+        #"{"version":1,"provider":"google","url":"","fetched":1,"bytes":2,"checksum":3}"# + "\n{}",
+    ])
+    func aDamagedCopyIsIgnoredAndReplaced(content: String) async throws {
+        let directory = try TemporaryDirectory()
+        defer { directory.remove() }
+        try directory.write(content, to: "google.ranges")
+        let server = try RawHTTPServer { _, _ in .status(200, google) }
+        let first = running(.google, server.url, cache: directory)
+        try await eventually("the list is there") { first.lines.count == 3 }
+        try await first.stop()
+        #expect(first.log == ["warning: cached address list ignored", "info: address list loaded"])
+        let second = running(.google, try RawHTTPServer.closedURL(), cache: directory)
+        try await eventually("the cached list is there") { second.lines.count == 3 }
+        try await second.stop()
+    }
+
+    @Test func aCopyThatIsNoListAnyMoreIsIgnored() async throws {
+        let directory = try TemporaryDirectory()
+        defer { directory.remove() }
+        try RangeCache(directory: directory.path).keep(
+            RangeCache.Entry(
+                validators: RangeCache.Validators(url: "x"), fetched: 1, document: Array("{}".utf8)), of: .google)
+        let running = running(.google, try RawHTTPServer.closedURL(), cache: directory)
+        try await eventually("it failed") { running.source(.google).failures > 0 }
+        try await running.stop()
+        #expect(running.changes == [])
+        #expect(running.log.first == "warning: cached address list ignored")
+    }
+
+    @Test func aListThatCannotBeKeptIsInUseAllTheSame() async throws {
+        let directory = try TemporaryDirectory()
+        defer { directory.remove() }
+        try directory.write("", to: "file")
+        let server = try RawHTTPServer { _, _ in .status(200, google) }
+        let running = RunningCatalog(
+            Configuration(sources: [.google: .url(server.url)], cacheDirectory: directory.path + "/file"))
+        try await eventually("the list is there") { running.lines.count == 3 }
+        try await running.stop()
+        #expect(running.source(.google).failures == 0)
+        #expect(running.log.contains("warning: address list not kept for the next start"))
+    }
+}
+
+@Suite struct ListFileTests {
+    private func running(_ path: String) -> RunningCatalog {
+        RunningCatalog(Configuration(sources: [.google: .file(path)], fileCheckInterval: .milliseconds(20)))
+    }
+
+    @Test func aFileIsReadAndReadAgainWhenItChanges() async throws {
+        let directory = try TemporaryDirectory()
+        defer { directory.remove() }
+        try directory.write(google, to: "goog.json")
+        let running = running(directory.path + "/goog.json")
+        try await eventually("the list is there") { running.lines.count == 3 }
+        #expect(running.source(.google).origin == .file)
+        try directory.write(TestLists.google.replacing("8.8.8", with: "8.8.4"), to: "goog.json")
+        try await eventually("the new list is in use") { running.lines.first == "8.8.4.0/24 gcp global googleservice" }
+        try await running.stop()
+        #expect(running.changes.count == 2)
+        #expect(running.source(.google).fetches == 2)
+        #expect(running.log == ["info: address list loaded"])
+    }
+
+    @Test func aBadFileLeavesTheLastGoodListInUse() async throws {
+        let directory = try TemporaryDirectory()
+        defer { directory.remove() }
+        try directory.write(google, to: "goog.json")
+        let running = running(directory.path + "/goog.json")
+        try await eventually("the list is there") { running.lines.count == 3 }
+        try directory.write("{}", to: "goog.json")
+        try await eventually("the file is refused again and again") { running.source(.google).failures >= 3 }
+        #expect(running.source(.google).lastError?.contains("expected list") == true)
+        // It was not read again meanwhile.
+        #expect(running.source(.google).fetches == 2)
+        try FileManager.default.removeItem(atPath: directory.path + "/goog.json")
+        try await eventually("the file is missing") {
+            running.source(.google).lastError == "\(directory.path)/goog.json: No such file or directory"
+        }
+        #expect(running.source(.google).prefixes == 3)
+        try directory.write(google, to: "goog.json")
+        try await eventually("the file is good again") { running.source(.google).lastError == nil }
+        try await running.stop()
+        #expect(running.changes.count == 1)
+        #expect(
+            running.log == [
+                "info: address list loaded",
+                "warning: an address list cannot be had, the last good one stays in use",
+                "info: address list loaded",
+            ])
+    }
+
+    @Test func aFileThatComesLaterIsFound() async throws {
+        let directory = try TemporaryDirectory()
+        defer { directory.remove() }
+        let running = running(directory.path + "/goog.json")
+        try await eventually("the file is missing") { running.source(.google).failures > 0 }
+        try directory.write(google, to: "goog.json")
+        try await eventually("the list is there") { running.lines.count == 3 }
+        try await running.stop()
+    }
+
+    @Test func aDirectoryIsNoFile() async throws {
+        let directory = try TemporaryDirectory()
+        defer { directory.remove() }
+        let running = running(directory.path)
+        try await eventually("it is refused") { running.source(.google).failures > 0 }
+        #expect(running.source(.google).lastError == "\(directory.path): not a file")
+        try await running.stop()
+    }
+}
+
+@Suite struct DatedListTests {
+    /// The day as the server's URL has it.
+    private static func day(_ daysAgo: Int) -> String {
+        let formatter = DateFormatter()
+        formatter.locale = Locale(identifier: "en_US_POSIX")
+        formatter.timeZone = TimeZone(identifier: "UTC")
+        formatter.dateFormat = "yyyyMMdd"
+        return formatter.string(from: Date(timeIntervalSinceNow: -86_400 * Double(daysAgo)))
+    }
+
+    @Test func theNewestListIsFound() async throws {
+        let published = "/Tags_\(Self.day(9)).json"
+        let server = try RawHTTPServer { request, _ in
+            request.target == published
+                ? request.headers["if-none-match"] == "\"v1\""
+                    ? .status(304) : .status(200, headers: ["ETag: \"v1\""], TestLists.azure)
+                : .status(404, "<html>not found</html>")
+        }
+        let running = running(.azure, server.url + "/Tags_YYYYMMDD.json", refreshInterval: .milliseconds(50))
+        try await eventually("the list is there and known") { running.source(.azure).notModified > 0 }
+        try await running.stop()
+        #expect(running.source(.azure).prefixes == 3)
+        #expect(running.source(.azure).failures == 0)
+        #expect(running.changes.count == 1)
+        // One connection serves all the days.
+        #expect(server.connections == 1)
+        let firstRound = server.requests.prefix { $0.target != published }.map(\.target)
+        #expect(firstRound.allSatisfy { $0 >= "/Tags_\(Self.day(15)).json" })
+    }
+
+    @Test func anotherFailureThanAMissingDayEndsTheSearch() async throws {
+        let server = try RawHTTPServer { _, number in
+            number < 2 ? .status(404) : .status(503, headers: ["Retry-After: 9"])
+        }
+        let running = running(.azure, server.url + "/YYYYMMDD")
+        try await eventually("it failed") { running.source(.azure).failures == 1 }
+        #expect(running.source(.azure).lastError == "the server answered with status 503")
+        try await running.stop()
+        #expect(server.requests.count == 3)
+    }
+
+    @Test func aSearchInVainIsAFailure() async throws {
+        let server = try RawHTTPServer { _, _ in .status(404) }
+        let running = running(.azure, server.url + "/YYYYMMDD")
+        try await eventually("it failed") { running.source(.azure).failures > 0 }
+        try await running.stop()
+        #expect(running.source(.azure).lastError?.contains("last 30 days") == true)
+        #expect(server.requests.count >= 31)
+    }
+}
