@@ -4,8 +4,8 @@
 protocol StreamParser<Element> {
     associatedtype Element
 
-    /// Looks at the bytes at hand, at least one, and takes an element off their front or says how many it takes.
-    /// Without a throw, the bytes of ``StreamStep/needs(_:)`` are shown again later.
+    /// Looks at the bytes at hand, at least one, and takes an element off their front. If it asks for more of them, it is
+    /// shown these again with what follows.
     mutating func parse(
         _ bytes: UnsafeRawBufferPointer, _ body: (Element) -> Void
     ) throws(KubernetesDecodingError) -> StreamStep

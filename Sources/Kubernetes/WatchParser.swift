@@ -66,6 +66,9 @@ struct WatchParser<Object: Sendable>: StreamParser {
     ) -> WatchEvent<Object>? {
         do throws(MalformedObject) {
             let decoded = try resource.decode(bytes, arena)
+            guard !decoded.resourceVersion.isEmpty else {
+                throw MalformedObject(resource: resource.name, problem: .missing(field: "metadata.resourceVersion"))
+            }
             return event(decoded.object, decoded.resourceVersion)
         } catch {
             malformedObjects += 1

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import Kubernetes
+import KubernetesTestKit
+import Testing
+
+/// Decodes one object; throws why it was passed over.
+private func decode<Object: EncodableObject & Equatable>(
+    _ resource: KubernetesResource<Object>, _ body: (inout ProtobufWriter) -> Void
+) throws -> Object {
+    var message = ProtobufWriter()
+    body(&message)
+    let list = try DecodedList(
+        resource,
+        ObjectEncoder.list(of: Object.self, metadata: ListMetadata(resourceVersion: "1"), messages: [message.bytes]))
+    if let error = list.lastMalformedObject { throw error }
+    return try #require(list.objects.first)
+}
+
+extension ProtobufWriter {
+    fileprivate mutating func appendName(_ body: (inout ProtobufWriter) -> Void = { _ in }) {
+        append(1) { metadata in
+            metadata.append(1, "a")
+            metadata.append(3, "ns")
+            body(&metadata)
+        }
+    }
+}
+
+@Suite struct KubernetesResourceTests {
+    @Test func eachResourceHasItsPathAndIsAskedForInProtobuf() {
+        let pods = KubernetesResource.pods(labels: PodLabelMapping())
+        #expect(pods.path == "/api/v1/pods")
+        #expect(pods.fieldSelector == "status.phase!=Succeeded,status.phase!=Failed")
+        #expect(pods.listContentType == "application/vnd.kubernetes.protobuf")
+        #expect(pods.watchContentType == "application/vnd.kubernetes.protobuf")
+        #expect(KubernetesResource.nodes.path == "/api/v1/nodes")
+        #expect(KubernetesResource.nodes.fieldSelector == nil)
+        #expect(KubernetesResource.services.path == "/api/v1/services")
+        let replicaSets = KubernetesResource.replicaSets
+        #expect(replicaSets.path == "/apis/apps/v1/replicasets")
+        #expect(
+            replicaSets.listContentType
+                == "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")
+        #expect(
+            replicaSets.watchContentType
+                == "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1")
+    }
+
+    // MARK: Pods
+
+    @Test func ofSeveralLabelsTheFirstThatThePodHasCounts() throws {
+        let mapping = PodLabelMapping(app: ["first", "second"], instanceID: ["second"], cell: ["third", "first"])
+        func pod(_ labels: [(String, String)]) throws -> Pod {
+            try decode(.pods(labels: mapping)) { message in
+                message.appendName { metadata in
+                    for (key, value) in labels { metadata.append(11, entry: key, value) }
+                }
+            }
+        }
+        let both = try pod([("second", "2"), ("first", "1")])
+        #expect([both.app, both.instanceID, both.cell] == ["1", "2", "1"])
+        let one = try pod([("second", "2"), ("other", "x")])
+        #expect([one.app, one.instanceID, one.cell] == ["2", "2", ""])
+        #expect(one.labels.isEmpty)
+    }
+
+    @Test func theUsualLabelsTellApplicationAndInstance() throws {
+        let pod = try decode(.pods(labels: PodLabelMapping(kept: ["team", "absent"]))) { message in
+            message.appendName { metadata in
+                metadata.append(11, entry: "control-plane-id", "blue")
+                metadata.append(11, entry: "k8s-app", "dns")
+                metadata.append(11, entry: "team", "network")
+                metadata.append(11, entry: "other", "x")
+            }
+        }
+        #expect([pod.app, pod.instanceID, pod.cell] == ["dns", "blue", ""])
+        #expect(pod.labels == ["team": "network"])
+    }
+
+    @Test func aPodWithTwoAddressesHasBoth() throws {
+        let pod = try decode(.capturedPods) { message in
+            message.appendName()
+            message.append(3) { status in
+                status.append(6, "10.0.0.1")
+                status.append(12) { $0.append(1, "10.0.0.1") }
+                status.append(12) { $0.append(1, "fd00::1") }
+            }
+        }
+        #expect(pod.addresses.map(\.description) == ["10.0.0.1", "fd00::1"])
+    }
+
+    @Test func aPodWithoutAListOfAddressesHasItsOneAddress() throws {
+        let pod = try decode(.capturedPods) { message in
+            message.appendName()
+            message.append(3) { $0.append(6, "10.0.0.1") }
+        }
+        #expect(pod.addresses.map(\.description) == ["10.0.0.1"])
+    }
+
+    @Test func aPodThatIsNotScheduledHasNeitherNodeNorAddress() throws {
+        let pod = try decode(.capturedPods) { message in
+            message.appendName()
+            message.append(3) { status in
+                status.append(1, "Pending")
+                status.append(6, "")
+            }
+        }
+        #expect(pod == Pod(namespace: "ns", name: "a", node: "", addresses: []))
+    }
+
+    @Test(arguments: ["Running": false, "Pending": false, "Unknown": false, "Succeeded": true, "Failed": true])
+    func thePhaseTellsWhetherAPodHasEnded(_ phase: String, _ isTerminated: Bool) throws {
+        let pod = try decode(.capturedPods) { message in
+            message.appendName()
+            message.append(3) { $0.append(1, phase) }
+        }
+        #expect(pod.isTerminated == isTerminated)
+    }
+
+    @Test func aPodWithoutAStartHasItsCreation() throws {
+        let pod = try decode(.capturedPods) { message in
+            message.appendName { metadata in metadata.append(8) { $0.append(1, 77) } }
+            message.append(3) { $0.append(7, [UInt8]()) }
+        }
+        #expect(pod.startedAt == 77)
+    }
+
+    @Test(arguments: [1 << 32, Int.max])
+    func aTimeThatIsOutOfRangeIsUnknown(_ seconds: Int) throws {
+        let node = try decode(.nodes) { message in
+            message.appendName { metadata in metadata.append(8) { $0.append(1, seconds) } }
+        }
+        #expect(node.createdAt == 0)
+    }
+
+    @Test func aTimeBeforeTheEpochIsUnknown() throws {
+        let node = try decode(.nodes) { message in
+            message.appendName { metadata in
+                metadata.append(8, [0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01])
+            }
+        }
+        #expect(node.createdAt == 0)
+    }
+
+    @Test func theControllerIsTheOwner() throws {
+        let pod = try decode(.capturedPods) { message in
+            message.appendName { metadata in
+                metadata.append(13) { $0.append(3, "bystander") }
+                metadata.append(13) { owner in
+                    owner.append(1, "Job")
+                    owner.append(3, "nightly")
+                    owner.append(4, "11111111-2222-4333-8444-555555555555")
+                    owner.append(6, 1)
+                }
+            }
+        }
+        #expect(
+            pod.owner
+                == ObjectOwner(
+                    kind: "Job", name: "nightly", uid: ObjectUID("11111111-2222-4333-8444-555555555555")))
+    }
+
+    @Test func aTextThatIsNotUTF8IsAProblem() {
+        #expect(
+            throws: MalformedObject(
+                resource: "pods", namespace: "ns", name: "a", problem: .notUTF8(field: "spec.nodeName"))
+        ) {
+            try decode(.capturedPods) { message in
+                message.appendName()
+                message.append(2) { $0.append(10, [0xc3, 0x28]) }
+            }
+        }
+    }
+
+    // MARK: Nodes
+
+    @Test func aNodeHasItsAddressesInsideAndOutside() throws {
+        let node = try decode(.nodes) { message in
+            message.appendName()
+            message.append(3) { status in
+                for (type, address) in [
+                    ("InternalIP", "10.0.0.1"), ("Hostname", "a"), ("ExternalIP", "198.51.100.1"),
+                    ("InternalDNS", "a.internal"), ("InternalIP", "fd00::1"), ("ExternalIP", ""),
+                ] {
+                    status.append(5) { entry in
+                        entry.append(1, type)
+                        entry.append(2, address)
+                    }
+                }
+            }
+        }
+        #expect(node.addresses.map(\.description) == ["10.0.0.1", "198.51.100.1", "fd00::1"])
+    }
+
+    @Test func theOldZoneLabelIsReadWhenTheNewOneIsMissing() throws {
+        func zone(_ labels: [(String, String)]) throws -> String {
+            try decode(.nodes) { message in
+                message.appendName { metadata in
+                    for (key, value) in labels { metadata.append(11, entry: key, value) }
+                }
+            }.zone
+        }
+        let old = ("failure-domain.beta.kubernetes.io/zone", "old")
+        let new = ("topology.kubernetes.io/zone", "new")
+        #expect(try zone([old]) == "old")
+        #expect(try zone([new, old]) == "new")
+        #expect(try zone([old, new]) == "new")
+        #expect(try zone([]) == "")
+    }
+
+    // MARK: Services
+
+    @Test func aHeadlessServiceHasNoAddress() throws {
+        let service = try decode(.services) { message in
+            message.appendName()
+            message.append(2) { spec in
+                spec.append(3, "None")
+                spec.append(18, "None")
+            }
+        }
+        #expect(service.clusterAddresses.isEmpty)
+    }
+
+    @Test func aServiceMayHaveOneAddressOrBothFamilies() throws {
+        func addresses(_ single: String, _ list: [String]) throws -> [String] {
+            try decode(.services) { message in
+                message.appendName()
+                message.append(2) { spec in
+                    spec.append(3, single)
+                    for address in list { spec.append(18, address) }
+                }
+            }.clusterAddresses.map(\.description)
+        }
+        #expect(try addresses("10.96.0.1", []) == ["10.96.0.1"])
+        #expect(try addresses("10.96.0.1", ["10.96.0.1", "fd00::1"]) == ["10.96.0.1", "fd00::1"])
+        #expect(try addresses("", []) == [])
+    }
+
+    // MARK: Made objects
+
+    @Test func madeObjectsAreReadAsTheyWere() throws {
+        let owner = ObjectOwner(kind: "ReplicaSet", name: "web-1", uid: ObjectUID("rs"))
+        let pod = Pod(
+            namespace: "shop", name: "web-1-x", node: "node-a", addresses: [IPAddress(v4: 7), IPAddress(bits: 9)],
+            hostNetwork: true, isTerminated: true, startedAt: 12, app: "web", instanceID: "blue", cell: "c1",
+            owner: owner, labels: ["pod-template-hash": "x"])
+        let node = Node(name: "node-a", addresses: [IPAddress(v4: 7), IPAddress(v4: 8)], zone: "a", createdAt: 5)
+        let service = ClusterService(namespace: "shop", name: "web", clusterAddresses: [IPAddress(v4: 3)])
+        let headless = ClusterService(namespace: "shop", name: "db", clusterAddresses: [])
+        let replicaSet = ReplicaSet(uid: ObjectUID("rs"), owner: owner)
+        let metadata = ListMetadata(resourceVersion: "9", continueToken: "more", remainingItemCount: 3)
+        let mapping = PodLabelMapping(cell: ["cell"], kept: ["pod-template-hash"])
+        for padding in [0, 3000] {
+            let pods = try DecodedList(
+                .pods(labels: mapping), ObjectEncoder.list([pod, pod], metadata: metadata, padding: padding))
+            #expect(pods.objects == [pod, pod])
+            #expect(pods.metadata == metadata)
+            #expect(
+                try DecodedList(.nodes, ObjectEncoder.list([node], metadata: metadata, padding: padding)).objects
+                    == [node])
+            #expect(
+                try DecodedList(
+                    .services, ObjectEncoder.list([service, headless], metadata: metadata, padding: padding)
+                ).objects == [service, headless])
+            #expect(
+                try DecodedList(
+                    .replicaSets, ObjectEncoder.list([replicaSet], metadata: metadata, padding: padding)
+                ).objects == [replicaSet])
+        }
+    }
+
+    @Test func madeEventsAreReadAsTheyWere() throws {
+        let node = Node(name: "node-a", addresses: [IPAddress(v4: 7)])
+        let status = KubernetesStatus(code: 410, reason: "Expired", message: "too old")
+        let body = [
+            ObjectEncoder.event("ADDED", node, resourceVersion: "1", padding: 500),
+            ObjectEncoder.event("MODIFIED", node, resourceVersion: "2"),
+            ObjectEncoder.event("DELETED", node, resourceVersion: "3"),
+            ObjectEncoder.bookmark(of: Node.self, resourceVersion: "4"),
+            ObjectEncoder.bookmark(of: Node.self, resourceVersion: "5", endsInitialEvents: true),
+            ObjectEncoder.error(status),
+        ].flatMap { $0 }
+        #expect(
+            try DecodedWatch(.nodes, body).events == [
+                .updated(node, resourceVersion: "1"), .updated(node, resourceVersion: "2"),
+                .deleted(node, resourceVersion: "3"), .bookmark(resourceVersion: "4", endsInitialEvents: false),
+                .bookmark(resourceVersion: "5", endsInitialEvents: true), .failed(status),
+            ])
+    }
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import Kubernetes
+import KubernetesTestKit
+import TestSupport
+import Testing
+
+@Suite struct ListDecoderTests {
+    @Test func podsAreWhatTheirJSONSays() throws {
+        let list = try DecodedList(.capturedPods, Capture.bytes("pods.list.pb"))
+        #expect(list.objects == (try Capture.list("pods.list.json").map { try $0.pod }))
+        #expect(list.objects.count == 13)
+        #expect(list.objects.count { $0.hostNetwork } == 7)
+        #expect(list.metadata == ListMetadata(resourceVersion: "311"))
+        #expect(list.malformedObjects == 0)
+    }
+
+    @Test func aPodIsReadInAllItsParts() throws {
+        let list = try DecodedList(.capturedPods, Capture.bytes("pods.list.pb"))
+        #expect(
+            list.objects.first
+                == Pod(
+                    uid: ObjectUID("00569123-7930-4901-9903-3bfd9ec64545"), namespace: "ns-0",
+                    name: "app-0000-dgbjc2d6g-2n2j7-2", node: "node-00002",
+                    addresses: [IPAddress(v4: 0x0a01_0003)], startedAt: 1_795_245_099, app: "app-0000",
+                    owner: ObjectOwner(
+                        kind: "ReplicaSet", name: "app-0000-dgbjc2d6g",
+                        uid: ObjectUID("52db66c9-ebc7-5a59-9cb2-79320da6538e")),
+                    labels: ["pod-template-hash": "dgbjc2d6g"]))
+    }
+
+    @Test func nodesAreWhatTheirJSONSays() throws {
+        let list = try DecodedList(.nodes, Capture.bytes("nodes.list.pb"))
+        #expect(list.objects == (try Capture.list("nodes.list.json").map { try $0.node }))
+        #expect(list.objects.map(\.zone) == ["test-1a", "test-1b", "test-1c"])
+        #expect(list.metadata == ListMetadata(resourceVersion: "279"))
+    }
+
+    @Test func servicesAreWhatTheirJSONSays() throws {
+        let list = try DecodedList(.services, Capture.bytes("services.list.pb"))
+        #expect(list.objects == (try Capture.list("services.list.json").map { $0.service }))
+        #expect(list.objects.map(\.name) == ["kubernetes", "app-0000", "app-0001"])
+        #expect(list.metadata == ListMetadata(resourceVersion: "295"))
+    }
+
+    @Test func replicaSetsAreWhatTheirJSONSays() throws {
+        let list = try DecodedList(.replicaSets, Capture.bytes("replicasets.partial-list.pb"))
+        #expect(list.objects == (try Capture.list("replicasets.partial-list.json").map { $0.replicaSet }))
+        #expect(list.objects.first?.owner?.kind == "Deployment")
+        #expect(list.objects.first?.owner?.name == "frontend")
+        #expect(list.metadata == ListMetadata(resourceVersion: "311"))
+    }
+
+    @Test func aPageTellsHowToGetTheNext() throws {
+        let all = try DecodedList(.capturedPods, Capture.bytes("pods.list.pb")).objects
+        let first = try DecodedList(.capturedPods, Capture.bytes("pods.page1.pb"))
+        let second = try DecodedList(.capturedPods, Capture.bytes("pods.page2.pb"))
+        #expect(first.objects + second.objects == Array(all.prefix(6)))
+        #expect(first.metadata?.resourceVersion == "311")
+        #expect(second.metadata?.resourceVersion == "311")
+        #expect(first.metadata?.remainingItemCount == 10)
+        #expect(second.metadata?.remainingItemCount == 7)
+        let token = try #require(first.metadata?.continueToken)
+        #expect(token.hasPrefix("eyJ2IjoibWV0YS5rOHMuaW8vdjEi"))
+        #expect(token != second.metadata?.continueToken)
+    }
+
+    @Test(arguments: [1, 2, 3, 7, 1000, 16_384])
+    func chunksOfAnyLengthGiveTheSame(_ length: Int) throws {
+        let body = try Capture.bytes("pods.list.pb")
+        #expect(
+            try DecodedList(.capturedPods, body.chunks([length])) == DecodedList(.capturedPods, body))
+    }
+
+    @Test func aListMayBeCutAnywhere() throws {
+        let body = try Capture.bytes("nodes.list.pb")
+        let whole = try DecodedList(.nodes, body)
+        for position in 0...body.count {
+            #expect(try DecodedList(.nodes, body.chunks([position, body.count])) == whole, "cut at \(position)")
+        }
+    }
+
+    @Test func randomChunksGiveTheSame() throws {
+        let body = try Capture.bytes("pods.page1.pb")
+        let whole = try DecodedList(.capturedPods, body)
+        var random = SeededGenerator(seed: 1)
+        for _ in 0..<200 {
+            let lengths = (0..<body.count).map { _ in Int.random(in: 0...Int.random(in: 1...3000), using: &random) }
+            #expect(try DecodedList(.capturedPods, body.chunks(lengths + [body.count])) == whole)
+        }
+    }
+
+    @Test(arguments: ["nodes.list.pb", "services.list.pb", "replicasets.partial-list.pb"])
+    func aListThatEndsTooEarlyIsNotTakenForWhole(_ name: String) throws {
+        let body = try Capture.bytes(name)
+        // Behind the list come two empty fields of its envelope, without which it is whole too.
+        let endOfList = body.count - (body.suffix(4) == [0x1a, 0, 0x22, 0] ? 4 : 0)
+        for length in 0..<endOfList {
+            #expect(throws: KubernetesDecodingError.truncatedList, "\(length) bytes") {
+                try DecodedList(.nodes, Array(body.prefix(length)))
+            }
+        }
+    }
+
+    @Test func anEmptyListIsAList() throws {
+        let metadata = ListMetadata(resourceVersion: "7")
+        let list = try DecodedList(.nodes, ObjectEncoder.list([Node](), metadata: metadata))
+        #expect(list.objects.isEmpty)
+        #expect(list.metadata == metadata)
+    }
+
+    @Test func fieldsMayComeInAnyOrderAndUnknownOnesBetweenThem() throws {
+        let node = Node(name: "a", addresses: [])
+        var list = ProtobufWriter()
+        list.append(9, "unknown")
+        list.append(2, node.message(resourceVersion: "1", padding: 0))
+        list.append(10, 1 << 40)
+        list.append(1) { $0.append(2, "42") }
+        var envelope = ProtobufWriter()
+        envelope.append(4, "")
+        envelope.append(200, [UInt8](repeating: 0xff, count: 1000))
+        envelope.append(2, list.bytes)
+        envelope.append(1) { $0.append(1, "v1") }
+        let fixed32: [UInt8] = [5 << 3 | 5, 1, 2, 3, 4]
+        let fixed64: [UInt8] = [6 << 3 | 1, 1, 2, 3, 4, 5, 6, 7, 8]
+        let body = Array("k8s\0".utf8) + fixed32 + envelope.bytes + fixed64
+        for length in [1, body.count] {
+            let decoded = try DecodedList(.nodes, body.chunks([length]))
+            #expect(decoded.objects == [node])
+            #expect(decoded.metadata == ListMetadata(resourceVersion: "42"))
+        }
+    }
+
+    @Test func aMalformedObjectIsPassedOverAndCounted() throws {
+        let good = [Node(name: "a", addresses: []), Node(name: "b", addresses: [])]
+        var nameless = ProtobufWriter()
+        nameless.append(1) { $0.append(5, "7d") }
+        let messages = [
+            good[0].message(resourceVersion: "1", padding: 0), [0xff, 0xff], nameless.bytes,
+            good[1].message(resourceVersion: "1", padding: 0),
+        ]
+        let list = try DecodedList(
+            .nodes,
+            ObjectEncoder.list(of: Node.self, metadata: ListMetadata(resourceVersion: "1"), messages: messages))
+        #expect(list.objects == good)
+        #expect(list.malformedObjects == 2)
+        #expect(
+            list.lastMalformedObject
+                == MalformedObject(resource: "nodes", problem: .missing(field: "metadata.name")))
+    }
+
+    @Test func anObjectThatIsTooLongIsPassedOverAndCounted() throws {
+        let node = Node(name: "a", addresses: [])
+        let tooLong = [UInt8](repeating: 0, count: KubernetesLimits.objectLength + 1)
+        let body = ObjectEncoder.list(
+            of: Node.self, metadata: ListMetadata(resourceVersion: "1"),
+            messages: [tooLong, node.message(resourceVersion: "1", padding: 0)])
+        let list = try DecodedList(.nodes, body.chunks([10_000]))
+        #expect(list.objects == [node])
+        #expect(list.malformedObjects == 1)
+        #expect(list.lastMalformedObject?.problem == .tooLong(KubernetesLimits.objectLength + 1))
+    }
+
+    @Test func anObjectThatSwellsIsPassedOverAndCounted() throws {
+        // Each label of two bytes takes about a hundred when it is unpacked.
+        var swelling = ProtobufWriter()
+        swelling.append(1, Array(repeatElement([11 << 3 | 2, 0], count: 1_500_000).joined()))
+        let node = Node(name: "a", addresses: [])
+        let list = try DecodedList(
+            .nodes,
+            ObjectEncoder.list(
+                of: Node.self, metadata: ListMetadata(resourceVersion: "1"),
+                messages: [swelling.bytes, node.message(resourceVersion: "1", padding: 0)]))
+        #expect(list.objects == [node])
+        #expect(list.lastMalformedObject?.problem == .notAMessage(swelling.bytes.count))
+    }
+
+    @Test func aLongObjectIsRead() throws {
+        let node = Node(name: "a", addresses: [IPAddress(v4: 1)])
+        let list = try DecodedList(
+            .nodes, ObjectEncoder.list([node], metadata: ListMetadata(resourceVersion: "1"), padding: 3 << 20))
+        #expect(list.objects == [node])
+    }
+
+    @Test func whatIsNotProtobufIsToldByItsBeginning() {
+        #expect(throws: KubernetesDecodingError.notKubernetesProtobuf(Array(#"{"kind":"PodList"#.utf8))) {
+            try DecodedList(.nodes, Array(#"{"kind":"PodList","items":[]}"#.utf8))
+        }
+    }
+
+    @Test(
+        arguments: [
+            // The field number 0.
+            [0x02, 0x00],
+            // A group, which nobody sends.
+            [0x0b],
+            // A number of eleven bytes.
+            [0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
+            // A list of nearly 2^64 bytes.
+            [0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
+            // An item of four bytes in a list of three.
+            [0x12, 0x03, 0x12, 0x04, 0x00],
+            // Metadata of 16 MiB.
+            [0x12, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x0a, 0x80, 0x80, 0x80, 0x08],
+            // Two lists.
+            [0x12, 0x00, 0x12, 0x00],
+            // A list without a resourceVersion.
+            [0x12, 0x00],
+        ] as [[UInt8]])
+    func aMalformedBodyIsRefused(_ envelope: [UInt8]) {
+        let body = Array("k8s\0".utf8) + envelope
+        #expect {
+            try DecodedList(.nodes, body)
+        } throws: { error in
+            error as? KubernetesDecodingError != .truncatedList
+        }
+    }
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import Kubernetes
+import KubernetesTestKit
+import TestSupport
+import Testing
+
+@Suite struct WatchDecoderTests {
+    /// The frame with which a real API server begins a watch of nodes: one node, cut down to what is read.
+    private static let annotatedFrame: [UInt8] = [
+        // The length of the message, big-endian: 106.
+        0x00, 0x00, 0x00, 0x6a,
+        // WatchEvent.type (1), 5 bytes: ADDED.
+        0x0a, 0x05, 0x41, 0x44, 0x44, 0x45, 0x44,
+        // WatchEvent.object (2), 97 bytes: a RawExtension.
+        0x12, 0x61,
+        // RawExtension.raw (1), 95 bytes.
+        0x0a, 0x5f,
+        // The magic "k8s\0"; what follows is an Unknown.
+        0x6b, 0x38, 0x73, 0x00,
+        // Unknown.typeMeta (1), 10 bytes.
+        0x0a, 0x0a,
+        // TypeMeta.apiVersion (1), 2 bytes: v1.
+        0x0a, 0x02, 0x76, 0x31,
+        // TypeMeta.kind (2), 4 bytes: Node.
+        0x12, 0x04, 0x4e, 0x6f, 0x64, 0x65,
+        // Unknown.raw (2), 77 bytes: the Node.
+        0x12, 0x4d,
+        // Node.metadata (1), 53 bytes.
+        0x0a, 0x35,
+        // ObjectMeta.name (1), 6 bytes: node-a.
+        0x0a, 0x06, 0x6e, 0x6f, 0x64, 0x65, 0x2d, 0x61,
+        // ObjectMeta.resourceVersion (6), 3 bytes: 278.
+        0x32, 0x03, 0x32, 0x37, 0x38,
+        // ObjectMeta.labels (11), 38 bytes: an entry of the map.
+        0x5a, 0x26,
+        // The entry's key (1), 27 bytes: topology.kubernetes.io/zone.
+        0x0a, 0x1b, 0x74, 0x6f, 0x70, 0x6f, 0x6c, 0x6f, 0x67, 0x79, 0x2e, 0x6b, 0x75, 0x62, 0x65, 0x72, 0x6e, 0x65,
+        0x74, 0x65, 0x73, 0x2e, 0x69, 0x6f, 0x2f, 0x7a, 0x6f, 0x6e, 0x65,
+        // Its value (2), 7 bytes: test-1a.
+        0x12, 0x07, 0x74, 0x65, 0x73, 0x74, 0x2d, 0x31, 0x61,
+        // Node.status (3), 20 bytes.
+        0x1a, 0x14,
+        // NodeStatus.addresses (5), 18 bytes.
+        0x2a, 0x12,
+        // NodeAddress.type (1), 10 bytes: InternalIP.
+        0x0a, 0x0a, 0x49, 0x6e, 0x74, 0x65, 0x72, 0x6e, 0x61, 0x6c, 0x49, 0x50,
+        // NodeAddress.address (2), 4 bytes: fd::.
+        0x12, 0x04, 0x66, 0x64, 0x3a, 0x3a,
+    ]
+
+    @Test func aFrameIsReadFieldByField() throws {
+        let watch = try DecodedWatch(.nodes, Self.annotatedFrame)
+        let node = Node(
+            name: "node-a", addresses: [IPAddress(bits: 0xfd << 112)], zone: "test-1a")
+        #expect(watch.events == [.updated(node, resourceVersion: "278")])
+        #expect(!watch.isInMidFrame)
+    }
+
+    @Test func eventsAreWhatTheirJSONSays() throws {
+        let expected = try Capture.watch("pods.watch.json").map { event -> WatchEvent<Pod> in
+            let version = try #require(event.object.metadata.resourceVersion)
+            switch event.type {
+            case "DELETED": return .deleted(try event.object.pod, resourceVersion: version)
+            case "BOOKMARK": return .bookmark(resourceVersion: version, endsInitialEvents: false)
+            default: return .updated(try event.object.pod, resourceVersion: version)
+            }
+        }
+        let watch = try DecodedWatch(.capturedPods, Capture.bytes("pods.watch.pb"))
+        #expect(watch.events == expected)
+        #expect(watch.events.count == 5)
+        #expect(watch.events.last == .bookmark(resourceVersion: "330", endsInitialEvents: false))
+        #expect(watch.malformedObjects == 0)
+    }
+
+    @Test func aStreamedListEndsWithItsBookmark() throws {
+        let events = try DecodedWatch(.capturedPods, Capture.bytes("pods.watchlist.pb")).events
+        let end = try #require(events.firstIndex(of: .bookmark(resourceVersion: "311", endsInitialEvents: true)))
+        let streamed = events[..<end].map { event -> Pod? in
+            if case .updated(let pod, _) = event { pod } else { nil }
+        }
+        let listed = try DecodedList(.capturedPods, Capture.bytes("pods.list.pb")).objects
+        #expect(Set(streamed) == Set(listed))
+        #expect(streamed.count == listed.count)
+        let later = try DecodedWatch(.capturedPods, Capture.bytes("pods.watch.pb")).events.prefix(3)
+        #expect(events[end...].dropFirst() == later + [.bookmark(resourceVersion: "316", endsInitialEvents: false)])
+    }
+
+    @Test func anExpiredVersionIsAFailure() throws {
+        let watch = try DecodedWatch(.capturedPods, Capture.bytes("pods.watch-expired.pb"))
+        let status = KubernetesStatus(
+            code: 410, reason: "Expired", message: "too old resource version: 1 (354)")
+        #expect(watch.events == [.failed(status)])
+    }
+
+    @Test(arguments: ["pods.watch.pb", "pods.watchlist.pb", "pods.watch-expired.pb"])
+    func chunksOfAnyLengthGiveTheSame(_ name: String) throws {
+        let body = try Capture.bytes(name)
+        let whole = try DecodedWatch(.capturedPods, body)
+        for length in [1, 3, 5, 1000, 2159, 16_384] {
+            #expect(try DecodedWatch(.capturedPods, body.chunks([length])) == whole)
+        }
+    }
+
+    @Test func aWatchMayBeCutAnywhere() throws {
+        let body = Self.annotatedFrame + Self.annotatedFrame
+        let whole = try DecodedWatch(.nodes, body)
+        for position in 0...body.count {
+            #expect(try DecodedWatch(.nodes, body.chunks([position, body.count])) == whole, "cut at \(position)")
+        }
+    }
+
+    @Test func aWatchThatEndsTellsWhetherItIsInMidFrame() throws {
+        let body = Self.annotatedFrame + Self.annotatedFrame
+        for length in 0...body.count {
+            let watch = try DecodedWatch(.nodes, Array(body.prefix(length)))
+            #expect(watch.isInMidFrame == !length.isMultiple(of: Self.annotatedFrame.count), "\(length) bytes")
+            #expect(watch.events.count == length / Self.annotatedFrame.count)
+        }
+    }
+
+    @Test func anEventOfAnUnknownTypeIsPassedOver() throws {
+        let node = Node(name: "a", addresses: [])
+        let body =
+            ObjectEncoder.event("REWOUND", node, resourceVersion: "1") + [0, 0, 0, 0]
+            + ObjectEncoder.event("ADDED", node, resourceVersion: "2")
+        let watch = try DecodedWatch(.nodes, body)
+        #expect(watch.events == [.updated(node, resourceVersion: "2")])
+        #expect(watch.malformedObjects == 0)
+    }
+
+    @Test func aMalformedObjectIsPassedOverAndCounted() throws {
+        let node = Node(name: "a", addresses: [])
+        var bad = ProtobufWriter()
+        bad.append(1) { metadata in
+            metadata.append(1, "node-b")
+            metadata.append(6, "3")
+        }
+        bad.append(3) { status in
+            status.append(5) { address in
+                address.append(1, "InternalIP")
+                address.append(2, "10.0.0.256")
+            }
+        }
+        let body =
+            ObjectEncoder.event("MODIFIED", of: Node.self, message: bad.bytes)
+            + ObjectEncoder.event("ADDED", node, resourceVersion: "4")
+        let watch = try DecodedWatch(.nodes, body)
+        #expect(watch.events == [.updated(node, resourceVersion: "4")])
+        #expect(watch.malformedObjects == 1)
+        #expect(
+            watch.lastMalformedObject?.description
+                == #"nodes/node-b cannot be read: status.addresses is "10.0.0.256", which is no IP address"#)
+    }
+
+    @Test func anEventWithoutAVersionIsMalformed() throws {
+        let node = Node(name: "a", addresses: [])
+        let watch = try DecodedWatch(.nodes, ObjectEncoder.event("ADDED", node, resourceVersion: ""))
+        #expect(watch.events == [])
+        #expect(watch.lastMalformedObject?.problem == .missing(field: "metadata.resourceVersion"))
+    }
+
+    @Test func anObjectThatIsTooLongIsPassedOverAndCounted() throws {
+        let node = Node(name: "a", addresses: [])
+        let tooLong = ObjectEncoder.event(
+            "ADDED", node, resourceVersion: "1", padding: KubernetesLimits.objectLength + 1)
+        let watch = try DecodedWatch(
+            .nodes, tooLong + ObjectEncoder.event("ADDED", node, resourceVersion: "2"))
+        #expect(watch.events == [.updated(node, resourceVersion: "2")])
+        #expect(watch.malformedObjects == 1)
+    }
+
+    @Test(
+        arguments: [
+            // HTML, as a proxy sends it.
+            Array("<html><body>".utf8),
+            // A frame longer than any.
+            [0x01, 0x00, 0x00, 0x01],
+            // A frame that is no message.
+            [0, 0, 0, 2, 0xff, 0xff],
+            // An event without an object.
+            [0, 0, 0, 7, 0x0a, 0x05, 0x41, 0x44, 0x44, 0x45, 0x44],
+            // An object without the magic.
+            [0, 0, 0, 15, 0x0a, 0x05, 0x41, 0x44, 0x44, 0x45, 0x44, 0x12, 0x06, 0x0a, 0x04, 0x6b, 0x38, 0x73, 0x01],
+        ] as [[UInt8]])
+    func aMalformedFrameEndsTheWatch(_ body: [UInt8]) {
+        #expect(throws: KubernetesDecodingError.self) { try DecodedWatch(.nodes, body) }
+    }
+
+    @Test func aBookmarkWithoutAVersionEndsTheWatch() {
+        #expect(throws: KubernetesDecodingError.self) {
+            try DecodedWatch(.nodes, ObjectEncoder.bookmark(of: Node.self, resourceVersion: ""))
+        }
+    }
+}
