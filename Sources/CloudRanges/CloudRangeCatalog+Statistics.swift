@@ -38,8 +38,8 @@ extension CloudRangeCatalog {
         public var skipped = 0
         /// Where the ranges in use come from.
         public var origin = Origin.none
-        /// When the ranges in use were last known to be what the source has, in seconds since 1970-01-01 (UTC); nil where
-        /// there are none.
+        /// When the ranges in use were last known to be what the URL has, or when the file was last modified, in seconds
+        /// since 1970-01-01 (UTC); nil where there are no ranges.
         public var confirmed: Int?
         /// Seconds since ``confirmed``; nil where there are no ranges.
         public var age: Int?

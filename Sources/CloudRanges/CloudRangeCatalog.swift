@@ -140,7 +140,10 @@ extension CloudRangeCatalog {
             source.statistics.lastError = "\(error)"
             if source.state.fail(at: .now, retryAfter: error.retryAfter, using: &generator) == .fails {
                 logger.warning(
-                    "an address list cannot be had, the last good one stays in use", metadata: metadata(of: source))
+                    source.list == nil
+                        ? "an address list cannot be had, its addresses are unknown until then"
+                        : "an address list cannot be had, the last good one stays in use",
+                    metadata: metadata(of: source))
             }
             return false
         }
@@ -179,10 +182,9 @@ extension CloudRangeCatalog {
         do throws(RangeListError) {
             if let file {
                 source.statistics.fetches += 1
-                return try source.take(file, at: Self.now)
+                return try source.take(file)
             }
             if let error = source.file?.error { throw error }
-            source.confirm(.file, at: Self.now)
             return false
         } catch {
             throw .list(error)

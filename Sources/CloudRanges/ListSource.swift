@@ -49,11 +49,11 @@ struct ListSource: Sendable {
     }
 
     /// Takes a file, which must be a good one; whether its content is another one than that in use.
-    mutating func take(_ file: LocalFile, at time: Int) throws(RangeListError) -> Bool {
+    mutating func take(_ file: LocalFile) throws(RangeListError) -> Bool {
         do throws(RangeListError) {
             let isNew = try take(file.bytes)
             self.file = (file.version, nil)
-            confirm(.file, at: time)
+            confirm(.file, at: file.version.seconds)
             return isNew
         } catch {
             self.file = (file.version, error)

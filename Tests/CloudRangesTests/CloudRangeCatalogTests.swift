@@ -110,7 +110,8 @@ private let google = TestLists.google
         // Once for each change of state, not for each attempt.
         #expect(
             running.log == [
-                "warning: an address list cannot be had, the last good one stays in use", "info: address list loaded",
+                "warning: an address list cannot be had, its addresses are unknown until then",
+                "info: address list loaded",
             ])
         // The reason is told while it fails.
         let failing = self.failing(answer)
@@ -328,6 +329,19 @@ private let google = TestLists.google
                 "warning: an address list cannot be had, the last good one stays in use",
                 "info: address list loaded",
             ])
+    }
+
+    @Test func anOldFileIsOld() async throws {
+        let directory = try TemporaryDirectory()
+        defer { directory.remove() }
+        try directory.write(google, to: "goog.json")
+        try FileManager.default.setAttributes(
+            [.modificationDate: Date(timeIntervalSinceNow: -864_000)], ofItemAtPath: directory.path + "/goog.json")
+        let running = running(directory.path + "/goog.json")
+        try await eventually("the list is there") { running.lines.count == 3 }
+        try await running.stop()
+        let age = try #require(running.source(.google).age)
+        #expect(age >= 864_000 - 1 && age < 864_000 + 60)
     }
 
     @Test func aFileThatComesLaterIsFound() async throws {
