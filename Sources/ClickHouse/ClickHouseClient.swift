@@ -67,9 +67,7 @@ public struct ClickHouseClient: ~Copyable {
     private func perform(
         _ method: HTTPRequest.Method, parameters: [(name: String, value: String)]
     ) throws(ClickHouseError) -> HTTPResponse {
-        let query = ([("database", configuration.database)] + parameters)
-            .map { "\(Self.percentEncoded($0.0))=\(Self.percentEncoded($0.1))" }
-            .joined(separator: "&")
+        let query = HTTPRequest.query([("database", configuration.database)] + parameters)
         var headers: [(name: String, value: String)] = []
         if !configuration.user.isEmpty { headers.append(("X-ClickHouse-User", configuration.user)) }
         if !configuration.password.isEmpty { headers.append(("X-ClickHouse-Key", configuration.password)) }
@@ -104,22 +102,5 @@ public struct ClickHouseClient: ~Copyable {
             return .unexpectedAnswer(endpoint: configuration.endpoint, status: response.status, body: text)
         }
         return .exception(code: code, message: String((message ?? text[...]).prefix(1000).prefix { !$0.isNewline }))
-    }
-
-    /// Everything but the unreserved characters of RFC 3986, section 2.3, becomes `%XX`.
-    static func percentEncoded(_ text: String) -> String {
-        var result = ""
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
-                UInt8(ascii: "~"):
-                result.unicodeScalars.append(Unicode.Scalar(byte))
-            default:
-                let hex = String(byte, radix: 16, uppercase: true)
-                result += "%" + (hex.count < 2 ? "0" + hex : hex)
-            }
-        }
-        return result
     }
 }

@@ -7,7 +7,8 @@ final class Answer {
     private let onBody: (UnsafeRawBufferPointer) -> Bool
     private var status = 0
     private var headers: [String: String] = [:]
-    private var isHeadOut = false
+    /// Whether the head has been handed on.
+    private(set) var hasBegun = false
     /// Whether the consumer wanted no more.
     private(set) var isStopped = false
 
@@ -39,7 +40,7 @@ final class Answer {
 
     func headerLine(_ data: UnsafeRawBufferPointer) -> Bool {
         // Trailers follow a chunked body.
-        guard !isHeadOut else { return true }
+        guard !hasBegun else { return true }
         let line = String(decoding: data, as: UTF8.self)
         if line.hasPrefix("HTTP/") {
             // The status line begins another header section, as after an interim answer or a redirection.
@@ -49,7 +50,7 @@ final class Answer {
             let value = line[line.index(after: colon)...].drop { $0 == " " || $0 == "\t" }
             headers[line[..<colon].lowercased()] = String(value.prefix { $0 != "\r\n" && $0 != "\r" && $0 != "\n" })
         } else if line.allSatisfy({ $0.isNewline }), !isInterim {
-            isHeadOut = true
+            hasBegun = true
             return onHead(HTTPHead(status: status, headers: headers))
         }
         return true

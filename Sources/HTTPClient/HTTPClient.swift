@@ -122,9 +122,8 @@ public struct HTTPClient: ~Copyable {
 
         cancellation?.add(multi)
         defer { cancellation?.remove(multi) }
-        let result = transfer(request, cancellation)
+        let result = try transfer(request, cancellation, answer).get()
         if answer.isStopped { return .stopped }
-        guard let result else { throw HTTPError(kind: .cancelled, message: "the request was cancelled") }
         guard result == CURLE_OK else {
             let detail = String(cString: errorText)
             throw HTTPError(
@@ -134,9 +133,11 @@ public struct HTTPClient: ~Copyable {
         return .complete
     }
 
-    /// Runs the exchange to its end; nil where it was cancelled before.
-    private func transfer(_ request: HTTPRequest, _ cancellation: HTTPCancellation?) -> CURLcode? {
-        guard case .post(let body) = request.method else { return transfer(cancellation) }
+    /// Runs the exchange to its end, or to where it is given up.
+    private func transfer(
+        _ request: HTTPRequest, _ cancellation: HTTPCancellation?, _ answer: Answer
+    ) -> Result<CURLcode, HTTPError> {
+        guard case .post(let body) = request.method else { return run(request, cancellation, answer) }
         return body.withUnsafeBytes { body in
             // A body of no bytes is still a body.
             let empty: StaticString = ""
@@ -144,21 +145,32 @@ public struct HTTPClient: ~Copyable {
             kubenetmon_curl_set_pointer(
                 easy, CURLOPT_POSTFIELDS, body.baseAddress ?? UnsafeRawPointer(empty.utf8Start))
             kubenetmon_curl_set_offset(easy, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(body.count))
-            return transfer(cancellation)
+            return run(request, cancellation, answer)
         }
     }
 
-    private func transfer(_ cancellation: HTTPCancellation?) -> CURLcode? {
+    private func run(
+        _ request: HTTPRequest, _ cancellation: HTTPCancellation?, _ answer: Answer
+    ) -> Result<CURLcode, HTTPError> {
+        let headDeadline = request.headTimeoutMilliseconds.map { ContinuousClock.now + .milliseconds($0) }
         curl_multi_add_handle(multi, easy)
         defer { curl_multi_remove_handle(multi, easy) }
         var running: Int32 = 0
         while cancellation?.isCancelled != true {
-            guard curl_multi_perform(multi, &running) == CURLM_OK else { return CURLE_OUT_OF_MEMORY }
-            guard running > 0 else { return kubenetmon_curl_multi_result(multi) }
+            guard curl_multi_perform(multi, &running) == CURLM_OK else { return .success(CURLE_OUT_OF_MEMORY) }
+            guard running > 0 else { return .success(kubenetmon_curl_multi_result(multi)) }
             // libcurl's own timers and a cancellation end the wait earlier.
-            curl_multi_poll(multi, nil, 0, 60_000, nil)
+            var milliseconds: Int32 = 60_000
+            if let headDeadline, !answer.hasBegun {
+                let rest = (headDeadline - .now) / .milliseconds(1)
+                guard rest > 0 else {
+                    return .failure(HTTPError(kind: .timeout, message: "the server does not answer"))
+                }
+                milliseconds = Int32(min(60_000, rest.rounded(.up)))
+            }
+            curl_multi_poll(multi, nil, 0, milliseconds, nil)
         }
-        return nil
+        return .failure(HTTPError(kind: .cancelled, message: "the request was cancelled"))
     }
 
     private func information(_ information: CURLINFO) -> Int {

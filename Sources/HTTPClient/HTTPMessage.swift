@@ -20,6 +20,9 @@ public struct HTTPRequest: Sendable {
     public var timeoutMilliseconds: Int?
     /// How long connecting may take, the TLS handshake included, in milliseconds.
     public var connectTimeoutMilliseconds: Int
+    /// How long the server may take until its answer begins, connecting included, in milliseconds; nil for as long as the
+    /// whole exchange may take.
+    public var headTimeoutMilliseconds: Int?
     /// After how many seconds without a byte the exchange has failed; nil for never.
     public var stallTimeoutSeconds: Int?
     /// The longest body that is gathered, in bytes. A body that is streamed has no bound.
@@ -31,14 +34,16 @@ public struct HTTPRequest: Sendable {
     /// Makes a request of its parts.
     public init(
         _ method: Method, url: String, headers: [(name: String, value: String)] = [],
-        timeoutMilliseconds: Int?, connectTimeoutMilliseconds: Int, stallTimeoutSeconds: Int? = nil,
-        maximumResponseBytes: Int = HTTPClient.maximumResponseBytes, maximumRedirects: Int = 0
+        timeoutMilliseconds: Int?, connectTimeoutMilliseconds: Int, headTimeoutMilliseconds: Int? = nil,
+        stallTimeoutSeconds: Int? = nil, maximumResponseBytes: Int = HTTPClient.maximumResponseBytes,
+        maximumRedirects: Int = 0
     ) {
         self.method = method
         self.url = url
         self.headers = headers
         self.timeoutMilliseconds = timeoutMilliseconds
         self.connectTimeoutMilliseconds = connectTimeoutMilliseconds
+        self.headTimeoutMilliseconds = headTimeoutMilliseconds
         self.stallTimeoutSeconds = stallTimeoutSeconds
         self.maximumResponseBytes = maximumResponseBytes
         self.maximumRedirects = maximumRedirects

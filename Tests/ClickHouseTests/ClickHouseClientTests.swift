@@ -160,12 +160,4 @@ private let memory =
         }.get()
         #expect(server.requests.first?.headers.keys.contains { $0.hasPrefix("x-clickhouse") } == false)
     }
-
-    @Test(arguments: [
-        ("", ""), ("azAZ09-._~", "azAZ09-._~"), (" +&=?#/%", "%20%2B%26%3D%3F%23%2F%25"), ("ü\n", "%C3%BC%0A"),
-        ("\u{0}", "%00"),
-    ])
-    func everythingButUnreservedCharactersIsEncoded(text: String, encoded: String) {
-        #expect(ClickHouseClient.percentEncoded(text) == encoded)
-    }
 }

@@ -142,6 +142,18 @@ private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r
         #expect(seen.failure == .timeout)
     }
 
+    @Test func theHeadHasATimeOfItsOwn() async throws {
+        var silent = request(try RawHTTPServer { _, _ in .silence }.url, timeoutMilliseconds: nil)
+        silent.headTimeoutMilliseconds = 200
+        #expect(try await stream(silent).failure == .timeout)
+        var begun = request(
+            try RawHTTPServer { _, _ in .bytes("\(chunked)5\r\nfirst\r\n") }.url, timeoutMilliseconds: 600)
+        begun.headTimeoutMilliseconds = 200
+        let start = ContinuousClock.now
+        #expect(try await stream(begun).failure == .timeout)
+        #expect(ContinuousClock.now - start >= .milliseconds(600))
+    }
+
     @Test func aCancelledStreamEndsAtOnce() async throws {
         let server = try RawHTTPServer { _, _ in .bytes("\(chunked)5\r\nfirst\r\n") }
         let cancellation = HTTPCancellation()

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import HTTPClient
+
+/// Why a request to the API server has no answer.
+enum KubernetesClientError: Error {
+    /// The token or a certificate cannot be read.
+    case credentials(String)
+    /// The exchange failed.
+    case http(HTTPError)
+}
+
+/// Reads resources of the API server over one connection, with credentials that are read again as they change. It blocks
+/// its thread.
+struct KubernetesClient: ~Copyable {
+    /// How long parts of an exchange may take.
+    struct Timeouts {
+        var connectMilliseconds = 10_000
+        var headMilliseconds = 30_000
+        var stallSeconds: Int?
+        var totalMilliseconds: Int
+    }
+
+    private let cluster: ClusterConfiguration
+    private var token: Credential?
+    private var authorities: Credential?
+    private var certificate: Credential?
+    private var key: Credential?
+    private var tls: HTTPClient.TLS
+    private var http: HTTPClient
+
+    init(_ cluster: ClusterConfiguration) {
+        self.cluster = cluster
+        token = cluster.token.map(Credential.init)
+        authorities = cluster.authorities.map(Credential.init)
+        certificate = cluster.certificate.map(Credential.init)
+        key = cluster.key.map(Credential.init)
+        tls = HTTPClient.TLS(verifiesServer: cluster.verifiesServer)
+        http = HTTPClient(tls: tls)
+    }
+
+    /// What of the credentials could not be read again, so that an earlier state counts.
+    var staleCredentials: [String] { [token, authorities, certificate, key].compactMap { $0?.problem } }
+
+    /// Makes the next request read the credentials anew: the server has refused them.
+    mutating func expireCredentials() {
+        token?.expire()
+        certificate?.expire()
+        key?.expire()
+        authorities?.expire()
+    }
+
+    /// Reads a path with parameters, as ``HTTPClient/stream(_:cancellation:onHead:onBody:)`` does.
+    mutating func get(
+        _ path: String, parameters: [(name: String, value: String)], accept: String, timeouts: Timeouts,
+        cancellation: HTTPCancellation, onHead: (HTTPHead) -> Bool, onBody: (UnsafeRawBufferPointer) -> Bool
+    ) throws(KubernetesClientError) -> HTTPClient.StreamEnd {
+        try refreshCredentials()
+        var headers = [(name: "Accept", value: accept), (name: "User-Agent", value: "kubenetmon")]
+        if let token = token?.bytes { headers.append(("Authorization", "Bearer \(try Self.checked(token))")) }
+        let request = HTTPRequest(
+            .get, url: "\(serverURL)\(path)?\(HTTPRequest.query(parameters))", headers: headers,
+            timeoutMilliseconds: timeouts.totalMilliseconds, connectTimeoutMilliseconds: timeouts.connectMilliseconds,
+            headTimeoutMilliseconds: timeouts.headMilliseconds, stallTimeoutSeconds: timeouts.stallSeconds)
+        do {
+            return try http.stream(request, cancellation: cancellation, onHead: onHead, onBody: onBody)
+        } catch {
+            // A new authority or certificate may be in its file already.
+            if error.kind == .tls { expireCredentials() }
+            throw .http(error)
+        }
+    }
+
+    private mutating func refreshCredentials() throws(KubernetesClientError) {
+        let now = ContinuousClock.now
+        token?.refresh(now: now)
+        authorities?.refresh(now: now)
+        certificate?.refresh(now: now)
+        key?.refresh(now: now)
+        for case let credential? in [token, authorities, certificate, key] where credential.bytes == nil {
+            throw .credentials(credential.problem ?? "\(credential.source) has not been read")
+        }
+        let tls = HTTPClient.TLS(
+            verifiesServer: cluster.verifiesServer, authorities: authorities?.bytes.map { .bytes($0) },
+            certificate: certificate?.bytes.map { .bytes($0) }, key: key?.bytes.map { .bytes($0) })
+        guard tls != self.tls else { return }
+        self.tls = tls
+        http = HTTPClient(tls: tls, destination: cluster.serverName == nil ? nil : serverAddress)
+    }
+
+    /// A token is one line of visible characters; others would become part of the request around it.
+    private static func checked(_ token: [UInt8]) throws(KubernetesClientError) -> String {
+        let text = String(decoding: token, as: UTF8.self).trimmingWhitespace()
+        guard text.utf8.allSatisfy({ 0x21...0x7e ~= $0 }) else {
+            throw .credentials("the token holds other than visible ASCII characters")
+        }
+        return text
+    }
+
+    /// The server's URL, with the name that its certificate is of in the place of the host.
+    private var serverURL: String {
+        guard let name = cluster.serverName else { return cluster.server }
+        return cluster.server.replacing(serverAddress, with: name, maxReplacements: 1)
+    }
+
+    /// The host and the port of the server's URL.
+    private var serverAddress: String {
+        let rest = cluster.server[(cluster.server.firstRange(of: "://")?.upperBound ?? cluster.server.startIndex)...]
+        return String(rest.prefix { $0 != "/" })
+    }
+}

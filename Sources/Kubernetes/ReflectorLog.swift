@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Logging
+
+/// Says what a human wants to know of a reflector: when it is in step, and each kind of failure once until it is again.
+struct ReflectorLog {
+    private let resource: String
+    private let logger: Logger
+    private let start = ContinuousClock.now
+    private var hasListed = false
+    private var reported: ReflectorFailure?
+    private var reportedCredentials: [String] = []
+    private var hasReportedMalformedObject = false
+
+    init(resource: String, logger: Logger) {
+        self.resource = resource
+        self.logger = logger
+    }
+
+    mutating func reportList(_ objects: Int) {
+        reported = nil
+        if hasListed {
+            logger.info("\(resource) are listed anew", metadata: ["objects": "\(objects)"])
+        } else {
+            logger.notice(
+                "\(resource) are listed and watched",
+                metadata: ["objects": "\(objects)", "duration": "\(ContinuousClock.now - start)"])
+        }
+        hasListed = true
+    }
+
+    mutating func reportFailure(_ problem: RequestProblem, nextAttemptIn delay: Duration) {
+        guard reported != problem.failure.kind else { return }
+        reported = problem.failure.kind
+        logger.log(
+            // Somebody has to do something about these.
+            level: [.credentials, .unauthorized, .forbidden, .tls].contains(problem.failure.kind) ? .error : .warning,
+            hasListed
+                ? "\(resource) are not watched; what is known of them is kept" : "\(resource) are not known yet",
+            metadata: [
+                "error": "\(problem.message)", "kind": "\(problem.failure.kind.rawValue)",
+                "next_attempt_in": "\(delay)",
+            ])
+    }
+
+    mutating func reportRecovery() {
+        guard reported != nil else { return }
+        reported = nil
+        logger.notice("\(resource) are watched again")
+    }
+
+    /// Tells of credentials whose last good state counts; false where nothing new is to be told.
+    mutating func reportStaleCredentials(_ problems: [String]) -> Bool {
+        guard problems != reportedCredentials else { return false }
+        reportedCredentials = problems
+        for problem in problems {
+            logger.warning("credentials are out of date", metadata: ["error": "\(problem)"])
+        }
+        return !problems.isEmpty
+    }
+
+    func reportMissingStreamingLists(_ reason: String) {
+        logger.info("\(resource) are listed: the API server has no streaming lists", metadata: ["reason": "\(reason)"])
+    }
+
+    mutating func reportMalformedObject(_ object: MalformedObject) {
+        guard !hasReportedMalformedObject else { return }
+        hasReportedMalformedObject = true
+        logger.warning("an object is passed over; others are counted", metadata: ["error": "\(object)"])
+    }
+}

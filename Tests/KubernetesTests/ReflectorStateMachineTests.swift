@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import TestSupport
+import Testing
+
+@testable import Kubernetes
+
+private typealias Machine = ReflectorStateMachine<SeededGenerator>
+
+private func machine(streamsLists: Bool = false, seed: UInt64 = 1) -> Machine {
+    Machine(streamsLists: streamsLists, generator: SeededGenerator(seed: seed))
+}
+
+/// A machine that has listed up to version 10 and watches.
+private func watching(streamsLists: Bool = false) -> Machine {
+    var machine = machine(streamsLists: streamsLists)
+    _ = machine.timerFired()
+    if streamsLists {
+        _ = machine.bookmarkReceived(resourceVersion: "10", endsInitialEvents: true)
+    } else {
+        _ = machine.pageReceived(ListMetadata(resourceVersion: "10"))
+    }
+    return machine
+}
+
+extension ReflectorStep.Failure {
+    fileprivate static func status(_ status: Int, retryAfter: Duration? = nil) -> Self {
+        Self(kind: ReflectorFailure(status: status), status: status, retryAfter: retryAfter)
+    }
+}
+
+extension ReflectorStep {
+    fileprivate var list: ReflectorStep.ListRequest? { if case .list(let request) = action { request } else { nil } }
+    fileprivate var watch: ReflectorStep.WatchRequest? { if case .watch(let request) = action { request } else { nil } }
+    fileprivate var wait: Duration? { if case .wait(let duration) = action { duration } else { nil } }
+}
+
+private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
+
+@Suite struct ReflectorStateMachineTests {
+    // MARK: - Streaming lists
+
+    @Test func aStreamingListComesFirst() {
+        var machine = machine(streamsLists: true)
+        let step = machine.timerFired()
+        #expect(step.replacements == [.begin])
+        #expect(step.watch?.sendsInitialEvents == true)
+        #expect(step.watch?.resourceVersion == "")
+        #expect(!machine.isSynced)
+    }
+
+    @Test func theEndBookmarkCommitsAndTheWatchGoesOn() {
+        var machine = machine(streamsLists: true)
+        _ = machine.timerFired()
+        // Objects come in any order, and none of their versions is one to go on from.
+        for version in ["7", "3"] { #expect(machine.objectChanged(resourceVersion: version) == .init()) }
+        #expect(machine.resourceVersion == "")
+        let step = machine.bookmarkReceived(resourceVersion: "9", endsInitialEvents: true)
+        #expect(step == .init(replacements: [.commit]))
+        #expect(machine.isSynced)
+        _ = machine.objectChanged(resourceVersion: "11")
+        let next = machine.watchEnded(after: .seconds(400))
+        #expect(next.watch?.resourceVersion == "11")
+        #expect(next.watch?.sendsInitialEvents == false)
+        #expect(next.replacements.isEmpty)
+    }
+
+    @Test(arguments: [400, 404, 405, 422, 501]) func aServerThatKnowsNoStreamingListIsListedForGood(status: Int) {
+        var machine = machine(streamsLists: true)
+        _ = machine.timerFired()
+        let step = machine.watchFailed(.status(status))
+        #expect(step.replacements == [.abandon, .begin])
+        #expect(step.list == .init(resourceVersion: "0"))
+        #expect(machine.pageReceived(ListMetadata(resourceVersion: "5")).watch?.sendsInitialEvents == false)
+        #expect(machine.watchFailed(.status(410)).list == newest)
+    }
+
+    @Test func aServerThatSendsAnotherBookmarkKnowsNoStreamingList() {
+        var machine = machine(streamsLists: true)
+        _ = machine.timerFired()
+        let step = machine.bookmarkReceived(resourceVersion: "9", endsInitialEvents: false)
+        #expect(step.replacements == [.abandon, .begin])
+        #expect(step.list == .init(resourceVersion: "0"))
+    }
+
+    @Test func aStreamingListThatBreaksIsTriedAgainAndThenListed() {
+        var machine = machine(streamsLists: true)
+        _ = machine.timerFired()
+        _ = machine.objectChanged(resourceVersion: "3")
+        for _ in 0..<2 {
+            let step = machine.watchEnded(after: .seconds(10))
+            #expect(step.replacements == [.abandon])
+            #expect(step.wait != nil)
+            #expect(machine.timerFired().watch?.sendsInitialEvents == true)
+        }
+        #expect(machine.watchFailed(.status(500)).wait != nil)
+        #expect(machine.timerFired().list == .init(resourceVersion: "0"))
+        _ = machine.pageReceived(ListMetadata(resourceVersion: "5"))
+        // It was no refusal: the next time begins with a streaming list again.
+        #expect(machine.watchFailed(.status(410)).watch?.sendsInitialEvents == true)
+    }
+
+    // MARK: - Lists
+
+    @Test func theFirstListTakesWhatTheServerHasInMemory() {
+        var machine = machine()
+        let step = machine.timerFired()
+        #expect(step.replacements == [.begin])
+        #expect(step.list == .init(resourceVersion: "0"))
+        let next = machine.pageReceived(ListMetadata(resourceVersion: "10"))
+        #expect(next.replacements == [.commit])
+        #expect(next.watch?.resourceVersion == "10")
+        #expect(machine.isSynced)
+        #expect(machine.relists == 0)
+    }
+
+    @Test func pagesAreReadToTheLast() {
+        var machine = watching()
+        #expect(machine.watchFailed(.status(410)).list == newest)
+        let second = machine.pageReceived(ListMetadata(resourceVersion: "20", continueToken: "abc"))
+        #expect(second == .init(action: .list(.init(resourceVersion: "", limit: 500, continueToken: "abc"))))
+        let last = machine.pageReceived(ListMetadata(resourceVersion: "20"))
+        #expect(last.replacements == [.commit])
+        #expect(last.watch?.resourceVersion == "20")
+        #expect(machine.relists == 1)
+    }
+
+    @Test func anExpiredPageBeginsAnewAndThenIsReadAtOnce() {
+        var machine = watching()
+        _ = machine.watchFailed(.status(410))
+        _ = machine.pageReceived(ListMetadata(resourceVersion: "20", continueToken: "abc"))
+        let first = machine.listFailed(.status(410))
+        #expect(first.replacements == [.abandon, .begin])
+        #expect(first.list == newest)
+        _ = machine.pageReceived(ListMetadata(resourceVersion: "21", continueToken: "def"))
+        #expect(machine.listFailed(.status(410)).list == .init(resourceVersion: "", limit: nil))
+        #expect(machine.pageReceived(ListMetadata(resourceVersion: "22")).replacements == [.commit])
+    }
+
+    @Test func aVersionFromTheFutureIsAskedForNoMore() {
+        var machine = machine()
+        _ = machine.timerFired()
+        #expect(machine.listFailed(.init(kind: .server, status: 504, isFromTheFuture: true)).wait != nil)
+        #expect(machine.timerFired().list?.resourceVersion == "")
+    }
+
+    @Test func aListThatFailsIsNotCommittedAndTriedAgain() {
+        var machine = watching()
+        _ = machine.watchFailed(.status(410))
+        _ = machine.pageReceived(ListMetadata(resourceVersion: "20", continueToken: "abc"))
+        let step = machine.listFailed(.init(kind: .connection))
+        #expect(step.replacements == [.abandon])
+        #expect(step.wait != nil)
+        #expect(machine.isSynced)
+        #expect(machine.resourceVersion == "10")
+        let again = machine.timerFired()
+        #expect(again.replacements == [.begin])
+        #expect(again.list == newest)
+    }
+
+    // MARK: - Watches
+
+    @Test func aWatchGoesOnFromItsLastVersionWithoutAList() {
+        var machine = watching()
+        _ = machine.objectChanged(resourceVersion: "12")
+        _ = machine.bookmarkReceived(resourceVersion: "15", endsInitialEvents: false)
+        let step = machine.watchEnded(after: .seconds(300))
+        #expect(step.replacements.isEmpty)
+        #expect(step.watch?.resourceVersion == "15")
+    }
+
+    @Test func watchesLastFiveToTenMinutes() {
+        var machine = watching()
+        var seconds: Set<Int> = []
+        for _ in 0..<200 {
+            _ = machine.objectChanged(resourceVersion: "12")
+            seconds.insert(machine.watchEnded(after: .seconds(300)).watch?.timeoutSeconds ?? 0)
+        }
+        #expect(seconds.allSatisfy { 300...600 ~= $0 })
+        #expect(seconds.count > 50)
+    }
+
+    @Test func aWatchThatEndsAtOnceWithNothingBacksOff() {
+        var machine = watching()
+        var bound = 0.8
+        for _ in 0..<8 {
+            let wait = machine.watchEnded(after: .milliseconds(200)).wait
+            #expect(wait.map { $0 >= .seconds(bound / 10) && $0 <= .seconds(bound) } == true)
+            #expect(machine.timerFired().watch?.resourceVersion == "10")
+            bound = min(30, bound * 2)
+        }
+        _ = machine.objectChanged(resourceVersion: "11")
+        #expect(machine.watchEnded(after: .milliseconds(200)).watch?.resourceVersion == "11")
+        #expect(machine.watchEnded(after: .seconds(2)).watch != nil)
+    }
+
+    @Test func aWatchThatIsSilentToItsEndMayWaitForTheFuture() {
+        var machine = watching()
+        #expect(machine.watchEnded(after: .seconds(300)).list == newest)
+    }
+
+    @Test func anExpiredWatchListsAnewAtOnceAndTheNextTimeWithBackOff() {
+        var machine = watching()
+        #expect(machine.watchFailed(.status(410)).list == newest)
+        _ = machine.pageReceived(ListMetadata(resourceVersion: "20"))
+        #expect(machine.watchFailed(.status(410)).wait != nil)
+        #expect(machine.timerFired().list == newest)
+        _ = machine.pageReceived(ListMetadata(resourceVersion: "30"))
+        _ = machine.objectChanged(resourceVersion: "31")
+        #expect(machine.watchFailed(.status(410)).list == newest)
+    }
+
+    @Test func aMalformedWatchIsTriedAgainAndThenListed() {
+        var machine = watching()
+        for _ in 0..<2 {
+            #expect(machine.watchFailed(.init(kind: .malformed)).wait != nil)
+            #expect(machine.timerFired().watch?.resourceVersion == "10")
+        }
+        #expect(machine.watchFailed(.init(kind: .malformed)).wait != nil)
+        #expect(machine.timerFired().list == newest)
+    }
+
+    @Test func aWatchThatStaysInTheFutureIsListedAnew() {
+        var machine = watching()
+        for _ in 0..<2 {
+            _ = machine.watchFailed(.init(kind: .server, status: 504, isFromTheFuture: true))
+            #expect(machine.timerFired().watch?.resourceVersion == "10")
+        }
+        _ = machine.watchFailed(.init(kind: .server, status: 504, isFromTheFuture: true))
+        #expect(machine.timerFired().list == newest)
+    }
+
+    @Test func aWatchThatIsRefusedIsListedAnew() {
+        var machine = watching()
+        #expect(machine.watchFailed(.status(400)).wait != nil)
+        #expect(machine.timerFired().list == newest)
+    }
+
+    @Test func aServerThatCannotBeReachedIsTriedFromTheSameVersion() {
+        var machine = watching()
+        for _ in 0..<20 {
+            #expect(machine.watchFailed(.init(kind: .connection)).wait.map { $0 <= .seconds(30) } == true)
+            #expect(machine.timerFired().watch?.resourceVersion == "10")
+        }
+        #expect(machine.isSynced)
+    }
+
+    // MARK: - Refusals
+
+    @Test func theServersWaitIsHonoured() {
+        var machine = watching()
+        #expect(machine.watchFailed(.status(429, retryAfter: .seconds(120))).wait == .seconds(120))
+        _ = machine.timerFired()
+        #expect(machine.watchFailed(.status(503, retryAfter: .seconds(100_000))).wait == .seconds(300))
+        _ = machine.timerFired()
+        #expect(machine.watchFailed(.status(429)).wait.map { $0 <= .seconds(30) } == true)
+    }
+
+    @Test func aRefusedTokenIsReadAgainAndTriedAgainOnce() {
+        var machine = watching()
+        let first = machine.watchFailed(.status(401))
+        #expect(first.reloadsCredentials)
+        #expect(first.watch?.resourceVersion == "10")
+        let second = machine.watchFailed(.status(401))
+        #expect(second.reloadsCredentials)
+        #expect(second.wait != nil)
+        _ = machine.timerFired()
+        _ = machine.objectChanged(resourceVersion: "11")
+        #expect(machine.watchFailed(.status(401)).watch?.resourceVersion == "11")
+    }
+
+    @Test func aRefusedTokenOfAListBeginsTheListAnew() {
+        var machine = machine()
+        _ = machine.timerFired()
+        let step = machine.listFailed(.status(401))
+        #expect(step.replacements == [.abandon, .begin])
+        #expect(step.list == .init(resourceVersion: "0"))
+        #expect(step.reloadsCredentials)
+    }
+
+    @Test func whatIsForbiddenIsTriedSlowly() {
+        for streamsLists in [false, true] {
+            var machine = machine(streamsLists: streamsLists)
+            _ = machine.timerFired()
+            let step = streamsLists ? machine.watchFailed(.status(403)) : machine.listFailed(.status(403))
+            #expect(step.wait.map { $0 >= .seconds(15) && $0 <= .seconds(30) } == true)
+            #expect(machine.timerFired().watch?.sendsInitialEvents == (streamsLists ? true : nil))
+        }
+    }
+
+    // MARK: - Properties
+
+    /// Whatever happens in whatever order: something is under way or to be done, a set is begun before it is committed
+    /// and is committed only when it is whole, and what was synced stays so.
+    @Test func nothingStallsAndNothingPartialIsCommitted() {
+        for seed in 0..<300 as Range<UInt64> {
+            var generator = SeededGenerator(seed: seed)
+            var machine = machine(streamsLists: Bool.random(using: &generator), seed: seed)
+            var model = Model()
+            model.take(machine.timerFired(), machine)
+            for _ in 0..<400 {
+                let step: ReflectorStep
+                let event = Event.random(for: model.underWay, using: &generator)
+                switch event {
+                case .timer: step = machine.timerFired()
+                case .page(let token):
+                    model.isWhole = token == nil
+                    step = machine.pageReceived(
+                        ListMetadata(resourceVersion: "\(model.version)", continueToken: token))
+                case .listFailed(let failure): step = machine.listFailed(failure)
+                case .changed: step = machine.objectChanged(resourceVersion: "\(model.version)")
+                case .bookmark(let ends):
+                    model.isWhole = ends
+                    step = machine.bookmarkReceived(resourceVersion: "\(model.version)", endsInitialEvents: ends)
+                case .ended(let duration): step = machine.watchEnded(after: duration)
+                case .watchFailed(let failure): step = machine.watchFailed(failure)
+                }
+                model.version += 1
+                model.take(step, machine)
+                model.isWhole = false
+                guard model.problem == nil else { break }
+            }
+            #expect(model.problem == nil, "seed \(seed)")
+        }
+    }
+}
+
+/// What a reflector may see of the machine.
+private struct Model {
+    enum UnderWay { case list, watch, wait }
+    var underWay = UnderWay.wait
+    var version = 100
+    /// Whether the last event completed what is being gathered.
+    var isWhole = false
+    var problem: String?
+    private var isReplacing = false
+    private var wasSynced = false
+
+    mutating func take(_ step: ReflectorStep, _ machine: Machine) {
+        for replacement in step.replacements {
+            switch replacement {
+            case .begin:
+                if isReplacing { problem = "began twice" }
+                isReplacing = true
+            case .commit:
+                if !isReplacing || !isWhole { problem = "committed what is not whole" }
+                isReplacing = false
+            case .abandon:
+                if !isReplacing { problem = "abandoned nothing" }
+                isReplacing = false
+            }
+        }
+        switch step.action {
+        case .list(let request):
+            underWay = .list
+            if !isReplacing { problem = "listed for nothing" }
+            if wasSynced, request.resourceVersion == "0" { problem = "went back in time" }
+        case .watch(let request):
+            underWay = .watch
+            if request.sendsInitialEvents != isReplacing { problem = "watched for nothing" }
+            if !request.sendsInitialEvents, request.resourceVersion != machine.resourceVersion {
+                problem = "watched from elsewhere"
+            }
+        case .wait(let duration):
+            underWay = .wait
+            if isReplacing { problem = "kept half a set" }
+            if duration <= .zero || duration > .seconds(300) { problem = "waits for \(duration)" }
+        case nil: if underWay == .wait { problem = "stalled" }
+        }
+        if wasSynced, !machine.isSynced { problem = "is no longer synced" }
+        wasSynced = machine.isSynced
+    }
+}
+
+private enum Event {
+    case timer, page(String?), listFailed(ReflectorStep.Failure), changed, bookmark(Bool), ended(Duration)
+    case watchFailed(ReflectorStep.Failure)
+
+    static func random(for underWay: Model.UnderWay, using generator: inout SeededGenerator) -> Event {
+        switch underWay {
+        case .wait: return .timer
+        case .list:
+            switch Int.random(in: 0..<3, using: &generator) {
+            case 0: return .page(nil)
+            case 1: return .page("token")
+            default: return .listFailed(failure(using: &generator))
+            }
+        case .watch:
+            switch Int.random(in: 0..<5, using: &generator) {
+            case 0: return .changed
+            case 1: return .bookmark(Bool.random(using: &generator))
+            case 2: return .ended(.milliseconds(Int.random(in: 0...600_000, using: &generator)))
+            default: return .watchFailed(failure(using: &generator))
+            }
+        }
+    }
+
+    private static func failure(using generator: inout SeededGenerator) -> ReflectorStep.Failure {
+        switch Int.random(in: 0..<3, using: &generator) {
+        case 0:
+            return .init(
+                kind: [.connection, .timeout, .tls, .malformed, .credentials].randomElement(using: &generator) ?? .tls)
+        case 1: return .init(kind: .server, status: 504, isFromTheFuture: true)
+        default:
+            let status = [400, 401, 403, 404, 410, 422, 429, 500, 503].randomElement(using: &generator) ?? 500
+            return .status(status, retryAfter: Bool.random(using: &generator) ? .seconds(3) : nil)
+        }
+    }
+}
