@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
-import CloudRanges
+import Foundation
 import Kubernetes
 import Labeling
 import Logging
 import NIOCore
 import NIOPosix
 import Operations
+import ServiceLifecycle
 import StrictYAML
 
 @main
@@ -43,38 +44,54 @@ struct KubenetmonServer: AsyncParsableCommand {
             guard settings.isClickHouseEnabled else {
                 throw ValidationError("clickhouse_enabled: false leaves the server without anything to do")
             }
-            guard let inventoryFile = inventory ?? settings.inventoryFile else {
-                throw ValidationError(
-                    "no inventory: give --inventory FILE or set inventory_file in \(configurationFile)")
+            if let inventory { settings.inventoryFile = inventory }
+            let inventory = try settings.inventoryFile.map { path throws(YAMLProblems) in
+                try Inventory(contentsOf: path)
             }
-            let inventory = try Inventory(contentsOf: inventoryFile)
+            let cluster = try settings.kubernetes.isEnabled ? discoverCluster(logger) : nil
             for warning in settings.warnings { logger.warning("\(warning)") }
-            try await run(settings, inventory, logger)
+            try await run(settings, inventory ?? Inventory(), cluster, logger)
         } catch let problems as YAMLProblems {
             throw ValidationError("\(problems)")
+        } catch let error as ClusterConfigurationError {
+            throw ValidationError("\(error)")
         } catch let error as ListenError {
             logger.critical("\(error)")
             throw ExitCode.failure
         }
     }
 
-    private func run(_ settings: ServerConfiguration, _ inventory: Inventory, _ logger: Logger) async throws {
+    private func discoverCluster(_ logger: Logger) throws -> ClusterConfiguration {
+        let cluster = try ClusterConfiguration.discover(environment: ProcessInfo.processInfo.environment)
+        logger.info(
+            "watching the cluster", metadata: ["server": "\(cluster.server)", "configuration": "\(cluster.origin)"])
+        for warning in cluster.warnings { logger.warning("\(warning)") }
+        return cluster
+    }
+
+    private func run(
+        _ settings: ServerConfiguration, _ inventory: Inventory, _ cluster: ClusterConfiguration?, _ logger: Logger
+    ) async throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
         let index = ClusterIndex(site: settings.site, flagRules: settings.labeling.flagRules)
         index.add(inventory)
         let labeler = Labeler(index: index, site: settings.site, configuration: settings.labeling)
-        labeler.setRanges(
-            inventory.ranges.flatMap { named in
-                named.prefixes.map {
-                    CloudRange(
-                        prefix: $0, place: CloudPlace(cloud: named.cloud, region: named.region, service: named.service))
-                }
-            })
-        let pipeline = Pipeline(configuration: settings, labeler: labeler, group: group, logger: logger)
+        var ranges = settings.cloudRanges
+        ranges.namedRanges += inventory.ranges.flatMap(\.cloudRanges)
+        let rangeService = CloudRangeService(ranges, labeler: labeler, site: settings.site, logger: logger)
+        let watch = cluster.map {
+            ClusterWatch(
+                settings.kubernetes, cluster: $0, podLabels: settings.podLabels, index: index, logger: logger)
+        }
+        let pipeline = Pipeline(
+            configuration: settings, labeler: labeler, cluster: watch, ranges: rangeService, group: group,
+            logger: logger)
         let probes = ProbeServer(
             port: settings.metricsPort, group: group, logger: logger,
             pages: ProbeServer.Pages(ready: { pipeline.readiness }, metrics: { pipeline.metrics }))
-        try await Daemon.run([probes, pipeline], logger: logger)
+        // They end in reverse order: the last flows are labelled like all others.
+        let services: [any Service] = [probes, rangeService] + (watch.map { [$0] } ?? []) + [pipeline]
+        try await Daemon.run(services, logger: logger)
         try await group.shutdownGracefully()
     }
 }

@@ -16,6 +16,8 @@ import Synchronization
 final class Pipeline: Service {
     private let configuration: ServerConfiguration
     private let labeler: Labeler
+    private let cluster: ClusterWatch?
+    private let ranges: CloudRangeService
     private let group: MultiThreadedEventLoopGroup
     private let logger: Logger
     private let stage: Mutex<Stage>
@@ -29,37 +31,50 @@ final class Pipeline: Service {
     }
 
     init(
-        configuration: ServerConfiguration, labeler: Labeler, group: MultiThreadedEventLoopGroup, logger: Logger
+        configuration: ServerConfiguration, labeler: Labeler, cluster: ClusterWatch?, ranges: CloudRangeService,
+        group: MultiThreadedEventLoopGroup, logger: Logger
     ) {
         self.configuration = configuration
         self.group = group
         self.logger = logger
         self.labeler = labeler
+        self.cluster = cluster
+        self.ranges = ranges
         stage = Mutex(.waiting("has not been asked yet"))
     }
 
     // MARK: - What is seen from outside
 
     var readiness: [HealthCheck] {
-        switch stage.withLock({ $0 }) {
-        case .waiting(let reason): [HealthCheck("clickhouse", problem: reason)]
-        case .running(_, let inserter): [HealthCheck("clickhouse", problem: inserter.statistics.lastError)]
-        case .stopping: [HealthCheck("lifecycle", problem: "the server is shutting down")]
-        }
+        let own =
+            switch stage.withLock({ $0 }) {
+            case .waiting(let reason): HealthCheck("clickhouse", problem: reason)
+            case .running(_, let inserter): HealthCheck("clickhouse", problem: inserter.statistics.lastError)
+            case .stopping: HealthCheck("lifecycle", problem: "the server is shutting down")
+            }
+        return [own] + (cluster.map { [$0.readiness] } ?? [])
     }
 
     var metrics: MetricsPage {
-        switch stage.withLock({ $0 }) {
-        case .waiting: MetricsPage(ingest: IngestStatistics(), flows: flowStatistics.value, inserts: .init())
-        case .running(let ingest, let inserter), .stopping(let ingest, let inserter):
-            MetricsPage(ingest: ingest.statistics, flows: flowStatistics.value, inserts: inserter.statistics)
-        }
+        var page =
+            switch stage.withLock({ $0 }) {
+            case .waiting: MetricsPage(ingest: IngestStatistics(), flows: flowStatistics.value, inserts: .init())
+            case .running(let ingest, let inserter), .stopping(let ingest, let inserter):
+                MetricsPage(ingest: ingest.statistics, flows: flowStatistics.value, inserts: inserter.statistics)
+            }
+        page.add(labeler.index.statistics)
+        page.add(ranges.catalog.statistics)
+        if let cluster { page.add(cluster.statistics) }
+        return page
     }
 
     // MARK: - Life
 
     func run() async throws {
         guard let schema = try await waitForTable() else { return }
+        // A flow that came before the pods are known would be labelled wrong for ever.
+        await cluster?.waitUntilSynced()
+        guard !Task.isShuttingDownGracefully else { return }
         let holder = IngestHolder()
         let inserter = Inserter(
             configuration: Inserter.Configuration(

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ClickHouse
+import CloudRanges
 import FlowModel
 import Foundation
+import Kubernetes
 import Labeling
 import Operations
 import StrictYAML
@@ -14,7 +16,11 @@ struct ServerConfiguration: Equatable, Sendable {
     var port: Int
     var metricsPort: Int
     var labeling: Labeler.Configuration
+    /// Which labels of pods fill which columns.
+    var podLabels: PodLabelMapping
     var inventoryFile: String?
+    var kubernetes: KubernetesSettings
+    var cloudRanges: CloudRangeCatalog.Configuration
     var isClickHouseEnabled: Bool
     var clickHouse: ClickHouseClient.Configuration
     var inserterWorkers: Int
@@ -50,16 +56,11 @@ struct ServerConfiguration: Equatable, Sendable {
         let grpcPort = root.integer("grpc_port", in: ports, default: 8884)
         port = root.integer("port", in: ports, default: grpcPort)
         metricsPort = root.integer("metrics_port", in: ports, default: 8883)
-        labeling = Labeler.Configuration(
-            ignoreUDP: root.bool("ignore_udp", default: true),
-            ignoreNodeFlows: root.bool("ignore_node_flows", default: true),
-            privateNetworks: root.values("private_networks", required: false) { text throws(BadValue) in
-                guard let prefix = IPPrefix(text) else {
-                    throw BadValue("is not a block of addresses such as 100.64.0.0/10")
-                }
-                return prefix
-            })
+        labeling = Self.labeling(&root)
+        podLabels = Self.podLabels(&root, kept: labeling.flagRules.flatMap(\.podLabels.keys))
         inventoryFile = root.value("inventory_file", required: false, as: "a path") { $0 }
+        kubernetes = Self.kubernetes(&root, hasInventory: inventoryFile != nil)
+        cloudRanges = Self.cloudRanges(&root)
         isClickHouseEnabled = root.bool("clickhouse_enabled", default: true)
         inserterWorkers = root.integer("num_inserter_workers", in: 1...256, default: 20)
         batchRows = root.integer("clickhouse_batch_size", in: 1...1_000_000, default: 100_000)
@@ -113,9 +114,9 @@ struct ServerConfiguration: Equatable, Sendable {
         _ = root.integer("clickhouse_max_idle_connections", in: 0...100_000, default: 50)
     }
 
-    private static let durationForm = "a duration such as 5s or 1m30s"
+    static let durationForm = "a duration such as 5s or 1m30s"
 
-    private static func duration(_ root: inout YAMLMapping, _ key: String, default: Duration) -> Duration {
+    static func duration(_ root: inout YAMLMapping, _ key: String, default: Duration) -> Duration {
         root.value(key, required: false, as: "\(durationForm) above zero") { text in
             Duration(goDuration: text).flatMap { $0 > .zero ? $0 : nil }
         } ?? `default`

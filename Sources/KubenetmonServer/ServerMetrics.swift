@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ClickHouse
+import CloudRanges
 import FlowIngest
+import Kubernetes
+import Labeling
 import Operations
 
 extension MetricsPage {
@@ -46,5 +49,67 @@ extension MetricsPage {
             label: "reason", inserts.failedAttempts.sorted { $0.key < $1.key })
         add(
             .gauge, "kubenetmon_worker_queued_rows", "Rows that wait for ClickHouse.", inserts.queuedRows)
+    }
+
+    /// What is known of the cluster.
+    mutating func add(_ index: ClusterIndex.Statistics) {
+        add(
+            .gauge, "kubenetmon_server_index_objects", "Objects that flows are labelled by, by resource.",
+            label: "resource",
+            [
+                ("pods", index.pods), ("nodes", index.nodes), ("services", index.services),
+                ("replicasets", index.replicaSets),
+            ])
+    }
+
+    /// The watches of the cluster.
+    mutating func add(_ watches: [(name: String, statistics: ReflectorStatistics)]) {
+        let now = ContinuousClock.now
+        add(
+            .gauge, "kubenetmon_server_watch_synced", "Whether a resource has been listed, by resource.",
+            label: "resource", watches.map { ($0.name, $0.statistics.isSynced ? 1 : 0) })
+        add(
+            .gauge, "kubenetmon_server_watch_silence_seconds",
+            "Time since the API server last said something of a resource; a minute is usual.",
+            label: "resource",
+            watches.compactMap { watch in
+                watch.statistics.lastActivity.map { (watch.name, Int(($0.duration(to: now)) / .seconds(1))) }
+            })
+        add(
+            .counter, "kubenetmon_server_watch_changes_total", "Changes that watches told of, by resource.",
+            label: "resource", watches.map { ($0.name, $0.statistics.changes) })
+        add(
+            .counter, "kubenetmon_server_watch_relists_total", "Times that a resource was listed anew, by resource.",
+            label: "resource", watches.map { ($0.name, $0.statistics.relists) })
+        add(
+            .counter, "kubenetmon_server_watch_failures_total", "Lists and watches that failed, by resource.",
+            label: "resource", watches.map { ($0.name, $0.statistics.failures.values.reduce(0, +)) })
+        add(
+            .counter, "kubenetmon_server_watch_malformed_objects_total", "Objects that could not be read, by resource.",
+            label: "resource", watches.map { ($0.name, $0.statistics.malformedObjects) })
+    }
+
+    /// The lists of clouds' addresses.
+    mutating func add(_ ranges: CloudRangeCatalog.Statistics) {
+        let sources = ranges.sources.map { (name: $0.provider.rawValue, statistics: $0) }
+        add(
+            .gauge, "kubenetmon_server_range_prefixes", "Prefixes of a cloud's list of addresses, by list.",
+            label: "source", sources.map { ($0.name, $0.statistics.prefixes) })
+        add(
+            .gauge, "kubenetmon_server_range_age_seconds", "Time since a list in use was known to be current, by list.",
+            label: "source", sources.compactMap { source in source.statistics.age.map { (source.name, $0) } })
+        add(
+            .counter, "kubenetmon_public_ip_refreshes_total", "Attempts to get a list, by what became of them.",
+            label: "result",
+            [
+                ("success", sources.reduce(0) { $0 + $1.statistics.fetches - $1.statistics.failures }),
+                ("failure", sources.reduce(0) { $0 + $1.statistics.failures }),
+            ])
+        add(
+            .counter, "kubenetmon_server_range_failures_total", "Attempts to get a list that failed, by list.",
+            label: "source", sources.map { ($0.name, $0.statistics.failures) })
+        add(
+            .gauge, "kubenetmon_server_range_merged_prefixes", "Prefixes of all lists after their merge.",
+            ranges.prefixes)
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import FlowModel
-import StrictYAML
+public import FlowModel
+public import StrictYAML
 
 /// Reads the records of an inventory, and keeps what the checks between them have to know.
 struct InventoryReader {
@@ -49,7 +49,7 @@ struct InventoryReader {
             cell: mapping.string("cell", default: ""))
     }
 
-    private mutating func range(_ mapping: inout YAMLMapping) -> NamedRange {
+    mutating func range(_ mapping: inout YAMLMapping) -> NamedRange {
         let name = mapping.string("name")
         let prefixes = mapping.values("cidrs") { text throws(BadValue) in
             let prefix = try IPPrefix(inventory: text)
@@ -66,6 +66,19 @@ struct InventoryReader {
             name: name, prefixes: prefixes, cloud: mapping.value("cloud", as: "the name of a cloud", lowercased) ?? "",
             region: mapping.value("region", required: false, as: "the name of a region", lowercased) ?? "",
             service: mapping.string("service", default: ""))
+    }
+}
+
+extension YAMLMapping {
+    /// The ranges in the list of `key`, no two with the same block; empty if the key is absent.
+    public mutating func namedRanges(_ key: String) -> [NamedRange] {
+        var reader = InventoryReader()
+        return list(key, required: false) { reader.range(&$0) }
+    }
+
+    /// The blocks of addresses in the list of `key`; empty if the key is absent.
+    public mutating func prefixes(_ key: String) -> [IPPrefix] {
+        values(key, required: false) { text throws(BadValue) in try IPPrefix(inventory: text) }
     }
 }
 

@@ -13,19 +13,21 @@ enum AddressScope: Equatable, Sendable {
     case reserved
 }
 
+extension AddressScope {
+    /// The special addresses (RFC 6890 and the IANA registries it founded). Documentation addresses (RFC 5737, RFC 3849)
+    /// stay public: they stand for public ones.
+    static let special: [(prefix: IPPrefix, value: AddressScope)] = [
+        ("0.0.0.0/8", .reserved), ("10.0.0.0/8", .private), ("127.0.0.0/8", .private),
+        ("169.254.0.0/16", .private), ("172.16.0.0/12", .private), ("192.168.0.0/16", .private),
+        ("224.0.0.0/4", .reserved), ("240.0.0.0/4", .reserved),
+        ("::/128", .reserved), ("::1/128", .private), ("fc00::/7", .private), ("fe80::/10", .private),
+        ("ff00::/8", .reserved),
+    ].compactMap { text, scope in IPPrefix(text).map { (prefix: $0, value: scope) } }
+}
+
 extension PrefixTable where Value == AddressScope {
-    /// The table of special addresses (RFC 6890 and the IANA registries it founded). Documentation addresses
-    /// (RFC 5737, RFC 3849) stay public: they stand for public ones.
+    /// The table of special addresses and of further networks that count as private.
     static func addressScopes(adding privateNetworks: [IPPrefix]) -> PrefixTable<AddressScope> {
-        let fixed: [(String, AddressScope)] = [
-            ("0.0.0.0/8", .reserved), ("10.0.0.0/8", .private), ("127.0.0.0/8", .private),
-            ("169.254.0.0/16", .private), ("172.16.0.0/12", .private), ("192.168.0.0/16", .private),
-            ("224.0.0.0/4", .reserved), ("240.0.0.0/4", .reserved),
-            ("::/128", .reserved), ("::1/128", .private), ("fc00::/7", .private), ("fe80::/10", .private),
-            ("ff00::/8", .reserved),
-        ]
-        return PrefixTable(
-            fixed.compactMap { text, scope in IPPrefix(text).map { (prefix: $0, value: scope) } }
-                + privateNetworks.map { (prefix: $0, value: .private) })
+        PrefixTable(AddressScope.special + privateNetworks.map { (prefix: $0, value: .private) })
     }
 }

@@ -74,6 +74,17 @@ struct EndpointTables: Sendable {
         return 2 << 32 | UInt64(endedAt)
     }
 
+    /// All who have or had an address, whenever that was.
+    func candidates(at address: IPAddress) -> [Candidate] {
+        var all: [Candidate] = []
+        var slot = endpoints[address] ?? -1
+        while slot >= 0 {
+            all.append(candidates[Int(slot)])
+            slot = candidates[Int(slot)].next
+        }
+        return all
+    }
+
     /// A candidate of a look-up.
     subscript(slot: Int32) -> Candidate { candidates[Int(slot)] }
 

@@ -58,7 +58,7 @@ public final class Labeler: Sendable {
     let privateLabels: EndpointLabels
     let unlistedLabels = EndpointLabels()
     private let site: Site
-    private let ranges: Mutex<RangeTable>
+    private let rangeTable: Mutex<RangeTable>
 
     /// Makes a labeler for a cluster at `site`, without ranges.
     public init(index: ClusterIndex, site: Site, configuration: Configuration) {
@@ -68,14 +68,16 @@ public final class Labeler: Sendable {
         flagRules = ConnectionFlagRules(configuration.flagRules)
         scopes = .addressScopes(adding: configuration.privateNetworks)
         privateLabels = EndpointLabels(cloud: site.cloud, region: site.region)
-        ranges = Mutex(RangeTable([], site: site))
+        rangeTable = Mutex(RangeTable([], site: site))
     }
 
     /// Replaces what is known of public addresses; where a block is listed twice, its last range counts.
     public func setRanges(_ ranges: [CloudRange]) {
         let table = RangeTable(ranges, site: site)
-        self.ranges.withLock { $0 = table }
+        rangeTable.withLock { $0 = table }
     }
+
+    var ranges: RangeTable { rangeTable.withLock { $0 } }
 
     /// Labels flows that were observed on a node at a moment.
     ///
@@ -89,7 +91,7 @@ public final class Labeler: Sendable {
     public func read<Result>(
         observedOn node: String, at second: UInt32, _ body: (borrowing LabelReader) throws -> Result
     ) rethrows -> Result {
-        let ranges = ranges.withLock { $0 }
+        let ranges = ranges
         return try index.read { tables in
             try body(LabelReader(labeler: self, tables: tables, ranges: ranges, node: node, second: second))
         }

@@ -7,6 +7,7 @@ import FlowModel
 final class RangeTable: Sendable {
     /// What a block's addresses have in common.
     struct Range: Sendable {
+        let prefix: IPPrefix
         let labels: LabelsReference
         let connectionClass: ConnectionClass
     }
@@ -15,17 +16,19 @@ final class RangeTable: Sendable {
     private let table: PrefixTable<Range>
 
     init(_ ranges: [CloudRange], site: Site) {
-        var known: [CloudPlace: (labels: EndpointLabels, range: Range)] = [:]
+        var labels: [CloudPlace: EndpointLabels] = [:]
         let entries = ranges.map { range in
             let place = range.place
-            if let (_, known) = known[place] { return (prefix: range.prefix, value: known) }
-            let labels = EndpointLabels(cloud: place.cloud, region: place.region, cloudService: place.service)
+            let known =
+                labels[place]
+                ?? EndpointLabels(cloud: place.cloud, region: place.region, cloudService: place.service)
+            labels[place] = known
             let value = Range(
-                labels: LabelsReference(labels), connectionClass: Self.connectionClass(to: place, from: site))
-            known[place] = (labels, value)
+                prefix: range.prefix, labels: LabelsReference(known),
+                connectionClass: Self.connectionClass(to: place, from: site))
             return (prefix: range.prefix, value: value)
         }
-        labels = known.values.map(\.labels)
+        self.labels = Array(labels.values)
         table = PrefixTable(entries)
     }
 

@@ -96,6 +96,20 @@ public struct YAMLMapping {
         node(of: key, required: required).flatMap { mapping(in: $0, at: path.appending(key: key), body) }
     }
 
+    /// The texts of a mapping whose keys are the user's own, such as labels; empty if `key` is absent.
+    public mutating func texts(_ key: String) -> [String: String] {
+        guard let node = node(of: key, required: false) else { return [:] }
+        let path = path.appending(key: key)
+        guard case .mapping(let entries) = node.content else {
+            return refuse(node, at: path, expected: "a mapping") ?? [:]
+        }
+        var texts: [String: String] = [:]
+        for entry in entries {
+            texts[entry.key] = scalar(in: entry.value, at: path.appending(key: entry.key)) { $0 }
+        }
+        return texts
+    }
+
     // MARK: Nodes
 
     mutating func mapping<Value>(

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import FlowModel
+
+/// How a flow is labelled and why, for people.
+public struct Explanation: Sendable, CustomStringConvertible {
+    /// What is told, a line each: what it is about, and what is said.
+    public private(set) var lines: [(topic: String, text: String)] = []
+
+    /// The lines with their topics in a column.
+    public var description: String {
+        let width = (lines.map(\.topic.count).max() ?? 0) + 2
+        return lines.map { line in
+            line.topic + String(repeating: " ", count: width - line.topic.count) + line.text + "\n"
+        }.joined()
+    }
+
+    fileprivate mutating func tell(_ topic: String, _ text: String) { lines.append((topic, text)) }
+}
+
+extension Labeler {
+    /// Tells how a flow would be labelled that is observed on a node at a moment, and which rules and ranges decide.
+    public func explain(_ flow: Flow, observedOn node: String, at second: UInt32) -> Explanation {
+        var explanation = Explanation()
+        let answeredBy =
+            flow.reply.source == flow.original.destination
+            ? "" : ", answered by \(Self.text(flow.reply.source, flow.reply.sourcePort))"
+        let transport = [.tcp: "tcp", .udp: "udp"][flow.transport] ?? "protocol \(flow.transport.rawValue)"
+        explanation.tell(
+            "flow",
+            "\(transport) \(Self.text(flow.original.source, flow.original.sourcePort)) to "
+                + "\(Self.text(flow.original.destination, flow.original.destinationPort))\(answeredBy), "
+                + "observed on \(node)")
+        let ranges = ranges
+        index.read { tables in
+            if tables.pointee.nodeNumbers[node] == nil {
+                explanation.tell("node", "\(node) is not known: none of its pods is")
+            }
+            describe("source", flow.original.source, second, tables, ranges, &explanation)
+            describe("destination", flow.reply.source, second, tables, ranges, &explanation)
+        }
+        read(observedOn: node, at: second) { reader in
+            switch reader.label(flow) {
+            case .ignored(let reason): explanation.tell("ignored", reason.explanation)
+            case .labeled(let labeled): describe(labeled, flow, node, &explanation)
+            }
+        }
+        return explanation
+    }
+
+    private func describe(
+        _ topic: String, _ address: IPAddress, _ second: UInt32, _ tables: UnsafePointer<EndpointTables>,
+        _ ranges: RangeTable, _ explanation: inout Explanation
+    ) {
+        let meant = tables.pointee.endpoint(at: address, second: second)
+        if let meant {
+            explanation.tell(topic, "\(address) is \(Self.text(tables.pointee[meant], second))")
+        } else {
+            explanation.tell(topic, "\(address) is no pod or node; \(whereabouts(of: address, ranges))")
+        }
+        let others = tables.pointee.candidates(at: address).filter { other in
+            meant.map { tables.pointee.labels(of: $0) != other.labels } ?? true
+        }
+        for other in others { explanation.tell("", "rather than \(Self.text(other, second))") }
+    }
+
+    /// Which range or network an address outside the cluster is in.
+    private func whereabouts(of address: IPAddress, _ ranges: RangeTable) -> String {
+        let networks =
+            AddressScope.special + configuration.privateNetworks.map { (prefix: $0, value: AddressScope.private) }
+        let network = networks.filter { $0.prefix.contains(address) }.max { $0.prefix.length < $1.prefix.length }
+        switch network {
+        case (let prefix, .private)?: return "private by \(prefix): the own cloud and region"
+        case (let prefix, .reserved)?: return "reserved by \(prefix): nobody's"
+        default: break
+        }
+        guard let range = ranges.range(of: address) else { return "public, in no known range" }
+        let labels = range.labels.labels
+        let place = [labels[.cloud], labels[.region], labels[.cloudService]].filter { !$0.isEmpty }
+        return "public, in range \(range.prefix): \(place.joined(separator: " "))"
+    }
+
+    private func describe(
+        _ labeled: LabeledFlow, _ flow: Flow, _ node: String, _ explanation: inout Explanation
+    ) {
+        let isSourceLocal =
+            labeled.local.address == flow.original.source && labeled.local.port == flow.original.sourcePort
+        let local = labeled.local.labels.labels
+        let side = isSourceLocal ? "source" : "destination"
+        let reason =
+            local[.node] == node
+            ? "it runs on \(node)"
+            : local[.node].isEmpty ? "only the other end is known, on another node" : "it cannot be told"
+        explanation.tell("local", "the \(side): \(reason)")
+        if let service = labeled.service { explanation.tell("service", service.labels[.service]) }
+        explanation.tell("class", labeled.connectionClass.rawValue)
+        let flags = configuration.flagRules.indices.filter { labeled.flags.rawValue >> UInt64($0) & 1 == 1 }
+        if !flags.isEmpty {
+            explanation.tell("flags", flags.map { configuration.flagRules[$0].name }.joined(separator: ", "))
+        }
+        for (name, end) in [("local", labeled.local), ("remote", labeled.remote)] {
+            let labels = end.labels.labels
+            let columns = Label.allCases.filter { $0 != .service && !labels[$0].isEmpty }.map { "\($0)=\(labels[$0])" }
+            explanation.tell("\(name) row", columns.joined(separator: " "))
+        }
+    }
+
+    private static func text(_ address: IPAddress, _ port: UInt16) -> String {
+        address.isIPv4 ? "\(address):\(port)" : "[\(address)]:\(port)"
+    }
+
+    private static func text(_ candidate: EndpointTables.Candidate, _ second: UInt32) -> String {
+        let labels = candidate.labels.labels
+        let who =
+            candidate.kind == .node
+            ? "node \(labels[.node])" : "pod \(labels[.namespace])/\(labels[.pod]) on \(labels[.node])"
+        if candidate.startedAt > second { return "\(who), which started \(candidate.startedAt - second) s later" }
+        if candidate.endedAt < second { return "\(who), which ended \(second - candidate.endedAt) s before" }
+        return who
+    }
+}
+
+extension Labeler.IgnoredReason {
+    /// Why a flow is not recorded, with the key of the configuration that says so.
+    fileprivate var explanation: String {
+        switch self {
+        case .udp: "it is UDP, and ignore_udp is true"
+        case .node: "one end is a node, and ignore_node_flows is true"
+        case .unknownDirection:
+            "no end is a pod of the observing node, and neither or both are of another; ignore_unknown_direction is true"
+        }
+    }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CloudRanges
+import FlowModel
+import Kubernetes
+import Labeling
+import Testing
+
+private let site = Site(environment: "production", cloud: "aws", region: "eu-central-1", cluster: "main")
+
+@Suite struct ExplanationTests {
+    private let labeler: Labeler
+
+    init() {
+        let rules = [ConnectionFlagRule(name: "nat", prefixes: [prefix("198.51.100.0/28")])]
+        let index = ClusterIndex(site: site, flagRules: rules) { noon }
+        index.add(
+            Inventory(
+                nodes: [
+                    Node(name: "node-a", addresses: [address("172.18.0.2")], zone: "eu-central-1a"),
+                    Node(name: "node-b", addresses: [address("172.18.0.3")]),
+                ],
+                pods: [
+                    Pod(namespace: "shop", name: "client-1", node: "node-a", addresses: [address("10.244.1.20")]),
+                    Pod(namespace: "shop", name: "web-1", node: "node-b", addresses: [address("10.244.2.10")]),
+                ]))
+        let services = index.serviceStore()
+        services.apply([
+            .updated(ClusterService(namespace: "shop", name: "web", clusterAddresses: [address("10.96.0.80")]))
+        ])
+        let pods = index.podStore()
+        let finished = Pod(namespace: "batch", name: "job", node: "node-b", addresses: [address("10.244.2.10")])
+        pods.apply([.updated(finished)])
+        pods.apply([.deleted(finished)])
+        labeler = Labeler(
+            index: index, site: site,
+            configuration: Labeler.Configuration(privateNetworks: [prefix("100.64.0.0/10")], flagRules: rules))
+        labeler.setRanges([
+            CloudRange(prefix: prefix("198.51.100.0/24"), place: CloudPlace(cloud: "aws", region: "us-east-1"))
+        ])
+    }
+
+    private func explain(
+        _ source: String, _ destination: String, answeredBy: String? = nil, on node: String = "node-a"
+    ) -> [String] {
+        var flow = flow(source, destination, ports: (40_000, 443))
+        if let answeredBy { flow.reply.source = address(answeredBy) }
+        return labeler.explain(flow, observedOn: node, at: noon + 30).lines.map { "\($0.topic): \($0.text)" }
+    }
+
+    @Test func aFlowThroughAServiceIsTold() {
+        #expect(
+            explain("10.244.1.20", "10.96.0.80", answeredBy: "10.244.2.10") == [
+                "flow: tcp 10.244.1.20:40000 to 10.96.0.80:443, answered by 10.244.2.10:443, observed on node-a",
+                "source: 10.244.1.20 is pod shop/client-1 on node-a",
+                "destination: 10.244.2.10 is pod shop/web-1 on node-b",
+                ": rather than pod batch/job on node-b, which ended 30 s before",
+                "local: the source: it runs on node-a",
+                "service: shop/web",
+                "class: INTRA_VPC",
+                "local row: cloud=aws region=eu-central-1 cluster=main availabilityZone=eu-central-1a node=node-a "
+                    + "namespace=shop pod=client-1",
+                "remote row: cloud=aws region=eu-central-1 cluster=main node=node-b namespace=shop pod=web-1",
+            ])
+    }
+
+    @Test func theRangeThatDecidesIsNamed() {
+        let lines = explain("10.244.1.20", "198.51.100.7")
+        #expect(
+            lines.contains(
+                "destination: 198.51.100.7 is no pod or node; public, in range 198.51.100.0/24: aws us-east-1"))
+        #expect(lines.contains("class: INTER_REGION"))
+        #expect(lines.contains("flags: nat"))
+        #expect(
+            explain("10.244.1.20", "100.64.3.3").contains(
+                "destination: 100.64.3.3 is no pod or node; private by 100.64.0.0/10: the own cloud and region"))
+        #expect(
+            explain("10.244.1.20", "224.0.0.1").contains(
+                "destination: 224.0.0.1 is no pod or node; reserved by 224.0.0.0/4: nobody's"))
+        #expect(
+            explain("10.244.1.20", "192.0.2.1").contains(
+                "destination: 192.0.2.1 is no pod or node; public, in no known range"))
+    }
+
+    @Test func whyAFlowIsIgnoredIsTold() {
+        #expect(
+            explain("10.244.1.20", "172.18.0.3").last == "ignored: one end is a node, and ignore_node_flows is true")
+        #expect(
+            explain("192.0.2.1", "192.0.2.2", on: "node-z").contains("node: node-z is not known: none of its pods is"))
+        #expect(explain("192.0.2.1", "192.0.2.2").last?.hasPrefix("ignored: no end is a pod") == true)
+        #expect(
+            explain("192.0.2.1", "172.18.0.2", answeredBy: "10.244.2.10").contains(
+                "local: the source: only the other end is known, on another node"))
+    }
+}
