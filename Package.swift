@@ -72,7 +72,8 @@ let package = Package(
         .executableTarget(
             name: "KubenetmonServer",
             dependencies: [
-                "ClickHouse", "CloudRanges", "FlowIngest", "FlowModel", "FlowWire", "Kubernetes", "Labeling",
+                "ClickHouse", "CloudRanges", "FlowIngest", "FlowModel", "FlowWire", "HTTPClient", "Kubernetes",
+                "Labeling",
                 "Operations", "Retry", "StrictYAML", nioCore, nioPosix,
                 argumentParser, lifecycle, logging,
             ]),

@@ -17,10 +17,11 @@ struct KubenetmonServer: AsyncParsableCommand {
         commandName: "kubenetmon-server",
         abstract: "Labels the flows of kubenetmon-agents and writes them to ClickHouse.",
         discussion: """
-            Waits for ClickHouse and its table network_flows_0, then listens for agents. README.md describes the \
-            configuration file and the inventory.
+            Waits for ClickHouse and its table network_flows_0 and for the first lists of the cluster's pods, nodes and \
+            services, then listens for agents. The cluster is that of KUBECONFIG, else the one that the server runs in. \
+            README.md describes the configuration file and the inventory.
             """,
-        version: Daemon.version)
+        version: Daemon.version, subcommands: [ExplainCommand.self])
 
     @Option(name: .customLong("config"), help: "The configuration file, in YAML.")
     var configurationFile = "/etc/kubenetmon-server/config.yaml"
@@ -88,7 +89,9 @@ struct KubenetmonServer: AsyncParsableCommand {
             logger: logger)
         let probes = ProbeServer(
             port: settings.metricsPort, group: group, logger: logger,
-            pages: ProbeServer.Pages(ready: { pipeline.readiness }, metrics: { pipeline.metrics }))
+            pages: ProbeServer.Pages(
+                ready: { pipeline.readiness }, metrics: { pipeline.metrics },
+                local: ["/explain": { labeler.answer(query: $0) }]))
         // They end in reverse order: the last flows are labelled like all others.
         let services: [any Service] = [probes, rangeService] + (watch.map { [$0] } ?? []) + [pipeline]
         try await Daemon.run(services, logger: logger)

@@ -16,17 +16,29 @@ public struct ProbeServer: Service {
         public var ready: @Sendable () -> [HealthCheck]
         /// The page of metrics.
         public var metrics: @Sendable () -> MetricsPage
+        /// Pages for the host itself, by their paths: what they tell is nobody else's business.
+        public var local: [String: @Sendable (_ query: String) -> LocalAnswer]
 
         /// Makes pages of their sources.
         public init(
             live: @escaping @Sendable () -> [HealthCheck] = { [] },
             ready: @escaping @Sendable () -> [HealthCheck],
-            metrics: @escaping @Sendable () -> MetricsPage
+            metrics: @escaping @Sendable () -> MetricsPage,
+            local: [String: @Sendable (_ query: String) -> LocalAnswer] = [:]
         ) {
             self.live = live
             self.ready = ready
             self.metrics = metrics
+            self.local = local
         }
+    }
+
+    /// What a page for the host itself says.
+    public enum LocalAnswer: Sendable {
+        /// The text that was asked for.
+        case text(String)
+        /// What is wrong with the query.
+        case badQuery(String)
     }
 
     private let port: Int
@@ -108,7 +120,7 @@ private final class ProbeHandler: ChannelInboundHandler {
     }
 
     private func answer(_ request: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        let (status, type, text) = page(request)
+        let (status, type, text) = page(request, from: context.remoteAddress)
         let body = ByteBuffer(string: text)
         var head = HTTPResponseHead(version: request.version, status: status)
         head.headers.add(name: "Content-Type", value: type)
@@ -118,11 +130,23 @@ private final class ProbeHandler: ChannelInboundHandler {
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
     }
 
-    private func page(_ request: HTTPRequestHead) -> (HTTPResponseStatus, type: String, String) {
+    private func page(
+        _ request: HTTPRequestHead, from peer: SocketAddress?
+    ) -> (HTTPResponseStatus, type: String, String) {
         guard request.method == .GET || request.method == .HEAD else {
             return (.methodNotAllowed, "text/plain", "only GET and HEAD are answered\n")
         }
-        switch request.uri.prefix(while: { $0 != "?" }) {
+        let path = request.uri.prefix { $0 != "?" }
+        if let local = pages.local[String(path)] {
+            guard peer?.isLoopback == true else {
+                return (.forbidden, "text/plain", "answered to this host alone\n")
+            }
+            switch local(String(request.uri.dropFirst(path.count + 1))) {
+            case .text(let text): return (.ok, "text/plain; charset=utf-8", text)
+            case .badQuery(let problem): return (.badRequest, "text/plain; charset=utf-8", problem + "\n")
+            }
+        }
+        switch path {
         case "/live": return health(pages.live(), met: "live", unmet: "not live")
         case "/ready": return health(pages.ready(), met: "ready", unmet: "not ready")
         case "/metrics": return (.ok, "text/plain; version=0.0.4; charset=utf-8", pages.metrics().text)
@@ -138,5 +162,13 @@ private final class ProbeHandler: ChannelInboundHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         context.close(promise: nil)
+    }
+}
+
+extension SocketAddress {
+    /// Whether it is an address that never leaves the host.
+    fileprivate var isLoopback: Bool {
+        guard let ipAddress else { return false }
+        return ipAddress.hasPrefix("127.") || ipAddress == "::1" || ipAddress.hasPrefix("::ffff:127.")
     }
 }

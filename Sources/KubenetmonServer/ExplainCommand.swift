@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Foundation
+import HTTPClient
+
+/// Asks the server that runs on this host how it labels a flow.
+struct ExplainCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "explain",
+        abstract: "Tells how the running server labels a flow, and which rules and ranges decide.",
+        discussion: """
+            Run it where the server runs: kubectl exec deploy/kubenetmon-server -- kubenetmon-server explain \
+            --src 10.0.0.1:40000 --dst 10.96.0.80:80 --node node-a
+            """)
+
+    @Option(help: "Who opened the connection: an address and port, such as 10.0.0.1:40000 or [fd00::1]:40000.")
+    var src: String
+    @Option(help: "The address and port that it was opened to.")
+    var dst: String
+    @Option(help: "Who really answers, behind a service's address.")
+    var answeredBy: String?
+    @Option(help: "The node on which the flow is observed.")
+    var node: String
+    @Option(help: "tcp or udp.")
+    var proto = "tcp"
+    @Option(help: "When it is observed, in seconds since 1970; now if left out.")
+    var at: UInt32?
+    @Option(help: "The server's metrics port on this host.")
+    var metricsPort = 8883
+
+    func run() throws {
+        var components = URLComponents()
+        components.queryItems = [
+            URLQueryItem(name: "src", value: src), URLQueryItem(name: "dst", value: dst),
+            URLQueryItem(name: "node", value: node), URLQueryItem(name: "proto", value: proto),
+        ]
+        if let answeredBy { components.queryItems?.append(URLQueryItem(name: "answered_by", value: answeredBy)) }
+        if let at { components.queryItems?.append(URLQueryItem(name: "at", value: "\(at)")) }
+        let url = "http://127.0.0.1:\(metricsPort)/explain?\(components.percentEncodedQuery ?? "")"
+        let response: HTTPResponse
+        do {
+            response = try HTTPClient().perform(
+                HTTPRequest(.get, url: url, timeoutMilliseconds: 10_000, connectTimeoutMilliseconds: 5_000))
+        } catch {
+            throw ValidationError("the server on this host does not answer at port \(metricsPort): \(error)")
+        }
+        guard response.status == 200 else {
+            throw ValidationError(response.text.trimmingCharacters(in: .newlines))
+        }
+        print(response.text, terminator: "")
+    }
+}

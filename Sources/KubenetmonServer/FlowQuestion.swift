@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import Foundation
+import Labeling
+import Operations
+
+/// How somebody asks how a flow is labelled: as the query of a URL, `src=10.0.0.1:40000&dst=10.96.0.80:80&node=node-a`.
+struct FlowQuestion: Equatable {
+    var flow: Flow
+    var node: String
+    /// When the flow is taken to be observed, in seconds since the Unix epoch; nil for now.
+    var second: UInt32?
+
+    /// What cannot be understood.
+    struct Problem: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    init(query: String) throws(Problem) {
+        var parameters: [String: String] = [:]
+        for item in URLComponents(string: "?" + query)?.queryItems ?? [] { parameters[item.name] = item.value }
+        let known = ["src", "dst", "answered_by", "node", "proto", "at"]
+        if let unknown = parameters.keys.first(where: { !known.contains($0) }) {
+            throw Problem(description: "unknown parameter '\(unknown)'; there are \(known.joined(separator: ", "))")
+        }
+        let source = try Self.endpoint("src", parameters)
+        let destination = try Self.endpoint("dst", parameters)
+        let peer = try parameters["answered_by"] == nil ? destination : Self.endpoint("answered_by", parameters)
+        guard let node = parameters["node"], !node.isEmpty else { throw Problem(description: "node is missing") }
+        let transports: [String: TransportProtocol] = ["tcp": .tcp, "udp": .udp]
+        guard let transport = transports[parameters["proto"] ?? "tcp"] else {
+            throw Problem(description: "proto '\(parameters["proto"] ?? "")' is neither tcp nor udp")
+        }
+        if let at = parameters["at"] {
+            guard let second = UInt32(at) else {
+                throw Problem(description: "at '\(at)' is no number of seconds since 1970")
+            }
+            self.second = second
+        }
+        self.node = node
+        flow = Flow(
+            transport: transport,
+            original: FlowTuple(
+                source: source.address, destination: destination.address, sourcePort: source.port,
+                destinationPort: destination.port),
+            reply: FlowTuple(
+                source: peer.address, destination: source.address, sourcePort: peer.port,
+                destinationPort: source.port), originalCounters: FlowCounters(), replyCounters: FlowCounters())
+    }
+
+    /// Reads `10.0.0.1:80` or `[fd00::1]:80`.
+    private static func endpoint(
+        _ name: String, _ parameters: [String: String]
+    ) throws(Problem) -> (address: IPAddress, port: UInt16) {
+        guard let text = parameters[name], !text.isEmpty else { throw Problem(description: "\(name) is missing") }
+        let form = "such as 10.0.0.1:443 or [fd00::1]:443"
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
+            throw Problem(description: "\(name) '\(text)' is no address and port, \(form)")
+        }
+        var host = text[..<colon]
+        if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
+        guard let address = IPAddress(host) else {
+            throw Problem(description: "\(name) '\(text)' is no address and port, \(form)")
+        }
+        return (address, port)
+    }
+}
+
+extension Labeler {
+    /// Answers a ``FlowQuestion`` in words.
+    func answer(query: String) -> ProbeServer.LocalAnswer {
+        do throws(FlowQuestion.Problem) {
+            let question = try FlowQuestion(query: query)
+            let second = question.second ?? ClusterIndex.secondsSinceTheEpoch()
+            return .text("\(explain(question.flow, observedOn: question.node, at: second))")
+        } catch {
+            return .badQuery("\(error)")
+        }
+    }
+}
