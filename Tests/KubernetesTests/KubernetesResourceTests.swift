@@ -59,8 +59,10 @@ extension ProtobufWriter {
                 }
             }
         }
-        let both = try pod([("second", "2"), ("first", "1")])
-        #expect([both.app, both.instanceID, both.cell] == ["1", "2", "1"])
+        let inOrder = try pod([("first", "1"), ("second", "2")])
+        #expect([inOrder.app, inOrder.instanceID, inOrder.cell] == ["1", "2", "1"])
+        let reversed = try pod([("second", "2"), ("first", "1")])
+        #expect([reversed.app, reversed.instanceID, reversed.cell] == ["1", "2", "1"])
         let one = try pod([("second", "2"), ("other", "x")])
         #expect([one.app, one.instanceID, one.cell] == ["2", "2", ""])
         #expect(one.labels.isEmpty)
