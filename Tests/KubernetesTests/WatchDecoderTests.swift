@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 @Suite struct WatchDecoderTests {
-    /// The frame with which a real API server begins a watch of nodes: one node, cut down to what is read.
+    /// A frame that tells of a new node, with little more than the fields that are read.
     private static let annotatedFrame: [UInt8] = [
         // The length of the message, big-endian: 106.
         0x00, 0x00, 0x00, 0x6a,
