@@ -42,7 +42,7 @@ final class ClusterWatch: Service, CustomStringConvertible {
             first.append(Watch(Reflector(.replicaSets, of: cluster, store: index.replicaSetStore(), logger: logger)))
         }
         self.first = first
-        pods = Watch(Reflector(.pods(podLabels), of: cluster, store: index.podStore(), logger: logger))
+        pods = Watch(Reflector(.pods(labels: podLabels), of: cluster, store: index.podStore(), logger: logger))
     }
 
     /// What has become of each resource's lists and watches, by its name.

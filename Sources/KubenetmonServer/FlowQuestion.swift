@@ -19,7 +19,12 @@ struct FlowQuestion: Equatable {
 
     init(query: String) throws(Problem) {
         var parameters: [String: String] = [:]
-        for item in URLComponents(string: "?" + query)?.queryItems ?? [] { parameters[item.name] = item.value }
+        for item in query.split(separator: "&") {
+            let parts = item.split(separator: "=", maxSplits: 1).map {
+                String($0).removingPercentEncoding ?? String($0)
+            }
+            parameters[parts[0]] = parts.count > 1 ? parts[1] : ""
+        }
         let known = ["src", "dst", "answered_by", "node", "proto", "at"]
         if let unknown = parameters.keys.first(where: { !known.contains($0) }) {
             throw Problem(description: "unknown parameter '\(unknown)'; there are \(known.joined(separator: ", "))")

@@ -55,7 +55,11 @@ struct KubenetmonServer: AsyncParsableCommand {
         } catch let problems as YAMLProblems {
             throw ValidationError("\(problems)")
         } catch let error as ClusterConfigurationError {
-            throw ValidationError("\(error)")
+            throw ValidationError(
+                """
+                \(error); or name the cluster's nodes and pods in a file: --inventory FILE, or the key inventory_file in \
+                \(configurationFile)
+                """)
         } catch let error as ListenError {
             logger.critical("\(error)")
             throw ExitCode.failure

@@ -12,9 +12,9 @@ struct ServerUnderTest {
     /// The port that agents dial.
     static let port = 8884
 
-    /// Starts a server that labels with the lab's inventory.
+    /// Starts a server that labels with the lab's inventory, or with what the cluster of a kubeconfig holds.
     static func start(
-        _ database: TestDatabase, endpoint: String? = nil, extraKeys: String = ""
+        _ database: TestDatabase, endpoint: String? = nil, kubeconfig: String? = nil, extraKeys: String = ""
     ) throws -> ServerUnderTest {
         let folder = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -31,18 +31,24 @@ struct ServerUnderTest {
             clickhouse_database: \(database.name)
             clickhouse_batch_max_age: 200ms
             num_inserter_workers: 2
+            cloud_ranges: {enabled: false}
             \(extraKeys)
             """
         let file = folder.appending(path: "config.yaml")
         try configuration.write(to: file, atomically: true, encoding: .utf8)
         try database.user.write(to: folder.appending(path: "username"), atomically: true, encoding: .utf8)
         try database.password.write(to: folder.appending(path: "password"), atomically: true, encoding: .utf8)
+        var arguments = ["--config", file.path, "--credentials", folder.path]
+        var environment: [String: String] = [:]
+        if let kubeconfig {
+            let path = folder.appending(path: "kubeconfig")
+            try kubeconfig.write(to: path, atomically: true, encoding: .utf8)
+            environment["KUBECONFIG"] = path.path
+        } else {
+            arguments += ["--inventory", Repository.file("tools/lab-inventory.yaml").path]
+        }
         let process = try ChildProcess(
-            Repository.program("kubenetmon-server"),
-            [
-                "--config", file.path, "--credentials", folder.path, "--inventory",
-                Repository.file("tools/lab-inventory.yaml").path,
-            ])
+            Repository.program("kubenetmon-server"), arguments, environment: environment)
         return ServerUnderTest(process: process, probePort: probePort)
     }
 

@@ -173,7 +173,10 @@ private func problems(_ text: String) -> [String] {
         ),
         ("clickhouse_timeout: 0s", "clickhouse_timeout: '0s' is not a duration such as 5s or 1m30s above zero"),
         ("max_grpc_connection_age: old", "max_grpc_connection_age: 'old' is not a duration such as 5s or 1m30s"),
-        ("private_networks: [10.0.0.1/8]", "private_networks[0]: '10.0.0.1/8' is not a block of addresses"),
+        (
+            "private_networks: [10.0.0.1/8]",
+            "private_networks[0]: '10.0.0.1/8' has host bits set; the network is 10.0.0.0/8"
+        ),
         ("private_networks: 10.0.0.0/8", "private_networks: expected a list, found a single value"),
         ("cloud: gcp", "duplicate key 'cloud'"),
     ])

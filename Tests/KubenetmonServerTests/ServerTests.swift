@@ -13,7 +13,7 @@ import Testing
                 "cloud: aws\nport: x\n", [],
                 ["config.yaml:1: missing key 'environment'", "config.yaml:2: port: 'x' is not"]
             ),
-            ("", [], ["no inventory", "--inventory", "inventory_file"]),
+            ("", [], ["KUBERNETES_SERVICE_HOST", "KUBECONFIG", "--inventory", "inventory_file"]),
             ("inventory_file: /nowhere/i.yaml\n", [], ["/nowhere/i.yaml: cannot be read"]),
             (
                 "inventory_file: /nowhere/i.yaml\n", ["--inventory", "/nowhere/j.yaml"],

@@ -142,6 +142,23 @@ private func answer(_ port: Int, _ path: String, method: String = "GET") async t
         }
     }
 
+    @Test func someTellWhatOnlyTheHostItselfMayKnow() async throws {
+        let pages = ProbeServer.Pages(
+            ready: { [] }, metrics: { MetricsPage() },
+            local: ["/secret": { $0.isEmpty ? .badQuery("what?") : .text("of \($0)") }])
+        try await withProbeServer(pages) { port in
+            let told = try await answer(port, "/secret?a=b&c=%20")
+            #expect(told.status == 200 && told.body == "of a=b&c=%20")
+            let refused = try await answer(port, "/secret")
+            #expect(refused.status == 400 && refused.body == "what?\n")
+            // Whoever comes to another address of the host comes from that address.
+            try await ChildProcess.shell("ip address add 192.0.2.77/32 dev lo || true")
+            let elsewhere = try await ChildProcess.shell(
+                "curl -s -o /dev/null -w '%{http_code}' http://192.0.2.77:\(port)/secret?a=b")
+            #expect(elsewhere == "403")
+        }
+    }
+
     @Test func whatIsNotHTTPCostsItsConnectionOnly() async throws {
         let pages = ProbeServer.Pages(ready: { [] }, metrics: { MetricsPage() })
         try await withProbeServer(pages) { port in

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import Testing
+
+@testable import KubenetmonServer
+
+@Suite struct FlowQuestionTests {
+    private func problem(_ query: String) -> String? {
+        do throws(FlowQuestion.Problem) {
+            _ = try FlowQuestion(query: query)
+            return nil
+        } catch {
+            return error.description
+        }
+    }
+
+    @Test func aQuestionIsReadOutOfAQuery() throws {
+        let asked = try FlowQuestion(
+            query: "src=10.0.0.1:40000&dst=10.96.0.80:80&answered_by=10.0.0.2:8080&node=node-a&proto=udp&at=7")
+        #expect(asked.node == "node-a" && asked.second == 7 && asked.flow.transport == .udp)
+        #expect(asked.flow.original.source == IPAddress("10.0.0.1") && asked.flow.original.sourcePort == 40_000)
+        #expect(asked.flow.original.destination == IPAddress("10.96.0.80") && asked.flow.original.destinationPort == 80)
+        #expect(asked.flow.reply.source == IPAddress("10.0.0.2") && asked.flow.reply.sourcePort == 8080)
+        let plain = try FlowQuestion(query: "src=%5Bfd00::1%5D:1&dst=[fd00::2]:2&node=n")
+        #expect(plain.flow.original.source == IPAddress("fd00::1") && !plain.flow.isTranslated)
+        #expect(plain.second == nil && plain.flow.transport == .tcp)
+    }
+
+    @Test(arguments: [
+        ("", "src is missing"), ("src=10.0.0.1:1", "dst is missing"),
+        ("src=10.0.0.1:1&dst=10.0.0.2:2", "node is missing"),
+        ("src=10.0.0.1&dst=10.0.0.2:2&node=n", "src '10.0.0.1' is no address and port, such as"),
+        ("src=web:1&dst=10.0.0.2:2&node=n", "src 'web:1' is no address and port, such as"),
+        ("src=10.0.0.1:1&dst=10.0.0.2:65536&node=n", "dst '10.0.0.2:65536' is no address and port"),
+        ("src=10.0.0.1:1&dst=10.0.0.2:2&node=n&proto=sctp", "proto 'sctp' is neither tcp nor udp"),
+        ("src=10.0.0.1:1&dst=10.0.0.2:2&node=n&at=noon", "at 'noon' is no number of seconds since 1970"),
+        ("source=10.0.0.1:1", "unknown parameter 'source'; there are src, dst"),
+    ])
+    func aBadQuestionIsToldWhatIsWrong(query: String, expected: String) {
+        #expect(problem(query)?.hasPrefix(expected) == true)
+    }
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CloudRanges
+import FlowModel
+import Kubernetes
+import Labeling
+import StrictYAML
+import Testing
+
+@testable import KubenetmonServer
+
+private func configuration(_ text: String) throws -> ServerConfiguration {
+    try ServerConfiguration(
+        text: "environment: production\ncloud: aws\nregion: eu-central-1\ncluster: main\n" + text, file: "config.yaml")
+}
+
+private func problems(_ text: String) -> [String] {
+    do {
+        _ = try configuration(text)
+        return []
+    } catch {
+        return (error as? YAMLProblems)?.problems.map(\.description) ?? []
+    }
+}
+
+@Suite struct LabelingConfigurationTests {
+    @Test func withoutAWordTheClusterIsWatchedAndEveryListIsUsed() throws {
+        let read = try configuration("")
+        #expect(read.kubernetes == KubernetesSettings(isEnabled: true, watchesReplicaSets: true))
+        #expect(read.podLabels == PodLabelMapping())
+        #expect(read.cloudRanges.sources == CloudRangeCatalog.Configuration.published)
+        #expect(read.cloudRanges.cacheDirectory == nil)
+        #expect(read.labeling == Labeler.Configuration())
+    }
+
+    @Test func anInventoryStandsInForTheClusterUnlessBothAreAskedFor() throws {
+        #expect(try !configuration("inventory_file: /inventory.yaml").kubernetes.isEnabled)
+        #expect(try configuration("inventory_file: /inventory.yaml\nkubernetes: {enabled: true}").kubernetes.isEnabled)
+        #expect(try !configuration("kubernetes: {replica_sets: false}").kubernetes.watchesReplicaSets)
+    }
+
+    @Test func labelsOfPodsFillTheColumnsThatAreNamed() throws {
+        let read = try configuration(
+            """
+            pod_labels:
+              app: [app, app.kubernetes.io/name]
+              cell: [cell]
+            connection_flags:
+              - name: proxy
+                pod_labels: {role: proxy, "example.com/tier": edge}
+            """)
+        #expect(
+            read.podLabels
+                == PodLabelMapping(
+                    app: ["app", "app.kubernetes.io/name"], cell: ["cell"], kept: ["role", "example.com/tier"]))
+    }
+
+    @Test func flagsHaveConditionsOfEveryKind() throws {
+        let read = try configuration(
+            """
+            connection_flags:
+              - name: nat
+                cidrs: [203.0.113.0/28, "2001:db8::/32"]
+              - name: database
+                ports: [5432, 3306]
+            """)
+        #expect(
+            read.labeling.flagRules == [
+                ConnectionFlagRule(
+                    name: "nat", prefixes: [IPPrefix("203.0.113.0/28"), IPPrefix("2001:db8::/32")].compactMap { $0 }),
+                ConnectionFlagRule(name: "database", ports: [5432, 3306]),
+            ])
+    }
+
+    @Test func listsComeFromWhereTheyAreSaidTo() throws {
+        let read = try configuration(
+            """
+            ranges:
+              - {name: office, cidrs: [198.51.100.0/24], cloud: office}
+            cloud_ranges:
+              aws: /ranges/aws.json
+              gcp: https://mirror.example.com/cloud.json
+              azure: off
+              cache_directory: /var/cache/kubenetmon
+              refresh_interval: 12h
+            """)
+        #expect(read.cloudRanges.sources[.aws] == .file("/ranges/aws.json"))
+        #expect(read.cloudRanges.sources[.gcp] == .url("https://mirror.example.com/cloud.json"))
+        #expect(read.cloudRanges.sources[.azure] == nil)
+        #expect(read.cloudRanges.sources[.google] == CloudRangeCatalog.Configuration.published[.google])
+        #expect(read.cloudRanges.cacheDirectory == "/var/cache/kubenetmon")
+        #expect(read.cloudRanges.refreshInterval == .seconds(43_200))
+        #expect(read.cloudRanges.namedRanges.map(\.place) == [CloudPlace(cloud: "office")])
+        #expect(try configuration("cloud_ranges: {enabled: false}").cloudRanges.sources.isEmpty)
+    }
+
+    @Test func everyMistakeIsNamedWithItsPlace() {
+        let found = problems(
+            """
+            connection_flags:
+              - name: nat
+                cidrs: [203.0.113.1/28]
+                ports: [0]
+              - name: nat
+                port: [80]
+            cloud_ranges:
+              aws: ftp://example.com
+              refresh_interval: daily
+            kubernetes: {enabled: perhaps}
+            private_networks: [100.64.0.0/33]
+            """)
+        for part in [
+            "connection_flags[0].cidrs[0]: '203.0.113.1/28' has host bits set; the network is 203.0.113.0/28",
+            "connection_flags[0].ports[0]: '0' is not a port from 1 to 65535",
+            "connection_flags[1].name: 'nat' is the name of an earlier flag",
+            "unknown key 'port'; did you mean 'ports'?",
+            "cloud_ranges.aws: 'ftp://example.com' is not 'off', an https://",
+            "cloud_ranges.refresh_interval: 'daily' is not a duration",
+            "kubernetes.enabled: 'perhaps' is not true or false",
+            "private_networks[0]: '100.64.0.0/33' is not a block",
+        ] { #expect(found.contains { $0.contains(part) }, "\(part)\n\(found.joined(separator: "\n"))") }
+    }
+
+    @Test func thereAreAtMost64Flags() {
+        let many = (0..<65).map { "  - {name: flag-\($0), ports: [\($0 + 1)]}" }.joined(separator: "\n")
+        #expect(problems("connection_flags:\n" + many).map { $0.contains("one flag too many") } == [true])
+    }
+}
