@@ -50,12 +50,11 @@ struct KubernetesClient: ~Copyable {
         authorities?.expire()
     }
 
-    /// Reads a path with parameters, as ``HTTPClient/stream(_:cancellation:onHead:onBody:)`` does.
+    /// Reads a path with parameters, as the credentials stand, in the manner of ``HTTPClient/stream(_:cancellation:onHead:onBody:)``.
     mutating func get(
         _ path: String, parameters: [(name: String, value: String)], accept: String, timeouts: Timeouts,
         cancellation: HTTPCancellation, onHead: (HTTPHead) -> Bool, onBody: (UnsafeRawBufferPointer) -> Bool
     ) throws(KubernetesClientError) -> HTTPClient.StreamEnd {
-        try refreshCredentials()
         var headers = [(name: "Accept", value: accept), (name: "User-Agent", value: "kubenetmon")]
         if let token = token?.bytes { headers.append(("Authorization", "Bearer \(try Self.checked(token))")) }
         let request = HTTPRequest(
@@ -71,7 +70,8 @@ struct KubernetesClient: ~Copyable {
         }
     }
 
-    private mutating func refreshCredentials() throws(KubernetesClientError) {
+    /// Reads the credentials where that is due, before a request. Throws where there is none yet.
+    mutating func refreshCredentials() throws(KubernetesClientError) {
         let now = ContinuousClock.now
         token?.refresh(now: now)
         authorities?.refresh(now: now)

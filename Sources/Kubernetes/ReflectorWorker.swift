@@ -16,6 +16,8 @@ final class ReflectorWorker<Object: Sendable> {
     private var log: ReflectorLog
     private var client: KubernetesClient
     private var machine: ReflectorStateMachine<SystemRandomNumberGenerator>
+    /// Whether the store was told to begin a new set.
+    private var isGathering = false
     /// Objects of the set that is being gathered.
     private var gathered = 0
     /// Changes after the first object that went before the set was whole: they come after it, in their order.
@@ -55,14 +57,14 @@ final class ReflectorWorker<Object: Sendable> {
                 step = machine.timerFired()
             case nil: return
             }
-            if log.reportStaleCredentials(client.staleCredentials) { count(.credentials) }
         }
-        if machine.isReplacing { store.abandonReplacement() }
+        if isGathering { store.abandonReplacement() }
     }
 
     /// Carries out what a step says of the set that is being gathered.
     private func take(_ step: Step) {
         for replacement in step.replacements {
+            isGathering = replacement == .begin
             switch replacement {
             case .begin:
                 gathered = 0
@@ -249,6 +251,8 @@ final class ReflectorWorker<Object: Sendable> {
     ) -> RequestProblem? {
         var problem: RequestProblem?
         do throws(KubernetesClientError) {
+            try client.refreshCredentials()
+            if log.reportStaleCredentials(client.staleCredentials) { count(.credentials) }
             _ = try client.get(
                 resource.path, parameters: parameters, accept: accept, timeouts: timeouts, cancellation: cancellation
             ) { head in

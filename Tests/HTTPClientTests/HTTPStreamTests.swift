@@ -167,7 +167,7 @@ private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r
         let start = ContinuousClock.now
         cancellation.cancel()
         let seen = try await streaming
-        #expect(ContinuousClock.now - start < .milliseconds(500))
+        #expect(ContinuousClock.now - start < .seconds(5))
         #expect(seen.failure == .cancelled)
         #expect(seen.text == "first")
     }

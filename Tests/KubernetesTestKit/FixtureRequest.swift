@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FoundationEssentials
+
+/// A request that an ``APIServerFixture`` got.
+public struct FixtureRequest: Equatable, Sendable {
+    /// What kinds of requests there are.
+    public enum Kind: Equatable, Sendable {
+        /// A list, or the first page of one.
+        case list
+        /// A later page of a list.
+        case page
+        /// A watch that goes on from a version.
+        case watch
+        /// A watch that begins with the objects that are there.
+        case streamingList
+    }
+
+    /// What kind of request it is.
+    public let kind: Kind
+    /// The last part of the path: `pods`.
+    public let resource: String
+    /// The parameters, decoded.
+    public let parameters: [String: String]
+    /// The token; nil without one.
+    public let token: String?
+    /// The `Accept` header.
+    public let accept: String?
+
+    init(uri: String, token: String?, accept: String?) {
+        let parts = uri.split(separator: "?", maxSplits: 1)
+        resource = String(parts.first?.split(separator: "/").last ?? "")
+        var parameters: [String: String] = [:]
+        for pair in parts.count > 1 ? parts[1].split(separator: "&") : [] {
+            let sides = pair.split(separator: "=", maxSplits: 1).map { String($0).removingPercentEncoding ?? "" }
+            parameters[sides[0]] = sides.count > 1 ? sides[1] : ""
+        }
+        self.parameters = parameters
+        self.token = token
+        self.accept = accept
+        kind =
+            switch (parameters["watch"], parameters["sendInitialEvents"], parameters["continue"]) {
+            case (nil, _, nil): .list
+            case (nil, _, _): .page
+            case (_, "true", _): .streamingList
+            default: .watch
+            }
+    }
+}

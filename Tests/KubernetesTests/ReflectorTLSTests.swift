@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Kubernetes
+import KubernetesTestKit
+import TestSupport
+import Testing
+
+private func server(_ certificates: TestCertificates, asksForClient: Bool = false) async throws -> APIServerFixture {
+    var options = APIServerFixture.Options()
+    options.tls = (
+        certificates.path("server.pem"), certificates.path("server.key"),
+        asksForClient ? certificates.path("authority.pem") : nil
+    )
+    let server = try await APIServerFixture.start(options)
+    server.apply(Node(name: "node-a", addresses: []))
+    return server
+}
+
+@Suite struct ReflectorTLSTests {
+    @Test func aClientsCertificateIsShown() async throws {
+        let certificates = try await TestCertificates()
+        let server = try await server(certificates, asksForClient: true)
+        var cluster = ClusterConfiguration(
+            origin: "a test", server: server.url, authorities: .file(certificates.path("authority.pem")))
+        let stranger = RunningReflector(.nodes, of: cluster)
+        try await eventually("a stranger is refused") { (stranger.statistics.failures[.tls] ?? 0) > 0 }
+        cluster.certificate = .file(certificates.path("client.pem"))
+        cluster.key = .bytes(try certificates.bytes("client.key"))
+        let reflector = RunningReflector(.nodes, of: cluster)
+        try await reflector.holds(["node-a"])
+        #expect(!stranger.statistics.isSynced)
+    }
+
+    @Test func theServersNameIsTheOneThatIsAskedFor() async throws {
+        let certificates = try await TestCertificates()
+        let server = try await server(certificates)
+        var cluster = ClusterConfiguration(
+            origin: "a test", server: server.url, serverName: "api.cluster.test",
+            authorities: .file(certificates.path("authority.pem")))
+        try await RunningReflector(.nodes, of: cluster).holds(["node-a"])
+        cluster.serverName = "other.cluster.test"
+        let refused = RunningReflector(.nodes, of: cluster)
+        try await eventually("it is refused") { (refused.statistics.failures[.tls] ?? 0) > 0 }
+    }
+
+    @Test func anAuthorityThatIsExchangedIsReadAgain() async throws {
+        let (old, new) = (try await TestCertificates(), try await TestCertificates())
+        let folder = try TemporaryFolder()
+        let authority = try folder.write(
+            String(decoding: try old.bytes("authority.pem"), as: UTF8.self), to: "ca.crt")
+        let server = try await server(new)
+        let reflector = RunningReflector(
+            .nodes, of: ClusterConfiguration(origin: "a test", server: server.url, authorities: .file(authority)))
+        try await eventually("it is refused") { (reflector.statistics.failures[.tls] ?? 0) > 0 }
+        try folder.write(String(decoding: try new.bytes("authority.pem"), as: UTF8.self), to: "ca.crt")
+        try await reflector.holds(["node-a"])
+    }
+
+    @Test func aServerThatIsNotCheckedIsTaken() async throws {
+        let certificates = try await TestCertificates()
+        let server = try await server(certificates)
+        try await RunningReflector(
+            .nodes, of: ClusterConfiguration(origin: "a test", server: server.url, verifiesServer: false)
+        ).holds(["node-a"])
+    }
+}

@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import Kubernetes
+import KubernetesTestKit
+import TestSupport
+import Testing
+
+private func pod(_ name: String, terminated: Bool = false, app: String = "") -> Pod {
+    Pod(namespace: "shop", name: name, node: "node-a", addresses: [], isTerminated: terminated, app: app)
+}
+
+private func key(_ name: String) -> String { "shop/\(name)" }
+
+/// A server with the pods a and b.
+private func server(_ configure: (inout APIServerFixture.Options) -> Void = { _ in }) async throws -> APIServerFixture {
+    var options = APIServerFixture.Options()
+    options.bookmarkMilliseconds = 50
+    configure(&options)
+    let server = try await APIServerFixture.start(options)
+    server.apply([pod("a"), pod("b")])
+    return server
+}
+
+private func reflector(
+    of server: APIServerFixture, token: CredentialSource? = nil,
+    _ configure: (inout Reflector<Pod>.Configuration) -> Void = { _ in }
+) -> RunningReflector<Pod> {
+    RunningReflector(
+        .pods(labels: PodLabelMapping()), of: ClusterConfiguration(origin: "a test", server: server.url, token: token),
+        configure)
+}
+
+@Suite struct ReflectorTests {
+    // MARK: - In step
+
+    @Test func objectsComeWithTheFirstWatchAndChangesAfterThem() async throws {
+        let server = try await server()
+        let reflector = reflector(of: server)
+        try await reflector.synced()
+        #expect(reflector.store.keys == [key("a"), key("b")])
+        server.apply(pod("c"))
+        server.apply(pod("a", app: "web"))
+        server.delete(pod("b"))
+        try await reflector.holds([key("a"), key("c")])
+        #expect(reflector.store.value.objects[key("a")]?.app == "web")
+        #expect(reflector.store.value.commits == 1)
+        #expect(server.requests.map(\.kind) == [.streamingList])
+        #expect(server.requests.first?.parameters["resourceVersionMatch"] == "NotOlderThan")
+        #expect(server.requests.first?.parameters["allowWatchBookmarks"] == "true")
+        let statistics = reflector.statistics
+        #expect(statistics.changes == 3)
+        #expect(statistics.listedObjects == 2)
+        #expect(statistics.resourceVersion == "\(server.version)")
+        #expect(statistics.failures.isEmpty)
+        #expect(statistics.watchingSince == nil || statistics.lastActivity != nil)
+        #expect(reflector.store.value.breaches.isEmpty)
+    }
+
+    @Test func aServerWithoutStreamingListsIsListedAndWatched() async throws {
+        let server = try await server { $0.streamsLists = false }
+        let reflector = reflector(of: server)
+        try await reflector.synced()
+        server.apply(pod("c"))
+        try await reflector.holds([key("a"), key("b"), key("c")])
+        #expect(server.requests.map(\.kind) == [.streamingList, .list, .watch])
+        #expect(server.requests[1].parameters["resourceVersion"] == "0")
+        #expect(server.requests[2].parameters["resourceVersion"] == "102")
+        #expect(reflector.statistics.failures.isEmpty)
+        #expect(reflector.store.value.breaches.isEmpty)
+    }
+
+    @Test func aServerThatPassesOverTheParameterIsListed() async throws {
+        let server = try await server()
+        server.inject(.ignoresInitialEvents, into: [.streamingList])
+        let reflector = reflector(of: server)
+        try await reflector.synced()
+        #expect(reflector.store.keys == [key("a"), key("b")])
+        #expect(server.count(.list) == 1)
+        #expect(reflector.store.value.breaches.isEmpty)
+    }
+
+    @Test func allResourcesAreReflected() async throws {
+        let server = try await server()
+        let cluster = ClusterConfiguration(origin: "a test", server: server.url)
+        let address = try #require(IPAddress("10.0.0.1"))
+        server.apply(Node(name: "node-a", addresses: [address], zone: "z"))
+        server.apply(ClusterService(namespace: "shop", name: "web", clusterAddresses: [address]))
+        let uid = ObjectUID("d471f453-2d64-45a7-a734-531e54b8e51e")
+        server.apply(ReplicaSet(uid: uid, owner: ObjectOwner(kind: "Deployment", name: "web", uid: ObjectUID("x"))))
+        for streamsLists in [true, false] {
+            let nodes = RunningReflector(.nodes, of: cluster) { $0.streamsLists = streamsLists }
+            let services = RunningReflector(.services, of: cluster) { $0.streamsLists = streamsLists }
+            let replicaSets = RunningReflector(.replicaSets, of: cluster) { $0.streamsLists = streamsLists }
+            try await nodes.holds(["node-a"])
+            try await services.holds(["shop/web"])
+            try await replicaSets.holds([uid.text])
+            #expect(nodes.store.value.objects["node-a"]?.zone == "z")
+        }
+        #expect(
+            server.requests.first { $0.resource == "replicasets" }?.accept?.contains("PartialObjectMetadata") == true)
+    }
+
+    @Test func aPodThatEndsIsDeleted() async throws {
+        let server = try await server()
+        server.apply(pod("done", terminated: true))
+        let reflector = reflector(of: server)
+        try await reflector.holds([key("a"), key("b")])
+        server.apply(pod("a", terminated: true))
+        try await reflector.holds([key("b")])
+        #expect(
+            server.requests.first?.parameters["fieldSelector"] == "status.phase!=Succeeded,status.phase!=Failed")
+    }
+
+    @Test func whatIsDeletedBeforeTheListIsWholeStaysDeleted() async throws {
+        let server = try await server()
+        let frames: [[UInt8]] = [
+            ObjectEncoder.event("ADDED", pod("a"), resourceVersion: "1"),
+            ObjectEncoder.event("ADDED", pod("b"), resourceVersion: "2"),
+            ObjectEncoder.event("DELETED", pod("a"), resourceVersion: "3"),
+            ObjectEncoder.event("ADDED", pod("c"), resourceVersion: "4"),
+            ObjectEncoder.bookmark(of: Pod.self, resourceVersion: "4", endsInitialEvents: true),
+            ObjectEncoder.event("MODIFIED", pod("c", app: "web"), resourceVersion: "5"),
+        ]
+        server.inject(.bytes(Array(frames.joined())), into: [.streamingList])
+        server.inject(.silence, into: [.watch])
+        let reflector = reflector(of: server)
+        try await reflector.holds([key("b"), key("c")])
+        try await eventually("it watches on") { server.count(.watch) == 1 }
+        #expect(reflector.store.value.objects[key("c")]?.app == "web")
+        #expect(server.requests.last?.parameters["resourceVersion"] == "5")
+        #expect(reflector.store.value.breaches.isEmpty)
+    }
+
+    // MARK: - Watches end
+
+    @Test(arguments: [true, false]) func aWatchThatEndsGoesOnWithoutAList(streamsLists: Bool) async throws {
+        let server = try await server { $0.streamsLists = streamsLists }
+        let reflector = reflector(of: server) { $0.watchSeconds = 1...1 }
+        try await reflector.synced()
+        let lists = server.requests.count { $0.kind != .watch }
+        // Other resources move the version that bookmarks tell of.
+        server.apply(Node(name: "node-a", addresses: []))
+        try await eventually("watches have ended") { reflector.statistics.watchRestarts >= 2 }
+        server.apply(pod("c"))
+        try await reflector.holds([key("a"), key("b"), key("c")])
+        #expect(server.requests.count { $0.kind != .watch } == lists)
+        #expect(server.requests.last?.parameters["resourceVersion"] == "103")
+        #expect(server.connectionCount == 1)
+        #expect(reflector.statistics.failures.isEmpty)
+        #expect(reflector.statistics.relists == 0)
+    }
+
+    @Test func aServerThatIsGoneIsFoundAgain() async throws {
+        let server = try await server()
+        let reflector = reflector(of: server)
+        try await reflector.watches(server)
+        server.inject(.status(KubernetesStatus(code: 503, reason: "ServiceUnavailable")), into: [.watch], times: 3)
+        await server.closeConnections()
+        server.apply(pod("c"))
+        try await reflector.holds([key("a"), key("b"), key("c")])
+        #expect(reflector.statistics.failures == [.server: 3])
+        #expect(reflector.statistics.relists == 0)
+        #expect(reflector.statistics.lastError == nil)
+        // One line for the first list, one for all three failures, one for the recovery.
+        try await eventually("it says so") { reflector.log.lines.count == 3 }
+    }
+
+    @Test func aConnectionCutInAFrameIsNoFailure() async throws {
+        let server = try await server()
+        let reflector = reflector(of: server)
+        try await reflector.watches(server)
+        server.inject(.cut(afterBytes: 30), into: [.watch], times: 2)
+        await server.closeConnections()
+        try await eventually("it watches again") { server.count(.watch) == 1 }
+        server.apply([pod("c"), pod("d")])
+        try await reflector.holds([key("a"), key("b"), key("c"), key("d")])
+        #expect(reflector.statistics.failures.isEmpty)
+        #expect(reflector.statistics.relists == 0)
+        #expect(reflector.store.value.breaches.isEmpty)
+    }
+
+    @Test func aWatchThatEndsAtOnceBacksOff() async throws {
+        let server = try await server()
+        let reflector = reflector(of: server) {
+            $0.initialBackoff = .seconds(2)
+            $0.maximumBackoff = .seconds(2)
+        }
+        try await reflector.watches(server)
+        server.inject(.nothing, into: [.watch], times: 100)
+        let start = ContinuousClock.now
+        await server.closeConnections()
+        try await eventually("it has tried thrice") { server.count(.watch) == 3 }
+        // Twice at least a tenth of two seconds.
+        #expect(ContinuousClock.now - start >= .milliseconds(400))
+    }
+
+    @Test(arguments: [true, false], [true, false])
+    func anExpiredVersionIsListedAnewAndWhatIsGoneGoes(streamsLists: Bool, expiresWithStatus: Bool) async throws {
+        let server = try await server {
+            $0.streamsLists = streamsLists
+            $0.expiresWithStatus = expiresWithStatus
+        }
+        let reflector = reflector(of: server)
+        try await reflector.watches(server)
+        server.inject(.silence, into: [.watch])
+        await server.closeConnections()
+        try await eventually("it watches again") { server.count(.watch) == (streamsLists ? 1 : 2) }
+        server.delete(pod("a"))
+        server.apply(pod("c"))
+        server.compact()
+        await server.closeConnections()
+        try await reflector.holds([key("b"), key("c")])
+        #expect(reflector.statistics.relists == 1)
+        #expect(reflector.statistics.failures[.expired] == 1)
+        if !streamsLists { #expect(server.requests.last { $0.kind == .list }?.parameters["limit"] == "500") }
+        #expect(reflector.store.value.breaches.isEmpty)
+    }
+
+    @Test func aClusterRestoredFromABackupIsListedAnew() async throws {
+        let server = try await server()
+        let reflector = reflector(of: server) { $0.watchSeconds = 1...1 }
+        try await reflector.watches(server)
+        server.delete(pod("a"))
+        try await reflector.holds([key("b")])
+        server.restore(version: 50)
+        await server.closeConnections()
+        try await eventually("it is listed anew") { reflector.statistics.relists == 1 }
+        server.apply(pod("c"))
+        try await reflector.holds([key("b"), key("c")])
+    }
+
+    // MARK: - Lists
+
+    @Test func aLargeListComesInPages() async throws {
+        let server = try await server { $0.streamsLists = false }
+        server.apply((0..<1200).map { pod("pod-\($0)") })
+        let reflector = reflector(of: server)
+        try await reflector.watches(server)
+        server.inject(.errorEvent(KubernetesStatus(code: 410, reason: "Expired")), into: [.watch])
+        await server.closeConnections()
+        try await eventually("it is listed anew") { reflector.statistics.relists == 1 }
+        #expect(reflector.store.keys.count == 1202)
+        #expect(server.count(.page) == 2)
+        let pages = server.requests.filter { $0.kind == .page }
+        #expect(pages.allSatisfy { $0.parameters["limit"] == "500" && $0.parameters["resourceVersion"] == nil })
+        server.delete(pod("pod-7"))
+        try await eventually("the change arrives") { reflector.store.keys.count == 1201 }
+    }
+
+    @Test(arguments: [1, 2]) func anExpiredPageBeginsAnew(times: Int) async throws {
+        let server = try await server { $0.streamsLists = false }
+        let reflector = reflector(of: server) { $0.pageSize = 1 }
+        try await reflector.watches(server)
+        server.inject(.status(KubernetesStatus(code: 410, reason: "Expired")), into: [.page], times: times)
+        server.inject(.errorEvent(KubernetesStatus(code: 410, reason: "Expired")), into: [.watch])
+        await server.closeConnections()
+        try await eventually("it is listed anew") { reflector.statistics.relists == 1 }
+        #expect(reflector.store.keys == [key("a"), key("b")])
+        #expect(server.count(.list) == 2 + times)
+        #expect(server.requests.last { $0.kind == .list }?.parameters["limit"] == (times == 1 ? "1" : nil))
+        // The first was of the streaming list that the server does not know.
+        #expect(reflector.store.value.abandons == 1 + times)
+        #expect(reflector.store.value.breaches.isEmpty)
+    }
+
+    @Test(arguments: [true, false], [10, 200]) func aListThatIsCutIsNotUsed(streamsLists: Bool, bytes: Int) async throws
+    {
+        let server = try await server { $0.streamsLists = streamsLists }
+        server.inject(.cut(afterBytes: bytes), into: [streamsLists ? .streamingList : .list], times: 2)
+        let reflector = reflector(of: server)
+        try await reflector.synced()
+        #expect(reflector.store.keys == [key("a"), key("b")])
+        #expect(reflector.statistics.failures == [.connection: 2])
+        #expect(reflector.store.value.commits == 1)
+        #expect(reflector.store.value.breaches.isEmpty)
+    }
+
+    @Test func aServerThatSendsByteByByteIsUnderstood() async throws {
+        for streamsLists in [true, false] {
+            let server = try await server { $0.streamsLists = streamsLists }
+            server.inject(.bytewise, into: [.streamingList, .list, .watch], times: 4)
+            let reflector = reflector(of: server)
+            try await reflector.synced()
+            server.apply(pod("c"))
+            try await reflector.holds([key("a"), key("b"), key("c")])
+            #expect(reflector.statistics.failures.isEmpty)
+        }
+    }
+
+    @Test func twentyThousandPodsAreTaken() async throws {
+        let server = try await server()
+        server.apply((0..<20_000).map { pod("pod-\($0)") }, padding: 2_000)
+        for streamsLists in [true, false] {
+            let reflector = reflector(of: server) { $0.streamsLists = streamsLists }
+            try await eventually("it is synced", .seconds(120)) { reflector.statistics.isSynced }
+            #expect(reflector.store.keys.count == 20_002)
+            #expect(reflector.statistics.listedObjects == 20_002)
+        }
+    }
+
+    // MARK: - Refusals
+
+    @Test func aRefusedTokenIsReadAgainAtOnce() async throws {
+        let folder = try TemporaryFolder()
+        let path = try folder.write("token-one\n", to: "token")
+        let server = try await server { $0.tokens = ["token-one"] }
+        let reflector = reflector(of: server, token: .file(path)) {
+            $0.initialBackoff = .seconds(100)
+            $0.maximumBackoff = .seconds(100)
+        }
+        try await reflector.watches(server)
+        server.update { $0.tokens = ["token-two"] }
+        try folder.write("token-two\n", to: "token")
+        await server.closeConnections()
+        try await eventually("it watches again") { server.count(.watch) == 2 && server.openWatches == 1 }
+        #expect(server.requests.map(\.token) == ["token-one", "token-one", "token-two"])
+        #expect(reflector.statistics.failures == [.unauthorized: 1])
+        #expect(!reflector.log.lines.contains { $0.contains("token-") })
+    }
+
+    @Test func aTokenThatIsRefusedForGoodIsAnError() async throws {
+        let server = try await server { $0.tokens = ["right"] }
+        let reflector = reflector(of: server, token: .bytes(Array("wrong-token".utf8)))
+        try await eventually("it has tried") { server.requests.count > 4 }
+        #expect(!reflector.statistics.isSynced)
+        #expect(reflector.statistics.lastError?.contains("401") == true)
+        #expect(reflector.log.lines.count { $0.hasPrefix("error") } == 1)
+        #expect(!reflector.log.lines.contains { $0.contains("wrong-token") })
+        server.update { $0.tokens = nil }
+        try await reflector.synced()
+    }
+
+    @Test(arguments: ["two words", "line\r\nX-Evil: 1", "ü"]) func aTokenThatIsNoneIsNotSent(token: String) async throws
+    {
+        let server = try await server()
+        let reflector = reflector(of: server, token: .bytes(Array(token.utf8)))
+        try await eventually("it says so") { (reflector.statistics.failures[.credentials] ?? 0) > 1 }
+        #expect(server.requests.isEmpty)
+        #expect(!reflector.log.lines.contains { $0.contains(token) })
+    }
+
+    @Test func aTokenFileThatIsGoneIsReportedAndTheTokenKept() async throws {
+        let folder = try TemporaryFolder()
+        let path = try folder.write("good", to: "token")
+        let server = try await server { $0.tokens = ["good"] }
+        let reflector = reflector(of: server, token: .file(path))
+        try await reflector.watches(server)
+        try folder.remove("token")
+        server.inject(.status(KubernetesStatus(code: 401, reason: "Unauthorized")), into: [.watch])
+        await server.closeConnections()
+        try await eventually("it watches again") { server.count(.watch) == 2 && server.openWatches == 1 }
+        try await eventually("it says so") { reflector.statistics.failures[.credentials] == 1 }
+        #expect(reflector.log.lines.contains { $0.contains(path) })
+    }
+
+    @Test func whatIsForbiddenSaysWhatIsMissing() async throws {
+        let server = try await server { $0.streamsLists = false }
+        server.inject(
+            .status(
+                KubernetesStatus(
+                    code: 403, reason: "Forbidden", message: "pods is forbidden: User \"x\" cannot list resource")),
+            into: [.list], times: 2)
+        let start = ContinuousClock.now
+        let reflector = reflector(of: server)
+        try await reflector.synced()
+        #expect(ContinuousClock.now - start >= .milliseconds(400))
+        #expect(reflector.statistics.failures == [.forbidden: 2])
+        let line = try #require(reflector.log.lines.first { $0.hasPrefix("error") })
+        for word in ["cannot list pods", "list and watch on pods", "ClusterRole", "User \"x\""] {
+            #expect(line.contains(word), "\(word)")
+        }
+    }
+
+    @Test func aBusyServerIsLeftAloneForAsLongAsItAsks() async throws {
+        let server = try await server()
+        server.inject(
+            .status(KubernetesStatus(code: 429, reason: "TooManyRequests", retryAfterSeconds: 1)),
+            into: [.streamingList])
+        let start = ContinuousClock.now
+        let reflector = reflector(of: server)
+        try await reflector.synced()
+        #expect(ContinuousClock.now - start >= .seconds(1))
+        #expect(reflector.statistics.failures == [.throttled: 1])
+    }
+
+    @Test func anErrorInAWatchIsTriedAgain() async throws {
+        let server = try await server()
+        let reflector = reflector(of: server)
+        try await reflector.watches(server)
+        server.inject(.errorEvent(KubernetesStatus(code: 500, reason: "InternalError")), into: [.watch])
+        await server.closeConnections()
+        server.apply(pod("c"))
+        try await reflector.holds([key("a"), key("b"), key("c")])
+        #expect(reflector.statistics.failures == [.server: 1])
+        #expect(reflector.statistics.relists == 0)
+    }
+
+    // MARK: - Rubbish
+
+    @Test func aWatchOfRubbishIsCountedAndTriedAgain() async throws {
+        let server = try await server()
+        let reflector = reflector(of: server)
+        try await reflector.watches(server)
+        server.inject(.bytes([0xff, 0xff, 0xff, 0xff, 1, 2, 3]), into: [.watch], times: 2)
+        await server.closeConnections()
+        server.apply(pod("c"))
+        try await reflector.holds([key("a"), key("b"), key("c")])
+        #expect(reflector.statistics.failures == [.malformed: 2])
+        #expect(reflector.statistics.relists == 0)
+    }
+
+    @Test func anAnswerInAnotherFormatIsCounted() async throws {
+        let server = try await server { $0.streamsLists = false }
+        server.inject(.bytes(Array("{\"kind\":\"PodList\"}".utf8)), into: [.list])
+        let reflector = reflector(of: server)
+        try await reflector.synced()
+        #expect(reflector.statistics.failures == [.malformed: 1])
+        #expect(reflector.store.value.breaches.isEmpty)
+    }
+
+    @Test func anObjectThatCannotBeReadIsPassedOver() async throws {
+        let server = try await server()
+        let reflector = reflector(of: server)
+        try await reflector.synced()
+        server.insert(event: "ADDED", resource: "pods", message: [1, 2, 3])
+        server.apply(pod("c"))
+        try await reflector.holds([key("a"), key("b"), key("c")])
+        #expect(reflector.statistics.malformedObjects == 1)
+        #expect(reflector.statistics.failures.isEmpty)
+    }
+
+    // MARK: - Ends
+
+    @Test func itStopsAtOnceWhateverItWaitsFor() async throws {
+        let server = try await server()
+        let watching = reflector(of: server)
+        try await watching.synced()
+        #expect(try await watching.stop() < .seconds(5))
+        try await eventually("its watch is gone") { server.openWatches == 0 }
+
+        server.inject(.silence, into: [.streamingList])
+        let asking = reflector(of: server)
+        try await eventually("it asks") { server.count(.streamingList) == 2 }
+        #expect(try await asking.stop() < .seconds(5))
+        #expect(asking.store.value.next == nil)
+
+        server.inject(.status(KubernetesStatus(code: 429, retryAfterSeconds: 100)), into: [.streamingList])
+        let waiting = reflector(of: server)
+        try await eventually("it waits") { waiting.statistics.failures == [.throttled: 1] }
+        #expect(try await waiting.stop() < .seconds(5))
+        #expect(waiting.log.lines.count == 1)
+    }
+
+    @Test func aServerThatIsNotThereIsWaitedFor() async throws {
+        let reflector = RunningReflector(
+            .pods(labels: PodLabelMapping()),
+            of: ClusterConfiguration(origin: "a test", server: try RawHTTPServer.closedURL()))
+        try await eventually("it has tried") { (reflector.statistics.failures[.connection] ?? 0) > 3 }
+        #expect(!reflector.statistics.isSynced)
+        #expect(reflector.statistics.lastError?.contains("127.0.0.1") == true)
+        #expect(reflector.log.lines.count == 1)
+    }
+}
