@@ -65,8 +65,14 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
                 $0.batches += 1
                 $0.flows += UInt64(flows)
             }
-            let receipt = BatchReceipt(channel: context.channel, sequence: batch.sequence)
-            sink.receive(batch, from: agent, receipt: receipt)
+            let receipt = BatchReceipt(
+                channel: context.channel,
+                identity: BatchIdentity(agent: agent.hello.agentID, sequence: batch.sequence), ledger: server.ledger)
+            if server.ledger.admit(receipt) {
+                sink.receive(batch, from: agent, receipt: receipt)
+            } else {
+                server.update { $0.duplicateBatches += 1 }
+            }
         case .unknown:
             break
         }

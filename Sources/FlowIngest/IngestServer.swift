@@ -9,6 +9,7 @@ import Synchronization
 /// Accepts agents and hands their batches to the sink of each connection's event loop.
 public final class IngestServer: Sendable {
     let gate = ReadGate()
+    let ledger = BatchLedger()
     let logger: Logger
 
     /// How long a new connection may take to introduce itself.

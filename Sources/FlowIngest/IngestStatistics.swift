@@ -8,6 +8,8 @@ public struct IngestStatistics: Equatable, Sendable {
     public var connections: UInt64 = 0
     /// Batches decoded.
     public var batches: UInt64 = 0
+    /// Batches among them that the server held or had stored already.
+    public var duplicateBatches: UInt64 = 0
     /// Flows in them.
     public var flows: UInt64 = 0
     /// Connections ended for what their peer sent, by ``ConnectionError/reason``.

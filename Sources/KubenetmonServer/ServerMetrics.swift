@@ -36,6 +36,9 @@ extension MetricsPage {
         add(
             .counter, "kubenetmon_server_batches_total", "Batches received from agents.", ingest.batches)
         add(
+            .counter, "kubenetmon_server_duplicate_batches_total",
+            "Batches that came again and were not stored again.", ingest.duplicateBatches)
+        add(
             .counter, "kubenetmon_worker_rows_total", "Rows by what became of them.", label: "type",
             [("inserted", inserts.insertedRows)])
         add(

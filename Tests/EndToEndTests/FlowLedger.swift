@@ -16,7 +16,6 @@ final class FlowLedger: Sendable {
         var ipv6Bytes: UInt64 = 0
         var translatedFlows = 0
         var batches = 0
-        var resentBatches = 0
         var flows = 0
         var wireBytes = 0
 
@@ -25,7 +24,6 @@ final class FlowLedger: Sendable {
 
     private struct State {
         var totals = Totals()
-        var seen: Set<String> = []
         var isAcknowledging = true
         var waiting: [BatchReceipt] = []
     }
@@ -59,6 +57,9 @@ final class FlowLedger: Sendable {
     /// What has arrived, a batch that was sent again counted once. Only flows of the lab's pods count.
     var totals: Totals { state.value.withLock { $0.totals } }
 
+    /// Batches that came again.
+    var resentBatches: UInt64 { server.statistics.duplicateBatches }
+
     var connectedAgents: Int { server.statistics.connectedAgents }
 
     /// Begins or stops to acknowledge; what has waited is acknowledged with the beginning.
@@ -85,7 +86,6 @@ final class FlowLedger: Sendable {
         init(_ state: StateBox) { self.state = state }
 
         func receive(_ batch: borrowing ReceivedFlowBatch, from agent: ConnectedAgent, receipt: BatchReceipt) {
-            let identity = "\(agent.hello.agentID) \(batch.sequence)"
             let pods = [IPPrefix("10.244.0.0/16"), IPPrefix("fd00:244::/32")].compactMap { $0 }
             var added = Totals()
             batch.forEach { flow in
@@ -98,15 +98,11 @@ final class FlowLedger: Sendable {
             }
             let acknowledges = state.value.withLock { state in
                 state.totals.batches += 1
-                if state.seen.insert(identity).inserted {
-                    state.totals.flows += added.flows
-                    state.totals.tcpBytes += added.tcpBytes
-                    state.totals.udpBytes += added.udpBytes
-                    state.totals.ipv6Bytes += added.ipv6Bytes
-                    state.totals.translatedFlows += added.translatedFlows
-                } else {
-                    state.totals.resentBatches += 1
-                }
+                state.totals.flows += added.flows
+                state.totals.tcpBytes += added.tcpBytes
+                state.totals.udpBytes += added.udpBytes
+                state.totals.ipv6Bytes += added.ipv6Bytes
+                state.totals.translatedFlows += added.translatedFlows
                 if !state.isAcknowledging { state.waiting.append(receipt) }
                 return state.isAcknowledging
             }

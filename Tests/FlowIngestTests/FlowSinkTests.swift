@@ -59,6 +59,33 @@ import Testing
         #expect(ingest.server.statistics.errors == [:])
     }
 
+    @Test func aBatchThatComesAgainIsNotDeliveredAgain() async throws {
+        let ingest = try await TestIngest.start()
+        let first = try await TestAgent.connect(to: ingest.address)
+        let hello = Hello(nodeName: "node-a", agentID: .random(), softwareVersion: "test").frame()
+        try await first.channel.writeAndFlush(hello)
+        try await first.send(.batch(1), .batch(2))
+        let receipts = try await ingest.deliveries(2).map(\.receipt)
+        BatchReceipt.acknowledge([receipts[0]])
+        try await first.channel.close()
+        try await ingest.connectedAgents(0)
+
+        // It has heard of neither: one is stored, the other is held still.
+        let second = try await TestAgent.connect(to: ingest.address)
+        try await second.channel.writeAndFlush(hello)
+        try await second.send(.batch(1), .batch(2), .batch(3))
+        _ = try await ingest.deliveries(3)
+        #expect(try await second.messages(1) == [.ack([1])])
+        BatchReceipt.acknowledge([receipts[1]])
+        #expect(try await second.messages(2) == [.ack([1]), .ack([2])])
+        #expect(ingest.deliveries().map(\.sequence) == [1, 2, 3])
+        #expect(ingest.server.statistics.duplicateBatches == 2)
+        // Another process of the same node numbers its batches anew.
+        let other = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        try await other.send(.batch(1))
+        _ = try await ingest.deliveries(4)
+    }
+
     @Test func moreBatchesThanAFrameCanNameAreAcknowledgedWithSeveral() async throws {
         let ingest = try await TestIngest.start()
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")

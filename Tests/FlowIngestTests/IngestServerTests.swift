@@ -92,8 +92,7 @@ import Testing
         try await agent.send(.batch(1))
         _ = try await ingest.deliveries(1)
         let flows = (0..<FlowBatchBuilder.maximumFlows).map { Flow.test($0, isIPv4: false) }
-        let frame = ByteBuffer.batch(2, flows)
-        let writes = (0..<64).map { _ in agent.channel.writeAndFlush(frame) }
+        let writes = (2...65).map { agent.channel.writeAndFlush(ByteBuffer.batch($0, flows)) }
         try await ingest.turnLoops()
         // More than all buffers between the two hold.
         #expect(!agent.channel.isWritable)

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowWire
+import TestSupport
+import Testing
+
+@testable import FlowIngest
+
+@Suite struct BatchMemoryTests {
+    private let agent = AgentID.random()
+
+    private func batch(_ sequence: UInt64, of agent: AgentID? = nil) -> BatchIdentity {
+        BatchIdentity(agent: agent ?? self.agent, sequence: sequence)
+    }
+
+    @Test func aBatchIsTakenOnce() {
+        var memory = BatchMemory<String>()
+        #expect(memory.admit(batch(1), "first") == .new)
+        #expect(memory.admit(batch(1), "second") == .held)
+        #expect(memory.admit(batch(1), "third") == .held)
+        #expect(memory.admit(batch(1, of: .random()), "another agent's") == .new)
+        #expect(memory.store(batch(1)) == ["second", "third"])
+        #expect(memory.admit(batch(1), "late") == .stored)
+        #expect(memory.store(batch(1)) == [])
+    }
+
+    @Test func theGreatestNumberIsNoTrap() {
+        var memory = BatchMemory<Int>()
+        #expect(memory.admit(batch(.max), 1) == .new)
+        #expect(memory.store(batch(.max)) == [])
+        #expect(memory.admit(batch(0), 1) == .new)
+    }
+
+    @Test func agentsAreForgottenTheMostSilentFirst() {
+        var memory = BatchMemory<Int>(maximumAgents: 100)
+        let holder = AgentID.random()
+        #expect(memory.admit(batch(1, of: holder), 0) == .new)
+        let faithful = AgentID.random()
+        for _ in 0..<10_000 {
+            let passing = batch(1, of: .random())
+            #expect(memory.admit(passing, 0) == .new)
+            _ = memory.store(passing)
+            _ = memory.store(batch(7, of: faithful))
+        }
+        #expect(memory.agentCount <= 101)
+        #expect(memory.admit(batch(1, of: holder), 0) == .held)
+        #expect(memory.admit(batch(7, of: faithful), 0) == .stored)
+    }
+
+    @Test func gapsAreForgottenTheOldestFirst() {
+        var memory = BatchMemory<Int>(maximumRanges: 4)
+        for sequence in stride(from: UInt64(2), through: 20, by: 2) { _ = memory.store(batch(sequence)) }
+        #expect(memory.admit(batch(12), 0) == .new)
+        #expect(memory.admit(batch(14), 0) == .stored)
+        #expect(memory.admit(batch(20), 0) == .stored)
+    }
+
+    /// Against a plain list of what has happened, in random order.
+    @Test(arguments: 0..<50) func whateverTheOrderEachReceiptIsSettledOnce(seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        var memory = BatchMemory<Int>()
+        var held: [UInt64: [Int]] = [:]
+        var stored: Set<UInt64> = []
+        for receipt in 0..<2_000 {
+            if Bool.random(using: &random) {
+                let sequence = UInt64.random(in: UInt64(receipt / 20)...UInt64(receipt / 20 + 30), using: &random)
+                let admission = memory.admit(batch(sequence), receipt)
+                if stored.contains(sequence) {
+                    #expect(admission == .stored)
+                } else if held[sequence] != nil {
+                    #expect(admission == .held)
+                    held[sequence]?.append(receipt)
+                } else {
+                    #expect(admission == .new)
+                    held[sequence] = []
+                }
+            } else if let sequence = held.keys.sorted().randomElement(using: &random) {
+                #expect(memory.store(batch(sequence)) == held.removeValue(forKey: sequence))
+                stored.insert(sequence)
+            }
+        }
+    }
+}
