@@ -120,7 +120,7 @@ let package = Package(
             name: "EndToEndTests",
             dependencies: [
                 "CNetfilter", "Churn", "Conntrack", "FlowIngest", "FlowModel", "FlowWire", "KubenetmonAgent",
-                "KubenetmonServer", "TestSupport",
+                "KubenetmonServer", "Kubernetes", "KubernetesTestKit", "TestSupport",
                 logging, nioCore, nioPosix,
             ]),
     ]

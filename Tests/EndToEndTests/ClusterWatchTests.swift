@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import Foundation
+import Glibc
+import Kubernetes
+import KubernetesTestKit
+import TestSupport
+import Testing
+
+/// The server learns the lab's cluster from an API server.
+extension EndToEndTests {
+    /// A kubeconfig of the fixture, as `kubectl config view --flatten` writes one.
+    private func kubeconfig(of fixture: APIServerFixture, token: String) -> String {
+        """
+        apiVersion: v1
+        kind: Config
+        current-context: lab
+        contexts: [{name: lab, context: {cluster: lab, user: kubenetmon}}]
+        clusters: [{name: lab, cluster: {server: "\(fixture.url)"}}]
+        users: [{name: kubenetmon, user: {token: \(token)}}]
+        """
+    }
+
+    private func deployment(_ name: String) -> ObjectOwner {
+        ObjectOwner(kind: "Deployment", name: name, uid: ObjectUID("deployment \(name)"))
+    }
+
+    @Test func aServerLearnsTheClusterAndLabelsByIt() async throws {
+        var options = APIServerFixture.Options()
+        options.tokens = ["secret"]
+        let fixture = try await APIServerFixture.start(options)
+        let inventory = try Inventory(contentsOf: Repository.file("tools/lab-inventory.yaml").path)
+        fixture.apply(inventory.nodes)
+        let replicaSet = ReplicaSet(
+            uid: ObjectUID("11111111-2222-3333-4444-555555555555"), owner: deployment("storefront"))
+        fixture.apply(replicaSet)
+        let pods = inventory.pods.map { pod in
+            var pod = pod
+            if pod.name == "web-1" { pod.owner = ObjectOwner(kind: "ReplicaSet", name: "x", uid: replicaSet.uid) }
+            return pod
+        }
+        fixture.apply(pods)
+        fixture.apply(
+            ClusterService(
+                namespace: "shop", name: "web", clusterAddresses: [try #require(IPAddress("10.96.0.80"))]))
+
+        let database = try await TestDatabase.make()
+        let migration = Repository.file("deploy/clickhouse/002_extended_columns.sql")
+        try await database.query(try String(contentsOf: migration, encoding: .utf8))
+        try await Lab.run { lab in
+            let far = [try await lab.startChurnServer(in: "web-1"), try await lab.startChurnServer(in: "web-2")]
+            let server = try ServerUnderTest.start(database, kubeconfig: kubeconfig(of: fixture, token: "secret"))
+            try await server.waitUntilReady()
+            let agent = try await lab.startAgent(on: "node-a", serverPort: ServerUnderTest.port)
+            _ = try await lab.churn("tcp", from: "client-1", to: "10.96.0.80", port: 80, rate: 100, seconds: 1)
+            _ = try await lab.churn("tcp", from: "client-1", to: "fd00:244:1::10", rate: 100, seconds: 1)
+            let counters = try await lab.countersAtRest()
+            try await eventually("the rows are there") {
+                try await database.bytes() >= counters["node-a"]?.bytes ?? .max
+            }
+            #expect(try await database.bytes() == counters["node-a"]?.bytes)
+            let services = try await database.rows(
+                """
+                SELECT DISTINCT localPod, remotePod, remoteService, remoteWorkload FROM network_flows_0
+                WHERE localPod = 'client-1' AND remoteIPv6 = toIPv6('::') ORDER BY ALL
+                """)
+            #expect(
+                services == [
+                    ["client-1", "web-1", "shop/web", "Deployment/storefront"],
+                    ["client-1", "web-2", "shop/web", ""],
+                ])
+            let ipv6 = try await database.rows(
+                """
+                SELECT DISTINCT localPod, toString(localIPv6), remotePod, toString(remoteIPv6) FROM network_flows_0
+                WHERE localPod = 'client-1' AND remoteIPv6 != toIPv6('::')
+                """)
+            #expect(ipv6 == [["client-1", "fd00:244:1::20", "web-1", "fd00:244:1::10"]])
+
+            // A pod that comes later is known at once; who asks is told why.
+            fixture.apply(
+                Pod(
+                    namespace: "shop", name: "late", node: "node-b",
+                    addresses: [try #require(IPAddress("10.244.2.99"))]))
+            try await eventually("the new pod is known") {
+                try await explain("10.244.1.20:1", "10.244.2.99:2").contains("is pod shop/late on node-b")
+            }
+            #expect(
+                try await explain("10.244.1.20:1", "10.96.0.80:80", answeredBy: "10.244.1.10:8080")
+                    .contains("service      shop/web"))
+            try await lab.stop(agent)
+            try await server.stop()
+            #expect(!server.process.output.contains("secret"))
+            for process in far { process.signal(SIGKILL) }
+        }
+        fixture.stop()
+    }
+
+    private func explain(_ source: String, _ destination: String, answeredBy: String? = nil) async throws -> String {
+        try await ChildProcess.run(
+            Repository.program("kubenetmon-server"),
+            ["explain", "--src", source, "--dst", destination, "--node", "node-a", "--metrics-port", "8880"]
+                + (answeredBy.map { ["--answered-by", $0] } ?? []))
+    }
+
+    @Test func aServerIsNotReadyBeforeItHasListedTheCluster() async throws {
+        var options = APIServerFixture.Options()
+        options.tokens = ["right"]
+        let fixture = try await APIServerFixture.start(options)
+        let server = try ServerUnderTest.start(
+            try await TestDatabase.make(), kubeconfig: kubeconfig(of: fixture, token: "wrong"))
+        try await eventually("the probe answers") { server.process.output.contains("serving /metrics") }
+        try await eventually("the reason is known") {
+            let reason = try await server.probe("/ready").body
+            return reason.contains("pods not listed yet") && reason.contains("401")
+        }
+        #expect(try await server.probe("/ready").status == 503)
+        #expect(!server.process.output.contains("listening for agents"))
+        fixture.update { $0.tokens = ["wrong"] }
+        try await server.waitUntilReady()
+        #expect(try await server.probe("/ready").status == 200)
+        #expect(try await server.metric("kubenetmon_server_watch_synced{resource=\"pods\"}") == 1)
+        try await server.stop()
+        fixture.stop()
+    }
+}
