@@ -146,7 +146,7 @@ final class FixtureConnection: ChannelInboundHandler {
         send(all: {
             guard !rest.isEmpty else { return nil }
             defer { rest = rest.dropFirst(64) }
-            return Array(rest.prefix(64).map { encoding.event("ADDED", $0) }.joined())
+            return rest.prefix(64).reduce(into: []) { $0 += encoding.event("ADDED", $1) }
         }) { connection in
             if endsInitialEvents { connection.send(encoding.bookmark("\(version)", true)) }
             connection.watch?.isCaughtUp = true
@@ -199,7 +199,7 @@ final class FixtureConnection: ChannelInboundHandler {
             return end()
         }
         self.watch?.version = version
-        if !frames.isEmpty { send(Array(frames.joined())) }
+        if !frames.isEmpty { send(frames.reduce(into: []) { $0 += $1 }) }
     }
 
     private func endWatch() {
