@@ -30,11 +30,14 @@ final class FlowAssembler: FlowSink {
         var labeled = Amount()
         /// Flows that are not recorded, by reason.
         var ignored: [String: Amount] = [:]
+        /// Batches whose time could not be true, and which were given that of their arrival.
+        var incredibleTimes: UInt64 = 0
 
         static func + (left: Statistics, right: Statistics) -> Statistics {
             var sum = left
             sum.labeled.flows += right.labeled.flows
             sum.labeled.bytes &+= right.labeled.bytes
+            sum.incredibleTimes += right.incredibleTimes
             for (reason, amount) in right.ignored {
                 sum.ignored[reason, default: Amount()].flows += amount.flows
                 sum.ignored[reason, default: Amount()].bytes &+= amount.bytes
@@ -67,6 +70,7 @@ final class FlowAssembler: FlowSink {
     private let form: RowForm
     private let limits: Limits
     private let statistics: StatisticsBox
+    private let now: @Sendable () -> UInt32
     private let send: @Sendable (FlowBlock, _ completion: @escaping @Sendable () -> Void) -> Void
 
     private var block: FlowBlock?
@@ -75,6 +79,7 @@ final class FlowAssembler: FlowSink {
 
     init(
         eventLoop: any EventLoop, labeler: Labeler, form: RowForm, limits: Limits, statistics: StatisticsBox,
+        now: @escaping @Sendable () -> UInt32 = ClusterIndex.secondsSinceTheEpoch,
         send: @escaping @Sendable (FlowBlock, _ completion: @escaping @Sendable () -> Void) -> Void
     ) {
         self.eventLoop = eventLoop
@@ -82,16 +87,18 @@ final class FlowAssembler: FlowSink {
         self.form = form
         self.limits = limits
         self.statistics = statistics
+        self.now = now
         self.send = send
     }
 
     func receive(_ batch: borrowing ReceivedFlowBatch, from agent: ConnectedAgent, receipt: BatchReceipt) {
-        let second = UInt32(clamping: batch.observedAtMilliseconds / 1000)
+        var counted = Statistics()
+        let (second, isCredible) = ObservationTime.second(of: batch.observedAtMilliseconds, now: now())
+        if !isCredible { counted.incredibleTimes += 1 }
         if let block, block.day != FlowBlock.day(of: second) { flush() }
         var block =
             self.block.take()
             ?? FlowBlock(environment: form.environment, flagNames: form.flagNames, dayOf: second)
-        var counted = Statistics()
         for start in stride(from: 0, to: batch.count, by: Self.flowsAtOnce) {
             let some = start..<min(start + Self.flowsAtOnce, batch.count)
             labeler.read(observedOn: agent.hello.nodeName, at: second) { reader in

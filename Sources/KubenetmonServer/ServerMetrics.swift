@@ -30,6 +30,10 @@ extension MetricsPage {
             "Network bytes of flows that are not recorded, by reason.",
             label: "reason", ignored.map { ($0.key, $0.value.bytes) })
         add(
+            .counter, "kubenetmon_server_incredible_times_total",
+            "Batches whose time could not be true, and which were given that of their arrival: look at the nodes' clocks.",
+            flows.incredibleTimes)
+        add(
             .gauge, "kubenetmon_server_connected_agents", "Agents that are connected.", ingest.connectedAgents)
         add(
             .counter, "kubenetmon_server_connections_total", "Agents' connections accepted.", ingest.connections)

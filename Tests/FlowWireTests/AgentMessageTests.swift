@@ -38,7 +38,7 @@ import Testing
         #expect(time < .seconds(5))
     }
 
-    @Test(arguments: 0..<4)
+    @Test(arguments: 0..<8)
     func mutatedFramesAreReadOrRefused(_ seed: Int) throws {
         var generator = SeededGenerator(seed: UInt64(seed))
         let originals = (0..<40).map { round in
@@ -47,7 +47,7 @@ import Testing
             return FlowBatchBuilder.frame(family, flows, sequence: UInt64(round))
         }
         var (read, refused) = (0, 0)
-        for round in 0..<25_000 {
+        for round in 0..<125_000 {
             var bytes = Array(originals[round % originals.count].readableBytesView)
             let isLengthKept = generator.oneIn(16)
             if !isLengthKept { bytes.removeFirst(4) }

@@ -77,6 +77,7 @@ private final class AssemblerUnderTest: Sendable {
             let assembler = FlowAssembler(
                 eventLoop: eventLoop, labeler: labeler, form: FlowAssembler.RowForm(environment: "testing"),
                 limits: FlowAssembler.Limits(rows: rows, age: age), statistics: storage.statistics,
+                now: { UInt32(noon) + 86_400 },
                 send: { block, completion in storage.blocks.withLock { $0.append((block, completion)) } })
             storage.assembler.withLock { $0 = NIOLoopBound(assembler, eventLoop: eventLoop) }
             return assembler
