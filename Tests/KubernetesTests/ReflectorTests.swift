@@ -141,12 +141,14 @@ private func reflector(
         let lists = server.requests.count { $0.kind != .watch }
         // Other resources move the version that bookmarks tell of.
         server.apply(Node(name: "node-a", addresses: []))
-        try await eventually("watches have ended") { reflector.statistics.watchRestarts >= 2 }
+        try await eventually("a watch goes on from a bookmark") {
+            server.requests.last?.parameters["resourceVersion"] == "103"
+        }
         server.apply(pod("c"))
         try await reflector.holds([key("a"), key("b"), key("c")])
         #expect(server.requests.count { $0.kind != .watch } == lists)
-        #expect(server.requests.last?.parameters["resourceVersion"] == "103")
         #expect(server.connectionCount == 1)
+        #expect(reflector.statistics.watchRestarts >= 1)
         #expect(reflector.statistics.failures.isEmpty)
         #expect(reflector.statistics.relists == 0)
     }
@@ -172,7 +174,7 @@ private func reflector(
         try await reflector.watches(server)
         server.inject(.cut(afterBytes: 30), into: [.watch], times: 2)
         await server.closeConnections()
-        try await eventually("it watches again") { server.count(.watch) == 1 }
+        try await eventually("it watches again") { server.count(.watch) >= 1 }
         server.apply([pod("c"), pod("d")])
         try await reflector.holds([key("a"), key("b"), key("c"), key("d")])
         #expect(reflector.statistics.failures.isEmpty)
@@ -190,7 +192,7 @@ private func reflector(
         server.inject(.nothing, into: [.watch], times: 100)
         let start = ContinuousClock.now
         await server.closeConnections()
-        try await eventually("it has tried thrice") { server.count(.watch) == 3 }
+        try await eventually("it has tried thrice") { server.count(.watch) >= 3 }
         // Twice at least a tenth of two seconds.
         #expect(ContinuousClock.now - start >= .milliseconds(400))
     }
