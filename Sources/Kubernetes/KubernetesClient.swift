@@ -10,9 +10,29 @@ enum KubernetesClientError: Error {
     case http(HTTPError)
 }
 
+/// What reflectors read a cluster through. It blocks its thread.
+protocol KubernetesTransport: ~Copyable {
+    /// What of the credentials could not be read again, so that an earlier state counts.
+    var staleCredentials: [String] { get }
+
+    /// Reads the credentials where that is due, before a request. Throws where there is none yet.
+    mutating func refreshCredentials() throws(KubernetesClientError)
+
+    /// Makes the next request read the credentials anew: the server has refused them.
+    mutating func expireCredentials()
+
+    /// Reads a path with parameters, as the credentials stand, in the manner of
+    /// ``HTTPClient/stream(_:cancellation:onHead:onBody:)``.
+    mutating func get(
+        _ path: String, parameters: [(name: String, value: String)], accept: String,
+        timeouts: KubernetesClient.Timeouts, cancellation: HTTPCancellation, onHead: (HTTPHead) -> Bool,
+        onBody: (UnsafeRawBufferPointer) -> Bool
+    ) throws(KubernetesClientError) -> HTTPClient.StreamEnd
+}
+
 /// Reads resources of the API server over one connection, with credentials that are read again as they change. It blocks
 /// its thread.
-struct KubernetesClient: ~Copyable {
+struct KubernetesClient: KubernetesTransport, ~Copyable {
     /// How long parts of an exchange may take.
     struct Timeouts {
         var connectMilliseconds = 10_000
@@ -39,10 +59,8 @@ struct KubernetesClient: ~Copyable {
         http = HTTPClient(tls: tls)
     }
 
-    /// What of the credentials could not be read again, so that an earlier state counts.
     var staleCredentials: [String] { [token, authorities, certificate, key].compactMap { $0?.problem } }
 
-    /// Makes the next request read the credentials anew: the server has refused them.
     mutating func expireCredentials() {
         token?.expire()
         certificate?.expire()
@@ -50,7 +68,6 @@ struct KubernetesClient: ~Copyable {
         authorities?.expire()
     }
 
-    /// Reads a path with parameters, as the credentials stand, in the manner of ``HTTPClient/stream(_:cancellation:onHead:onBody:)``.
     mutating func get(
         _ path: String, parameters: [(name: String, value: String)], accept: String, timeouts: Timeouts,
         cancellation: HTTPCancellation, onHead: (HTTPHead) -> Bool, onBody: (UnsafeRawBufferPointer) -> Bool
@@ -70,7 +87,6 @@ struct KubernetesClient: ~Copyable {
         }
     }
 
-    /// Reads the credentials where that is due, before a request. Throws where there is none yet.
     mutating func refreshCredentials() throws(KubernetesClientError) {
         let now = ContinuousClock.now
         token?.refresh(now: now)

@@ -72,7 +72,7 @@ public final class Reflector<Object: Sendable>: Sendable {
     /// Does the work on this thread until ``stop()``. It can be called once.
     public func run() {
         ReflectorWorker(
-            resource, cluster, store, configuration, logger, statisticsBox, cancellation, wait: wait
+            resource, KubernetesClient(cluster), store, configuration, logger, statisticsBox, cancellation, wait: wait
         ).run()
     }
 

@@ -5,7 +5,7 @@ import Logging
 import Retry
 
 /// Does what the state machine says: makes requests, reads their answers and feeds the store. It lives on one thread.
-final class ReflectorWorker<Object: Sendable> {
+final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~Copyable> {
     private typealias Step = ReflectorStep
 
     private let resource: KubernetesResource<Object>
@@ -14,7 +14,7 @@ final class ReflectorWorker<Object: Sendable> {
     private let cancellation: HTTPCancellation
     private let wait: (Duration) -> Void
     private var log: ReflectorLog
-    private var client: KubernetesClient
+    private var transport: Transport
     private var machine: ReflectorStateMachine<SystemRandomNumberGenerator>
     /// Whether the store was told to begin a new set.
     private var isGathering = false
@@ -25,7 +25,7 @@ final class ReflectorWorker<Object: Sendable> {
     private var hasWatched = false
 
     init(
-        _ resource: KubernetesResource<Object>, _ cluster: ClusterConfiguration, _ store: any ObjectStore<Object>,
+        _ resource: KubernetesResource<Object>, _ transport: consuming Transport, _ store: any ObjectStore<Object>,
         _ configuration: Reflector<Object>.Configuration, _ logger: Logger, _ statistics: ReflectorStatisticsBox,
         _ cancellation: HTTPCancellation, wait: @escaping (Duration) -> Void
     ) {
@@ -35,7 +35,7 @@ final class ReflectorWorker<Object: Sendable> {
         self.cancellation = cancellation
         self.wait = wait
         log = ReflectorLog(resource: resource.name, logger: logger)
-        client = KubernetesClient(cluster)
+        self.transport = transport
         machine = ReflectorStateMachine(
             streamsLists: configuration.streamsLists, pageSize: configuration.pageSize,
             watchSeconds: configuration.watchSeconds,
@@ -48,7 +48,7 @@ final class ReflectorWorker<Object: Sendable> {
         var step = machine.timerFired()
         while !cancellation.isCancelled {
             take(step)
-            if step.reloadsCredentials { client.expireCredentials() }
+            if step.reloadsCredentials { transport.expireCredentials() }
             switch step.action {
             case .list(let request): step = list(request)
             case .watch(let request): step = watch(request)
@@ -251,9 +251,9 @@ final class ReflectorWorker<Object: Sendable> {
     ) -> RequestProblem? {
         var problem: RequestProblem?
         do throws(KubernetesClientError) {
-            try client.refreshCredentials()
-            if log.reportStaleCredentials(client.staleCredentials) { count(.credentials) }
-            _ = try client.get(
+            try transport.refreshCredentials()
+            if log.reportStaleCredentials(transport.staleCredentials) { count(.credentials) }
+            _ = try transport.get(
                 resource.path, parameters: parameters, accept: accept, timeouts: timeouts, cancellation: cancellation
             ) { head in
                 exchange.head = head
