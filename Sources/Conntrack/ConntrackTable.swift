@@ -50,12 +50,13 @@ public struct ConntrackTable: ~Copyable {
     private static let receiveBufferSize = 32 * 1024
 
     private let mode: Mode
-    private var socket: NetlinkSocket
+    private(set) var socket: NetlinkSocket
     /// Whether the kernel still has parts of a dump for the socket; it would refuse another one there.
     private var isDumpUnfinished = false
     private var zeroer: EntryZeroer?
     private let buffer = Buffer(byteCount: receiveBufferSize)
-    private var sequence: UInt32 = 0
+    /// The number of the last request.
+    private(set) var sequence: UInt32 = 0
 
     /// Opens netlink sockets for requests to the table.
     public init(mode: Mode = .exact) throws(ConntrackError) {
@@ -101,14 +102,21 @@ public struct ConntrackTable: ~Copyable {
     private mutating func collectExactly(
         _ collection: inout Collection, _ filter: FlowFilter, _ shouldContinue: () -> Bool, _ body: (Flow) -> Void
     ) throws(ConntrackError) {
-        try dump(IPCTNL_MSG_CT_GET, &collection) { table, collection, message, flow, isFirst throws(ConntrackError) in
-            if let reason = filter.reasonToIgnore(flow) {
-                collection.ignored[reason] += 1
-                return
+        do throws(ConntrackError) {
+            try dump(IPCTNL_MSG_CT_GET, &collection) {
+                table, collection, message, flow, isFirst throws(ConntrackError) in
+                if let reason = filter.reasonToIgnore(flow) {
+                    collection.ignored[reason] += 1
+                    return
+                }
+                if isFirst && !collection.isCutShort && !shouldContinue() { collection.isCutShort = true }
+                guard !collection.isCutShort else { return }
+                try table.zeroer?.add(message, to: &collection, body)
             }
-            if isFirst && !collection.isCutShort && !shouldContinue() { collection.isCutShort = true }
-            guard !collection.isCutShort else { return }
-            try table.zeroer?.add(message, to: &collection, body)
+        } catch {
+            // Else they would be asked for a second time with the next collection.
+            try? zeroer?.flush(&collection, body)
+            throw error
         }
         try zeroer?.flush(&collection, body)
     }
@@ -116,7 +124,7 @@ public struct ConntrackTable: ~Copyable {
     private mutating func collectFast(
         _ collection: inout Collection, _ filter: FlowFilter, _ body: (Flow) -> Void
     ) throws(ConntrackError) {
-        try dump(IPCTNL_MSG_CT_GET_CTRZERO, &collection) { _, collection, _, flow, isFirst in
+        let take: EntryTaker = { _, collection, _, flow, isFirst in
             if isFirst && flow.originalCounters.isZero {
                 collection.boundaryHits += 1
             }
@@ -126,38 +134,66 @@ public struct ConntrackTable: ~Copyable {
                 body(flow)
             }
         }
+        do throws(ConntrackError) {
+            try dump(IPCTNL_MSG_CT_GET_CTRZERO, &collection, take)
+        } catch {
+            salvage(&collection, take)
+            throw error
+        }
     }
 
-    /// Dumps the table. `body` gets each entry with its message, and whether it is the first of a datagram.
+    /// Gets each entry of a dump with its message, and whether it is the first of a datagram.
+    private typealias EntryTaker = (
+        inout Self, inout Collection, NetlinkMessage, Flow, _ isFirst: Bool
+    ) throws(ConntrackError) -> Void
+
+    private static let dumping = "dumping the conntrack table"
+
     private mutating func dump(
-        _ type: cntl_msg_types, _ collection: inout Collection,
-        _ body: (inout Self, inout Collection, NetlinkMessage, Flow, _ isFirst: Bool) throws(ConntrackError) -> Void
+        _ type: cntl_msg_types, _ collection: inout Collection, _ body: EntryTaker
     ) throws(ConntrackError) {
-        let operation = "dumping the conntrack table"
         if isDumpUnfinished { socket = try NetlinkSocket() }
         isDumpUnfinished = true
-        try send(type, flags: NLM_F_REQUEST | NLM_F_DUMP, operation)
-        while true {
-            var messages = NetlinkMessages(try socket.receive(into: buffer.bytes, operation: operation))
-            var isFirst = true
-            while let message = try messages.next() {
-                // An answer to an earlier dump that was given up.
-                guard message.header.nlmsg_seq == sequence else { continue }
-                if let code = try message.errorNumber() { throw ConntrackError(operation: operation, errno: code) }
-                if message.header.nlmsg_flags & UInt16(NLM_F_DUMP_INTR) != 0 { collection.isInterrupted = true }
-                if message.header.nlmsg_type == UInt16(NLMSG_DONE) {
-                    isDumpUnfinished = false
-                    if let code = message.doneErrorNumber { throw ConntrackError(operation: operation, errno: code) }
-                    return
-                }
-                collection.entries += 1
-                if let attributes = message.attributes, let flow = Flow(conntrackAttributes: attributes) {
-                    try body(&self, &collection, message, flow, isFirst)
-                } else {
-                    collection.malformedEntries += 1
-                }
-                isFirst = false
+        try send(type, flags: NLM_F_REQUEST | NLM_F_DUMP, Self.dumping)
+        while isDumpUnfinished {
+            try take(try socket.receive(into: buffer.bytes, operation: Self.dumping), &collection, body)
+        }
+    }
+
+    /// Takes what the kernel had zeroed when a dump failed: one datagram or two wait in the socket. Each receive makes the
+    /// kernel dump the next before it returns (`netlink_recvmsg` in net/netlink/af_netlink.c), so that all that can still
+    /// be had is there without waiting, up to the dump's end where the kernel reaches it.
+    private mutating func salvage(_ collection: inout Collection, _ body: EntryTaker) {
+        while isDumpUnfinished,
+            let datagram = try? socket.receive(into: buffer.bytes, wait: false, operation: Self.dumping)
+        {
+            try? take(datagram, &collection, body)
+        }
+    }
+
+    /// Takes one datagram of a dump.
+    private mutating func take(
+        _ datagram: UnsafeRawBufferPointer, _ collection: inout Collection, _ body: EntryTaker
+    ) throws(ConntrackError) {
+        var messages = NetlinkMessages(datagram)
+        var isFirst = true
+        while let message = try messages.next() {
+            // An answer to an earlier dump that was given up.
+            guard message.header.nlmsg_seq == sequence else { continue }
+            if let code = try message.errorNumber() { throw ConntrackError(operation: Self.dumping, errno: code) }
+            if message.header.nlmsg_flags & UInt16(NLM_F_DUMP_INTR) != 0 { collection.isInterrupted = true }
+            if message.header.nlmsg_type == UInt16(NLMSG_DONE) {
+                isDumpUnfinished = false
+                if let code = message.doneErrorNumber { throw ConntrackError(operation: Self.dumping, errno: code) }
+                return
             }
+            collection.entries += 1
+            if let attributes = message.attributes, let flow = Flow(conntrackAttributes: attributes) {
+                try body(&self, &collection, message, flow, isFirst)
+            } else {
+                collection.malformedEntries += 1
+            }
+            isFirst = false
         }
     }
 

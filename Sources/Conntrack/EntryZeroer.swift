@@ -16,7 +16,7 @@ struct EntryZeroer: ~Copyable {
     /// What the kernel charges a socket's buffer for one answer: about 1,280 bytes were measured.
     private static let chargePerAnswer = 1536
 
-    private let socket: NetlinkSocket
+    let socket: NetlinkSocket
     private var slots = DatagramSlots()
     private let requests = UnsafeMutableRawBufferPointer.allocate(byteCount: requestBytes, alignment: 4)
     private var requestsLength = 0

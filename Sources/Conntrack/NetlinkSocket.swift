@@ -4,6 +4,10 @@ import CNetfilter
 import Glibc
 
 /// A netlink socket towards the kernel's netfilter subsystem (netlink(7), `NETLINK_NETFILTER`).
+///
+/// It is connected to the kernel, which refuses what other processes send to it (ECONNREFUSED for the sender). They would
+/// need CAP_NET_ADMIN, with which they could change the table itself; what is refused is a stray message. Multicast events
+/// of such processes are not.
 struct NetlinkSocket: ~Copyable {
     /// How long the kernel may take for the next message of an answer.
     static let receiveTimeoutSeconds = 30
@@ -31,7 +35,7 @@ struct NetlinkSocket: ~Copyable {
         var timeout = receiveTimeout
         let timeoutLength = socklen_t(MemoryLayout<timeval>.size)
         // MNL_SOCKET_AUTOPID is 0.
-        guard mnl_socket_bind(socket, groups, 0) == 0,
+        guard mnl_socket_bind(socket, groups, 0) == 0, connectToKernel(mnl_socket_get_fd(socket)) == 0,
             setsockopt(mnl_socket_get_fd(socket), SOL_SOCKET, SO_RCVTIMEO, &timeout, timeoutLength) == 0
         else {
             let error = ConntrackError(operation: "binding a netfilter netlink socket", errno: errno)
@@ -39,6 +43,13 @@ struct NetlinkSocket: ~Copyable {
             throw error
         }
         return socket
+    }
+
+    private static func connectToKernel(_ descriptor: CInt) -> CInt {
+        let kernel = sockaddr_nl(nl_family: sa_family_t(AF_NETLINK), nl_pad: 0, nl_pid: 0, nl_groups: 0)
+        return withUnsafeBytes(of: kernel) {
+            connect(descriptor, $0.baseAddress?.assumingMemoryBound(to: sockaddr.self), socklen_t($0.count))
+        }
     }
 
     deinit { mnl_socket_close(socket) }
@@ -72,15 +83,22 @@ struct NetlinkSocket: ~Copyable {
         }
     }
 
-    /// Waits for the next datagram; it stands in `buffer` until the next call.
+    /// Receives the next datagram; it stands in `buffer` until the next call.
+    ///
+    /// Waits for it where `wait` is set, else throws ``ConntrackError/timeout(operation:)`` where there is none.
     func receive(
-        into buffer: UnsafeMutableRawBufferPointer, operation: String
+        into buffer: UnsafeMutableRawBufferPointer, wait: Bool = true, operation: String
     ) throws(ConntrackError) -> UnsafeRawBufferPointer {
+        // MSG_TRUNC: the length is the datagram's own, also where it did not fit.
+        let flags = CInt(truncatingIfNeeded: MSG_TRUNC) | (wait ? 0 : CInt(truncatingIfNeeded: MSG_DONTWAIT))
         var length: Int
         repeat {
-            length = mnl_socket_recvfrom(socket, buffer.baseAddress, buffer.count)
+            length = recv(descriptor, buffer.baseAddress, buffer.count, flags)
         } while length < 0 && errno == EINTR
         guard length >= 0 else { throw ConntrackError(operation: operation, errno: errno) }
+        guard length <= buffer.count else {
+            throw .malformedMessage("a datagram of \(length) bytes where \(buffer.count) are the most")
+        }
         return UnsafeRawBufferPointer(rebasing: buffer[..<length])
     }
 

@@ -23,22 +23,6 @@ private func truth(_ counter: String) throws -> FlowCounters {
     return FlowCounters(packets: try #require(UInt64(match.1)), bytes: try #require(UInt64(match.2)))
 }
 
-/// The flows of the table, its counters left alone.
-private func look() throws -> Set<Flow> {
-    var flows: Set<Flow> = []
-    for datagram in try rawDump() {
-        try datagram.withUnsafeBytes { bytes in
-            var messages = NetlinkMessages(bytes)
-            while let message = try messages.next() {
-                if let attributes = message.attributes, let flow = Flow(conntrackAttributes: attributes) {
-                    flows.insert(flow)
-                }
-            }
-        }
-    }
-    return flows
-}
-
 @Suite struct ConntrackTableTests {
     @Test(arguments: ConntrackTable.Mode.allCases, [true, false])
     func datagramsAreCountedToTheByteAndOnce(mode: ConntrackTable.Mode, isIPv4: Bool) async throws {
@@ -132,7 +116,7 @@ private func look() throws -> Set<Flow> {
             try Traffic.addAddresses()
             try Traffic.makeMixedTable()
             var table = try ConntrackTable(mode: .exact)
-            return (try look(), try collect(&table), try look())
+            return (try flowsOfTheTable(), try collect(&table), try flowsOfTheTable())
         }
         #expect(before.count == Traffic.mixed.udp + Traffic.mixed.tcp + 2 * Traffic.mixed.translatedTCP)
         #expect(collected.flows.count == before.count)
@@ -148,7 +132,7 @@ private func look() throws -> Set<Flow> {
             try Traffic.addAddresses()
             try Traffic.makeMixedTable()
             var table = try ConntrackTable(mode: .fast)
-            return (try look(), try collect(&table))
+            return (try flowsOfTheTable(), try collect(&table))
         }
         let halved = Set(collected.flows).subtracting(before)
         #expect(before.subtracting(collected.flows).count == collected.saw.boundaryHits)
@@ -202,7 +186,7 @@ private func look() throws -> Set<Flow> {
             try Traffic.addAddresses()
             try Traffic.makeMixedTable()
             var table = try ConntrackTable()
-            let before = try look()
+            let before = try flowsOfTheTable()
             var messages = 0
             let first = try collect(&table) {
                 messages += 1

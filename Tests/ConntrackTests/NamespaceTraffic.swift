@@ -5,6 +5,8 @@ import FlowModel
 import Glibc
 import TestSupport
 
+@testable import Conntrack
+
 /// An address and a port.
 struct Endpoint: Sendable {
     let address: IPAddress
@@ -212,6 +214,22 @@ func rawDump() throws -> [[UInt8]] {
         let done = datagrams.last?.suffix(20).prefix(6).suffix(2)
         if done.map(Array.init) == [UInt8(NLMSG_DONE), 0] { return datagrams }
     }
+}
+
+/// The flows of the table, its counters left alone.
+func flowsOfTheTable() throws -> Set<Flow> {
+    var flows: Set<Flow> = []
+    for datagram in try rawDump() {
+        try datagram.withUnsafeBytes { bytes in
+            var messages = NetlinkMessages(bytes)
+            while let message = try messages.next() {
+                if let attributes = message.attributes, let flow = Flow(conntrackAttributes: attributes) {
+                    flows.insert(flow)
+                }
+            }
+        }
+    }
+    return flows
 }
 
 /// Waits until a condition holds; for threads that are nobody else's.
