@@ -21,10 +21,13 @@ struct Agent {
     }
 
     func run() async throws {
+        ProgramText.unmap()
         enableAccounting()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         do {
-            try await Daemon.run(try services(on: group), logger: logger)
+            let services = try services(on: group)
+            ProgramText.unmap()
+            try await Daemon.run(services, logger: logger)
         } catch {
             logger.critical("\(error)")
             throw ExitCode.failure

@@ -82,7 +82,7 @@ struct AgentConfiguration: Equatable, Sendable {
             expected: "a number of bytes from 65536 to 1073741824", default: 16 << 20, parse: bytes(1 << 16...1 << 30))
         let eventBufferBytes = reader.value(
             flag: flags.eventBufferBytes, "--event-buffer-bytes", variable: "EVENT_BUFFER_BYTES",
-            expected: "a number of bytes from 65536 to 1073741824", default: 8 << 20, parse: bytes(1 << 16...1 << 30))
+            expected: "a number of bytes from 65536 to 1073741824", default: 64 << 20, parse: bytes(1 << 16...1 << 30))
         let skipSanityCheck = reader.value(
             flag: flags.skipSanityCheck, "--skip-conntrack-sanity-check", variable: "SKIP_CONNTRACK_SANITY_CHECK",
             expected: "true or false", default: false, parse: Bool.init(goBool:))

@@ -61,6 +61,8 @@ final class CollectionService: Service, CustomStringConvertible {
             try await cancelWhenGracefulShutdown {
                 while true {
                     try await Task.sleep(for: self.schedule.delay(after: WallClock.now()))
+                    // By now all has started.
+                    if self.statistics.lastSuccess == 0 { ProgramText.unmap() }
                     try await pool.runIfActive { self.collectOnce() }
                 }
             }

@@ -58,7 +58,7 @@ struct KubenetmonAgent: AsyncParsableCommand {
     @Option(
         help: """
             Bytes of conntrack events that may wait in the kernel; an event takes 1280. [EVENT_BUFFER_BYTES, default \
-            8388608]
+            67108864]
             """)
     var eventBufferBytes: String?
     @Option(

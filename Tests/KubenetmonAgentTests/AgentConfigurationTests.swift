@@ -29,7 +29,7 @@ private func problems(_ flags: AgentConfiguration.Flags, _ environment: [String:
         #expect(configuration.collectionMode == .exact)
         #expect(configuration.protocols == [.tcp, .udp])
         #expect(configuration.spoolBytes == 16 << 20)
-        #expect(configuration.eventBufferBytes == 8 << 20)
+        #expect(configuration.eventBufferBytes == 64 << 20)
         #expect(!configuration.enableAccounting && !configuration.skipSanityCheck)
         #expect(configuration.uptimeWait == .seconds(300))
         #expect(configuration.shutdownTimeout == .seconds(15))
