@@ -6,6 +6,7 @@ import PackageDescription
 let package = Package(
     name: "kubenetmon-benchmarks",
     targets: [
+        .executableTarget(name: "ConntrackEnd", linkerSettings: [.linkedLibrary("mnl")]),
         .executableTarget(name: "ConntrackFill"),
         .executableTarget(name: "RawDump", linkerSettings: [.linkedLibrary("mnl")]),
     ]
