@@ -38,6 +38,12 @@ bench-agent: ## Measure what collections and events cost (SIZES="10000 100000 10
 	@Benchmarks/run-agent .build-static/release/kubenetmon-agent $(SIZES)
 	@tools/sandbox Benchmarks/churn $(addprefix .build-static/release/,kubenetmon-agent Churn)
 
+.PHONY: bench-minutes
+bench-minutes: ## Measure how many bytes appear in the minute after theirs, by interval (five minutes)
+	@tools/install-packages build run test
+	@$(SWIFT) build -c release --product kubenetmon-agent --static-swift-stdlib --scratch-path .build-static --quiet
+	@tools/sandbox Benchmarks/minutes $(CURDIR)/.build-static/release/kubenetmon-agent
+
 .PHONY: lint
 lint: ## Check the format of the Swift code
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
