@@ -49,7 +49,7 @@ struct KubenetmonServer: AsyncParsableCommand {
             let inventory = try settings.inventoryFile.map { path throws(YAMLProblems) in
                 try Inventory(contentsOf: path)
             }
-            let cluster = try settings.kubernetes.isEnabled ? discoverCluster(logger) : nil
+            let cluster = try settings.watchesCluster ? discoverCluster(logger) : nil
             for warning in settings.warnings { logger.warning("\(warning)") }
             try await run(settings, inventory ?? Inventory(), cluster, logger)
         } catch let problems as YAMLProblems {

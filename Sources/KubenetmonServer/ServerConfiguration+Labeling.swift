@@ -8,8 +8,8 @@ import StrictYAML
 
 /// Whether and how the cluster is watched.
 struct KubernetesSettings: Equatable, Sendable {
-    /// Whether pods, nodes and services come from the API server.
-    var isEnabled: Bool
+    /// Whether pods, nodes and services come from the API server; nil where nothing is said: unless there is an inventory.
+    var isEnabled: Bool?
     /// Whether ReplicaSets are watched too, for the names of what owns them.
     var watchesReplicaSets: Bool
 }
@@ -55,12 +55,12 @@ extension ServerConfiguration {
         return mapping
     }
 
-    static func kubernetes(_ root: inout YAMLMapping, hasInventory: Bool) -> KubernetesSettings {
+    static func kubernetes(_ root: inout YAMLMapping) -> KubernetesSettings {
         root.mapping("kubernetes", required: false) { section in
             KubernetesSettings(
-                isEnabled: section.bool("enabled", default: !hasInventory),
+                isEnabled: section.boolIfPresent("enabled"),
                 watchesReplicaSets: section.bool("replica_sets", default: true))
-        } ?? KubernetesSettings(isEnabled: !hasInventory, watchesReplicaSets: true)
+        } ?? KubernetesSettings(isEnabled: nil, watchesReplicaSets: true)
     }
 
     static func cloudRanges(_ root: inout YAMLMapping) -> CloudRangeCatalog.Configuration {

@@ -59,7 +59,7 @@ struct ServerConfiguration: Equatable, Sendable {
         labeling = Self.labeling(&root)
         podLabels = Self.podLabels(&root, kept: labeling.flagRules.flatMap(\.podLabels.keys))
         inventoryFile = root.value("inventory_file", required: false, as: "a path") { $0 }
-        kubernetes = Self.kubernetes(&root, hasInventory: inventoryFile != nil)
+        kubernetes = Self.kubernetes(&root)
         cloudRanges = Self.cloudRanges(&root)
         isClickHouseEnabled = root.bool("clickhouse_enabled", default: true)
         inserterWorkers = root.integer("num_inserter_workers", in: 1...256, default: 20)
@@ -147,6 +147,9 @@ struct ServerConfiguration: Equatable, Sendable {
         }
         return ("\(scheme)://\(text)", [])
     }
+
+    /// Whether pods, nodes and services come from the API server.
+    var watchesCluster: Bool { kubernetes.isEnabled ?? (inventoryFile == nil) }
 
     /// Reads user and password from the files of a mounted secret; a file that does not exist leaves its part empty.
     mutating func readCredentials(directory: String) throws {

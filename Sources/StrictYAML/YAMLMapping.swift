@@ -32,13 +32,20 @@ public struct YAMLMapping {
     /// The truth of `key`: `true` or `false`, `t` or `f`, `1` or `0`, in lower case, upper case or capitalised where
     /// Go's `strconv.ParseBool` takes them. The key is required if there is no default. Stands in with false.
     public mutating func bool(_ key: String, default: Bool? = nil) -> Bool {
-        value(key, required: `default` == nil, as: "true or false") { text in
+        truth(key, required: `default` == nil) ?? `default` ?? false
+    }
+
+    /// The truth of `key` as ``bool(_:default:)`` reads it; nil where the key is absent, or after a problem.
+    public mutating func boolIfPresent(_ key: String) -> Bool? { truth(key, required: false) }
+
+    private mutating func truth(_ key: String, required: Bool) -> Bool? {
+        value(key, required: required, as: "true or false") { text in
             switch text {
             case "true", "True", "TRUE", "t", "T", "1": true
             case "false", "False", "FALSE", "f", "F", "0": false
             default: nil
             }
-        } ?? `default` ?? false
+        }
     }
 
     /// The whole number of `key` in decimal digits, within `range`. The key is required if there is no default.

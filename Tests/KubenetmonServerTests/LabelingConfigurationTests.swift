@@ -26,7 +26,8 @@ private func problems(_ text: String) -> [String] {
 @Suite struct LabelingConfigurationTests {
     @Test func withoutAWordTheClusterIsWatchedAndEveryListIsUsed() throws {
         let read = try configuration("")
-        #expect(read.kubernetes == KubernetesSettings(isEnabled: true, watchesReplicaSets: true))
+        #expect(read.kubernetes == KubernetesSettings(isEnabled: nil, watchesReplicaSets: true))
+        #expect(read.watchesCluster)
         #expect(read.podLabels == PodLabelMapping())
         #expect(read.cloudRanges.sources == CloudRangeCatalog.Configuration.published)
         #expect(read.cloudRanges.cacheDirectory == nil)
@@ -34,8 +35,13 @@ private func problems(_ text: String) -> [String] {
     }
 
     @Test func anInventoryStandsInForTheClusterUnlessBothAreAskedFor() throws {
-        #expect(try !configuration("inventory_file: /inventory.yaml").kubernetes.isEnabled)
-        #expect(try configuration("inventory_file: /inventory.yaml\nkubernetes: {enabled: true}").kubernetes.isEnabled)
+        #expect(try !configuration("inventory_file: /inventory.yaml").watchesCluster)
+        #expect(try configuration("inventory_file: /inventory.yaml\nkubernetes: {enabled: true}").watchesCluster)
+        // As with --inventory.
+        var flagged = try configuration("kubernetes: {replica_sets: true}")
+        flagged.inventoryFile = "/inventory.yaml"
+        #expect(!flagged.watchesCluster)
+        #expect(try !configuration("kubernetes: {enabled: false}").watchesCluster)
         #expect(try !configuration("kubernetes: {replica_sets: false}").kubernetes.watchesReplicaSets)
     }
 
