@@ -41,6 +41,7 @@ let package = Package(
         .target(
             name: "CNetfilter", linkerSettings: [.linkedLibrary("mnl"), .linkedLibrary("netfilter_conntrack")]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(name: "CCompression", providers: [.apt(["liblz4-dev", "libzstd-dev"])]),
         .target(name: "CFlowProto", linkerSettings: [.linkedLibrary("protobuf-c")]),
         .target(name: "CKubernetesProto", linkerSettings: [.linkedLibrary("protobuf-c")]),
 
@@ -60,7 +61,7 @@ let package = Package(
         .target(name: "CloudRanges", dependencies: ["FlowModel", "HTTPClient", "Retry", logging]),
         .target(name: "Labeling", dependencies: ["CloudRanges", "FlowModel", "Kubernetes", deque]),
         .target(name: "Operations", dependencies: [lifecycle, logging, nioCore, nioHTTP1, nioPosix]),
-        .target(name: "ClickHouse", dependencies: ["HTTPClient", "Labeling", "Retry", deque, logging]),
+        .target(name: "ClickHouse", dependencies: ["CCompression", "HTTPClient", "Labeling", "Retry", deque, logging]),
 
         // The daemons
         .executableTarget(

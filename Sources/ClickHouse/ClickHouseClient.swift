@@ -1,93 +1,108 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import HTTPClient
+public import HTTPClient
 
-/// ClickHouse's HTTP interface (https://clickhouse.com/docs/interfaces/http) over one connection. It blocks its thread.
+/// ClickHouse's HTTP interface (https://clickhouse.com/docs/interfaces/http) over connections that are kept. It speaks to
+/// one of its endpoints until it is told to move on, and blocks its thread.
 public struct ClickHouseClient: ~Copyable {
-    /// Where ClickHouse is, and as whom to speak to it.
-    public struct Configuration: Equatable, Sendable {
-        /// The `http://` or `https://` URL without a path's query, such as `http://127.0.0.1:8123`.
-        public var endpoint: String
-        /// The database that tables are in.
-        public var database: String
-        /// The user, empty for ClickHouse's `default`.
-        public var user: String
-        /// The user's password. It travels in a header, never in a URL.
-        public var password: String
-        /// Whether an `https://` server's certificate is checked.
-        public var verifiesServer: Bool
-        /// How long connecting may take, in milliseconds.
-        public var connectTimeoutMilliseconds: Int
-        /// How long ClickHouse may take for an answer, in milliseconds.
-        public var timeoutMilliseconds: Int
+    /// The body of an `INSERT`.
+    public struct Body: Sendable {
+        /// The data in the statement's format, compressed as `compression` says.
+        public var bytes: [UInt8]
+        /// How the bytes are compressed.
+        public var compression: InsertCompression
 
-        /// Makes a configuration of its parts.
-        public init(
-            endpoint: String, database: String = "default", user: String = "", password: String = "",
-            verifiesServer: Bool = true, connectTimeoutMilliseconds: Int = 30_000, timeoutMilliseconds: Int = 120_000
-        ) {
-            self.endpoint = endpoint
-            self.database = database
-            self.user = user
-            self.password = password
-            self.verifiesServer = verifiesServer
-            self.connectTimeoutMilliseconds = connectTimeoutMilliseconds
-            self.timeoutMilliseconds = timeoutMilliseconds
+        /// Makes a body of its parts.
+        public init(_ bytes: [UInt8], compression: InsertCompression = .none) {
+            self.bytes = bytes
+            self.compression = compression
         }
+    }
+
+    /// What changes while a client is used; it is used by one thread at a time.
+    private final class Position {
+        var endpoint = 0
     }
 
     private let configuration: Configuration
     private let http: HTTPClient
+    private let position = Position()
 
     /// Makes a client that connects with its first request.
     public init(_ configuration: Configuration) {
         self.configuration = configuration
-        http = HTTPClient(tls: HTTPClient.TLS(verifiesServer: configuration.verifiesServer))
+        http = HTTPClient(tls: configuration.tls)
     }
 
-    /// Runs a statement and returns what it prints; in TabSeparated form unless it names another format.
+    /// The endpoint that is spoken to.
+    public var endpoint: String { configuration.endpoints[position.endpoint] }
+
+    /// Speaks to the next endpoint from now on, after the last to the first again.
+    public func moveOn() { position.endpoint = (position.endpoint + 1) % configuration.endpoints.count }
+
+    /// Runs a statement that only reads and returns what it prints; in TabSeparated form unless it names another format.
+    /// Where the fault may be the endpoint's, the others are tried before an error is thrown.
     public func query(_ sql: String) throws(ClickHouseError) -> String {
-        try perform(.post(Array(sql.utf8)), parameters: []).text
+        var untried = configuration.endpoints.count
+        while true {
+            do throws(ClickHouseError) {
+                return try perform(.post(Array(sql.utf8)), parameters: [], headers: [], cancellation: nil).text
+            } catch {
+                untried -= 1
+                guard untried > 0, error.failureClass == .transient else { throw error }
+                moveOn()
+            }
+        }
     }
 
     /// Runs an `INSERT … FORMAT …` statement on a body of data.
     ///
     /// - Parameters:
     ///   - statement: The statement without data; it travels in the URL.
-    ///   - data: The data in the statement's format.
+    ///   - body: The data.
     ///   - settings: Settings of this statement alone.
+    ///   - cancellation: What can end the request from another thread.
     public func insert(
-        _ statement: String, data: [UInt8], settings: [(name: String, value: String)]
+        _ statement: String, _ body: Body, settings: [(name: String, value: String)] = [],
+        cancellation: HTTPCancellation? = nil
     ) throws(ClickHouseError) {
-        let response = try perform(.post(data), parameters: [("query", statement)] + settings)
+        let response = try perform(
+            .post(body.bytes), parameters: [("query", statement)] + settings,
+            headers: body.compression.contentEncoding.map { [("Content-Encoding", $0)] } ?? [],
+            cancellation: cancellation)
         // An exception after the headers are out comes with status 200, in the body.
         guard response.body.isEmpty else { throw exception(in: response, code: nil) }
     }
 
     private func perform(
-        _ method: HTTPRequest.Method, parameters: [(name: String, value: String)]
+        _ method: HTTPRequest.Method, parameters: [(name: String, value: String)],
+        headers: [(name: String, value: String)], cancellation: HTTPCancellation?
     ) throws(ClickHouseError) -> HTTPResponse {
         let query = HTTPRequest.query([("database", configuration.database)] + parameters)
-        var headers: [(name: String, value: String)] = []
-        if !configuration.user.isEmpty { headers.append(("X-ClickHouse-User", configuration.user)) }
-        if !configuration.password.isEmpty { headers.append(("X-ClickHouse-Key", configuration.password)) }
+        var headers = headers + configuration.headers.sorted { $0.key < $1.key }.map { (name: $0.key, value: $0.value) }
+        let (user, password): (String, String)
+        do { (user, password) = try configuration.credentials.read() } catch {
+            throw .unreadableCredentials("\(error)")
+        }
+        if !user.isEmpty { headers.append(("X-ClickHouse-User", user)) }
+        if !password.isEmpty { headers.append(("X-ClickHouse-Key", password)) }
         let response: HTTPResponse
         do {
             response = try http.perform(
                 HTTPRequest(
-                    method, url: "\(configuration.endpoint)/?\(query)", headers: headers,
+                    method, url: "\(endpoint)/?\(query)", headers: headers,
                     timeoutMilliseconds: configuration.timeoutMilliseconds,
-                    connectTimeoutMilliseconds: configuration.connectTimeoutMilliseconds))
+                    connectTimeoutMilliseconds: configuration.connectTimeoutMilliseconds),
+                cancellation: cancellation)
         } catch {
-            throw .unreachable(endpoint: configuration.endpoint, error)
+            throw .unreachable(endpoint: endpoint, error)
         }
         if let code = response.headers["x-clickhouse-exception-code"] {
             throw exception(in: response, code: Int(code))
         }
         // Every answer of ClickHouse has some of these. One that has none is somebody else's, and says nothing of the rows.
         guard response.status == 200, response.headers.keys.contains(where: { $0.hasPrefix("x-clickhouse-") }) else {
-            throw .unexpectedAnswer(
-                endpoint: configuration.endpoint, status: response.status, body: response.text)
+            throw .unexpectedAnswer(endpoint: endpoint, status: response.status, body: response.text)
         }
         return response
     }
@@ -99,7 +114,7 @@ public struct ClickHouseClient: ~Copyable {
         let message = text.firstRange(of: "Code: ").map { text[$0.lowerBound...] }
         let digits = message?.dropFirst("Code: ".count).prefix { $0.isASCII && $0.isNumber }
         guard let code = code ?? digits.flatMap({ Int($0) }) else {
-            return .unexpectedAnswer(endpoint: configuration.endpoint, status: response.status, body: text)
+            return .unexpectedAnswer(endpoint: endpoint, status: response.status, body: text)
         }
         return .exception(code: code, message: String((message ?? text[...]).prefix(1000).prefix { !$0.isNewline }))
     }

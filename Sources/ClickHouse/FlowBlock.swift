@@ -3,64 +3,32 @@
 import FlowModel
 public import Labeling
 
-/// Rows of one day on their way into ClickHouse, as columns. Labels are kept once for each endpoint, rows refer to them.
+/// Flows of one day on their way into ClickHouse. Labels are kept once for each endpoint, flows refer to them.
 public struct FlowBlock: Sendable {
     /// The resolution of the table in seconds.
     public static let intervalSeconds: UInt32 = 60
 
-    private static let secondsPerDay: UInt32 = 86_400
+    static let secondsPerDay: UInt32 = 86_400
 
     /// The day of all rows in UTC, in days since the Unix epoch: a block never spans two partitions.
     public let day: UInt16
+    /// When the block was begun.
+    public let begun = ContinuousClock.now
     /// Rows so far.
-    public var rows: Int { counters.bytes.count }
+    public private(set) var rows = 0
     /// Network bytes that the rows report.
     public private(set) var reportedBytes: UInt64 = 0
 
-    private let environment: String
-    private let flagNames: [String]
-    /// The labels that rows refer to; the first are those of no endpoint.
-    private var endpoints = [Self.noLabels]
-    private var endpointNumbers: [UInt: UInt32] = [:]
+    /// The value of the column `environment`.
+    let environment: String
+    /// The names of ``ConnectionFlags`` in the order of their bits.
+    let flagNames: [String]
+    private(set) var records: [FlowRecord] = []
+    private(set) var ipv6Addresses: [UInt128] = []
+    /// The labels that flows refer to; the first are those of no endpoint.
+    private(set) var endpoints = [Self.noLabels]
+    private var numbers = EndpointNumbers()
     private static let noLabels = EndpointLabels(cluster: "")
-
-    private var intervalStart: [UInt32] = []
-    private var direction: [Int8] = []
-    private var transport: [UInt32] = []
-    private var connectionClass: [UInt32] = []
-    private var local = EndpointColumns()
-    private var remote = EndpointColumns()
-    /// Numbers of services' labels.
-    private var service: [UInt32] = []
-    private var flags: [UInt64] = []
-    private var counters: (packets: [UInt64], bytes: [UInt64]) = ([], [])
-
-    private struct EndpointColumns {
-        var number: [UInt32] = []
-        var ipv4: [UInt32] = []
-        /// As long as ``ipv4`` from the first IPv6 address on, empty before.
-        var ipv6: [UInt128] = []
-        var port: [UInt16] = []
-
-        mutating func append(_ endpoint: LabeledEndpoint, number: UInt32) {
-            if let v4 = endpoint.address.v4 {
-                if !ipv6.isEmpty { ipv6.append(0) }
-                ipv4.append(v4)
-            } else {
-                if ipv6.isEmpty { ipv6 = Array(repeating: 0, count: ipv4.count) }
-                ipv6.append(endpoint.address.bits)
-                ipv4.append(0)
-            }
-            self.number.append(number)
-            port.append(endpoint.port)
-        }
-    }
-
-    /// The values of the column `direction`.
-    private enum Direction: Int8 {
-        case out = 1
-        case `in` = 2
-    }
 
     /// Begins a block for the day of a moment.
     ///
@@ -77,6 +45,12 @@ public struct FlowBlock: Sendable {
     /// The day of a moment in seconds since the Unix epoch.
     public static func day(of second: UInt32) -> UInt16 { UInt16(truncatingIfNeeded: second / secondsPerDay) }
 
+    /// The memory that the block holds, in bytes. Labels are not counted: they are the index's, and shared.
+    public var memoryBytes: Int {
+        records.capacity * MemoryLayout<FlowRecord>.stride + ipv6Addresses.capacity * MemoryLayout<UInt128>.stride
+            + endpoints.capacity * MemoryLayout<EndpointLabels>.stride + numbers.memoryBytes
+    }
+
     /// Adds the flow's rows: one for what the local side sent and one for what it received, none for nothing.
     ///
     /// - Parameters:
@@ -84,121 +58,43 @@ public struct FlowBlock: Sendable {
     ///   - second: When it was observed, on the block's day, in seconds since the Unix epoch.
     public mutating func append(_ flow: LabeledFlow, observedAt second: UInt32) {
         precondition(Self.day(of: second) == day, "a block never spans two days")
-        append(flow, .out, flow.sent, second)
-        append(flow, .in, flow.received, second)
+        let (sent, received) = (flow.sent, flow.received)
+        let added = (sent.isZero ? 0 : 1) + (received.isZero ? 0 : 1)
+        guard added > 0 else { return }
+        rows += added
+        reportedBytes &+= sent.bytes &+ received.bytes
+        let record = FlowRecord(
+            minute: UInt16(truncatingIfNeeded: second % Self.secondsPerDay / Self.intervalSeconds),
+            transport: flow.transport.rawValue, connectionClass: flow.connectionClass.columnIndex,
+            local: endpoint(flow.local), remote: endpoint(flow.remote),
+            service: flow.service.map { number(of: $0) } ?? 0, flags: flow.flags.rawValue,
+            sentPackets: sent.packets, sentBytes: sent.bytes, receivedPackets: received.packets,
+            receivedBytes: received.bytes)
+        records.append(record)
     }
 
-    private mutating func append(
-        _ flow: LabeledFlow, _ direction: Direction, _ counters: FlowCounters, _ second: UInt32
-    ) {
-        guard !counters.isZero else { return }
-        intervalStart.append(second - second % Self.intervalSeconds)
-        self.direction.append(direction.rawValue)
-        transport.append(UInt32(flow.transport.rawValue))
-        connectionClass.append(flow.connectionClass.columnIndex)
-        local.append(flow.local, number: number(of: flow.local.labels))
-        remote.append(flow.remote, number: number(of: flow.remote.labels))
-        service.append(flow.service.map { number(of: $0) } ?? 0)
-        flags.append(flow.flags.rawValue)
-        self.counters.packets.append(counters.packets)
-        self.counters.bytes.append(counters.bytes)
-        reportedBytes &+= counters.bytes
+    private mutating func endpoint(_ end: LabeledEndpoint) -> FlowRecord.Endpoint {
+        let labels = number(of: end.labels)
+        if let v4 = end.address.v4 {
+            return FlowRecord.Endpoint(labels: labels, address: v4, port: end.port, isIPv6: false)
+        }
+        ipv6Addresses.append(end.address.bits)
+        return FlowRecord.Endpoint(
+            labels: labels, address: UInt32(ipv6Addresses.count - 1), port: end.port, isIPv6: true)
     }
 
     private mutating func number(of labels: LabelsReference) -> UInt32 {
-        if let number = endpointNumbers[labels.identity] { return number }
-        let number = UInt32(endpoints.count)
-        // Kept from now on: whatever becomes of the endpoint, nobody else gets its place in memory.
-        endpoints.append(labels.labels)
-        endpointNumbers[labels.identity] = number
-        return number
-    }
-
-    /// The rows in Native format, for the columns that the table has. There must be a row.
-    func encoded(for schema: TableSchema) -> [UInt8] {
-        var block = NativeBlock(columns: schema.columns.count, rows: rows)
-        var keyIndexes = [UInt32](repeating: .max, count: LabelTable.capacity)
-        for column in schema.columns { append(column, to: &block, &keyIndexes) }
-        return block.bytes
-    }
-
-    private func append(_ column: FlowColumn, to block: inout NativeBlock, _ keyIndexes: inout [UInt32]) {
-        let name = column.rawValue
-        if let (isLocal, label) = column.label {
-            return append(name, isLocal ? local.number : remote.number, label, to: &block, &keyIndexes)
-        }
-        switch column {
-        case .date:
-            block.appendColumn(name, type: "Date", [UInt16](repeating: day, count: rows))
-        case .intervalStartTime:
-            block.appendColumn(name, type: "DateTime", intervalStart)
-        case .intervalSeconds:
-            block.appendColumn(
-                name, type: "UInt16", [UInt16](repeating: UInt16(Self.intervalSeconds), count: rows))
-        case .environment:
-            block.appendColumn(name, keys: [environment], indexes: [UInt32](repeating: 0, count: rows))
-        case .proto:
-            block.appendColumn(name, keys: Self.transportNames, indexes: transport)
-        case .connectionClass:
-            block.appendColumn(name, keys: ConnectionClass.allCases.map(\.rawValue), indexes: connectionClass)
-        case .connectionFlags:
-            block.appendColumn(name, flags: flags, names: flagNames)
-        case .direction:
-            block.appendColumn(name, type: "Enum8('out' = 1, 'in' = 2)", direction)
-        case .localIPv4: block.appendColumn(name, type: "IPv4", local.ipv4)
-        case .localIPv6: block.appendColumn(name, ipv6: local.ipv6)
-        case .remoteIPv6: block.appendColumn(name, ipv6: remote.ipv6)
-        case .remoteService: append(name, service, .service, to: &block, &keyIndexes)
-        case .localPort: block.appendColumn(name, type: "UInt16", local.port)
-        case .remoteIPv4: block.appendColumn(name, type: "IPv4", remote.ipv4)
-        case .remotePort: block.appendColumn(name, type: "UInt16", remote.port)
-        case .bytes: block.appendColumn(name, type: "UInt64", counters.bytes)
-        case .packets: block.appendColumn(name, type: "UInt64", counters.packets)
-        default: preconditionFailure("column \(name) is a label")
-        }
-    }
-
-    /// A label's column: the numbers of its distinct texts become indexes into the block's own dictionary, once for each
-    /// endpoint; the texts themselves are touched once each.
-    ///
-    /// - Parameter keyIndexes: Scratch memory by the numbers of texts; `.max` everywhere, before and after.
-    private func append(
-        _ name: String, _ rows: [UInt32], _ label: Label, to block: inout NativeBlock, _ keyIndexes: inout [UInt32]
-    ) {
-        var keys: [LabelID] = []
-        let indexOfEndpoint = endpoints.map { endpoint in
-            let key = endpoint.id(of: label)
-            if keyIndexes[Int(key.number)] == .max {
-                keyIndexes[Int(key.number)] = UInt32(keys.count)
-                keys.append(key)
-            }
-            return keyIndexes[Int(key.number)]
-        }
-        for key in keys { keyIndexes[Int(key.number)] = .max }
-        block.appendColumn(
-            name, keys: LabelTable.texts(of: keys), indexes: rows.map { indexOfEndpoint[Int($0)] })
-    }
-
-    /// The values of the column `proto` by protocol number: the names that netfilter and /etc/protocols use, the number
-    /// where there is none.
-    private static let transportNames: [String] = (0...255).map { number in
-        switch number {
-        case 1: "icmp"
-        case 6: "tcp"
-        case 17: "udp"
-        case 33: "dccp"
-        case 47: "gre"
-        case 58: "icmpv6"
-        case 132: "sctp"
-        case 136: "udplite"
-        default: String(number)
+        numbers.number(of: labels.identity) {
+            // Kept from now on: whatever becomes of the endpoint, nobody else gets its place in memory.
+            endpoints.append(labels.labels)
+            return UInt32(endpoints.count - 1)
         }
     }
 }
 
 extension ConnectionClass {
     /// Its place among all classes.
-    fileprivate var columnIndex: UInt32 {
+    fileprivate var columnIndex: UInt8 {
         switch self {
         case .unknown: 0
         case .intraVPC: 1

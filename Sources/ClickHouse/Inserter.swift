@@ -2,75 +2,55 @@
 
 import DequeModule
 import Foundation
+import HTTPClient
 public import Logging
-import Retry
 import Synchronization
 
-/// Sends blocks to ClickHouse from threads of its own, each with one connection, and tries until ClickHouse has them.
+/// Sends blocks to ClickHouse from threads of its own, each with its connections, and tries until ClickHouse has them.
+///
+/// A block's memory shrinks when a thread takes it up: from then on only its compressed bytes are kept.
 public final class Inserter: Sendable {
-    /// How blocks are sent, and how many may wait.
-    public struct Configuration: Sendable {
-        /// Where to.
-        public var client: ClickHouseClient.Configuration
-        /// Inserts at the same time.
-        public var workers: Int
-        /// Rows that may wait or be under way before ``Inserter`` reports pressure.
-        public var maximumQueuedRows: Int
-
-        /// Makes a configuration of its parts.
-        public init(client: ClickHouseClient.Configuration, workers: Int = 4, maximumQueuedRows: Int = 1_000_000) {
-            self.client = client
-            self.workers = workers
-            self.maximumQueuedRows = maximumQueuedRows
-        }
-    }
-
-    /// What has become of the blocks so far.
-    public struct Statistics: Equatable, Sendable {
-        /// Blocks that ClickHouse has.
-        public var insertedBlocks: UInt64 = 0
-        /// Rows that ClickHouse has.
-        public var insertedRows: UInt64 = 0
-        /// Network bytes that those rows report.
-        public var insertedReportedBytes: UInt64 = 0
-        /// Attempts that failed, by ``ClickHouseError/reason``. Each is followed by another.
-        public var failedAttempts: [String: UInt64] = [:]
-        /// Rows that wait or are under way.
-        public var queuedRows = 0
-        /// Why the last attempt failed, nil after a success.
-        public var lastError: String?
-
-        /// Nothing has been sent.
-        public init() {}
-    }
+    /// So many batches in a row are given up; after that, it is the table that is suspected, and rows are kept until an
+    /// insert succeeds.
+    static let maximumQuarantinesInARow = 3
 
     private struct Job: Sendable {
         let block: FlowBlock
+        let memoryBytes: Int
         let completion: @Sendable () -> Void
     }
 
     private struct State {
         var queue: Deque<Job> = []
+        /// When the blocks were begun that threads have in their hands, by the thread's number.
+        var underWay: [Int: ContinuousClock.Instant] = [:]
         var isUnderPressure = false
+        var quarantinesInARow = 0
         var statistics = Statistics()
+        var lastLogged: (reason: String, time: ContinuousClock.Instant)?
     }
 
     private let configuration: Configuration
     private let schema: TableSchema
     private let logger: Logger
     private let onPressure: @Sendable (Bool) -> Void
-    private let state = Mutex(State())
+    private let encoders: EncoderPool
+    private let quarantine: Quarantine?
+    private let state: Mutex<State>
+    /// What ``onPressure`` was told last.
+    private let toldPressure = Mutex(false)
     private let available = DispatchSemaphore(value: 0)
-    private let isAbandoned = Atomic(false)
+    private let abandoned = DispatchSemaphore(value: 0)
+    private let cancellation = HTTPCancellation()
 
     /// Makes an inserter and starts its threads.
     ///
     /// - Parameters:
     ///   - configuration: How blocks are sent, and how many may wait.
-    ///   - schema: The table's columns.
+    ///   - schema: The table.
     ///   - logger: For failures and recoveries.
-    ///   - onPressure: Called with true when the bound on waiting rows is passed, and with false when half of it is free
-    ///     again; from any thread.
+    ///   - onPressure: Called with true when the bound on memory is passed, and with false when half of it is free again;
+    ///     from any thread, one call at a time, the last one true to the state.
     public init(
         configuration: Configuration, schema: TableSchema, logger: Logger,
         onPressure: @escaping @Sendable (Bool) -> Void
@@ -79,119 +59,227 @@ public final class Inserter: Sendable {
         self.schema = schema
         self.logger = logger
         self.onPressure = onPressure
+        encoders = EncoderPool(count: min(configuration.workers, ProcessInfo.processInfo.activeProcessorCount))
+        quarantine = configuration.quarantine.map(Quarantine.init)
+        var state = State()
+        state.statistics.endpoints = configuration.client.endpoints.map { Statistics.Endpoint(url: $0) }
+        self.state = Mutex(state)
         for number in 0..<configuration.workers {
-            let thread = Thread { self.work() }
+            let thread = Thread { self.work(number) }
             thread.name = "insert-\(number)"
             thread.start()
         }
     }
 
     /// What has become of the blocks so far.
-    public var statistics: Statistics { state.withLock { $0.statistics } }
-
-    /// Sends a block that has rows, as soon as a thread is free. `completion` is called when ClickHouse has it, from any
-    /// thread.
-    public func submit(_ block: FlowBlock, completion: @escaping @Sendable () -> Void) {
-        let pressure = state.withLock { state -> Bool? in
-            state.queue.append(Job(block: block, completion: completion))
-            state.statistics.queuedRows += block.rows
-            guard !state.isUnderPressure, state.statistics.queuedRows > configuration.maximumQueuedRows else {
-                return nil
-            }
-            state.isUnderPressure = true
-            return true
+    public var statistics: Statistics {
+        state.withLock { state in
+            var statistics = state.statistics
+            let begun = state.queue.map(\.block.begun) + state.underWay.values
+            statistics.oldestAge = begun.min().map { .now - $0 }
+            return statistics
         }
-        if let pressure { onPressure(pressure) }
+    }
+
+    /// Sends a block that has rows, as soon as a thread is free. `completion` is called when the block is settled: when
+    /// ClickHouse has it, or when it is counted as lost; from any thread.
+    public func submit(_ block: FlowBlock, completion: @escaping @Sendable () -> Void) {
+        precondition(block.rows > 0, "a block without rows")
+        let job = Job(block: block, memoryBytes: block.memoryBytes, completion: completion)
+        state.withLock { state in
+            state.queue.append(job)
+            state.statistics.queuedBlocks += 1
+            state.statistics.queuedRows += block.rows
+            state.statistics.queuedBytes += job.memoryBytes
+        }
+        updatePressure()
         available.signal()
     }
 
-    /// Waits until ClickHouse has every block, at most for `timeout`, and then gives up what is left.
+    /// Waits until every block is settled, at most for `timeout`, and then gives up what is left.
     ///
-    /// - Returns: The number of rows that were given up.
+    /// - Returns: The number of rows that were given up. Of those that were under way, ClickHouse may have some.
     public func drain(timeout: Duration) async throws -> Int {
         let deadline = ContinuousClock.now + timeout
         while statistics.queuedRows > 0 && ContinuousClock.now < deadline {
             try await Task.sleep(for: .milliseconds(20))
         }
-        isAbandoned.store(true, ordering: .releasing)
-        for _ in 0..<configuration.workers { available.signal() }
-        return statistics.queuedRows
+        let rest = statistics.queuedRows
+        cancellation.cancel()
+        for _ in 0..<configuration.workers {
+            available.signal()
+            abandoned.signal()
+        }
+        return rest
     }
 
-    private func work() {
+    // MARK: - A thread's work
+
+    private func work(_ number: Int) {
         let client = ClickHouseClient(configuration.client)
         while true {
             available.wait()
-            guard !isAbandoned.load(ordering: .acquiring) else { return }
-            guard let job = state.withLock({ $0.queue.popFirst() }) else { continue }
-            insert(job, over: client)
+            guard !cancellation.isCancelled else { return }
+            guard let batch = takeBatch(number) else { continue }
+            insert(batch, number, over: client)
         }
     }
 
-    private func insert(_ job: Job, over client: borrowing ClickHouseClient) {
-        let data = job.block.encoded(for: schema)
-        let settings = [
-            // Always said: the server's default differs between releases.
-            ("async_insert", "1"),
-            // The answer comes when the rows are in the table, not when they are in a buffer.
-            ("wait_for_async_insert", "1"),
-            // The server's wait ends before the client's, so that the client hears of it.
-            ("wait_for_async_insert_timeout", "\(max(1, configuration.client.timeoutMilliseconds / 1000 - 10))"),
-            // Merging rows at insertion costs five times what the insertion does; the merges do it anyway.
-            ("optimize_on_insert", "0"),
-            // One token for the batch's whole life: where the table has a deduplication window, a batch is stored once.
-            ("insert_deduplication_token", UUID().uuidString.lowercased()),
-        ]
-        var backoff = Backoff(initial: .milliseconds(200), maximum: .seconds(30))
-        while !isAbandoned.load(ordering: .acquiring) {
+    /// Takes the next block from the queue and makes of it what is sent.
+    private func takeBatch(_ number: Int) -> InsertBatch? {
+        let job = state.withLock { state in
+            let job = state.queue.popFirst()
+            state.underWay[number] = job?.block.begun
+            return job
+        }
+        guard let job else { return nil }
+        let token = UUID().uuidString.lowercased()
+        let batch = InsertBatch(
+            statement: schema.insertStatement,
+            body: encoders.withEncoder {
+                $0.encode(job.block, for: schema, compression: configuration.compression)
+            },
+            settings: InsertBatch.settings(
+                token: token,
+                isAsynchronous: configuration.asyncInsert.isAsynchronous(
+                    rows: job.block.rows, into: schema.deduplication),
+                into: schema.deduplication, timeoutMilliseconds: configuration.client.timeoutMilliseconds),
+            token: token, rows: job.block.rows, reportedBytes: job.block.reportedBytes, begun: job.block.begun,
+            completion: job.completion)
+        state.withLock { $0.statistics.queuedBytes += batch.body.bytes.count - job.memoryBytes }
+        updatePressure()
+        return batch
+    }
+
+    private func insert(_ batch: InsertBatch, _ number: Int, over client: borrowing ClickHouseClient) {
+        var retry = InsertRetry(
+            endpoints: configuration.client.endpoints.count, transient: configuration.retryDelays.backoff,
+            slow: configuration.slowRetryDelays.backoff)
+        var generator = SystemRandomNumberGenerator()
+        while !cancellation.isCancelled {
+            let (endpoint, begin) = (client.endpoint, ContinuousClock.now)
             do {
-                try client.insert(schema.insertStatement, data: data, settings: settings)
-                return succeed(job)
+                try client.insert(
+                    batch.statement, batch.body, settings: batch.settings, cancellation: cancellation)
+                return succeed(batch, number, at: endpoint, after: .now - begin)
             } catch {
-                fail(job, error, &backoff)
+                guard !cancellation.isCancelled else { return }
+                let mayQuarantine = fail(error, at: endpoint, after: .now - begin)
+                let step = retry.failed(error, mayQuarantine: mayQuarantine, using: &generator)
+                log(error, batch, step)
+                switch step {
+                case .tryNextEndpoint:
+                    client.moveOn()
+                case .wait(let delay):
+                    client.moveOn()
+                    _ = abandoned.wait(timeout: .now() + delay / .seconds(1))
+                case .quarantine:
+                    return giveUp(batch, number, error)
+                }
             }
         }
     }
 
-    private func succeed(_ job: Job) {
-        let (recovered, pressure) = state.withLock { state -> (Bool, Bool?) in
-            let recovered = state.statistics.lastError != nil
+    private func succeed(_ batch: InsertBatch, _ number: Int, at endpoint: String, after duration: Duration) {
+        let hasRecovered = state.withLock { state in
+            let hasRecovered = state.statistics.lastError != nil
             state.statistics.lastError = nil
-            state.statistics.insertedBlocks += 1
-            state.statistics.insertedRows += UInt64(job.block.rows)
-            state.statistics.insertedReportedBytes &+= job.block.reportedBytes
-            state.statistics.queuedRows -= job.block.rows
-            guard state.isUnderPressure, state.statistics.queuedRows <= configuration.maximumQueuedRows / 2 else {
-                return (recovered, nil)
+            state.statistics.lastFailureClass = nil
+            state.lastLogged = nil
+            state.quarantinesInARow = 0
+            state.statistics.inserted.add(batch)
+            state.statistics.successfulAttemptDuration.add(duration)
+            state.statistics.batchAge.add(.now - batch.begun)
+            state.statistics.count(at: endpoint, error: nil)
+            return hasRecovered
+        }
+        if hasRecovered { logger.notice("ClickHouse takes rows again") }
+        settle(batch, number)
+    }
+
+    /// Counts a failure. Returns whether a batch may be given up: where one after another would be, it is the table that
+    /// has changed.
+    private func fail(_ error: ClickHouseError, at endpoint: String, after duration: Duration) -> Bool {
+        state.withLock { state in
+            state.statistics.failedAttempts[error.reason, default: 0] += 1
+            state.statistics.failedAttemptsByClass[error.failureClass, default: 0] += 1
+            state.statistics.failedAttemptDuration.add(duration)
+            state.statistics.lastError = "\(error)"
+            state.statistics.lastFailureClass = error.failureClass
+            state.statistics.count(at: endpoint, error: error)
+            return state.quarantinesInARow < Self.maximumQuarantinesInARow
+        }
+    }
+
+    /// Counts a batch as lost. Its agents are told to forget it: they would send it for ever.
+    private func giveUp(_ batch: InsertBatch, _ number: Int, _ error: ClickHouseError) {
+        state.withLock { state in
+            state.quarantinesInARow += 1
+            state.statistics.quarantined[error.reason, default: Statistics.Amount()].add(batch)
+        }
+        var metadata: Logger.Metadata = [
+            "error": "\(error)", "rows": "\(batch.rows)", "reported_bytes": "\(batch.reportedBytes)",
+        ]
+        if let quarantine {
+            do {
+                metadata["file"] = "\(try quarantine.store(batch) ?? "none: the quarantine directory is full")"
+            } catch {
+                metadata["file"] = "none: \(error)"
             }
-            state.isUnderPressure = false
-            return (recovered, false)
         }
-        if recovered { logger.notice("ClickHouse takes rows again") }
-        job.completion()
-        if let pressure { onPressure(pressure) }
+        logger.error("ClickHouse does not take a batch; its rows are counted as lost", metadata: metadata)
+        settle(batch, number)
     }
 
-    private func fail(_ job: Job, _ error: ClickHouseError, _ backoff: inout Backoff) {
-        state.withLock {
-            $0.statistics.failedAttempts[error.reason, default: 0] += 1
-            $0.statistics.lastError = "\(error)"
+    private func settle(_ batch: InsertBatch, _ number: Int) {
+        state.withLock { state in
+            state.underWay[number] = nil
+            state.statistics.queuedBlocks -= 1
+            state.statistics.queuedRows -= batch.rows
+            state.statistics.queuedBytes -= batch.body.bytes.count
         }
-        let delay = backoff.next()
+        batch.completion()
+        updatePressure()
+    }
+
+    /// Tells of pressure that has begun or ended. Whoever comes last tells what is true then.
+    private func updatePressure() {
+        toldPressure.withLock { told in
+            let isUnderPressure = state.withLock { state in
+                let bound =
+                    state.isUnderPressure ? configuration.maximumQueuedBytes / 2 : configuration.maximumQueuedBytes
+                state.isUnderPressure = state.statistics.queuedBytes > bound
+                return state.isUnderPressure
+            }
+            guard isUnderPressure != told else { return }
+            told = isUnderPressure
+            onPressure(isUnderPressure)
+        }
+    }
+
+    /// Says why an attempt failed; of many threads that fail in the same way, one every ten seconds.
+    private func log(_ error: ClickHouseError, _ batch: InsertBatch, _ step: InsertRetry.Step) {
+        let isNew = state.withLock { state in
+            if let last = state.lastLogged, last.reason == error.reason, last.time + .seconds(10) > .now {
+                return false
+            }
+            state.lastLogged = (error.reason, .now)
+            return true
+        }
+        guard isNew, step != .quarantine else { return }
+        var metadata: Logger.Metadata = ["error": "\(error)", "rows": "\(batch.rows)"]
+        if case .wait(let delay) = step { metadata["next_attempt_in"] = "\(delay)" }
         logger.log(
-            level: error.needsOperator ? .error : .warning,
-            "an insert failed; its rows are kept and it is tried again",
-            metadata: [
-                "error": "\(error)", "rows": "\(job.block.rows)", "attempt": "\(backoff.failures)",
-                "next_attempt_in": "\(delay)",
-            ])
-        sleepUnlessAbandoned(delay)
+            level: error.failureClass == .transient ? .warning : .error,
+            "an insert failed; its rows are kept and it is tried again", metadata: metadata)
     }
+}
 
-    private func sleepUnlessAbandoned(_ delay: Duration) {
-        let deadline = ContinuousClock.now + delay
-        while ContinuousClock.now < deadline && !isAbandoned.load(ordering: .acquiring) {
-            Thread.sleep(forTimeInterval: 0.05)
-        }
+extension Inserter.Statistics {
+    fileprivate mutating func count(at endpoint: String, error: ClickHouseError?) {
+        guard let index = endpoints.firstIndex(where: { $0.url == endpoint }) else { return }
+        endpoints[index].attempts += 1
+        endpoints[index].failures += error == nil ? 0 : 1
+        endpoints[index].lastError = error.map { "\($0)" }
     }
 }

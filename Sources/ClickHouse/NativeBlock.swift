@@ -8,11 +8,13 @@ struct NativeBlock {
     private(set) var bytes: [UInt8] = []
     private let rows: Int
 
-    /// Begins a block. A block of no columns or no rows would be taken for the end of the data, what follows it lost in
-    /// silence: there must be at least one of each.
-    init(columns: Int, rows: Int) {
+    /// Begins a block in the memory of an earlier one. A block of no columns or no rows would be taken for the end of the
+    /// data, what follows it lost in silence: there must be at least one of each.
+    init(columns: Int, rows: Int, reusing memory: consuming [UInt8] = []) {
         precondition(columns > 0 && rows > 0, "an empty block ends the data")
         self.rows = rows
+        bytes = memory
+        bytes.removeAll(keepingCapacity: true)
         // A row of this project's table takes about 75 bytes.
         bytes.reserveCapacity(4096 + rows * 75)
         appendVarUInt(UInt64(columns))
@@ -24,20 +26,51 @@ struct NativeBlock {
         _ name: String, type: String, _ values: [Number]
     ) {
         beginColumn(name, type: type, count: values.count)
-        #if _endian(little)
-        values.withUnsafeBytes { bytes.append(contentsOf: $0) }
-        #else
-        for value in values { appendInteger(value) }
-        #endif
+        values.withUnsafeBufferPointer { values in
+            appendIntegers(of: Number.self, count: values.count) { values[$0].littleEndian }
+        }
+    }
+
+    /// A column of numbers that has one value in every row.
+    mutating func appendColumn<Number: FixedWidthInteger & BitwiseCopyable>(
+        _ name: String, type: String, constant: Number
+    ) {
+        beginColumn(name, type: type, count: rows)
+        appendIntegers(of: Number.self, count: rows) { _ in constant.littleEndian }
     }
 
     /// A `LowCardinality(String)` column: distinct strings, and for each row the index of its string
     /// (src/DataTypes/Serializations/SerializationLowCardinality.cpp). ClickHouse takes it for a `String` column too.
-    mutating func appendColumn(_ name: String, keys: [String], indexes: [UInt32]) {
+    mutating func appendColumn(_ name: String, keys: [String], indexes: [some UnsignedInteger & FixedWidthInteger]) {
         beginColumn(name, type: "LowCardinality(String)", count: indexes.count)
-        // Version of the serialization: keys travel with every block.
-        appendInteger(UInt64(1))
+        appendKeysVersion()
         appendDictionary(keys, indexes)
+    }
+
+    /// A `LowCardinality(String)` column of rows that refer to something else first: the index of a row's string is
+    /// `indexes[row]`.
+    mutating func appendColumn(_ name: String, keys: [String], indexes: [UInt32], ofRows rows: [UInt32]) {
+        precondition((rows.max() ?? 0) < indexes.count, "column \(name) has a row without an index")
+        beginColumn(name, type: "LowCardinality(String)", count: rows.count)
+        appendKeysVersion()
+        appendKeys(keys, count: rows.count)
+        if keys.count <= 1 {
+            bytes.append(contentsOf: repeatElement(0, count: rows.count))
+        } else if keys.count <= 1 << 8 {
+            appendIndexes(indexes.map { UInt8(truncatingIfNeeded: $0) }, ofRows: rows)
+        } else if keys.count <= 1 << 16 {
+            appendIndexes(indexes.map { UInt16(truncatingIfNeeded: $0) }, ofRows: rows)
+        } else {
+            appendIndexes(indexes, ofRows: rows)
+        }
+    }
+
+    /// A `LowCardinality(String)` column that has one string in every row.
+    mutating func appendColumn(_ name: String, constant: String) {
+        beginColumn(name, type: "LowCardinality(String)", count: rows)
+        appendKeysVersion()
+        appendKeys([constant], count: rows)
+        bytes.append(contentsOf: repeatElement(0, count: rows))
     }
 
     /// An `IPv6` column of addresses' bits; none at all stands for `::` in every row.
@@ -46,7 +79,7 @@ struct NativeBlock {
         if addresses.isEmpty {
             bytes.append(contentsOf: repeatElement(0, count: rows * MemoryLayout<UInt128>.size))
         }
-        for address in addresses { withUnsafeBytes(of: address.bigEndian) { bytes.append(contentsOf: $0) } }
+        appendIntegers(of: UInt128.self, count: addresses.count) { addresses[$0].bigEndian }
     }
 
     /// A `Map(LowCardinality(String), Bool)` column that holds `name: true` for each bit of a row.
@@ -57,18 +90,18 @@ struct NativeBlock {
     mutating func appendColumn(_ name: String, flags: [UInt64], names: [String]) {
         beginColumn(name, type: "Map(LowCardinality(String), Bool)", count: flags.count)
         // The keys' serialization version comes before the offsets; nothing follows them where there are no keys.
-        appendInteger(UInt64(1))
+        appendKeysVersion()
         var end: UInt64 = 0
-        for row in flags {
-            end += UInt64(row.nonzeroBitCount)
-            appendInteger(end)
+        appendIntegers(of: UInt64.self, count: flags.count) { row in
+            end += UInt64(flags[row].nonzeroBitCount)
+            return end.littleEndian
         }
         guard end > 0 else { return }
-        var indexes: [UInt32] = []
+        var indexes: [UInt8] = []
         indexes.reserveCapacity(Int(end))
         for var row in flags {
             while row != 0 {
-                indexes.append(UInt32(row.trailingZeroBitCount))
+                indexes.append(UInt8(row.trailingZeroBitCount))
                 row &= row - 1
             }
         }
@@ -82,18 +115,59 @@ struct NativeBlock {
         appendString(type)
     }
 
-    private mutating func appendDictionary(_ keys: [String], _ indexes: [UInt32]) {
+    /// Version of the serialization: keys travel with every block.
+    private mutating func appendKeysVersion() { appendInteger(UInt64(1)) }
+
+    private mutating func appendDictionary(_ keys: [String], _ indexes: [some UnsignedInteger & FixedWidthInteger]) {
+        appendKeys(keys, count: indexes.count)
+        switch Self.indexWidth(keys.count) {
+        case 0: appendIntegers(of: UInt8.self, count: indexes.count) { UInt8(truncatingIfNeeded: indexes[$0]) }
+        case 1:
+            appendIntegers(of: UInt16.self, count: indexes.count) {
+                UInt16(truncatingIfNeeded: indexes[$0]).littleEndian
+            }
+        default:
+            appendIntegers(of: UInt32.self, count: indexes.count) {
+                UInt32(truncatingIfNeeded: indexes[$0]).littleEndian
+            }
+        }
+    }
+
+    /// 0 for indexes of one byte, 1 for two, 2 for four.
+    private static func indexWidth(_ keys: Int) -> UInt64 { keys <= 1 << 8 ? 0 : keys <= 1 << 16 ? 1 : 2 }
+
+    private mutating func appendKeys(_ keys: [String], count: Int) {
         /// Flags: the block brings its own keys (bit 9) and they replace earlier ones (bit 10).
         let ownKeys: UInt64 = 0x600
-        let width: UInt64 = keys.count <= 1 << 8 ? 0 : keys.count <= 1 << 16 ? 1 : 2
-        appendInteger(ownKeys | width)
+        appendInteger(ownKeys | Self.indexWidth(keys.count))
         appendInteger(UInt64(keys.count))
         for key in keys { appendString(key) }
-        appendInteger(UInt64(indexes.count))
-        switch width {
-        case 0: for index in indexes { bytes.append(UInt8(truncatingIfNeeded: index)) }
-        case 1: for index in indexes { appendInteger(UInt16(truncatingIfNeeded: index)) }
-        default: for index in indexes { appendInteger(index) }
+        appendInteger(UInt64(count))
+    }
+
+    private mutating func appendIndexes<Index: FixedWidthInteger & BitwiseCopyable>(
+        _ indexes: [Index], ofRows rows: [UInt32]
+    ) {
+        indexes.withUnsafeBufferPointer { indexes in
+            rows.withUnsafeBufferPointer { rows in
+                appendIntegers(of: Index.self, count: rows.count) { indexes[Int(rows[$0])].littleEndian }
+            }
+        }
+    }
+
+    /// Appends numbers in one pass. `value` gives each as it lies in memory.
+    private mutating func appendIntegers<Number: FixedWidthInteger & BitwiseCopyable>(
+        of type: Number.Type, count: Int, _ value: (Int) -> Number
+    ) {
+        let size = MemoryLayout<Number>.size
+        bytes.append(addingCapacity: count * size) { span in
+            span.withUnsafeMutableBufferPointer { buffer, initialized in
+                guard let start = UnsafeMutableRawPointer(buffer.baseAddress) else { return }
+                for index in 0..<count {
+                    start.storeBytes(of: value(index), toByteOffset: index * size, as: Number.self)
+                }
+                initialized = count * size
+            }
         }
     }
 

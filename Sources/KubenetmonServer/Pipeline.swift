@@ -77,10 +77,8 @@ final class Pipeline: Service {
         guard !Task.isShuttingDownGracefully else { return }
         let holder = IngestHolder()
         let inserter = Inserter(
-            configuration: Inserter.Configuration(
-                client: configuration.clickHouse, workers: configuration.inserterWorkers,
-                maximumQueuedRows: 10 * configuration.batchRows),
-            schema: schema, logger: logger, onPressure: { holder.setReading(!$0) })
+            configuration: configuration.inserter, schema: schema, logger: logger,
+            onPressure: { holder.setReading(!$0) })
         let assemblers = Mutex<[NIOLoopBound<FlowAssembler>]>([])
         let limits = FlowAssembler.Limits(
             rows: configuration.batchRows, age: TimeAmount(configuration.batchMaximumAge))
@@ -128,10 +126,15 @@ final class Pipeline: Service {
             while !Task.isCancelled {
                 let result = try await pool.runIfActive { () -> Result<TableSchema, ClickHouseError> in
                     let client = ClickHouseClient(self.configuration.clickHouse)
-                    return Result { () throws(ClickHouseError) in try TableSchema.load(of: client) }
+                    return Result { () throws(ClickHouseError) in
+                        try TableSchema.load(table: self.configuration.table, of: client)
+                    }
                 }
                 switch result {
                 case .success(let schema):
+                    for warning in schema.warnings(self.configuration.inserter.asyncInsert) {
+                        self.logger.warning("\(warning)")
+                    }
                     return schema
                 case .failure(let error):
                     self.stage.withLock { $0 = .waiting("\(error)") }

@@ -3,7 +3,6 @@
 import ClickHouse
 import CloudRanges
 import FlowModel
-import Foundation
 import Kubernetes
 import Labeling
 import Operations
@@ -22,8 +21,8 @@ struct ServerConfiguration: Equatable, Sendable {
     var kubernetes: KubernetesSettings
     var cloudRanges: CloudRangeCatalog.Configuration
     var isClickHouseEnabled: Bool
-    var clickHouse: ClickHouseClient.Configuration
-    var inserterWorkers: Int
+    var table: String
+    var inserter: Inserter.Configuration
     var batchRows: Int
     var batchMaximumAge: Duration
     var shutdownTimeout: Duration
@@ -62,30 +61,11 @@ struct ServerConfiguration: Equatable, Sendable {
         kubernetes = Self.kubernetes(&root)
         cloudRanges = Self.cloudRanges(&root)
         isClickHouseEnabled = root.bool("clickhouse_enabled", default: true)
-        inserterWorkers = root.integer("num_inserter_workers", in: 1...256, default: 20)
         batchRows = root.integer("clickhouse_batch_size", in: 1...1_000_000, default: 100_000)
         batchMaximumAge = Self.duration(&root, "clickhouse_batch_max_age", default: .seconds(5))
         shutdownTimeout = Self.duration(&root, "shutdown_timeout", default: .seconds(25))
-        let disableTLS = root.bool("clickhouse_disable_tls", default: false)
-        let endpoint = Self.endpoint(
-            Self.withoutCredentials(
-                root.string("clickhouse_endpoint", default: "clickhouse.default.svc.cluster.local:9000")),
-            disableTLS: disableTLS)
-        let skipVerify = root.bool("clickhouse_insecure_skip_verify", default: false)
-        clickHouse = ClickHouseClient.Configuration(
-            endpoint: endpoint.url,
-            database: root.string("clickhouse_database", default: "default"),
-            verifiesServer: !skipVerify,
-            connectTimeoutMilliseconds: Self.duration(
-                &root, "clickhouse_dial_timeout", default: .seconds(30)
-            ).milliseconds,
-            timeoutMilliseconds: Self.duration(
-                &root, "clickhouse_timeout", default: .seconds(120)
-            ).milliseconds)
-        if skipVerify {
-            warnings.append("clickhouse_insecure_skip_verify: ClickHouse's certificate is not checked")
-        }
-        warnings += endpoint.warnings
+        table = root.string("clickhouse_table", default: TableSchema.defaultTable)
+        inserter = Self.inserter(&root, &warnings)
         readKeysWithoutEffect(&root)
     }
 
@@ -122,44 +102,6 @@ struct ServerConfiguration: Equatable, Sendable {
         } ?? `default`
     }
 
-    /// Drops the `user:password@` of a URL: it would stand in logs. Credentials come from their files.
-    private static func withoutCredentials(_ endpoint: String) -> String {
-        guard let scheme = endpoint.firstRange(of: "://") else { return endpoint }
-        let authority = endpoint[scheme.upperBound...].prefix { $0 != "/" }
-        guard let at = authority.lastIndex(of: "@") else { return endpoint }
-        return String(endpoint[..<scheme.upperBound] + endpoint[endpoint.index(after: at)...])
-    }
-
-    /// Takes a URL as it is, and makes one of kubenetmon's `host:port`, whose well-known ports of the native protocol
-    /// become those of HTTP.
-    private static func endpoint(_ text: String, disableTLS: Bool) -> (url: String, warnings: [String]) {
-        var text = text
-        while text.hasSuffix("/") { text.removeLast() }
-        if text.hasPrefix("http://") || text.hasPrefix("https://") { return (text, []) }
-        let scheme = disableTLS ? "http" : "https"
-        let nativePorts = [":9000": disableTLS ? ":8123" : ":8443", ":9440": ":8443"]
-        for (native, http) in nativePorts where text.hasSuffix(native) {
-            let url = "\(scheme)://\(text.dropLast(native.count))\(http)"
-            return (
-                url,
-                ["clickhouse_endpoint: '\(text)' is a port of the native protocol; using HTTP at \(url) instead"]
-            )
-        }
-        return ("\(scheme)://\(text)", [])
-    }
-
     /// Whether pods, nodes and services come from the API server.
     var watchesCluster: Bool { kubernetes.isEnabled ?? (inventoryFile == nil) }
-
-    /// Reads user and password from the files of a mounted secret; a file that does not exist leaves its part empty.
-    mutating func readCredentials(directory: String) throws {
-        clickHouse.user = try Self.line(of: "\(directory)/username")
-        clickHouse.password = try Self.line(of: "\(directory)/password")
-    }
-
-    private static func line(of path: String) throws -> String {
-        guard FileManager.default.fileExists(atPath: path) else { return "" }
-        let text = try String(contentsOfFile: path, encoding: .utf8)
-        return String(text.prefix { !$0.isNewline })
-    }
 }

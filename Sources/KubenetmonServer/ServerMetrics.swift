@@ -42,20 +42,65 @@ extension MetricsPage {
         add(
             .counter, "kubenetmon_server_duplicate_batches_total",
             "Batches that came again and were not stored again.", ingest.duplicateBatches)
+        add(inserts)
+    }
+
+    /// What became of rows. Those that are quarantined are lost; everything else is stored or waits.
+    private mutating func add(_ inserts: Inserter.Statistics) {
+        let lost = inserts.quarantined.sorted { $0.key < $1.key }
+        let sum = { (amount: KeyPath<Inserter.Statistics.Amount, UInt64>) in
+            lost.reduce(0) { $0 + $1.value[keyPath: amount] }
+        }
         add(
             .counter, "kubenetmon_worker_rows_total", "Rows by what became of them.", label: "type",
-            [("inserted", inserts.insertedRows)])
+            [("inserted", inserts.inserted.rows), ("quarantined", sum(\.rows))])
         add(
             .counter, "kubenetmon_worker_batches_total", "Inserts by what became of them.", label: "type",
-            [("inserted", inserts.insertedBlocks)])
+            [("inserted", inserts.inserted.blocks), ("quarantined", sum(\.blocks))])
         add(
             .counter, "kubenetmon_worker_inserted_bytes_total", "Network bytes that the inserted rows report.",
-            inserts.insertedReportedBytes)
+            inserts.inserted.reportedBytes)
         add(
-            .counter, "kubenetmon_worker_insert_retries_total", "Inserts that failed and are tried again, by reason.",
+            .counter, "kubenetmon_worker_lost_rows_total", "Rows that ClickHouse does not take, by reason.",
+            label: "reason", lost.map { ($0.key, $0.value.rows) })
+        add(
+            .counter, "kubenetmon_worker_lost_bytes_total",
+            "Network bytes of rows that ClickHouse does not take, by reason.",
+            label: "reason", lost.map { ($0.key, $0.value.reportedBytes) })
+        add(
+            .counter, "kubenetmon_worker_insert_retries_total", "Attempts that failed, by reason.",
             label: "reason", inserts.failedAttempts.sorted { $0.key < $1.key })
         add(
+            .counter, "kubenetmon_worker_insert_attempts_total", "Attempts by their end and by what can mend it.",
+            label: "class",
+            [("success", inserts.inserted.blocks)]
+                + FailureClass.allCases.map { ($0.rawValue, inserts.failedAttemptsByClass[$0] ?? 0) })
+        add(
+            "kubenetmon_worker_insert_wait_time_ms", "Time that attempts took, by their end.", label: "type",
+            [
+                ("inserted", Histogram(inserts.successfulAttemptDuration)),
+                ("failed", Histogram(inserts.failedAttemptDuration)),
+            ])
+        add(
+            "kubenetmon_worker_insert_batch_age_ms", "Time from a batch's first flow until ClickHouse had it.",
+            Histogram(inserts.batchAge))
+        add(
             .gauge, "kubenetmon_worker_queued_rows", "Rows that wait for ClickHouse.", inserts.queuedRows)
+        add(
+            .gauge, "kubenetmon_worker_queued_batches", "Batches that wait for ClickHouse.", inserts.queuedBlocks)
+        add(
+            .gauge, "kubenetmon_worker_queued_bytes", "Memory of batches that wait for ClickHouse.",
+            inserts.queuedBytes)
+        add(
+            .gauge, "kubenetmon_worker_oldest_batch_age_seconds",
+            "Time since the oldest batch was begun that waits for ClickHouse.",
+            (inserts.oldestAge ?? .zero) / .seconds(1))
+        add(
+            .counter, "kubenetmon_worker_endpoint_attempts_total", "Inserts sent to an endpoint.", label: "endpoint",
+            inserts.endpoints.map { ($0.url, $0.attempts) })
+        add(
+            .counter, "kubenetmon_worker_endpoint_failures_total", "Inserts that failed at an endpoint.",
+            label: "endpoint", inserts.endpoints.map { ($0.url, $0.failures) })
     }
 
     /// What is known of the cluster.
@@ -118,5 +163,11 @@ extension MetricsPage {
         add(
             .gauge, "kubenetmon_server_range_merged_prefixes", "Prefixes of all lists after their merge.",
             ranges.prefixes)
+    }
+}
+
+extension MetricsPage.Histogram {
+    fileprivate init(_ histogram: MillisecondHistogram) {
+        self.init(bounds: MillisecondHistogram.bounds, counts: histogram.counts, sum: histogram.sum)
     }
 }

@@ -9,7 +9,9 @@ import Testing
 extension ClickHouseClient.Configuration {
     /// The way to a test's own database.
     init(_ database: TestDatabase) {
-        self.init(endpoint: database.url, database: database.name, user: database.user, password: database.password)
+        self.init(
+            endpoints: [database.url], database: database.name,
+            credentials: .fixed(user: database.user, password: database.password))
     }
 }
 
@@ -27,9 +29,9 @@ func withClient<Result: Sendable>(
 /// What becomes of an insert that is answered so.
 private func insert(answer: RawHTTPServer.Answer) async throws -> Swift.Result<Bool, ClickHouseError> {
     let server = try RawHTTPServer { _, _ in answer }
-    return try await withClient(ClickHouseClient.Configuration(endpoint: server.url)) {
+    return try await withClient(ClickHouseClient.Configuration(endpoints: [server.url])) {
         client throws(ClickHouseError) in
-        try client.insert("INSERT INTO t FORMAT Native", data: [1], settings: [])
+        try client.insert("INSERT INTO t FORMAT Native", ClickHouseClient.Body([1]))
         return true
     }
 }
@@ -43,18 +45,20 @@ private let memory =
         let answer = try await withClient(ClickHouseClient.Configuration(database)) { client throws(ClickHouseError) in
             _ = try client.query("CREATE TABLE t (number UInt64, text String) ENGINE = MergeTree ORDER BY number")
             try client.insert(
-                "INSERT INTO t (number, text) FORMAT TabSeparated", data: Array("7\tä & b\n8\t%41+\n".utf8),
+                "INSERT INTO t (number, text) FORMAT TabSeparated", .init(Array("7\tä & b\n8\t%41+\n".utf8)),
                 settings: [("max_partitions_per_insert_block", "1")])
             return try client.query("SELECT currentDatabase(), number, text FROM t ORDER BY number")
         }
         #expect(try answer.get() == "\(database.name)\t7\tä & b\n\(database.name)\t8\t%41+\n")
     }
 
-    @Test(arguments: [
-        ("SELEKT 1", 62, false), ("SELECT * FROM missing", 60, true), ("SELECT missing FROM system.one", 47, true),
-        ("SELECT 1 SETTINGS nonsense = 1", 115, true), ("SELECT throwIf(1)", 395, false),
-    ])
-    func anExceptionHasItsCode(sql: String, code: Int, needsOperator: Bool) async throws {
+    @Test(
+        arguments: [
+            ("SELEKT 1", 62, .operator), ("SELECT * FROM missing", 60, .operator),
+            ("SELECT missing FROM system.one", 47, .operator), ("SELECT 1 SETTINGS nonsense = 1", 115, .operator),
+            ("SELECT throwIf(1)", 395, .transient), ("SELECT toUInt8('x')", 6, .content),
+        ] as [(String, Int, FailureClass)])
+    func anExceptionHasItsCode(sql: String, code: Int, failureClass: FailureClass) async throws {
         let database = try await TestDatabase.make(withTable: false)
         let result = try await withClient(ClickHouseClient.Configuration(database)) { client throws(ClickHouseError) in
             try client.query(sql)
@@ -65,13 +69,13 @@ private let memory =
         }
         #expect(message.hasPrefix("Code: \(code). DB::Exception: "))
         #expect(!message.contains("\n"))
-        #expect(error.needsOperator == needsOperator)
+        #expect(error.failureClass == failureClass)
     }
 
     @Test func aSettingTravelsWithItsInsertOnly() async throws {
         let database = try await TestDatabase.make(withTable: false)
         let result = try await withClient(ClickHouseClient.Configuration(database)) { client throws(ClickHouseError) in
-            try client.insert("INSERT INTO t FORMAT TabSeparated", data: [], settings: [("nonsense", "1")])
+            try client.insert("INSERT INTO t FORMAT TabSeparated", .init([]), settings: [("nonsense", "1")])
             return true
         }
         guard case .failure(.exception(115, _)) = result else {
@@ -100,25 +104,26 @@ private let memory =
 
     @Test(
         arguments: [
-            (.status(502, "<html>Bad Gateway</html>"), 502, false), (.status(401, "who are you?"), 401, true),
-            (.status(429, "slowly"), 429, false), (.status(302, headers: ["Location: /login"], ""), 302, false),
-            (.status(200, "<html>Please log in</html>"), 200, false), (.status(200), 200, false),
-        ] as [(RawHTTPServer.Answer, Int, Bool)])
+            (.status(502, "<html>Bad Gateway</html>"), 502, .transient),
+            (.status(401, "who are you?"), 401, .operator), (.status(429, "slowly"), 429, .transient),
+            (.status(302, headers: ["Location: /login"], ""), 302, .transient),
+            (.status(200, "<html>Please log in</html>"), 200, .transient), (.status(200), 200, .transient),
+        ] as [(RawHTTPServer.Answer, Int, FailureClass)])
     func whatIsNotClickHouseIsNotTakenForIt(
-        answer: RawHTTPServer.Answer, status: Int, needsOperator: Bool
+        answer: RawHTTPServer.Answer, status: Int, failureClass: FailureClass
     ) async throws {
         let result = try await insert(answer: answer)
         guard case .failure(let error) = result, case .unexpectedAnswer(_, status, _) = error else {
             Issue.record("\(result)")
             return
         }
-        #expect(error.needsOperator == needsOperator)
+        #expect(error.failureClass == failureClass)
         #expect("\(error)".contains("not as ClickHouse does"))
     }
 
     @Test func noAnswerNamesTheEndpoint() async throws {
         let endpoint = try RawHTTPServer.closedURL()
-        let result = try await withClient(ClickHouseClient.Configuration(endpoint: endpoint)) {
+        let result = try await withClient(ClickHouseClient.Configuration(endpoints: [endpoint])) {
             client throws(ClickHouseError) in
             try client.query("SELECT 1")
         }
@@ -133,16 +138,18 @@ private let memory =
     @Test func credentialsTravelInHeadersOnly() async throws {
         let server = try RawHTTPServer { _, _ in .clickHouse(200) }
         let configuration = ClickHouseClient.Configuration(
-            endpoint: server.url, database: "d&b=", user: "kübe", password: "s3cret: & %41\"")
+            endpoints: [server.url], database: "d&b=",
+            credentials: .fixed(user: "kübe", password: "s3cret: & %41\""), headers: ["X-Route": "a b", "X-B": "1"])
         _ = try await withClient(configuration) { client throws(ClickHouseError) in
             _ = try client.query("SELECT 1")
-            try client.insert("INSERT INTO `t` (a) FORMAT Native", data: [1, 2], settings: [("a+b", "c d&e=ü%/?#")])
+            try client.insert("INSERT INTO `t` (a) FORMAT Native", .init([1, 2]), settings: [("a+b", "c d&e=ü%/?#")])
         }.get()
         let (query, insert) = (try #require(server.requests.first), try #require(server.requests.last))
         for request in server.requests {
             #expect(request.headers["x-clickhouse-user"] == "kübe")
             #expect(request.headers["x-clickhouse-key"] == "s3cret: & %41\"")
             #expect(request.headers["authorization"] == nil)
+            #expect(request.headers["x-route"] == "a b")
             #expect(!request.target.contains("s3cret") && !request.target.contains("k%C3%BCbe"))
             #expect(request.parameter("database") == "d&b=")
         }
@@ -154,10 +161,51 @@ private let memory =
 
     @Test func withoutCredentialsThereAreNoHeadersForThem() async throws {
         let server = try RawHTTPServer { _, _ in .clickHouse(200) }
-        _ = try await withClient(ClickHouseClient.Configuration(endpoint: server.url)) {
+        _ = try await withClient(ClickHouseClient.Configuration(endpoints: [server.url])) {
             client throws(ClickHouseError) in
             try client.query("SELECT 1")
         }.get()
         #expect(server.requests.first?.headers.keys.contains { $0.hasPrefix("x-clickhouse") } == false)
+    }
+
+    @Test func aQuestionGoesToTheNextEndpointWhereOneCannotAnswer() async throws {
+        let broken = try RawHTTPServer { _, _ in .status(503, "busy") }
+        let working = try RawHTTPServer { _, _ in .clickHouse(200, "here") }
+        let configuration = ClickHouseClient.Configuration(
+            endpoints: [try RawHTTPServer.closedURL(), broken.url, working.url])
+        let answers = try await withClient(configuration) { client throws(ClickHouseError) in
+            [try client.query("SELECT 1"), try client.query("SELECT 2"), client.endpoint]
+        }.get()
+        #expect(answers == ["here", "here", working.url])
+        // It stays where it was answered.
+        #expect(broken.requests.count == 1 && working.requests.count == 2)
+        let refused = try await withClient(
+            ClickHouseClient.Configuration(endpoints: [try RawHTTPServer.closedURL(), broken.url])
+        ) { client throws(ClickHouseError) in try client.query("SELECT 1") }
+        #expect(refused == .failure(.unexpectedAnswer(endpoint: broken.url, status: 503, body: "busy")))
+    }
+
+    @Test func whatIsWrongWithAQuestionIsWrongEverywhere() async throws {
+        let first = try RawHTTPServer { _, _ in
+            .clickHouse(404, headers: ["X-ClickHouse-Exception-Code: 60"], "Code: 60. DB::Exception: no")
+        }
+        let second = try RawHTTPServer { _, _ in .clickHouse(200) }
+        let result = try await withClient(ClickHouseClient.Configuration(endpoints: [first.url, second.url])) {
+            client throws(ClickHouseError) in
+            try client.query("SELECT 1")
+        }
+        #expect(result == .failure(.exception(code: 60, message: "Code: 60. DB::Exception: no")))
+        #expect(second.requests.isEmpty)
+    }
+
+    @Test(arguments: InsertCompression.allCases)
+    func aBodyNamesItsCompression(compression: InsertCompression) async throws {
+        let server = try RawHTTPServer { _, _ in .clickHouse(200) }
+        try await withClient(ClickHouseClient.Configuration(endpoints: [server.url])) {
+            client throws(ClickHouseError) in
+            try client.insert("INSERT INTO t FORMAT Native", .init([1], compression: compression))
+        }.get()
+        let expected: String? = compression == .none ? nil : "\(compression)"
+        #expect(server.requests.first?.headers["content-encoding"] == expected)
     }
 }

@@ -14,33 +14,45 @@ private func unexpected(_ status: Int) -> ClickHouseError {
 @Suite struct ClickHouseErrorTests {
     @Test(
         arguments: [
-            // Whatever time or load may mend.
-            (exception(252), "too_many_parts", false), (exception(241), "memory_limit", false),
-            (exception(159), "timeout", false), (exception(0), "exception", false),
-            (exception(209), "exception", false),
-            (exception(242), "exception", false), (exception(999), "exception", false),
+            // Whatever time or load may mend, and what nobody has heard of.
+            (exception(252), "too_many_parts", .transient), (exception(241), "memory_limit", .transient),
+            (exception(159), "timeout", .transient), (exception(202), "exception", .transient),
+            (exception(242), "exception", .transient), (exception(319), "exception", .transient),
+            (exception(999), "exception", .transient), (exception(0), "exception", .transient),
+            (exception(123_456), "exception", .transient),
+            (unexpected(502), "unexpected_answer", .transient), (unexpected(500), "unexpected_answer", .transient),
+            (unexpected(408), "unexpected_answer", .transient), (unexpected(429), "unexpected_answer", .transient),
             // What somebody must do something about.
-            (exception(60), "unknown_table", true), (exception(81), "unknown_table", true),
-            (.missingTable(name: "t"), "unknown_table", true),
-            (.missingColumns(table: "t", columns: ["a"]), "missing_columns", true),
-            (exception(16), "rejected", true), (exception(47), "rejected", true), (exception(115), "rejected", true),
-            (exception(164), "rejected", true), (exception(192), "rejected", true), (exception(193), "rejected", true),
-            (exception(194), "rejected", true), (exception(497), "rejected", true), (exception(516), "rejected", true),
-            (unexpected(502), "unexpected_answer", false), (unexpected(500), "unexpected_answer", false),
-            (unexpected(408), "unexpected_answer", false), (unexpected(429), "unexpected_answer", false),
-            (unexpected(401), "unexpected_answer", true), (unexpected(404), "unexpected_answer", true),
-        ] as [(ClickHouseError, String, Bool)])
-    func anErrorHasAReasonAndTellsWhoCanMendIt(error: ClickHouseError, reason: String, needsOperator: Bool) {
+            (exception(60), "unknown_table", .operator), (exception(81), "unknown_table", .operator),
+            (.missingTable(name: "t"), "unknown_table", .operator),
+            (.missingColumns(table: "t", columns: ["a"]), "missing_columns", .operator),
+            (.unreadableCredentials("denied"), "credentials", .operator),
+            (exception(16), "rejected", .operator), (exception(47), "rejected", .operator),
+            (exception(115), "rejected", .operator), (exception(164), "rejected", .operator),
+            (exception(192), "rejected", .operator), (exception(193), "rejected", .operator),
+            (exception(194), "rejected", .operator), (exception(497), "rejected", .operator),
+            (exception(516), "rejected", .operator),
+            (unexpected(401), "unexpected_answer", .operator), (unexpected(404), "unexpected_answer", .operator),
+            // What nobody can mend.
+            (exception(27), "refused_data", .content), (exception(26), "refused_data", .content),
+            (exception(53), "refused_data", .content), (exception(117), "refused_data", .content),
+            (exception(131), "refused_data", .content), (exception(321), "refused_data", .content),
+            (exception(618), "refused_data", .content),
+        ] as [(ClickHouseError, String, FailureClass)])
+    func anErrorHasAReasonAndTellsWhatCanMendIt(error: ClickHouseError, reason: String, failureClass: FailureClass) {
         #expect(error.reason == reason)
-        #expect(error.needsOperator == needsOperator)
+        #expect(error.failureClass == failureClass)
     }
 
-    @Test(arguments: [
-        ("ftp://127.0.0.1", "badRequest", true), ("https://", "badRequest", true),
-        ("http://name.invalid", "connection", false),
-    ])
-    func aConnectionThatFailsIsARequestThatMayBeWrong(url: String, reason: String, needsOperator: Bool) async throws {
-        let result = try await withClient(ClickHouseClient.Configuration(endpoint: url)) {
+    @Test(
+        arguments: [
+            ("ftp://127.0.0.1", "badRequest", .operator), ("https://", "badRequest", .operator),
+            ("http://name.invalid", "connection", .transient),
+        ] as [(String, String, FailureClass)])
+    func aConnectionThatFailsIsARequestThatMayBeWrong(
+        url: String, reason: String, failureClass: FailureClass
+    ) async throws {
+        let result = try await withClient(ClickHouseClient.Configuration(endpoints: [url])) {
             client throws(ClickHouseError) in
             try client.query("SELECT 1")
         }
@@ -49,7 +61,7 @@ private func unexpected(_ status: Int) -> ClickHouseError {
             return
         }
         #expect(error.reason == reason)
-        #expect(error.needsOperator == needsOperator)
+        #expect(error.failureClass == failureClass)
     }
 
     @Test func anErrorNamesWhatIsMissingAndWhatMakesIt() {

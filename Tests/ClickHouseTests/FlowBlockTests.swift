@@ -54,13 +54,17 @@ func flowBlock(_ flows: [LabeledFlow] = [labeledFlow()]) -> FlowBlock {
 let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
 /// Sends blocks to a database's table, through a real inserter.
-func insert(_ blocks: [FlowBlock], into database: TestDatabase) async throws {
+func insert(
+    _ blocks: [FlowBlock], into database: TestDatabase, table: String = TableSchema.defaultTable,
+    compression: InsertCompression = .lz4
+) async throws {
     let configuration = ClickHouseClient.Configuration(database)
     let schema = try await withClient(configuration) { client throws(ClickHouseError) in
-        try TableSchema.load(of: client)
+        try TableSchema.load(table: table, of: client)
     }.get()
     let inserter = Inserter(
-        configuration: Inserter.Configuration(client: configuration, workers: 2), schema: schema, logger: quiet,
+        configuration: Inserter.Configuration(client: configuration, workers: 2, compression: compression),
+        schema: schema, logger: quiet,
         onPressure: { _ in })
     let stored = Mutex(0)
     for block in blocks { inserter.submit(block) { stored.withLock { $0 += 1 } } }
@@ -119,6 +123,8 @@ private func sorted(_ rows: [[String: String]]) -> [[String: String]] {
 @Suite struct FlowBlockTests {
     @Test func everyColumnIsStoredAsItIs() async throws {
         let strings = [
+            // A text that is not UTF-8 is repaired when it becomes a String: U+FFFD for what is wrong.
+            String(decoding: [0x61, 0xff, 0xc3, 0x62], as: UTF8.self),
             "", "'", "\"", "\\", "\\n", "\n", "\t", "\r\n", "a b", "ü€😀", "\u{0}", "NULL", "\\N", "{}",
             String(repeating: "x", count: 300),
         ]
@@ -149,6 +155,17 @@ private func sorted(_ rows: [[String: String]]) -> [[String: String]] {
         #expect(block.rows == expected.count)
         #expect(stored.count == expected.count)
         for (stored, expected) in zip(stored, expected) { #expect(stored == expected) }
+    }
+
+    @Test func memoryGrowsWithFlowsAndEndpoints() throws {
+        let labels = (podLabels("a"), podLabels("b"))
+        let one = flowBlock([labeledFlow(labels.0, labels.1)])
+        let many = flowBlock((0..<10_000).map { _ in labeledFlow(labels.0, labels.1) })
+        #expect(one.memoryBytes > 0 && one.memoryBytes < 64 << 10)
+        // 72 bytes for each, and at most as much again for what may come.
+        #expect((720_000...1_500_000).contains(many.memoryBytes - one.memoryBytes))
+        let endpoints = flowBlock((0..<10_000).map { labeledFlow(EndpointLabels(pod: "\($0)"), labels.1) })
+        #expect(endpoints.memoryBytes > many.memoryBytes + 10_000 * 8)
     }
 
     @Test func rowsAndBytesAreCounted() {
@@ -199,7 +216,9 @@ private func sorted(_ rows: [[String: String]]) -> [[String: String]] {
         let schema = try TableSchema(table: "t", columnNames: columns)
         let labels = (podLabels("a"), podLabels("b"))
         func size(_ flows: Int) -> Int {
-            flowBlock((0..<flows).map { _ in labeledFlow(labels.0, labels.1) }).encoded(for: schema).count
+            var encoder = BlockEncoder()
+            let block = flowBlock((0..<flows).map { _ in labeledFlow(labels.0, labels.1) })
+            return encoder.nativeBytes(of: block, for: schema).count
         }
         // A row is 24 labels and 4 others of one byte each, an empty map of 8, and 68 bytes of numbers and addresses.
         #expect(size(101) - size(100) == 2 * 104)

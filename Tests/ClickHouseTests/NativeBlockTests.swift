@@ -39,7 +39,7 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
 
     @Test func aLowCardinalityColumnHasItsKeysAndThenIndexes() {
         #expect(
-            block(rows: 3) { $0.appendColumn("proto", keys: ["", "tcp", "ü"], indexes: [1, 0, 2]) }
+            block(rows: 3) { $0.appendColumn("proto", keys: ["", "tcp", "ü"], indexes: [UInt32(1), 0, 2]) }
                 == [1, 3] + string("proto") + string("LowCardinality(String)")
                 + number(UInt64(1))  // version of the serialization
                 + number(UInt64(0x600))  // own keys, replacing others; indexes are UInt8
@@ -50,7 +50,7 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
     @Test(arguments: [(1, 0), (256, 0), (257, 1), (65_536, 1), (65_537, 2)])
     func indexesAreAsWideAsTheNumberOfKeysNeeds(keys: Int, width: Int) {
         let bytes = block(rows: 2) {
-            $0.appendColumn("c", keys: (0..<keys).map { "\($0)" }, indexes: [0, UInt32(keys - 1)])
+            $0.appendColumn("c", keys: (0..<keys).map { "\($0)" }, indexes: [UInt32(0), UInt32(keys - 1)])
         }
         let begin = [1, 2] + string("c") + string("LowCardinality(String)") + number(UInt64(1))
         let flags = number(UInt64(0x600 | width)) + number(UInt64(keys))
@@ -64,6 +64,36 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
         #expect(bytes.starts(with: begin + flags + string("0")))
         #expect(bytes.suffix(8 + last.count) == (number(UInt64(2)) + last)[...])
         #expect(bytes.count == begin.count + flags.count + strings + 8 + last.count)
+    }
+
+    @Test(arguments: [1, 2, 256, 257, 65_536, 65_537]) func rowsMayReferToTheirKeysThroughSomethingElse(keys: Int) {
+        let names = (0..<keys).map { "\($0)" }
+        // Thing 0 has the last key, thing 1 the first.
+        let rows: [UInt32] = [0, 1, 1, 0]
+        let direct = block(rows: 4) {
+            $0.appendColumn("c", keys: names, indexes: rows.map { $0 == 0 ? UInt32(keys - 1) : 0 })
+        }
+        let indirect = block(rows: 4) {
+            $0.appendColumn("c", keys: names, indexes: [UInt32(keys - 1), 0, 0], ofRows: rows)
+        }
+        #expect(direct == indirect)
+    }
+
+    @Test func aConstantColumnHasOneKey() {
+        #expect(
+            block(rows: 3) { $0.appendColumn("c", constant: "a") }
+                == block(rows: 3) { $0.appendColumn("c", keys: ["a"], indexes: [UInt8(0), 0, 0]) })
+        #expect(
+            block(rows: 2) { $0.appendColumn("c", type: "UInt16", constant: UInt16(258)) }
+                == [1, 2] + string("c") + string("UInt16") + [2, 1, 2, 1])
+    }
+
+    @Test func theMemoryOfAnEarlierBlockLeavesNoTrace() {
+        var fresh = NativeBlock(columns: 1, rows: 1)
+        fresh.appendColumn("c", constant: "new")
+        var reused = NativeBlock(columns: 1, rows: 1, reusing: [UInt8](repeating: 0xff, count: 1000))
+        reused.appendColumn("c", constant: "new")
+        #expect(fresh.bytes == reused.bytes)
     }
 
     @Test func aColumnOfEmptyMapsHasOffsetsOnly() {
@@ -101,7 +131,7 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
     func lengthsTakeSevenBitsAByte(length: Int, bytes: [UInt8]) {
         #expect(block(rows: length) { _ in } == [1] + bytes)
         let long = String(repeating: "x", count: length)
-        let column = block(rows: 1) { $0.appendColumn("c", keys: [long], indexes: [0]) }
+        let column = block(rows: 1) { $0.appendColumn("c", keys: [long], indexes: [UInt8(0)]) }
         #expect(column.suffix(9 + length + bytes.count).starts(with: bytes + Array(long.utf8)))
     }
 
@@ -111,6 +141,10 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
         await #expect(processExitsWith: .failure) {
             var block = NativeBlock(columns: 1, rows: 2)
             block.appendColumn("c", type: "UInt8", [UInt8(1)])
+        }
+        await #expect(processExitsWith: .failure) {
+            var block = NativeBlock(columns: 1, rows: 2)
+            block.appendColumn("c", keys: ["a", "b"], indexes: [0, 1], ofRows: [0, 2])
         }
     }
 
@@ -132,7 +166,7 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
         block.appendColumn("flags", flags: [UInt64](repeating: 0, count: keys + 1), names: [])
         let data = block.bytes
         try await withClient(ClickHouseClient.Configuration(database)) { client throws(ClickHouseError) in
-            try client.insert("INSERT INTO t FORMAT Native", data: data, settings: [])
+            try client.insert("INSERT INTO t FORMAT Native", .init(data))
         }.get()
         let rows = try await database.rows(
             """

@@ -63,4 +63,88 @@ extension FlowColumn {
         let database = try await TestDatabase.make(withTable: false)
         #expect(try await load(database, table) == .failure(.missingTable(name: table)))
     }
+
+    @Test func anyNameCanBeInsertedInto() async throws {
+        let database = try await TestDatabase.make(withTable: false)
+        let name = "a `b` \\ 'c'"
+        try await database.query(
+            """
+            CREATE TABLE `a \\`b\\` \\\\ 'c'` (date Date, intervalStartTime DateTime, direction Enum('out' = 1, 'in' = 2),
+                bytes UInt64, packets UInt64) ENGINE = MergeTree ORDER BY date
+            """)
+        try await insert([flowBlock()], into: database, table: name)
+        #expect(try await database.rows("SELECT sum(bytes) FROM `a \\`b\\` \\\\ 'c'`") == [["300"]])
+    }
+
+    @Test func aTableWithoutAWindowIsWarnedOfWithTheStatementThatMendsIt() async throws {
+        let database = try await TestDatabase.make()
+        let before = try await load(database).get()
+        #expect(before.deduplication == .plain(window: 0))
+        let warning = try #require(before.warnings().first)
+        #expect(before.warnings().count == 1)
+        let statement = try #require(warning.firstMatch(of: /run: (ALTER .*)$/)?.output.1)
+        try await database.query(String(statement))
+        let after = try await load(database).get()
+        #expect(after.deduplication == .plain(window: 10_000))
+        #expect(after.warnings() == [])
+        // The window is for synchronous inserts.
+        #expect(after.warnings(.always).count == 1)
+    }
+
+    @Test func theMigrationSetsTheWindow() async throws {
+        let database = try await TestDatabase.make()
+        try await database.query(
+            String(contentsOf: Repository.file("deploy/clickhouse/003_deduplication_window.sql"), encoding: .utf8))
+        #expect(try await load(database).get().deduplication == .plain(window: 10_000))
+    }
+
+    @Test func whatIsBehindAnotherEngineCannotBeSeen() async throws {
+        let database = try await TestDatabase.make()
+        try await database.query("CREATE TABLE front AS network_flows_0 ENGINE = Null")
+        let schema = try await load(database, "front").get()
+        #expect(schema.deduplication == .unknown(engine: "Null"))
+        #expect(schema.warnings().first?.contains("engine Null") == true)
+    }
+
+    @Test(
+        arguments: [
+            ("MergeTree", "MergeTree ORDER BY a SETTINGS index_granularity = 8192", .plain(window: 3)),
+            (
+                "SummingMergeTree",
+                "SummingMergeTree ORDER BY a SETTINGS x = 1, non_replicated_deduplication_window = 7, y = 2",
+                .plain(window: 7)
+            ),
+            ("MergeTree", "MergeTree ORDER BY a SETTINGS non_replicated_deduplication_window = 0", .plain(window: 0)),
+            // The name of one setting is in the other's.
+            (
+                "ReplicatedSummingMergeTree",
+                "ReplicatedSummingMergeTree('/p', 'r') SETTINGS non_replicated_deduplication_window = 7",
+                .replicated(window: 9)
+            ),
+            (
+                "ReplicatedMergeTree", "ReplicatedMergeTree SETTINGS replicated_deduplication_window = 0",
+                .replicated(window: 0)
+            ),
+            ("SharedMergeTree", "SharedMergeTree ORDER BY a", .replicated(window: 9)),
+            ("Distributed", "Distributed('c', 'd', 't')", .unknown(engine: "Distributed")),
+        ] as [(String, String, TableSchema.Deduplication)])
+    func theWindowIsReadFromTheDefinition(
+        engine: String, definition: String, deduplication: TableSchema.Deduplication
+    ) {
+        #expect(
+            TableSchema.Deduplication(
+                engine: engine, definition: definition, plainDefault: "3", replicatedDefault: "9") == deduplication)
+    }
+
+    @Test(arguments: [
+        ("22.8.15.23", true), ("23.7.1.1", true), ("23.8.1.2992", false), ("24.1.1.1", false), ("26.9.2.1", false),
+        ("", false),
+    ])
+    func anOldReleaseIsWarnedOf(version: String, isOld: Bool) throws {
+        let schema = try TableSchema(
+            table: "t", columnNames: FlowColumn.required.map(\.rawValue), deduplication: .replicated(window: 1),
+            serverVersion: version)
+        #expect(schema.warnings().contains { $0.contains("older than 23.8") } == isOld)
+        #expect(schema.warnings().count == (isOld ? 1 : 0))
+    }
 }

@@ -65,9 +65,9 @@ private func problems(_ text: String) -> [String] {
         #expect(
             read.clickHouse
                 == ClickHouseClient.Configuration(
-                    endpoint: "https://clickhouse.default.svc.cluster.local:8443", database: "default",
+                    endpoints: ["https://clickhouse.default.svc.cluster.local:8443"], database: "default",
                     connectTimeoutMilliseconds: 30_000))
-        #expect(read.inserterWorkers == 20 && read.batchRows == 15_000)
+        #expect(read.inserter.workers == 20 && read.batchRows == 15_000)
         #expect(read.warnings.count == 4)
         for (warning, key) in zip(
             read.warnings,
@@ -83,10 +83,10 @@ private func problems(_ text: String) -> [String] {
         #expect(read.port == 8884 && read.metricsPort == 8883)
         #expect(read.labeling == Labeler.Configuration())
         #expect(read.inventoryFile == nil && read.isClickHouseEnabled)
-        #expect(read.inserterWorkers == 20 && read.batchRows == 100_000)
+        #expect(read.inserter.workers == 20 && read.batchRows == 100_000)
         #expect(read.batchMaximumAge == .seconds(5) && read.shutdownTimeout == .seconds(25))
-        #expect(read.clickHouse.endpoint == "https://clickhouse.default.svc.cluster.local:8443")
-        #expect(read.clickHouse.timeoutMilliseconds == 120_000 && read.clickHouse.verifiesServer)
+        #expect(read.clickHouse.endpoints == ["https://clickhouse.default.svc.cluster.local:8443"])
+        #expect(read.clickHouse.timeoutMilliseconds == 120_000 && read.clickHouse.tls.verifiesServer)
     }
 
     @Test func everythingCanBeSet() throws {
@@ -121,12 +121,12 @@ private func problems(_ text: String) -> [String] {
         #expect(!read.labeling.ignoreUDP && !read.labeling.ignoreNodeFlows)
         #expect(read.labeling.privateNetworks.map(\.description) == ["100.64.0.0/10", "2001:db8::/32"])
         #expect(read.inventoryFile == "/etc/inventory.yaml" && !read.isClickHouseEnabled)
-        #expect(read.inserterWorkers == 2 && read.batchRows == 1)
+        #expect(read.inserter.workers == 2 && read.batchRows == 1)
         #expect(read.batchMaximumAge == .milliseconds(500) && read.shutdownTimeout == .seconds(60))
         #expect(
             read.clickHouse
                 == ClickHouseClient.Configuration(
-                    endpoint: "http://db:8123", database: "net", verifiesServer: false,
+                    endpoints: ["http://db:8123"], database: "net", tls: .init(verifiesServer: false),
                     connectTimeoutMilliseconds: 1_000, timeoutMilliseconds: 2_000))
         #expect(read.warnings.count == 2)
         #expect(read.warnings[0].contains("certificate is not checked"))
@@ -149,8 +149,47 @@ private func problems(_ text: String) -> [String] {
     func anEndpointBecomesAURL(endpoint: String, disableTLS: Bool, url: String, isWarned: Bool) throws {
         let read = try configuration(
             "\(required)clickhouse_endpoint: \"\(endpoint)\"\nclickhouse_disable_tls: \(disableTLS)")
-        #expect(read.clickHouse.endpoint == url)
+        #expect(read.clickHouse.endpoints == [url])
         #expect(read.warnings.contains { $0.contains("'\(endpoint)'") && $0.contains(url) } == isWarned)
+    }
+
+    @Test func severalEndpointsStandBehindOneAnother() throws {
+        let read = try configuration("\(required)clickhouse_endpoint: http://a:8123, b:9000 ,https://me:p@c\n")
+        #expect(read.clickHouse.endpoints == ["http://a:8123", "https://b:8443", "https://c"])
+        #expect(read.warnings.count == 1)
+    }
+
+    @Test func howRowsAreSentCanBeSaid() throws {
+        let read = try configuration(
+            """
+            \(required)clickhouse_endpoint: https://db:8443
+            clickhouse_table: flows
+            clickhouse_compression: zstd
+            clickhouse_async_insert: true
+            clickhouse_ca_file: /etc/tls/ca.crt
+            clickhouse_certificate_file: /etc/tls/tls.crt
+            clickhouse_key_file: /etc/tls/tls.key
+            clickhouse_headers: {X-Route: a b}
+            clickhouse_max_queued_bytes: 1048576
+            clickhouse_quarantine_directory: /var/quarantine
+            clickhouse_quarantine_max_bytes: 1000
+            """)
+        #expect(read.table == "flows")
+        #expect(
+            read.inserter
+                == Inserter.Configuration(
+                    client: ClickHouseClient.Configuration(
+                        endpoints: ["https://db:8443"], headers: ["X-Route": "a b"],
+                        tls: .init(
+                            authorities: .file("/etc/tls/ca.crt"), certificate: .file("/etc/tls/tls.crt"),
+                            key: .file("/etc/tls/tls.key"))),
+                    workers: 20, maximumQueuedBytes: 1_048_576, compression: .zstd, asyncInsert: .always,
+                    quarantine: .init(directory: "/var/quarantine", maximumBytes: 1000)))
+        let other = try configuration(required).inserter
+        #expect(other.compression == .lz4 && other.asyncInsert == .automatic && other.quarantine == nil)
+        #expect(problems("\(required)clickhouse_compression: gzip").first?.contains("none, lz4 or zstd") == true)
+        #expect(
+            problems("\(required)clickhouse_certificate_file: a.pem").first?.contains("clickhouse_key_file") == true)
     }
 
     @Test func missingKeysAreToldTogether() {
@@ -213,9 +252,8 @@ private func problems(_ text: String) -> [String] {
         try password?.write(to: folder.appending(path: "password"), atomically: true, encoding: .utf8)
         var read = try configuration(required)
         try read.readCredentials(directory: folder.path)
-        #expect(read.clickHouse.user == user)
-        #expect(read.clickHouse.password == key)
+        #expect(try read.clickHouse.credentials.read() == (user, key))
         try read.readCredentials(directory: "/nowhere")
-        #expect(read.clickHouse.user == "" && read.clickHouse.password == "")
+        #expect(try read.clickHouse.credentials.read() == ("", ""))
     }
 }

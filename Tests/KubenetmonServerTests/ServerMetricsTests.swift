@@ -20,8 +20,12 @@ import Testing
             "node": FlowAssembler.Statistics.Amount(flows: 5, bytes: 50),
         ]
         var inserts = Inserter.Statistics()
-        inserts.insertedRows = 20
-        inserts.insertedReportedBytes = 1_000
+        inserts.inserted = .init(blocks: 2, rows: 20, reportedBytes: 1_000)
+        inserts.quarantined = ["refused_data": .init(blocks: 1, rows: 3, reportedBytes: 50)]
+        inserts.failedAttemptsByClass = [.transient: 6, .content: 2]
+        inserts.batchAge.add(.milliseconds(700))
+        inserts.failedAttemptDuration.add(.seconds(700))
+        inserts.oldestAge = .milliseconds(1_500)
         inserts.failedAttempts = ["timeout": 6]
         inserts.queuedRows = 7
         return MetricsPage(ingest: ingest, flows: flows, inserts: inserts)
@@ -37,6 +41,18 @@ import Testing
         "kubenetmon_server_connected_agents 3", "kubenetmon_server_batches_total 9",
         "kubenetmon_worker_rows_total{type=\"inserted\"} 20", "kubenetmon_worker_inserted_bytes_total 1000",
         "kubenetmon_worker_insert_retries_total{reason=\"timeout\"} 6", "kubenetmon_worker_queued_rows 7",
+        "kubenetmon_worker_rows_total{type=\"quarantined\"} 3",
+        "kubenetmon_worker_lost_bytes_total{reason=\"refused_data\"} 50",
+        "kubenetmon_worker_insert_attempts_total{class=\"success\"} 2",
+        "kubenetmon_worker_insert_attempts_total{class=\"transient\"} 6",
+        "kubenetmon_worker_insert_attempts_total{class=\"operator\"} 0",
+        "kubenetmon_worker_insert_batch_age_ms_bucket{le=\"500\"} 0",
+        "kubenetmon_worker_insert_batch_age_ms_bucket{le=\"1000\"} 1",
+        "kubenetmon_worker_insert_batch_age_ms_sum 700", "kubenetmon_worker_insert_batch_age_ms_count 1",
+        "kubenetmon_worker_insert_wait_time_ms_bucket{type=\"failed\",le=\"600000\"} 0",
+        "kubenetmon_worker_insert_wait_time_ms_bucket{type=\"failed\",le=\"+Inf\"} 1",
+        "kubenetmon_worker_insert_wait_time_ms_count{type=\"inserted\"} 0",
+        "kubenetmon_worker_oldest_batch_age_seconds 1.5",
     ])
     func aValueIsUnderItsName(line: String) {
         #expect(page.text.split(separator: "\n").contains(line[...]))
@@ -46,10 +62,12 @@ import Testing
     @Test func everyMetricIsWellFormed() {
         var names: [String] = []
         for line in page.text.split(separator: "\n") {
-            if let type = line.wholeMatch(of: /# TYPE ([a-z_]+) (counter|gauge)/) {
+            if let type = line.wholeMatch(of: /# TYPE ([a-z_]+) (counter|gauge|histogram)/) {
                 #expect((type.2 == "counter") == type.1.hasSuffix("_total"), "\(line)")
                 names.append(String(type.1))
-            } else if let sample = line.wholeMatch(of: /([a-z_]+)(\{[a-z]+="[a-z_]+"\})? [0-9.e+]+/) {
+            } else if let sample = line.wholeMatch(
+                of: /([a-z_]+?)(_bucket|_sum|_count)?(\{([a-z]+="[a-z0-9_+I]+",?)+\})? [0-9.e+]+/)
+            {
                 #expect(names.last == String(sample.1), "\(line)")
             } else {
                 #expect(line.wholeMatch(of: /# HELP [a-z_]+ [A-Z].+\./) != nil, "\(line)")

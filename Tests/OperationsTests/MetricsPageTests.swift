@@ -33,6 +33,31 @@ import Testing
                 """)
     }
 
+    @Test func aHistogramHasRunningTotals() {
+        var page = MetricsPage()
+        let histogram = MetricsPage.Histogram(bounds: [5, 10], counts: [1, 0, 2], sum: 61)
+        page.add("a_ms", "Time of a.", histogram)
+        page.add("b_ms", "Time of b.", label: "kind", [("\"x\"", histogram)])
+        #expect(
+            page.text == """
+                # HELP a_ms Time of a.
+                # TYPE a_ms histogram
+                a_ms_bucket{le="5"} 1
+                a_ms_bucket{le="10"} 1
+                a_ms_bucket{le="+Inf"} 3
+                a_ms_sum 61
+                a_ms_count 3
+                # HELP b_ms Time of b.
+                # TYPE b_ms histogram
+                b_ms_bucket{kind="\\"x\\"",le="5"} 1
+                b_ms_bucket{kind="\\"x\\"",le="10"} 1
+                b_ms_bucket{kind="\\"x\\"",le="+Inf"} 3
+                b_ms_sum{kind="\\"x\\""} 61
+                b_ms_count{kind="\\"x\\""} 3
+
+                """)
+    }
+
     @Test(arguments: [
         ("plain", "plain"), ("", ""), ("\"", "\\\""), ("\\", "\\\\"), ("\n", "\\n"), ("a\\\"b\nc", "a\\\\\\\"b\\nc"),
         ("ü{}=,", "ü{}=,"), ("\r\n", "\r\\n"),

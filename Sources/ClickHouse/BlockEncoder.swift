@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Labeling
+
+/// Turns blocks into what is sent, one after another, in memory that it keeps.
+struct BlockEncoder: Sendable {
+    private var rows = FlowRows()
+    private var native: [UInt8] = []
+    private var compressor = Compressor()
+    private var labels = LabelDictionaries()
+
+    /// Memory that is kept, in bytes.
+    var memoryBytes: Int {
+        rows.memoryBytes + native.capacity + compressor.memoryBytes + labels.memoryBytes
+    }
+
+    /// The body of an insert: the rows in Native format for the columns that the table has, compressed. There must be a
+    /// row.
+    mutating func encode(
+        _ block: FlowBlock, for schema: TableSchema, compression: InsertCompression
+    ) -> ClickHouseClient.Body {
+        native = nativeBytes(of: block, for: schema)
+        return ClickHouseClient.Body(
+            compression == .none ? Array(native[...]) : compressor.compress(native, with: compression),
+            compression: compression)
+    }
+
+    /// The rows in Native format, for the columns that the table has. There must be a row.
+    mutating func nativeBytes(of block: FlowBlock, for schema: TableSchema) -> [UInt8] {
+        rows.load(block)
+        labels.load(block.endpoints)
+        var memory: [UInt8] = []
+        swap(&memory, &native)
+        var output = NativeBlock(columns: schema.columns.count, rows: rows.count, reusing: memory)
+        for column in schema.columns { append(column, of: block, to: &output) }
+        labels.removeAll()
+        return output.bytes
+    }
+
+    private mutating func append(_ column: FlowColumn, of block: FlowBlock, to output: inout NativeBlock) {
+        let name = column.rawValue
+        if let (isLocal, label) = column.label {
+            return append(name, isLocal ? rows.local.labels : rows.remote.labels, label, to: &output)
+        }
+        switch column {
+        case .date:
+            output.appendColumn(name, type: "Date", constant: block.day)
+        case .intervalStartTime:
+            output.appendColumn(name, type: "DateTime", rows.intervalStart)
+        case .intervalSeconds:
+            output.appendColumn(name, type: "UInt16", constant: UInt16(FlowBlock.intervalSeconds))
+        case .environment:
+            output.appendColumn(name, constant: block.environment)
+        case .proto:
+            output.appendColumn(name, keys: Self.transportNames, indexes: rows.transport)
+        case .connectionClass:
+            output.appendColumn(name, keys: ConnectionClass.allCases.map(\.rawValue), indexes: rows.connectionClass)
+        case .connectionFlags:
+            output.appendColumn(name, flags: rows.flags, names: block.flagNames)
+        case .direction:
+            output.appendColumn(name, type: "Enum8('out' = 1, 'in' = 2)", rows.direction)
+        case .localIPv4: output.appendColumn(name, type: "IPv4", rows.local.ipv4)
+        case .localIPv6: output.appendColumn(name, ipv6: rows.local.ipv6)
+        case .remoteIPv6: output.appendColumn(name, ipv6: rows.remote.ipv6)
+        case .remoteService: append(name, rows.service, .service, to: &output)
+        case .localPort: output.appendColumn(name, type: "UInt16", rows.local.port)
+        case .remoteIPv4: output.appendColumn(name, type: "IPv4", rows.remote.ipv4)
+        case .remotePort: output.appendColumn(name, type: "UInt16", rows.remote.port)
+        case .bytes: output.appendColumn(name, type: "UInt64", rows.bytes)
+        case .packets: output.appendColumn(name, type: "UInt64", rows.packets)
+        default: preconditionFailure("column \(name) is a label")
+        }
+    }
+
+    /// A label's column, of rows that refer to endpoints.
+    private mutating func append(_ name: String, _ rows: [UInt32], _ label: Label, to output: inout NativeBlock) {
+        let dictionary = labels.dictionary(of: label)
+        output.appendColumn(name, keys: dictionary.keys, indexes: dictionary.indexes, ofRows: rows)
+    }
+
+    /// The values of the column `proto` by protocol number: the names that netfilter and /etc/protocols use, the number
+    /// where there is none.
+    private static let transportNames: [String] = (0...255).map { number in
+        switch number {
+        case 1: "icmp"
+        case 6: "tcp"
+        case 17: "udp"
+        case 33: "dccp"
+        case 47: "gre"
+        case 58: "icmpv6"
+        case 132: "sctp"
+        case 136: "udplite"
+        default: String(number)
+        }
+    }
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The rows of a ``FlowBlock``, column by column, in memory that is used for one block after another.
+struct FlowRows: Sendable {
+    /// The values of the column `direction`.
+    private enum Direction: Int8 {
+        case out = 1
+        case `in` = 2
+    }
+
+    /// Flows whose rows are made together: they stay in the processor's nearest cache while column after column is read.
+    private static let flowsAtOnce = 256
+
+    private(set) var count = 0
+    private(set) var intervalStart: [UInt32] = []
+    private(set) var direction: [Int8] = []
+    private(set) var transport: [UInt8] = []
+    private(set) var connectionClass: [UInt8] = []
+    private(set) var service: [UInt32] = []
+    private(set) var flags: [UInt64] = []
+    private(set) var bytes: [UInt64] = []
+    private(set) var packets: [UInt64] = []
+    private(set) var local = Endpoints()
+    private(set) var remote = Endpoints()
+
+    /// One end of all rows.
+    struct Endpoints: Sendable {
+        /// Numbers of labels.
+        fileprivate(set) var labels: [UInt32] = []
+        fileprivate(set) var port: [UInt16] = []
+        fileprivate(set) var ipv4: [UInt32] = []
+        /// Empty where no row of the block has an IPv6 address.
+        fileprivate(set) var ipv6: [UInt128] = []
+
+        fileprivate var memoryBytes: Int {
+            labels.capacity * 4 + port.capacity * 2 + ipv4.capacity * 4 + ipv6.capacity * 16
+        }
+
+        fileprivate mutating func removeAll() {
+            labels.removeAll(keepingCapacity: true)
+            port.removeAll(keepingCapacity: true)
+            ipv4.removeAll(keepingCapacity: true)
+            ipv6.removeAll(keepingCapacity: true)
+        }
+
+        fileprivate mutating func append(
+            _ rows: Rows, _ end: (FlowRecord) -> FlowRecord.Endpoint, _ ipv6Addresses: [UInt128]
+        ) {
+            rows.append(to: &labels) { record, _ in end(record).labels }
+            rows.append(to: &port) { record, _ in end(record).port }
+            rows.append(to: &ipv4) { record, _ in end(record).isIPv6 ? 0 : end(record).address }
+            guard !ipv6Addresses.isEmpty else { return }
+            rows.append(to: &ipv6) { record, _ in end(record).isIPv6 ? ipv6Addresses[Int(end(record).address)] : 0 }
+        }
+    }
+
+    /// Some flows, and which of them and which of their directions make rows.
+    fileprivate struct Rows {
+        let records: ArraySlice<FlowRecord>
+        /// Twice the flow's place in `records`, and one for the direction `in`.
+        let sources: [UInt32]
+
+        func append<Value>(to column: inout [Value], _ value: (FlowRecord, _ isReceived: Bool) -> Value) {
+            column.append(addingCapacity: sources.count) { span in
+                records.withUnsafeBufferPointer { records in
+                    for source in sources { span.append(value(records[Int(source >> 1)], source & 1 != 0)) }
+                }
+            }
+        }
+    }
+
+    /// Memory that is kept, in bytes.
+    var memoryBytes: Int {
+        intervalStart.capacity * 4 + direction.capacity + transport.capacity + connectionClass.capacity
+            + service.capacity * 4 + flags.capacity * 8 + bytes.capacity * 8 + packets.capacity * 8 + local.memoryBytes
+            + remote.memoryBytes
+    }
+
+    /// Takes the rows of a block in place of those of the last.
+    mutating func load(_ block: FlowBlock) {
+        removeAll()
+        let begin = UInt32(block.day) * FlowBlock.secondsPerDay
+        var sources: [UInt32] = []
+        sources.reserveCapacity(2 * Self.flowsAtOnce)
+        for start in stride(from: 0, to: block.records.count, by: Self.flowsAtOnce) {
+            let records = block.records[start..<min(start + Self.flowsAtOnce, block.records.count)]
+            sources.removeAll(keepingCapacity: true)
+            for (place, record) in records.enumerated() {
+                if record.isSent { sources.append(UInt32(place) * 2) }
+                if record.isReceived { sources.append(UInt32(place) * 2 + 1) }
+            }
+            append(Rows(records: records, sources: sources), begin, block.ipv6Addresses)
+        }
+        precondition(count == block.rows, "\(count) rows of \(block.rows)")
+    }
+
+    private mutating func append(_ rows: Rows, _ begin: UInt32, _ ipv6Addresses: [UInt128]) {
+        count += rows.sources.count
+        rows.append(to: &intervalStart) { record, _ in begin + UInt32(record.minute) * FlowBlock.intervalSeconds }
+        rows.append(to: &direction) { _, isReceived in (isReceived ? Direction.in : .out).rawValue }
+        rows.append(to: &transport) { record, _ in record.transport }
+        rows.append(to: &connectionClass) { record, _ in record.connectionClass }
+        rows.append(to: &service) { record, _ in record.service }
+        rows.append(to: &flags) { record, _ in record.flags }
+        rows.append(to: &bytes) { record, isReceived in isReceived ? record.receivedBytes : record.sentBytes }
+        rows.append(to: &packets) { record, isReceived in isReceived ? record.receivedPackets : record.sentPackets }
+        local.append(rows, \.local, ipv6Addresses)
+        remote.append(rows, \.remote, ipv6Addresses)
+    }
+
+    private mutating func removeAll() {
+        count = 0
+        intervalStart.removeAll(keepingCapacity: true)
+        direction.removeAll(keepingCapacity: true)
+        transport.removeAll(keepingCapacity: true)
+        connectionClass.removeAll(keepingCapacity: true)
+        service.removeAll(keepingCapacity: true)
+        flags.removeAll(keepingCapacity: true)
+        bytes.removeAll(keepingCapacity: true)
+        packets.removeAll(keepingCapacity: true)
+        local.removeAll()
+        remote.removeAll()
+    }
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Retry
+
+extension Inserter {
+    /// How blocks are sent, and how many may wait.
+    public struct Configuration: Equatable, Sendable {
+        /// Where to.
+        public var client: ClickHouseClient.Configuration
+        /// Inserts at the same time.
+        public var workers: Int
+        /// The memory that blocks may take, waiting or under way, before ``Inserter`` reports pressure, in bytes.
+        public var maximumQueuedBytes: Int
+        /// How bodies are compressed.
+        public var compression: InsertCompression
+        /// Whether ClickHouse gathers inserts before it writes them.
+        public var asyncInsert: AsyncInsert
+        /// Where batches go that ClickHouse does not take; nil for nowhere. They are counted as lost either way.
+        public var quarantine: Quarantine.Configuration?
+        /// Waits after failures that pass by themselves.
+        public var retryDelays: Delays
+        /// Waits after failures that somebody must mend.
+        public var slowRetryDelays: Delays
+
+        /// Upper bounds of waits, which grow twofold from the first to the last and have full jitter.
+        public struct Delays: Equatable, Sendable {
+            /// The bound of the first wait.
+            public var initial: Duration
+            /// The bound of all waits.
+            public var maximum: Duration
+
+            /// Makes bounds.
+            public init(initial: Duration, maximum: Duration) {
+                self.initial = initial
+                self.maximum = maximum
+            }
+
+            var backoff: Backoff { Backoff(initial: initial, maximum: maximum) }
+        }
+
+        /// Makes a configuration of its parts.
+        public init(
+            client: ClickHouseClient.Configuration, workers: Int = 4, maximumQueuedBytes: Int = 256 << 20,
+            compression: InsertCompression = .lz4, asyncInsert: AsyncInsert = .automatic,
+            quarantine: Quarantine.Configuration? = nil,
+            retryDelays: Delays = Delays(initial: .milliseconds(200), maximum: .seconds(30)),
+            slowRetryDelays: Delays = Delays(initial: .seconds(2), maximum: .seconds(60))
+        ) {
+            self.client = client
+            self.workers = workers
+            self.maximumQueuedBytes = maximumQueuedBytes
+            self.compression = compression
+            self.asyncInsert = asyncInsert
+            self.quarantine = quarantine
+            self.retryDelays = retryDelays
+            self.slowRetryDelays = slowRetryDelays
+        }
+    }
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+extension Inserter {
+    /// What has become of the blocks so far.
+    public struct Statistics: Equatable, Sendable {
+        /// Batches, their rows and the network bytes that the rows report.
+        public struct Amount: Equatable, Sendable {
+            /// Batches.
+            public var blocks: UInt64 = 0
+            /// Their rows.
+            public var rows: UInt64 = 0
+            /// The network bytes that the rows report.
+            public var reportedBytes: UInt64 = 0
+
+            /// Nothing.
+            public init() {}
+
+            /// Makes an amount of its parts.
+            public init(blocks: UInt64, rows: UInt64, reportedBytes: UInt64) {
+                self.blocks = blocks
+                self.rows = rows
+                self.reportedBytes = reportedBytes
+            }
+
+            mutating func add(_ batch: InsertBatch) {
+                blocks += 1
+                rows += UInt64(batch.rows)
+                reportedBytes &+= batch.reportedBytes
+            }
+        }
+
+        /// How an endpoint has done.
+        public struct Endpoint: Equatable, Sendable {
+            /// Its URL.
+            public var url: String
+            /// Inserts that it was sent.
+            public var attempts: UInt64 = 0
+            /// Those that failed.
+            public var failures: UInt64 = 0
+            /// Why the last one failed, nil after a success.
+            public var lastError: String?
+
+            /// Nothing was sent to the endpoint.
+            public init(url: String) { self.url = url }
+        }
+
+        /// What ClickHouse has.
+        public var inserted = Amount()
+        /// What ClickHouse does not take, by reason: counted as lost.
+        public var quarantined: [String: Amount] = [:]
+        /// Attempts that failed, by ``ClickHouseError/reason``.
+        public var failedAttempts: [String: UInt64] = [:]
+        /// Attempts that failed, by what can mend it.
+        public var failedAttemptsByClass: [FailureClass: UInt64] = [:]
+        /// Blocks that wait or are under way.
+        public var queuedBlocks = 0
+        /// Their rows.
+        public var queuedRows = 0
+        /// The memory that they take, in bytes.
+        public var queuedBytes = 0
+        /// How long ago the oldest of them was begun, nil where there is none.
+        public var oldestAge: Duration?
+        /// Why the last attempt failed, nil after a success.
+        public var lastError: String?
+        /// What can mend it.
+        public var lastFailureClass: FailureClass?
+        /// How each endpoint has done, in the configuration's order.
+        public var endpoints: [Endpoint] = []
+        /// How long attempts took that succeeded.
+        public var successfulAttemptDuration = MillisecondHistogram()
+        /// How long attempts took that failed.
+        public var failedAttemptDuration = MillisecondHistogram()
+        /// How old blocks were when ClickHouse had them, since they were begun.
+        public var batchAge = MillisecondHistogram()
+
+        /// Nothing has been sent.
+        public init() {}
+    }
+}

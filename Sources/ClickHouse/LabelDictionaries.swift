@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Labeling
+
+/// The distinct texts of each label among a block's endpoints. A text is touched once for each label and block, an endpoint
+/// once for each block, in memory that is used for one block after another.
+struct LabelDictionaries: Sendable {
+    /// The distinct texts of a label, and the place of each endpoint's among them.
+    struct Dictionary: Sendable {
+        fileprivate(set) var keys: [String] = []
+        fileprivate(set) var indexes: [UInt32] = []
+    }
+
+    private var endpoints = 0
+    /// For each label, the texts' numbers of all endpoints.
+    private var ids: [LabelID] = []
+    private var dictionaries = [Dictionary?](repeating: nil, count: Label.allCases.count)
+    /// Places of texts among a label's keys, by the texts' numbers; `.max` everywhere between two labels.
+    private var places: [UInt32] = []
+
+    /// Memory that is kept, in bytes.
+    var memoryBytes: Int { (ids.capacity + places.capacity) * MemoryLayout<UInt32>.stride }
+
+    /// Takes the labels of a block's endpoints, which somebody holds until ``removeAll()``.
+    mutating func load(_ endpoints: [EndpointLabels]) {
+        removeAll()
+        self.endpoints = endpoints.count
+        let missing = endpoints.count * Label.allCases.count - ids.count
+        if missing > 0 { ids.append(contentsOf: repeatElement(.empty, count: missing)) }
+        for (place, endpoint) in endpoints.enumerated() {
+            for label in Label.allCases {
+                ids[label.rawValue * endpoints.count + place] = endpoint.id(of: label)
+            }
+        }
+        let unknown = LabelTable.capacity - places.count
+        if unknown > 0 { places.append(contentsOf: repeatElement(.max, count: unknown)) }
+    }
+
+    /// The distinct texts of a label.
+    mutating func dictionary(of label: Label) -> Dictionary {
+        if let known = dictionaries[label.rawValue] { return known }
+        var dictionary = Dictionary()
+        var keys: [LabelID] = []
+        dictionary.indexes.reserveCapacity(endpoints)
+        for id in ids[label.rawValue * endpoints..<(label.rawValue + 1) * endpoints] {
+            if places[Int(id.number)] == .max {
+                places[Int(id.number)] = UInt32(keys.count)
+                keys.append(id)
+            }
+            dictionary.indexes.append(places[Int(id.number)])
+        }
+        for key in keys { places[Int(key.number)] = .max }
+        dictionary.keys = LabelTable.texts(of: keys)
+        dictionaries[label.rawValue] = dictionary
+        return dictionary
+    }
+
+    /// Forgets the block's texts.
+    mutating func removeAll() {
+        for label in Label.allCases { dictionaries[label.rawValue] = nil }
+    }
+}

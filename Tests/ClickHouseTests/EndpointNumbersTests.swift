@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import TestSupport
+import Testing
+
+@testable import ClickHouse
+
+@Suite struct EndpointNumbersTests {
+    @Test(arguments: [1, 8, 16, 4096, 1 << 40] as [UInt]) func aThingKeepsItsNumberHoweverManyThereAre(distance: UInt) {
+        var (numbers, known): (EndpointNumbers, [UInt: UInt32]) = (EndpointNumbers(), [:])
+        var generator = SeededGenerator(seed: 7)
+        for _ in 0..<50_000 {
+            // Places in memory have the same lower bits, whatever allocates them.
+            let identity = (1 + UInt(generator.next() % 20_000)) &* distance
+            let isNew = known[identity] == nil
+            var wasAsked = false
+            let number = numbers.number(of: identity) {
+                wasAsked = true
+                return UInt32(known.count)
+            }
+            #expect(wasAsked == isNew)
+            if isNew { known[identity] = number }
+            #expect(known[identity] == number)
+        }
+        #expect(known.count > 15_000)
+        #expect(numbers.memoryBytes >= 16 * 2 * known.count)
+    }
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import HTTPClient
+import Retry
+import TestSupport
+import Testing
+
+@testable import ClickHouse
+
+private let transient = ClickHouseError.exception(code: 252, message: "too many parts")
+private let unreachable = ClickHouseError.unreachable(
+    endpoint: "e", HTTPError(kind: .connection, message: "refused"))
+private let needsSomebody = ClickHouseError.exception(code: 60, message: "no table")
+private let refusal = ClickHouseError.exception(code: 117, message: "incorrect data")
+private let otherRefusal = ClickHouseError.exception(code: 27, message: "cannot parse")
+
+/// A retry, and what is decided.
+private final class RetryUnderTest {
+    var retry: InsertRetry
+    var generator = SeededGenerator(seed: 1)
+
+    init(endpoints: Int = 1) {
+        retry = InsertRetry(
+            endpoints: endpoints, transient: Backoff(initial: .milliseconds(100), maximum: .seconds(10)),
+            slow: Backoff(initial: .seconds(100), maximum: .seconds(1000)))
+    }
+
+    func failed(_ error: ClickHouseError, mayQuarantine: Bool = true) -> InsertRetry.Step {
+        retry.failed(error, mayQuarantine: mayQuarantine, using: &generator)
+    }
+
+    /// The wait after an error; nil where there is none.
+    func wait(_ error: ClickHouseError, mayQuarantine: Bool = true) -> Duration? {
+        if case .wait(let duration) = failed(error, mayQuarantine: mayQuarantine) { duration } else { nil }
+    }
+}
+
+@Suite struct InsertRetryTests {
+    @Test(arguments: [transient, unreachable]) func whatPassesIsTriedForEverWithGrowingWaits(
+        error: ClickHouseError
+    ) throws {
+        let test = RetryUnderTest()
+        var bound = Duration.milliseconds(100)
+        for _ in 0..<1000 {
+            let wait = try #require(test.wait(error))
+            #expect(wait > .zero && wait <= bound)
+            bound = min(bound * 2, .seconds(10))
+        }
+    }
+
+    @Test func whatNeedsSomebodyIsTriedForEverAndSlowly() throws {
+        let test = RetryUnderTest()
+        for _ in 0..<1000 { #expect(try #require(test.wait(needsSomebody)) >= .seconds(10)) }
+    }
+
+    @Test func aSecondRefusalOfTheSameKindIsTheLast() {
+        let test = RetryUnderTest()
+        #expect(test.wait(refusal) != nil)
+        #expect(test.failed(refusal) == .quarantine)
+    }
+
+    @Test func whatLiesBetweenTwoRefusalsDoesNotCount() {
+        let test = RetryUnderTest()
+        #expect(test.wait(refusal) != nil)
+        #expect(test.wait(transient) != nil)
+        #expect(test.wait(needsSomebody) != nil)
+        #expect(test.failed(refusal) == .quarantine)
+    }
+
+    @Test func anotherRefusalIsAFirstOne() {
+        let test = RetryUnderTest()
+        #expect(test.wait(refusal) != nil)
+        #expect(test.wait(otherRefusal) != nil)
+        #expect(test.wait(refusal) != nil)
+        #expect(test.failed(refusal) == .quarantine)
+    }
+
+    @Test func whereNothingMayBeGivenUpARefusalWaitsForSomebody() throws {
+        let test = RetryUnderTest()
+        for _ in 0..<100 { #expect(try #require(test.wait(refusal, mayQuarantine: false)) >= .seconds(10)) }
+        #expect(test.failed(refusal) == .quarantine)
+    }
+
+    @Test func everyEndpointIsAskedBeforeAWait() throws {
+        let test = RetryUnderTest(endpoints: 3)
+        for bound in [Duration.milliseconds(100), .milliseconds(200), .milliseconds(400)] {
+            #expect(test.failed(unreachable) == .tryNextEndpoint)
+            #expect(test.failed(transient) == .tryNextEndpoint)
+            #expect(try #require(test.wait(unreachable)) <= bound)
+        }
+    }
+
+    @Test func aRoundIsSlowWhereEveryEndpointNeedsSomebody() throws {
+        let test = RetryUnderTest(endpoints: 2)
+        #expect(test.failed(needsSomebody) == .tryNextEndpoint)
+        #expect(try #require(test.wait(unreachable)) < .seconds(1))
+        #expect(test.failed(needsSomebody) == .tryNextEndpoint)
+        #expect(try #require(test.wait(needsSomebody)) >= .seconds(10))
+    }
+}

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import ClickHouse
+
+extension TestDatabase {
+    /// Lets the table know a batch that comes twice.
+    func setWindow() async throws {
+        try await query(
+            String(contentsOf: Repository.file("deploy/clickhouse/003_deduplication_window.sql"), encoding: .utf8))
+    }
+
+    /// Rows, and rows without those that another is the same as.
+    func counts() async throws -> [[String]] {
+        try await rows("SELECT count(), uniqExact(localPod, direction), sum(bytes) FROM network_flows_0")
+    }
+}
+
+extension ClickHouseClient.Configuration {
+    /// The way to a test's own database over something in between.
+    fileprivate init(_ database: TestDatabase, over endpoints: [String], timeoutMilliseconds: Int = 120_000) {
+        self.init(database)
+        self.endpoints = endpoints
+        self.timeoutMilliseconds = timeoutMilliseconds
+    }
+}
+
+private func exception(_ code: Int, status: Int = 500, inBody: Bool = false) -> FaultyProxy.Fault {
+    .answer(
+        .clickHouse(
+            status, headers: inBody ? [] : ["X-ClickHouse-Exception-Code: \(code)"],
+            "Code: \(code). DB::Exception: as a test wants it. (WHATEVER)"))
+}
+
+/// What ClickHouse, or the way there, may do to an insert; with which reason it is counted.
+private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
+    (exception(241), "memory_limit"), (exception(252), "too_many_parts"), (exception(159), "timeout"),
+    (exception(202), "exception"), (exception(241, status: 200, inBody: true), "memory_limit"),
+    (exception(60, status: 404), "unknown_table"), (.answer(.status(503, "busy")), "unexpected_answer"),
+    (.answer(.status(200, "<html>log in</html>")), "unexpected_answer"), (.answer(.hangUp), "connection"),
+    (.cutRequest(afterBytes: 40), "connection"), (.cutRequest(afterBytes: 3_000), "connection"),
+    (.cutAnswer(afterBytes: 0), "connection"), (.cutAnswer(afterBytes: 30), "unexpected_answer"),
+]
+
+/// Against the real engine: what goes in comes out, once.
+@Suite struct InserterFaultTests {
+    @Test(arguments: faults.indices) func everyRowIsStoredOnceWhateverHappensToAnInsert(number: Int) async throws {
+        let database = try await TestDatabase.make()
+        try await database.setWindow()
+        let seen = Mutex<[String: Int]>([:])
+        let proxy = try FaultyProxy.start(before: database.url) { request, _ in
+            let token = request.parameter("insert_deduplication_token") ?? ""
+            let count = seen.withLock {
+                $0[token, default: 0] += 1
+                return $0[token] ?? 0
+            }
+            return count <= 2 ? faults[number].fault : .none
+        }
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: [proxy.url]), workers: 3)
+        for number in 0..<6 { test.submit(number, flows: number + 1) }
+        #expect(try await test.inserter.drain(timeout: .seconds(60)) == 0)
+        #expect(test.completed == Array(0..<6))
+        #expect(test.inserter.statistics.failedAttempts == [faults[number].reason: 12])
+        #expect(test.inserter.statistics.quarantined.isEmpty)
+        #expect(try await database.counts() == [["42", "42", "6300"]])
+    }
+
+    @Test(arguments: [true, false]) func anAnswerThatIsLostDoublesRowsUnlessThereIsAWindow(hasWindow: Bool) async throws
+    {
+        let database = try await TestDatabase.make()
+        if hasWindow { try await database.setWindow() }
+        let proxy = try FaultyProxy.start(before: database.url) { _, number in
+            number == 0 ? .cutAnswer(afterBytes: 0) : .none
+        }
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: [proxy.url]))
+        test.submit(1)
+        #expect(try await test.inserter.drain(timeout: .seconds(60)) == 0)
+        #expect(proxy.requests.count == 2)
+        #expect(try await database.counts() == [hasWindow ? ["2", "2", "300"] : ["4", "2", "600"]])
+    }
+
+    @Test func aClickHouseThatStoresAndIsSilentIsAskedAgain() async throws {
+        let database = try await TestDatabase.make()
+        try await database.setWindow()
+        let proxy = try FaultyProxy.start(before: database.url) { _, number in number == 0 ? .swallowAnswer : .none }
+        let test = try InserterUnderTest(
+            ClickHouseClient.Configuration(database, over: [proxy.url], timeoutMilliseconds: 1_000))
+        test.submit(1)
+        #expect(try await test.inserter.drain(timeout: .seconds(60)) == 0)
+        #expect(test.inserter.statistics.failedAttempts == ["timeout": 1])
+        #expect(try await database.counts() == [["2", "2", "300"]])
+    }
+
+    @Test func aKilledClickHouseHasEveryRowOnceWhenItIsBack() async throws {
+        var clickHouse = try await ClickHouseProcess.start()
+        let configuration = ClickHouseClient.Configuration(endpoints: [clickHouse.url])
+        for file in ["001_network_flows_0", "003_deduplication_window"] {
+            let statement = try String(
+                contentsOf: Repository.file("deploy/clickhouse/\(file).sql"), encoding: .utf8)
+            _ = try await withClient(configuration) { client throws(ClickHouseError) in try client.query(statement) }
+                .get()
+        }
+        let test = try InserterUnderTest(configuration, workers: 4)
+        for number in 0..<60 { test.submit(number, flows: 20) }
+        try await eventually("some are stored") { test.completed.count >= 5 }
+        try await clickHouse.kill()
+        try await eventually("attempts fail") { test.inserter.statistics.failedAttempts["connection", default: 0] >= 4 }
+        clickHouse = try await clickHouse.restart()
+        #expect(try await test.inserter.drain(timeout: .seconds(60)) == 0)
+        #expect(test.completed == Array(0..<60))
+        let counts = try await withClient(configuration) { client throws(ClickHouseError) in
+            try client.query("SELECT count(), uniqExact(localPod, direction), sum(bytes) FROM network_flows_0")
+        }.get()
+        #expect(counts == "2400\t2400\t360000\n")
+        try await clickHouse.stop()
+    }
+
+    @Test func aTableThatIsRenamedIsWaitedFor() async throws {
+        let database = try await TestDatabase.make()
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(database))
+        try await database.query("RENAME TABLE network_flows_0 TO elsewhere")
+        test.submit(1)
+        try await eventually("two attempts fail") {
+            test.inserter.statistics.failedAttempts["unknown_table", default: 0] >= 2
+        }
+        let statistics = test.inserter.statistics
+        #expect(statistics.lastError?.contains("exception 60") == true && statistics.lastFailureClass == .operator)
+        #expect(statistics.queuedRows == 2 && test.completed == [])
+        try await database.query("RENAME TABLE elsewhere TO network_flows_0")
+        #expect(try await test.inserter.drain(timeout: .seconds(60)) == 0)
+        #expect(test.inserter.statistics.lastError == nil && test.inserter.statistics.lastFailureClass == nil)
+        #expect(try await database.counts() == [["2", "2", "300"]])
+    }
+
+    @Test func aPasswordThatIsChangedIsReadAnew() async throws {
+        let database = try await TestDatabase.make()
+        let folder = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let (user, password) = (folder.appending(path: "username"), folder.appending(path: "password"))
+        try database.user.write(to: user, atomically: true, encoding: .utf8)
+        try "not it".write(to: password, atomically: true, encoding: .utf8)
+        var configuration = ClickHouseClient.Configuration(database)
+        configuration.credentials = .files(user: user.path, password: password.path)
+        let test = try InserterUnderTest(configuration)
+        test.submit(1)
+        try await eventually("it is refused") { test.inserter.statistics.failedAttempts["rejected", default: 0] >= 2 }
+        #expect(test.inserter.statistics.lastFailureClass == .operator)
+        try database.password.write(to: password, atomically: true, encoding: .utf8)
+        #expect(try await test.inserter.drain(timeout: .seconds(60)) == 0)
+        #expect(try await database.counts() == [["2", "2", "300"]])
+    }
+
+    @Test func theNextEndpointTakesOverAndKeepsTheWork() async throws {
+        let database = try await TestDatabase.make()
+        try await database.setWindow()
+        let isBroken = Mutex(false)
+        let first = try FaultyProxy.start(before: database.url) { _, _ in
+            isBroken.withLock { $0 } ? .answer(.status(503, "busy")) : .none
+        }
+        let second = try FaultyProxy.start(before: database.url) { _, _ in .none }
+        let dead = try RawHTTPServer.closedURL()
+        // A wait would outlast the test.
+        let test = try InserterUnderTest(
+            ClickHouseClient.Configuration(database, over: [first.url, dead, second.url])
+        ) { $0.retryDelays = .init(initial: .seconds(3600), maximum: .seconds(3600)) }
+        test.submit(1)
+        try await eventually("the first stores") { test.completed == [1] }
+        isBroken.withLock { $0 = true }
+        test.submit(2)
+        try await eventually("another stores") { test.completed == [1, 2] }
+        isBroken.withLock { $0 = false }
+        test.submit(3)
+        #expect(try await test.inserter.drain(timeout: .seconds(60)) == 0)
+        #expect(first.requests.count == 2 && second.requests.count == 2)
+        let endpoints = test.inserter.statistics.endpoints
+        #expect(endpoints.map(\.url) == [first.url, dead, second.url])
+        #expect(endpoints.map(\.attempts) == [2, 1, 2])
+        #expect(endpoints.map(\.failures) == [1, 1, 0])
+        #expect(endpoints.map { $0.lastError != nil } == [true, true, false])
+        #expect(try await database.counts() == [["6", "6", "900"]])
+    }
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Synchronization
+
+@testable import ClickHouse
+
+/// An inserter for a test, and what it has told.
+final class InserterUnderTest: Sendable {
+    let inserter: Inserter
+    private let log = Log()
+
+    private final class Log: Sendable {
+        let pressure = Mutex<[Bool]>([])
+        let completed = Mutex<[Int]>([])
+    }
+
+    /// Makes an inserter whose waits are short; `change` may change its configuration.
+    init(
+        _ client: ClickHouseClient.Configuration, workers: Int = 1,
+        deduplication: TableSchema.Deduplication = .plain(window: 10_000),
+        _ change: (inout Inserter.Configuration) -> Void = { _ in }
+    ) throws {
+        var configuration = Inserter.Configuration(
+            client: client, workers: workers,
+            retryDelays: .init(initial: .milliseconds(20), maximum: .milliseconds(200)),
+            slowRetryDelays: .init(initial: .milliseconds(20), maximum: .milliseconds(200)))
+        change(&configuration)
+        let log = log
+        inserter = Inserter(
+            configuration: configuration,
+            schema: try TableSchema(
+                table: "network_flows_0", columnNames: FlowColumn.original.map(\.rawValue),
+                deduplication: deduplication),
+            logger: quiet, onPressure: { isHigh in log.pressure.withLock { $0.append(isHigh) } })
+    }
+
+    var pressure: [Bool] { log.pressure.withLock { $0 } }
+    /// The numbers of blocks whose completion was called, once for each call.
+    var completed: [Int] { log.completed.withLock { $0 }.sorted() }
+
+    func submit(_ number: Int, _ block: FlowBlock) {
+        inserter.submit(block) { [log] in log.completed.withLock { $0.append(number) } }
+    }
+
+    /// Submits a block of as many flows, each of two rows, from pods of their own.
+    func submit(_ number: Int, flows: Int = 1) {
+        submit(number, flowBlock((0..<flows).map { labeledFlow(podLabels("\(number)-\($0)")) }))
+    }
+}
