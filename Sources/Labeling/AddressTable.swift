@@ -9,6 +9,15 @@ struct AddressTable: Sendable {
 
     var count: Int { ipv4.count + ipv6.count }
 
+    /// Whether so many more addresses can be added before the table grows.
+    func hasRoom(for addresses: Int) -> Bool { ipv4.hasRoom(for: addresses) && ipv6.hasRoom(for: addresses) }
+
+    /// Grows until so many more addresses can be added.
+    mutating func makeRoom(for addresses: Int) {
+        ipv4.makeRoom(for: addresses)
+        ipv6.makeRoom(for: addresses)
+    }
+
     /// The number of an address; nil removes the address.
     subscript(address: IPAddress) -> Int32? {
         get {
@@ -58,6 +67,12 @@ private struct OpenTable<Key: FixedWidthInteger & UnsignedInteger & Sendable>: S
         set {
             if let newValue { insert(newValue, for: key) } else { remove(key) }
         }
+    }
+
+    func hasRoom(for keys: Int) -> Bool { (count + keys) * 2 <= slots.count }
+
+    mutating func makeRoom(for keys: Int) {
+        while !hasRoom(for: keys) { grow() }
     }
 
     private mutating func insert(_ value: Int32, for key: Key) {

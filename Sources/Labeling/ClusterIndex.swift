@@ -7,10 +7,14 @@ import Synchronization
 /// Which pod, node or service of the cluster has an address, and had it a moment ago.
 ///
 /// One lock lets many look up at once and is taken for a change only as long as the change itself takes; a new set of
-/// all pods is made beside the old one and put in its place. Those who change wait for each other at a lock of their own.
+/// all pods, and tables that have to grow, are made beside the old ones and put in their place. Those who change wait for
+/// each other at a lock of their own.
 public final class ClusterIndex: Sendable {
     /// For how many seconds an address keeps its labels when its pod or node is gone: batches come late.
     public static let secondsAfterTheEnd: UInt32 = 120
+
+    /// The most addresses that are forgotten while look-ups wait.
+    private static let forgottenAtOnce = 256
 
     /// How much is known.
     public struct Statistics: Equatable, Sendable {
@@ -64,9 +68,17 @@ public final class ClusterIndex: Sendable {
             // Nobody else changes the tables meanwhile.
             let change = tables.read { tables in body(&records, tables.pointee) }
             guard change != nil || records.hasEnded(now: now) else { return }
+            records.makeRoom()
+            guard tables.read({ $0.pointee.hasRoom }) else {
+                return changeBeside(&records, now) { records, tables in
+                    tables.makeRoom()
+                    change?(&records, &tables, now)
+                }
+            }
             tables.write { tables in
                 change?(&records, &tables, now)
-                records.forgetEnded(&tables, now: now)
+                records.settle(&tables)
+                records.forgetEnded(&tables, now: now, atMost: Self.forgottenAtOnce)
             }
             finish(&records)
         }
@@ -76,12 +88,19 @@ public final class ClusterIndex: Sendable {
     func replace(_ body: ChangeOfTables) {
         let now = now()
         records.withLock { records in
-            var next = tables.read(\.pointee)
-            body(&records, &next, now)
-            records.forgetEnded(&next, now: now)
-            tables.write { swap(&$0, &next) }
-            finish(&records)
+            changeBeside(&records, now) { records, tables in body(&records, &tables, now) }
         }
+    }
+
+    private func changeBeside(
+        _ records: inout ClusterRecords, _ now: UInt32, _ body: (inout ClusterRecords, inout EndpointTables) -> Void
+    ) {
+        var next = tables.read { EndpointTables(copying: $0.pointee) }
+        body(&records, &next)
+        records.settle(&next)
+        records.forgetEnded(&next, now: now)
+        tables.write { swap(&$0, &next) }
+        finish(&records)
     }
 
     typealias ChangeOfTables = (inout ClusterRecords, inout EndpointTables, _ now: UInt32) -> Void

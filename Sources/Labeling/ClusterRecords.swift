@@ -36,6 +36,10 @@ struct ClusterRecords: Sendable {
     private let podFlags: ConnectionFlagRules
     private(set) var owners: [ObjectUID: Owner] = [:]
     private var zones: [Int32: String] = [:]
+    /// How many pods each node has; it has no entry where it has none.
+    private var podsOfNodes: [Int32: Int] = [:]
+    /// Nodes whose pods have their zone to be told.
+    private var rezoned: Set<Int32> = []
     private var replicaSets: [ObjectUID: ObjectOwner?] = [:]
     /// Pods whose ReplicaSet was not known when they came, by the ReplicaSet.
     private var waiting: [ObjectUID: [ObjectUID: ObjectOwner]] = [:]
@@ -130,7 +134,7 @@ struct ClusterRecords: Sendable {
     /// Puts a change into the tables.
     mutating func apply(_ change: Change, _ tables: inout EndpointTables, now: UInt32) {
         if let known = owners.removeValue(forKey: change.uid) {
-            counts[known.kind, default: 0] -= 1
+            count(known, -1)
             leave(known, keeping: change.owner?.addresses ?? [], &tables, now)
         }
         guard case (var owner, let addresses)? = change.owner else { return }
@@ -139,13 +143,24 @@ struct ClusterRecords: Sendable {
         for address in addresses {
             owner.head = tables.insert(
                 EndpointTables.Candidate(
-                    labels: LabelsReference(owner.labels), address: address, node: owner.node,
-                    startedAt: owner.startedAt, kind: owner.kind, nextOfOwner: owner.head))
+                    labels: LabelsReference(owner.labels), node: owner.node, startedAt: owner.startedAt,
+                    kind: owner.kind),
+                at: address, nextOfOwner: owner.head)
         }
         owners[change.uid] = owner
-        counts[owner.kind, default: 0] += 1
-        if owner.kind == .node { setZone(owner.labels[.availabilityZone], ofNode: owner.node, &tables) }
+        count(owner, 1)
+        if owner.kind == .node { setZone(owner.labels[.availabilityZone], ofNode: owner.node) }
     }
+
+    private mutating func count(_ owner: Owner, _ difference: Int) {
+        counts[owner.kind, default: 0] += difference
+        guard owner.kind == .pod else { return }
+        let pods = podsOfNodes[owner.node, default: 0] + difference
+        podsOfNodes[owner.node] = pods > 0 ? pods : nil
+    }
+
+    /// Makes sure that the changes which come next do not have to wait until the owners are put in a larger table.
+    mutating func makeRoom() { owners.reserveCapacity(owners.count + EndpointTables.room) }
 
     /// Takes an owner's places out of the tables: at once where it keeps the address, else when nobody asks any more.
     private mutating func leave(
@@ -154,8 +169,8 @@ struct ClusterRecords: Sendable {
         retired.append(owner.labels)
         var slot = owner.head
         while slot >= 0 {
-            let next = tables[slot].nextOfOwner
-            if addresses.contains(tables[slot].address) {
+            let next = tables.next(ofOwnerOf: slot)
+            if addresses.contains(tables.address(of: slot)) {
                 tables.remove(slot)
             } else {
                 tables.end(slot, at: now)
@@ -173,12 +188,19 @@ struct ClusterRecords: Sendable {
         return labels.replacing(.availabilityZone, with: zone)
     }
 
-    private mutating func setZone(_ zone: String, ofNode node: Int32, _ tables: inout EndpointTables) {
+    private mutating func setZone(_ zone: String, ofNode node: Int32) {
         guard zones[node] ?? "" != zone else { return }
         zones[node] = zone
-        for (uid, owner) in owners where owner.node == node && owner.kind == .pod {
-            relabel(uid, inZone(of: node, owner.labels), &tables)
+        if podsOfNodes[node] != nil { rezoned.insert(node) }
+    }
+
+    /// Does what changes ask for beyond their own objects, once for all of them: tells pods the new zones of their nodes.
+    mutating func settle(_ tables: inout EndpointTables) {
+        guard !rezoned.isEmpty else { return }
+        for (uid, owner) in owners where owner.kind == .pod && rezoned.contains(owner.node) {
+            relabel(uid, inZone(of: owner.node, owner.labels), &tables)
         }
+        rezoned = []
     }
 
     private mutating func relabel(_ uid: ObjectUID, _ labels: EndpointLabels, _ tables: inout EndpointTables) {
@@ -188,12 +210,16 @@ struct ClusterRecords: Sendable {
         tables.relabel(owner.head, labels)
     }
 
-    /// Forgets those that ended so long ago that nobody asks for them.
-    mutating func forgetEnded(_ tables: inout EndpointTables, now: UInt32) {
-        while let oldest = tombstones.first, now > oldest.endedAt &+ ClusterIndex.secondsAfterTheEnd {
+    /// Forgets those that ended so long ago that nobody asks for them; of very many, some at a time.
+    mutating func forgetEnded(_ tables: inout EndpointTables, now: UInt32, atMost maximum: Int = .max) {
+        var forgotten = 0
+        while forgotten < maximum, let oldest = tombstones.first,
+            now > oldest.endedAt &+ ClusterIndex.secondsAfterTheEnd
+        {
             tables.remove(oldest.slot)
             retired.append(oldest.labels)
             tombstones.removeFirst()
+            forgotten += 1
         }
     }
 

@@ -4,8 +4,9 @@ import FlowModel
 
 /// The tables that look-ups go through: from an address to all who have it or had it a moment ago.
 ///
-/// A plain value: what is changed in a copy is seen by nobody until the copy takes the place of the original.
-struct EndpointTables: Sendable {
+/// A plain value: what is changed in a copy is seen by nobody until the copy takes the place of the original. It is only
+/// copied where that is meant: a copy counts references to every table, and many read at once.
+struct EndpointTables: ~Copyable, Sendable {
     /// What has an address.
     enum Kind: UInt8, Sendable {
         case pod
@@ -13,29 +14,48 @@ struct EndpointTables: Sendable {
         case service
     }
 
-    /// One who has or had an address.
+    /// One who has or had an address. No more than what look-ups read, in 32 bytes: what they cost is that these come from
+    /// memory.
     struct Candidate: Sendable {
         var labels: LabelsReference
-        let address: IPAddress
         /// The number of the node that it runs on or is; -1 for a service.
         var node: Int32
         /// In seconds since the Unix epoch.
         var startedAt: UInt32
         /// In seconds since the Unix epoch; `.max` as long as it lives.
         var endedAt: UInt32 = .max
-        let kind: Kind
         /// The next with the same address, or the next free place; -1 where there is none.
         fileprivate(set) var next: Int32 = -1
+        let kind: Kind
+    }
+
+    /// What only changes ask for of a candidate.
+    private struct Place: Sendable {
+        let address: IPAddress
         /// The next of the same pod, node or service; -1 where there is none.
-        var nextOfOwner: Int32
+        let nextOfOwner: Int32
     }
 
     private(set) var endpoints = AddressTable()
     private(set) var services = AddressTable()
     private var candidates: ContiguousArray<Candidate> = []
+    /// The places of the candidates, by the same numbers.
+    private var places: ContiguousArray<Place> = []
     private var firstFree: Int32 = -1
     /// The numbers of all nodes that ever had a pod or were listed. Names of nodes come and go slowly: none is forgotten.
     private(set) var nodeNumbers: [String: Int32] = [:]
+
+    init() {}
+
+    /// A copy of other tables.
+    init(copying other: borrowing EndpointTables) {
+        endpoints = other.endpoints
+        services = other.services
+        candidates = other.candidates
+        places = other.places
+        firstFree = other.firstFree
+        nodeNumbers = other.nodeNumbers
+    }
 
     // MARK: - Look-ups
 
@@ -44,14 +64,20 @@ struct EndpointTables: Sendable {
     /// Of several who lived then, it is the one that started last: the others' objects outlive them. Where nobody lived,
     /// it is the one that ended last, up to two minutes before; then the one that starts first, since clocks differ.
     func endpoint(at address: IPAddress, second: UInt32) -> Int32? {
-        guard let first = endpoints[address] else { return nil }
-        return resolve(first, second)
+        resolve(endpoints[address] ?? -1, second)
+    }
+
+    /// The same of two addresses; it waits for memory once and not twice.
+    func endpoints(
+        at first: IPAddress, _ second: IPAddress, second time: UInt32
+    ) -> (first: Int32?, second: Int32?) {
+        let heads = (endpoints[first] ?? -1, endpoints[second] ?? -1)
+        return (resolve(heads.0, time), resolve(heads.1, time))
     }
 
     /// The service that had an address at a moment.
     func service(at address: IPAddress, second: UInt32) -> Int32? {
-        guard let first = services[address] else { return nil }
-        return resolve(first, second)
+        resolve(services[address] ?? -1, second)
     }
 
     private func resolve(_ first: Int32, _ second: UInt32) -> Int32? {
@@ -99,6 +125,25 @@ struct EndpointTables: Sendable {
 
     // MARK: - Changes
 
+    /// For how many more addresses there is to be room before a few changes are made in place: to grow takes long.
+    static let room = 256
+
+    /// Whether there is room for a few changes.
+    var hasRoom: Bool {
+        candidates.count + Self.room <= min(candidates.capacity, places.capacity) && endpoints.hasRoom(for: Self.room)
+            && services.hasRoom(for: Self.room)
+    }
+
+    /// Makes room for about as much as there is already.
+    mutating func makeRoom() {
+        if candidates.count + Self.room > min(candidates.capacity, places.capacity) {
+            candidates.reserveCapacity(max(2 * Self.room, candidates.count * 2))
+            places.reserveCapacity(candidates.capacity)
+        }
+        endpoints.makeRoom(for: Self.room)
+        services.makeRoom(for: Self.room)
+    }
+
     /// The number of a node, a new one where the name is new.
     mutating func number(ofNode name: String) -> Int32 {
         if let number = nodeNumbers[name] { return number }
@@ -107,30 +152,35 @@ struct EndpointTables: Sendable {
         return number
     }
 
-    /// Adds one to those with its address and returns its place.
-    mutating func insert(_ candidate: Candidate) -> Int32 {
+    /// Adds one to those with an address and returns its number; `nextOfOwner` is the number of the one that its owner had
+    /// before, -1 where there is none.
+    mutating func insert(_ candidate: Candidate, at address: IPAddress, nextOfOwner: Int32) -> Int32 {
         var candidate = candidate
-        candidate.next = head(of: candidate) ?? -1
+        let place = Place(address: address, nextOfOwner: nextOfOwner)
+        candidate.next = head(of: candidate.kind, at: address) ?? -1
         let slot: Int32
         if firstFree >= 0 {
             slot = firstFree
             firstFree = candidates[Int(slot)].next
             candidates[Int(slot)] = candidate
+            places[Int(slot)] = place
         } else {
             slot = Int32(candidates.count)
             candidates.append(candidate)
+            places.append(place)
         }
-        setHead(of: candidate, slot)
+        setHead(of: candidate.kind, at: address, slot)
         return slot
     }
 
     /// Removes one from those with its address.
     mutating func remove(_ slot: Int32) {
         let removed = candidates[Int(slot)]
-        if head(of: removed) == slot {
-            setHead(of: removed, removed.next >= 0 ? removed.next : nil)
+        let address = address(of: slot)
+        if head(of: removed.kind, at: address) == slot {
+            setHead(of: removed.kind, at: address, removed.next >= 0 ? removed.next : nil)
         } else {
-            var before = head(of: removed) ?? -1
+            var before = head(of: removed.kind, at: address) ?? -1
             while before >= 0, candidates[Int(before)].next != slot { before = candidates[Int(before)].next }
             if before >= 0 { candidates[Int(before)].next = removed.next }
         }
@@ -146,7 +196,7 @@ struct EndpointTables: Sendable {
         var slot = head
         while slot >= 0 {
             candidates[Int(slot)].labels = LabelsReference(labels)
-            slot = candidates[Int(slot)].nextOfOwner
+            slot = next(ofOwnerOf: slot)
         }
     }
 
@@ -155,21 +205,23 @@ struct EndpointTables: Sendable {
         var addresses: [IPAddress] = []
         var slot = head
         while slot >= 0 {
-            addresses.append(candidates[Int(slot)].address)
-            slot = candidates[Int(slot)].nextOfOwner
+            addresses.append(address(of: slot))
+            slot = next(ofOwnerOf: slot)
         }
         return addresses
     }
 
-    private func head(of candidate: Candidate) -> Int32? {
-        candidate.kind == .service ? services[candidate.address] : endpoints[candidate.address]
+    /// The address of a candidate.
+    func address(of slot: Int32) -> IPAddress { places[Int(slot)].address }
+
+    /// The next candidate of the same owner; -1 where there is none.
+    func next(ofOwnerOf slot: Int32) -> Int32 { places[Int(slot)].nextOfOwner }
+
+    private func head(of kind: Kind, at address: IPAddress) -> Int32? {
+        kind == .service ? services[address] : endpoints[address]
     }
 
-    private mutating func setHead(of candidate: Candidate, _ slot: Int32?) {
-        if candidate.kind == .service {
-            services[candidate.address] = slot
-        } else {
-            endpoints[candidate.address] = slot
-        }
+    private mutating func setHead(of kind: Kind, at address: IPAddress, _ slot: Int32?) {
+        if kind == .service { services[address] = slot } else { endpoints[address] = slot }
     }
 }

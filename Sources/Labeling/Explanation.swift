@@ -74,10 +74,12 @@ extension Labeler {
         case (let prefix, .reserved)?: return "reserved by \(prefix): nobody's"
         default: break
         }
-        guard let range = ranges.range(of: address) else { return "public, in no known range" }
-        let labels = range.labels.labels
-        let place = [labels[.cloud], labels[.region], labels[.cloudService]].filter { !$0.isEmpty }
-        return "public, in range \(range.prefix): \(place.joined(separator: " "))"
+        guard let place = ranges.place(of: address), let prefix = ranges.prefix(of: address) else {
+            return "public, in no known range"
+        }
+        let labels = place.labels.labels
+        let words = [labels[.cloud], labels[.region], labels[.cloudService]].filter { !$0.isEmpty }
+        return "public, in range \(prefix): \(words.joined(separator: " "))"
     }
 
     private func describe(

@@ -39,8 +39,8 @@ public struct LabelReader: ~Copyable {
     public func label(_ flow: Flow) -> Labeler.Outcome {
         if ignoreUDP && flow.transport == .udp { return .ignored(.udp) }
         // The reply's source is the real peer behind a translated destination.
-        let source = endpoint(at: flow.original.source)
-        let destination = endpoint(at: flow.reply.source)
+        let ends = tables.pointee.endpoints(at: flow.original.source, flow.reply.source, second: second)
+        let (source, destination) = (endpoint(ends.first), endpoint(ends.second))
         if ignoreNodeFlows && (source.isNode || destination.isNode) { return .ignored(.node) }
         guard let isSourceLocal = isSourceLocal(source, destination) else { return .ignored(.unknownDirection) }
         let (sourceLabels, sourceClass) = labels(of: flow.original.source, source)
@@ -74,10 +74,8 @@ public struct LabelReader: ~Copyable {
         var isKnown: Bool { slot >= 0 }
     }
 
-    private func endpoint(at address: IPAddress) -> Endpoint {
-        guard let slot = tables.pointee.endpoint(at: address, second: second) else {
-            return Endpoint(slot: -1, node: -1, isNode: false)
-        }
+    private func endpoint(_ slot: Int32?) -> Endpoint {
+        guard let slot else { return Endpoint(slot: -1, node: -1, isNode: false) }
         return Endpoint(slot: slot, node: tables.pointee.node(of: slot), isNode: tables.pointee.isNode(slot))
     }
 
@@ -101,8 +99,8 @@ public struct LabelReader: ~Copyable {
         case .private: return (privateLabels, .intraVPC)
         case .reserved: return (unlistedLabels, .unknown)
         case .public:
-            guard let range = ranges.range(of: address) else { return (unlistedLabels, .publicInternet) }
-            return (range.labels, range.connectionClass)
+            guard let place = ranges.place(of: address) else { return (unlistedLabels, .publicInternet) }
+            return (place.labels, place.connectionClass)
         }
     }
 

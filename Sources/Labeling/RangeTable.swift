@@ -5,35 +5,55 @@ import FlowModel
 
 /// What is known of public addresses by the blocks that they are in.
 final class RangeTable: Sendable {
-    /// What a block's addresses have in common.
-    struct Range: Sendable {
-        let prefix: IPPrefix
+    /// What the addresses of many blocks have in common.
+    struct Place: Sendable {
         let labels: LabelsReference
         let connectionClass: ConnectionClass
     }
 
     private let labels: [EndpointLabels]
-    private let table: PrefixTable<Range>
+    /// Few and small enough to stay in a cache, other than the blocks.
+    private let places: [Place]
+    /// The number of each block's place.
+    private let table: PrefixTable<Int32>
+    private let prefixes: [IPPrefix]
 
     init(_ ranges: [CloudRange], site: Site) {
-        var labels: [CloudPlace: EndpointLabels] = [:]
-        let entries = ranges.map { range in
+        var labels: [EndpointLabels] = []
+        var places: [Place] = []
+        var numbers: [CloudPlace: Int32] = [:]
+        var entries: [(prefix: IPPrefix, value: Int32)] = []
+        entries.reserveCapacity(ranges.count)
+        for range in ranges {
             let place = range.place
-            let known =
-                labels[place]
-                ?? EndpointLabels(cloud: place.cloud, region: place.region, cloudService: place.service)
-            labels[place] = known
-            let value = Range(
-                prefix: range.prefix, labels: LabelsReference(known),
-                connectionClass: Self.connectionClass(to: place, from: site))
-            return (prefix: range.prefix, value: value)
+            let number = numbers[place] ?? Int32(places.count)
+            if number == places.count {
+                let known = EndpointLabels(cloud: place.cloud, region: place.region, cloudService: place.service)
+                labels.append(known)
+                places.append(
+                    Place(
+                        labels: LabelsReference(known), connectionClass: Self.connectionClass(to: place, from: site)))
+                numbers[place] = number
+            }
+            entries.append((prefix: range.prefix, value: number))
         }
-        self.labels = Array(labels.values)
+        self.labels = labels
+        self.places = places
+        prefixes = ranges.map(\.prefix)
         table = PrefixTable(entries)
     }
 
-    /// The smallest block with an address, nil where there is none. Good as long as the table.
-    func range(of address: IPAddress) -> Range? { table.value(for: address) }
+    /// What is known of an address by the smallest block with it, nil where there is none. Good as long as the table.
+    func place(of address: IPAddress) -> Place? {
+        guard let number = table.value(for: address) else { return nil }
+        return places[Int(number)]
+    }
+
+    /// The smallest block with an address, nil where there is none.
+    func prefix(of address: IPAddress) -> IPPrefix? {
+        let index = table.index(for: address)
+        return index >= 0 ? prefixes[Int(index)] : nil
+    }
 
     private static func connectionClass(to place: CloudPlace, from site: Site) -> ConnectionClass {
         guard place.cloud == site.cloud else { return .publicInternet }

@@ -6,11 +6,11 @@ import Glibc
 ///
 /// A writer that waits goes first, so that it cannot be kept out for ever by readers that overlap; a reader must
 /// therefore never begin to read while it reads (pthread_rwlockattr_setkind_np(3)).
-final class ReadWriteLock<Value>: @unchecked Sendable {
+final class ReadWriteLock<Value: ~Copyable>: @unchecked Sendable {
     private let lock = UnsafeMutablePointer<pthread_rwlock_t>.allocate(capacity: 1)
     private let value = UnsafeMutablePointer<Value>.allocate(capacity: 1)
 
-    init(_ initial: sending Value) {
+    init(_ initial: consuming sending Value) {
         var attributes = pthread_rwlockattr_t()
         pthread_rwlockattr_init(&attributes)
         pthread_rwlockattr_setkind_np(&attributes, Int32(PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP))
@@ -27,7 +27,7 @@ final class ReadWriteLock<Value>: @unchecked Sendable {
     }
 
     /// Reads along with others. The pointer is good until `body` returns.
-    func read<Result>(_ body: (UnsafePointer<Value>) throws -> Result) rethrows -> Result {
+    func read<Result: ~Copyable>(_ body: (UnsafePointer<Value>) throws -> Result) rethrows -> Result {
         pthread_rwlock_rdlock(lock)
         defer { pthread_rwlock_unlock(lock) }
         return try body(UnsafePointer(value))

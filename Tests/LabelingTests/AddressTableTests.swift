@@ -27,4 +27,14 @@ import Testing
             ] { #expect(table[address] == dictionary[address]) }
         }
     }
+
+    @Test func roomThatIsMadeIsThere() {
+        var table = AddressTable()
+        for number in 0..<1_000 { table[IPAddress(v4: UInt32(number))] = Int32(number) }
+        #expect(!table.hasRoom(for: 5_000))
+        table.makeRoom(for: 5_000)
+        #expect(table.hasRoom(for: 5_000))
+        for number in 0..<1_000 { #expect(table[IPAddress(v4: UInt32(number))] == Int32(number)) }
+        #expect(table.count == 1_000)
+    }
 }

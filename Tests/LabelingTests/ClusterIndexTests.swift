@@ -100,6 +100,37 @@ private func pod(
         #expect(test.pod(at: "10.0.0.2", at: 5) == "other")
     }
 
+    @Test func ofManyThatEndedSomeAreForgottenWithEachChange() {
+        let test = IndexUnderTest()
+        let addresses = (0..<1_000).map { "10.0.\($0 / 250).\($0 % 250)" }
+        let known = { addresses.count { test.pod(at: $0, at: 5) != nil } }
+        test.list(addresses.map { pod("pod-\($0)", $0) }, test.pods)
+        test.setTime(10)
+        test.list([], test.pods)
+        test.pods.apply([.updated(pod("other", "10.1.0.1"))])
+        test.setTime(131)
+        #expect(known() == 1_000)
+        test.pods.apply([.updated(pod("other", "10.1.0.1"))])
+        let afterOne = known()
+        // Look-ups wait for it: it is neither none nor all of them.
+        #expect(afterOne > 0 && afterOne < 1_000)
+        for _ in 0..<10 { test.pods.apply([.updated(pod("other", "10.1.0.1"))]) }
+        #expect(known() == 0)
+        #expect(test.pod(at: "10.1.0.1") == "other")
+    }
+
+    @Test func podsThatComeOneByOneAreFoundHoweverManyThereAre() {
+        let test = IndexUnderTest()
+        for number in 0..<3_000 {
+            test.pods.apply([.updated(pod("pod-\(number)", "10.0.\(number / 250).\(number % 250)", "fd00::\(number)"))])
+        }
+        for number in 0..<3_000 {
+            #expect(test.pod(at: "10.0.\(number / 250).\(number % 250)") == "pod-\(number)")
+            #expect(test.pod(at: "fd00::\(number)") == "pod-\(number)")
+        }
+        #expect(test.index.statistics.pods == 3_000)
+    }
+
     @Test func anAddressThatIsUsedAgainBelongsToWhoHadItThen() {
         let test = IndexUnderTest()
         test.list([pod("old", "10.0.0.1", startedAt: 1)], test.pods)
