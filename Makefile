@@ -34,7 +34,9 @@ bench-agent: ## Measure what collections and events cost (SIZES="10000 100000 10
 	@tools/install-packages build run test
 	@$(SWIFT) build -c release --product kubenetmon-agent --static-swift-stdlib --scratch-path .build-static --quiet
 	@$(SWIFT) build -c release --product Churn --static-swift-stdlib --scratch-path .build-static --quiet
-	@$(SWIFT) build -c release --package-path Benchmarks --quiet
+	@for tool in ConntrackEnd ConntrackFill RawDump; do \
+		$(SWIFT) build -c release --package-path Benchmarks --product $$tool --quiet || exit; \
+	done
 	@Benchmarks/run-agent .build-static/release/kubenetmon-agent $(SIZES)
 	@tools/sandbox Benchmarks/churn $(addprefix .build-static/release/,kubenetmon-agent Churn)
 
@@ -43,6 +45,16 @@ bench-minutes: ## Measure how many bytes appear in the minute after theirs, by i
 	@tools/install-packages build run test
 	@$(SWIFT) build -c release --product kubenetmon-agent --static-swift-stdlib --scratch-path .build-static --quiet
 	@tools/sandbox Benchmarks/minutes $(CURDIR)/.build-static/release/kubenetmon-agent
+
+.PHONY: bench-labels
+bench-labels: ## Measure what knowing a cluster of 100,000 pods costs (RANGES=folder with the providers' lists)
+	@tools/install-packages build run
+	@echo "bench-labels: building (a few minutes the first time)"
+	@$(SWIFT) build -c release --product kubenetmon-server --static-swift-stdlib --scratch-path .build-static --quiet
+	@for tool in ClusterFixture LabelBench; do \
+		$(SWIFT) build -c release --package-path Benchmarks --product $$tool --quiet || exit; \
+	done
+	@RANGES="$(RANGES)" Benchmarks/labels .build-static/release/kubenetmon-server Benchmarks/.build/release
 
 .PHONY: lint
 lint: ## Check the format of the Swift code

@@ -26,6 +26,10 @@ let package = Package(
     products: [
         .executable(name: "kubenetmon-agent", targets: ["KubenetmonAgent"]),
         .executable(name: "kubenetmon-server", targets: ["KubenetmonServer"]),
+        // What Benchmarks/ measures.
+        .library(
+            name: "KubenetmonServerParts",
+            targets: ["CloudRanges", "FlowModel", "Kubernetes", "KubernetesTestKit", "Labeling"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),

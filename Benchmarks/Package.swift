@@ -3,11 +3,29 @@
 
 import PackageDescription
 
+let parts: Target.Dependency = .product(name: "KubenetmonServerParts", package: "kubenetmon")
+
 let package = Package(
     name: "kubenetmon-benchmarks",
+    dependencies: [
+        .package(name: "kubenetmon", path: ".."),
+        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+    ],
     targets: [
         .executableTarget(name: "ConntrackEnd", linkerSettings: [.linkedLibrary("mnl")]),
         .executableTarget(name: "ConntrackFill"),
         .executableTarget(name: "RawDump", linkerSettings: [.linkedLibrary("mnl")]),
+        .target(name: "CProbe"),
+        .target(name: "ClusterModel", dependencies: [parts]),
+        .executableTarget(name: "ClusterFixture", dependencies: ["ClusterModel", parts]),
+        .executableTarget(
+            name: "LabelBench",
+            dependencies: ["CProbe", "ClusterModel", parts, .product(name: "Logging", package: "swift-log")]),
     ]
 )
+
+for target in package.targets where target.type == .regular || target.type == .executable {
+    target.swiftSettings = [
+        .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("InternalImportsByDefault"),
+    ]
+}

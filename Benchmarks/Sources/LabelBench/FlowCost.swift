@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CProbe
+import ClusterModel
+import FlowModel
+import Glibc
+import Labeling
+
+/// What it costs to label a flow.
+struct FlowCost {
+    private static let flowCount = 1 << 17
+    /// Flows that are labelled in one go, as the server does it.
+    private static let flowsAtOnce = 1_024
+    private static let runs = 9
+
+    private let cluster: LabeledCluster
+    private let addresses: [IPAddress]
+
+    init(_ model: ClusterModel, lists: String) {
+        cluster = LabeledCluster(model)
+        let ranges = RangeCost(lists: lists).load()
+        cluster.labeler.setRanges(ranges)
+        var generator = SeededGenerator(seed: 2)
+        addresses = ranges.map { range in
+            let first = range.prefix.network.bits
+            let size = range.prefix.last.bits - first
+            return IPAddress(bits: first + (size == 0 ? 0 : UInt128(generator.next()) % (size + 1)))
+        }
+    }
+
+    func run() {
+        let mix = FlowMix(cluster.model, publicAddresses: addresses)
+        var generator = SeededGenerator(seed: 3)
+        let batches = (0..<Self.flowCount / Self.flowsAtOnce).map { batch in
+            let node = Int.random(in: 0..<cluster.model.nodeCount, using: &generator)
+            return Batch(
+                node: cluster.model.pod(node).node,
+                flows: mix.flows(Self.flowsAtOnce, ofNode: node, seed: UInt64(batch)))
+        }
+        let scattered = mix.flows(Self.flowCount)
+        let scatteredBatches = stride(from: 0, to: scattered.count, by: Self.flowsAtOnce).map { start in
+            Batch(node: "", flows: Array(scattered[start..<start + Self.flowsAtOnce]))
+        }
+        let cost = measure(batches)
+        let scatteredCost = measure(scatteredBatches)
+        say(
+            "BENCH labels.flow ns=\(rounded(cost.median, 0)) lowest_ns=\(rounded(cost.lowest, 0))",
+            "allocations=\(cost.allocations + scatteredCost.allocations)",
+            "scattered_ns=\(rounded(scatteredCost.median, 0)) lowest_scattered_ns=\(rounded(scatteredCost.lowest, 0))")
+    }
+
+    private struct Batch {
+        let node: String
+        let flows: [CompactFlow]
+    }
+
+    /// CPU nanoseconds per flow, and the allocations of all flows of all runs.
+    private func measure(_ batches: [Batch]) -> (median: Double, lowest: Double, allocations: UInt64) {
+        var costs: [Double] = []
+        costs.reserveCapacity(Self.runs)
+        // What is made once and for all is made now.
+        for batch in batches { _ = label(batch.node, batch.flows) }
+        let allocations = probe_allocations()
+        for _ in 0..<Self.runs {
+            let before = probe_thread_cpu()
+            var labeled = 0
+            for batch in batches { labeled += label(batch.node, batch.flows) }
+            costs.append(Double(probe_thread_cpu() - before) / Double(Self.flowCount))
+            guard labeled == Self.flowCount else { complain("\(labeled) of \(Self.flowCount) flows have labels") }
+        }
+        let allocated = probe_allocations() - allocations
+        costs.sort()
+        return (costs[Self.runs / 2], costs[0], allocated)
+    }
+
+    /// Labels a batch; how many of its flows have labels. A function of its own, for profilers.
+    @inline(never)
+    private func label(_ node: String, _ flows: [CompactFlow]) -> Int {
+        cluster.labeler.read(observedOn: node, at: ClusterModel.beginning + 1_000) { reader in
+            var count = 0
+            for flow in flows {
+                if case .labeled(let labeled) = reader.label(flow.flow) {
+                    count += labeled.remote.labels.identity == 0 ? 0 : 1
+                }
+            }
+            return count
+        }
+    }
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ClusterModel
+import FlowModel
+
+/// Flows as agents report them: six of ten between pods, three from pods to addresses of clouds, one to an address that
+/// is nobody's; in an order that no cache knows beforehand.
+struct FlowMix {
+    private let model: ClusterModel
+    private let publicAddresses: [IPAddress]
+
+    init(_ model: ClusterModel, publicAddresses: [IPAddress]) {
+        self.model = model
+        self.publicAddresses = publicAddresses
+    }
+
+    /// Makes flows.
+    ///
+    /// - Parameter node: The number of the node whose pods all of them have at one end; nil for pods of all nodes.
+    func flows(_ count: Int, ofNode node: Int? = nil, seed: UInt64 = 1) -> [CompactFlow] {
+        var generator = SeededGenerator(seed: seed)
+        // 203.0.113.0/24 stands for addresses that nobody has (RFC 5737).
+        let unlisted = (0..<256).map { IPAddress(v4: 0xcb00_7100 + UInt32($0)) }
+        return (0..<count).map { _ in
+            var localNumber = Int.random(in: 0..<model.podCount, using: &generator)
+            if let node { localNumber += node - localNumber % model.nodeCount }
+            let peer: IPAddress
+            switch Int.random(in: 0..<10, using: &generator) {
+            case 0..<6:
+                peer = model.pod(Int.random(in: 0..<model.podCount, using: &generator)).addresses[0]
+            case 6..<9 where !publicAddresses.isEmpty:
+                peer = publicAddresses[Int.random(in: 0..<publicAddresses.count, using: &generator)]
+            default:
+                peer = unlisted[Int.random(in: 0..<256, using: &generator)]
+            }
+            return CompactFlow(
+                peer: peer, local: model.pod(localNumber % model.podCount).addresses[0].v4 ?? 0,
+                port: UInt16.random(in: 32_768...60_999, using: &generator))
+        }
+    }
+}
+
+/// A flow in so few bytes that many of them leave the caches to what is measured, as flows do that have just come off the
+/// wire.
+struct CompactFlow {
+    let peer: IPAddress
+    let local: UInt32
+    let port: UInt16
+
+    /// The flow.
+    var flow: Flow {
+        let original = FlowTuple(
+            source: IPAddress(v4: local), destination: peer, sourcePort: port, destinationPort: 443)
+        return Flow(
+            transport: .tcp, original: original, reply: original.mirrored,
+            originalCounters: FlowCounters(packets: 10, bytes: 1_000),
+            replyCounters: FlowCounters(packets: 12, bytes: 9_000))
+    }
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ClusterModel
+import FlowModel
+
+import Kubernetes
+import Labeling
+
+/// A labeler whose index holds a made-up cluster.
+struct LabeledCluster {
+    static let site = Site(environment: "bench", cloud: "aws", region: "eu-central-1", cluster: "bench")
+
+    let model: ClusterModel
+    let index = ClusterIndex(site: site)
+    let labeler: Labeler
+    let pods: any ObjectStore<Pod>
+
+    init(_ model: ClusterModel) {
+        self.model = model
+        // So that flows between pods of other nodes than the observer's cost as much as the rest.
+        labeler = Labeler(
+            index: index, site: Self.site, configuration: Labeler.Configuration(ignoreUnknownDirection: false))
+        pods = index.podStore()
+        Self.replaceAll(of: index.nodeStore(), with: model.nodes)
+        Self.replaceAll(of: index.serviceStore(), with: model.services)
+        Self.replaceAll(of: index.replicaSetStore(), with: model.replicaSets)
+        listPods()
+    }
+
+    /// Lists all pods anew.
+    func listPods() {
+        pods.beginReplacement()
+        for number in 0..<model.podCount { pods.add(model.pod(number)) }
+        pods.commitReplacement()
+    }
+
+    private static func replaceAll<Object>(of store: any ObjectStore<Object>, with objects: [Object]) {
+        store.beginReplacement()
+        for object in objects { store.add(object) }
+        store.commitReplacement()
+    }
+}

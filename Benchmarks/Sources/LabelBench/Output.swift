@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Glibc
+
+/// Prints words, at once.
+func say(_ words: String...) {
+    print(words.joined(separator: " "))
+    fflush(nil)
+}
+
+/// Says on the standard error output why there is nothing to measure, and ends the process.
+func complain(_ problem: String) -> Never {
+    FileHandle.standardError.write(Data((problem + "\n").utf8))
+    exit(1)
+}
+
+/// A number with so many digits behind the point.
+func rounded(_ value: Double, _ digits: Int) -> String {
+    var scale = 1.0
+    for _ in 0..<digits { scale *= 10 }
+    let whole = Int((value * scale).rounded())
+    let fraction = String(whole % Int(scale))
+    return digits == 0
+        ? "\(whole)" : "\(whole / Int(scale)).\(String(repeating: "0", count: digits - fraction.count))\(fraction)"
+}
