@@ -9,7 +9,8 @@ extension Inserter {
         public var client: ClickHouseClient.Configuration
         /// Inserts at the same time.
         public var workers: Int
-        /// The memory that blocks may take, waiting or under way, before ``Inserter`` reports pressure, in bytes.
+        /// The memory that blocks may take, being filled, waiting or under way, before ``Inserter`` reports pressure, in
+        /// bytes.
         public var maximumQueuedBytes: Int
         /// How bodies are compressed.
         public var compression: InsertCompression
@@ -40,7 +41,7 @@ extension Inserter {
 
         /// Makes a configuration of its parts.
         public init(
-            client: ClickHouseClient.Configuration, workers: Int = 4, maximumQueuedBytes: Int = 256 << 20,
+            client: ClickHouseClient.Configuration, workers: Int = 4, maximumQueuedBytes: Int = 64 << 20,
             compression: InsertCompression = .lz4, asyncInsert: AsyncInsert = .automatic,
             quarantine: Quarantine.Configuration? = nil,
             retryDelays: Delays = Delays(initial: .milliseconds(200), maximum: .seconds(30)),

@@ -58,6 +58,8 @@ extension Inserter {
         public var queuedRows = 0
         /// The memory that they take, in bytes.
         public var queuedBytes = 0
+        /// Memory of blocks that are being filled, in bytes.
+        public var gatheringBytes = 0
         /// How long ago the oldest of them was begun, nil where there is none.
         public var oldestAge: Duration?
         /// Why the last attempt failed, nil after a success.

@@ -81,6 +81,12 @@ public final class Inserter: Sendable {
         }
     }
 
+    /// Counts memory of blocks that are being filled towards the bound: this many bytes more than before, or fewer.
+    public func gather(bytes: Int) {
+        state.withLock { $0.statistics.gatheringBytes += bytes }
+        updatePressure()
+    }
+
     /// Sends a block that has rows, as soon as a thread is free. `completion` is called when the block is settled: when
     /// ClickHouse has it, or when it is counted as lost; from any thread.
     public func submit(_ block: FlowBlock, completion: @escaping @Sendable () -> Void) {
@@ -248,7 +254,7 @@ public final class Inserter: Sendable {
             let isUnderPressure = state.withLock { state in
                 let bound =
                     state.isUnderPressure ? configuration.maximumQueuedBytes / 2 : configuration.maximumQueuedBytes
-                state.isUnderPressure = state.statistics.queuedBytes > bound
+                state.isUnderPressure = state.statistics.queuedBytes + state.statistics.gatheringBytes > bound
                 return state.isUnderPressure
             }
             guard isUnderPressure != told else { return }

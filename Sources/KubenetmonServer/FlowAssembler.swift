@@ -72,6 +72,9 @@ final class FlowAssembler: FlowSink {
     private let statistics: StatisticsBox
     private let now: @Sendable () -> UInt32
     private let send: @Sendable (FlowBlock, _ completion: @escaping @Sendable () -> Void) -> Void
+    /// Is told by how much the memory of the block that is being filled has grown, or shrunk.
+    private let gather: @Sendable (_ bytes: Int) -> Void
+    private var gatheredBytes = 0
 
     private var block: FlowBlock?
     private var receipts: [BatchReceipt] = []
@@ -80,7 +83,8 @@ final class FlowAssembler: FlowSink {
     init(
         eventLoop: any EventLoop, labeler: Labeler, form: RowForm, limits: Limits, statistics: StatisticsBox,
         now: @escaping @Sendable () -> UInt32 = ClusterIndex.secondsSinceTheEpoch,
-        send: @escaping @Sendable (FlowBlock, _ completion: @escaping @Sendable () -> Void) -> Void
+        send: @escaping @Sendable (FlowBlock, _ completion: @escaping @Sendable () -> Void) -> Void,
+        gather: @escaping @Sendable (_ bytes: Int) -> Void = { _ in }
     ) {
         self.eventLoop = eventLoop
         self.labeler = labeler
@@ -89,6 +93,7 @@ final class FlowAssembler: FlowSink {
         self.statistics = statistics
         self.now = now
         self.send = send
+        self.gather = gather
     }
 
     func receive(_ batch: borrowing ReceivedFlowBatch, from agent: ConnectedAgent, receipt: BatchReceipt) {
@@ -120,6 +125,7 @@ final class FlowAssembler: FlowSink {
         if block.rows == 0 {
             acknowledge()
         } else {
+            account(block.memoryBytes)
             self.block = block
             if block.rows >= limits.rows { flush() } else { expire() }
         }
@@ -133,6 +139,13 @@ final class FlowAssembler: FlowSink {
         let receipts = receipts
         self.receipts = []
         send(block) { BatchReceipt.acknowledge(receipts) }
+        account(0)
+    }
+
+    /// Tells of the memory of the block that is being filled.
+    private func account(_ bytes: Int) {
+        gather(bytes - gatheredBytes)
+        gatheredBytes = bytes
     }
 
     /// Nothing of the batches so far is to be stored.

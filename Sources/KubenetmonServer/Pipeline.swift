@@ -88,7 +88,7 @@ final class Pipeline: Service {
         let ingest = try await IngestServer(group: group, logger: logger) { eventLoop in
             let assembler = FlowAssembler(
                 eventLoop: eventLoop, labeler: self.labeler, form: form, limits: limits,
-                statistics: self.flowStatistics, send: inserter.submit)
+                statistics: self.flowStatistics, send: inserter.submit, gather: inserter.gather)
             let bound = NIOLoopBound(assembler, eventLoop: eventLoop)
             assemblers.withLock { $0.append(bound) }
             return assembler

@@ -18,7 +18,7 @@ extension ServerConfiguration {
             client: client(&root, &warnings),
             workers: root.integer("num_inserter_workers", in: 1...256, default: 20),
             maximumQueuedBytes: root.integer(
-                "clickhouse_max_queued_bytes", in: mebibytes...Int.max, default: 256 * mebibytes),
+                "clickhouse_max_queued_bytes", in: mebibytes...Int.max, default: 64 * mebibytes),
             compression: root.value(
                 "clickhouse_compression", required: false, as: "none, lz4 or zstd", InsertCompression.init(rawValue:))
                 ?? .lz4,

@@ -92,6 +92,9 @@ extension MetricsPage {
             .gauge, "kubenetmon_worker_queued_bytes", "Memory of batches that wait for ClickHouse.",
             inserts.queuedBytes)
         add(
+            .gauge, "kubenetmon_server_gathering_bytes", "Memory of blocks that are being filled.",
+            inserts.gatheringBytes)
+        add(
             .gauge, "kubenetmon_worker_oldest_batch_age_seconds",
             "Time since the oldest batch was begun that waits for ClickHouse.",
             (inserts.oldestAge ?? .zero) / .seconds(1))

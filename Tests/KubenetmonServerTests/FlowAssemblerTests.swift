@@ -46,6 +46,7 @@ private final class AssemblerUnderTest: Sendable {
         let acknowledged = Mutex<[UInt64]>([])
         let assembler = Mutex<NIOLoopBound<FlowAssembler>?>(nil)
         let statistics = StatisticsBox()
+        let gathered = Mutex(0)
     }
 
     /// Gathers the acknowledgements that an agent gets.
@@ -78,7 +79,8 @@ private final class AssemblerUnderTest: Sendable {
                 eventLoop: eventLoop, labeler: labeler, form: FlowAssembler.RowForm(environment: "testing"),
                 limits: FlowAssembler.Limits(rows: rows, age: age), statistics: storage.statistics,
                 now: { UInt32(noon) + 86_400 },
-                send: { block, completion in storage.blocks.withLock { $0.append((block, completion)) } })
+                send: { block, completion in storage.blocks.withLock { $0.append((block, completion)) } },
+                gather: { bytes in storage.gathered.withLock { $0 += bytes } })
             storage.assembler.withLock { $0 = NIOLoopBound(assembler, eventLoop: eventLoop) }
             return assembler
         }
@@ -117,6 +119,8 @@ private final class AssemblerUnderTest: Sendable {
     /// The batches that the agent may forget.
     var acknowledged: [UInt64] { storage.acknowledged.withLock { $0 } }
     var statistics: FlowAssembler.Statistics { storage.statistics.value }
+    /// The memory of the block that is being filled, as far as it was told.
+    var gatheredBytes: Int { storage.gathered.withLock { $0 } }
 
     /// ClickHouse has a block.
     func complete(_ index: Int) { storage.blocks.withLock { $0[index].completion }() }
@@ -149,6 +153,19 @@ private final class AssemblerUnderTest: Sendable {
         try await eventually("the fourth is acknowledged") { test.acknowledged == [1, 2, 3, 4] }
         #expect(test.statistics.labeled.flows == 6 && test.statistics.labeled.bytes == 1_800)
         #expect(test.statistics.ignored.isEmpty)
+        try await test.stop()
+    }
+
+    @Test func theMemoryOfABlockIsToldAsLongAsItIsBeingFilled() async throws {
+        let test = try await AssemblerUnderTest()
+        try await test.send(1, [try flow()])
+        let small = test.gatheredBytes
+        #expect(small > 0)
+        let flow = try flow()
+        try await test.send(2, [Flow](repeating: flow, count: 400))
+        #expect(test.gatheredBytes > small)
+        try await test.flush()
+        #expect(test.gatheredBytes == 0)
         try await test.stop()
     }
 
