@@ -26,8 +26,21 @@ build: ## Build both daemons in release
 test: ## Run all tests, in network namespaces and against a real ClickHouse
 	@tools/install-packages build run test
 	@tools/clickhouse --install
+	@$(MAKE) --no-print-directory schema-test queries-test
 	$(SWIFT) build --build-tests
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && TMPDIR=$$folder tools/sandbox $(SWIFT) test --skip-build
+
+.PHONY: schema-test
+schema-test: ## Apply deploy/clickhouse to a real ClickHouse, over rows, twice, and compare sums
+	@tools/install-packages run
+	@tools/clickhouse --install
+	@echo "schema-test:" && python3 -B Tests/DeployTests/schema_test.py
+
+.PHONY: queries-test
+queries-test: ## Ask every question of deploy/clickhouse/queries on rows whose answers are known
+	@tools/install-packages run
+	@tools/clickhouse --install
+	@echo "queries-test:" && python3 -B Tests/DeployTests/queries_test.py
 
 .PHONY: bench-agent
 bench-agent: ## Measure what collections and events cost (SIZES="10000 100000 1000000" entries)

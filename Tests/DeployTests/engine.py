@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real ClickHouse for the tests of deploy/clickhouse: tools/clickhouse, with users and roles of the test's."""
+import importlib.machinery
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from xml.sax.saxutils import escape
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+SCHEMA = os.path.join(ROOT, "deploy", "clickhouse")
+
+
+class QueryError(Exception):
+    def __init__(self, text):
+        super().__init__(text.strip())
+        found = re.search(r"Code: (\d+)", text)
+        self.code = int(found[1]) if found else None
+
+
+class Engine:
+    def __init__(self, url):
+        self.url = url
+        self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def query(self, sql, user="default", **settings):
+        """Runs one statement; returns what it prints."""
+        settings["user"] = user
+        request = urllib.request.Request(self.url + "/?" + urllib.parse.urlencode(settings), sql.encode())
+        try:
+            with self.opener.open(request, timeout=60) as answer:
+                return answer.read().decode()
+        except urllib.error.HTTPError as error:
+            raise QueryError(error.read().decode()) from None
+
+
+def statements(path):
+    """The statements of a file, without comments. No literal in these files holds a semicolon."""
+    with open(path) as file:
+        text = "".join(line for line in file if not line.lstrip().startswith("--"))
+    return [statement.strip() for statement in text.split(";") if statement.strip()]
+
+
+def schema(name):
+    return statements(os.path.join(SCHEMA, name))
+
+
+def chain():
+    """The files that one server's schema is made of, in order."""
+    return [name for name in sorted(os.listdir(SCHEMA)) if re.match(r"00[1-4]_.*\.sql$", name)]
+
+
+def grants(name, database="default"):
+    """The GRANT statements of a file by role, with the database that the engine's users file wants to see."""
+    found = {}
+    for statement in schema(name):
+        grant = re.fullmatch(r"(GRANT .*) TO (\w+)", statement, re.S)
+        if grant:
+            named = re.sub(r" ON (?!system\.|CLUSTER)", " ON %s." % database, grant[1])
+            found.setdefault(grant[2], []).append(named)
+    return found
+
+
+def engine(roles=None, *, until):
+    """Runs an engine; `until` is given what ends it. For every role there is a user `…_user` who has it."""
+    folder = tempfile.TemporaryDirectory(prefix="kubenetmon-deploy.")
+    until(folder.cleanup)
+    ready, log_file = folder.name + "/ready.json", folder.name + "/log"
+    command = [sys.executable, __file__, json.dumps(roles or {}), folder.name + "/data", "0", "--ready-file", ready]
+    with open(log_file, "w") as log:
+        process = subprocess.Popen(
+            command, env=dict(os.environ, TZ="UTC"), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    until(process.wait)
+    until(process.terminate)
+    while not os.path.exists(ready):
+        if process.poll() is not None:
+            with open(log_file) as log:
+                sys.exit("the engine ended:\n" + log.read())
+        time.sleep(0.02)
+    with open(ready) as file:
+        return Engine(json.load(file)["http"])
+
+
+def run(roles):
+    """Runs tools/clickhouse with these roles. Its engine knows users and roles from a file alone, not from SQL."""
+    loader = importlib.machinery.SourceFileLoader("clickhouse", os.path.join(ROOT, "tools", "clickhouse"))
+    sys.dont_write_bytecode = True
+    tool = importlib.util.module_from_spec(importlib.util.spec_from_loader("clickhouse", loader))
+    loader.exec_module(tool)
+    users, definitions = "", ""
+    for role, queries in roles.items():
+        users += (
+            f"<{role}_user><password></password><networks><ip>127.0.0.1</ip></networks><profile>default</profile>"
+            f"<quota>default</quota><grants><query>GRANT {role}</query></grants></{role}_user>")
+        lines = "".join(f"<query>{escape(query)}</query>" for query in queries)
+        definitions += f"<{role}><grants>{lines}</grants></{role}>"
+    plain = tool.users_xml()
+    tool.users_xml = lambda: plain.replace("</users>", users + "</users><roles>" + definitions + "</roles>")
+    tool.main()
+
+
+if __name__ == "__main__":
+    roles = json.loads(sys.argv.pop(1))
+    run(roles)

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asks every question of deploy/clickhouse/queries on the rows of flows.py; its answer must be the one in expected/.
+
+    python3 queries_test.py --record    writes the answers of now there, to be read before they are committed
+"""
+import os
+import re
+import sys
+import unittest
+
+import flows
+from engine import SCHEMA, chain, engine, schema
+
+QUERIES = os.path.join(SCHEMA, "queries")
+EXPECTED = os.path.join(os.path.dirname(os.path.realpath(__file__)), "expected")
+
+
+def names():
+    return sorted(name[:-4] for name in os.listdir(QUERIES) if name.endswith(".sql"))
+
+
+def text(name):
+    with open(os.path.join(QUERIES, name + ".sql")) as file:
+        return file.read()
+
+
+def expected_file(name):
+    return os.path.join(EXPECTED, name + ".tsv")
+
+
+def apply(clickhouse, files):
+    for name in files:
+        for statement in schema(name):
+            clickhouse.query(statement)
+            created = re.match(r"CREATE TABLE (?:IF NOT EXISTS )?(?:default\.)?(\w+)", statement)
+            if created:  # rows of a past day must not expire
+                clickhouse.query("SYSTEM STOP TTL MERGES " + created[1])
+
+
+def insert(clickhouse):
+    clickhouse.query(
+        "INSERT INTO network_flows_0 FORMAT JSONEachRow\n" + flows.day().json_lines(), async_insert=0,
+        optimize_on_insert=0, input_format_skip_unknown_fields=1)
+
+
+def ask(clickhouse, name):
+    now = "toDateTime('%s')" % flows.NOW
+    return clickhouse.query(text(name).replace("now()", now) + "\nFORMAT TabSeparatedWithNames")
+
+
+class QueryTests(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.engine = engine(until=cls.addClassCleanup)
+        apply(cls.engine, chain())
+        insert(cls.engine)
+
+    def test_every_question_has_its_answer(self):
+        for name in names():
+            with self.subTest(name), open(expected_file(name)) as file:
+                self.assertEqual(ask(self.engine, name), file.read())
+
+    def test_every_answer_has_its_question(self):
+        self.assertEqual(sorted(os.listdir(EXPECTED)), [name + ".tsv" for name in names()])
+
+    def test_every_question_begins_with_a_sentence(self):
+        for name in names():
+            with self.subTest(name):
+                self.assertRegex(text(name), r"\A-- [A-Z].*[a-z]")
+
+
+class OriginalTableTests(unittest.TestCase):
+    """The original's table alone answers all questions that do not say what else they need."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.engine = engine(until=cls.addClassCleanup)
+        apply(cls.engine, chain()[:1])
+        insert(cls.engine)
+
+    def test_questions_without_needs(self):
+        for name in names():
+            if "-- Needs 00" in text(name):
+                continue
+            with self.subTest(name):
+                self.assertNotEqual(ask(self.engine, name).count("\n"), 1, "has no rows")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--record"]:
+        at_end = unittest.TestCase()
+        try:
+            clickhouse = engine(until=at_end.addCleanup)
+            apply(clickhouse, chain())
+            insert(clickhouse)
+            for name in names():
+                with open(expected_file(name), "w") as file:
+                    file.write(ask(clickhouse, name))
+        finally:
+            at_end.doCleanups()
+    else:
+        unittest.main()

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Applies deploy/clickhouse to a real ClickHouse, over rows, twice, and holds what comes out against what went in."""
+import os
+import re
+import unittest
+import uuid
+
+import flows
+from engine import SCHEMA, QueryError, chain, engine, grants, schema
+
+FOR_CLUSTERS = ["006_replicated_on_cluster.sql", "007_distributed.sql"]
+TABLE_EXISTS, CONSTRAINT_VIOLATED, ACCESS_DENIED = 57, 469, 497
+INSERT = "INSERT INTO network_flows_0 FORMAT JSONEachRow\n"
+# As the server sends its batches.
+SETTINGS = {"async_insert": 0, "optimize_on_insert": 0}
+
+
+class SchemaTests(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.engine = engine(grants("005_roles.sql"), until=cls.addClassCleanup)
+        cls.flows = flows.day()
+
+    def setUp(self):
+        self.database = "test_" + uuid.uuid4().hex
+        self.engine.query("CREATE DATABASE " + self.database)
+
+    def query(self, sql, **settings):
+        return self.engine.query(sql, **{"database": self.database, **settings})
+
+    def rows(self, sql, **settings):
+        return [tuple(line.split("\t")) for line in self.query(sql, **settings).splitlines()]
+
+    def number(self, sql, **settings):
+        return int(self.query(sql, **settings))
+
+    def apply(self, name):
+        for statement in schema(name):
+            # The first file is the original's own, with the name of its database.
+            self.query(statement.replace("CREATE TABLE default.", "CREATE TABLE "))
+            # Rows of a past day must not expire while a test looks at them.
+            created = re.match(r"CREATE TABLE (?:IF NOT EXISTS )?(?:default\.)?(\w+)", statement)
+            if created:
+                self.query("SYSTEM STOP TTL MERGES " + created[1])
+
+    def apply_all(self):
+        for name in chain():
+            self.apply(name)
+
+    def insert(self, **settings):
+        settings.setdefault("insert_deduplication_token", uuid.uuid4().hex)
+        self.query(INSERT + self.flows.json_lines(), **SETTINGS, **settings)
+
+    def total(self, table="network_flows_0", column="bytes"):
+        return self.number("SELECT sum(%s) FROM %s" % (column, table))
+
+    @property
+    def reported(self):
+        return sum(row["bytes"] for row in self.flows.rows)
+
+    def test_the_files_are_numbered_without_gaps(self):
+        numbers = sorted(name[:3] for name in os.listdir(SCHEMA) if re.match(r"\d{3}_.*\.sql$", name))
+        self.assertEqual(numbers, ["001", "002", "003", "004", "005", "006", "007"])
+
+    def test_the_chain_is_applied_over_rows_and_again(self):
+        self.apply(chain()[0])
+        self.insert(input_format_skip_unknown_fields=1)
+        for name in chain()[1:]:
+            self.apply(name)
+        self.insert()
+        definition = self.query("SHOW CREATE TABLE network_flows_0")
+
+        with self.assertRaises(QueryError) as second:
+            self.apply(chain()[0])
+        self.assertEqual(second.exception.code, TABLE_EXISTS)
+        for name in chain()[1:]:
+            self.apply(name)
+
+        self.assertEqual(self.query("SHOW CREATE TABLE network_flows_0"), definition)
+        self.assertEqual(self.total(), 2 * self.reported)
+        self.assertEqual(self.total("network_flows_hourly"), self.reported)
+        self.query("OPTIMIZE TABLE network_flows_0 FINAL")
+        self.assertEqual(self.total(), 2 * self.reported)
+
+    def test_the_rollup_agrees_with_the_table(self):
+        self.apply_all()
+        self.insert()
+        sums = """
+            SELECT toStartOfHour({}), direction, proto, connectionClass, connectionFlags, localNamespace, localWorkload,
+                localAvailabilityZone, remoteNamespace, remoteWorkload, remoteAvailabilityZone, remoteRegion,
+                remoteCloudService, sum(bytes), sum(packets)
+            FROM {} GROUP BY ALL ORDER BY ALL"""
+        self.assertEqual(
+            self.rows(sums.format("hour", "network_flows_hourly")),
+            self.rows(sums.format("intervalStartTime", "network_flows_0")))
+        self.assertLess(
+            self.number("SELECT count() FROM network_flows_hourly"), self.number("SELECT count() FROM network_flows_0"))
+
+    def test_the_rollup_knows_every_byte_once(self):
+        self.apply_all()
+        self.insert()
+        self.assertEqual(self.total("network_flows_hourly", "bytesOnce"), self.flows.carried)
+        self.assertGreater(self.total(), self.flows.carried)
+
+    def test_merges_of_the_rollup_leave_its_sums(self):
+        self.apply_all()
+        self.insert()
+        self.insert()
+        self.query("OPTIMIZE TABLE network_flows_hourly FINAL")
+        for column, one in (("bytes", self.reported), ("bytesOnce", self.flows.carried)):
+            self.assertEqual(self.total("network_flows_hourly", column), 2 * one)
+
+    def test_a_batch_that_comes_again_is_stored_once_in_both(self):
+        self.apply_all()
+        for _ in range(2):
+            self.insert(insert_deduplication_token="batch-1", deduplicate_blocks_in_dependent_materialized_views=1)
+        self.assertEqual(self.total(), self.reported)
+        self.assertEqual(self.total("network_flows_hourly"), self.reported)
+
+    def test_a_batch_that_had_failed_in_the_rollup_is_in_both_when_it_came_again(self):
+        self.apply_all()
+        again = dict(insert_deduplication_token="batch-1", deduplicate_blocks_in_dependent_materialized_views=1)
+        self.query("ALTER TABLE network_flows_hourly ADD CONSTRAINT full CHECK localNamespace != 'batch'")
+        with self.assertRaises(QueryError) as refused:
+            self.insert(**again)
+        self.assertEqual(refused.exception.code, CONSTRAINT_VIOLATED)
+        self.query("ALTER TABLE network_flows_hourly DROP CONSTRAINT full")
+        self.insert(**again)
+        self.assertEqual(self.total(), self.reported)
+        self.assertEqual(self.total("network_flows_hourly"), self.reported)
+
+    def test_days_before_the_rollup_are_filled_in_once(self):
+        for name in chain()[:-1]:
+            self.apply(name)
+        self.insert()
+        self.apply(chain()[-1])
+        for _ in range(2):
+            for day in sorted({row["date"] for row in self.flows.rows}):
+                for statement in schema("backfill_hourly.sql"):
+                    self.query(statement, param_day=day)
+        filled = self.rows("SELECT * FROM network_flows_hourly FINAL ORDER BY ALL")
+        self.query("TRUNCATE TABLE network_flows_hourly")
+        self.query("TRUNCATE TABLE network_flows_0")
+        self.insert()
+        self.assertEqual(filled, self.rows("SELECT * FROM network_flows_hourly FINAL ORDER BY ALL"))
+
+    def test_roles_may_do_what_they_are_for(self):
+        self.database = "default"  # that of the grants
+        self.apply_all()
+        writer, reader = dict(user="kubenetmon_writer_user"), dict(user="kubenetmon_reader_user")
+        self.query(INSERT + self.flows.json_lines(), **SETTINGS, **writer)
+        self.assertEqual(self.total("network_flows_hourly"), self.reported)
+        # What the server asks at start.
+        asked = (
+            "SELECT count() > 30 FROM system.columns WHERE database = currentDatabase() AND table = 'network_flows_0'",
+            "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name = 'network_flows_0'"
+            " AND engine_full LIKE '%non_replicated_deduplication_window%'",
+            "SELECT count() > 0 FROM system.merge_tree_settings",
+            "SELECT count() > 0 FROM system.replicated_merge_tree_settings",
+        )
+        for question in asked:
+            self.assertEqual(self.query(question, **writer), "1\n", question)
+        for table in ("network_flows_0", "network_flows_hourly"):
+            self.assertEqual(self.query("SELECT sum(bytes) FROM " + table, **reader), "%d\n" % self.reported)
+
+        refused = (
+            ("SELECT sum(bytes) FROM network_flows_0", writer),
+            ("SELECT sum(bytes) FROM network_flows_hourly", writer),
+            ("TRUNCATE TABLE network_flows_0", writer),
+            (INSERT + self.flows.json_lines(), reader),
+            ("DROP TABLE network_flows_hourly", reader),
+        )
+        for statement, user in refused:
+            with self.assertRaises(QueryError) as error:
+                self.query(statement, **user)
+            self.assertEqual(error.exception.code, ACCESS_DENIED, statement)
+
+    def test_statements_that_this_engine_cannot_run_are_well_formed(self):
+        for name in ["005_roles.sql"] + FOR_CLUSTERS:
+            for statement in schema(name):
+                self.assertTrue(self.query("SELECT formatQuery({sql:String})", param_sql=escaped(statement)), statement)
+                if name in FOR_CLUSTERS:
+                    self.assertIn("ON CLUSTER '{cluster}'", statement)
+
+    def test_the_cluster_has_the_same_tables(self):
+        self.apply_all()
+        expected = self.definitions()
+        self.database += "_cluster"
+        self.engine.query("CREATE DATABASE " + self.database)
+        for statement in schema(FOR_CLUSTERS[0]):
+            if statement.startswith("CREATE ROLE") or statement.startswith("GRANT"):
+                continue
+            plain = re.sub(r"ReplicatedSummingMergeTree\('[^']*', '[^']*', ", "SummingMergeTree(", statement)
+            plain = plain.replace(" ON CLUSTER '{cluster}'", "")
+            self.query(plain.replace("replicated_deduplication_window", "non_replicated_deduplication_window"))
+        self.assertEqual(self.definitions(), expected)
+
+    def test_the_cluster_has_the_same_roles(self):
+        for role, statements in grants("005_roles.sql").items():
+            plain = [grant.replace("ON CLUSTER '{cluster}' ", "") for grant in cluster_grants(role)]
+            self.assertEqual(plain, statements)
+
+    def definitions(self):
+        return {
+            name: self.query("SHOW CREATE TABLE " + name).replace(self.database, "")
+            for name in ("network_flows_0", "network_flows_hourly", "network_flows_hourly_view")
+        }
+
+
+def cluster_grants(role):
+    return grants(FOR_CLUSTERS[0])[role]
+
+
+def escaped(text):
+    """A parameter's value, which ClickHouse reads like a field of TabSeparated."""
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
+
+
+if __name__ == "__main__":
+    unittest.main()

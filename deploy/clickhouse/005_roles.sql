@@ -1,0 +1,18 @@
+-- What the server and those who ask may do, and no more. Then make users of your own, as in
+--   CREATE USER kubenetmon IDENTIFIED BY '…' HOST IP '10.0.0.0/8' DEFAULT ROLE kubenetmon_writer;
+--   CREATE USER grafana IDENTIFIED BY '…' DEFAULT ROLE kubenetmon_reader;
+-- and put the writer's name and password into the secret that the server mounts at /etc/clickhouse.
+
+-- Inserts rows; asks at start which columns the table has and what it does with a batch that comes twice. It cannot read
+-- a row. The view of 004 runs as the one who made it, so that its target needs no grant.
+CREATE ROLE IF NOT EXISTS kubenetmon_writer SETTINGS deduplicate_blocks_in_dependent_materialized_views = 1;
+GRANT INSERT ON network_flows_0 TO kubenetmon_writer;
+GRANT SELECT ON system.columns TO kubenetmon_writer;
+GRANT SELECT ON system.tables TO kubenetmon_writer;
+GRANT SELECT ON system.merge_tree_settings TO kubenetmon_writer;
+GRANT SELECT ON system.replicated_merge_tree_settings TO kubenetmon_writer;
+
+-- Reads rows. readonly = 2: may choose settings of its queries, as Grafana does, and change nothing else.
+CREATE ROLE IF NOT EXISTS kubenetmon_reader SETTINGS readonly = 2;
+GRANT SELECT ON network_flows_0 TO kubenetmon_reader;
+GRANT SELECT ON network_flows_hourly TO kubenetmon_reader;

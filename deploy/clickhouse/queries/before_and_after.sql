@@ -1,0 +1,34 @@
+-- What changed with a deploy? Edit when, which workload, and how long to look at either side. Per peer: bytes and
+-- connections before and after. Connections within a node that peers opened are reported by the peers' side alone: they are
+-- the second half.
+WITH
+    toDateTime('2026-03-02 11:00:00') AS deployed,
+    INTERVAL 1 HOUR AS around,
+    'shop' AS of_namespace,
+    'web' AS of_app
+SELECT
+    peer,
+    sumIf(moved, minute < deployed) AS bytes_before,
+    sumIf(moved, minute >= deployed) AS bytes_after,
+    if(bytes_before = 0, NULL, round(100 * (bytes_after / bytes_before - 1), 1)) AS percent_change,
+    uniqExactIf(connection, minute < deployed) AS connections_before,
+    uniqExactIf(connection, minute >= deployed) AS connections_after
+FROM
+(
+    SELECT
+        if(remoteApp = '', connectionClass, remoteApp) AS peer, intervalStartTime AS minute, bytes AS moved,
+        (localIPv4, localPort, remoteIPv4, remotePort) AS connection
+    FROM network_flows_0
+    WHERE intervalStartTime >= deployed - around AND intervalStartTime < deployed + around
+        AND localNamespace = of_namespace AND localApp = of_app
+    UNION ALL
+    SELECT
+        if(localApp = '', connectionClass, localApp) AS peer, intervalStartTime AS minute, bytes AS moved,
+        (localIPv4, localPort, remoteIPv4, remotePort) AS connection
+    FROM network_flows_0
+    WHERE intervalStartTime >= deployed - around AND intervalStartTime < deployed + around
+        AND remoteNamespace = of_namespace AND remoteApp = of_app
+        AND remoteNode = localNode
+)
+GROUP BY peer
+ORDER BY greatest(bytes_before, bytes_after) DESC

@@ -1,0 +1,29 @@
+-- Is the load of a service even over its replicas? Edit namespace, app and port. It does not matter through which address
+-- clients came. Connections within a node are reported by the caller's side alone: they are the second half.
+WITH 'shop' AS of_namespace, 'web' AS of_app, 80 AS of_port
+SELECT
+    replica,
+    any(replica_zone) AS zone,
+    uniqExact(caller, caller_port) AS connections,
+    sumIf(moved, arrives) AS received,
+    sumIf(moved, NOT arrives) AS sent,
+    round(100 * sum(moved) / sum(sum(moved)) OVER (), 1) AS percent
+FROM
+(
+    SELECT
+        localPod AS replica, localAvailabilityZone AS replica_zone, remoteIPv4 AS caller, remotePort AS caller_port,
+        direction = 'in' AS arrives, bytes AS moved
+    FROM network_flows_0
+    WHERE intervalStartTime >= now() - INTERVAL 1 DAY
+        AND localNamespace = of_namespace AND localApp = of_app AND localPort = of_port
+    UNION ALL
+    SELECT
+        remotePod AS replica, remoteAvailabilityZone AS replica_zone, localIPv4 AS caller, localPort AS caller_port,
+        direction = 'out' AS arrives, bytes AS moved
+    FROM network_flows_0
+    WHERE intervalStartTime >= now() - INTERVAL 1 DAY
+        AND remoteNamespace = of_namespace AND remoteApp = of_app AND remotePort = of_port
+        AND remoteNode = localNode
+)
+GROUP BY replica
+ORDER BY replica

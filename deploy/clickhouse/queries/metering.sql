@@ -1,0 +1,22 @@
+-- What did each workload move in each month, by kind? For bills, up to 25 months back. `sent` and `received` are the
+-- workload's own and complete where they can cost anything; of traffic within a node, which is SAME_ZONE, they have only what
+-- the workload opened itself. `once` may be summed over all workloads: every byte is in one of them.
+-- Needs 004_rollup_hourly.sql.
+SELECT
+    toStartOfMonth(hour) AS month,
+    environment,
+    localCluster AS cluster,
+    localNamespace AS namespace,
+    localWorkload AS workload,
+    multiIf(
+        connectionClass != 'INTRA_VPC', connectionClass,
+        localAvailabilityZone != '' AND remoteAvailabilityZone != ''
+            AND localAvailabilityZone != remoteAvailabilityZone, 'OTHER_ZONE',
+        'SAME_ZONE') AS kind,
+    sumIf(bytes, direction = 'out') AS sent,
+    sumIf(bytes, direction = 'in') AS received,
+    sum(bytesOnce) AS once
+FROM network_flows_hourly
+WHERE hour >= toStartOfMonth(now()) - INTERVAL 12 MONTH
+GROUP BY month, environment, cluster, namespace, workload, kind
+ORDER BY month, namespace, workload, kind

@@ -1,0 +1,29 @@
+-- How much of each node's bandwidth is left at its busiest? Edit the nodes' capacities in Gbit/s; a node that is not named
+-- has the default. Counts what pods move over the node's border, averaged over a minute; shorter bursts do not show.
+WITH
+    10 AS default_gbit_s,
+    capacities AS (SELECT * FROM values('node String, gbit_s Float64', ('node-2', 1))),
+    rates AS
+    (
+        SELECT
+            localNode AS node,
+            intervalStartTime AS minute,
+            sumIf(bytes, direction = 'out') * 8 / 60 / 1e9 AS out_gbit_s,
+            sumIf(bytes, direction = 'in') * 8 / 60 / 1e9 AS in_gbit_s
+        FROM network_flows_0
+        WHERE intervalStartTime >= now() - INTERVAL 1 DAY
+            AND localNode != ''
+            AND localNode != remoteNode
+        GROUP BY node, minute
+    )
+SELECT
+    node,
+    if(any(gbit_s) = 0, default_gbit_s, any(gbit_s)) AS capacity,
+    round(max(out_gbit_s), 4) AS peak_out,
+    round(max(in_gbit_s), 4) AS peak_in,
+    argMax(minute, greatest(out_gbit_s, in_gbit_s)) AS busiest_minute,
+    round(100 * (1 - greatest(peak_out, peak_in) / capacity), 1) AS percent_left
+FROM rates
+LEFT JOIN capacities USING (node)
+GROUP BY node
+ORDER BY percent_left, node

@@ -1,0 +1,30 @@
+-- Who opens connections to a workload, and from where? Edit namespace, app and port: the end with the well-known port is the
+-- one that was called. Connections within a node are reported by the caller's side alone: they are the second half.
+WITH 'shop' AS of_namespace, 'db' AS of_app, 5432 AS of_port
+SELECT
+    namespace,
+    if(app = '', toString(address), app) AS caller,
+    zone,
+    uniqExact(address, port) AS connections,
+    min(minute) AS first_seen,
+    max(minute) AS last_seen,
+    sum(moved) AS bytes_both_ways
+FROM
+(
+    SELECT
+        remoteNamespace AS namespace, remoteApp AS app, remoteAvailabilityZone AS zone, remoteIPv4 AS address,
+        remotePort AS port, intervalStartTime AS minute, bytes AS moved
+    FROM network_flows_0
+    WHERE intervalStartTime >= now() - INTERVAL 1 DAY
+        AND localNamespace = of_namespace AND localApp = of_app AND localPort = of_port
+    UNION ALL
+    SELECT
+        localNamespace AS namespace, localApp AS app, localAvailabilityZone AS zone, localIPv4 AS address,
+        localPort AS port, intervalStartTime AS minute, bytes AS moved
+    FROM network_flows_0
+    WHERE intervalStartTime >= now() - INTERVAL 1 DAY
+        AND remoteNamespace = of_namespace AND remoteApp = of_app AND remotePort = of_port
+        AND remoteNode = localNode
+)
+GROUP BY namespace, caller, zone
+ORDER BY connections DESC, caller, zone
