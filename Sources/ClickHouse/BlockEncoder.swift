@@ -4,6 +4,7 @@ import Labeling
 
 /// Turns blocks into what is sent, one after another, in memory that it keeps.
 struct BlockEncoder: Sendable {
+    private var flows = FlowMerge()
     private var rows = FlowRows()
     private var native: [UInt8] = []
     private var compressor = Compressor()
@@ -11,23 +12,23 @@ struct BlockEncoder: Sendable {
 
     /// Memory that is kept, in bytes.
     var memoryBytes: Int {
-        rows.memoryBytes + native.capacity + compressor.memoryBytes + labels.memoryBytes
+        flows.memoryBytes + rows.memoryBytes + native.capacity + compressor.memoryBytes + labels.memoryBytes
     }
 
-    /// The body of an insert: the rows in Native format for the columns that the table has, compressed. There must be a
-    /// row.
+    /// The body of an insert: the rows in Native format for the columns that the table has, compressed; and how many rows
+    /// that are, at most the block's. There must be one.
     mutating func encode(
         _ block: FlowBlock, for schema: TableSchema, compression: InsertCompression
-    ) -> ClickHouseClient.Body {
+    ) -> (body: ClickHouseClient.Body, rows: Int) {
         native = nativeBytes(of: block, for: schema)
-        return ClickHouseClient.Body(
-            compression == .none ? Array(native[...]) : compressor.compress(native, with: compression),
-            compression: compression)
+        let bytes = compressor.compress(native, with: compression)
+        return (ClickHouseClient.Body(bytes, compression: compression), rows.count)
     }
 
     /// The rows in Native format, for the columns that the table has. There must be a row.
     mutating func nativeBytes(of block: FlowBlock, for schema: TableSchema) -> [UInt8] {
-        rows.load(block)
+        flows.load(block)
+        rows.load(flows.records, of: block)
         labels.load(block.endpoints)
         var memory: [UInt8] = []
         swap(&memory, &native)
@@ -54,9 +55,9 @@ struct BlockEncoder: Sendable {
         case .proto:
             output.appendColumn(name, keys: Self.transportNames, indexes: rows.transport)
         case .connectionClass:
-            output.appendColumn(name, keys: ConnectionClass.allCases.map(\.rawValue), indexes: rows.connectionClass)
+            output.appendColumn(name, keys: Self.connectionClasses, indexes: rows.connectionClass)
         case .connectionFlags:
-            output.appendColumn(name, flags: rows.flags, names: block.flagNames)
+            output.appendColumn(name, flags: rows.flags, names: NativeKeys(block.flagNames))
         case .direction:
             output.appendColumn(name, type: "Enum8('out' = 1, 'in' = 2)", rows.direction)
         case .localIPv4: output.appendColumn(name, type: "IPv4", rows.local.ipv4)
@@ -80,7 +81,11 @@ struct BlockEncoder: Sendable {
 
     /// The values of the column `proto` by protocol number: the names that netfilter and /etc/protocols use, the number
     /// where there is none.
-    private static let transportNames: [String] = (0...255).map { number in
+    private static let transportNames = NativeKeys((0...255).map(transportName))
+
+    private static let connectionClasses = NativeKeys(ConnectionClass.allCases.map(\.rawValue))
+
+    private static func transportName(_ number: Int) -> String {
         switch number {
         case 1: "icmp"
         case 6: "tcp"

@@ -13,7 +13,7 @@ struct Compressor: Sendable {
     /// The bytes in their compressed form, in an array of just their size.
     mutating func compress(_ bytes: [UInt8], with compression: InsertCompression) -> [UInt8] {
         switch compression {
-        case .none: bytes
+        case .none: bytes.withUnsafeBufferPointer { Array($0) }
         case .lz4: compressLZ4(bytes)
         case .zstd: compressZstandard(bytes)
         }

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Labeling
-
 /// A flow in a ``FlowBlock``, which makes up to two rows: 72 bytes, addresses of IPv6 apart.
 struct FlowRecord: BitwiseCopyable, Sendable {
     /// The minute of its day.
@@ -31,4 +29,12 @@ struct FlowRecord: BitwiseCopyable, Sendable {
 
     var isSent: Bool { sentPackets | sentBytes != 0 }
     var isReceived: Bool { receivedPackets | receivedBytes != 0 }
+
+    /// Adds what another observation of the same flow has counted.
+    mutating func addCounters(of other: FlowRecord) {
+        sentPackets &+= other.sentPackets
+        sentBytes &+= other.sentBytes
+        receivedPackets &+= other.receivedPackets
+        receivedBytes &+= other.receivedBytes
+    }
 }

@@ -76,14 +76,14 @@ struct FlowRows: Sendable {
             + remote.memoryBytes
     }
 
-    /// Takes the rows of a block in place of those of the last.
-    mutating func load(_ block: FlowBlock) {
+    /// Takes the rows of some flows of a block in place of those of the last.
+    mutating func load(_ flows: [FlowRecord], of block: FlowBlock) {
         removeAll()
         let begin = UInt32(block.day) * FlowBlock.secondsPerDay
         var sources: [UInt32] = []
         sources.reserveCapacity(2 * Self.flowsAtOnce)
-        for start in stride(from: 0, to: block.records.count, by: Self.flowsAtOnce) {
-            let records = block.records[start..<min(start + Self.flowsAtOnce, block.records.count)]
+        for start in stride(from: 0, to: flows.count, by: Self.flowsAtOnce) {
+            let records = flows[start..<min(start + Self.flowsAtOnce, flows.count)]
             sources.removeAll(keepingCapacity: true)
             for (place, record) in records.enumerated() {
                 if record.isSent { sources.append(UInt32(place) * 2) }
@@ -91,7 +91,6 @@ struct FlowRows: Sendable {
             }
             append(Rows(records: records, sources: sources), begin, block.ipv6Addresses)
         }
-        precondition(count == block.rows, "\(count) rows of \(block.rows)")
     }
 
     private mutating func append(_ rows: Rows, _ begin: UInt32, _ ipv6Addresses: [UInt128]) {

@@ -140,19 +140,21 @@ public final class Inserter: Sendable {
         }
         guard let job else { return nil }
         let token = UUID().uuidString.lowercased()
+        let (body, rows) = encoders.withEncoder {
+            $0.encode(job.block, for: schema, compression: configuration.compression)
+        }
+        let isAsynchronous = configuration.asyncInsert.isAsynchronous(rows: rows, into: schema.deduplication)
         let batch = InsertBatch(
-            statement: schema.insertStatement,
-            body: encoders.withEncoder {
-                $0.encode(job.block, for: schema, compression: configuration.compression)
-            },
+            statement: schema.insertStatement, body: body,
             settings: InsertBatch.settings(
-                token: token,
-                isAsynchronous: configuration.asyncInsert.isAsynchronous(
-                    rows: job.block.rows, into: schema.deduplication),
-                into: schema.deduplication, timeoutMilliseconds: configuration.client.timeoutMilliseconds),
-            token: token, rows: job.block.rows, reportedBytes: job.block.reportedBytes, begun: job.block.begun,
+                token: token, isAsynchronous: isAsynchronous, into: schema.deduplication,
+                timeoutMilliseconds: configuration.client.timeoutMilliseconds),
+            token: token, rows: rows, reportedBytes: job.block.reportedBytes, begun: job.block.begun,
             completion: job.completion)
-        state.withLock { $0.statistics.queuedBytes += batch.body.bytes.count - job.memoryBytes }
+        state.withLock { state in
+            state.statistics.queuedRows += rows - job.block.rows
+            state.statistics.queuedBytes += body.bytes.count - job.memoryBytes
+        }
         updatePressure()
         return batch
     }

@@ -7,7 +7,7 @@ import Labeling
 struct LabelDictionaries: Sendable {
     /// The distinct texts of a label, and the place of each endpoint's among them.
     struct Dictionary: Sendable {
-        fileprivate(set) var keys: [String] = []
+        fileprivate(set) var keys = NativeKeys([])
         fileprivate(set) var indexes: [UInt32] = []
     }
 
@@ -50,7 +50,7 @@ struct LabelDictionaries: Sendable {
             dictionary.indexes.append(places[Int(id.number)])
         }
         for key in keys { places[Int(key.number)] = .max }
-        dictionary.keys = LabelTable.texts(of: keys)
+        dictionary.keys = NativeKeys(LabelTable.texts(of: keys))
         dictionaries[label.rawValue] = dictionary
         return dictionary
     }

@@ -17,8 +17,8 @@ struct NativeBlock {
         bytes.removeAll(keepingCapacity: true)
         // A row of this project's table takes about 75 bytes.
         bytes.reserveCapacity(4096 + rows * 75)
-        appendVarUInt(UInt64(columns))
-        appendVarUInt(UInt64(rows))
+        bytes.appendVarUInt(UInt64(columns))
+        bytes.appendVarUInt(UInt64(rows))
     }
 
     /// A column whose values stand one after another in little-endian order: numbers, dates, enums, IPv4.
@@ -41,7 +41,7 @@ struct NativeBlock {
 
     /// A `LowCardinality(String)` column: distinct strings, and for each row the index of its string
     /// (src/DataTypes/Serializations/SerializationLowCardinality.cpp). ClickHouse takes it for a `String` column too.
-    mutating func appendColumn(_ name: String, keys: [String], indexes: [some UnsignedInteger & FixedWidthInteger]) {
+    mutating func appendColumn(_ name: String, keys: NativeKeys, indexes: [some UnsignedInteger & FixedWidthInteger]) {
         beginColumn(name, type: "LowCardinality(String)", count: indexes.count)
         appendKeysVersion()
         appendDictionary(keys, indexes)
@@ -49,7 +49,7 @@ struct NativeBlock {
 
     /// A `LowCardinality(String)` column of rows that refer to something else first: the index of a row's string is
     /// `indexes[row]`.
-    mutating func appendColumn(_ name: String, keys: [String], indexes: [UInt32], ofRows rows: [UInt32]) {
+    mutating func appendColumn(_ name: String, keys: NativeKeys, indexes: [UInt32], ofRows rows: [UInt32]) {
         precondition((rows.max() ?? 0) < indexes.count, "column \(name) has a row without an index")
         beginColumn(name, type: "LowCardinality(String)", count: rows.count)
         appendKeysVersion()
@@ -69,7 +69,7 @@ struct NativeBlock {
     mutating func appendColumn(_ name: String, constant: String) {
         beginColumn(name, type: "LowCardinality(String)", count: rows)
         appendKeysVersion()
-        appendKeys([constant], count: rows)
+        appendKeys(NativeKeys([constant]), count: rows)
         bytes.append(contentsOf: repeatElement(0, count: rows))
     }
 
@@ -87,7 +87,7 @@ struct NativeBlock {
     /// - Parameters:
     ///   - flags: Bits for each row, the lowest for the first name.
     ///   - names: The names of the bits, as many as are ever set.
-    mutating func appendColumn(_ name: String, flags: [UInt64], names: [String]) {
+    mutating func appendColumn(_ name: String, flags: [UInt64], names: NativeKeys) {
         beginColumn(name, type: "Map(LowCardinality(String), Bool)", count: flags.count)
         // The keys' serialization version comes before the offsets; nothing follows them where there are no keys.
         appendKeysVersion()
@@ -118,7 +118,7 @@ struct NativeBlock {
     /// Version of the serialization: keys travel with every block.
     private mutating func appendKeysVersion() { appendInteger(UInt64(1)) }
 
-    private mutating func appendDictionary(_ keys: [String], _ indexes: [some UnsignedInteger & FixedWidthInteger]) {
+    private mutating func appendDictionary(_ keys: NativeKeys, _ indexes: [some UnsignedInteger & FixedWidthInteger]) {
         appendKeys(keys, count: indexes.count)
         switch Self.indexWidth(keys.count) {
         case 0: appendIntegers(of: UInt8.self, count: indexes.count) { UInt8(truncatingIfNeeded: indexes[$0]) }
@@ -136,12 +136,12 @@ struct NativeBlock {
     /// 0 for indexes of one byte, 1 for two, 2 for four.
     private static func indexWidth(_ keys: Int) -> UInt64 { keys <= 1 << 8 ? 0 : keys <= 1 << 16 ? 1 : 2 }
 
-    private mutating func appendKeys(_ keys: [String], count: Int) {
+    private mutating func appendKeys(_ keys: NativeKeys, count: Int) {
         /// Flags: the block brings its own keys (bit 9) and they replace earlier ones (bit 10).
         let ownKeys: UInt64 = 0x600
         appendInteger(ownKeys | Self.indexWidth(keys.count))
         appendInteger(UInt64(keys.count))
-        for key in keys { appendString(key) }
+        bytes.append(contentsOf: keys.bytes)
         appendInteger(UInt64(count))
     }
 
@@ -176,20 +176,7 @@ struct NativeBlock {
     }
 
     private mutating func appendString(_ string: String) {
-        var string = string
-        string.withUTF8 { utf8 in
-            appendVarUInt(UInt64(utf8.count))
-            bytes.append(contentsOf: utf8)
-        }
-    }
-
-    /// Seven bits a byte, the least significant first; the eighth says that more follow (LEB128).
-    private mutating func appendVarUInt(_ value: UInt64) {
-        var rest = value
-        while rest >= 0x80 {
-            bytes.append(UInt8(truncatingIfNeeded: rest) | 0x80)
-            rest >>= 7
-        }
-        bytes.append(UInt8(rest))
+        bytes.appendVarUInt(UInt64(string.utf8.count))
+        bytes.append(contentsOf: string.utf8)
     }
 }

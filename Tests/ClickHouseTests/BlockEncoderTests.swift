@@ -49,8 +49,8 @@ private func variousBlock(_ generator: inout SeededGenerator, flows: Int, hasIPv
             var fresh = BlockEncoder()
             for compression in InsertCompression.allCases {
                 #expect(
-                    used.encode(block, for: schema, compression: compression).bytes
-                        == fresh.encode(block, for: schema, compression: compression).bytes)
+                    used.encode(block, for: schema, compression: compression).body.bytes
+                        == fresh.encode(block, for: schema, compression: compression).body.bytes)
             }
         }
     }

@@ -217,7 +217,7 @@ private func sorted(_ rows: [[String: String]]) -> [[String: String]] {
         let labels = (podLabels("a"), podLabels("b"))
         func size(_ flows: Int) -> Int {
             var encoder = BlockEncoder()
-            let block = flowBlock((0..<flows).map { _ in labeledFlow(labels.0, labels.1) })
+            let block = flowBlock((0..<flows).map { labeledFlow(labels.0, labels.1, ports: (UInt16($0), 1)) })
             return encoder.nativeBytes(of: block, for: schema).count
         }
         // A row is 24 labels and 4 others of one byte each, an empty map of 8, and 68 bytes of numbers and addresses.

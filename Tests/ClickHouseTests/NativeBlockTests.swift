@@ -39,7 +39,9 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
 
     @Test func aLowCardinalityColumnHasItsKeysAndThenIndexes() {
         #expect(
-            block(rows: 3) { $0.appendColumn("proto", keys: ["", "tcp", "ü"], indexes: [UInt32(1), 0, 2]) }
+            block(rows: 3) {
+                $0.appendColumn("proto", keys: NativeKeys(["", "tcp", "ü"]), indexes: [UInt32(1), 0, 2])
+            }
                 == [1, 3] + string("proto") + string("LowCardinality(String)")
                 + number(UInt64(1))  // version of the serialization
                 + number(UInt64(0x600))  // own keys, replacing others; indexes are UInt8
@@ -50,7 +52,7 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
     @Test(arguments: [(1, 0), (256, 0), (257, 1), (65_536, 1), (65_537, 2)])
     func indexesAreAsWideAsTheNumberOfKeysNeeds(keys: Int, width: Int) {
         let bytes = block(rows: 2) {
-            $0.appendColumn("c", keys: (0..<keys).map { "\($0)" }, indexes: [UInt32(0), UInt32(keys - 1)])
+            $0.appendColumn("c", keys: NativeKeys((0..<keys).map { "\($0)" }), indexes: [UInt32(0), UInt32(keys - 1)])
         }
         let begin = [1, 2] + string("c") + string("LowCardinality(String)") + number(UInt64(1))
         let flags = number(UInt64(0x600 | width)) + number(UInt64(keys))
@@ -67,7 +69,7 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
     }
 
     @Test(arguments: [1, 2, 256, 257, 65_536, 65_537]) func rowsMayReferToTheirKeysThroughSomethingElse(keys: Int) {
-        let names = (0..<keys).map { "\($0)" }
+        let names = NativeKeys((0..<keys).map { "\($0)" })
         // Thing 0 has the last key, thing 1 the first.
         let rows: [UInt32] = [0, 1, 1, 0]
         let direct = block(rows: 4) {
@@ -82,7 +84,7 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
     @Test func aConstantColumnHasOneKey() {
         #expect(
             block(rows: 3) { $0.appendColumn("c", constant: "a") }
-                == block(rows: 3) { $0.appendColumn("c", keys: ["a"], indexes: [UInt8(0), 0, 0]) })
+                == block(rows: 3) { $0.appendColumn("c", keys: NativeKeys(["a"]), indexes: [UInt8(0), 0, 0]) })
         #expect(
             block(rows: 2) { $0.appendColumn("c", type: "UInt16", constant: UInt16(258)) }
                 == [1, 2] + string("c") + string("UInt16") + [2, 1, 2, 1])
@@ -98,7 +100,7 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
 
     @Test func aColumnOfEmptyMapsHasOffsetsOnly() {
         #expect(
-            block(rows: 2) { $0.appendColumn("flags", flags: [0, 0], names: ["nat"]) }
+            block(rows: 2) { $0.appendColumn("flags", flags: [0, 0], names: NativeKeys(["nat"])) }
                 == [1, 2] + string("flags") + string("Map(LowCardinality(String), Bool)") + number(UInt64(1))
                 + number(UInt64(0)) + number(UInt64(0)))
     }
@@ -108,7 +110,7 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
         let dictionary =
             number(UInt64(0x600)) + number(UInt64(2)) + string("nat") + string("lb") + number(UInt64(3)) + [0, 1, 1]
         #expect(
-            block(rows: 3) { $0.appendColumn("flags", flags: [0b11, 0, 0b10], names: ["nat", "lb"]) }
+            block(rows: 3) { $0.appendColumn("flags", flags: [0b11, 0, 0b10], names: NativeKeys(["nat", "lb"])) }
                 == [1, 3] + string("flags") + string("Map(LowCardinality(String), Bool)") + number(UInt64(1))
                 + offsets + dictionary + [1, 1, 1])
     }
@@ -131,7 +133,7 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
     func lengthsTakeSevenBitsAByte(length: Int, bytes: [UInt8]) {
         #expect(block(rows: length) { _ in } == [1] + bytes)
         let long = String(repeating: "x", count: length)
-        let column = block(rows: 1) { $0.appendColumn("c", keys: [long], indexes: [UInt8(0)]) }
+        let column = block(rows: 1) { $0.appendColumn("c", keys: NativeKeys([long]), indexes: [UInt8(0)]) }
         #expect(column.suffix(9 + length + bytes.count).starts(with: bytes + Array(long.utf8)))
     }
 
@@ -144,7 +146,7 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
         }
         await #expect(processExitsWith: .failure) {
             var block = NativeBlock(columns: 1, rows: 2)
-            block.appendColumn("c", keys: ["a", "b"], indexes: [0, 1], ofRows: [0, 2])
+            block.appendColumn("c", keys: NativeKeys(["a", "b"]), indexes: [0, 1], ofRows: [0, 2])
         }
     }
 
@@ -161,9 +163,9 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
         let indexes = (0..<UInt32(keys)).reversed() + [UInt32(keys - 1)]
         block.appendColumn("number", type: "UInt32", Array(indexes))
         for name in ["low", "plain"] {
-            block.appendColumn(name, keys: (0..<keys).map { "k\($0)" }, indexes: Array(indexes))
+            block.appendColumn(name, keys: NativeKeys((0..<keys).map { "k\($0)" }), indexes: Array(indexes))
         }
-        block.appendColumn("flags", flags: [UInt64](repeating: 0, count: keys + 1), names: [])
+        block.appendColumn("flags", flags: [UInt64](repeating: 0, count: keys + 1), names: NativeKeys([]))
         let data = block.bytes
         try await withClient(ClickHouseClient.Configuration(database)) { client throws(ClickHouseError) in
             try client.insert("INSERT INTO t FORMAT Native", .init(data))
