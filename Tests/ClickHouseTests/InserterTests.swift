@@ -63,6 +63,14 @@ import Testing
         #expect(test.inserter.statistics.failedAttempts == ["unexpected_answer": 2])
     }
 
+    @Test func aThreadKeepsItsConnection() async throws {
+        let server = try RawHTTPServer { _, number in number == 1 ? .status(503, "busy") : .clickHouse(200) }
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [server.url]))
+        for number in 0..<4 { test.submit(number) }
+        #expect(try await test.inserter.drain(timeout: .seconds(30)) == 0)
+        #expect(server.requests.count == 5 && server.connections == 1)
+    }
+
     @Test func pressureBeginsAboveTheBoundAndEndsAtHalfOfIt() async throws {
         let isOpen = Mutex(false)
         let server = try RawHTTPServer { _, _ in isOpen.withLock { $0 } ? .clickHouse(200) : .status(503, "busy") }
