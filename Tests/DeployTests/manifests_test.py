@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Renders every overlay of deploy/kubernetes with kubectl, checks it against Kubernetes' schemas, and its parts against one
+another and against what the daemons read."""
+import functools
+import os
+import re
+import subprocess
+import sys
+import unittest
+
+import kubernetes_validate
+import yaml
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+KUSTOMIZE = os.path.join(ROOT, "deploy", "kubernetes")
+KUBECTL = os.path.join(os.path.dirname(sys.executable), "kubectl")
+# The oldest release whose API server knows all fields by default, and the newest that there are schemas of.
+KUBERNETES = ("1.31", "1.37")
+# Not Kubernetes' own: the Prometheus operator's. There are no schemas to check them against.
+WITHOUT_SCHEMA = {"PodMonitor", "ServiceMonitor"}
+
+AGENT, SERVER = "kubenetmon-agent", "kubenetmon-server"
+
+
+def render(overlay):
+    command = [KUBECTL, "kustomize", os.path.join(KUSTOMIZE, overlay)]
+    rendered = subprocess.run(command, capture_output=True, text=True)
+    if rendered.returncode or rendered.stderr:
+        raise AssertionError("%s: %s" % (overlay, rendered.stderr))
+    return [document for document in yaml.safe_load_all(rendered.stdout) if document]
+
+
+def source(*names):
+    text = ""
+    for name in names:
+        with open(os.path.join(ROOT, "Sources", name)) as file:
+            text += file.read()
+    return text
+
+
+def size(text):
+    """A Kubernetes quantity of bytes."""
+    number, unit = re.fullmatch(r"(\d+)(Ki|Mi|Gi)?", str(text)).groups()
+    return int(number) << {None: 0, "Ki": 10, "Mi": 20, "Gi": 30}[unit]
+
+
+def seconds(text):
+    return int(re.fullmatch(r"(\d+)s", text)[1])
+
+
+class Overlay:
+    def __init__(self, name):
+        self.name = name
+        self.objects = render(name)
+        self.agent = self.one("DaemonSet", AGENT)
+        self.server = self.one("Deployment", SERVER)
+        self.agent_pod = self.agent["spec"]["template"]["spec"]
+        self.server_pod = self.server["spec"]["template"]["spec"]
+        self.agent_container, = self.agent_pod["containers"]
+        self.server_container, = self.server_pod["containers"]
+
+    def all(self, kind):
+        return [item for item in self.objects if item["kind"] == kind]
+
+    def one(self, kind, name=None):
+        found = [item for item in self.all(kind) if name is None or item["metadata"]["name"] == name]
+        assert len(found) == 1, "%s: %d of %s %s" % (self.name, len(found), kind, name)
+        return found[0]
+
+    @property
+    def configuration_map(self):
+        volume, = [volume for volume in self.server_pod["volumes"] if volume["name"] == "config"]
+        return self.one("ConfigMap", volume["configMap"]["name"])
+
+    @property
+    def configuration(self):
+        return yaml.safe_load(self.configuration_map["data"]["config.yaml"])
+
+    @property
+    def agent_variables(self):
+        return {variable["name"]: variable.get("value") for variable in self.agent_container["env"]}
+
+    def mounts(self):
+        """The server's mounted paths with whether they can be written."""
+        return {
+            mount["mountPath"]: not mount.get("readOnly", False) for mount in self.server_container["volumeMounts"]
+        }
+
+
+def for_each_overlay(test):
+    @functools.wraps(test)
+    def tests(self):
+        for overlay in self.overlays:
+            with self.subTest(overlay.name):
+                test(self, overlay)
+    return tests
+
+
+class ManifestTests(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        names = ["base"] + ["overlays/" + name for name in sorted(os.listdir(os.path.join(KUSTOMIZE, "overlays")))]
+        cls.overlays = [Overlay(name) for name in names]
+
+    @for_each_overlay
+    def test_every_object_is_what_kubernetes_expects(self, overlay):
+        for item in overlay.objects:
+            for version in KUBERNETES:
+                try:
+                    kubernetes_validate.validate(item, version, strict=True)
+                except kubernetes_validate.SchemaNotFoundError:
+                    self.assertIn(item["kind"], WITHOUT_SCHEMA)
+                except kubernetes_validate.ValidationError as error:
+                    self.fail("%s %s: %s" % (item["kind"], ".".join(map(str, error.path)), error.message))
+
+    @for_each_overlay
+    def test_every_part_is_there(self, overlay):
+        expected = {
+            "Namespace": 2, "DaemonSet": 1, "Deployment": 1, "Service": 1, "ConfigMap": 1, "PodDisruptionBudget": 1,
+            "ClusterRole": 1, "ClusterRoleBinding": 1, "ServiceAccount": 2, "PriorityClass": 1, "NetworkPolicy": 2,
+        }
+        for kind, count in expected.items():
+            self.assertEqual(len(overlay.all(kind)), count, kind)
+        self.assertEqual(overlay.all("Secret"), [])
+
+    def test_components_are_all_used_by_some_overlay(self):
+        used = set()
+        for name in os.listdir(os.path.join(KUSTOMIZE, "overlays")):
+            with open(os.path.join(KUSTOMIZE, "overlays", name, "kustomization.yaml")) as file:
+                used |= {os.path.basename(path) for path in yaml.safe_load(file).get("components", [])}
+        self.assertEqual(used, set(os.listdir(os.path.join(KUSTOMIZE, "components"))))
+
+    # The agent
+
+    @for_each_overlay
+    def test_the_agent_has_one_capability_and_nothing_to_write(self, overlay):
+        context = overlay.agent_container["securityContext"]
+        self.assertEqual(context["capabilities"], {"drop": ["ALL"], "add": ["NET_ADMIN"]})
+        self.assertEqual(context["runAsUser"], 0)
+        self.assertTrue(context["readOnlyRootFilesystem"])
+        self.assertFalse(context["allowPrivilegeEscalation"])
+        self.assertNotIn("privileged", context)
+        self.assertEqual(overlay.agent_pod["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"})
+        self.assertFalse(overlay.agent_pod["automountServiceAccountToken"])
+        self.assertNotIn("volumes", overlay.agent_pod)
+
+    @for_each_overlay
+    def test_only_the_step_that_turns_on_accounting_is_privileged(self, overlay):
+        for step in overlay.agent_pod.get("initContainers", []):
+            self.assertEqual(step["command"], ["sysctl", "-w", "net.netfilter.nf_conntrack_acct=1"])
+            self.assertNotIn("restartPolicy", step)
+
+    @for_each_overlay
+    def test_the_agent_is_on_every_node_in_its_network(self, overlay):
+        self.assertTrue(overlay.agent_pod["hostNetwork"])
+        self.assertEqual(overlay.agent_pod["dnsPolicy"], "ClusterFirstWithHostNet")
+        self.assertEqual(overlay.agent_pod["tolerations"], [{"operator": "Exists"}])
+        self.assertEqual(
+            overlay.agent_pod["priorityClassName"], overlay.one("PriorityClass")["metadata"]["name"])
+
+    @for_each_overlay
+    def test_the_agent_knows_its_variables(self, overlay):
+        known = set(re.findall(r'variable: "(\w+)"', source("KubenetmonAgent/AgentConfiguration.swift")))
+        names = [variable["name"] for variable in overlay.agent_container["env"]]
+        self.assertLessEqual(set(names), known)
+        self.assertEqual(len(names), len(set(names)))
+
+    @for_each_overlay
+    def test_the_agent_dials_the_service(self, overlay):
+        service = overlay.one("Service")
+        host = "%s.%s.svc.cluster.local" % (service["metadata"]["name"], service["metadata"]["namespace"])
+        self.assertEqual(overlay.agent_variables["KUBENETMON_SERVER_SERVICE_HOST"], host)
+        ports = {str(port["port"]) for port in service["spec"]["ports"] if port["name"] == "agents"}
+        self.assertEqual({overlay.agent_variables["KUBENETMON_SERVER_SERVICE_PORT"]}, ports)
+
+    @for_each_overlay
+    def test_the_agents_memory_holds_its_spool(self, overlay):
+        spool = int(overlay.agent_variables.get("SPOOL_BYTES", 16 << 20))
+        # What waits is kept as it is sent, and merging takes it once more.
+        limit = size(overlay.agent_container["resources"]["limits"]["memory"])
+        self.assertGreaterEqual(limit, 3 * spool + (32 << 20))
+
+    # The server
+
+    @for_each_overlay
+    def test_the_server_is_nobody(self, overlay):
+        pod, container = overlay.server_pod["securityContext"], overlay.server_container["securityContext"]
+        self.assertTrue(pod["runAsNonRoot"])
+        self.assertNotEqual(pod["runAsUser"], 0)
+        self.assertEqual(pod["seccompProfile"], {"type": "RuntimeDefault"})
+        self.assertEqual(container["capabilities"], {"drop": ["ALL"]})
+        self.assertTrue(container["readOnlyRootFilesystem"])
+        self.assertFalse(container["allowPrivilegeEscalation"])
+
+    @for_each_overlay
+    def test_the_server_may_list_and_watch_four_resources(self, overlay):
+        allowed = {
+            (group, resource): set(rule["verbs"])
+            for rule in overlay.one("ClusterRole")["rules"]
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+        }
+        resources = [("", "pods"), ("", "nodes"), ("", "services"), ("apps", "replicasets")]
+        self.assertEqual(allowed, {resource: {"list", "watch"} for resource in resources})
+        subject, = overlay.one("ClusterRoleBinding")["subjects"]
+        account = overlay.one("ServiceAccount", overlay.server_pod["serviceAccountName"])["metadata"]
+        self.assertEqual((subject["namespace"], subject["name"]), (account["namespace"], account["name"]))
+
+    @for_each_overlay
+    def test_the_server_knows_its_keys(self, overlay):
+        code = source(
+            "KubenetmonServer/ServerConfiguration.swift", "KubenetmonServer/ServerConfiguration+Labeling.swift",
+            "KubenetmonServer/ServerConfiguration+ClickHouse.swift")
+        configuration = overlay.configuration
+        for key in list(configuration) + list(configuration["cloud_ranges"]):
+            if key not in ("aws", "gcp", "google", "azure"):  # read by their names as providers
+                self.assertIn('"%s"' % key, code)
+        for key in ("environment", "cloud", "region", "cluster"):
+            self.assertTrue(configuration[key])
+
+    @for_each_overlay
+    def test_no_secret_is_in_the_configuration(self, overlay):
+        for item in overlay.all("ConfigMap"):
+            for text in item["data"].values():
+                self.assertNotRegex(text, r"(?i)password|token|secret|://[^/\s]*@")
+
+    @for_each_overlay
+    def test_paths_in_the_configuration_are_mounted(self, overlay):
+        mounts = overlay.mounts()
+        ranges = overlay.configuration["cloud_ranges"]
+        if "cache_directory" in ranges:
+            self.assertTrue(mounts[ranges["cache_directory"]])
+        for path in (value for value in ranges.values() if str(value).startswith("/")):
+            self.assertTrue(any(path == mount or path.startswith(mount + "/") for mount in mounts), path)
+        self.assertFalse(mounts["/etc/clickhouse"])
+        self.assertFalse(mounts["/etc/kubenetmon-server"])
+
+    @for_each_overlay
+    def test_the_servers_memory_holds_what_may_wait(self, overlay):
+        queued = overlay.configuration.get("clickhouse_max_queued_bytes", 256 << 20)
+        limit = size(overlay.server_container["resources"]["limits"]["memory"])
+        self.assertGreaterEqual(limit, queued + (256 << 20))
+
+    @for_each_overlay
+    def test_there_are_three_servers_apart(self, overlay):
+        replicas = [item["spec"]["minReplicas"] for item in overlay.all("HorizontalPodAutoscaler")]
+        self.assertEqual(replicas or [overlay.server["spec"]["replicas"]], [3])
+        self.assertEqual("replicas" in overlay.server["spec"], not replicas)
+        constraint, = overlay.server_pod["topologySpreadConstraints"]
+        self.assertEqual(constraint["topologyKey"], "topology.kubernetes.io/zone")
+        self.assertEqual(overlay.one("Service")["spec"]["trafficDistribution"], "PreferClose")
+
+    # Both
+
+    @for_each_overlay
+    def test_there_is_time_to_stop(self, overlay):
+        timeout = seconds(overlay.configuration.get("shutdown_timeout", "25s"))
+        self.assertGreater(overlay.server_pod["terminationGracePeriodSeconds"], timeout + 5)
+        timeout = seconds(overlay.agent_variables["SHUTDOWN_TIMEOUT"])
+        self.assertGreater(overlay.agent_pod["terminationGracePeriodSeconds"], timeout + 5)
+
+    @for_each_overlay
+    def test_ports_are_those_that_are_listened_on(self, overlay):
+        configuration = overlay.configuration
+        server = {"agents": configuration.get("port", 8884), "metrics": configuration.get("metrics_port", 8883)}
+        agent = {"metrics": int(overlay.agent_variables["METRICS_PORT"])}
+        for container, ports in ((overlay.server_container, server), (overlay.agent_container, agent)):
+            self.assertEqual({port["name"]: port["containerPort"] for port in container["ports"]}, ports)
+            for probe, path in (("livenessProbe", "/live"), ("readinessProbe", "/ready")):
+                self.assertEqual(container[probe]["httpGet"]["path"], path)
+                self.assertIn(container[probe]["httpGet"]["port"], ports)
+        for port in overlay.one("Service")["spec"]["ports"]:
+            self.assertEqual(port["port"], server[port["targetPort"]])
+        policy = overlay.one("NetworkPolicy", SERVER)
+        self.assertEqual({port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]}, set(server))
+
+    @for_each_overlay
+    def test_selectors_select(self, overlay):
+        for workload in (overlay.agent, overlay.server):
+            labels = workload["spec"]["template"]["metadata"]["labels"]
+            self.assertEqual(workload["spec"]["selector"]["matchLabels"], labels)
+        labels = overlay.server["spec"]["template"]["metadata"]["labels"]
+        self.assertEqual(overlay.one("Service")["spec"]["selector"], labels)
+        self.assertEqual(overlay.one("PodDisruptionBudget")["spec"]["selector"]["matchLabels"], labels)
+        self.assertEqual(overlay.one("NetworkPolicy", SERVER)["spec"]["podSelector"]["matchLabels"], labels)
+        for monitor in overlay.all("ServiceMonitor"):
+            self.assertEqual(
+                monitor["spec"]["selector"]["matchLabels"], overlay.one("Service")["metadata"]["labels"])
+        for monitor in overlay.all("PodMonitor"):
+            self.assertEqual(
+                monitor["spec"]["selector"]["matchLabels"],
+                overlay.agent["spec"]["template"]["metadata"]["labels"])
+        for scaler in overlay.all("HorizontalPodAutoscaler"):
+            self.assertEqual(scaler["spec"]["scaleTargetRef"]["name"], SERVER)
+
+    @for_each_overlay
+    def test_everything_is_in_the_namespace_that_it_is_for(self, overlay):
+        for item in overlay.objects:
+            if item["kind"] in ("Namespace", "ClusterRole", "ClusterRoleBinding", "PriorityClass"):
+                self.assertNotIn("namespace", item["metadata"])
+            else:
+                self.assertIn(item["metadata"]["namespace"], (AGENT, SERVER))
+
+    @for_each_overlay
+    def test_images_have_a_registry_and_a_version(self, overlay):
+        if overlay.name == "base":
+            return
+        for container in (overlay.agent_container, overlay.server_container):
+            self.assertRegex(container["image"], r"^[\w.]+/kubenetmon-(agent|server):\d+\.\d+\.\d+$")
+        for step in overlay.agent_pod.get("initContainers", []):
+            self.assertRegex(step["image"], r":\d+\.\d+\.\d+$")
+
+    @for_each_overlay
+    def test_every_container_says_what_it_needs(self, overlay):
+        steps = overlay.agent_pod.get("initContainers", [])
+        for container in [overlay.agent_container, overlay.server_container] + steps:
+            for kind in ("requests", "limits"):
+                self.assertEqual(set(container["resources"][kind]), {"cpu", "memory"})
+
+
+if __name__ == "__main__":
+    unittest.main()
