@@ -89,6 +89,15 @@ bench-labels: ## Measure what knowing a cluster of 100,000 pods costs (RANGES=fo
 	done
 	@RANGES="$(RANGES)" Benchmarks/labels .build-static/release/kubenetmon-server Benchmarks/.build/release
 
+.PHONY: bench-server
+bench-server: ## Measure what a flow costs the server (CASES="sink.lz4 clickhouse", all unless set)
+	@tools/install-packages build run
+	@tools/clickhouse --install
+	@echo "bench-server: building (a few minutes the first time)"
+	@$(SWIFT) build -c release --product kubenetmon-server --static-swift-stdlib --scratch-path .build-static --quiet
+	@$(SWIFT) build -c release --package-path Benchmarks --product ServerLoad --quiet
+	@Benchmarks/server .build-static/release/kubenetmon-server Benchmarks/.build/release/ServerLoad $(CASES)
+
 .PHONY: lint
 lint: ## Check the format of the Swift code
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests

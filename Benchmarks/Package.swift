@@ -15,6 +15,7 @@ let package = Package(
         .executableTarget(name: "ConntrackEnd", linkerSettings: [.linkedLibrary("mnl")]),
         .executableTarget(name: "ConntrackFill"),
         .executableTarget(name: "RawDump", linkerSettings: [.linkedLibrary("mnl")]),
+        .executableTarget(name: "ServerLoad"),
         .target(name: "CProbe"),
         .target(name: "ClusterModel", dependencies: [parts]),
         .executableTarget(name: "ClusterFixture", dependencies: ["ClusterModel", parts]),
