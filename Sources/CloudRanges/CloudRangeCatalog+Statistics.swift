@@ -12,6 +12,9 @@ extension CloudRangeCatalog {
         /// How often the merged ranges have changed.
         public var changes: UInt64 = 0
 
+        /// Whether every list has been had, or could not be had once.
+        public var hasTriedAll: Bool { sources.allSatisfy { $0.origin != .none || $0.failures > 0 } }
+
         /// Nothing is known.
         public init() {}
     }
@@ -43,8 +46,10 @@ extension CloudRangeCatalog {
         public var confirmed: Int?
         /// Seconds since ``confirmed``; nil where there are no ranges.
         public var age: Int?
-        /// Attempts to get the list, files that had not changed left out.
+        /// Documents that were asked for, files that had not changed left out.
         public var fetches: UInt64 = 0
+        /// Attempts that succeeded, those among them where nothing had changed.
+        public var successes: UInt64 = 0
         /// Attempts that failed.
         public var failures: UInt64 = 0
         /// Attempts whose answer was that the list is the one that is known.

@@ -21,6 +21,8 @@ public final class CloudRangeCatalog: Sendable {
     private let logger: Logger
     private let onChange: @Sendable ([CloudRange]) -> Void
     private let cache: RangeCache?
+    /// The sources as ``loadFromDisk()`` left them.
+    private let loaded = Mutex<[ListSource]?>(nil)
     private let published = Mutex(Published())
     private let cancellation = HTTPCancellation()
     private let stopped = DispatchSemaphore(value: 0)
@@ -56,15 +58,25 @@ public final class CloudRangeCatalog: Sendable {
         published.withLock { $0.regions[cloud] ?? [] }
     }
 
-    /// Loads what is on disk, then gets the lists and keeps them up to date until ``stop()``. It blocks its thread; to be
-    /// called once.
-    public func run() {
-        var sources = RangeProvider.allCases.compactMap { provider in
-            configuration.sources[provider].map { ListSource(provider, $0, configuration) }
+    /// Takes what can be had without the network: the user's own ranges, files and the last good copies. To be called at
+    /// most once, before ``run()``, which does it itself otherwise.
+    public func loadFromDisk() {
+        loaded.withLock { loaded in
+            guard loaded == nil else { return }
+            var sources = RangeProvider.allCases.compactMap { provider in
+                configuration.sources[provider].map { ListSource(provider, $0, configuration) }
+            }
+            for index in sources.indices { load(&sources[index]) }
+            publish(sources, areChanged: sources.contains { $0.list != nil } || !configuration.namedRanges.isEmpty)
+            loaded = sources
         }
+    }
+
+    /// Gets the lists and keeps them up to date until ``stop()``. It blocks its thread; to be called once.
+    public func run() {
+        loadFromDisk()
+        var sources = loaded.withLock { $0 } ?? []
         let fetcher = RangeFetcher(configuration, cancellation: cancellation)
-        for index in sources.indices { load(&sources[index]) }
-        publish(sources, areChanged: sources.contains { $0.list != nil } || !configuration.namedRanges.isEmpty)
         while !cancellation.isCancelled {
             for index in sources.indices where sources[index].state.isDue(at: .now) && !cancellation.isCancelled {
                 let isChanged = update(&sources[index], fetcher)
@@ -130,6 +142,7 @@ extension CloudRangeCatalog {
         do throws(RangeSourceError) {
             let isChanged = try body(&source)
             source.statistics.lastError = nil
+            source.statistics.successes += 1
             if source.state.succeed(at: .now, using: &generator) == .works {
                 logger.info("address list loaded", metadata: metadata(of: source))
             }

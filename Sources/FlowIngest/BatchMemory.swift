@@ -30,6 +30,8 @@ struct BatchMemory<Receipt> {
         var lastUse: UInt64 = 0
     }
 
+    private static var maximumFurtherReceipts: Int { 4 }
+
     private let maximumAgents: Int
     private let maximumRanges: Int
     private var agents: [AgentID: Agent] = [:]
@@ -48,8 +50,10 @@ struct BatchMemory<Receipt> {
         if agents[batch.agent] == nil { makeRoom() }
         return touch(batch.agent) { agent in
             if agent.stored.contains(batch.sequence) { return .stored }
-            if agent.held[batch.sequence] != nil {
-                agent.held[batch.sequence]?.append(receipt)
+            if var further = agent.held[batch.sequence] {
+                // Of one that comes again and again, the last connections are those that live.
+                if further.count == Self.maximumFurtherReceipts { further.removeFirst() }
+                agent.held[batch.sequence] = further + [receipt]
                 return .held
             }
             agent.held[batch.sequence] = []

@@ -7,26 +7,44 @@ import NIOPosix
 import ServiceLifecycle
 
 /// Keeps the labeler's ranges up to date, on a thread of its own.
-struct CloudRangeService: Service, CustomStringConvertible {
+final class CloudRangeService: Service, CustomStringConvertible {
     let description = "cloud ranges"
     let catalog: CloudRangeCatalog
 
+    /// How long agents wait for the first attempts at all lists.
+    private static let firstAttempts = Duration.seconds(15)
+
+    private let site: Site
+    private let logger: Logger
+
+    /// Loads what can be had without the network.
     init(_ configuration: CloudRangeCatalog.Configuration, labeler: Labeler, site: Site, logger: Logger) {
-        catalog = CloudRangeCatalog(configuration: configuration, logger: logger) { ranges in
-            labeler.setRanges(ranges)
-            Self.warn(of: site, among: ranges, logger)
+        self.site = site
+        self.logger = logger
+        catalog = CloudRangeCatalog(configuration: configuration, logger: logger) { labeler.setRanges($0) }
+        catalog.loadFromDisk()
+    }
+
+    /// Returns when every list has been had or has failed once, or when that takes too long, or the daemon shuts down.
+    func waitUntilTried() async {
+        let deadline = ContinuousClock.now + Self.firstAttempts
+        await cancelWhenGracefulShutdown {
+            while !self.catalog.statistics.hasTriedAll, ContinuousClock.now < deadline, !Task.isCancelled {
+                try? await Task.sleep(for: .milliseconds(50))
+            }
         }
+        warnOfUnknownRegion()
     }
 
     /// A region that its cloud does not have is a slip of the pen: every address of the cloud would be another region's.
-    private static func warn(of site: Site, among ranges: [CloudRange], _ logger: Logger) {
-        let regions = Set(ranges.lazy.map(\.place).filter { $0.cloud == site.cloud }.map(\.region))
+    private func warnOfUnknownRegion() {
+        let regions = catalog.regions(of: site.cloud)
         guard !regions.isEmpty, !regions.contains(site.region) else { return }
         logger.warning(
-            "the configured region is none of its cloud's lists: traffic within it counts as INTER_REGION",
+            "the configured region is in none of its cloud's lists: traffic within it counts as INTER_REGION",
             metadata: [
                 "cloud": "\(site.cloud)", "region": "\(site.region)",
-                "known_regions": "\(regions.filter { !$0.isEmpty }.sorted().joined(separator: " "))",
+                "known_regions": "\(regions.sorted().joined(separator: " "))",
             ])
     }
 
@@ -34,9 +52,9 @@ struct CloudRangeService: Service, CustomStringConvertible {
         let pool = NIOThreadPool(numberOfThreads: 1)
         pool.start()
         try await withGracefulShutdownHandler {
-            try await pool.runIfActive { catalog.run() }
+            try await pool.runIfActive { self.catalog.run() }
         } onGracefulShutdown: {
-            catalog.stop()
+            self.catalog.stop()
         }
         try await pool.shutdownGracefully()
     }

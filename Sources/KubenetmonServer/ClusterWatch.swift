@@ -16,8 +16,11 @@ final class ClusterWatch: Service, CustomStringConvertible {
         let start: @Sendable () -> Void
         let stop: @Sendable () -> Void
         let statistics: @Sendable () -> ReflectorStatistics
+        /// Whether labels would be wrong without it, and not only poorer.
+        let isRequired: Bool
 
-        init<Object>(_ reflector: Reflector<Object>) {
+        init<Object>(_ reflector: Reflector<Object>, isRequired: Bool = true) {
+            self.isRequired = isRequired
             name = reflector.name
             start = reflector.start
             stop = reflector.stop
@@ -39,7 +42,10 @@ final class ClusterWatch: Service, CustomStringConvertible {
             Watch(Reflector(.services, of: cluster, store: index.serviceStore(), logger: logger)),
         ]
         if settings.watchesReplicaSets {
-            first.append(Watch(Reflector(.replicaSets, of: cluster, store: index.replicaSetStore(), logger: logger)))
+            first.append(
+                Watch(
+                    Reflector(.replicaSets, of: cluster, store: index.replicaSetStore(), logger: logger),
+                    isRequired: false))
         }
         self.first = first
         pods = Watch(Reflector(.pods(labels: podLabels), of: cluster, store: index.podStore(), logger: logger))
@@ -50,9 +56,9 @@ final class ClusterWatch: Service, CustomStringConvertible {
         (first + [pods]).map { ($0.name, $0.statistics()) }
     }
 
-    /// Whether everything has been listed once.
+    /// Whether everything that must be has been listed once.
     var readiness: HealthCheck {
-        let missing = statistics.filter { !$0.statistics.isSynced }
+        let missing = required.map { (name: $0.name, statistics: $0.statistics()) }.filter { !$0.statistics.isSynced }
         guard let failed = missing.first(where: { $0.statistics.lastError != nil }) ?? missing.first else {
             return HealthCheck("kubernetes", problem: nil)
         }
@@ -62,12 +68,19 @@ final class ClusterWatch: Service, CustomStringConvertible {
                 + (failed.statistics.lastError.map { ": \($0)" } ?? ""))
     }
 
-    /// Returns once everything has been listed, or when the daemon shuts down.
-    func waitUntilSynced() async { await wait { (self.first + [self.pods]).allSatisfy { $0.statistics().isSynced } } }
+    private var required: [Watch] { (first + [pods]).filter(\.isRequired) }
+
+    /// Returns once everything that must be has been listed, or when the daemon shuts down.
+    func waitUntilSynced() async { await wait { self.required.allSatisfy { $0.statistics().isSynced } } }
 
     func run() async throws {
         for watch in first { watch.start() }
-        await wait { self.first.allSatisfy { $0.statistics().isSynced } }
+        await wait {
+            self.first.allSatisfy { watch in
+                let statistics = watch.statistics()
+                return statistics.isSynced || (!watch.isRequired && !statistics.failures.isEmpty)
+            }
+        }
         pods.start()
         try? await gracefulShutdown()
         for watch in first + [pods] { watch.stop() }

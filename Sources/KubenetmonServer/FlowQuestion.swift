@@ -20,7 +20,7 @@ struct FlowQuestion: Equatable {
     init(query: String) throws(Problem) {
         var parameters: [String: String] = [:]
         for item in query.split(separator: "&") {
-            let parts = item.split(separator: "=", maxSplits: 1).map {
+            let parts = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map {
                 String($0).removingPercentEncoding ?? String($0)
             }
             parameters[parts[0]] = parts.count > 1 ? parts[1] : ""

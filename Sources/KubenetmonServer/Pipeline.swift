@@ -26,6 +26,8 @@ final class Pipeline: Service {
     private enum Stage {
         /// The table is not there yet, for this reason.
         case waiting(String)
+        /// The table is there; the cluster has not been listed yet, or its ranges not been looked for.
+        case preparing
         case running(IngestServer, Inserter)
         case stopping(IngestServer, Inserter)
     }
@@ -49,6 +51,7 @@ final class Pipeline: Service {
         let own =
             switch stage.withLock({ $0 }) {
             case .waiting(let reason): HealthCheck("clickhouse", problem: reason)
+            case .preparing: HealthCheck("agents", problem: "not listened to yet")
             case .running(_, let inserter): HealthCheck("clickhouse", problem: inserter.statistics.lastError)
             case .stopping: HealthCheck("lifecycle", problem: "the server is shutting down")
             }
@@ -58,7 +61,8 @@ final class Pipeline: Service {
     var metrics: MetricsPage {
         var page =
             switch stage.withLock({ $0 }) {
-            case .waiting: MetricsPage(ingest: IngestStatistics(), flows: flowStatistics.value, inserts: .init())
+            case .waiting, .preparing:
+                MetricsPage(ingest: IngestStatistics(), flows: flowStatistics.value, inserts: .init())
             case .running(let ingest, let inserter), .stopping(let ingest, let inserter):
                 MetricsPage(ingest: ingest.statistics, flows: flowStatistics.value, inserts: inserter.statistics)
             }
@@ -72,8 +76,10 @@ final class Pipeline: Service {
 
     func run() async throws {
         guard let schema = try await waitForTable() else { return }
-        // A flow that came before the pods are known would be labelled wrong for ever.
+        stage.withLock { $0 = .preparing }
+        // A flow that came before pods and ranges are known would be labelled wrong for ever.
         await cluster?.waitUntilSynced()
+        await ranges.waitUntilTried()
         guard !Task.isShuttingDownGracefully else { return }
         let holder = IngestHolder()
         let inserter = Inserter(

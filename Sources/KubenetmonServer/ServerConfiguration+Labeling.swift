@@ -38,9 +38,13 @@ extension ServerConfiguration {
                 guard let port = UInt16(text), port > 0 else { throw BadValue("is not a port from 1 to 65535") }
                 return port
             }
-            return ConnectionFlagRule(
+            let made = ConnectionFlagRule(
                 name: name ?? "", prefixes: rule.prefixes("cidrs"), ports: Set(ports),
                 podLabels: rule.texts("pod_labels"))
+            if made.prefixes.isEmpty && made.ports.isEmpty && made.podLabels.isEmpty {
+                rule.report("the flag is never set: give it cidrs, ports or pod_labels")
+            }
+            return made
         }
     }
 

@@ -157,7 +157,7 @@ extension MetricsPage {
             .counter, "kubenetmon_public_ip_refreshes_total", "Attempts to get a list, by what became of them.",
             label: "result",
             [
-                ("success", sources.reduce(0) { $0 + $1.statistics.fetches - $1.statistics.failures }),
+                ("success", sources.reduce(0) { $0 + $1.statistics.successes }),
                 ("failure", sources.reduce(0) { $0 + $1.statistics.failures }),
             ])
         add(

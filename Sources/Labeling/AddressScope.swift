@@ -19,8 +19,10 @@ extension AddressScope {
     static let special: [(prefix: IPPrefix, value: AddressScope)] = [
         ("0.0.0.0/8", .reserved), ("10.0.0.0/8", .private), ("127.0.0.0/8", .private),
         ("169.254.0.0/16", .private), ("172.16.0.0/12", .private), ("192.168.0.0/16", .private),
-        ("224.0.0.0/4", .reserved), ("240.0.0.0/4", .reserved),
-        ("::/128", .reserved), ("::1/128", .private), ("fc00::/7", .private), ("fe80::/10", .private),
+        ("192.0.0.0/24", .reserved), ("198.18.0.0/15", .reserved), ("224.0.0.0/4", .reserved),
+        ("240.0.0.0/4", .reserved),
+        ("::/128", .reserved), ("100::/64", .reserved), ("::1/128", .private), ("fc00::/7", .private),
+        ("fe80::/10", .private),
         ("ff00::/8", .reserved),
     ].compactMap { text, scope in IPPrefix(text).map { (prefix: $0, value: scope) } }
 }

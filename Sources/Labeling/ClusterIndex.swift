@@ -16,6 +16,12 @@ public final class ClusterIndex: Sendable {
     /// The most addresses that are forgotten while look-ups wait.
     private static let forgottenAtOnce = 256
 
+    /// For how many seconds nobody else is asked about the address.
+    static let secondsJustAfterTheEnd: UInt32 = 10
+
+    /// How many seconds before its start a pod may have an address: a batch may tell of a whole minute.
+    static let secondsBeforeTheStart: UInt32 = 60
+
     /// How much is known.
     public struct Statistics: Equatable, Sendable {
         /// Pods outside the host network that are not terminated.

@@ -24,6 +24,8 @@ struct ClusterRecords: Sendable {
         let uid: ObjectUID
         /// Nil where it is gone or has no address of its own.
         let owner: (owner: Owner, addresses: [IPAddress])?
+        /// What controls a pod: its workload is told anew when the change is made.
+        var controller: ObjectOwner?
     }
 
     private struct Tombstone: Sendable {
@@ -77,10 +79,12 @@ struct ClusterRecords: Sendable {
             cloud: site.cloud, region: site.region, cluster: site.cluster, cell: pod.cell,
             availabilityZone: zones[node] ?? "", node: pod.node, instanceID: pod.instanceID, namespace: pod.namespace,
             pod: pod.name, app: pod.app, workload: workload(of: pod), flags: podFlags.flags(ofPodWith: pod.labels))
-        return change(
+        var change = change(
             pod.uid,
             Owner(labels: labels, head: -1, node: node, startedAt: pod.startedAt, kind: .pod, store: store),
             pod.addresses, tables)
+        change?.controller = pod.owner
+        return change
     }
 
     /// What a node changes, nil where it changes nothing.
@@ -139,7 +143,10 @@ struct ClusterRecords: Sendable {
         }
         guard case (var owner, let addresses)? = change.owner else { return }
         if owner.kind != .service { owner.node = tables.number(ofNode: owner.labels[.node]) }
-        if owner.kind == .pod { owner.labels = inZone(of: owner.node, owner.labels) }
+        if owner.kind == .pod {
+            owner.labels = inZone(of: owner.node, owner.labels)
+            if let controller = change.controller { owner.labels = labels(owner.labels, ofPodOf: controller) }
+        }
         for address in addresses {
             owner.head = tables.insert(
                 EndpointTables.Candidate(
@@ -186,6 +193,14 @@ struct ClusterRecords: Sendable {
         guard labels[.availabilityZone] != zone else { return labels }
         retired.append(labels)
         return labels.replacing(.availabilityZone, with: zone)
+    }
+
+    /// Labels with the workload as it is known by now.
+    private mutating func labels(_ labels: EndpointLabels, ofPodOf controller: ObjectOwner) -> EndpointLabels {
+        let workload = Workload.name(of: controller) { replicaSets[$0] }
+        guard labels[.workload] != workload else { return labels }
+        retired.append(labels)
+        return labels.replacing(.workload, with: workload)
     }
 
     private mutating func setZone(_ zone: String, ofNode node: Int32) {

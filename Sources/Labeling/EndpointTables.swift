@@ -62,7 +62,8 @@ struct EndpointTables: ~Copyable, Sendable {
     /// Who of those with an address had it at a moment.
     ///
     /// Of several who lived then, it is the one that started last: the others' objects outlive them. Where nobody lived,
-    /// it is the one that ended last, up to two minutes before; then the one that starts first, since clocks differ.
+    /// it is one that has just ended; then one that starts within the minute, since clocks differ and a batch may tell of
+    /// a whole minute; then the one that ended last, up to two minutes before.
     func endpoint(at address: IPAddress, second: UInt32) -> Int32? {
         resolve(endpoints[address] ?? -1, second)
     }
@@ -94,10 +95,16 @@ struct EndpointTables: ~Copyable, Sendable {
     private func rank(of slot: Int32, at second: UInt32) -> UInt64? {
         let startedAt = candidates[Int(slot)].startedAt
         let endedAt = candidates[Int(slot)].endedAt
-        if startedAt > second { return 1 << 32 | UInt64(UInt32.max - startedAt) }
-        if second <= endedAt { return 3 << 32 | UInt64(startedAt) }
-        guard second - endedAt <= ClusterIndex.secondsAfterTheEnd else { return nil }
-        return 2 << 32 | UInt64(endedAt)
+        if startedAt > second {
+            guard startedAt - second <= ClusterIndex.secondsBeforeTheStart else { return nil }
+            return 2 << 32 | UInt64(UInt32.max - startedAt)
+        }
+        if second <= endedAt { return 4 << 32 | UInt64(startedAt) }
+        switch second - endedAt {
+        case ...ClusterIndex.secondsJustAfterTheEnd: return 3 << 32 | UInt64(endedAt)
+        case ...ClusterIndex.secondsAfterTheEnd: return 1 << 32 | UInt64(endedAt)
+        default: return nil
+        }
     }
 
     /// All who have or had an address, whenever that was.

@@ -38,6 +38,10 @@ extension Labeler {
             }
             describe("source", flow.original.source, second, tables, ranges, &explanation)
             describe("destination", flow.reply.source, second, tables, ranges, &explanation)
+            if let service = tables.pointee.service(at: flow.reply.source, second: second) {
+                let name = tables.pointee.labels(of: service).labels[.service]
+                explanation.tell("", "it is the address of service \(name): a flow names who answers behind it")
+            }
         }
         read(observedOn: node, at: second) { reader in
             switch reader.label(flow) {
@@ -69,17 +73,21 @@ extension Labeler {
         let networks =
             AddressScope.special + configuration.privateNetworks.map { (prefix: $0, value: AddressScope.private) }
         let network = networks.filter { $0.prefix.contains(address) }.max { $0.prefix.length < $1.prefix.length }
-        switch network {
-        case (let prefix, .private)?: return "private by \(prefix): the own cloud and region"
-        case (let prefix, .reserved)?: return "reserved by \(prefix): nobody's"
-        default: break
+        let range = ranges.prefix(of: address).flatMap { prefix in
+            ranges.place(of: address).map { place in
+                let labels = place.labels.labels
+                let words = [labels[.cloud], labels[.region], labels[.cloudService]].filter { !$0.isEmpty }
+                return "in range \(prefix): \(words.joined(separator: " "))"
+            }
         }
-        guard let place = ranges.place(of: address), let prefix = ranges.prefix(of: address) else {
-            return "public, in no known range"
+        switch (network, range) {
+        case ((let prefix, .reserved)?, _): return "reserved by \(prefix): nobody's"
+        case ((let prefix, .private)?, let range?) where ranges.privatePlace(of: address) != nil:
+            return "private by \(prefix), \(range)"
+        case ((let prefix, .private)?, _): return "private by \(prefix): the own cloud and region"
+        case (_, let range?): return "public, \(range)"
+        default: return "public, in no known range"
         }
-        let labels = place.labels.labels
-        let words = [labels[.cloud], labels[.region], labels[.cloudService]].filter { !$0.isEmpty }
-        return "public, in range \(prefix): \(words.joined(separator: " "))"
     }
 
     private func describe(
@@ -92,7 +100,8 @@ extension Labeler {
         let reason =
             local[.node] == node
             ? "it runs on \(node)"
-            : local[.node].isEmpty ? "only the other end is known, on another node" : "it cannot be told"
+            : local[.node].isEmpty && !labeled.remote.labels.labels[.node].isEmpty
+                ? "only the other end is known, on another node" : "it cannot be told"
         explanation.tell("local", "the \(side): \(reason)")
         if let service = labeled.service { explanation.tell("service", service.labels[.service]) }
         explanation.tell("class", labeled.connectionClass.rawValue)

@@ -96,7 +96,9 @@ public struct LabelReader: ~Copyable {
     private func labels(of address: IPAddress, _ endpoint: Endpoint) -> (LabelsReference, ConnectionClass) {
         if endpoint.isKnown { return (tables.pointee.labels(of: endpoint.slot), .intraVPC) }
         switch scopes.value(for: address) ?? .public {
-        case .private: return (privateLabels, .intraVPC)
+        case .private:
+            guard let place = ranges.privatePlace(of: address) else { return (privateLabels, .intraVPC) }
+            return (place.labels, place.connectionClass == .publicInternet ? .unknown : place.connectionClass)
         case .reserved: return (unlistedLabels, .unknown)
         case .public:
             guard let place = ranges.place(of: address) else { return (unlistedLabels, .publicInternet) }

@@ -66,14 +66,15 @@ public final class Labeler: Sendable {
         self.site = site
         self.configuration = configuration
         flagRules = ConnectionFlagRules(configuration.flagRules)
-        scopes = .addressScopes(adding: configuration.privateNetworks)
+        let scopes = PrefixTable.addressScopes(adding: configuration.privateNetworks)
+        self.scopes = scopes
         privateLabels = EndpointLabels(cloud: site.cloud, region: site.region)
-        rangeTable = Mutex(RangeTable([], site: site))
+        rangeTable = Mutex(RangeTable([], site: site, scopes: scopes))
     }
 
     /// Replaces what is known of public addresses; where a block is listed twice, its last range counts.
     public func setRanges(_ ranges: [CloudRange]) {
-        let table = RangeTable(ranges, site: site)
+        let table = RangeTable(ranges, site: site, scopes: scopes)
         rangeTable.withLock { $0 = table }
     }
 

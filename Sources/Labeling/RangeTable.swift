@@ -17,8 +17,10 @@ final class RangeTable: Sendable {
     /// The number of each block's place.
     private let table: PrefixTable<Int32>
     private let prefixes: [IPPrefix]
+    /// The blocks within private networks: those that somebody has named.
+    private let privateTable: PrefixTable<Int32>
 
-    init(_ ranges: [CloudRange], site: Site) {
+    init(_ ranges: [CloudRange], site: Site, scopes: PrefixTable<AddressScope>) {
         var labels: [EndpointLabels] = []
         var places: [Place] = []
         var numbers: [CloudPlace: Int32] = [:]
@@ -41,11 +43,21 @@ final class RangeTable: Sendable {
         self.places = places
         prefixes = ranges.map(\.prefix)
         table = PrefixTable(entries)
+        privateTable = PrefixTable(
+            entries.filter { entry in
+                [entry.prefix.network, entry.prefix.last].allSatisfy { scopes.value(for: $0) == .private }
+            })
     }
 
     /// What is known of an address by the smallest block with it, nil where there is none. Good as long as the table.
     func place(of address: IPAddress) -> Place? {
         guard let number = table.value(for: address) else { return nil }
+        return places[Int(number)]
+    }
+
+    /// What is known of a private address by the smallest block within private networks, nil where there is none.
+    func privatePlace(of address: IPAddress) -> Place? {
+        guard let number = privateTable.value(for: address) else { return nil }
         return places[Int(number)]
     }
 

@@ -32,9 +32,10 @@ enum Workload {
     }
 
     /// A CronJob names its Jobs `<cronjob>-<scheduled minute since the Unix epoch>`
-    /// (pkg/controller/cronjob/utils.go, `getJobName`).
+    /// (pkg/controller/cronjob/utils.go, `getJobName`). These are the minutes from 2017 to 2046, and no dates such as
+    /// 20240115.
     private static func cronJob(ofJob name: String) -> String? {
-        stem(of: name) { (8...10).contains($0.count) && $0.allSatisfy { $0.isASCII && $0.isNumber } }
+        stem(of: name) { (25_000_000...40_000_000).contains(Int($0) ?? 0) }
     }
 
     private static func stem(of name: String, where isSuffix: (Substring) -> Bool) -> String? {

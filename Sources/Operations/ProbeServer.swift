@@ -168,7 +168,7 @@ private final class ProbeHandler: ChannelInboundHandler {
 extension SocketAddress {
     /// Whether it is an address that never leaves the host.
     fileprivate var isLoopback: Bool {
-        guard let ipAddress else { return false }
-        return ipAddress.hasPrefix("127.") || ipAddress == "::1" || ipAddress.hasPrefix("::ffff:127.")
+        // Not all of 127/8: what stands in front of a pod comes from other addresses there.
+        ipAddress == "127.0.0.1" || ipAddress == "::1"
     }
 }

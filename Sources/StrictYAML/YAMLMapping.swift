@@ -182,6 +182,9 @@ public struct YAMLMapping {
         }
     }
 
+    /// Notes a problem of the mapping as a whole.
+    public mutating func report(_ message: String) { report(message, at: path, line: line) }
+
     private mutating func report(_ message: String, at path: String, line: Int) {
         problems.append(YAMLProblem(file: file, line: line, key: path, message: message))
     }

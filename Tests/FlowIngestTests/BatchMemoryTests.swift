@@ -24,6 +24,12 @@ import Testing
         #expect(memory.store(batch(1)) == [])
     }
 
+    @Test func aBatchThatComesAgainAndAgainCostsNoMore() {
+        var memory = BatchMemory<Int>()
+        for receipt in 0..<1000 { _ = memory.admit(batch(1), receipt) }
+        #expect(memory.store(batch(1)) == [996, 997, 998, 999])
+    }
+
     @Test func theGreatestNumberIsNoTrap() {
         var memory = BatchMemory<Int>()
         #expect(memory.admit(batch(.max), 1) == .new)
@@ -69,7 +75,7 @@ import Testing
                     #expect(admission == .stored)
                 } else if held[sequence] != nil {
                     #expect(admission == .held)
-                    held[sequence]?.append(receipt)
+                    held[sequence] = (held[sequence, default: []] + [receipt]).suffix(4)
                 } else {
                     #expect(admission == .new)
                     held[sequence] = []

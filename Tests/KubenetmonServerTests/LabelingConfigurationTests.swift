@@ -109,6 +109,7 @@ private func problems(_ text: String) -> [String] {
                 ports: [0]
               - name: nat
                 port: [80]
+              - name: never
             cloud_ranges:
               aws: ftp://example.com
               refresh_interval: daily
@@ -119,6 +120,7 @@ private func problems(_ text: String) -> [String] {
             "connection_flags[0].cidrs[0]: '203.0.113.1/28' has host bits set; the network is 203.0.113.0/28",
             "connection_flags[0].ports[0]: '0' is not a port from 1 to 65535",
             "connection_flags[1].name: 'nat' is the name of an earlier flag",
+            "connection_flags[2]: the flag is never set: give it cidrs, ports or pod_labels",
             "unknown key 'port'; did you mean 'ports'?",
             "cloud_ranges.aws: 'ftp://example.com' is not 'off', an https://",
             "cloud_ranges.refresh_interval: 'daily' is not a duration",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ClickHouse
+import CloudRanges
 import FlowIngest
 import Operations
 import Testing
@@ -74,5 +75,20 @@ import Testing
             }
         }
         #expect(Set(names).count == names.count && names.count > 10)
+    }
+}
+
+@Suite struct RangeMetricsTests {
+    @Test func aListThatIsNeverHadIsCounted() {
+        var statistics = CloudRangeCatalog.Statistics()
+        var source = CloudRangeCatalog.SourceStatistics(provider: .aws)
+        source.failures = 3
+        statistics.sources = [source]
+        var page = MetricsPage()
+        page.add(statistics)
+        #expect(page.text.contains("kubenetmon_public_ip_refreshes_total{result=\"success\"} 0\n"))
+        #expect(page.text.contains("kubenetmon_public_ip_refreshes_total{result=\"failure\"} 3\n"))
+        #expect(!page.text.contains("kubenetmon_server_range_age_seconds{"))
+        #expect(!statistics.sources.isEmpty && statistics.hasTriedAll)
     }
 }

@@ -144,6 +144,21 @@ private func pod(
         #expect(test.pod(at: "10.0.0.1", at: 60) == "new")
     }
 
+    @Test func aPodIsNotMeantLongBeforeItsStart() {
+        let test = IndexUnderTest()
+        test.list([pod("new", "10.0.0.1", startedAt: 100)], test.pods)
+        #expect(test.pod(at: "10.0.0.1", at: 39) == nil)
+        #expect(test.pod(at: "10.0.0.1", at: 40) == "new")
+        // A batch that tells of a minute begins before the pod, whose predecessor is gone.
+        test.list([pod("old", "10.0.0.2", startedAt: 1), pod("new", "10.0.0.1", startedAt: 100)], test.pods)
+        test.setTime(20)
+        test.pods.apply([.deleted(pod("old", "10.0.0.2", startedAt: 1))])
+        test.setTime(100)
+        test.pods.apply([.updated(pod("next", "10.0.0.2", startedAt: 90))])
+        #expect(test.pod(at: "10.0.0.2", at: 30) == "old")
+        #expect(test.pod(at: "10.0.0.2", at: 31) == "next")
+    }
+
     @Test func ofSeveralThatLiveTheOneThatStartedLastIsMeant() {
         let test = IndexUnderTest()
         test.list(
@@ -270,6 +285,17 @@ private func pod(
         test.list([ReplicaSet(uid: uid)], replicaSets)
         test.pods.apply([.updated(pod("web-7d4b9c6f5-z", "10.0.0.3", owner: owner))])
         #expect(test.labels(of: "10.0.0.3")?[.workload] == "ReplicaSet/web-7d4b9c6f5")
+        // Also where the ReplicaSet comes while a list of pods comes in.
+        let late = ObjectOwner(kind: "ReplicaSet", name: "api-7d4b9c6f5", uid: ObjectUID("late"))
+        test.pods.beginReplacement()
+        test.pods.add(pod("api", "10.0.0.9", owner: late))
+        replicaSets.apply([
+            .updated(
+                ReplicaSet(
+                    uid: late.uid, owner: ObjectOwner(kind: "Rollout", name: "api", uid: ObjectUID("rollout"))))
+        ])
+        test.pods.commitReplacement()
+        #expect(test.labels(of: "10.0.0.9")?[.workload] == "Rollout/api")
     }
 
     /// The index against a list of everything that ever happened, for random histories.

@@ -82,6 +82,12 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
                 "destination: 192.0.2.1 is no pod or node; public, in no known range"))
     }
 
+    @Test func whoAnswersBehindAServiceIsAskedFor() {
+        #expect(
+            explain("10.244.1.20", "10.96.0.80").contains(
+                ": it is the address of service shop/web: a flow names who answers behind it"))
+    }
+
     @Test func whyAFlowIsIgnoredIsTold() {
         #expect(
             explain("10.244.1.20", "172.18.0.3").last == "ignored: one end is a node, and ignore_node_flows is true")

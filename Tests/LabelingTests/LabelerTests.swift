@@ -236,8 +236,8 @@ private let outside = "192.0.2.99"
 
     @Test(arguments: [
         ("192.168.7.7", "aws/eu-central-1:443 INTRA_VPC"),
-        // Whatever a range says of a private address.
-        ("10.1.2.3", "aws/eu-central-1:443 INTRA_VPC"),
+        // A private address in a range that somebody has named, and never on the Internet.
+        ("10.1.2.3", "gcp:443 UNKNOWN"),
         ("169.254.169.254", "aws/eu-central-1:443 INTRA_VPC"),
         ("fe80::1", "aws/eu-central-1:443 INTRA_VPC"),
         ("fd00:1::1", "aws/eu-central-1:443 INTRA_VPC"),
@@ -254,6 +254,8 @@ private let outside = "192.0.2.99"
         ("224.0.0.251", "[224.0.0.251]:443 UNKNOWN"),
         ("239.255.255.255", "[239.255.255.255]:443 UNKNOWN"),
         ("240.0.0.1", "[240.0.0.1]:443 UNKNOWN"),
+        ("198.18.0.1", "[198.18.0.1]:443 UNKNOWN"),
+        ("100::1", "[100::1]:443 UNKNOWN"),
         ("255.255.255.255", "[255.255.255.255]:443 UNKNOWN"),
         ("0.0.0.0", "[0.0.0.0]:443 UNKNOWN"),
         ("ff02::fb", "[ff02::fb]:443 UNKNOWN"),
@@ -279,6 +281,22 @@ private let outside = "192.0.2.99"
     private func flip(_ flow: Case) -> String {
         let remote = flow.expected.split(separator: " ")[1]
         return "\(remote) client-1:443 INTRA_VPC 100/200"
+    }
+
+    @Test func aRangeOfTheOwnCloudInAPrivateNetworkHasAClass() {
+        let labeler = makeLabeler(inventory, site: site)
+        labeler.setRanges([
+            CloudRange(prefix: prefix("10.200.0.0/16"), place: CloudPlace(cloud: "aws", region: "eu-west-1"))
+        ])
+        for (remote, expected) in [("10.200.1.1", ConnectionClass.interRegion), ("10.201.1.1", .intraVPC)] {
+            labeler.read(observedOn: "node-a", at: noon) { reader in
+                guard case .labeled(let labeled) = reader.label(flow("10.244.1.20", remote)) else {
+                    Issue.record("it is not labelled")
+                    return
+                }
+                #expect(labeled.connectionClass == expected)
+            }
+        }
     }
 
     @Test func furtherNetworksCanBePrivate() {

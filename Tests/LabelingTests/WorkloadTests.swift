@@ -14,6 +14,7 @@ import Testing
         ("ReplicaSet", "-7d4b9c6f5", "ReplicaSet/-7d4b9c6f5"),
         ("Job", "backup-29384756", "CronJob/backup"), ("Job", "backup", "Job/backup"),
         ("Job", "backup-2938475x", "Job/backup-2938475x"), ("Job", "import-7", "Job/import-7"),
+        ("Job", "import-20240115", "Job/import-20240115"),
         ("Node", "node-a", "Node/node-a"),
     ])
     func whatStandsBetweenIsSeenThrough(kind: String, name: String, expected: String) {
