@@ -62,6 +62,10 @@ manifests-test: .tools/manifests/ready ## Render deploy/kubernetes and check it 
 alerts-test: .tools/manifests/ready .tools/promtool ## Try the alerts of deploy/prometheus with promtool
 	@echo "alerts-test:" && .tools/manifests/bin/python -B Tests/DeployTests/alerts_test.py .tools/promtool
 
+.PHONY: helm-test
+helm-test: .tools/manifests/ready ## Compare the charts with kubenetmon's values; lint and render them where helm is present
+	@.tools/manifests/bin/python -B Tests/DeployTests/helm_test.py
+
 .PHONY: bench-agent
 bench-agent: ## Measure what collections and events cost (SIZES="10000 100000 1000000" entries)
 	@tools/install-packages build run test
