@@ -36,7 +36,8 @@ struct KubernetesClient: KubernetesTransport, ~Copyable {
     /// How long parts of an exchange may take.
     struct Timeouts {
         var connectMilliseconds = 10_000
-        var headMilliseconds = 30_000
+        /// A list of a large cluster takes the server a while before its first byte.
+        var headMilliseconds = 60_000
         var stallSeconds: Int?
         var totalMilliseconds: Int
     }
@@ -56,7 +57,7 @@ struct KubernetesClient: KubernetesTransport, ~Copyable {
         certificate = cluster.certificate.map(Credential.init)
         key = cluster.key.map(Credential.init)
         tls = HTTPClient.TLS(verifiesServer: cluster.verifiesServer)
-        http = HTTPClient(tls: tls)
+        http = HTTPClient(tls: tls, destination: Self.destination(of: cluster))
     }
 
     var staleCredentials: [String] { [token, authorities, certificate, key].compactMap { $0?.problem } }
@@ -101,7 +102,7 @@ struct KubernetesClient: KubernetesTransport, ~Copyable {
             certificate: certificate?.bytes.map { .bytes($0) }, key: key?.bytes.map { .bytes($0) })
         guard tls != self.tls else { return }
         self.tls = tls
-        http = HTTPClient(tls: tls, destination: cluster.serverName == nil ? nil : serverAddress)
+        http = HTTPClient(tls: tls, destination: Self.destination(of: cluster))
     }
 
     /// A token is one line of visible characters; others would become part of the request around it.
@@ -116,12 +117,17 @@ struct KubernetesClient: KubernetesTransport, ~Copyable {
     /// The server's URL, with the name that its certificate is of in the place of the host.
     private var serverURL: String {
         guard let name = cluster.serverName else { return cluster.server }
-        return cluster.server.replacing(serverAddress, with: name, maxReplacements: 1)
+        return cluster.server.replacing(Self.address(of: cluster.server), with: name, maxReplacements: 1)
     }
 
-    /// The host and the port of the server's URL.
-    private var serverAddress: String {
-        let rest = cluster.server[(cluster.server.firstRange(of: "://")?.upperBound ?? cluster.server.startIndex)...]
+    /// Where to connect to where the certificate's name is not that of the server's URL.
+    private static func destination(of cluster: ClusterConfiguration) -> String? {
+        cluster.serverName == nil ? nil : address(of: cluster.server)
+    }
+
+    /// The host and the port of a URL.
+    private static func address(of url: String) -> String {
+        let rest = url[(url.firstRange(of: "://")?.upperBound ?? url.startIndex)...]
         return String(rest.prefix { $0 != "/" })
     }
 }

@@ -21,18 +21,19 @@ extension Node {
     ) throws(MalformedObject.Problem) {
         self.init(
             uid: try metadata.checkedUID, name: try metadata.checkedName,
-            addresses: try message.status.map(Self.addresses) ?? [],
+            addresses: message.status.map(Self.addresses) ?? [],
             zone: try Self.zone(metadata), createdAt: UInt32(metadata.creation_timestamp))
     }
 
     private static func addresses(
         _ status: UnsafeMutablePointer<Kubenetmon__Kubernetes__NodeStatus>
-    ) throws(MalformedObject.Problem) -> [IPAddress] {
+    ) -> [IPAddress] {
         var addresses: [IPAddress] = []
         for index in 0..<status.pointee.n_addresses {
             guard let entry = status.pointee.addresses[index]?.pointee, let type = entry.type else { continue }
             guard ["InternalIP", "ExternalIP"].contains(String(cString: type)) else { continue }
-            if let address = try IPAddress(entry.address, field: "status.addresses") { addresses.append(address) }
+            // One that cannot be read, such as fe80::1%eth0, costs no more than itself.
+            if let address = try? IPAddress(entry.address, field: "status.addresses") { addresses.append(address) }
         }
         return addresses
     }

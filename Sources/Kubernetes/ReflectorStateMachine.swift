@@ -118,9 +118,10 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
     mutating func objectChanged(resourceVersion: String) -> Step {
         guard isWatching else { return Step() }
         eventsOfWatch += 1
+        // Before the end of the initial events the objects come in any order, and nothing is won yet.
+        guard !isReplacing else { return Step() }
         progressed()
-        // Before the end of the initial events the objects come in any order.
-        if !isReplacing, !resourceVersion.isEmpty { self.resourceVersion = resourceVersion }
+        if !resourceVersion.isEmpty { self.resourceVersion = resourceVersion }
         return Step()
     }
 

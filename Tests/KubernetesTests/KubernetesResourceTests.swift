@@ -185,6 +185,7 @@ extension ProtobufWriter {
                 for (type, address) in [
                     ("InternalIP", "10.0.0.1"), ("Hostname", "a"), ("ExternalIP", "198.51.100.1"),
                     ("InternalDNS", "a.internal"), ("InternalIP", "fd00::1"), ("ExternalIP", ""),
+                    ("ExternalIP", "fe80::1%eth0"),
                 ] {
                     status.append(5) { entry in
                         entry.append(1, type)

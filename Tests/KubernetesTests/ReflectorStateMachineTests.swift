@@ -210,6 +210,17 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(machine.watchFailed(.status(410)).list == newest)
     }
 
+    @Test func initialEventsAreNoProgress() {
+        var machine = machine(streamsLists: true)
+        _ = machine.timerFired()
+        // Expired at once, and again after a few events of the next list: it must not go round and round.
+        _ = machine.objectChanged(resourceVersion: "1")
+        let first = machine.watchFailed(.status(410))
+        if first.wait != nil { _ = machine.timerFired() }
+        _ = machine.objectChanged(resourceVersion: "1")
+        #expect(machine.watchFailed(.status(410)).wait != nil)
+    }
+
     @Test func aMalformedWatchIsTriedAgainAndThenListed() {
         var machine = watching()
         for _ in 0..<2 {

@@ -131,27 +131,22 @@ import Testing
     }
 
     @Test func aMalformedObjectIsPassedOverAndCounted() throws {
-        let node = Node(name: "a", addresses: [])
+        let service = ClusterService(namespace: "shop", name: "a", clusterAddresses: [])
         var bad = ProtobufWriter()
         bad.append(1) { metadata in
-            metadata.append(1, "node-b")
+            metadata.append(1, "web")
             metadata.append(6, "3")
         }
-        bad.append(3) { status in
-            status.append(5) { address in
-                address.append(1, "InternalIP")
-                address.append(2, "10.0.0.256")
-            }
-        }
+        bad.append(2) { spec in spec.append(3, "10.0.0.256") }
         let body =
-            ObjectEncoder.event("MODIFIED", of: Node.self, message: bad.bytes)
-            + ObjectEncoder.event("ADDED", node, resourceVersion: "4")
-        let watch = try DecodedWatch(.nodes, body)
-        #expect(watch.events == [.updated(node, resourceVersion: "4")])
+            ObjectEncoder.event("MODIFIED", of: ClusterService.self, message: bad.bytes)
+            + ObjectEncoder.event("ADDED", service, resourceVersion: "4")
+        let watch = try DecodedWatch(.services, body)
+        #expect(watch.events == [.updated(service, resourceVersion: "4")])
         #expect(watch.malformedObjects == 1)
         #expect(
             watch.lastMalformedObject?.description
-                == #"nodes/node-b cannot be read: status.addresses is "10.0.0.256", which is no IP address"#)
+                == #"services/web cannot be read: spec.clusterIP is "10.0.0.256", which is no IP address"#)
     }
 
     @Test func anEventWithoutAVersionIsMalformed() throws {
