@@ -43,11 +43,12 @@ class Flows:
         self.carried = 0  # bytes, each once
 
     def connection(self, source, destination, port, sent, received, minute, source_port, proto="tcp", service="",
-                   packets=None, lost=0, flags=(), days_ago=0):
+                   packets=None, lost=0, flags=(), days_ago=0, through_node=False):
         """What a connection carries in a minute of the day.
 
         `sent` and `received` are the source's bytes; of `packets` (sent, received) so many sent ones are `lost` between
-        the nodes. A visitor from outside is never the local end.
+        the nodes. A visitor from outside is never the local end, except `through_node`, the port of a node that is not the
+        pod's and that masquerades: there is no other side then.
         """
         self.carried += sent + received
         hour, past = minute
@@ -61,9 +62,9 @@ class Flows:
             local=destination, remote=source, local_port=port, remote_port=source_port,
             out=(received, packets[1]), into=(sent - lost * size, packets[0] - lost), service="")
         sides = []
-        if isinstance(source, Pod):
+        if isinstance(source, Pod) or through_node:
             sides.append(at_source)
-        if isinstance(destination, Pod) and not (isinstance(source, Pod) and source.node == destination.node):
+        if isinstance(destination, Pod) and not through_node and not (isinstance(source, Pod) and source.node == destination.node):
             sides.append(at_destination)
         for side in sides:
             for direction, (size, count) in (("out", side["out"]), ("in", side["into"])):
@@ -81,7 +82,7 @@ class Flows:
         }
         row.update(end("local", local))
         row.update(end("remote", remote))
-        row["connectionClass"] = "INTRA_VPC" if isinstance(remote, Pod) else remote.klass
+        row["connectionClass"] = next((side.klass for side in (remote, local) if isinstance(side, Outside)), "INTRA_VPC")
         return row
 
     def json_lines(self):
@@ -129,6 +130,7 @@ def day():
     call(ETL, STRANGER, 443, 3_000_000_000, 2_000_000, (11, 4), 55_004, flags=("nat_gateway",))
     call(CART, STRANGER, 443, 200_000_000, 100_000, (11, 5), 55_005)
     call(VISITOR, WEB_2, 443, 9_000, 500_000_000, (11, 6), 61_000)
+    call(VISITOR, WEB_2, 80, 4_000, 300_000_000, (11, 7), 62_000, through_node=True)
     # DNS: other node, other zone, and one question without an answer; over TCP on the same node.
     call(CLIENT, DNS, 53, 120, 240, (11, 10), 45_000, "udp", "kube-system/kube-dns", packets=(2, 2))
     call(ETL, DNS, 53, 70, 0, (11, 40), 45_001, "udp", "kube-system/kube-dns", packets=(1, 0))

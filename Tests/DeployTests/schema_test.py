@@ -6,7 +6,7 @@ import unittest
 import uuid
 
 import flows
-from engine import SCHEMA, QueryError, chain, engine, grants, schema
+from engine import ROOT, SCHEMA, QueryError, chain, engine, grants, schema
 
 FOR_CLUSTERS = ["006_replicated_on_cluster.sql", "007_distributed.sql"]
 TABLE_EXISTS, CONSTRAINT_VIOLATED, ACCESS_DENIED = 57, 469, 497
@@ -199,6 +199,21 @@ class SchemaTests(unittest.TestCase):
         for role, statements in grants("005_roles.sql").items():
             plain = [grant.replace("ON CLUSTER '{cluster}' ", "") for grant in cluster_grants(role)]
             self.assertEqual(plain, statements)
+
+    def test_every_column_is_in_the_documents(self):
+        self.apply_all()
+        with open(os.path.join(ROOT, "docs", "columns.md")) as file:
+            sections = re.split(r"^## `(\w+)`.*$", file.read(), flags=re.M)
+        for table, text in zip(sections[1::2], sections[2::2]):
+            documented = set()
+            for cell in re.findall(r"^\| ([^|]*) \|", text, re.M):
+                for name in re.findall(r"`(\w+)`", cell):
+                    sides = [name] if name[0].islower() else ["local" + name, "remote" + name]
+                    documented.update(sides)
+            columns = self.query(
+                "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = '%s'" % table).split()
+            with self.subTest(table):
+                self.assertEqual(sorted(documented), sorted(columns))
 
     def definitions(self):
         return {

@@ -13,9 +13,10 @@
 --
 -- A sum over all workloads counts bytes between nodes twice. `bytesOnce` is for such sums: every byte is in one row alone,
 -- in its sender's where the sender is observed. That is all of `out`, and of `in` what comes from an end that no agent
--- reports: one without a node (the Internet, a cloud's service, another cluster), or one on the local node itself. The rule
--- holds where every node has an agent. It counts too little where the receiver sees a sender that is not recorded as such,
--- as when nodes masquerade for pods that call pods.
+-- reports: one without a node (the Internet, a cloud's service, another cluster), or one on the local node itself. A visitor
+-- who reaches a pod through another node's port is local by name only, without a node: both ways count, since on the pod's
+-- node the connection is the other node's and not recorded. The rule holds where every node has an agent and flows of
+-- nodes are left out (ignore_node_flows). It counts too little where nodes masquerade for pods that call pods.
 CREATE TABLE IF NOT EXISTS network_flows_hourly
 (
     `hour` DateTime CODEC(Delta(4), ZSTD(1)),
@@ -70,8 +71,8 @@ AS SELECT
     remoteNamespace, remoteWorkload, remoteApp, remoteCloudService,
     sum(flows.bytes) AS bytes,
     sum(flows.packets) AS packets,
-    sumIf(flows.bytes, direction = 'out' OR remoteNode = '' OR remoteNode = localNode) AS bytesOnce,
-    sumIf(flows.packets, direction = 'out' OR remoteNode = '' OR remoteNode = localNode) AS packetsOnce
+    sumIf(flows.bytes, direction = 'out' OR localNode = '' OR remoteNode IN ('', localNode)) AS bytesOnce,
+    sumIf(flows.packets, direction = 'out' OR localNode = '' OR remoteNode IN ('', localNode)) AS packetsOnce
 FROM network_flows_0 AS flows
 GROUP BY
     hour, environment, direction, proto, connectionClass, connectionFlags,

@@ -17,8 +17,8 @@ SELECT
     remoteNamespace, remoteWorkload, remoteApp, remoteCloudService,
     sum(flows.bytes) AS bytes,
     sum(flows.packets) AS packets,
-    sumIf(flows.bytes, direction = 'out' OR remoteNode = '' OR remoteNode = localNode) AS bytesOnce,
-    sumIf(flows.packets, direction = 'out' OR remoteNode = '' OR remoteNode = localNode) AS packetsOnce
+    sumIf(flows.bytes, direction = 'out' OR localNode = '' OR remoteNode IN ('', localNode)) AS bytesOnce,
+    sumIf(flows.packets, direction = 'out' OR localNode = '' OR remoteNode IN ('', localNode)) AS packetsOnce
 FROM network_flows_0 AS flows
 WHERE date = {day:Date} AND NOT (SELECT count() > 0 FROM network_flows_hourly WHERE toDate(hour) = {day:Date})
 GROUP BY

@@ -1,6 +1,6 @@
 -- What changed with a deploy? Edit when, which workload, and how long to look at either side. Per peer: bytes and
--- connections before and after. Connections within a node that peers opened are reported by the peers' side alone: they are
--- the second half.
+-- connections before and after. Connections within a node that peers opened, and those through another node's port, are
+-- reported by the peers' side alone: they are the second half.
 WITH
     toDateTime('2026-03-02 11:00:00') AS deployed,
     INTERVAL 1 HOUR AS around,
@@ -28,7 +28,7 @@ FROM
     FROM network_flows_0
     WHERE intervalStartTime >= deployed - around AND intervalStartTime < deployed + around
         AND remoteNamespace = of_namespace AND remoteApp = of_app
-        AND remoteNode = localNode
+        AND localNode IN ('', remoteNode)
 )
 GROUP BY peer
 ORDER BY greatest(bytes_before, bytes_after) DESC

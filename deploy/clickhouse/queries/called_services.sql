@@ -10,6 +10,7 @@ SELECT
 FROM network_flows_0
 WHERE intervalStartTime >= now() - INTERVAL 1 DAY
     AND remoteService != ''
+    AND localPort > remotePort
 GROUP BY service, namespace, caller
 ORDER BY moved DESC, service
 LIMIT 50

@@ -1,7 +1,9 @@
 -- What does each workload's traffic cost, by kind? Edit the prices: US dollars for 2^30 bytes, here AWS' list prices for the
 -- first 10 TB of a month in Frankfurt. Bytes across zones cost at either end, bytes to other regions and to the Internet
--- where they leave.
+-- where they leave. Where a visitor came through another node's port, the row's local end is the visitor and the workload
+-- the remote one.
 WITH
+    localNode = '' AND remoteNode != '' AS is_turned,
     prices AS
     (
         SELECT *
@@ -15,15 +17,15 @@ WITH
     traffic AS
     (
         SELECT
-            localNamespace AS namespace,
-            localApp AS app,
+            if(is_turned, remoteNamespace, localNamespace) AS namespace,
+            if(is_turned, remoteApp, localApp) AS app,
             multiIf(
                 connectionClass = 'PUBLIC_INTERNET', 'Internet',
                 connectionClass = 'INTER_REGION', 'other region',
                 localAvailabilityZone != '' AND remoteAvailabilityZone != ''
                     AND localAvailabilityZone != remoteAvailabilityZone, 'other zone',
                 'free') AS kind,
-            toString(direction) AS way,
+            if((direction = 'out') != is_turned, 'out', 'in') AS way,
             sum(bytes) AS moved
         FROM network_flows_0
         WHERE intervalStartTime >= now() - INTERVAL 30 DAY

@@ -1,16 +1,19 @@
--- Which workloads send how much to the Internet, and to how many addresses? Edit the price: US dollars for 2^30 bytes.
-WITH 0.09 AS price
+-- Which workloads send how much to the Internet, and to how many addresses? Edit the price: US dollars for 2^30 bytes. Where
+-- a visitor came through another node's port, the row's local end is the visitor and the workload the remote one.
+WITH
+    0.09 AS price,
+    localNode = '' AND remoteNode != '' AS is_turned
 SELECT
-    localNamespace AS namespace,
-    localApp AS app,
+    if(is_turned, remoteNamespace, localNamespace) AS namespace,
+    if(is_turned, remoteApp, localApp) AS app,
     sum(bytes) AS sent,
     round(sent / pow(2, 30) * price, 4) AS usd,
-    uniqExact(remoteIPv4) AS addresses,
-    argMax(remoteIPv4, bytes) AS largest_minute_to
+    uniqExact(if(is_turned, localIPv4, remoteIPv4)) AS addresses,
+    argMax(if(is_turned, localIPv4, remoteIPv4), bytes) AS largest_minute_to
 FROM network_flows_0
 WHERE intervalStartTime >= now() - INTERVAL 1 DAY
     AND connectionClass = 'PUBLIC_INTERNET'
-    AND direction = 'out'
+    AND direction = if(is_turned, 'in', 'out')
 GROUP BY namespace, app
 ORDER BY sent DESC
 LIMIT 20

@@ -1,5 +1,6 @@
 -- Is the load of a service even over its replicas? Edit namespace, app and port. It does not matter through which address
--- clients came. Connections within a node are reported by the caller's side alone: they are the second half.
+-- clients came. Connections within a node, and through another node's port, are reported by the caller's side alone:
+-- they are the second half.
 WITH 'shop' AS of_namespace, 'web' AS of_app, 80 AS of_port
 SELECT
     replica,
@@ -23,7 +24,7 @@ FROM
     FROM network_flows_0
     WHERE intervalStartTime >= now() - INTERVAL 1 DAY
         AND remoteNamespace = of_namespace AND remoteApp = of_app AND remotePort = of_port
-        AND remoteNode = localNode
+        AND localNode IN ('', remoteNode)
 )
 GROUP BY replica
 ORDER BY replica

@@ -2,19 +2,20 @@
 -- workload's own and complete where they can cost anything; of traffic within a node, which is SAME_ZONE, they have only what
 -- the workload opened itself. `once` may be summed over all workloads: every byte is in one of them.
 -- Needs 004_rollup_hourly.sql.
+WITH localCluster = 'UNKNOWN' AND remoteCluster != 'UNKNOWN' AS is_turned  -- a visitor through another node's port
 SELECT
     toStartOfMonth(hour) AS month,
     environment,
-    localCluster AS cluster,
-    localNamespace AS namespace,
-    localWorkload AS workload,
+    if(is_turned, remoteCluster, localCluster) AS cluster,
+    if(is_turned, remoteNamespace, localNamespace) AS namespace,
+    if(is_turned, remoteWorkload, localWorkload) AS workload,
     multiIf(
         connectionClass != 'INTRA_VPC', connectionClass,
         localAvailabilityZone != '' AND remoteAvailabilityZone != ''
             AND localAvailabilityZone != remoteAvailabilityZone, 'OTHER_ZONE',
         'SAME_ZONE') AS kind,
-    sumIf(bytes, direction = 'out') AS sent,
-    sumIf(bytes, direction = 'in') AS received,
+    sumIf(bytes, (direction = 'out') != is_turned) AS sent,
+    sumIf(bytes, (direction = 'in') != is_turned) AS received,
     sum(bytesOnce) AS once
 FROM network_flows_hourly
 WHERE hour >= toStartOfMonth(now()) - INTERVAL 12 MONTH

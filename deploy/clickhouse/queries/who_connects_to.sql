@@ -1,5 +1,6 @@
 -- Who opens connections to a workload, and from where? Edit namespace, app and port: the end with the well-known port is the
--- one that was called. Connections within a node are reported by the caller's side alone: they are the second half.
+-- one that was called. Connections within a node, and through another node's port, are reported by the caller's side
+-- alone: they are the second half.
 WITH 'shop' AS of_namespace, 'db' AS of_app, 5432 AS of_port
 SELECT
     namespace,
@@ -24,7 +25,7 @@ FROM
     FROM network_flows_0
     WHERE intervalStartTime >= now() - INTERVAL 1 DAY
         AND remoteNamespace = of_namespace AND remoteApp = of_app AND remotePort = of_port
-        AND remoteNode = localNode
+        AND localNode IN ('', remoteNode)
 )
 GROUP BY namespace, caller, zone
 ORDER BY connections DESC, caller, zone
