@@ -171,6 +171,7 @@ extension CloudRangeCatalog {
         case .notModified:
             source.statistics.notModified += 1
             source.confirm(.url, at: Self.now)
+            confirmCache(of: source)
             return false
         case .document(let document, let validators):
             let isChanged: Bool
@@ -227,6 +228,14 @@ extension CloudRangeCatalog {
                 "address list not kept for the next start",
                 metadata: ["list": "\(source.provider.rawValue)", "reason": "\(error)"])
         }
+    }
+
+    /// The cached list is as good as new: after a restart it is as old as its last confirmation.
+    private func confirmCache(of source: ListSource) {
+        guard let cache, var entry = try? cache.entry(of: source.provider), entry.validators == source.validators
+        else { return }
+        entry.fetched = Self.now
+        keep(entry, of: source)
     }
 
     private func metadata(of source: ListSource) -> Logger.Metadata {

@@ -19,20 +19,9 @@ struct DatedURL: Equatable, Sendable {
         afterDay = String(parts[1])
     }
 
-    /// The URLs to ask for in turn, where `today` is in days since 1970-01-01 (UTC).
-    ///
-    /// Week after week from the current one back. Azure publishes on Mondays, so of each week Monday comes first, then the
-    /// other days from the last to the first.
+    /// The URLs to ask for in turn, the newest first, where `today` is in days since 1970-01-01 (UTC).
     func candidates(today: Int) -> [String] {
-        // 1970-01-01 was a Thursday.
-        let monday = today - (today + 3) % 7
-        let oldest = today - Self.maximumAgeDays
-        var days: [Int] = []
-        for monday in stride(from: monday, to: oldest - 7, by: -7) {
-            days.append(monday)
-            days += (monday + 1...monday + 6).reversed()
-        }
-        return days.filter { (oldest...today).contains($0) }.map { beforeDay + Self.text(ofDay: $0) + afterDay }
+        (0...Self.maximumAgeDays).map { beforeDay + Self.text(ofDay: today - $0) + afterDay }
     }
 
     /// A day as `20250127`. The Gregorian calendar by Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms".
