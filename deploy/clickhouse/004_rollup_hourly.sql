@@ -1,6 +1,6 @@
 -- Bytes by hour and workload, for metering and for questions about months: what a team, a tenant or a class of traffic
--- costs. About 1 % of the rows of network_flows_0 and kept for 25 months instead of 90 days. Needs the columns of
--- 002_extended_columns.sql.
+-- costs. A small part of network_flows_0, kept for 25 months instead of 90 days. Needs the columns of
+-- 002_extended_columns.sql. The view costs ClickHouse about 2 µs a row when rows are inserted.
 --
 -- Kept are the columns that a price or a bill can depend on: who (environment, cluster, cell, namespace, workload, app,
 -- instance), where (cloud, region, zone), what kind (class, flags such as a NAT gateway's, protocol, cloud service) and
