@@ -12,7 +12,8 @@ extension CloudRangeCatalog {
         /// How often the merged ranges have changed.
         public var changes: UInt64 = 0
 
-        /// Whether every list has been had, or could not be had once.
+        /// Whether every list has been had, be it from an earlier time, or could not be had once. True as well where none
+        /// is used.
         public var hasTriedAll: Bool { sources.allSatisfy { $0.origin != .none || $0.failures > 0 } }
 
         /// Nothing is known.
@@ -46,7 +47,8 @@ extension CloudRangeCatalog {
         public var confirmed: Int?
         /// Seconds since ``confirmed``; nil where there are no ranges.
         public var age: Int?
-        /// Documents that were asked for, files that had not changed left out.
+        /// Documents that were asked for. Files that had not changed or could not be opened are left out, so that there may
+        /// be fewer than ``successes``, ``failures`` or both.
         public var fetches: UInt64 = 0
         /// Attempts that succeeded, those among them where nothing had changed.
         public var successes: UInt64 = 0

@@ -23,16 +23,17 @@ public final class CloudRangeCatalog: Sendable {
     private let cache: RangeCache?
     /// The sources as ``loadFromDisk()`` left them.
     private let loaded = Mutex<[ListSource]?>(nil)
-    private let published = Mutex(Published())
+    private let published: Mutex<Published>
     private let cancellation = HTTPCancellation()
     private let stopped = DispatchSemaphore(value: 0)
 
-    /// Makes a catalog, which does nothing before ``run()``.
+    /// Makes a catalog, which does nothing before ``loadFromDisk()`` or ``run()``.
     ///
     /// - Parameters:
     ///   - configuration: Which lists are used, and how they are kept up to date.
     ///   - logger: For changes of a source's state.
-    ///   - onChange: Called with all ranges, every prefix once, when they have changed; on the thread of ``run()``.
+    ///   - onChange: Called with all ranges, every prefix once, when they have changed; on the thread of ``run()`` or of
+    ///     ``loadFromDisk()``.
     public init(
         configuration: Configuration, logger: Logger, onChange: @escaping @Sendable ([CloudRange]) -> Void
     ) {
@@ -40,6 +41,10 @@ public final class CloudRangeCatalog: Sendable {
         self.logger = logger
         self.onChange = onChange
         cache = configuration.cacheDirectory.map { RangeCache(directory: $0) }
+        var published = Published()
+        published.statistics.sources = RangeProvider.allCases.filter { configuration.sources[$0] != nil }
+            .map(SourceStatistics.init)
+        self.published = Mutex(published)
     }
 
     /// What is known of the lists now.
@@ -75,7 +80,10 @@ public final class CloudRangeCatalog: Sendable {
     /// Gets the lists and keeps them up to date until ``stop()``. It blocks its thread; to be called once.
     public func run() {
         loadFromDisk()
-        var sources = loaded.withLock { $0 } ?? []
+        var sources = loaded.withLock { loaded in
+            defer { loaded = [] }
+            return loaded ?? []
+        }
         let fetcher = RangeFetcher(configuration, cancellation: cancellation)
         while !cancellation.isCancelled {
             for index in sources.indices where sources[index].state.isDue(at: .now) && !cancellation.isCancelled {

@@ -14,33 +14,27 @@ extension KubernetesResource where Object == ClusterService {
             ClusterService(
                 uid: try metadata.checkedUID, namespace: try metadata.checkedNamespace,
                 name: try metadata.checkedName,
-                clusterAddresses: try message.spec.map(ClusterService.addresses) ?? [])
+                clusterAddresses: message.spec.map(ClusterService.addresses) ?? [],
+                createdAt: UInt32(metadata.creation_timestamp))
+        } bare: { identity in
+            ClusterService(
+                uid: identity.uid, namespace: identity.namespace, name: identity.name, clusterAddresses: [])
         }
     }
 }
 
 extension ClusterService {
-    /// `clusterIPs`, or `clusterIP` of a server that does not know those.
+    /// `clusterIPs`, or `clusterIP` of a server that does not know those. The `None` of a headless service is no address.
     fileprivate static func addresses(
         _ spec: UnsafeMutablePointer<Kubenetmon__Kubernetes__ServiceSpec>
-    ) throws(MalformedObject.Problem) -> [IPAddress] {
+    ) -> [IPAddress] {
         var addresses: [IPAddress] = []
         for index in 0..<spec.pointee.n_cluster_ips {
-            if let address = try address(spec.pointee.cluster_ips[index], "spec.clusterIPs") {
-                addresses.append(address)
-            }
+            if let address = IPAddress(cString: spec.pointee.cluster_ips[index]) { addresses.append(address) }
         }
-        if spec.pointee.n_cluster_ips == 0, let address = try address(spec.pointee.cluster_ip, "spec.clusterIP") {
+        if spec.pointee.n_cluster_ips == 0, let address = IPAddress(cString: spec.pointee.cluster_ip) {
             addresses.append(address)
         }
         return addresses
-    }
-
-    /// An address; nil for the `None` of a headless service.
-    private static func address(
-        _ text: UnsafePointer<CChar>?, _ field: StaticString
-    ) throws(MalformedObject.Problem) -> IPAddress? {
-        if let text, String(cString: text) == "None" { return nil }
-        return try IPAddress(text, field: field)
     }
 }

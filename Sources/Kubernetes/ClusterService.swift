@@ -12,12 +12,17 @@ public struct ClusterService: Hashable, Sendable {
     public var name: String
     /// The addresses that clients in the cluster dial (`spec.clusterIPs`); empty for a headless service.
     public var clusterAddresses: [IPAddress]
+    /// When it was made, in seconds since 1970-01-01 (UTC); 0 if unknown.
+    public var createdAt: UInt32
 
     /// Makes a service of its parts; without a `uid`, namespace and name tell it apart.
-    public init(uid: ObjectUID? = nil, namespace: String, name: String, clusterAddresses: [IPAddress]) {
+    public init(
+        uid: ObjectUID? = nil, namespace: String, name: String, clusterAddresses: [IPAddress], createdAt: UInt32 = 0
+    ) {
         self.uid = uid ?? ObjectUID("\(namespace)/\(name)")
         self.namespace = namespace
         self.name = name
         self.clusterAddresses = clusterAddresses
+        self.createdAt = createdAt
     }
 }

@@ -17,6 +17,8 @@ public struct KubernetesResource<Object: Sendable>: Sendable {
 
     /// Reads one object out of its message.
     let decode: @Sendable (UnsafeRawBufferPointer, ProtobufArena) throws(MalformedObject) -> DecodedObject<Object>
+    /// Makes an object of which no more is known than what tells it apart; nil where that is not enough.
+    private let bare: @Sendable (ObjectIdentity) -> Object?
 
     /// Describes a resource; `asPartialMetadata` asks for the objects' metadata alone.
     init<Message: ObjectMessage>(
@@ -25,8 +27,10 @@ public struct KubernetesResource<Object: Sendable>: Sendable {
             @escaping @Sendable (
                 UnsafeMutablePointer<ProtobufCAllocator>?, Int, UnsafePointer<UInt8>?
             ) -> UnsafeMutablePointer<Message>?,
-        decode: @escaping @Sendable (ObjectMeta, Message) throws(MalformedObject.Problem) -> Object
+        decode: @escaping @Sendable (ObjectMeta, Message) throws(MalformedObject.Problem) -> Object,
+        bare: @escaping @Sendable (ObjectIdentity) -> Object?
     ) {
+        self.bare = bare
         let protobuf = "application/vnd.kubernetes.protobuf"
         self.name = name
         self.path = path
@@ -55,6 +59,18 @@ public struct KubernetesResource<Object: Sendable>: Sendable {
                     name: metadata.name.map { String(cString: $0) } ?? "", problem: error)
             }
         }
+    }
+
+    /// Reads no more of an object that is gone than what tells it apart; nil where not even that can be read.
+    func identify(_ bytes: UnsafeRawBufferPointer, _ arena: ProtobufArena) -> DecodedObject<Object>? {
+        guard
+            let message = arena.unpack(bytes, kubenetmon__kubernetes__partial_object_metadata__unpack),
+            let metadata = message.pointee.metadata?.pointee
+        else { return nil }
+        let identity = metadata.identity
+        guard identity.isKnown, let object = bare(identity) else { return nil }
+        let version = try? String(metadata.resource_version, field: "metadata.resourceVersion")
+        return DecodedObject(object: object, resourceVersion: version ?? "")
     }
 }
 

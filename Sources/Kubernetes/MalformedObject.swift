@@ -12,8 +12,6 @@ public struct MalformedObject: Error, Hashable {
         case missing(field: String)
         /// This field is not UTF-8.
         case notUTF8(field: String)
-        /// This field should be an IP address.
-        case notAnAddress(field: String, text: String)
     }
 
     /// The resource that it is one of: `pods`.
@@ -50,7 +48,6 @@ extension MalformedObject.Problem: CustomStringConvertible {
         case .notAMessage(let length): "its \(length) bytes are not the protobuf message that was expected"
         case .missing(let field): "\(field) is missing"
         case .notUTF8(let field): "\(field) is not UTF-8"
-        case .notAnAddress(let field, let text): "\(field) is \(text.debugDescription), which is no IP address"
         }
     }
 }

@@ -11,6 +11,8 @@ extension KubernetesResource where Object == Node {
         KubernetesResource(name: "nodes", path: "/api/v1/nodes", unpack: kubenetmon__kubernetes__node__unpack) {
             metadata, message throws(MalformedObject.Problem) in
             try Node(metadata, message)
+        } bare: { identity in
+            Node(uid: identity.uid, name: identity.name, addresses: [])
         }
     }
 }
@@ -32,8 +34,7 @@ extension Node {
         for index in 0..<status.pointee.n_addresses {
             guard let entry = status.pointee.addresses[index]?.pointee, let type = entry.type else { continue }
             guard ["InternalIP", "ExternalIP"].contains(String(cString: type)) else { continue }
-            // One that cannot be read, such as fe80::1%eth0, costs no more than itself.
-            if let address = try? IPAddress(entry.address, field: "status.addresses") { addresses.append(address) }
+            if let address = IPAddress(cString: entry.address) { addresses.append(address) }
         }
         return addresses
     }

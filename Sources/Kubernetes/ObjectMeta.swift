@@ -83,11 +83,17 @@ extension String {
 }
 
 extension IPAddress {
-    /// Reads an address field; nil if it is absent or empty.
-    init?(_ text: UnsafePointer<CChar>?, field: StaticString) throws(MalformedObject.Problem) {
-        let text = try String(text, field: field)
-        guard !text.isEmpty else { return nil }
-        guard let address = IPAddress(text) else { throw .notAnAddress(field: "\(field)", text: text) }
-        self = address
+    /// An address; nil where there is none that can be read, such as `fe80::1%eth0`, which costs no more than itself.
+    init?(cString text: UnsafePointer<CChar>?) {
+        guard let text, let text = String(validatingCString: text) else { return nil }
+        self.init(text)
+    }
+}
+
+extension ObjectMeta {
+    /// What tells the object apart, as far as it can be read.
+    var identity: ObjectIdentity {
+        ObjectIdentity(
+            uid: (try? checkedUID) ?? nil, namespace: (try? checkedNamespace) ?? "", name: (try? checkedName) ?? "")
     }
 }

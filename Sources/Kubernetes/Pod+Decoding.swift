@@ -14,6 +14,9 @@ extension KubernetesResource where Object == Pod {
             unpack: kubenetmon__kubernetes__pod__unpack
         ) { metadata, message throws(MalformedObject.Problem) in
             try Pod(metadata, message, labels)
+        } bare: { identity in
+            Pod(
+                uid: identity.uid, namespace: identity.namespace, name: identity.name, node: "", addresses: [])
         }
     }
 }
@@ -30,7 +33,7 @@ extension Pod {
         self.init(
             uid: try metadata.checkedUID, namespace: try metadata.checkedNamespace, name: try metadata.checkedName,
             node: try String(spec?.node_name, field: "spec.nodeName"),
-            addresses: try status.map(Self.addresses) ?? [],
+            addresses: status.map(Self.addresses) ?? [],
             hostNetwork: spec.map { $0.host_network != 0 } ?? false,
             isTerminated: phase == "Succeeded" || phase == "Failed",
             startedAt: started > 0 ? started : UInt32(metadata.creation_timestamp),
@@ -39,18 +42,12 @@ extension Pod {
     }
 
     /// `podIPs`, or `podIP` of a server that does not know those.
-    private static func addresses(
-        _ status: Kubenetmon__Kubernetes__PodStatus
-    ) throws(MalformedObject.Problem) -> [IPAddress] {
+    private static func addresses(_ status: Kubenetmon__Kubernetes__PodStatus) -> [IPAddress] {
         var addresses: [IPAddress] = []
         for index in 0..<status.n_pod_ips {
-            if let address = try IPAddress(status.pod_ips[index]?.pointee.ip, field: "status.podIPs") {
-                addresses.append(address)
-            }
+            if let address = IPAddress(cString: status.pod_ips[index]?.pointee.ip) { addresses.append(address) }
         }
-        if addresses.isEmpty, let address = try IPAddress(status.pod_ip, field: "status.podIP") {
-            addresses.append(address)
-        }
+        if addresses.isEmpty, let address = IPAddress(cString: status.pod_ip) { addresses.append(address) }
         return addresses
     }
 }

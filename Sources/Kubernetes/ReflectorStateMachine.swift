@@ -7,6 +7,7 @@ private enum Patience {
     static let streamingLists = 3
     static let uselessWatches = 3
     static let expiredPages = 2
+    static let slowLists = 2
 }
 
 /// Decides what a reflector does next: lists, watches and waits, as client-go's reflector does, so that the store always
@@ -41,8 +42,10 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
     private var failedStreamingLists = 0
     private var uselessWatches = 0
     private var expiredPages = 0
+    private var slowLists = 0
     /// Whether a watch has expired since one has told of anything.
     private var hasExpired = false
+    /// What the watch has told since the store holds a whole set.
     private var eventsOfWatch = 0
 
     /// Whether a set is being gathered.
@@ -111,15 +114,19 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
             return isPage ? restart(.list(request)) : retry(.list(request), after: failure)
         }
         if failure.isFromTheFuture { request.resourceVersion = "" }
+        if failure.kind == .timeout, request.limit == nil {
+            slowLists += 1
+            // A server that takes too long to put all objects together may be quick enough with some of them.
+            if slowLists >= Patience.slowLists { request = ListRequest(resourceVersion: "", limit: pageSize) }
+        }
         return retry(.list(request), after: failure)
     }
 
     /// A watch tells of an object.
     mutating func objectChanged(resourceVersion: String) -> Step {
-        guard isWatching else { return Step() }
-        eventsOfWatch += 1
         // Before the end of the initial events the objects come in any order, and nothing is won yet.
-        guard !isReplacing else { return Step() }
+        guard state == .running(.watch) else { return Step() }
+        eventsOfWatch += 1
         progressed()
         if !resourceVersion.isEmpty { self.resourceVersion = resourceVersion }
         return Step()
@@ -134,8 +141,8 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
             if !resourceVersion.isEmpty { self.resourceVersion = resourceVersion }
             return Step()
         case .running(.streamingList) where endsInitialEvents && !resourceVersion.isEmpty:
-            eventsOfWatch += 1
-            progressed()
+            // As after any other list, only what the watch tells from here on is progress of the watch.
+            hasReloadedCredentials = false
             failedStreamingLists = 0
             state = .running(.watch)
             return Step(replacements: commit(resourceVersion))
@@ -158,8 +165,9 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
                 // Bookmarks come about once a minute. Where none did, the server may not have reached our version, as
                 // after etcd was restored from a backup, and would be silent for ever.
                 if duration >= .seconds(watchSeconds.lowerBound) { return relist() }
+            } else {
+                progressed()
             }
-            progressed()
             return begin(.watch)
         default: return Step()
         }
@@ -187,8 +195,6 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
     }
 
     // MARK: - Transitions
-
-    private var isWatching: Bool { state == .running(.watch) || state == .running(.streamingList) }
 
     private mutating func begin(_ intent: Intent) -> Step {
         var step = Step()
@@ -218,6 +224,7 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
     private mutating func commit(_ version: String) -> [ReflectorStep.Replacement] {
         isReplacing = false
         expiredPages = 0
+        slowLists = 0
         relists += isSynced ? 1 : 0
         isSynced = true
         resourceVersion = version

@@ -14,6 +14,8 @@ extension KubernetesResource where Object == ReplicaSet {
             _ = try metadata.checkedName
             guard let uid = try metadata.checkedUID else { throw .missing(field: "metadata.uid") }
             return ReplicaSet(uid: uid, owner: try metadata.controller)
+        } bare: { identity in
+            identity.uid.map { ReplicaSet(uid: $0, owner: nil) }
         }
     }
 }

@@ -37,9 +37,9 @@ struct WatchParser<Object: Sendable>: StreamParser {
         }
         switch message.pointee.type.map({ String(cString: $0) }) {
         case "ADDED", "MODIFIED":
-            return change(try object(message)) { .updated($0, resourceVersion: $1) }
+            return change(try object(message), isDeletion: false)
         case "DELETED":
-            return change(try object(message)) { .deleted($0, resourceVersion: $1) }
+            return change(try object(message), isDeletion: true)
         case "BOOKMARK":
             return try bookmark(object(message))
         case "ERROR":
@@ -61,16 +61,20 @@ struct WatchParser<Object: Sendable>: StreamParser {
         return try KubernetesEnvelope.unwrap(raw, arena)
     }
 
-    private mutating func change(
-        _ bytes: UnsafeRawBufferPointer, _ event: (Object, String) -> WatchEvent<Object>
-    ) -> WatchEvent<Object>? {
+    private mutating func change(_ bytes: UnsafeRawBufferPointer, isDeletion: Bool) -> WatchEvent<Object>? {
         do throws(MalformedObject) {
             let decoded = try resource.decode(bytes, arena)
             guard !decoded.resourceVersion.isEmpty else {
                 throw MalformedObject(resource: resource.name, problem: .missing(field: "metadata.resourceVersion"))
             }
-            return event(decoded.object, decoded.resourceVersion)
+            return isDeletion
+                ? .deleted(decoded.object, resourceVersion: decoded.resourceVersion)
+                : .updated(decoded.object, resourceVersion: decoded.resourceVersion)
         } catch {
+            // An object that is gone must not stay for ever because the rest of it cannot be read.
+            if isDeletion, let decoded = resource.identify(bytes, arena) {
+                return .deleted(decoded.object, resourceVersion: decoded.resourceVersion)
+            }
             malformedObjects += 1
             lastMalformedObject = error
             return nil

@@ -69,6 +69,7 @@ private let google = TestLists.google
         try await running.stop()
         #expect(running.changes.count == 1)
         #expect(running.source(.google).failures == 0)
+        #expect(running.source(.google).successes == running.source(.google).notModified + 1)
         #expect(running.source(.google).origin == .url)
         #expect(server.requests[0].headers["if-none-match"] == nil)
     }
@@ -104,6 +105,7 @@ private let google = TestLists.google
         try await running.stop()
         let source = running.source(.google)
         #expect(source.failures == 3)
+        #expect(source.successes == 1)
         #expect(source.fetches == 4)
         #expect(source.lastError == nil)
         #expect(running.changes.count == 1)
@@ -289,6 +291,69 @@ private let google = TestLists.google
     }
 }
 
+@Suite struct LoadingFromDiskTests {
+    @Test func whatIsOnDiskIsThereBeforeAnythingElse() async throws {
+        let directory = try TemporaryDirectory()
+        defer { directory.remove() }
+        let named = try RangeList(TestLists.azure, of: .azure).ranges
+        try directory.write(TestLists.aws, to: "aws.json")
+        try RangeCache(directory: directory.path).keep(
+            RangeCache.Entry(
+                validators: RangeCache.Validators(url: "x"), fetched: 1, document: Array(google.utf8)), of: .google)
+        let running = RunningCatalog(
+            Configuration(
+                sources: [.aws: .file(directory.path + "/aws.json"), .google: .url(try RawHTTPServer.closedURL())],
+                namedRanges: named, cacheDirectory: directory.path), starts: false)
+        #expect(!running.catalog.statistics.hasTriedAll)
+        #expect(running.changes == [])
+        running.catalog.loadFromDisk()
+        #expect(running.changes.count == 1)
+        #expect(running.lines.count == 9)
+        #expect(running.source(.aws).origin == .file)
+        #expect(running.source(.google).origin == .cache)
+        #expect(running.catalog.statistics.hasTriedAll)
+        #expect(running.catalog.regions(of: "aws") == ["eu-central-1", "eu-south-1"])
+
+        running.start()
+        try await eventually("the URL was asked") { running.source(.google).failures > 0 }
+        try await running.stop()
+        // Nothing is loaded twice.
+        #expect(running.changes.count == 1)
+        #expect(running.source(.aws).fetches == 1)
+        #expect(running.lines.count == 9)
+    }
+
+    @Test func allIsTriedWhenEachListHasFailed() async throws {
+        let silent = try RawHTTPServer { _, _ in .silence }
+        let asking = running(.google, silent.url)
+        try await eventually("it asks") { silent.requests.count == 1 }
+        #expect(!asking.catalog.statistics.hasTriedAll)
+        try await asking.stop()
+
+        let server = try RawHTTPServer { _, _ in .status(404) }
+        let failing = RunningCatalog(
+            Configuration(sources: [.aws: .url(server.url + "/aws"), .google: .url(server.url + "/google")]),
+            starts: false)
+        #expect(!failing.catalog.statistics.hasTriedAll)
+        failing.catalog.loadFromDisk()
+        #expect(!failing.catalog.statistics.hasTriedAll)
+        #expect(failing.changes == [])
+        failing.start()
+        try await eventually("both have failed") { failing.catalog.statistics.hasTriedAll }
+        try await failing.stop()
+        #expect(failing.catalog.statistics.sources.map(\.failures) == [1, 1])
+    }
+
+    @Test func aFileThatIsMissingCountsAsTried() {
+        let running = RunningCatalog(
+            Configuration(sources: [.google: .file("/nowhere/goog.json")]), starts: false)
+        running.catalog.loadFromDisk()
+        #expect(running.catalog.statistics.hasTriedAll)
+        #expect(running.changes == [])
+        #expect(RunningCatalog(Configuration(sources: [:]), starts: false).catalog.statistics.hasTriedAll)
+    }
+}
+
 @Suite struct ListFileTests {
     private func running(_ path: String) -> RunningCatalog {
         RunningCatalog(Configuration(sources: [.google: .file(path)], fileCheckInterval: .milliseconds(20)))
@@ -354,10 +419,13 @@ private let google = TestLists.google
         let directory = try TemporaryDirectory()
         defer { directory.remove() }
         let running = running(directory.path + "/goog.json")
-        try await eventually("the file is missing") { running.source(.google).failures > 0 }
+        try await eventually("the file is missing") { running.source(.google).failures > 1 }
+        #expect(running.source(.google).successes == 0)
+        #expect(running.source(.google).fetches == 0)
         try directory.write(google, to: "goog.json")
         try await eventually("the list is there") { running.lines.count == 3 }
         try await running.stop()
+        #expect(running.source(.google).successes > 0)
     }
 
     @Test func aDirectoryIsNoFile() async throws {
@@ -397,7 +465,28 @@ private let google = TestLists.google
         // One connection serves all the days.
         #expect(server.connections == 1)
         let firstRound = server.requests.prefix { $0.target != published }.map(\.target)
-        #expect(firstRound.allSatisfy { $0 >= "/Tags_\(Self.day(15)).json" })
+        #expect(firstRound == firstRound.sorted(by: >))
+        // Today and eight days more, nine where midnight has passed.
+        #expect(9...10 ~= firstRound.count)
+    }
+
+    @Test func aListOfTheMiddleOfAWeekReplacesThatOfItsMonday() async throws {
+        // 1970-01-01 was a Thursday.
+        let monday = (Int(Date().timeIntervalSince1970) / 86_400 + 3) % 7 + 7
+        let days = (monday: "/\(Self.day(monday))", thursday: "/\(Self.day(monday - 3))")
+        let server = try RawHTTPServer { request, number in
+            switch request.target {
+            case days.monday: .status(200, TestLists.azure)
+            case days.thursday where number > 31: .status(200, TestLists.azure.replacing("4.145.74", with: "4.145.75"))
+            default: .status(404)
+            }
+        }
+        let running = running(.azure, server.url + "/YYYYMMDD", refreshInterval: .milliseconds(20))
+        try await eventually("the later list is in use") {
+            running.lines.contains("4.145.75.52/30 azure westeurope actiongroup")
+        }
+        try await running.stop()
+        #expect(running.changes.count == 2)
     }
 
     @Test func anotherFailureThanAMissingDayEndsTheSearch() async throws {

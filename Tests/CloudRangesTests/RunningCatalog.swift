@@ -14,13 +14,18 @@ final class RunningCatalog: Sendable {
     private let records: Mutexed<[String]>
     private let ended = Mutexed(false)
 
-    init(_ configuration: CloudRangeCatalog.Configuration) {
+    init(_ configuration: CloudRangeCatalog.Configuration, starts: Bool = true) {
         let (updates, records) = (Mutexed<[[CloudRange]]>([]), Mutexed<[String]>([]))
         self.updates = updates
         self.records = records
         catalog = CloudRangeCatalog(
             configuration: configuration, logger: Logger(label: "test") { _ in RecordingLog(records: records) },
             onChange: { ranges in updates.change { $0.append(ranges) } })
+        if starts { start() }
+    }
+
+    /// Begins the work, where that has not been done.
+    func start() {
         Thread.detachNewThread { [catalog, ended] in
             catalog.run()
             ended.change { $0 = true }

@@ -87,7 +87,8 @@ extension ClusterService: EncodableObject {
         var message = ProtobufWriter()
         message.append(1) { metadata in
             metadata.appendMetadata(
-                name: name, namespace: namespace, uid: uid, resourceVersion: resourceVersion, padding: padding)
+                name: name, namespace: namespace, uid: uid, resourceVersion: resourceVersion, createdAt: createdAt,
+                padding: padding)
         }
         message.append(2) { spec in
             spec.append(3, addresses[0])

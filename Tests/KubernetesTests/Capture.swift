@@ -92,9 +92,12 @@ struct CapturedObject: Decodable {
     }
 
     var service: ClusterService {
-        ClusterService(
-            uid: ObjectUID(metadata.uid ?? ""), namespace: metadata.namespace ?? "", name: metadata.name ?? "",
-            clusterAddresses: spec?.clusterIPs?.compactMap { IPAddress($0) } ?? [])
+        get throws {
+            ClusterService(
+                uid: ObjectUID(metadata.uid ?? ""), namespace: metadata.namespace ?? "", name: metadata.name ?? "",
+                clusterAddresses: spec?.clusterIPs?.compactMap { IPAddress($0) } ?? [],
+                createdAt: try Self.seconds(metadata.creationTimestamp))
+        }
     }
 
     var replicaSet: ReplicaSet { ReplicaSet(uid: ObjectUID(metadata.uid ?? ""), owner: owner) }

@@ -101,6 +101,21 @@ extension ProtobufWriter {
         #expect(pod.addresses.map(\.description) == ["10.0.0.1"])
     }
 
+    @Test func anAddressOfAPodThatCannotBeReadCostsItself() throws {
+        func addresses(_ single: String, _ list: [String]) throws -> [String] {
+            try decode(.capturedPods) { message in
+                message.appendName()
+                message.append(3) { status in
+                    status.append(6, single)
+                    for address in list { status.append(12) { $0.append(1, address) } }
+                }
+            }.addresses.map(\.description)
+        }
+        #expect(try addresses("", ["fe80::1%eth0", "10.0.0.1", "10.0.0.256"]) == ["10.0.0.1"])
+        #expect(try addresses("10.0.0.1", ["fe80::1%eth0"]) == ["10.0.0.1"])
+        #expect(try addresses("10.0.0", []) == [])
+    }
+
     @Test func aPodThatIsNotScheduledHasNeitherNodeNorAddress() throws {
         let pod = try decode(.capturedPods) { message in
             message.appendName()
@@ -239,6 +254,9 @@ extension ProtobufWriter {
         #expect(try addresses("10.96.0.1", []) == ["10.96.0.1"])
         #expect(try addresses("10.96.0.1", ["10.96.0.1", "fd00::1"]) == ["10.96.0.1", "fd00::1"])
         #expect(try addresses("", []) == [])
+        // One that cannot be read costs no more than itself.
+        #expect(try addresses("10.96.0.1", ["fe80::1%eth0", "10.96.0.1"]) == ["10.96.0.1"])
+        #expect(try addresses("10.96.0.256", []) == [])
     }
 
     // MARK: Made objects
@@ -250,7 +268,8 @@ extension ProtobufWriter {
             hostNetwork: true, isTerminated: true, startedAt: 12, app: "web", instanceID: "blue", cell: "c1",
             owner: owner, labels: ["pod-template-hash": "x"])
         let node = Node(name: "node-a", addresses: [IPAddress(v4: 7), IPAddress(v4: 8)], zone: "a", createdAt: 5)
-        let service = ClusterService(namespace: "shop", name: "web", clusterAddresses: [IPAddress(v4: 3)])
+        let service = ClusterService(
+            namespace: "shop", name: "web", clusterAddresses: [IPAddress(v4: 3)], createdAt: 7)
         let headless = ClusterService(namespace: "shop", name: "db", clusterAddresses: [])
         let replicaSet = ReplicaSet(uid: ObjectUID("rs"), owner: owner)
         let metadata = ListMetadata(resourceVersion: "9", continueToken: "more", remainingItemCount: 3)

@@ -39,7 +39,7 @@ import Testing
 
     @Test func servicesAreWhatTheirJSONSays() throws {
         let list = try DecodedList(.services, Capture.bytes("services.list.pb"))
-        #expect(list.objects == (try Capture.list("services.list.json").map { $0.service }))
+        #expect(list.objects == (try Capture.list("services.list.json").map { try $0.service }))
         #expect(list.objects.map(\.name) == ["kubernetes", "app-0000", "app-0001"])
         #expect(list.metadata == ListMetadata(resourceVersion: "295"))
     }

@@ -144,6 +144,30 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(machine.timerFired().list?.resourceVersion == "")
     }
 
+    @Test func aListThatIsSlowToBeginIsReadInPages() {
+        var machine = machine()
+        _ = machine.timerFired()
+        #expect(machine.listFailed(.init(kind: .timeout)).wait != nil)
+        #expect(machine.timerFired().list == .init(resourceVersion: "0"))
+        #expect(machine.listFailed(.init(kind: .timeout)).wait != nil)
+        #expect(machine.timerFired().list == newest)
+        _ = machine.pageReceived(ListMetadata(resourceVersion: "20", continueToken: "abc"))
+        // It stays so until the set is whole.
+        #expect(machine.listFailed(.init(kind: .timeout)).wait != nil)
+        #expect(machine.timerFired().list == newest)
+        _ = machine.pageReceived(ListMetadata(resourceVersion: "21"))
+        #expect(machine.isSynced)
+    }
+
+    @Test func aListThatFailsOtherwiseIsReadAtOnce() {
+        var machine = machine()
+        _ = machine.timerFired()
+        for kind in [ReflectorFailure.connection, .timeout, .server, .connection] {
+            _ = machine.listFailed(.init(kind: kind))
+            #expect(machine.timerFired().list == .init(resourceVersion: "0"))
+        }
+    }
+
     @Test func aListThatFailsIsNotCommittedAndTriedAgain() {
         var machine = watching()
         _ = machine.watchFailed(.status(410))
@@ -210,15 +234,52 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(machine.watchFailed(.status(410)).list == newest)
     }
 
+    @Test func aStreamingListThatExpiresAtOnceBacksOff() {
+        for endsAfter in [nil, Duration.seconds(20)] {
+            var machine = machine(streamsLists: true)
+            _ = machine.timerFired()
+            var waits: [Duration] = []
+            for version in 1...10 {
+                _ = machine.objectChanged(resourceVersion: "\(version)")
+                _ = machine.bookmarkReceived(resourceVersion: "\(version)", endsInitialEvents: true)
+                // A list that takes its time, whose watch is over as soon as the list is.
+                if let endsAfter { #expect(machine.watchEnded(after: endsAfter).watch != nil) }
+                let step = machine.watchFailed(.status(410))
+                guard let wait = step.wait else {
+                    #expect(step.watch?.sendsInitialEvents == true)
+                    continue
+                }
+                waits.append(wait)
+                #expect(machine.timerFired().watch?.sendsInitialEvents == true)
+            }
+            // Only the first time is at once, and the bound grows.
+            #expect(waits.count == 9)
+            #expect(waits.max().map { $0 > .seconds(3) } == true)
+        }
+    }
+
     @Test func initialEventsAreNoProgress() {
         var machine = machine(streamsLists: true)
         _ = machine.timerFired()
-        // Expired at once, and again after a few events of the next list: it must not go round and round.
-        _ = machine.objectChanged(resourceVersion: "1")
-        let first = machine.watchFailed(.status(410))
-        if first.wait != nil { _ = machine.timerFired() }
-        _ = machine.objectChanged(resourceVersion: "1")
-        #expect(machine.watchFailed(.status(410)).wait != nil)
+        var waits: [Duration] = []
+        for round in 1...12 {
+            // A stream that breaks off after some objects, and in between a list that does.
+            _ = machine.objectChanged(resourceVersion: "\(round)")
+            let step = machine.watchEnded(after: .seconds(5))
+            waits.append((step.wait ?? machine.listFailed(.init(kind: .connection)).wait) ?? .zero)
+            _ = machine.timerFired()
+        }
+        #expect(waits.suffix(6).max().map { $0 > .seconds(3) } == true)
+    }
+
+    @Test func whatComesAfterTheListIsProgress() {
+        var machine = machine(streamsLists: true)
+        _ = machine.timerFired()
+        for version in [10, 20, 30] {
+            _ = machine.bookmarkReceived(resourceVersion: "\(version)", endsInitialEvents: true)
+            _ = machine.objectChanged(resourceVersion: "\(version + 1)")
+            #expect(machine.watchFailed(.status(410)).watch?.sendsInitialEvents == true)
+        }
     }
 
     @Test func aMalformedWatchIsTriedAgainAndThenListed() {

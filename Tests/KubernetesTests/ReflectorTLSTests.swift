@@ -44,6 +44,16 @@ private func server(_ certificates: TestCertificates, asksForClient: Bool = fals
         try await eventually("it is refused") { (refused.statistics.failures[.tls] ?? 0) > 0 }
     }
 
+    @Test func aServerUnderAnotherNameIsFoundWithoutAnyCertificate() async throws {
+        let certificates = try await TestCertificates()
+        let server = try await server(certificates)
+        try await RunningReflector(
+            .nodes,
+            of: ClusterConfiguration(
+                origin: "a test", server: server.url, serverName: "api.cluster.test", verifiesServer: false)
+        ).holds(["node-a"])
+    }
+
     @Test func anAuthorityThatIsExchangedIsReadAgain() async throws {
         let (old, new) = (try await TestCertificates(), try await TestCertificates())
         let folder = try TemporaryFolder()

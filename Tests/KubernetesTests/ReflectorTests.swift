@@ -432,6 +432,23 @@ private func reflector(
         #expect(reflector.statistics.failures.isEmpty)
     }
 
+    @Test func aPodThatIsGoneIsDeletedThoughItCannotBeRead() async throws {
+        let server = try await server()
+        let reflector = reflector(of: server)
+        try await reflector.synced()
+        var message = ProtobufWriter()
+        message.append(1) { metadata in
+            metadata.append(1, "a")
+            metadata.append(3, "shop")
+            metadata.append(5, pod("a").uid.text)
+            metadata.append(6, "103")
+        }
+        message.append(3, [0xff])
+        server.insert(event: "DELETED", resource: "pods", message: message.bytes)
+        try await reflector.holds([key("b")])
+        #expect(reflector.statistics.malformedObjects == 0)
+    }
+
     // MARK: - Ends
 
     @Test func itStopsAtOnceWhateverItWaitsFor() async throws {

@@ -130,23 +130,99 @@ import Testing
         #expect(watch.malformedObjects == 0)
     }
 
+    /// A node whose name is `node-b`, with a label that is not UTF-8.
+    private static func unreadableNode(uid: String, version: String) -> [UInt8] {
+        var message = ProtobufWriter()
+        message.append(1) { metadata in
+            metadata.append(1, "node-b")
+            metadata.append(5, uid)
+            metadata.append(6, version)
+            metadata.append(11) { label in
+                label.append(1, "topology.kubernetes.io/zone")
+                label.append(2, [0xc3, 0x28])
+            }
+        }
+        return message.bytes
+    }
+
     @Test func aMalformedObjectIsPassedOverAndCounted() throws {
-        let service = ClusterService(namespace: "shop", name: "a", clusterAddresses: [])
-        var bad = ProtobufWriter()
-        bad.append(1) { metadata in
+        let node = Node(name: "a", addresses: [])
+        let body =
+            ObjectEncoder.event("MODIFIED", of: Node.self, message: Self.unreadableNode(uid: "", version: "3"))
+            + ObjectEncoder.event("ADDED", node, resourceVersion: "4")
+        let watch = try DecodedWatch(.nodes, body)
+        #expect(watch.events == [.updated(node, resourceVersion: "4")])
+        #expect(watch.malformedObjects == 1)
+        #expect(
+            watch.lastMalformedObject?.description == "nodes/node-b cannot be read: metadata.labels is not UTF-8")
+    }
+
+    @Test func whatIsGoneIsDeletedWhateverElseCannotBeRead() throws {
+        let uid = "7d9b2f0e-1111-4222-8333-944455556666"
+        let noLabel = Self.unreadableNode(uid: uid, version: "3")
+        let noUID = Self.unreadableNode(uid: "", version: "4")
+        // A status that is no message, and neither a name nor a version.
+        var noStatus = ProtobufWriter()
+        noStatus.append(1) { $0.append(5, uid) }
+        noStatus.append(3, [0xff])
+        let watch = try DecodedWatch(
+            .nodes,
+            [noLabel, noUID, noStatus.bytes].flatMap { ObjectEncoder.event("DELETED", of: Node.self, message: $0) })
+        #expect(
+            watch.events == [
+                .deleted(Node(uid: ObjectUID(uid), name: "node-b", addresses: []), resourceVersion: "3"),
+                .deleted(Node(name: "node-b", addresses: []), resourceVersion: "4"),
+                .deleted(Node(uid: ObjectUID(uid), name: "", addresses: []), resourceVersion: ""),
+            ])
+        #expect(watch.malformedObjects == 0)
+    }
+
+    @Test func whatIsGoneIsDeletedOfEveryKind() throws {
+        let uid = ObjectUID("7d9b2f0e-1111-4222-8333-944455556666")
+        var message = ProtobufWriter()
+        message.append(1) { metadata in
+            metadata.append(1, [0xc3, 0x28])
+            metadata.append(3, "shop")
+            metadata.append(5, uid.text)
+            metadata.append(6, "3")
+        }
+        func deleted<Object: EncodableObject & Equatable>(
+            _ resource: KubernetesResource<Object>
+        ) throws -> [WatchEvent<Object>] {
+            try DecodedWatch(resource, ObjectEncoder.event("DELETED", of: Object.self, message: message.bytes)).events
+        }
+        #expect(
+            try deleted(.capturedPods) == [
+                .deleted(
+                    Pod(uid: uid, namespace: "shop", name: "", node: "", addresses: []), resourceVersion: "3")
+            ])
+        #expect(
+            try deleted(.services) == [
+                .deleted(
+                    ClusterService(uid: uid, namespace: "shop", name: "", clusterAddresses: []),
+                    resourceVersion: "3")
+            ])
+        #expect(try deleted(.replicaSets) == [.deleted(ReplicaSet(uid: uid), resourceVersion: "3")])
+    }
+
+    @Test func whatIsGoneWithoutATraceIsCounted() throws {
+        var nameless = ProtobufWriter()
+        nameless.append(1) { $0.append(6, "3") }
+        for message in [nameless.bytes, [0xff]] {
+            let watch = try DecodedWatch(.nodes, ObjectEncoder.event("DELETED", of: Node.self, message: message))
+            #expect(watch.events == [])
+            #expect(watch.malformedObjects == 1)
+        }
+        // A ReplicaSet is known by nothing but its UID.
+        var message = ProtobufWriter()
+        message.append(1) { metadata in
             metadata.append(1, "web")
             metadata.append(6, "3")
         }
-        bad.append(2) { spec in spec.append(3, "10.0.0.256") }
-        let body =
-            ObjectEncoder.event("MODIFIED", of: ClusterService.self, message: bad.bytes)
-            + ObjectEncoder.event("ADDED", service, resourceVersion: "4")
-        let watch = try DecodedWatch(.services, body)
-        #expect(watch.events == [.updated(service, resourceVersion: "4")])
+        let watch = try DecodedWatch(
+            .replicaSets, ObjectEncoder.event("DELETED", of: ReplicaSet.self, message: message.bytes))
+        #expect(watch.events == [])
         #expect(watch.malformedObjects == 1)
-        #expect(
-            watch.lastMalformedObject?.description
-                == #"services/web cannot be read: spec.clusterIP is "10.0.0.256", which is no IP address"#)
     }
 
     @Test func anEventWithoutAVersionIsMalformed() throws {
