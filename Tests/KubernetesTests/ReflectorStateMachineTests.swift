@@ -259,17 +259,19 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
     }
 
     @Test func initialEventsAreNoProgress() {
-        var machine = machine(streamsLists: true)
-        _ = machine.timerFired()
-        var waits: [Duration] = []
-        for round in 1...12 {
-            // A stream that breaks off after some objects, and in between a list that does.
-            _ = machine.objectChanged(resourceVersion: "\(round)")
-            let step = machine.watchEnded(after: .seconds(5))
-            waits.append((step.wait ?? machine.listFailed(.init(kind: .connection)).wait) ?? .zero)
-            _ = machine.timerFired()
+        // The waits after the third stream in turn that breaks off after an object.
+        let waits = (1...20 as ClosedRange<UInt64>).map { seed in
+            var machine = machine(streamsLists: true, seed: seed)
+            var wait = Duration.zero
+            for _ in 0..<3 {
+                _ = machine.timerFired()
+                _ = machine.objectChanged(resourceVersion: "1")
+                wait = machine.watchEnded(after: .seconds(5)).wait ?? .zero
+            }
+            return wait
         }
-        #expect(waits.suffix(6).max().map { $0 > .seconds(3) } == true)
+        // The bound has doubled twice from 0.8 seconds.
+        #expect(waits.max().map { $0 > .seconds(1.6) && $0 <= .seconds(3.2) } == true)
     }
 
     @Test func whatComesAfterTheListIsProgress() {
