@@ -104,7 +104,8 @@ struct ClusterRecords: Sendable {
         let labels = EndpointLabels(cluster: site.cluster, service: "\(service.namespace)/\(service.name)")
         return change(
             service.uid,
-            Owner(labels: labels, head: -1, node: -1, startedAt: 0, kind: .service, store: store),
+            Owner(
+                labels: labels, head: -1, node: -1, startedAt: service.createdAt, kind: .service, store: store),
             service.clusterAddresses, tables)
     }
 
