@@ -46,6 +46,7 @@ let package = Package(
             name: "CNetfilter", linkerSettings: [.linkedLibrary("mnl"), .linkedLibrary("netfilter_conntrack")]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CCompression", providers: [.apt(["liblz4-dev", "libzstd-dev"])]),
+        .systemLibrary(name: "CMalloc"),
         .target(name: "CFlowProto", linkerSettings: [.linkedLibrary("protobuf-c")]),
         .target(name: "CKubernetesProto", linkerSettings: [.linkedLibrary("protobuf-c")]),
 
@@ -77,9 +78,8 @@ let package = Package(
         .executableTarget(
             name: "KubenetmonServer",
             dependencies: [
-                "ClickHouse", "CloudRanges", "FlowIngest", "FlowModel", "FlowWire", "HTTPClient", "Kubernetes",
-                "Labeling",
-                "Operations", "Retry", "StrictYAML", nioCore, nioPosix,
+                "CMalloc", "ClickHouse", "CloudRanges", "FlowIngest", "FlowModel", "FlowWire", "HTTPClient",
+                "Kubernetes", "Labeling", "Operations", "Retry", "StrictYAML", nioCore, nioPosix,
                 argumentParser, lifecycle, logging,
             ]),
 
