@@ -132,7 +132,7 @@ private let google = TestLists.google
         let running = running(.google, server.url, timeoutMilliseconds: 200)
         try await eventually("the list is there") { running.source(.google).prefixes == 3 }
         try await running.stop()
-        #expect(running.source(.google).failures == 1)
+        #expect(running.source(.google).failures > 0)
     }
 
     @Test func aFailureLeavesTheLastGoodListInUse() async throws {
@@ -156,7 +156,7 @@ private let google = TestLists.google
         try await eventually("the other is there") { running.lines.count == 3 }
         try await running.stop()
         #expect(running.source(.aws).origin == .none)
-        #expect(running.source(.aws).failures == 1)
+        #expect(running.source(.aws).failures > 0)
     }
 
     @Test func stoppingDoesNotWaitForAFetch() async throws {
@@ -341,7 +341,8 @@ private let google = TestLists.google
         failing.start()
         try await eventually("both have failed") { failing.catalog.statistics.hasTriedAll }
         try await failing.stop()
-        #expect(failing.catalog.statistics.sources.map(\.failures) == [1, 1])
+        #expect(failing.catalog.statistics.sources.count == 2)
+        #expect(failing.catalog.statistics.sources.allSatisfy { $0.failures > 0 })
     }
 
     @Test func aFileThatIsMissingCountsAsTried() {
