@@ -270,10 +270,8 @@ struct ClusterRecords: Sendable {
     /// Labels the pods that came before their ReplicaSet.
     mutating func resolveWaiting(_ replicaSet: ObjectUID, _ tables: inout EndpointTables) {
         for (pod, owner) in waiting.removeValue(forKey: replicaSet) ?? [:] {
-            guard let labels = owners[pod]?.labels else { continue }
-            let workload = Workload.name(of: owner) { replicaSets[$0] }
-            guard labels[.workload] != workload else { continue }
-            relabel(pod, labels.replacing(.workload, with: workload), &tables)
+            guard let known = owners[pod]?.labels else { continue }
+            relabel(pod, labels(known, ofPodOf: owner), &tables)
         }
     }
 }
