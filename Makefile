@@ -28,7 +28,10 @@ test: ## Run all tests, in network namespaces and against a real ClickHouse
 	@tools/clickhouse --install
 	@$(MAKE) --no-print-directory schema-test queries-test
 	$(SWIFT) build --build-tests
-	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && TMPDIR=$$folder tools/sandbox $(SWIFT) test --skip-build
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && export TMPDIR=$$folder && \
+		tools/sandbox $(SWIFT) test --skip-build --skip EndToEndTests && \
+		echo "the parts are right; now the daemons, end to end" && \
+		tools/sandbox $(SWIFT) test --skip-build --filter EndToEndTests
 
 .PHONY: schema-test
 schema-test: ## Apply deploy/clickhouse to a real ClickHouse, over rows, twice, and compare sums

@@ -312,6 +312,9 @@ private func reflector(
             $0.maximumBackoff = .seconds(100)
         }
         try await reflector.watches(server)
+        // A watch that has told nothing and ends within a second is taken up again after a while.
+        server.apply([pod("c")])
+        try await eventually("the watch has told something") { reflector.statistics.changes == 1 }
         server.update { $0.tokens = ["token-two"] }
         try folder.write("token-two\n", to: "token")
         await server.closeConnections()
