@@ -89,7 +89,12 @@ public final class IngestServer: Sendable {
             defer { listener = nil }
             return listener
         }
-        try? await channel?.close()
+        do {
+            try await channel?.close()
+        } catch {
+            // Agents that it still lets in are heard by nobody, and stay with their batches.
+            logger.error("the port that agents dial is not closed", metadata: ["error": "\(error)"])
+        }
         gate.lock()
         tellConnections(GoAwayEvent(reason: reason))
     }
