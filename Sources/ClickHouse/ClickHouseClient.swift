@@ -25,12 +25,18 @@ public struct ClickHouseClient: ~Copyable {
     }
 
     private let configuration: Configuration
+    private let cancellation: HTTPCancellation?
     private let http: HTTPClient
     private let position = Position()
 
     /// Makes a client that connects with its first request.
-    public init(_ configuration: Configuration) {
+    ///
+    /// - Parameters:
+    ///   - configuration: Where ClickHouse is.
+    ///   - cancellation: What can end requests from another thread.
+    public init(_ configuration: Configuration, cancellation: HTTPCancellation? = nil) {
         self.configuration = configuration
+        self.cancellation = cancellation
         http = HTTPClient(tls: configuration.tls)
     }
 
@@ -46,7 +52,7 @@ public struct ClickHouseClient: ~Copyable {
         var untried = configuration.endpoints.count
         while true {
             do throws(ClickHouseError) {
-                return try perform(.post(Array(sql.utf8)), parameters: [], headers: [], cancellation: nil).text
+                return try perform(.post(Array(sql.utf8)), parameters: [], headers: []).text
             } catch {
                 untried -= 1
                 guard untried > 0, error.failureClass == .transient else { throw error }
@@ -61,22 +67,19 @@ public struct ClickHouseClient: ~Copyable {
     ///   - statement: The statement without data; it travels in the URL.
     ///   - body: The data.
     ///   - settings: Settings of this statement alone.
-    ///   - cancellation: What can end the request from another thread.
     public func insert(
-        _ statement: String, _ body: Body, settings: [(name: String, value: String)] = [],
-        cancellation: HTTPCancellation? = nil
+        _ statement: String, _ body: Body, settings: [(name: String, value: String)] = []
     ) throws(ClickHouseError) {
         let response = try perform(
             .post(body.bytes), parameters: [("query", statement)] + settings,
-            headers: body.compression.contentEncoding.map { [("Content-Encoding", $0)] } ?? [],
-            cancellation: cancellation)
+            headers: body.compression.contentEncoding.map { [("Content-Encoding", $0)] } ?? [])
         // An exception after the headers are out comes with status 200, in the body.
         guard response.body.isEmpty else { throw exception(in: response, code: nil) }
     }
 
     private func perform(
         _ method: HTTPRequest.Method, parameters: [(name: String, value: String)],
-        headers: [(name: String, value: String)], cancellation: HTTPCancellation?
+        headers: [(name: String, value: String)]
     ) throws(ClickHouseError) -> HTTPResponse {
         let query = HTTPRequest.query([("database", configuration.database)] + parameters)
         var headers = headers + configuration.headers.sorted { $0.key < $1.key }.map { (name: $0.key, value: $0.value) }
@@ -102,7 +105,8 @@ public struct ClickHouseClient: ~Copyable {
         }
         // Every answer of ClickHouse has some of these. One that has none is somebody else's, and says nothing of the rows.
         guard response.status == 200, response.headers.keys.contains(where: { $0.hasPrefix("x-clickhouse-") }) else {
-            throw .unexpectedAnswer(endpoint: endpoint, status: response.status, body: response.text)
+            throw .unexpectedAnswer(
+                endpoint: endpoint, status: response.status, body: response.text, retryAfter: response.head.retryAfter)
         }
         return response
     }

@@ -8,8 +8,8 @@ public enum ClickHouseError: Error, Equatable, Sendable {
     case unreachable(endpoint: String, HTTPError)
     /// ClickHouse answered with an exception; the codes are those of src/Common/ErrorCodes.cpp.
     case exception(code: Int, message: String)
-    /// Something else answered, such as a proxy.
-    case unexpectedAnswer(endpoint: String, status: Int, body: String)
+    /// Something else answered, such as a proxy, and may have asked to be left alone for a while.
+    case unexpectedAnswer(endpoint: String, status: Int, body: String, retryAfter: Duration? = nil)
     /// The table does not exist.
     case missingTable(name: String)
     /// The table exists and lacks columns without which rows would say nothing.
@@ -44,7 +44,7 @@ extension ClickHouseError: CustomStringConvertible {
         switch self {
         case .unreachable(let endpoint, let error): "ClickHouse at \(endpoint) cannot be reached: \(error)"
         case .exception(let code, let message): "ClickHouse answered with exception \(code): \(message)"
-        case .unexpectedAnswer(let endpoint, let status, let body):
+        case .unexpectedAnswer(let endpoint, let status, let body, _):
             "\(endpoint) answered with status \(status), not as ClickHouse does: \(body.prefix(200))"
         case .unreadableCredentials(let reason): "ClickHouse's user and password cannot be read: \(reason)"
         case .missingTable(let name):

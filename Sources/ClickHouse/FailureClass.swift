@@ -21,7 +21,7 @@ extension ClickHouseError {
             case .connection, .timeout, .cancelled: .transient
             }
         case .exception(let code, _): Self.failureClass(ofException: code)
-        case .unexpectedAnswer(_, let status, _):
+        case .unexpectedAnswer(_, let status, _, _):
             (400..<500).contains(status) && status != 408 && status != 429 ? .operator : .transient
         case .missingTable, .missingColumns, .unreadableCredentials: .operator
         }

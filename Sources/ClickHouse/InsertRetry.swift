@@ -9,19 +9,40 @@ struct InsertRetry: Sendable {
         /// Ask the next endpoint at once.
         case tryNextEndpoint
         /// Ask the next endpoint after a while; with one endpoint, that one again.
-        case wait(Duration)
+        case wait(Duration, Wait)
         /// Give the batch up: ClickHouse has refused its bytes twice in the same way.
         case quarantine
     }
 
+    /// What is waited for, after every endpoint has failed.
+    enum Wait: Equatable, Sendable {
+        /// Somebody who mends something: every endpoint needs it.
+        case forSomebody
+        /// The time that an endpoint has asked for.
+        case asAsked
+        /// An endpoint that answers: none did.
+        case forConnection
+        /// Better times: ClickHouse is there.
+        case forClickHouse
+    }
+
+    /// The longest wait that an endpoint may ask for.
+    static let maximumAskedWait = Duration.seconds(60)
+
     private let endpoints: Int
     private var transient: Backoff
     private var slow: Backoff
-    /// Failures since the last wait.
-    private var failuresInRound = 0
-    /// Whether all failures since the last wait were of those that somebody must mend.
-    private var isSlowRound = true
+    private var round = Round()
     private var refusal: String?
+
+    /// The failures since the last wait.
+    private struct Round {
+        var failures = 0
+        var allNeedSomebody = true
+        var noneAnswered = true
+        /// The shortest wait that an endpoint has asked for.
+        var asked: Duration?
+    }
 
     /// Begins with a new batch.
     ///
@@ -49,14 +70,17 @@ struct InsertRetry: Sendable {
             refusal = error.identity
             if isSame && mayQuarantine { return .quarantine }
         }
-        let isSlow = error.failureClass == .operator || (error.failureClass == .content && !mayQuarantine)
-        failuresInRound += 1
-        isSlowRound = isSlowRound && isSlow
-        guard failuresInRound >= endpoints else { return .tryNextEndpoint }
-        let wait = isSlowRound ? slow.next(using: &generator) : transient.next(using: &generator)
-        failuresInRound = 0
-        isSlowRound = true
-        return .wait(wait)
+        round.failures += 1
+        let needsSomebody = error.failureClass == .operator || (error.failureClass == .content && !mayQuarantine)
+        round.allNeedSomebody = round.allNeedSomebody && needsSomebody
+        round.noneAnswered = round.noneAnswered && !error.isAnswered
+        if let asked = error.retryAfter { round.asked = min(asked, round.asked ?? Self.maximumAskedWait) }
+        guard round.failures >= endpoints else { return .tryNextEndpoint }
+        defer { round = Round() }
+        let wait = round.allNeedSomebody ? slow.next(using: &generator) : transient.next(using: &generator)
+        if let asked = round.asked { return .wait(max(wait, asked), .asAsked) }
+        if round.allNeedSomebody { return .wait(wait, .forSomebody) }
+        return .wait(wait, round.noneAnswered ? .forConnection : .forClickHouse)
     }
 }
 
@@ -64,5 +88,18 @@ extension ClickHouseError {
     /// What two refusals of the same kind have in common: their code.
     fileprivate var identity: String {
         if case .exception(let code, _) = self { "\(code)" } else { reason }
+    }
+
+    /// How long the endpoint asks to be left alone.
+    fileprivate var retryAfter: Duration? {
+        if case .unexpectedAnswer(_, _, _, let retryAfter) = self { retryAfter } else { nil }
+    }
+
+    /// Whether it was ClickHouse that failed, not the way there.
+    fileprivate var isAnswered: Bool {
+        switch self {
+        case .unreachable, .unexpectedAnswer: failureClass != .transient
+        default: true
+        }
     }
 }

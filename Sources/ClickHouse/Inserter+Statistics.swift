@@ -62,10 +62,14 @@ extension Inserter {
         public var gatheringBytes = 0
         /// How long ago the oldest of them was begun, nil where there is none.
         public var oldestAge: Duration?
+        /// How long ago the one of them that has waited for longest was submitted, nil where there is none.
+        public var oldestWait: Duration?
         /// Why the last attempt failed, nil after a success.
         public var lastError: String?
         /// What can mend it.
         public var lastFailureClass: FailureClass?
+        /// Why no endpoint takes rows until somebody mends something; nil where it is not so.
+        public var operatorError: String?
         /// How each endpoint has done, in the configuration's order.
         public var endpoints: [Endpoint] = []
         /// How long attempts took that succeeded.
@@ -77,5 +81,19 @@ extension Inserter {
 
         /// Nothing has been sent.
         public init() {}
+
+        /// A wait for ClickHouse that is no cause for alarm: a restart, a full disk that is cleared, a network that heals.
+        static let patience = Duration.seconds(30)
+
+        /// Why the server cannot do its work: somebody must act, or rows have waited for half a minute. A failure that
+        /// may pass by itself is none.
+        public var problem: String? {
+            if let operatorError { return "somebody must act: \(operatorError)" }
+            guard let oldestWait, oldestWait > Self.patience else { return nil }
+            return """
+                the oldest batch has waited for \(oldestWait.components.seconds) s: \
+                \(lastError ?? "ClickHouse has not answered yet")
+                """
+        }
     }
 }

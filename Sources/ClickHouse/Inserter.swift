@@ -17,13 +17,14 @@ public final class Inserter: Sendable {
     private struct Job: Sendable {
         let block: FlowBlock
         let memoryBytes: Int
+        let submitted = ContinuousClock.now
         let completion: @Sendable () -> Void
     }
 
     private struct State {
         var queue: Deque<Job> = []
-        /// When the blocks were begun that threads have in their hands, by the thread's number.
-        var underWay: [Int: ContinuousClock.Instant] = [:]
+        /// The blocks that threads have in their hands, by the thread's number: when they were begun and submitted.
+        var underWay: [Int: (begun: ContinuousClock.Instant, submitted: ContinuousClock.Instant)] = [:]
         var isUnderPressure = false
         var quarantinesInARow = 0
         var statistics = Statistics()
@@ -40,7 +41,7 @@ public final class Inserter: Sendable {
     /// What ``onPressure`` was told last.
     private let toldPressure = Mutex(false)
     private let available = DispatchSemaphore(value: 0)
-    private let abandoned = DispatchSemaphore(value: 0)
+    private let waits = RetryWaits()
     private let cancellation = HTTPCancellation()
 
     /// Makes an inserter and starts its threads.
@@ -75,8 +76,10 @@ public final class Inserter: Sendable {
     public var statistics: Statistics {
         state.withLock { state in
             var statistics = state.statistics
-            let begun = state.queue.map(\.block.begun) + state.underWay.values
+            let begun = state.queue.map(\.block.begun) + state.underWay.values.map(\.begun)
             statistics.oldestAge = begun.min().map { .now - $0 }
+            let submitted = state.queue.map(\.submitted) + state.underWay.values.map(\.submitted)
+            statistics.oldestWait = submitted.min().map { .now - $0 }
             return statistics
         }
     }
@@ -112,17 +115,15 @@ public final class Inserter: Sendable {
         }
         let rest = statistics.queuedRows
         cancellation.cancel()
-        for _ in 0..<configuration.workers {
-            available.signal()
-            abandoned.signal()
-        }
+        waits.end()
+        for _ in 0..<configuration.workers { available.signal() }
         return rest
     }
 
     // MARK: - A thread's work
 
     private func work(_ number: Int) {
-        let client = ClickHouseClient(configuration.client)
+        let client = ClickHouseClient(configuration.client, cancellation: cancellation)
         while true {
             available.wait()
             guard !cancellation.isCancelled else { return }
@@ -135,7 +136,7 @@ public final class Inserter: Sendable {
     private func takeBatch(_ number: Int) -> InsertBatch? {
         let job = state.withLock { state in
             let job = state.queue.popFirst()
-            state.underWay[number] = job?.block.begun
+            state.underWay[number] = job.map { ($0.block.begun, $0.submitted) }
             return job
         }
         guard let job else { return nil }
@@ -163,24 +164,21 @@ public final class Inserter: Sendable {
         var retry = InsertRetry(
             endpoints: configuration.client.endpoints.count, transient: configuration.retryDelays.backoff,
             slow: configuration.slowRetryDelays.backoff)
-        var generator = SystemRandomNumberGenerator()
         while !cancellation.isCancelled {
             let (endpoint, begin) = (client.endpoint, ContinuousClock.now)
             do {
-                try client.insert(
-                    batch.statement, batch.body, settings: batch.settings, cancellation: cancellation)
+                try client.insert(batch.statement, batch.body, settings: batch.settings)
                 return succeed(batch, number, at: endpoint, after: .now - begin)
             } catch {
                 guard !cancellation.isCancelled else { return }
-                let mayQuarantine = fail(error, at: endpoint, after: .now - begin)
-                let step = retry.failed(error, mayQuarantine: mayQuarantine, using: &generator)
+                let step = fail(error, &retry, at: endpoint, after: .now - begin)
                 log(error, batch, step)
                 switch step {
                 case .tryNextEndpoint:
                     client.moveOn()
-                case .wait(let delay):
+                case .wait(let delay, let reason):
                     client.moveOn()
-                    _ = abandoned.wait(timeout: .now() + delay / .seconds(1))
+                    waits.wait(delay, reason)
                 case .quarantine:
                     return giveUp(batch, number, error)
                 }
@@ -193,6 +191,7 @@ public final class Inserter: Sendable {
             let hasRecovered = state.statistics.lastError != nil
             state.statistics.lastError = nil
             state.statistics.lastFailureClass = nil
+            state.statistics.operatorError = nil
             state.lastLogged = nil
             state.quarantinesInARow = 0
             state.statistics.inserted.add(batch)
@@ -202,20 +201,29 @@ public final class Inserter: Sendable {
             return hasRecovered
         }
         if hasRecovered { logger.notice("ClickHouse takes rows again") }
+        waits.succeeded()
         settle(batch, number)
     }
 
-    /// Counts a failure. Returns whether a batch may be given up: where one after another would be, it is the table that
-    /// has changed.
-    private func fail(_ error: ClickHouseError, at endpoint: String, after duration: Duration) -> Bool {
-        state.withLock { state in
+    /// Counts a failure and decides what comes next. No batch is given up where one after another would be: then it is
+    /// the table that has changed.
+    private func fail(
+        _ error: ClickHouseError, _ retry: inout InsertRetry, at endpoint: String, after duration: Duration
+    ) -> InsertRetry.Step {
+        var generator = SystemRandomNumberGenerator()
+        return state.withLock { state in
             state.statistics.failedAttempts[error.reason, default: 0] += 1
             state.statistics.failedAttemptsByClass[error.failureClass, default: 0] += 1
             state.statistics.failedAttemptDuration.add(duration)
             state.statistics.lastError = "\(error)"
             state.statistics.lastFailureClass = error.failureClass
             state.statistics.count(at: endpoint, error: error)
-            return state.quarantinesInARow < Self.maximumQuarantinesInARow
+            let step = retry.failed(
+                error, mayQuarantine: state.quarantinesInARow < Self.maximumQuarantinesInARow, using: &generator)
+            if case .wait(_, let reason) = step {
+                state.statistics.operatorError = reason == .forSomebody ? "\(error)" : nil
+            }
+            return step
         }
     }
 
@@ -240,13 +248,14 @@ public final class Inserter: Sendable {
     }
 
     private func settle(_ batch: InsertBatch, _ number: Int) {
+        // Before anything says that the batch is settled: whoever drains closes the agents' connections then.
+        batch.completion()
         state.withLock { state in
             state.underWay[number] = nil
             state.statistics.queuedBlocks -= 1
             state.statistics.queuedRows -= batch.rows
             state.statistics.queuedBytes -= batch.body.bytes.count
         }
-        batch.completion()
         updatePressure()
     }
 
@@ -276,7 +285,7 @@ public final class Inserter: Sendable {
         }
         guard isNew, step != .quarantine else { return }
         var metadata: Logger.Metadata = ["error": "\(error)", "rows": "\(batch.rows)"]
-        if case .wait(let delay) = step { metadata["next_attempt_in"] = "\(delay)" }
+        if case .wait(let delay, _) = step { metadata["next_attempt_in"] = "\(delay)" }
         logger.log(
             level: error.failureClass == .transient ? .warning : .error,
             "an insert failed; its rows are kept and it is tried again", metadata: metadata)

@@ -17,11 +17,11 @@ extension ClickHouseClient.Configuration {
 
 /// What `body` makes of a client, or the error that it throws.
 func withClient<Result: Sendable>(
-    _ configuration: ClickHouseClient.Configuration,
+    _ configuration: ClickHouseClient.Configuration, cancellation: HTTPCancellation? = nil,
     _ body: @escaping @Sendable (borrowing ClickHouseClient) throws(ClickHouseError) -> Result
 ) async throws -> Swift.Result<Result, ClickHouseError> {
     try await onThread {
-        let client = ClickHouseClient(configuration)
+        let client = ClickHouseClient(configuration, cancellation: cancellation)
         do throws(ClickHouseError) { return .success(try body(client)) } catch { return .failure(error) }
     }
 }
@@ -113,12 +113,34 @@ private let memory =
         answer: RawHTTPServer.Answer, status: Int, failureClass: FailureClass
     ) async throws {
         let result = try await insert(answer: answer)
-        guard case .failure(let error) = result, case .unexpectedAnswer(_, status, _) = error else {
+        guard case .failure(let error) = result, case .unexpectedAnswer(_, status, _, _) = error else {
             Issue.record("\(result)")
             return
         }
         #expect(error.failureClass == failureClass)
         #expect("\(error)".contains("not as ClickHouse does"))
+    }
+
+    @Test func whatAnEndpointAsksForIsTold() async throws {
+        let result = try await insert(answer: .status(429, headers: ["Retry-After: 7"], "slowly"))
+        guard case .failure(.unexpectedAnswer(_, 429, _, .seconds(7))) = result else {
+            Issue.record("\(result)")
+            return
+        }
+    }
+
+    @Test func aClientThatIsCancelledAsksNothing() async throws {
+        let server = try RawHTTPServer { _, _ in .clickHouse(200) }
+        let cancellation = HTTPCancellation()
+        cancellation.cancel()
+        let result = try await withClient(
+            ClickHouseClient.Configuration(endpoints: [server.url]), cancellation: cancellation
+        ) { client throws(ClickHouseError) in try client.query("SELECT 1") }
+        guard case .failure(.unreachable(_, let cause)) = result else {
+            Issue.record("\(result)")
+            return
+        }
+        #expect(cause.kind == .cancelled && server.requests.isEmpty)
     }
 
     @Test func noAnswerNamesTheEndpoint() async throws {

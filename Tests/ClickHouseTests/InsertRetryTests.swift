@@ -11,6 +11,10 @@ private let transient = ClickHouseError.exception(code: 252, message: "too many 
 private let unreachable = ClickHouseError.unreachable(
     endpoint: "e", HTTPError(kind: .connection, message: "refused"))
 private let needsSomebody = ClickHouseError.exception(code: 60, message: "no table")
+private let proxy = ClickHouseError.unexpectedAnswer(endpoint: "e", status: 503, body: "")
+private func asking(_ wait: Duration) -> ClickHouseError {
+    .unexpectedAnswer(endpoint: "e", status: 429, body: "", retryAfter: wait)
+}
 private let refusal = ClickHouseError.exception(code: 117, message: "incorrect data")
 private let otherRefusal = ClickHouseError.exception(code: 27, message: "cannot parse")
 
@@ -31,7 +35,14 @@ private final class RetryUnderTest {
 
     /// The wait after an error; nil where there is none.
     func wait(_ error: ClickHouseError, mayQuarantine: Bool = true) -> Duration? {
-        if case .wait(let duration) = failed(error, mayQuarantine: mayQuarantine) { duration } else { nil }
+        if case .wait(let duration, _) = failed(error, mayQuarantine: mayQuarantine) { duration } else { nil }
+    }
+
+    /// What is waited for after the last of these errors.
+    func waits(_ errors: ClickHouseError..., mayQuarantine: Bool = true) -> InsertRetry.Wait? {
+        var step: InsertRetry.Step?
+        for error in errors { step = failed(error, mayQuarantine: mayQuarantine) }
+        return if case .wait(_, let reason) = step { reason } else { nil }
     }
 }
 
@@ -96,5 +107,46 @@ private final class RetryUnderTest {
         #expect(try #require(test.wait(unreachable)) < .seconds(1))
         #expect(test.failed(needsSomebody) == .tryNextEndpoint)
         #expect(try #require(test.wait(needsSomebody)) >= .seconds(10))
+    }
+
+    // MARK: - What is waited for
+
+    @Test func whatIsWaitedForFollowsFromWhatAllEndpointsSaid() {
+        #expect(RetryUnderTest().waits(needsSomebody) == .forSomebody)
+        #expect(RetryUnderTest().waits(refusal, mayQuarantine: false) == .forSomebody)
+        #expect(RetryUnderTest().waits(refusal) == .forClickHouse)
+        #expect(RetryUnderTest().waits(transient) == .forClickHouse)
+        #expect(RetryUnderTest().waits(unreachable) == .forConnection)
+        #expect(RetryUnderTest().waits(proxy) == .forConnection)
+        #expect(RetryUnderTest(endpoints: 2).waits(unreachable, needsSomebody) == .forClickHouse)
+        #expect(RetryUnderTest(endpoints: 2).waits(unreachable, transient) == .forClickHouse)
+        #expect(RetryUnderTest(endpoints: 2).waits(unreachable, proxy) == .forConnection)
+        #expect(RetryUnderTest(endpoints: 2).waits(needsSomebody, needsSomebody) == .forSomebody)
+    }
+
+    @Test func whatAnEndpointAsksForIsWaited() throws {
+        let test = RetryUnderTest()
+        #expect(test.failed(asking(.seconds(7))) == .wait(.seconds(7), .asAsked))
+        // What the last round asked for is over.
+        #expect(try #require(test.wait(unreachable)) <= .milliseconds(200))
+        #expect(test.waits(unreachable) == .forConnection)
+    }
+
+    @Test func nobodyMayAskForMoreThanAMinute() {
+        #expect(RetryUnderTest().failed(asking(.seconds(3600))) == .wait(.seconds(60), .asAsked))
+    }
+
+    @Test func aWaitThatHasGrownBeyondWhatIsAskedStays() throws {
+        let test = RetryUnderTest()
+        for _ in 0..<20 { _ = test.failed(transient) }
+        let waits = (0..<50).compactMap { _ in test.wait(asking(.milliseconds(1))) }
+        #expect(try #require(waits.min()) >= .seconds(1))
+    }
+
+    @Test func ofWhatSeveralEndpointsAskForTheLeastIsWaited() {
+        let test = RetryUnderTest(endpoints: 3)
+        #expect(test.failed(asking(.seconds(9))) == .tryNextEndpoint)
+        #expect(test.failed(unreachable) == .tryNextEndpoint)
+        #expect(test.failed(asking(.seconds(7))) == .wait(.seconds(7), .asAsked))
     }
 }

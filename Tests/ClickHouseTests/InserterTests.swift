@@ -120,6 +120,19 @@ import Testing
         #expect(test.inserter.statistics.inserted.rows == 0)
     }
 
+    /// Whoever drains closes the agents' connections then.
+    @Test func whatIsDrainedHasBeenTold() async throws {
+        let server = try RawHTTPServer { _, _ in .clickHouse(200) }
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [server.url]))
+        let isTold = Mutex(false)
+        test.inserter.submit(flowBlock([labeledFlow(podLabels("1"))])) {
+            Thread.sleep(forTimeInterval: 0.3)
+            isTold.withLock { $0 = true }
+        }
+        #expect(try await test.inserter.drain(timeout: .seconds(60)) == 0)
+        #expect(isTold.withLock { $0 })
+    }
+
     @Test func givingUpDoesNotWaitForASilentServer() async throws {
         let server = try RawHTTPServer { _, _ in .silence }
         let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [server.url]))

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import ClickHouse
+
+/// What one thread learns about ClickHouse helps the others.
+@Suite struct InserterRecoveryTests {
+    /// Waits that would outlast any test.
+    private static let anHour = Inserter.Configuration.Delays(initial: .seconds(3600), maximum: .seconds(3600))
+
+    @Test func theFirstSuccessEndsTheWaitsOfAll() async throws {
+        let waiting = 9
+        let server = try RawHTTPServer { _, number in
+            number < waiting
+                ? .clickHouse(500, headers: ["X-ClickHouse-Exception-Code: 242"], "Code: 242.") : .clickHouse(200)
+        }
+        let test = try InserterUnderTest(
+            ClickHouseClient.Configuration(endpoints: [server.url]), workers: waiting + 1
+        ) { $0.retryDelays = Self.anHour }
+        for number in 0..<waiting { test.submit(number) }
+        try await eventually("all have failed") {
+            test.inserter.statistics.failedAttempts["exception"] == UInt64(waiting)
+        }
+        test.submit(waiting)
+        try await eventually("all are stored") { test.completed == Array(0...waiting) }
+        _ = try await test.inserter.drain(timeout: .zero)
+    }
+
+    @Test(arguments: [RawHTTPServer.Answer.hangUp, .status(503, "nobody is here")])
+    func whoIsNotReachedIsAskedNowAndThenHoweverLongTheWaits(answer: RawHTTPServer.Answer) async throws {
+        let isBack = Mutex(false)
+        let server = try RawHTTPServer { _, _ in isBack.withLock { $0 } ? .clickHouse(200) : answer }
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [server.url]), workers: 5) {
+            $0.retryDelays = Self.anHour
+        }
+        for number in 0..<5 { test.submit(number) }
+        // Each has failed once, and one again.
+        try await eventually("somebody asks again") { server.requests.count >= 6 }
+        isBack.withLock { $0 = true }
+        try await eventually("all are stored") { test.completed == Array(0..<5) }
+        _ = try await test.inserter.drain(timeout: .zero)
+    }
+
+    @Test func whatAnEndpointAsksForIsKeptWhateverOthersLearn() async throws {
+        let times = Mutex<[ContinuousClock.Instant]>([])
+        let asked = Mutex<String?>(nil)
+        let server = try RawHTTPServer { request, number in
+            let token = request.parameter("insert_deduplication_token")
+            if number == 0 { asked.withLock { $0 = token } }
+            guard asked.withLock({ $0 == token }) else { return .clickHouse(200) }
+            times.withLock { $0.append(.now) }
+            return number == 0 ? .status(429, headers: ["Retry-After: 2"], "slowly") : .clickHouse(200)
+        }
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [server.url]), workers: 2)
+        test.submit(0)
+        try await eventually("it is asked to wait") { test.inserter.statistics.failedAttempts.count == 1 }
+        test.submit(1)
+        try await eventually("another is stored") { test.completed.contains(1) }
+        #expect(try await test.inserter.drain(timeout: .seconds(60)) == 0)
+        let (first, second) = try times.withLock { (try #require($0.first), try #require($0.dropFirst().first)) }
+        #expect(second - first >= .seconds(2))
+    }
+
+    @Test func givingUpEndsEveryWait() async throws {
+        weak var inserter: Inserter?
+        do {
+            let test = try InserterUnderTest(
+                ClickHouseClient.Configuration(endpoints: [try RawHTTPServer.closedURL()]), workers: 3
+            ) { $0.retryDelays = Self.anHour }
+            for number in 0..<3 { test.submit(number) }
+            try await eventually("all have failed") {
+                test.inserter.statistics.failedAttempts["connection", default: 0] >= 3
+            }
+            #expect(try await test.inserter.drain(timeout: .zero) == 6)
+            inserter = test.inserter
+        }
+        try await eventually("its threads have ended") { inserter == nil }
+    }
+
+    // MARK: - When somebody must act
+
+    @Test func aFailureThatMayPassIsNoProblem() async throws {
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [try RawHTTPServer.closedURL()]))
+        test.submit(1)
+        try await eventually("it has failed") { test.inserter.statistics.lastError != nil }
+        #expect(test.inserter.statistics.problem == nil)
+        _ = try await test.inserter.drain(timeout: .zero)
+    }
+
+    @Test func rowsThatHaveWaitedForHalfAMinuteAreAProblem() {
+        var statistics = Inserter.Statistics()
+        statistics.oldestAge = .seconds(3600)
+        statistics.oldestWait = .seconds(30)
+        statistics.lastError = "ClickHouse is busy"
+        #expect(statistics.problem == nil)
+        statistics.oldestWait = .milliseconds(31_500)
+        #expect(statistics.problem == "the oldest batch has waited for 31 s: ClickHouse is busy")
+        statistics.lastError = nil
+        #expect(statistics.problem == "the oldest batch has waited for 31 s: ClickHouse has not answered yet")
+    }
+
+    @Test func aTableThatIsGoneIsAProblemUntilItIsBack() async throws {
+        let database = try await TestDatabase.make()
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(database))
+        try await database.query("RENAME TABLE network_flows_0 TO elsewhere")
+        test.submit(1)
+        try await eventually("somebody must act") { test.inserter.statistics.problem != nil }
+        let problem = try #require(test.inserter.statistics.problem)
+        #expect(problem.hasPrefix("somebody must act: ClickHouse answered with exception 60"))
+        try await database.query("RENAME TABLE elsewhere TO network_flows_0")
+        #expect(try await test.inserter.drain(timeout: .seconds(60)) == 0)
+        #expect(test.inserter.statistics.problem == nil)
+    }
+
+    @Test func anEndpointThatNeedsSomebodyIsNoProblemWhileAnotherWorks() async throws {
+        let locked = try RawHTTPServer { _, _ in .status(403, "who are you?") }
+        let seen = Mutex<[String?]>([])
+        let inserter = Mutex<Inserter?>(nil)
+        let working = try RawHTTPServer { _, _ in
+            seen.withLock { $0.append(inserter.withLock { $0 }?.statistics.problem) }
+            return .clickHouse(200)
+        }
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [locked.url, working.url]))
+        inserter.withLock { $0 = test.inserter }
+        test.submit(1)
+        #expect(try await test.inserter.drain(timeout: .seconds(60)) == 0)
+        #expect(seen.withLock { $0 } == [nil])
+        #expect(test.inserter.statistics.failedAttempts == ["unexpected_answer": 1])
+    }
+
+    @Test func theWaitOfABlockBeginsWhenItIsSubmitted() async throws {
+        let server = try RawHTTPServer { _, _ in .silence }
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [server.url]))
+        let block = flowBlock([labeledFlow(podLabels("1"))])
+        try await Task.sleep(for: .milliseconds(200))
+        let submitted = ContinuousClock.now
+        test.submit(1, block)
+        let statistics = test.inserter.statistics
+        let (age, wait) = (try #require(statistics.oldestAge), try #require(statistics.oldestWait))
+        #expect(wait <= .now - submitted && age >= wait + .milliseconds(200))
+        _ = try await test.inserter.drain(timeout: .zero)
+        #expect(test.completed == [])
+    }
+}
