@@ -21,6 +21,9 @@ struct KubenetmonServer: AsyncParsableCommand {
             Waits for ClickHouse and its table network_flows_0 and for the first lists of the cluster's pods, nodes and \
             services, then listens for agents. The cluster is that of KUBECONFIG, else the one that the server runs in. \
             README.md describes the configuration file and the inventory.
+
+            SIGTERM ends it with exit code 0 within shutdown_timeout: what ClickHouse has by then is acknowledged, the rest \
+            stays with the agents. It exits with 64 where settings are wrong, with 1 where a port cannot be had.
             """,
         version: Daemon.version, subcommands: [ExplainCommand.self])
 

@@ -2,6 +2,7 @@
 
 import ClickHouse
 import FlowIngest
+import HTTPClient
 import Kubernetes
 import Labeling
 import Logging
@@ -52,7 +53,7 @@ final class Pipeline: Service {
             switch stage.withLock({ $0 }) {
             case .waiting(let reason): HealthCheck("clickhouse", problem: reason)
             case .preparing: HealthCheck("agents", problem: "not listened to yet")
-            case .running(_, let inserter): HealthCheck("clickhouse", problem: inserter.statistics.lastError)
+            case .running(_, let inserter): HealthCheck("clickhouse", problem: inserter.statistics.problem)
             case .stopping: HealthCheck("lifecycle", problem: "the server is shutting down")
             }
         return [own] + (cluster.map { [$0.readiness] } ?? [])
@@ -127,14 +128,14 @@ final class Pipeline: Service {
     private func waitForTable() async throws -> TableSchema? {
         let pool = NIOThreadPool(numberOfThreads: 1)
         pool.start()
+        let cancellation = HTTPCancellation()
         let schema = try await cancelWhenGracefulShutdown { () -> TableSchema? in
             var backoff = Backoff(initial: .milliseconds(500), maximum: .seconds(10))
             while !Task.isCancelled {
-                let result = try await pool.runIfActive { () -> Result<TableSchema, ClickHouseError> in
-                    let client = ClickHouseClient(self.configuration.clickHouse)
-                    return Result { () throws(ClickHouseError) in
-                        try TableSchema.load(table: self.configuration.table, of: client)
-                    }
+                let result = try await withTaskCancellationHandler {
+                    try await pool.runIfActive { self.loadTable(cancellation) }
+                } onCancel: {
+                    cancellation.cancel()
                 }
                 switch result {
                 case .success(let schema):
@@ -142,18 +143,24 @@ final class Pipeline: Service {
                         self.logger.warning("\(warning)")
                     }
                     return schema
-                case .failure(let error):
+                case .failure(let error) where !Task.isCancelled:
                     self.stage.withLock { $0 = .waiting("\(error)") }
                     self.logger.warning(
                         "not ready: waiting for ClickHouse before agents are listened to",
                         metadata: ["error": "\(error)"])
                     try? await Task.sleep(for: backoff.next())
+                case .failure: break
                 }
             }
             return nil
         }
         try await pool.shutdownGracefully()
         return schema
+    }
+
+    private func loadTable(_ cancellation: HTTPCancellation) -> Result<TableSchema, ClickHouseError> {
+        let client = ClickHouseClient(configuration.clickHouse, cancellation: cancellation)
+        return Result { () throws(ClickHouseError) in try TableSchema.load(table: configuration.table, of: client) }
     }
 }
 

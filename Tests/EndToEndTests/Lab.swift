@@ -26,6 +26,9 @@ final class Lab: Sendable {
     /// The address of the sandbox on the nodes' network, where servers listen.
     static let serverAddress = "172.18.0.1"
 
+    /// A name with two addresses in the sandbox, which ``makeServersName()`` makes.
+    static let serversName = "servers.lab"
+
     /// Makes the test bed, runs `body` in it and takes it down again.
     static func run(_ body: (Lab) async throws -> Void) async throws {
         try NetworkNamespace.requireSandbox()
@@ -65,6 +68,23 @@ final class Lab: Sendable {
         return agent
     }
 
+    /// Gives two servers one name: what goes to its second address reaches `secondPort` of the sandbox, as a Service has it.
+    func makeServersName(secondPort: Int) async throws {
+        let second = "172.18.0.11"
+        try await ChildProcess.shell(
+            """
+            ip address add \(second)/24 dev br-nodes
+            nft add table ip servers
+            nft 'add chain ip servers prerouting { type nat hook prerouting priority dstnat; }'
+            nft add rule ip servers prerouting ip daddr \(second) tcp dport \(ServerUnderTest.port) redirect to :\(secondPort)
+            getent hosts \(Self.serversName) >/dev/null || {
+              { cat /etc/hosts; echo \(Self.serverAddress) \(Self.serversName); echo \(second) \(Self.serversName); } \
+                > /run/hosts-of-the-lab
+              mount --bind /run/hosts-of-the-lab /etc/hosts
+            }
+            """)
+    }
+
     /// Asks an agent to end, and waits until it has handed over everything.
     func stop(_ agent: ChildProcess) async throws {
         agent.signal(SIGTERM)
@@ -72,15 +92,17 @@ final class Lab: Sendable {
         guard code == 0 else { throw TestEnvironmentError("the agent exited with \(code): \(agent.output)") }
     }
 
-    /// One of an agent's metrics, with its labels as they stand on the page.
+    /// One of an agent's metrics: with its labels as they stand on the page, or the sum of all that differ in them.
     func metric(_ name: String, on node: String) async throws -> UInt64 {
         let page = try await ChildProcess.run(
             URL(filePath: "/usr/bin/env"),
             ["ip", "netns", "exec", node, "curl", "-sSf", "http://127.0.0.1:8883/metrics"])
-        guard let line = page.split(separator: "\n").first(where: { $0.hasPrefix(name + " ") }),
-            let value = UInt64(line.dropFirst(name.count + 1))
-        else { throw TestEnvironmentError("there is no metric \(name) in \(page)") }
-        return value
+        let lines = page.split(separator: "\n").filter { $0.hasPrefix(name + " ") || $0.hasPrefix(name + "{") }
+        let values = lines.compactMap { $0.split(separator: " ").last.flatMap { UInt64($0) } }
+        guard !values.isEmpty, values.count == lines.count else {
+            throw TestEnvironmentError("there is no metric \(name) in \(page)")
+        }
+        return values.reduce(0, +)
     }
 
     /// Sets a kernel setting in a namespace.

@@ -14,11 +14,11 @@ struct ServerUnderTest {
 
     /// Starts a server that labels with the lab's inventory, or with what the cluster of a kubeconfig holds.
     static func start(
-        _ database: TestDatabase, endpoint: String? = nil, kubeconfig: String? = nil, extraKeys: String = ""
+        _ database: TestDatabase, endpoint: String? = nil, port: Int = Self.port, probePort: Int = 8880,
+        kubeconfig: String? = nil, extraKeys: String = ""
     ) throws -> ServerUnderTest {
         let folder = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        let probePort = 8880
         let configuration = """
             environment: test
             cloud: aws
@@ -61,11 +61,11 @@ struct ServerUnderTest {
         return (lines.last.flatMap { Int($0) } ?? 0, lines.dropLast().joined(separator: "\n"))
     }
 
-    /// One of the server's metrics, with its labels as they stand on the page.
+    /// One of the server's metrics: with its labels as they stand on the page, or the sum of all that differ in them.
     func metric(_ name: String) async throws -> UInt64 {
         let page = try await probe("/metrics").body
-        return page.split(separator: "\n").first { $0.hasPrefix(name + " ") }
-            .flatMap { UInt64($0.dropFirst(name.count + 1)) } ?? 0
+        return page.split(separator: "\n").filter { $0.hasPrefix(name + " ") || $0.hasPrefix(name + "{") }
+            .reduce(0) { $0 + ($1.split(separator: " ").last.flatMap { UInt64($0) } ?? 0) }
     }
 
     /// Waits until the server does its work.

@@ -17,7 +17,17 @@ public struct TestDatabase: Sendable {
 
     /// Makes a database, with the table `network_flows_0` as deploy/clickhouse/ has it unless told otherwise.
     public static func make(withTable: Bool = true) async throws -> TestDatabase {
-        let server = try await Server.shared.address()
+        try await make(at: try await Server.shared.address(), withTable: withTable)
+    }
+
+    /// Makes a database with the table in a ClickHouse of the test's own.
+    public static func make(in process: ClickHouseProcess) async throws -> TestDatabase {
+        try await make(at: (process.url, "", ""), withTable: true)
+    }
+
+    private static func make(
+        at server: (url: String, user: String, password: String), withTable: Bool
+    ) async throws -> TestDatabase {
         let database = TestDatabase(
             url: server.url, name: "test_\(UUID().uuidString.replacing("-", with: "_").lowercased())",
             user: server.user, password: server.password)

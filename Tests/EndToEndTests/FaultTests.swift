@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Glibc
+import Synchronization
+import TestSupport
+import Testing
+
+/// What breaks between agents and the table costs no byte.
+extension EndToEndTests {
+    /// Two servers behind one name, agents on both nodes, traffic; `end` ends the server that most agents have chosen.
+    private func withTwoServers(
+        _ database: TestDatabase,
+        end: (_ lab: Lab, _ chosen: ServerUnderTest) async throws -> Void,
+        check: (_ chosen: ServerUnderTest, _ other: ServerUnderTest, _ sent: UInt64) async throws -> Void
+    ) async throws {
+        try await Lab.run { lab in
+            try await lab.makeServersName(secondPort: 8885)
+            let far = try await lab.startChurnServer(in: "web-1")
+            let servers = [
+                try ServerUnderTest.start(database),
+                try ServerUnderTest.start(database, port: 8885, probePort: 8881),
+            ]
+            for server in servers { try await server.waitUntilReady() }
+            var agents: [ChildProcess] = []
+            for node in ["node-a", "node-b"] {
+                agents.append(
+                    try await lab.startAgent(
+                        on: node, serverPort: ServerUnderTest.port,
+                        settings: ["KUBENETMON_SERVER_SERVICE_HOST": Lab.serversName]))
+            }
+            async let near = lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 200, seconds: 5)
+            async let across = lab.churn("tcp", from: "client-2", to: "10.244.1.10", rate: 200, seconds: 5)
+            var connected: [UInt64] = []
+            try await eventually("both agents are connected and rows are stored") {
+                connected = []
+                for server in servers {
+                    connected.append(try await server.metric("kubenetmon_server_connected_agents"))
+                }
+                let rows = try await database.rowCount()
+                return connected.reduce(0, +) == 2 && rows > 0
+            }
+            let chosen = connected[0] >= connected[1] ? 0 : 1
+            try await end(lab, servers[chosen])
+            try await eventually("the other server has both agents") {
+                try await servers[1 - chosen].metric("kubenetmon_server_connected_agents") == 2
+            }
+            _ = try await (near, across)
+            let sent = try await lab.countersAtRest().values.reduce(0) { $0 + $1.bytes }
+            for agent in agents { try await lab.stop(agent) }
+            try await check(servers[chosen], servers[1 - chosen], sent)
+            try await servers[1 - chosen].stop()
+            far.signal(SIGKILL)
+        }
+    }
+
+    @Test func theAgentsOfAServerThatIsKilledGoToTheOther() async throws {
+        let database = try await TestDatabase.make()
+        let acknowledged = Mutex(UInt64(0))
+        try await withTwoServers(database) { lab, chosen in
+            var known: UInt64 = 0
+            for node in ["node-a", "node-b"] where chosen.process.output.contains("node=\(node)") {
+                known += try await lab.metric("kubenetmon_agent_acknowledged_bytes_total", on: node)
+            }
+            let ignored = try await chosen.metric("kubenetmon_server_ignored_bytes_total")
+            acknowledged.withLock { $0 = known - min(known, ignored) }
+            chosen.process.signal(SIGKILL)
+            _ = try await chosen.process.wait()
+        } check: { _, other, sent in
+            let stored = try await database.bytes()
+            #expect(stored >= sent)
+            // Twice is at most what the killed server had stored and not acknowledged: of the rest, nothing was sent again.
+            let inserted = try await other.metric("kubenetmon_worker_inserted_bytes_total")
+            #expect(inserted <= sent - acknowledged.withLock { $0 })
+            let lost = try await other.metric("kubenetmon_worker_lost_bytes_total")
+            #expect(lost == 0)
+        }
+    }
+
+    @Test func aServerThatIsReplacedUnderLoadCostsNothingAndDoublesNothing() async throws {
+        let database = try await TestDatabase.make()
+        try await withTwoServers(database) { _, chosen in
+            try await chosen.stop()
+        } check: { chosen, other, sent in
+            let stored = try await database.bytes()
+            #expect(stored == sent)
+            #expect(!chosen.process.output.contains("rows are given up"))
+            let lost = try await other.metric("kubenetmon_worker_lost_bytes_total")
+            #expect(lost == 0)
+        }
+    }
+
+    @Test func whatClickHouseMissesWhileItIsAwayIsStoredOnceWhenItIsBack() async throws {
+        var clickHouse = try await ClickHouseProcess.start()
+        let database = try await TestDatabase.make(in: clickHouse)
+        try await database.query(
+            String(contentsOf: Repository.file("deploy/clickhouse/003_deduplication_window.sql"), encoding: .utf8))
+        try await Lab.run { lab in
+            try await lab.sysctl("net.netfilter.nf_conntrack_tcp_timeout_time_wait=1", in: "node-a")
+            let far = try await lab.startChurnServer(in: "web-1")
+            let server = try ServerUnderTest.start(database, extraKeys: "clickhouse_max_queued_bytes: 1048576")
+            try await server.waitUntilReady()
+            let agent = try await lab.startAgent(
+                on: "node-a", serverPort: ServerUnderTest.port, settings: ["COLLECTION_INTERVAL": "200ms"])
+            async let traffic = lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 2000, seconds: 6)
+            try await eventually("rows are stored") { try await database.rowCount() > 0 }
+            try await clickHouse.kill()
+            try await eventually("the server reads no more") {
+                let waiting = try await server.metric("kubenetmon_worker_queued_bytes")
+                return try await waiting + server.metric("kubenetmon_server_gathering_bytes") > 1_048_576
+            }
+            try await eventually("several attempts have failed") {
+                try await server.metric("kubenetmon_worker_insert_retries_total") >= 6
+            }
+            try await eventually("the agent keeps what is not read") {
+                try await lab.metric("kubenetmon_agent_unacknowledged_frame_bytes", on: "node-a") > 100_000
+            }
+            clickHouse = try await clickHouse.restart()
+            _ = try await traffic
+            let sent = try #require(try await lab.countersAtRest()["node-a"]).bytes
+            let lost = try await lab.metric("kubenetmon_agent_lost_bytes_total", on: "node-a")
+            try await lab.stop(agent)
+            #expect(try await database.bytes() == sent)
+            #expect(lost == 0)
+            #expect(try await server.metric("kubenetmon_worker_lost_bytes_total") == 0)
+            #expect(try await server.metric("kubenetmon_worker_queued_rows") == 0)
+            try await server.stop()
+            far.signal(SIGKILL)
+        }
+        try await clickHouse.stop()
+    }
+
+    @Test func aServerThatEndsWhileClickHouseIsAwayLeavesEverythingToTheAgents() async throws {
+        let database = try await TestDatabase.make()
+        let isAway = Mutex(false)
+        let proxy = try FaultyProxy.start(before: database.url) { _, _ in
+            isAway.withLock { $0 } ? .answer(.hangUp) : .none
+        }
+        try await Lab.run { lab in
+            let far = try await lab.startChurnServer(in: "web-1")
+            let server = try ServerUnderTest.start(
+                database, endpoint: proxy.url, extraKeys: "shutdown_timeout: 500ms")
+            try await server.waitUntilReady()
+            let agent = try await lab.startAgent(on: "node-a", serverPort: ServerUnderTest.port)
+            try await database.query("RENAME TABLE network_flows_0 TO elsewhere")
+            _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 100, seconds: 1)
+            try await eventually("somebody must act") {
+                let ready = try await server.probe("/ready")
+                return ready.status == 503
+                    && ready.body.contains("\"clickhouse\":\"somebody must act: ClickHouse answered with exception 60")
+            }
+            isAway.withLock { $0 = true }
+            try await eventually("it may pass by itself") { try await server.probe("/ready").status == 200 }
+            #expect(try await server.metric("kubenetmon_worker_queued_rows") > 0)
+            try await server.stop()
+            #expect(server.process.output.contains("rows are given up; the agents have them still"))
+
+            try await database.query("RENAME TABLE elsewhere TO network_flows_0")
+            isAway.withLock { $0 = false }
+            let next = try ServerUnderTest.start(database, endpoint: proxy.url)
+            try await next.waitUntilReady()
+            let sent = try #require(try await lab.countersAtRest()["node-a"]).bytes
+            try await lab.stop(agent)
+            #expect(try await database.bytes() == sent)
+            try await next.stop()
+            far.signal(SIGKILL)
+        }
+    }
+
+    @Test func aServerThatWaitsForASilentClickHouseEndsWhenAsked() async throws {
+        let silent = try RawHTTPServer { _, _ in .silence }
+        let server = try ServerUnderTest.start(try await TestDatabase.make(), endpoint: silent.url)
+        try await eventually("ClickHouse is asked") { silent.requests.count == 1 }
+        // The question itself has two minutes.
+        try await server.stop()
+    }
+}
