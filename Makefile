@@ -114,6 +114,12 @@ generate: ## Make the C code of proto/ anew
 	@tools/install-packages test
 	tools/generate
 
+.PHONY: configuration-reference
+configuration-reference: ## Write the tables of docs/configuration.md anew
+	$(SWIFT) build --product kubenetmon-agent
+	$(SWIFT) build --product kubenetmon-server
+	@tools/configuration-reference .build/debug
+
 .PHONY: check-generated
 check-generated: ## Fail where the checked-in C code is not what proto/ says
 	@tools/generate --check

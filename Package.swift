@@ -34,7 +34,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.1.0"),
-        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.30.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.6.0"),
@@ -59,13 +59,17 @@ let package = Package(
             name: "FlowExport", dependencies: ["FlowModel", "FlowWire", "Retry", deque, logging, nioCore, nioPosix]),
         .target(name: "FlowIngest", dependencies: ["FlowWire", logging, nioCore, nioPosix]),
         .target(name: "HTTPClient", dependencies: ["CCurl"]),
-        .target(name: "StrictYAML", dependencies: [yams]),
+        // Without the parser, which needs Foundation, for the sake of the agent's size.
+        .target(name: "StrictYAML"),
+        .target(name: "YAMLParsing", dependencies: ["StrictYAML", yams]),
         .target(
             name: "Kubernetes",
-            dependencies: ["CKubernetesProto", "FlowModel", "HTTPClient", "Retry", "StrictYAML", logging, yams]),
+            dependencies: [
+                "CKubernetesProto", "FlowModel", "HTTPClient", "Retry", "StrictYAML", "YAMLParsing", logging, yams,
+            ]),
         .target(name: "CloudRanges", dependencies: ["FlowModel", "HTTPClient", "Retry", logging]),
         .target(name: "Labeling", dependencies: ["CloudRanges", "FlowModel", "Kubernetes", deque]),
-        .target(name: "Operations", dependencies: [lifecycle, logging, nioCore, nioHTTP1, nioPosix]),
+        .target(name: "Operations", dependencies: ["StrictYAML", lifecycle, logging, nioCore, nioHTTP1, nioPosix]),
         .target(name: "ClickHouse", dependencies: ["CCompression", "HTTPClient", "Labeling", "Retry", deque, logging]),
 
         // The daemons
@@ -79,7 +83,7 @@ let package = Package(
             name: "KubenetmonServer",
             dependencies: [
                 "CMalloc", "ClickHouse", "CloudRanges", "FlowIngest", "FlowModel", "FlowWire", "HTTPClient",
-                "Kubernetes", "Labeling", "Operations", "Retry", "StrictYAML", nioCore, nioPosix,
+                "Kubernetes", "Labeling", "Operations", "Retry", "StrictYAML", "YAMLParsing", nioCore, nioPosix,
                 argumentParser, lifecycle, logging,
             ]),
 
@@ -104,7 +108,8 @@ let package = Package(
         .testTarget(
             name: "KubernetesTests",
             dependencies: [
-                "FlowModel", "HTTPClient", "Kubernetes", "KubernetesTestKit", "StrictYAML", "TestSupport", logging,
+                "FlowModel", "HTTPClient", "Kubernetes", "KubernetesTestKit", "StrictYAML", "TestSupport",
+                "YAMLParsing", logging,
             ], resources: [.copy("Captures")]),
         .testTarget(
             name: "CloudRangesTests",
@@ -115,12 +120,15 @@ let package = Package(
         .testTarget(
             name: "ClickHouseTests",
             dependencies: ["ClickHouse", "FlowModel", "HTTPClient", "Labeling", "TestSupport", logging]),
-        .testTarget(name: "OperationsTests", dependencies: ["Operations", "TestSupport", logging, nioPosix]),
+        .testTarget(
+            name: "OperationsTests",
+            dependencies: ["Operations", "StrictYAML", "TestSupport", "YAMLParsing", logging, nioPosix]),
         .testTarget(name: "RetryTests", dependencies: ["Retry", "TestSupport"]),
         .testTarget(
             name: "KubenetmonAgentTests", dependencies: ["FlowModel", "KubenetmonAgent", "Operations", "TestSupport"]),
         .testTarget(
-            name: "KubenetmonServerTests", dependencies: ["KubenetmonServer", "StrictYAML", "TestSupport"]),
+            name: "KubenetmonServerTests",
+            dependencies: ["KubenetmonServer", "Operations", "StrictYAML", "TestSupport", "YAMLParsing"]),
         .testTarget(
             name: "EndToEndTests",
             dependencies: [

@@ -17,7 +17,7 @@ struct Agent {
 
     init(_ configuration: AgentConfiguration) {
         self.configuration = configuration
-        logger = Daemon.makeLogger("kubenetmon-agent", level: configuration.logLevel)
+        logger = DaemonLog(configuration.logging).makeLogger("kubenetmon-agent")
     }
 
     func run() async throws {

@@ -20,57 +20,82 @@ struct KubenetmonServer: AsyncParsableCommand {
         discussion: """
             Waits for ClickHouse and its table network_flows_0 and for the first lists of the cluster's pods, nodes and \
             services, then listens for agents. The cluster is that of KUBECONFIG, else the one that the server runs in. \
-            README.md describes the configuration file and the inventory.
+            Every setting is a key of the configuration file, an environment variable and a flag; a flag wins over a \
+            variable, and that over the file. docs/configuration.md tells more.
 
             SIGTERM ends it with exit code 0 within shutdown_timeout: what ClickHouse has by then is acknowledged, the rest \
             stays with the agents. It exits with 64 where settings are wrong, with 1 where a port cannot be had.
             """,
         version: Daemon.version, subcommands: [ExplainCommand.self])
 
-    @Option(name: .customLong("config"), help: "The configuration file, in YAML.")
-    var configurationFile = "/etc/kubenetmon-server/config.yaml"
-    @Option(help: "The inventory of nodes, pods and ranges, in YAML; wins over the key inventory_file.")
-    var inventory: String?
-    @Option(help: "Where ClickHouse's user and password are, in the files username and password.")
-    var credentials = "/etc/clickhouse"
     @Option(
-        help: "Least severe level to log: trace, debug, info, notice, warning, error or critical.",
-        transform: {
-            guard let level = Logger.Level(rawValue: $0) else { throw ValidationError("'\($0)' is not a level") }
-            return level
-        })
-    var logLevel = Logger.Level.info
+        name: .customLong("config"),
+        help: "The configuration file, in YAML; \(ConfigurationFile.defaultPath) where that exists.")
+    var configurationFile: String?
+    @Flag(
+        help: """
+            Check the settings and the files that they name, print each setting with its value and where that comes from, \
+            and exit: 0 if all is well, 64 if not.
+            """)
+    var checkConfig = false
+    @Flag(help: .hidden)
+    var printReference = false
+    @Argument(
+        parsing: .allUnrecognized,
+        help: ArgumentHelp(
+            "Settings, each written --name value.",
+            discussion: ServerConfiguration.declarations.help(hasFile: true), valueName: "settings"))
+    var settings: [String] = []
+
+    static func main() async {
+        let arguments = CommandLine.arguments.dropFirst()
+        // The settings, which are whatever else is there, would take a subcommand's name for one of them.
+        if arguments.first == "explain" {
+            ExplainCommand.main(Array(arguments.dropFirst()))
+        } else {
+            await main(Array(arguments))
+        }
+    }
 
     func run() async throws {
         // Blocks are filled by one thread and freed by another. With an arena for each thread, twice their memory stays
         // with the process, in pieces; one thread seldom waits for another in few arenas, since most goes through caches.
         mallopt(M_ARENA_MAX, 1)
-        let logger = Daemon.makeLogger("kubenetmon-server", level: logLevel)
+        if printReference { return print(ServerConfiguration.declarations.markdown(hasFile: true)) }
         do {
-            var settings = try ServerConfiguration(contentsOf: configurationFile)
-            try settings.readCredentials(directory: credentials)
-            guard settings.isClickHouseEnabled else {
+            let file = ConfigurationFile(
+                path: configurationFile, arguments: settings, environment: ProcessInfo.processInfo.environment)
+            let (configuration, effective) = try file.read()
+            if checkConfig { return try check(configuration, effective) }
+            guard configuration.isClickHouseEnabled else {
                 throw ValidationError("clickhouse_enabled: false leaves the server without anything to do")
             }
-            if let inventory { settings.inventoryFile = inventory }
-            let inventory = try settings.inventoryFile.map { path throws(YAMLProblems) in
-                try Inventory(contentsOf: path)
+            let log = DaemonLog(configuration.logging)
+            let logger = log.makeLogger("kubenetmon-server")
+            _ = try configuration.clickHouse.credentials.read()
+            let inventory = try configuration.inventory()
+            for warning in effective.warnings { logger.warning("\(warning)") }
+            let cluster = try configuration.watchesCluster ? discoverCluster(logger) : nil
+            do {
+                try await run(configuration, inventory, cluster, logger)
+            } catch let error as ListenError {
+                logger.critical("\(error)")
+                throw ExitCode.failure
             }
-            let cluster = try settings.watchesCluster ? discoverCluster(logger) : nil
-            for warning in settings.warnings { logger.warning("\(warning)") }
-            try await run(settings, inventory ?? Inventory(), cluster, logger)
+        } catch let problems as SettingsProblems {
+            throw ValidationError("\(problems)")
         } catch let problems as YAMLProblems {
             throw ValidationError("\(problems)")
         } catch let error as ClusterConfigurationError {
             throw ValidationError(
-                """
-                \(error); or name the cluster's nodes and pods in a file: --inventory FILE, or the key inventory_file in \
-                \(configurationFile)
-                """)
-        } catch let error as ListenError {
-            logger.critical("\(error)")
-            throw ExitCode.failure
+                "\(error); or name the cluster's nodes and pods in a file: --inventory FILE, or the key inventory_file")
         }
+    }
+
+    private func check(_ configuration: ServerConfiguration, _ effective: EffectiveSettings) throws {
+        print(effective.description)
+        let problems = configuration.problemsOfFiles()
+        guard problems.isEmpty else { throw ValidationError(problems.joined(separator: "\n")) }
     }
 
     private func discoverCluster(_ logger: Logger) throws -> ClusterConfiguration {

@@ -2,69 +2,96 @@
 
 import ClickHouse
 import HTTPClient
-import StrictYAML
+import Operations
 
 extension ServerConfiguration {
     /// Where rows go.
     var clickHouse: ClickHouseClient.Configuration { inserter.client }
 
     /// How rows are sent.
-    static func inserter(_ root: inout YAMLMapping, _ warnings: inout [String]) -> Inserter.Configuration {
+    static func inserter(_ settings: inout SettingsReader) -> Inserter.Configuration {
         let mebibytes = 1 << 20
-        let directory = root.value("clickhouse_quarantine_directory", required: false, as: "a path") { $0 }
-        let quarantineBytes = root.integer(
-            "clickhouse_quarantine_max_bytes", in: 1...Int.max, default: 256 * mebibytes)
+        let directory = settings.path(
+            "clickhouse_quarantine_directory",
+            "Directory for batches that ClickHouse will never take; unset, they are lost.")
+        let quarantineBytes = settings.integer(
+            "clickhouse_quarantine_max_bytes", in: 1...Int.max, default: 256 * mebibytes, unit: "bytes",
+            "How much is kept in clickhouse_quarantine_directory.")
         return Inserter.Configuration(
-            client: client(&root, &warnings),
-            workers: root.integer("num_inserter_workers", in: 1...256, default: 20),
-            maximumQueuedBytes: root.integer(
-                "clickhouse_max_queued_bytes", in: mebibytes...Int.max, default: 64 * mebibytes),
-            compression: root.value(
-                "clickhouse_compression", required: false, as: "none, lz4 or zstd", InsertCompression.init(rawValue:))
-                ?? .lz4,
-            asyncInsert: root.value(
-                "clickhouse_async_insert", required: false, as: "auto, true or false", AsyncInsert.init(rawValue:))
-                ?? .automatic,
+            client: client(&settings),
+            workers: settings.integer("num_inserter_workers", in: 1...256, default: 20, "Inserts at the same time."),
+            maximumQueuedBytes: settings.integer(
+                "clickhouse_max_queued_bytes", in: mebibytes...Int.max, default: 64 * mebibytes, unit: "bytes",
+                "How much may wait for ClickHouse; above, agents are not read from."),
+            compression: settings.choice(
+                "clickhouse_compression", default: InsertCompression.lz4, "How inserts are compressed."),
+            asyncInsert: settings.choice(
+                "clickhouse_async_insert", default: AsyncInsert.automatic,
+                "Whether ClickHouse gathers inserts; auto leaves small ones to it."),
             quarantine: directory.map { Quarantine.Configuration(directory: $0, maximumBytes: quarantineBytes) })
     }
 
-    private static func client(
-        _ root: inout YAMLMapping, _ warnings: inout [String]
-    ) -> ClickHouseClient.Configuration {
-        let disableTLS = root.bool("clickhouse_disable_tls", default: false)
+    private static func client(_ settings: inout SettingsReader) -> ClickHouseClient.Configuration {
+        let disableTLS = settings.bool(
+            "clickhouse_disable_tls", default: false, "Whether endpoints that are no URL are spoken to without TLS.")
         // Several stand behind one another, with commas between them.
-        let endpoints = root.string("clickhouse_endpoint", default: "clickhouse.default.svc.cluster.local:9000")
-            .split(separator: ",", omittingEmptySubsequences: false)
-            .map { endpoint(withoutCredentials($0.filter { !$0.isWhitespace }), disableTLS: disableTLS) }
-        warnings += endpoints.flatMap(\.warnings)
-        let skipVerify = root.bool("clickhouse_insecure_skip_verify", default: false)
-        if skipVerify {
-            warnings.append("clickhouse_insecure_skip_verify: ClickHouse's certificate is not checked")
-        }
-        let certificate = file(&root, "clickhouse_certificate_file")
+        let endpoints = settings.text(
+            "clickhouse_endpoint", default: "clickhouse.default.svc.cluster.local:9000",
+            allowed: "a URL or host:port, or several with commas between them",
+            """
+            ClickHouse's HTTP interface; several are tried in their order. Ports of the native protocol are translated to \
+            those of HTTP.
+            """,
+            transform: { text in
+                text.split(separator: ",").map { withoutCredentials($0.filter { !$0.isWhitespace }) }
+                    .filter { !$0.isEmpty }.joined(separator: ",")
+            }
+        ).split(separator: ",").map { endpoint(String($0), disableTLS: disableTLS) }
+        for warning in endpoints.flatMap(\.warnings) { settings.warn(warning) }
+        let skipVerify = settings.bool(
+            "clickhouse_insecure_skip_verify", default: false, "Whether ClickHouse's certificate is not checked.")
+        if skipVerify { settings.warn("clickhouse_insecure_skip_verify: ClickHouse's certificate is not checked") }
         return ClickHouseClient.Configuration(
-            endpoints: endpoints.map(\.url), database: root.string("clickhouse_database", default: "default"),
-            headers: root.texts("clickhouse_headers"),
-            tls: HTTPClient.TLS(
-                verifiesServer: !skipVerify, authorities: file(&root, "clickhouse_ca_file"), certificate: certificate,
-                key: file(&root, "clickhouse_key_file", required: certificate != nil)),
-            connectTimeoutMilliseconds: duration(
-                &root, "clickhouse_dial_timeout", default: .seconds(30)
+            endpoints: endpoints.map(\.url),
+            database: settings.text(
+                "clickhouse_database", default: "default", allowed: "the name of a database", "Database of the table."),
+            credentials: credentials(&settings),
+            headers: settings.structure(
+                "clickhouse_headers", default: [:], "{}", allowed: "a mapping of names and texts",
+                "Header fields that every request has besides.", .secret
+            ) { $0.texts($1) },
+            tls: tls(&settings, verifiesServer: !skipVerify),
+            connectTimeoutMilliseconds: settings.duration(
+                "clickhouse_dial_timeout", default: .seconds(30), "How long a connection may take to be made."
             ).milliseconds,
-            timeoutMilliseconds: duration(&root, "clickhouse_timeout", default: .seconds(120)).milliseconds)
+            timeoutMilliseconds: settings.duration(
+                "clickhouse_timeout", default: .seconds(120), "How long a request may take."
+            ).milliseconds)
     }
 
-    private static func file(
-        _ root: inout YAMLMapping, _ key: String, required: Bool = false
-    ) -> HTTPClient.TLS.PEM? {
-        root.value(key, required: required, as: "a path") { HTTPClient.TLS.PEM.file($0) }
+    private static func tls(_ settings: inout SettingsReader, verifiesServer: Bool) -> HTTPClient.TLS {
+        let authorities = settings.path(
+            "clickhouse_ca_file", "Certificates (PEM) that ClickHouse's may be signed by; the system's where unset.")
+        let certificate = settings.path(
+            "clickhouse_certificate_file", "Certificate (PEM) that the server shows to ClickHouse.")
+        let key = settings.path("clickhouse_key_file", "Key (PEM) of clickhouse_certificate_file.")
+        if certificate != nil, key == nil {
+            settings.report("clickhouse_certificate_file", "is given without its clickhouse_key_file")
+        } else if certificate == nil, key != nil {
+            settings.report("clickhouse_key_file", "is given without its clickhouse_certificate_file")
+        }
+        return HTTPClient.TLS(
+            verifiesServer: verifiesServer, authorities: authorities.map { .file($0) },
+            certificate: certificate.map { .file($0) }, key: key.map { .file($0) })
     }
 
-    /// Lets user and password come from the files of a mounted secret, read anew for every request; a file that does not
-    /// exist leaves its part empty. Throws where one cannot be read.
-    mutating func readCredentials(directory: String) throws {
-        inserter.client.credentials = .files(user: "\(directory)/username", password: "\(directory)/password")
-        _ = try inserter.client.credentials.read()
+    /// User and password are in the files of a mounted secret, read anew for every request; a file that does not exist
+    /// leaves its part empty.
+    private static func credentials(_ settings: inout SettingsReader) -> ClickHouseCredentials {
+        let directory = settings.text(
+            "clickhouse_credentials_directory", default: "/etc/clickhouse", allowed: "a path",
+            "Directory of the files username and password, read anew for every request.", .flag("--credentials"))
+        return .files(user: "\(directory)/username", password: "\(directory)/password")
     }
 
     /// Drops the `user:password@` of a URL: it would stand in logs. Credentials come from their files.

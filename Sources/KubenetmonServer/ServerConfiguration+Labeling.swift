@@ -4,6 +4,7 @@ import CloudRanges
 import FlowModel
 import Kubernetes
 import Labeling
+import Operations
 import StrictYAML
 
 /// Whether and how the cluster is watched.
@@ -15,18 +16,28 @@ struct KubernetesSettings: Equatable, Sendable {
 }
 
 extension ServerConfiguration {
-    static func labeling(_ root: inout YAMLMapping) -> Labeler.Configuration {
+    static func labeling(_ settings: inout SettingsReader) -> Labeler.Configuration {
         Labeler.Configuration(
-            ignoreUDP: root.bool("ignore_udp", default: true),
-            ignoreNodeFlows: root.bool("ignore_node_flows", default: true),
-            ignoreUnknownDirection: root.bool("ignore_unknown_direction", default: true),
-            privateNetworks: root.prefixes("private_networks"),
-            flagRules: flagRules(&root))
+            ignoreUDP: settings.bool("ignore_udp", default: true, "Whether UDP is left out.", .reloadable),
+            ignoreNodeFlows: settings.bool(
+                "ignore_node_flows", default: true, "Whether flows of nodes and host-network pods are left out.",
+                .reloadable),
+            ignoreUnknownDirection: settings.bool(
+                "ignore_unknown_direction", default: true,
+                "Whether flows are left out of which neither end, or both, could be the local one.", .reloadable),
+            privateNetworks: settings.structure(
+                "private_networks", default: [], "[]", allowed: "a list of networks such as [100.64.0.0/10]",
+                "Networks besides RFC 1918, link-local and loopback that count as private.", .reloadable
+            ) { $0.prefixes($1) },
+            flagRules: settings.structure(
+                "connection_flags", default: [], "[]",
+                allowed: "a list of rules with name, cidrs, ports and pod_labels",
+                "Rules that set flags in the column connectionFlags (docs/labels.md).", .reloadable, read: flagRules))
     }
 
-    private static func flagRules(_ root: inout YAMLMapping) -> [ConnectionFlagRule] {
+    private static func flagRules(_ mapping: inout YAMLMapping, _ key: String) -> [ConnectionFlagRule] {
         var names: Set<String> = []
-        return root.list("connection_flags", required: false) { rule in
+        return mapping.list(key) { rule in
             let name = rule.value("name") { name throws(BadValue) in
                 guard names.count < ConnectionFlagRule.maximumCount else {
                     throw BadValue("is one flag too many: there can be \(ConnectionFlagRule.maximumCount)")
@@ -48,47 +59,57 @@ extension ServerConfiguration {
         }
     }
 
-    static func podLabels(_ root: inout YAMLMapping, kept: [String]) -> PodLabelMapping {
-        var mapping = PodLabelMapping(kept: Set(kept))
-        _ = root.mapping("pod_labels", required: false) { labels in
-            for (key, column) in [("app", \PodLabelMapping.app), ("instance_id", \.instanceID), ("cell", \.cell)] {
-                let keys = labels.values(key, required: false) { $0 }
-                if !keys.isEmpty { mapping[keyPath: column] = keys }
+    static func podLabels(_ settings: inout SettingsReader, kept: [String]) -> PodLabelMapping {
+        let defaults = PodLabelMapping()
+        func labels(_ key: String, _ defaultLabels: [String], _ column: String) -> [String] {
+            settings.structure(
+                "pod_labels.\(key)", default: defaultLabels, "[\(defaultLabels.joined(separator: ", "))]",
+                allowed: "a list of labels' keys",
+                "Labels of pods of which the first that a pod has fills the columns \(column).", .reloadable
+            ) { mapping, key in
+                let labels = mapping.values(key) { $0 }
+                return labels.isEmpty ? defaultLabels : labels
             }
         }
-        return mapping
+        return PodLabelMapping(
+            app: labels("app", defaults.app, "localApp and remoteApp"),
+            instanceID: labels("instance_id", defaults.instanceID, "localInstanceID and remoteInstanceID"),
+            cell: labels("cell", defaults.cell, "localCell and remoteCell"), kept: Set(kept))
     }
 
-    static func kubernetes(_ root: inout YAMLMapping) -> KubernetesSettings {
-        root.mapping("kubernetes", required: false) { section in
-            KubernetesSettings(
-                isEnabled: section.boolIfPresent("enabled"),
-                watchesReplicaSets: section.bool("replica_sets", default: true))
-        } ?? KubernetesSettings(isEnabled: nil, watchesReplicaSets: true)
-    }
-
-    static func cloudRanges(_ root: inout YAMLMapping) -> CloudRangeCatalog.Configuration {
+    static func cloudRanges(_ settings: inout SettingsReader) -> CloudRangeCatalog.Configuration {
         var configuration = CloudRangeCatalog.Configuration()
-        configuration.namedRanges = root.namedRanges("ranges").flatMap(\.cloudRanges)
-        _ = root.mapping("cloud_ranges", required: false) { section in
-            let isEnabled = section.bool("enabled", default: true)
-            for provider in RangeProvider.allCases {
-                let form = "'off', an https:// or http:// URL, or the path of a file that begins with /"
-                if let choice = section.value(provider.rawValue, required: false, as: form, RangeChoice.init) {
-                    configuration.sources[provider] = choice.source
-                }
-            }
-            if !isEnabled { configuration.sources = [:] }
-            configuration.cacheDirectory = section.value("cache_directory", required: false, as: "a path") { $0 }
-            configuration.refreshInterval = duration(
-                &section, "refresh_interval", default: configuration.refreshInterval)
+        configuration.namedRanges = settings.structure(
+            "ranges", default: [], "[]", allowed: "a list of ranges with name, cidrs, cloud, region and service",
+            "Addresses of your own with their place (docs/labels.md).", .reloadable
+        ) { $0.namedRanges($1) }.flatMap(\.cloudRanges)
+        let isEnabled = settings.bool(
+            "cloud_ranges.enabled", default: true, "Whether the clouds' lists of addresses are used.", .reloadable)
+        for provider in RangeProvider.allCases {
+            let choice = settings.value(
+                "cloud_ranges.\(provider.rawValue)",
+                default: RangeChoice(source: configuration.sources[provider]),
+                allowed: "'off', an https:// or http:// URL, or the path of a file that begins with /",
+                "Where the list of \(provider.rawValue) comes from.", .reloadable, show: \.text,
+                parse: RangeChoice.init)
+            configuration.sources[provider] = choice.source
         }
+        if !isEnabled { configuration.sources = [:] }
+        configuration.cacheDirectory = settings.path(
+            "cloud_ranges.cache_directory", "Directory in which the last good lists are kept for the next start.",
+            .reloadable)
+        configuration.refreshInterval = settings.duration(
+            "cloud_ranges.refresh_interval", default: configuration.refreshInterval,
+            "Time between two looks at a list.",
+            .reloadable)
         return configuration
     }
 
     /// Where a list is to come from; nowhere where it is switched off.
     private struct RangeChoice {
         let source: CloudRangeCatalog.Source?
+
+        init(source: CloudRangeCatalog.Source?) { self.source = source }
 
         init?(_ text: String) {
             if text == "off" {
@@ -99,6 +120,13 @@ extension ServerConfiguration {
                 source = .file(text)
             } else {
                 return nil
+            }
+        }
+
+        var text: String {
+            switch source {
+            case .url(let text), .file(let text): text
+            case nil: "off"
             }
         }
     }

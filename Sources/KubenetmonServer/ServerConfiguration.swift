@@ -2,14 +2,13 @@
 
 import ClickHouse
 import CloudRanges
-import FlowModel
 import Kubernetes
 import Labeling
 import Operations
 import StrictYAML
+import YAMLParsing
 
-/// The server's settings, read from the configuration file and the credential files. Keys and defaults are kubenetmon's
-/// where they exist there.
+/// The server's settings. Keys and defaults are kubenetmon's where they exist there.
 struct ServerConfiguration: Equatable, Sendable {
     var site: Site
     var port: Int
@@ -26,80 +25,111 @@ struct ServerConfiguration: Equatable, Sendable {
     var batchRows: Int
     var batchMaximumAge: Duration
     var shutdownTimeout: Duration
-    /// What is worth a warning at start: settings that have no effect here or weaken something.
-    var warnings: [String] = []
+    var logging: LogConfiguration
 
-    /// Reads a file. Throws all of its problems at once.
-    init(contentsOf path: String) throws(YAMLProblems) {
-        try self.init(YAMLDocument(contentsOf: path))
+    /// What the names of environment variables begin with. Kubernetes sets `KUBENETMON_SERVER_PORT` where there is a
+    /// service of that name.
+    static let variablePrefix = "KUBENETMON_CONFIG_"
+
+    /// Every setting with its default.
+    static var declarations: EffectiveSettings {
+        SettingsReader.declarations(variablePrefix: variablePrefix) { _ = Self(&$0) }
     }
 
-    /// Reads a text; `file` is what problems name as its origin.
-    init(text: String, file: String) throws(YAMLProblems) {
-        try self.init(YAMLDocument(text: text, file: file))
+    /// Where settings come from.
+    ///
+    /// - Parameters:
+    ///   - arguments: Flags with their values.
+    ///   - environment: The environment.
+    ///   - document: The configuration file, or what is wrong with it; nil where there is none.
+    static func sources(
+        arguments: [String] = [], environment: [String: String] = [:],
+        document: Result<YAMLDocument, YAMLProblems>?
+    ) -> SettingsSources {
+        SettingsSources(
+            arguments: arguments, environment: environment, variablePrefix: variablePrefix, document: document,
+            parse: { text, origin throws(YAMLProblems) in try YAMLDocument(text: text, file: origin) })
     }
 
-    private init(_ document: YAMLDocument) throws(YAMLProblems) {
-        self = try document.read { Self(&$0) }
-    }
-
-    private init(_ root: inout YAMLMapping) {
-        let lowercased: (String) -> String? = { $0.lowercased().filter { !$0.isWhitespace } }
-        site = Site(
-            environment: root.string("environment"),
-            cloud: root.value("cloud", as: "the name of a cloud", lowercased) ?? "",
-            region: root.value("region", as: "the name of a region", lowercased) ?? "",
-            cluster: root.string("cluster"))
-        // `grpc_port` is kubenetmon's name for the port that agents dial.
+    /// Reads the settings.
+    init(_ settings: inout SettingsReader) {
+        site = Self.site(&settings)
         let ports = 1...65535
-        let grpcPort = root.integer("grpc_port", in: ports, default: 8884)
-        port = root.integer("port", in: ports, default: grpcPort)
-        metricsPort = root.integer("metrics_port", in: ports, default: 8883)
-        labeling = Self.labeling(&root)
-        podLabels = Self.podLabels(&root, kept: labeling.flagRules.flatMap(\.podLabels.keys))
-        inventoryFile = root.value("inventory_file", required: false, as: "a path") { $0 }
-        kubernetes = Self.kubernetes(&root)
-        cloudRanges = Self.cloudRanges(&root)
-        isClickHouseEnabled = root.bool("clickhouse_enabled", default: true)
-        batchRows = root.integer("clickhouse_batch_size", in: 1...1_000_000, default: 100_000)
-        batchMaximumAge = Self.duration(&root, "clickhouse_batch_max_age", default: .seconds(5))
-        shutdownTimeout = Self.duration(&root, "shutdown_timeout", default: .seconds(25))
-        table = root.string("clickhouse_table", default: TableSchema.defaultTable)
-        inserter = Self.inserter(&root, &warnings)
-        readKeysWithoutEffect(&root)
+        port = settings.integer("port", in: ports, default: 8884, "Port that agents connect to.", .alias("grpc_port"))
+        metricsPort = settings.integer("metrics_port", in: ports, default: 8883, "Port for /metrics, /live and /ready.")
+        if port == metricsPort { settings.report("metrics_port", "is the port that agents connect to") }
+        labeling = Self.labeling(&settings)
+        podLabels = Self.podLabels(&settings, kept: labeling.flagRules.flatMap(\.podLabels.keys))
+        inventoryFile = settings.path(
+            "inventory_file",
+            """
+            Inventory of nodes, pods and ranges, in YAML. The Kubernetes API is left alone then, unless kubernetes.enabled \
+            says otherwise.
+            """, .flag("--inventory"))
+        kubernetes = KubernetesSettings(
+            isEnabled: settings.boolIfGiven(
+                "kubernetes.enabled", default: "true without an inventory_file",
+                "Whether pods, nodes and services come from the Kubernetes API."),
+            watchesReplicaSets: settings.bool(
+                "kubernetes.replica_sets", default: true, "Whether pods are labelled with what owns their ReplicaSet."))
+        cloudRanges = Self.cloudRanges(&settings)
+        isClickHouseEnabled = settings.bool(
+            "clickhouse_enabled", default: true,
+            "Whether flows are stored; where not, they are labelled, counted and dropped.")
+        if !isClickHouseEnabled {
+            settings.warn("clickhouse_enabled: false stores nothing: flows are labelled, counted and dropped")
+        }
+        batchRows = settings.integer(
+            "clickhouse_batch_size", in: 1...1_000_000, default: 100_000, unit: "rows",
+            "Rows from which on a batch is inserted.")
+        batchMaximumAge = settings.duration(
+            "clickhouse_batch_max_age", default: .seconds(5), "Age at which a batch is inserted whatever its size.")
+        shutdownTimeout = settings.duration(
+            "shutdown_timeout", default: .seconds(25), "How long batches may still be inserted when shutting down.")
+        table = settings.text(
+            "clickhouse_table", default: TableSchema.defaultTable, allowed: "the name of a table",
+            "Table that rows are inserted into.")
+        inserter = Self.inserter(&settings)
+        logging = LogConfiguration(&settings, isReloadable: true)
+        Self.readKeysWithoutEffect(&settings)
+    }
+
+    private static func site(_ settings: inout SettingsReader) -> Site {
+        let lowercased: (String) -> String = { $0.lowercased().filter { !$0.isWhitespace } }
+        return Site(
+            environment: settings.text(
+                "environment", allowed: "the name of an environment, such as production",
+                "Value of the column environment."),
+            cloud: settings.text(
+                "cloud", allowed: "the name of a cloud, such as aws",
+                "Cloud of the cluster: aws, gcp, azure or your own name.",
+                transform: lowercased),
+            region: settings.text(
+                "region", allowed: "the name of a region, such as eu-central-1",
+                "Region of the cluster, as its cloud names it.", transform: lowercased),
+            cluster: settings.text("cluster", allowed: "the name of a cluster", "Name of the cluster."))
     }
 
     /// Keys that kubenetmon's configuration files hold and that mean nothing here.
-    private mutating func readKeysWithoutEffect(_ root: inout YAMLMapping) {
-        if root.value("max_grpc_connection_age", required: false, as: Self.durationForm, Duration.init(goDuration:))
-            != nil
-        {
-            warnings.append("max_grpc_connection_age has no effect: connections live until one side ends them")
+    private static func readKeysWithoutEffect(_ settings: inout SettingsReader) {
+        let help = "No effect: a key of kubenetmon's."
+        _ = settings.duration("max_grpc_connection_age", default: .seconds(300), mayBeZero: true, help)
+        if settings.isGiven("max_grpc_connection_age") {
+            settings.warn("max_grpc_connection_age has no effect: connections live until one side ends them")
         }
-        if root.value(
-            "clickhouse_batch_send_timeout", required: false, as: Self.durationForm, Duration.init(goDuration:))
-            != nil
-        {
-            warnings.append(
-                "clickhouse_batch_send_timeout has no effect: clickhouse_batch_max_age bounds a batch's age")
+        _ = settings.duration("clickhouse_batch_send_timeout", default: .seconds(30), mayBeZero: true, help)
+        if settings.isGiven("clickhouse_batch_send_timeout") {
+            settings.warn("clickhouse_batch_send_timeout has no effect: clickhouse_batch_max_age bounds a batch's age")
         }
-        if !root.bool("clickhouse_wait_for_async_insert", default: true) {
-            warnings.append(
+        if !settings.bool("clickhouse_wait_for_async_insert", default: true, help) {
+            settings.warn(
                 "clickhouse_wait_for_async_insert: false has no effect: agents are told that ClickHouse has their flows"
             )
         }
-        if root.bool("clickhouse_skip_ping", default: false) {
-            warnings.append("clickhouse_skip_ping has no effect: the table's columns are asked for at start")
+        if settings.bool("clickhouse_skip_ping", default: false, help) {
+            settings.warn("clickhouse_skip_ping has no effect: the table's columns are asked for at start")
         }
-        _ = root.integer("clickhouse_max_idle_connections", in: 0...100_000, default: 50)
-    }
-
-    static let durationForm = "a duration such as 5s or 1m30s"
-
-    static func duration(_ root: inout YAMLMapping, _ key: String, default: Duration) -> Duration {
-        root.value(key, required: false, as: "\(durationForm) above zero") { text in
-            Duration(goDuration: text).flatMap { $0 > .zero ? $0 : nil }
-        } ?? `default`
+        _ = settings.integer("clickhouse_max_idle_connections", in: 0...100_000, default: 50, help)
     }
 
     /// Whether pods, nodes and services come from the API server.

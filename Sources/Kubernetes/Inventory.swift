@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import StrictYAML
+import YAMLParsing
 
 /// What is known of a cluster and its surroundings, as a file tells it:
 ///

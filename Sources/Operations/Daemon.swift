@@ -8,13 +8,6 @@ public enum Daemon {
     /// The release that this is.
     public static let version = "0.1.0"
 
-    /// Makes the daemon's logger: lines on standard error, from this level up.
-    public static func makeLogger(_ label: String, level: Logger.Level) -> Logger {
-        var logger = Logger(label: label) { StreamLogHandler.standardError(label: $0) }
-        logger.logLevel = level
-        return logger
-    }
-
     /// Runs services until SIGTERM or SIGINT, then stops them in reverse order and returns. Throws where a service ends
     /// with an error.
     public static func run(_ services: [any Service], logger: Logger) async throws {

@@ -55,6 +55,18 @@ extension Duration {
         }
     }
 
+    /// The duration as ``init(goDuration:)`` reads it, in as few parts as there can be: `1m30s`, `500ms`, `0s`.
+    public var goText: String {
+        var rest = Int128(components.seconds) * 1_000_000_000 + Int128(components.attoseconds / 1_000_000_000)
+        var text = ""
+        for unit in ["h", "m", "s", "ms", "us", "ns"] {
+            guard let length = Self.nanoseconds(in: Substring(unit)), rest >= length else { continue }
+            text += "\(rest / length)\(unit)"
+            rest %= length
+        }
+        return text.isEmpty ? "0s" : text
+    }
+
     /// The duration in milliseconds, fractions dropped.
     public var milliseconds: Int {
         Int(components.seconds) * 1000 + Int(components.attoseconds / 1_000_000_000_000_000)

@@ -1,56 +1,172 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Reads settings from flags and the environment, and gathers everything that is wrong with them.
+public import StrictYAML
+
+/// Reads settings. To read one is to declare it: help, reference and the effective configuration are made of what was
+/// read.
+///
+/// A reader notes a problem and goes on, with a stand-in for the value that it could not read, so that one pass finds all
+/// problems. Every setting is read whatever others say, or else it would be unknown.
 public struct SettingsReader {
-    /// All settings that cannot be used.
-    public struct Problems: Error, CustomStringConvertible, Sendable {
-        /// One line for each.
-        public let lines: [String]
+    private let sources: SettingsSources
+    private var settings: [Setting] = []
+    private var problems: [YAMLProblem]
+    private var warnings: [String] = []
 
-        /// The problems, a line each.
-        public var description: String { lines.joined(separator: "\n") }
+    private init(_ sources: SettingsSources) {
+        self.sources = sources
+        problems = sources.problems
     }
 
-    private let environment: [String: String]
-    private var problems: [String] = []
-
-    /// Makes a reader over the process's environment.
-    public init(environment: [String: String]) {
-        self.environment = environment
+    /// Reads settings with `body`, and throws all problems if there are any: those of values, and names that nobody reads.
+    public static func read<Value>(
+        _ sources: SettingsSources, _ body: (inout SettingsReader) -> Value
+    ) throws(SettingsProblems) -> (value: Value, settings: EffectiveSettings) {
+        var reader = SettingsReader(sources)
+        let value = body(&reader)
+        let problems = reader.problems + sources.unknownNames(besides: reader.settings)
+        guard problems.isEmpty else { throw SettingsProblems(problems) }
+        return (value, EffectiveSettings(reader.settings, warnings: reader.warnings))
     }
 
-    /// The flag's value where the flag is given, else the environment variable's where it is set and not empty, else the
-    /// default. A setting without a default must be given.
+    /// The settings that `body` reads, with their defaults.
+    public static func declarations(
+        variablePrefix: String = "", _ body: (inout SettingsReader) -> Void
+    ) -> EffectiveSettings {
+        var reader = SettingsReader(SettingsSources(variablePrefix: variablePrefix))
+        body(&reader)
+        return EffectiveSettings(reader.settings, warnings: [])
+    }
+
+    // MARK: - What readers of single settings are made of
+
+    /// Reads the text of a setting.
     ///
     /// - Parameters:
-    ///   - flag: The flag's text, nil where it is not given.
-    ///   - name: The flag's name, such as `--metrics-port`.
-    ///   - variable: The environment variable's name.
-    ///   - expected: What values are allowed, for the problem's text: "a port from 1 to 65535".
-    ///   - defaultValue: The value where nothing is given.
-    ///   - parse: Reads the text, nil where it is not allowed.
+    ///   - key: The key in the configuration file; flag and variable are named after it.
+    ///   - defaultValue: The value where nobody has said anything.
+    ///   - allowed: What is allowed, to be read after "is not": "a whole number from 1 to 10".
+    ///   - help: What the setting does, in sentences.
+    ///   - traits: What is special about it.
+    ///   - show: Writes a value as one could have given it.
+    ///   - parse: Reads a text, nil where it is not allowed.
     public mutating func value<Value>(
-        flag: String?, _ name: String, variable: String, expected: String, default defaultValue: Value? = nil,
-        parse: (String) -> Value?
-    ) -> Value? {
-        let (text, source) =
-            flag.map { ($0, name) } ?? environment[variable].flatMap { $0.isEmpty ? nil : ($0, variable) }
-            ?? (nil, name)
-        guard let text else {
-            if defaultValue == nil {
-                problems.append("\(variable) (or \(name)) is not set: it must be \(expected)")
+        _ key: String, default defaultValue: Value, allowed: String, _ help: String, _ traits: Setting.Trait...,
+        show: (Value) -> String, parse: (String) -> Value?
+    ) -> Value {
+        scalar(
+            key, default: defaultValue, standIn: defaultValue, allowed: allowed, help, traits, show: show, parse: parse)
+    }
+
+    mutating func scalar<Value>(
+        _ key: String, default defaultValue: Value?, standIn: Value, allowed: String, _ help: String,
+        _ traits: [Setting.Trait], show: (Value) -> String, parse: (String) -> Value?
+    ) -> Value {
+        var setting = Setting(
+            key, allowed: allowed, defaultText: defaultValue.map(show), help: help, traits: traits,
+            variablePrefix: sources.variablePrefix)
+        let value: Value?
+        if let given = sources.text(of: setting, mayBeEmpty: defaultValue != nil) {
+            setting.source = given.source
+            value = read(given, setting) { mapping, key in
+                mapping.value(key, as: allowed) { (text: String) in parse(text) }
             }
-            return defaultValue
+        } else {
+            if defaultValue == nil { reportMissing(setting) }
+            value = defaultValue
         }
-        guard let value = parse(text) else {
-            problems.append("\(source): '\(text)' is not \(expected)")
-            return defaultValue
+        setting.text = show(value ?? standIn)
+        settings.append(setting)
+        return value ?? standIn
+    }
+
+    /// Reads a list or mapping, given as YAML in the file, a flag or a variable.
+    ///
+    /// - Parameters:
+    ///   - key: The key in the configuration file; flag and variable are named after it.
+    ///   - defaultText: What the default is, as one could have given it.
+    ///   - defaultValue: The value where nobody has said anything.
+    ///   - allowed: What is allowed: "a list of networks".
+    ///   - help: What the setting does, in sentences.
+    ///   - traits: What is special about it.
+    ///   - body: Reads the key of a mapping.
+    public mutating func structure<Value>(
+        _ key: String, default defaultValue: Value, _ defaultText: String, allowed: String, _ help: String,
+        _ traits: Setting.Trait..., read body: (inout YAMLMapping, _ key: String) -> Value
+    ) -> Value {
+        var setting = Setting(
+            key, allowed: allowed, defaultText: defaultText, help: help, traits: traits,
+            variablePrefix: sources.variablePrefix)
+        var value = defaultValue
+        do throws(YAMLProblems) {
+            if let given = try sources.structure(of: setting) {
+                setting.source = given.source
+                setting.text = given.node.flowText
+                problems += given.problems
+                value = read(given, setting, body)
+            }
+        } catch {
+            problems += error.problems
+        }
+        settings.append(setting)
+        return value
+    }
+
+    private mutating func read<Value>(
+        _ given: SettingsSources.Given, _ setting: Setting, _ body: (inout YAMLMapping, _ key: String) -> Value
+    ) -> Value {
+        let key = given.key
+        var mapping = YAMLMapping(
+            file: given.origin, path: given.path, line: given.node.line,
+            entries: [YAMLNode.Entry(key: key, line: given.node.line, value: given.node)])
+        let value = body(&mapping, key)
+        problems += mapping.problems.map { problem in
+            YAMLProblem(
+                file: problem.file, line: problem.line,
+                // A flag's name stands there already.
+                key: given.isOfFile || problem.key != key ? problem.key : "",
+                message: setting.isSecret ? "is not \(setting.allowed)" : problem.message)
         }
         return value
     }
 
-    /// Throws everything that was wrong so far.
-    public func check() throws(Problems) {
-        guard problems.isEmpty else { throw Problems(lines: problems) }
+    private mutating func reportMissing(_ setting: Setting) {
+        guard !sources.lacksDocument else { return }
+        let others = "\(setting.variables[0]) or \(setting.flags[0])"
+        problems.append(
+            sources.document.map {
+                YAMLProblem(
+                    file: $0.file, line: $0.root.line, key: "",
+                    message: "missing key '\(setting.key)' (or \(others)): it must be \(setting.allowed)")
+            }
+                ?? YAMLProblem(
+                    file: others, line: nil, key: "", message: "is not set: it must be \(setting.allowed)"))
+    }
+
+    // MARK: - What settings say together
+
+    /// Whether somebody has said what a setting is to be that was read before.
+    public func isGiven(_ key: String) -> Bool { setting(key).source != .byDefault }
+
+    /// Notes that a setting that was read before does not go with others.
+    public mutating func report(_ key: String, _ message: String) {
+        let setting = setting(key)
+        let (file, line, path) =
+            switch setting.source {
+            case .file(let file, let line): (file, line, key)
+            case .flag(let name), .variable(let name): (name, nil as Int?, "")
+            case .byDefault: (key, nil, "")
+            }
+        problems.append(YAMLProblem(file: file, line: line, key: path, message: message))
+    }
+
+    /// Notes what is worth a warning, such as a setting that weakens something.
+    public mutating func warn(_ warning: String) { warnings.append(warning) }
+
+    private func setting(_ key: String) -> Setting {
+        guard let setting = settings.first(where: { $0.key == key }) else {
+            preconditionFailure("\(key) has not been read yet")
+        }
+        return setting
     }
 }

@@ -2,7 +2,7 @@
 
 extension String {
     /// This path of keys with one more: `pods[2]` and `name` make `pods[2].name`.
-    func appending(key: String) -> String {
+    package func appending(key: String) -> String {
         isEmpty ? key : "\(self).\(key)"
     }
 }

@@ -2,7 +2,7 @@
 
 extension String {
     /// The text in quotes, safe to print: on one line, without control characters and of at most 80 characters.
-    var quoted: String {
+    package var quoted: String {
         let text = unicodeScalars.prefix(80).map { scalar in
             switch scalar.properties.generalCategory {
             case .control, .format, .lineSeparator, .paragraphSeparator: scalar.escaped(asASCII: true)

@@ -2,7 +2,7 @@
 
 extension String {
     /// The candidate that is at most two edits away from this word, the nearest if there are several.
-    func nearest(among candidates: [String]) -> String? {
+    package func nearest(among candidates: [String]) -> String? {
         candidates
             .map { (word: $0, distance: editDistance(to: $0)) }
             .filter { $0.distance <= 2 }

@@ -10,12 +10,12 @@
 public struct YAMLMapping {
     private let file: String
     private let path: String
-    private let line: Int
+    private let line: Int?
     private let entries: [YAMLNode.Entry]
     private var knownKeys: [String] = []
-    private(set) var problems: [YAMLProblem] = []
+    package private(set) var problems: [YAMLProblem] = []
 
-    init(file: String, path: String, line: Int, entries: [YAMLNode.Entry]) {
+    package init(file: String, path: String, line: Int?, entries: [YAMLNode.Entry]) {
         self.file = file
         self.path = path
         self.line = line
@@ -185,7 +185,7 @@ public struct YAMLMapping {
     /// Notes a problem of the mapping as a whole.
     public mutating func report(_ message: String) { report(message, at: path, line: line) }
 
-    private mutating func report(_ message: String, at path: String, line: Int) {
+    private mutating func report(_ message: String, at path: String, line: Int?) {
         problems.append(YAMLProblem(file: file, line: line, key: path, message: message))
     }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A value of a document and the line on which it begins.
-struct YAMLNode {
+/// A value of a document and the line on which it begins; nil where it is not of a text with lines.
+package struct YAMLNode: Sendable {
     /// The shapes of a value. Scalars have no type of their own: whoever reads one says what it has to be.
-    enum Content {
+    package enum Content: Sendable {
         /// Nothing: `key:`, `key: ~`, `key: null` or `key: ""`.
         case empty
         case text(String)
@@ -14,16 +14,27 @@ struct YAMLNode {
     }
 
     /// A key of a mapping with its value.
-    struct Entry {
-        let key: String
-        let line: Int
-        let value: YAMLNode
+    package struct Entry: Sendable {
+        package let key: String
+        package let line: Int?
+        package let value: YAMLNode
+
+        package init(key: String, line: Int?, value: YAMLNode) {
+            self.key = key
+            self.line = line
+            self.value = value
+        }
     }
 
-    let line: Int
-    let content: Content
+    package let line: Int?
+    package let content: Content
 
-    var isEmpty: Bool {
+    package init(line: Int?, content: Content) {
+        self.line = line
+        self.content = content
+    }
+
+    package var isEmpty: Bool {
         if case .empty = content { true } else { false }
     }
 }

@@ -5,11 +5,11 @@ public struct YAMLProblems: Error, Hashable, Sendable {
     /// The problems in the order of their lines; never empty.
     public let problems: [YAMLProblem]
 
-    init(_ problems: [YAMLProblem]) {
+    package init(_ problems: [YAMLProblem]) {
         self.problems = problems.sorted { ($0.line ?? 0) < ($1.line ?? 0) }
     }
 
-    init(file: String, line: Int? = nil, _ message: String) {
+    package init(file: String, line: Int? = nil, _ message: String) {
         problems = [YAMLProblem(file: file, line: line, key: "", message: message)]
     }
 }

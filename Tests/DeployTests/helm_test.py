@@ -57,13 +57,10 @@ def has(tree, path):
     return True
 
 
-def source(folder):
-    text = ""
-    for name in sorted(os.listdir(os.path.join(ROOT, "Sources", folder))):
-        if "Configuration" in name:
-            with open(os.path.join(ROOT, "Sources", folder, name)) as file:
-                text += file.read()
-    return text
+def reference():
+    """The names of docs/configuration.md: the agent's variables and the server's keys."""
+    with open(os.path.join(ROOT, "docs", "configuration.md")) as file:
+        return [set(re.findall(r"`([\w.]+)`", table)) for table in file.read().split("<!-- server -->")]
 
 
 class ChartTests(unittest.TestCase):
@@ -93,12 +90,12 @@ class ChartTests(unittest.TestCase):
                     self.assertNotIn("{{", re.sub(r"\{\{[^{}]*\}\}", "", text))
 
     def test_the_daemons_know_what_the_charts_tell_them(self):
-        agent, server = source("KubenetmonAgent"), source("KubenetmonServer")
+        variables, keys = reference()
         for _, text in templates("kubenetmon-agent"):
             for name in re.findall(r"- name: ([A-Z_]+)$", text, re.M):
-                self.assertIn('variable: "%s"' % name, agent)
+                self.assertIn(name, variables)
         for key in re.findall(r"^    (\w+):", dict(templates("kubenetmon-server"))["config-map.yaml"], re.M):
-            self.assertIn('"%s"' % key, server)
+            self.assertIn(key, {name.split(".")[0] for name in keys})
 
     def test_versions_are_the_release(self):
         with open(os.path.join(ROOT, "Sources", "Operations", "Daemon.swift")) as file:

@@ -34,9 +34,9 @@ private func run(
         let result = try await run(
             ["--server-port", "x"], environment: ["NODE_NAME": "", "COLLECTION_INTERVAL": "soon"])
         #expect(result.code == 64)
-        #expect(result.output.contains("NODE_NAME (or --node-name) is not set"))
+        #expect(result.output.contains("NODE_NAME or --node-name: is not set"))
         #expect(result.output.contains("COLLECTION_INTERVAL: 'soon' is not a duration"))
-        #expect(result.output.contains("--server-port: 'x' is not a port from 1 to 65535"))
+        #expect(result.output.contains("--server-port: 'x' is not a whole number from 1 to 65535"))
     }
 
     @Test func helpNamesEverySettingAndItsVariable() async throws {
@@ -44,11 +44,21 @@ private func run(
         #expect(result.code == 0)
         let text = result.output.split(whereSeparator: \.isWhitespace).joined(separator: " ")
         for setting in [
-            "--node-name <node-name> Name of the Kubernetes node. [NODE_NAME, required]",
-            "[COLLECTION_INTERVAL, default 5s]", "[KUBENETMON_SERVER_SERVICE_HOST, default",
-            "[KUBENETMON_SERVER_SERVICE_PORT, default 8884]", "[METRICS_PORT, default 8883]",
-            "[SKIP_CONNTRACK_SANITY_CHECK, default false]", "[UPTIME_WAIT_DURATION, default 300s]",
+            "--node-name [NODE_NAME] Name of the Kubernetes node. (the name of the Kubernetes node (spec.nodeName); required)",
+            "--collection-interval [COLLECTION_INTERVAL] Time between two collections. (a duration above zero",
+            "--server-port [KUBENETMON_SERVER_SERVICE_PORT] Port of the server. (a whole number from 1 to 65535; default 8884)",
+            "a number of bytes from 65536 to 1073741824; default 16777216",
         ] { #expect(text.contains(setting), "\(setting)") }
         #expect(try await run(["--version"]).output.contains("."))
+    }
+
+    @Test func aConfigurationIsCheckedWithoutBeingUsed() async throws {
+        let good = try await run(["--check-config", "--metrics-port", "1"], environment: ["NODE_NAME": "node-a"])
+        #expect(good.code == 0)
+        let lines = good.output.split(separator: "\n").map { $0.split(separator: " ").joined(separator: " ") }
+        #expect(lines.prefix(2) == ["node_name: node-a # NODE_NAME", "collection_interval: 5s # default"])
+        #expect(lines.contains("metrics_port: 1 # --metrics-port"))
+        let bad = try await run(["--check-config", "--metrics-port", "0"], environment: ["NODE_NAME": "node-a"])
+        #expect(bad.code == 64 && bad.output.contains("--metrics-port: '0' is not"))
     }
 }

@@ -4,24 +4,17 @@ import CloudRanges
 import FlowModel
 import Kubernetes
 import Labeling
-import StrictYAML
 import Testing
 
 @testable import KubenetmonServer
 
+private let required = "environment: production\ncloud: aws\nregion: eu-central-1\ncluster: main\n"
+
 private func configuration(_ text: String) throws -> ServerConfiguration {
-    try ServerConfiguration(
-        text: "environment: production\ncloud: aws\nregion: eu-central-1\ncluster: main\n" + text, file: "config.yaml")
+    try ServerConfiguration.read(required + text).value
 }
 
-private func problems(_ text: String) -> [String] {
-    do {
-        _ = try configuration(text)
-        return []
-    } catch {
-        return (error as? YAMLProblems)?.problems.map(\.description) ?? []
-    }
-}
+private func problems(_ text: String) -> [String] { ServerConfiguration.problems(required + text) }
 
 @Suite struct LabelingConfigurationTests {
     @Test func withoutAWordTheClusterIsWatchedAndEveryListIsUsed() throws {
@@ -38,9 +31,9 @@ private func problems(_ text: String) -> [String] {
         #expect(try !configuration("inventory_file: /inventory.yaml").watchesCluster)
         #expect(try configuration("inventory_file: /inventory.yaml\nkubernetes: {enabled: true}").watchesCluster)
         // As with --inventory.
-        var flagged = try configuration("kubernetes: {replica_sets: true}")
-        flagged.inventoryFile = "/inventory.yaml"
-        #expect(!flagged.watchesCluster)
+        let flagged = try ServerConfiguration.read(
+            required + "kubernetes: {replica_sets: true}", arguments: ["--inventory", "/inventory.yaml"])
+        #expect(!flagged.value.watchesCluster)
         #expect(try !configuration("kubernetes: {enabled: false}").watchesCluster)
         #expect(try !configuration("kubernetes: {replica_sets: false}").kubernetes.watchesReplicaSets)
     }

@@ -4,7 +4,7 @@ import ClickHouse
 import FlowModel
 import Foundation
 import Labeling
-import StrictYAML
+import Operations
 import TestSupport
 import Testing
 
@@ -19,23 +19,18 @@ private let required = """
 
     """
 
-private func configuration(_ text: String) throws -> ServerConfiguration {
-    try ServerConfiguration(text: text, file: "config.yaml")
-}
+private func configuration(_ text: String) throws -> ServerConfiguration { try ServerConfiguration.read(text).value }
 
-private func problems(_ text: String) -> [String] {
-    do throws(YAMLProblems) {
-        _ = try ServerConfiguration(text: text, file: "config.yaml")
-        return []
-    } catch {
-        return error.problems.map(\.description)
-    }
-}
+/// Where kubenetmon has ClickHouse's user and password.
+private let credentials = ClickHouseCredentials.files(
+    user: "/etc/clickhouse/username", password: "/etc/clickhouse/password")
+
+private func problems(_ text: String) -> [String] { ServerConfiguration.problems(text) }
 
 @Suite struct ServerConfigurationTests {
     /// Every key that kubenetmon's chart writes, with the chart's defaults.
     @Test func theFileOfKubenetmonsChartIsRead() throws {
-        let read = try configuration(
+        let (read, settings) = try ServerConfiguration.read(
             """
             metrics_port: 8883
             grpc_port: 8884
@@ -66,11 +61,11 @@ private func problems(_ text: String) -> [String] {
             read.clickHouse
                 == ClickHouseClient.Configuration(
                     endpoints: ["https://clickhouse.default.svc.cluster.local:8443"], database: "default",
-                    connectTimeoutMilliseconds: 30_000))
+                    credentials: credentials, connectTimeoutMilliseconds: 30_000))
         #expect(read.inserter.workers == 20 && read.batchRows == 15_000)
-        #expect(read.warnings.count == 4)
+        #expect(settings.warnings.count == 4)
         for (warning, key) in zip(
-            read.warnings,
+            settings.warnings,
             [
                 "clickhouse_endpoint", "max_grpc_connection_age", "clickhouse_batch_send_timeout",
                 "clickhouse_wait_for_async_insert",
@@ -90,7 +85,7 @@ private func problems(_ text: String) -> [String] {
     }
 
     @Test func everythingCanBeSet() throws {
-        let read = try configuration(
+        let (read, settings) = try ServerConfiguration.read(
             """
             environment: "my environment"
             cloud: On Prem
@@ -126,11 +121,13 @@ private func problems(_ text: String) -> [String] {
         #expect(
             read.clickHouse
                 == ClickHouseClient.Configuration(
-                    endpoints: ["http://db:8123"], database: "net", tls: .init(verifiesServer: false),
+                    endpoints: ["http://db:8123"], database: "net", credentials: credentials,
+                    tls: .init(verifiesServer: false),
                     connectTimeoutMilliseconds: 1_000, timeoutMilliseconds: 2_000))
-        #expect(read.warnings.count == 2)
-        #expect(read.warnings[0].contains("certificate is not checked"))
-        #expect(read.warnings[1].hasPrefix("clickhouse_skip_ping"))
+        #expect(settings.warnings.count == 3)
+        #expect(settings.warnings[0].hasPrefix("clickhouse_enabled: false"))
+        #expect(settings.warnings[1].contains("certificate is not checked"))
+        #expect(settings.warnings[2].hasPrefix("clickhouse_skip_ping"))
     }
 
     @Test(arguments: [
@@ -147,16 +144,17 @@ private func problems(_ text: String) -> [String] {
         ("https://me:p@ss@db:8443", false, "https://db:8443", false),
     ])
     func anEndpointBecomesAURL(endpoint: String, disableTLS: Bool, url: String, isWarned: Bool) throws {
-        let read = try configuration(
+        let (read, settings) = try ServerConfiguration.read(
             "\(required)clickhouse_endpoint: \"\(endpoint)\"\nclickhouse_disable_tls: \(disableTLS)")
         #expect(read.clickHouse.endpoints == [url])
-        #expect(read.warnings.contains { $0.contains("'\(endpoint)'") && $0.contains(url) } == isWarned)
+        #expect(settings.warnings.contains { $0.contains("'\(endpoint)'") && $0.contains(url) } == isWarned)
     }
 
     @Test func severalEndpointsStandBehindOneAnother() throws {
-        let read = try configuration("\(required)clickhouse_endpoint: http://a:8123, b:9000 ,https://me:p@c\n")
+        let (read, settings) = try ServerConfiguration.read(
+            "\(required)clickhouse_endpoint: http://a:8123, b:9000 ,https://me:p@c\n")
         #expect(read.clickHouse.endpoints == ["http://a:8123", "https://b:8443", "https://c"])
-        #expect(read.warnings.count == 1)
+        #expect(settings.warnings.count == 1)
     }
 
     @Test func howRowsAreSentCanBeSaid() throws {
@@ -179,7 +177,7 @@ private func problems(_ text: String) -> [String] {
             read.inserter
                 == Inserter.Configuration(
                     client: ClickHouseClient.Configuration(
-                        endpoints: ["https://db:8443"], headers: ["X-Route": "a b"],
+                        endpoints: ["https://db:8443"], credentials: credentials, headers: ["X-Route": "a b"],
                         tls: .init(
                             authorities: .file("/etc/tls/ca.crt"), certificate: .file("/etc/tls/tls.crt"),
                             key: .file("/etc/tls/tls.key"))),
@@ -194,7 +192,7 @@ private func problems(_ text: String) -> [String] {
 
     @Test func missingKeysAreToldTogether() {
         #expect(
-            problems("port: 1\n")
+            problems("port: 1\n").map { $0.split(separator: " (or")[0] }
                 == ["environment", "cloud", "region", "cluster"].map { "config.yaml:1: missing key '\($0)'" })
     }
 
@@ -205,13 +203,13 @@ private func problems(_ text: String) -> [String] {
         ("port: 65536", "port: '65536' is not a whole number from 1 to 65535"),
         ("ignore_udp: yes", "ignore_udp: 'yes' is not true or false"),
         ("num_inserter_workers: 0", "num_inserter_workers: '0' is not a whole number from 1 to 256"),
-        ("clickhouse_batch_size: 1e3", "clickhouse_batch_size: '1e3' is not a whole number from 1 to 1000000"),
+        ("clickhouse_batch_size: 1e3", "clickhouse_batch_size: '1e3' is not a number of rows from 1 to 1000000"),
         (
             "clickhouse_dial_timeout: 30",
-            "clickhouse_dial_timeout: '30' is not a duration such as 5s or 1m30s above zero"
+            "clickhouse_dial_timeout: '30' is not a duration above zero such as 5s"
         ),
-        ("clickhouse_timeout: 0s", "clickhouse_timeout: '0s' is not a duration such as 5s or 1m30s above zero"),
-        ("max_grpc_connection_age: old", "max_grpc_connection_age: 'old' is not a duration such as 5s or 1m30s"),
+        ("clickhouse_timeout: 0s", "clickhouse_timeout: '0s' is not a duration above zero such as 5s"),
+        ("max_grpc_connection_age: old", "max_grpc_connection_age: 'old' is not a duration such as 5s"),
         (
             "private_networks: [10.0.0.1/8]",
             "private_networks[0]: '10.0.0.1/8' has host bits set; the network is 10.0.0.0/8"
@@ -232,8 +230,55 @@ private func problems(_ text: String) -> [String] {
     }
 
     @Test func aFileThatIsNotThereIsNamed() {
-        let error = #expect(throws: YAMLProblems.self) { try ServerConfiguration(contentsOf: "/nowhere/config.yaml") }
+        let error = #expect(throws: SettingsProblems.self) {
+            try ConfigurationFile(path: "/nowhere/config.yaml").read()
+        }
         #expect(error?.description == "/nowhere/config.yaml: cannot be read: No such file or directory")
+    }
+
+    /// What belongs together, and what excludes each other.
+    @Test(arguments: [
+        ("clickhouse_certificate_file: a.pem", "clickhouse_certificate_file: is given without its clickhouse_key_file"),
+        ("clickhouse_key_file: a.pem", "clickhouse_key_file: is given without its clickhouse_certificate_file"),
+        ("metrics_port: 8884", "metrics_port: is the port that agents connect to"),
+    ])
+    func contradictionsAreProblems(line: String, problem: String) {
+        #expect(problems(required + line) == ["config.yaml:5: \(problem)"])
+    }
+
+    /// As Kubernetes sets them for a service called kubenetmon-server.
+    @Test func everythingCanBeSaidByVariablesAlone() throws {
+        let environment = [
+            "ENVIRONMENT": "production", "CLOUD": "aws", "REGION": "eu-central-1", "CLUSTER": "main", "PORT": "1",
+            "PRIVATE_NETWORKS": "[100.64.0.0/10]", "POD_LABELS_APP": "[app]", "CLOUD_RANGES_AWS": "off",
+            "CONNECTION_FLAGS": "[{name: dns, ports: [53]}]", "CLICKHOUSE_HEADERS": "{X-Token: s3cret}",
+        ]
+        let (read, settings) = try ServerConfiguration.read(
+            nil, arguments: ["--inventory", "/i.yaml", "--cloud-ranges-gcp=off"],
+            environment: Dictionary(
+                environment.map { ("KUBENETMON_CONFIG_\($0)", $1) }
+                    + [("KUBENETMON_SERVER_PORT", "tcp://10.96.0.80:8884"), ("PORT", "7")], uniquingKeysWith: { $1 }))
+        #expect(read.site == Site(environment: "production", cloud: "aws", region: "eu-central-1", cluster: "main"))
+        #expect(read.port == 1 && read.labeling.privateNetworks.count == 1 && read.podLabels.app == ["app"])
+        #expect(read.labeling.flagRules.map(\.ports) == [[53]])
+        #expect(read.clickHouse.headers == ["X-Token": "s3cret"])
+        #expect(read.inventoryFile == "/i.yaml")
+        #expect(Set(read.cloudRanges.sources.keys).isDisjoint(with: [.aws, .gcp]))
+        #expect(!settings.description.contains("s3cret"))
+        #expect(settings.description.contains("# KUBENETMON_CONFIG_CONNECTION_FLAGS"))
+    }
+
+    @Test func credentialsOfAnEndpointAreNotShown() throws {
+        let settings = try ServerConfiguration.read("\(required)clickhouse_endpoint: https://me:p@ss@db:8443").settings
+        #expect(settings.description.contains("clickhouse_endpoint: https://db:8443 "))
+        #expect(!settings.description.contains("p@ss"))
+    }
+
+    @Test func theReferenceIsCurrent() throws {
+        #expect(
+            try String(contentsOf: Repository.file("docs/configuration.md"), encoding: .utf8)
+                .contains(ServerConfiguration.declarations.markdown(hasFile: true)),
+            "docs/configuration.md is stale: make configuration-reference")
     }
 
     @Test(
@@ -250,10 +295,11 @@ private func problems(_ text: String) -> [String] {
         defer { try? FileManager.default.removeItem(at: folder) }
         try username?.write(to: folder.appending(path: "username"), atomically: true, encoding: .utf8)
         try password?.write(to: folder.appending(path: "password"), atomically: true, encoding: .utf8)
-        var read = try configuration(required)
-        try read.readCredentials(directory: folder.path)
-        #expect(try read.clickHouse.credentials.read() == (user, key))
-        try read.readCredentials(directory: "/nowhere")
-        #expect(try read.clickHouse.credentials.read() == ("", ""))
+        func read(_ directory: String) throws -> (user: String, password: String) {
+            try ServerConfiguration.read(required, arguments: ["--credentials", directory]).value.clickHouse
+                .credentials.read()
+        }
+        #expect(try read(folder.path) == (user, key))
+        #expect(try read("/nowhere") == ("", ""))
     }
 }

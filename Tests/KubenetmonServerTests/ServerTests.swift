@@ -19,8 +19,7 @@ import Testing
                 "inventory_file: /nowhere/i.yaml\n", ["--inventory", "/nowhere/j.yaml"],
                 ["/nowhere/j.yaml: cannot be read"]
             ),
-            ("clickhouse_enabled: false\n", [], ["clickhouse_enabled: false"]),
-            ("", ["--log-level", "loud"], ["'loud' is not a level"]),
+            ("", ["--log-level", "loud", "--prot=1"], ["'loud' is not trace", "--prot: there is no such flag"]),
         ] as [(String?, [String], [String])])
     func wrongSettingsAreToldAndNothingIsStarted(text: String?, flags: [String], told: [String]) async throws {
         let file = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)-config.yaml")

@@ -3,6 +3,7 @@
 import FlowModel
 import Kubernetes
 import StrictYAML
+import YAMLParsing
 import Testing
 
 private func problems(_ text: String) -> [String] {

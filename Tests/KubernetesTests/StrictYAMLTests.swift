@@ -2,6 +2,7 @@
 
 import Foundation
 import StrictYAML
+import YAMLParsing
 import Testing
 
 private func read<Value>(_ text: String, _ body: (inout YAMLMapping) -> Value) throws(YAMLProblems) -> Value {

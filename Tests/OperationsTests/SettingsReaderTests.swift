@@ -1,70 +1,259 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Operations
+import StrictYAML
 import Testing
+import YAMLParsing
 
-extension SettingsReader {
-    fileprivate mutating func number(_ flag: String?, default defaultValue: Int? = nil) -> Int? {
-        value(
-            flag: flag, "--number", variable: "NUMBER", expected: "a number", default: defaultValue,
-            parse: { Int($0) })
+/// Reads settings out of flags, variables that begin with `APP_`, and a file.
+private func read<Value>(
+    _ arguments: [String] = [], _ environment: [String: String] = [:], file: String? = nil,
+    _ body: (inout SettingsReader) -> Value
+) throws(SettingsProblems) -> (value: Value, settings: EffectiveSettings) {
+    try SettingsReader.read(
+        SettingsSources(
+            arguments: arguments, environment: environment, variablePrefix: "APP_",
+            document: file.map { text in
+                Result { () throws(YAMLProblems) in try YAMLDocument(text: text, file: "app.yaml") }
+            },
+            parse: { text, origin throws(YAMLProblems) in try YAMLDocument(text: text, file: origin) }), body)
+}
+
+private func problems(
+    _ arguments: [String] = [], _ environment: [String: String] = [:], file: String? = nil,
+    _ body: (inout SettingsReader) -> Void
+) -> [String] {
+    do throws(SettingsProblems) {
+        _ = try read(arguments, environment, file: file, body)
+        return []
+    } catch {
+        return error.lines
     }
 }
 
-/// The value of `--number` or `NUMBER`, and the problems.
-private func read(
-    flag: String? = nil, variable: String? = nil, default defaultValue: Int? = nil
-) -> (value: Int?, problems: [String]) {
-    var reader = SettingsReader(environment: variable.map { ["NUMBER": $0, "OTHER": "7"] } ?? ["OTHER": "7"])
-    let value = reader.number(flag, default: defaultValue)
-    do throws(SettingsReader.Problems) {
-        try reader.check()
-        return (value, [])
-    } catch {
-        return (value, error.lines)
-    }
+private func number(_ settings: inout SettingsReader) -> Int {
+    settings.integer("number", in: 1...10, default: 5, "A number.")
+}
+
+private func site(_ settings: inout SettingsReader) -> String {
+    settings.text("site", allowed: "a name", "Where it is.")
 }
 
 @Suite struct SettingsReaderTests {
     @Test(
         arguments: [
-            ("1", "2", 3, 1), ("1", nil, nil, 1), (nil, "2", 3, 2), (nil, "2", nil, 2), (nil, nil, 3, 3),
+            (["--number", "1"], ["APP_NUMBER": "2"], "number: 3", 1, "--number"),
+            (["--number=1"], [:], nil, 1, "--number"), (["--number", "2", "--number", "1"], [:], nil, 1, "--number"),
+            ([], ["APP_NUMBER": "2", "NUMBER": "9"], "number: 3", 2, "APP_NUMBER"),
+            ([], [:], "# text\nnumber: 3", 3, "app.yaml:2"), ([], [:], "", 5, "default"), ([], [:], nil, 5, "default"),
             // As a manifest's empty value is.
-            (nil, "", 3, 3),
-        ] as [(String?, String?, Int?, Int)])
-    func aFlagWinsOverTheEnvironmentAndThatOverTheDefault(
-        flag: String?, variable: String?, defaultValue: Int?, expected: Int
-    ) {
-        let result = read(flag: flag, variable: variable, default: defaultValue)
+            ([], ["APP_NUMBER": ""], "number:", 5, "default"),
+        ] as [([String], [String: String], String?, Int, String)])
+    func aFlagWinsOverAVariableThatOverTheFileAndThatOverTheDefault(
+        arguments: [String], environment: [String: String], file: String?, expected: Int, source: String
+    ) throws {
+        let result = try read(arguments, environment, file: file, number)
         #expect(result.value == expected)
-        #expect(result.problems == [])
+        #expect(result.settings.settings.map(\.source.description) == [source])
     }
 
     @Test(
         arguments: [
-            ("x", "2", 3, "--number: 'x' is not a number"), ("", nil, 3, "--number: '' is not a number"),
-            (nil, "x y", 3, "NUMBER: 'x y' is not a number"),
-            (nil, nil, nil, "NUMBER (or --number) is not set: it must be a number"),
-            (nil, "", nil, "NUMBER (or --number) is not set: it must be a number"),
-        ] as [(String?, String?, Int?, String)])
-    func aProblemNamesItsSourceItsValueAndWhatIsAllowed(
-        flag: String?, variable: String?, defaultValue: Int?, problem: String
+            (["--number", "x"], [:], nil, "--number: 'x' is not a whole number from 1 to 10"),
+            (["--number", ""], [:], nil, "--number: '' is not a whole number from 1 to 10"),
+            ([], ["APP_NUMBER": "11"], nil, "APP_NUMBER: '11' is not a whole number from 1 to 10"),
+            ([], [:], "\nnumber: 0", "app.yaml:2: number: '0' is not a whole number from 1 to 10"),
+            ([], [:], "number: [1]", "app.yaml:1: number: expected a single value, found a list"),
+            (["--number"], [:], nil, "--number: has no value"),
+            (["--number", "--number=1"], [:], nil, "--number: has no value"),
+            (["7"], [:], nil, "'7': is neither a flag nor a flag's value; flags are written --name value"),
+            (["--nubmer", "1"], [:], nil, "--nubmer: there is no such flag; did you mean --number?"),
+            (["--other=1"], [:], nil, "--other: there is no such flag; --help lists all"),
+            ([], ["APP_NUMBR": "1"], nil, "APP_NUMBR: there is no such setting; did you mean APP_NUMBER?"),
+            ([], [:], "numbr: 1", "app.yaml:1: unknown key 'numbr'; did you mean 'number'?"),
+            ([], [:], "number: &a 1", "app.yaml:1: number: anchors (&a) and aliases (*a) are not supported"),
+        ] as [([String], [String: String], String?, String)])
+    func aProblemNamesItsPlaceItsValueAndWhatIsAllowed(
+        arguments: [String], environment: [String: String], file: String?, problem: String
     ) {
-        #expect(read(flag: flag, variable: variable, default: defaultValue).problems == [problem])
+        #expect(problems(arguments, environment, file: file) { _ = number(&$0) } == [problem])
     }
 
-    @Test func allProblemsAreToldAtOnce() {
-        var reader = SettingsReader(environment: ["A": "no", "C": "5"])
-        for name in ["A", "B", "C", "D"] {
-            _ = reader.value(
-                flag: nil, "--\(name)", variable: name, expected: "a number", default: nil as Int?, parse: { Int($0) })
+    @Test func whatMustBeGivenIsMissedWithAllItsNames() {
+        #expect(problems { _ = site(&$0) } == ["APP_SITE or --site: is not set: it must be a name"])
+        for text in ["", "site:"] {
+            let found = problems(file: text) { _ = site(&$0) }
+            #expect(found.count == 1 && found[0].hasPrefix("app.yaml:1: "), "\(found)")
         }
-        let problems = #expect(throws: SettingsReader.Problems.self) { try reader.check() }
+        #expect(problems(file: "site: here") { _ = site(&$0) } == [])
+    }
+
+    @Test func allProblemsAreToldAtOnceThoseOfTheFileByTheirLines() {
+        let found = problems(["--flag", "maybe"], file: "wait: 5\nnumber: x\nwrong: 1\n") { settings in
+            _ = site(&settings)
+            _ = number(&settings)
+            _ = settings.bool("flag", default: true, "A flag.")
+            _ = settings.duration("wait", default: .seconds(1), "A wait.")
+        }
         #expect(
-            problems?.description == """
-                A: 'no' is not a number
-                B (or --B) is not set: it must be a number
-                D (or --D) is not set: it must be a number
+            found.map { $0.prefix(10) } == ["app.yaml:1", "app.yaml:1", "app.yaml:2", "app.yaml:3", "--flag: 'm"],
+            "\(found)")
+    }
+
+    @Test func aFileThatCannotBeReadIsNotSaidToLackKeys() {
+        #expect(problems(file: "a: [", { _ = site(&$0) }).count == 1)
+    }
+
+    @Test func everyKindOfValueIsReadAndShownInOneSpelling() throws {
+        enum Choice: String, CaseIterable { case one, two, three }
+        let (values, settings) = try read(
+            ["--flag", "T", "--wait=90s"], ["APP_KIND": "two"], file: "open: 0\nfile: /a b\ncount: 2000\nname: A"
+        ) { settings in
+            let values: [String?] = [
+                settings.bool("flag", default: false, "").description,
+                settings.duration("wait", default: .zero, mayBeZero: true, "").description,
+                settings.choice("kind", default: Choice.one, "").rawValue,
+                settings.boolIfGiven("open", default: "whenever", "")?.description,
+                settings.boolIfGiven("unsaid", default: "whenever", "")?.description,
+                settings.path("file", ""), settings.path("unset", ""),
+                settings.integer("count", in: 1...Int.max, default: 1, unit: "bytes", "").description,
+                settings.text("name", default: "b", allowed: "a name", "", transform: { $0.lowercased() }),
+            ]
+            return values
+        }
+        #expect(values == ["true", "90.0 seconds", "two", "false", nil, "/a b", nil, "2000", "a"])
+        #expect(
+            settings.settings.map(\.value)
+                == ["true", "1m30s", "two", "false", "whenever", "/a b", "", "2000", "a"])
+        #expect(settings.settings[7].allowed == "a number of bytes of at least 1")
+        #expect(settings.settings[2].allowed == "one, two or three")
+    }
+
+    @Test(
+        arguments: [
+            (["--ports", "[1, 2]"], [:], nil), ([], ["APP_PORTS": "[1, 2]"], nil), ([], [:], "ports: [1, 2]"),
+            ([], [:], "ports:\n  - '1'\n  - 2"),
+        ] as [([String], [String: String], String?)])
+    func listsAreYAMLWhereverTheyComeFrom(arguments: [String], environment: [String: String], file: String?) throws {
+        let result = try read(arguments, environment, file: file, ports)
+        #expect(result.value == [1, 2])
+        #expect(result.settings.settings[0].value == "[1, 2]")
+    }
+
+    private func ports(_ settings: inout SettingsReader) -> [Int] {
+        settings.structure("ports", default: [80], "[80]", allowed: "a list of ports", "Ports.") { mapping, key in
+            mapping.values(key) { text throws(BadValue) in
+                guard let port = Int(text) else { throw BadValue("is not a port") }
+                return port
+            }
+        }
+    }
+
+    @Test(
+        arguments: [
+            (["--ports", "[1, x]"], [:], nil, "--ports:1: ports[1]: 'x' is not a port"),
+            ([], ["APP_PORTS": "[1"], nil, "APP_PORTS:2: YAML syntax error"),
+            ([], [:], "ports:\n  - 1\n  - x", "app.yaml:3: ports[1]: 'x' is not a port"),
+            ([], [:], "ports: 80", "app.yaml:1: ports: expected a list, found a single value"),
+        ] as [([String], [String: String], String?, String)])
+    func aProblemInAListIsNamedWithItsPlace(
+        arguments: [String], environment: [String: String], file: String?, problem: String
+    ) {
+        let found = problems(arguments, environment, file: file) { _ = ports(&$0) }
+        #expect(found.count == 1 && found[0].hasPrefix(problem), "\(found)")
+    }
+
+    @Test func aDotStandsForAMappingInAMapping() throws {
+        func side(_ settings: inout SettingsReader) -> [Int] {
+            ["box.height", "box.width"].map { settings.integer($0, in: 1...9, default: 1, "A side.") }
+        }
+        #expect(try read(file: "box:\n  height: 2\n", side).value == [2, 1])
+        #expect(try read(["--box-width", "3"], ["APP_BOX_HEIGHT": "4"], file: "box:", side).value == [4, 3])
+        #expect(
+            problems(file: "box:\n  heigth: 2\n  width: 0\n") { _ = side(&$0) } == [
+                "app.yaml:2: box: unknown key 'heigth'; did you mean 'height'?",
+                "app.yaml:3: box.width: '0' is not a whole number from 1 to 9",
+            ])
+        #expect(problems(file: "box: 2") { _ = side(&$0) } == ["app.yaml:1: box: expected a mapping"])
+    }
+
+    @Test func aSettingMayHaveOtherNames() throws {
+        func port(_ settings: inout SettingsReader) -> Int {
+            settings.integer(
+                "port", in: 1...9, default: 1, "A port.", .alias("grpc_port"), .variable("PORT"), .flag("--listen"))
+        }
+        for (arguments, environment, file) in [
+            (["--listen", "7"], [:], nil), (["--grpc-port", "7"], [:], "port: 2"), ([], ["PORT": "7"], nil),
+            ([], ["APP_GRPC_PORT": "7"], nil), ([], [:], "grpc_port: 7"), ([], [:], "grpc_port: 2\nport: 7"),
+        ] as [([String], [String: String], String?)] {
+            #expect(try read(arguments, environment, file: file, port).value == 7)
+        }
+        #expect(problems(["--port", "7"]) { _ = port(&$0) }.count == 1)
+    }
+
+    @Test func settingsThatContradictEachOtherAreReportedWhereTheyStand() throws {
+        func both(_ settings: inout SettingsReader) {
+            _ = settings.path("key", "A key.")
+            _ = settings.path("certificate", "Its certificate.")
+            if settings.isGiven("key"), !settings.isGiven("certificate") {
+                settings.report("key", "is given without its certificate")
+            }
+        }
+        #expect(problems(file: "\nkey: a") { both(&$0) } == ["app.yaml:2: key: is given without its certificate"])
+        #expect(problems(["--key", "a"]) { both(&$0) } == ["--key: is given without its certificate"])
+        #expect(problems(["--key", "a"], file: "certificate: b") { both(&$0) } == [])
+    }
+}
+
+@Suite struct EffectiveSettingsTests {
+    private func all(_ settings: inout SettingsReader) {
+        _ = number(&settings)
+        _ = site(&settings)
+        _ = settings.text("token", default: "none", allowed: "a token", "A | token.", .secret, .reloadable)
+        if settings.isGiven("token") { settings.warn("a token is used") }
+    }
+
+    @Test func valuesAreShownWithTheirSourcesAndSecretsAreNot() throws {
+        let settings = try read(["--token", "s3cret"], file: "site: \"here: there\"\n", all).settings
+        #expect(
+            settings.description == """
+                number: 5          # default
+                site: here: there  # app.yaml:1
+                token: <secret>    # --token
+                # warning: a token is used
                 """)
+        #expect(problems(["--token="], file: "site: s3cret") { all(&$0) } == ["--token: is not a token"])
+    }
+
+    @Test func whatHasChangedIsTold() throws {
+        let old = try read(["--token", "s3cret"], file: "site: a", all).settings
+        let same = try read(["--token", "s3cret"], file: "# nothing\nsite: a\nnumber: 5", all).settings
+        #expect(old.changes(to: same) == [])
+        let changes = old.changes(to: try read(["--token", "other"], file: "site: b\nnumber: 5", all).settings)
+        #expect(changes.map(\.description) == ["site: a → b", "token: <secret> → <secret>"])
+        #expect(changes.map(\.new.isReloadable) == [false, true])
+    }
+
+    @Test func helpAndReferenceNameEverything() {
+        let settings = SettingsReader.declarations(variablePrefix: "APP_", all)
+        #expect(
+            settings.help(hasFile: true).hasPrefix(
+                """
+                --number [number, APP_NUMBER]
+                    A number.
+                    (a whole number from 1 to 10; default 5)
+                --site [site, APP_SITE]
+                    Where it is.
+                    (a name; required)
+                """))
+        #expect(
+            settings.markdown(hasFile: true) == """
+                | key | flag | environment variable | value | default | what it does |
+                |---|---|---|---|---|---|
+                | `number` | `--number` | `APP_NUMBER` | a whole number from 1 to 10 | `5` | A number. |
+                | `site` | `--site` | `APP_SITE` | a name | required | Where it is. |
+                | `token` | `--token` | `APP_TOKEN` | a token | `none` | A \\| token. *Reloaded.* *Secret.* |
+                """)
+        #expect(settings.help(columns: 30, hasFile: false).split(separator: "\n").allSatisfy { $0.count <= 30 })
     }
 }

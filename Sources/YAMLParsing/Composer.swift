@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import StrictYAML
 import Yams
 
 /// Turns a text into nodes, and notes what is YAML but not of the plain part that this module reads.

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Operations
+import StrictYAML
+import YAMLParsing
+
+/// The server's configuration file, with the flags and variables that count more.
+struct ConfigurationFile: Sendable {
+    /// Where kubenetmon has it.
+    static let defaultPath = "/etc/kubenetmon-server/config.yaml"
+
+    /// The file; nil where there is none.
+    let path: String?
+    private let arguments: [String]
+    private let environment: [String: String]
+
+    /// Makes a file of its path; the default one may be missing.
+    init(path: String?, arguments: [String] = [], environment: [String: String] = [:]) {
+        self.path = path ?? (access(Self.defaultPath, F_OK) == 0 ? Self.defaultPath : nil)
+        self.arguments = arguments
+        self.environment = environment
+    }
+
+    /// Reads the file as it is now.
+    func read() throws(SettingsProblems) -> (value: ServerConfiguration, settings: EffectiveSettings) {
+        let document = path.map { path in
+            Result { () throws(YAMLProblems) in try YAMLDocument(contentsOf: path) }
+        }
+        return try SettingsReader.read(
+            ServerConfiguration.sources(arguments: arguments, environment: environment, document: document)
+        ) { ServerConfiguration(&$0) }
+    }
+}

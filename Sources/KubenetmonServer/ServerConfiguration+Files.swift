@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CloudRanges
+import Glibc
+import HTTPClient
+import Kubernetes
+import Logging
+import StrictYAML
+import YAMLParsing
+
+extension ServerConfiguration {
+    /// What the inventory file tells; nothing where there is none.
+    func inventory() throws(YAMLProblems) -> Inventory {
+        guard let inventoryFile else { return Inventory() }
+        return try Inventory(contentsOf: inventoryFile)
+    }
+
+    /// What is wrong with the files that the settings name, a line each.
+    func problemsOfFiles() -> [String] {
+        var problems: [String] = []
+        do throws(YAMLProblems) { _ = try inventory() } catch { problems.append("\(error)") }
+        do { _ = try clickHouse.credentials.read() } catch { problems.append("\(error)") }
+        let tls = clickHouse.tls
+        for case .file(let path)? in [tls.authorities, tls.certificate, tls.key] where access(path, R_OK) != 0 {
+            problems.append("\(path): cannot be read: \(String(cString: strerror(errno)))")
+        }
+        return problems + problemsOfRanges()
+    }
+
+    private func problemsOfRanges() -> [String] {
+        var ranges = cloudRanges
+        ranges.cacheDirectory = nil
+        ranges.sources = ranges.sources.filter { if case .file = $0.value { true } else { false } }
+        let catalog = CloudRangeCatalog(
+            configuration: ranges, logger: Logger(label: "check") { _ in SwiftLogNoOpLogHandler() }, onChange: { _ in })
+        catalog.loadFromDisk()
+        return catalog.statistics.sources.compactMap(\.lastError)
+    }
+}

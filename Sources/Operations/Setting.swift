@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A setting as it was declared by being read, with the value that it has.
+public struct Setting: Equatable, Sendable {
+    /// Where a value comes from.
+    public enum Source: Equatable, Sendable {
+        /// A flag of this name, such as `--port`.
+        case flag(String)
+        /// An environment variable of this name.
+        case variable(String)
+        /// A line of a file, counted from 1.
+        case file(String, line: Int?)
+        /// Nobody has said anything.
+        case byDefault
+    }
+
+    /// Its key in the configuration file, and other keys that mean the same; a dot stands for a mapping in a mapping.
+    public let keys: [String]
+    /// Its flag, and those of the other keys.
+    public let flags: [String]
+    /// Its environment variable, and those of the other keys.
+    public let variables: [String]
+    /// What values are allowed: "a whole number from 1 to 65535".
+    public let allowed: String
+    /// The value where nobody has said anything; nil where somebody has to.
+    public let defaultText: String?
+    /// What it does, in sentences.
+    public let help: String
+    /// Whether its value must not be shown.
+    public let isSecret: Bool
+    /// Whether a change takes effect while the daemon runs.
+    public let isReloadable: Bool
+    /// The value in use, in words that do not depend on how it was written.
+    var text: String
+    /// Where the value in use comes from.
+    public internal(set) var source: Source = .byDefault
+
+    init(
+        _ key: String, allowed: String, defaultText: String?, help: String, traits: [Trait], variablePrefix: String
+    ) {
+        var keys = [key]
+        var flag: String?
+        var variable: String?
+        var isSecret = false
+        var isReloadable = false
+        for trait in traits {
+            switch trait.kind {
+            case .alias(let name): keys.append(name)
+            case .flag(let name): flag = name
+            case .variable(let name): variable = name
+            case .secret: isSecret = true
+            case .reloadable: isReloadable = true
+            }
+        }
+        self.keys = keys
+        flags = keys.enumerated().map { $0 == 0 ? flag ?? Self.flag(of: $1) : Self.flag(of: $1) }
+        variables = keys.enumerated().map {
+            $0 == 0 ? variable ?? Self.variable(of: $1, variablePrefix) : Self.variable(of: $1, variablePrefix)
+        }
+        self.allowed = allowed
+        self.defaultText = defaultText
+        self.help = help
+        self.isSecret = isSecret
+        self.isReloadable = isReloadable
+        text = defaultText ?? ""
+    }
+
+    /// Its key in the configuration file.
+    public var key: String { keys[0] }
+
+    /// The value in use; nil where it must not be shown.
+    public var value: String? { isSecret && source != .byDefault ? nil : text }
+
+    private static func flag(of key: String) -> String {
+        "--" + String(key.map { $0 == "_" || $0 == "." ? "-" : $0 })
+    }
+
+    private static func variable(of key: String, _ prefix: String) -> String {
+        prefix + String(key.map { $0 == "." ? "_" : $0 }).uppercased()
+    }
+}
+
+extension Setting {
+    /// Something about a setting that is not so of most.
+    public struct Trait: Sendable {
+        fileprivate enum Kind: Sendable {
+            case alias(String)
+            case flag(String)
+            case variable(String)
+            case secret
+            case reloadable
+        }
+
+        fileprivate let kind: Kind
+
+        /// Another key means the same.
+        public static func alias(_ key: String) -> Self { Self(kind: .alias(key)) }
+        /// Its flag is not named after its key.
+        public static func flag(_ name: String) -> Self { Self(kind: .flag(name)) }
+        /// Its environment variable is not named after its key.
+        public static func variable(_ name: String) -> Self { Self(kind: .variable(name)) }
+        /// Its value is never shown.
+        public static let secret = Self(kind: .secret)
+        /// A change takes effect while the daemon runs.
+        public static let reloadable = Self(kind: .reloadable)
+    }
+}
+
+extension Setting.Source: CustomStringConvertible {
+    /// The source in words: `config.yaml:3`, `--port`, `METRICS_PORT` or `default`.
+    public var description: String {
+        switch self {
+        case .flag(let name), .variable(let name): name
+        case .file(let name, let line): line.map { "\(name):\($0)" } ?? name
+        case .byDefault: "default"
+        }
+    }
+}

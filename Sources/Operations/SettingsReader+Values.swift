@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+extension SettingsReader {
+    /// A text that is not empty; it must be given where there is no default. Stands in with the empty text.
+    ///
+    /// - Parameter transform: Makes the value of the text.
+    public mutating func text(
+        _ key: String, default defaultValue: String? = nil, allowed: String, _ help: String, _ traits: Setting.Trait...,
+        transform: (String) -> String = { $0 }
+    ) -> String {
+        scalar(key, default: defaultValue, standIn: defaultValue ?? "", allowed: allowed, help, traits, show: { $0 }) {
+            text in
+            let value = transform(text)
+            return value.isEmpty ? nil : value
+        }
+    }
+
+    /// The path of a file or directory; nil where nobody has said anything.
+    public mutating func path(_ key: String, _ help: String, _ traits: Setting.Trait...) -> String? {
+        scalar(key, default: .some(nil), standIn: nil, allowed: "a path", help, traits, show: { $0 ?? "" }) { text in
+            text.isEmpty ? .none : .some(text)
+        }
+    }
+
+    /// A truth value in one of Go's spellings (``Swift/Bool/init(goBool:)``).
+    public mutating func bool(
+        _ key: String, default defaultValue: Bool, _ help: String, _ traits: Setting.Trait...
+    ) -> Bool {
+        scalar(
+            key, default: defaultValue, standIn: defaultValue, allowed: "true or false", help, traits,
+            show: \.description, parse: Bool.init(goBool:))
+    }
+
+    /// A truth value that may be left open: nil where nobody has said anything.
+    public mutating func boolIfGiven(
+        _ key: String, default defaultText: String, _ help: String, _ traits: Setting.Trait...
+    ) -> Bool? {
+        scalar(
+            key, default: .some(nil), standIn: nil, allowed: "true or false", help, traits,
+            show: { $0?.description ?? defaultText }
+        ) { text in Bool(goBool: text).map { .some($0) } }
+    }
+
+    /// A whole number in decimal digits.
+    ///
+    /// - Parameter unit: What is counted: "bytes".
+    public mutating func integer(
+        _ key: String, in range: ClosedRange<Int>, default defaultValue: Int, unit: String? = nil, _ help: String,
+        _ traits: Setting.Trait...
+    ) -> Int {
+        let kind = unit.map { "a number of \($0)" } ?? "a whole number"
+        let bounds =
+            range.upperBound == .max
+            ? "of at least \(range.lowerBound)" : "from \(range.lowerBound) to \(range.upperBound)"
+        return scalar(
+            key, default: defaultValue, standIn: defaultValue, allowed: "\(kind) \(bounds)", help, traits,
+            show: \.description
+        ) { text in
+            Int(text).flatMap { range.contains($0) ? $0 : nil }
+        }
+    }
+
+    /// A duration as Go writes it (``Swift/Duration/init(goDuration:)``), above zero unless zero is allowed.
+    public mutating func duration(
+        _ key: String, default defaultValue: Duration, mayBeZero: Bool = false, _ help: String,
+        _ traits: Setting.Trait...
+    ) -> Duration {
+        scalar(
+            key, default: defaultValue, standIn: defaultValue,
+            allowed: "a duration\(mayBeZero ? "" : " above zero") such as 5s, 1m30s or 500ms", help, traits,
+            show: \.goText
+        ) { text in
+            Duration(goDuration: text).flatMap { $0 > .zero || mayBeZero ? $0 : nil }
+        }
+    }
+
+    /// One of few words.
+    public mutating func choice<Choice: RawRepresentable<String> & CaseIterable>(
+        _ key: String, default defaultValue: Choice, _ help: String, _ traits: Setting.Trait...
+    ) -> Choice {
+        let words = Choice.allCases.map(\.rawValue)
+        let last = words.last.map { words.count > 1 ? " or \($0)" : $0 } ?? ""
+        return scalar(
+            key, default: defaultValue, standIn: defaultValue,
+            allowed: words.dropLast().joined(separator: ", ") + last, help, traits, show: \.rawValue,
+            parse: Choice.init(rawValue:))
+    }
+}

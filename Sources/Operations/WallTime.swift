@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+
+/// A moment of the system's clock.
+struct WallTime: Equatable, Sendable, CustomStringConvertible {
+    /// Seconds since 1970.
+    var seconds: Int
+    /// Milliseconds of the second.
+    var milliseconds = 0
+
+    static var now: WallTime {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return WallTime(seconds: time.tv_sec, milliseconds: time.tv_nsec / 1_000_000)
+    }
+
+    /// The moment in UTC (RFC 3339): `2025-01-31T12:00:00.000Z`.
+    var description: String {
+        var seconds = time_t(seconds)
+        var parts = tm()
+        gmtime_r(&seconds, &parts)
+        func digits(_ number: Int, _ count: Int) -> String {
+            let text = "\(number)"
+            return String(repeating: "0", count: max(0, count - text.count)) + text
+        }
+        let date = [(parts.tm_year + 1900, 4), (parts.tm_mon + 1, 2), (parts.tm_mday, 2)]
+        let time = [(parts.tm_hour, 2), (parts.tm_min, 2), (parts.tm_sec, 2)]
+        return date.map { digits(Int($0), $1) }.joined(separator: "-") + "T"
+            + time.map { digits(Int($0), $1) }.joined(separator: ":") + ".\(digits(milliseconds, 3))Z"
+    }
+}

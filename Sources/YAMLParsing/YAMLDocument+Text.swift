@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+public import StrictYAML
+
+extension YAMLDocument {
+    /// The largest file that is read, in bytes.
+    public static let maximumSize = 16 << 20
+
+    /// Reads a file.
+    ///
+    /// Throws if the file cannot be read, is larger than ``maximumSize``, is not UTF-8 or breaks YAML's syntax.
+    public init(contentsOf path: String) throws(YAMLProblems) {
+        guard let stream = fopen(path, "r") else { throw Self.unreadable(path) }
+        defer { fclose(stream) }
+        let bytes = [UInt8](unsafeUninitializedCapacity: Self.maximumSize + 1) { buffer, count in
+            count = fread(buffer.baseAddress, 1, buffer.count, stream)
+        }
+        guard ferror(stream) == 0 else { throw Self.unreadable(path) }
+        guard bytes.count <= Self.maximumSize else {
+            throw YAMLProblems(file: path, "is larger than \(Self.maximumSize >> 20) MiB")
+        }
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw YAMLProblems(file: path, "is not UTF-8 text")
+        }
+        try self.init(text: text, file: path)
+    }
+
+    /// Reads a text; `file` is what problems name as its origin.
+    ///
+    /// Throws if the text breaks YAML's syntax.
+    public init(text: String, file: String) throws(YAMLProblems) {
+        var composer = Composer(file: file)
+        let root = try composer.compose(text)
+        self.init(file: file, root: root, problems: composer.problems)
+    }
+
+    private static func unreadable(_ path: String) -> YAMLProblems {
+        YAMLProblems(file: path, "cannot be read: \(String(cString: strerror(errno)))")
+    }
+}

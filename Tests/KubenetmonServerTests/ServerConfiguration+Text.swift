@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Operations
+import StrictYAML
+import YAMLParsing
+
+@testable import KubenetmonServer
+
+extension ServerConfiguration {
+    /// Reads a configuration file's text, called `config.yaml`, with flags and variables that count more.
+    static func read(
+        _ text: String?, arguments: [String] = [], environment: [String: String] = [:]
+    ) throws(SettingsProblems) -> (value: ServerConfiguration, settings: EffectiveSettings) {
+        let document = text.map { text in
+            Result { () throws(YAMLProblems) in try YAMLDocument(text: text, file: "config.yaml") }
+        }
+        return try SettingsReader.read(
+            sources(arguments: arguments, environment: environment, document: document)
+        ) { Self(&$0) }
+    }
+
+    /// What is wrong with a configuration file's text.
+    static func problems(
+        _ text: String?, arguments: [String] = [], environment: [String: String] = [:]
+    ) -> [String] {
+        do throws(SettingsProblems) {
+            _ = try read(text, arguments: arguments, environment: environment)
+            return []
+        } catch {
+            return error.lines
+        }
+    }
+}
