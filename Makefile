@@ -65,6 +65,12 @@ manifests-test: .tools/manifests/ready ## Render deploy/kubernetes and check it 
 alerts-test: .tools/manifests/ready .tools/promtool ## Try the alerts of deploy/prometheus with promtool
 	@echo "alerts-test:" && .tools/manifests/bin/python -B Tests/DeployTests/alerts_test.py .tools/promtool
 
+.PHONY: dashboards-test
+dashboards-test: .tools/manifests/ready .tools/promtool ## Ask every panel of deploy/grafana on rows whose answers are known
+	@tools/install-packages run
+	@tools/clickhouse --install
+	@echo "dashboards-test:" && .tools/manifests/bin/python -B Tests/DeployTests/dashboards_test.py .tools/promtool
+
 .PHONY: helm-test
 helm-test: .tools/manifests/ready ## Compare the charts with kubenetmon's values; lint and render them where helm is present
 	@.tools/manifests/bin/python -B Tests/DeployTests/helm_test.py

@@ -13,6 +13,7 @@ import yaml
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 KUSTOMIZE = os.path.join(ROOT, "deploy", "kubernetes")
+GRAFANA = os.path.join(ROOT, "deploy", "grafana")
 KUBECTL = os.path.join(os.path.dirname(sys.executable), "kubectl")
 # The oldest release whose API server knows all fields by default, and the newest that there are schemas of.
 KUBERNETES = ("1.31", "1.37")
@@ -75,6 +76,13 @@ class Overlay:
         return self.one("ConfigMap", volume["configMap"]["name"])
 
     @property
+    def dashboards(self):
+        """What the sidecar of Grafana collects."""
+        return [
+            item for item in self.all("ConfigMap") if item["metadata"].get("labels", {}).get("grafana_dashboard") == "1"
+        ]
+
+    @property
     def configuration(self):
         return yaml.safe_load(self.configuration_map["data"]["config.yaml"])
 
@@ -118,19 +126,36 @@ class ManifestTests(unittest.TestCase):
     @for_each_overlay
     def test_every_part_is_there(self, overlay):
         expected = {
-            "Namespace": 2, "DaemonSet": 1, "Deployment": 1, "Service": 1, "ConfigMap": 1, "PodDisruptionBudget": 1,
+            "Namespace": 2, "DaemonSet": 1, "Deployment": 1, "Service": 1, "PodDisruptionBudget": 1,
             "ClusterRole": 1, "ClusterRoleBinding": 1, "ServiceAccount": 2, "PriorityClass": 1, "NetworkPolicy": 2,
         }
         for kind, count in expected.items():
             self.assertEqual(len(overlay.all(kind)), count, kind)
         self.assertEqual(overlay.all("Secret"), [])
+        others = [item for item in overlay.all("ConfigMap") if item not in overlay.dashboards]
+        self.assertEqual(others, [overlay.configuration_map])
 
     def test_components_are_all_used_by_some_overlay(self):
         used = set()
         for name in os.listdir(os.path.join(KUSTOMIZE, "overlays")):
-            with open(os.path.join(KUSTOMIZE, "overlays", name, "kustomization.yaml")) as file:
-                used |= {os.path.basename(path) for path in yaml.safe_load(file).get("components", [])}
-        self.assertEqual(used, set(os.listdir(os.path.join(KUSTOMIZE, "components"))))
+            folder = os.path.join(KUSTOMIZE, "overlays", name)
+            with open(os.path.join(folder, "kustomization.yaml")) as file:
+                paths = yaml.safe_load(file).get("components", [])
+            used |= {os.path.normpath(os.path.join(folder, path)) for path in paths}
+        components = os.path.join(KUSTOMIZE, "components")
+        self.assertEqual(used, {os.path.join(components, name) for name in os.listdir(components)} | {GRAFANA})
+
+    def test_dashboards_are_those_of_the_folder(self):
+        with_dashboards = [overlay for overlay in self.overlays if overlay.dashboards]
+        self.assertTrue(with_dashboards)
+        expected = {}
+        for name in os.listdir(GRAFANA):
+            if name.endswith(".json"):
+                with open(os.path.join(GRAFANA, name)) as file:
+                    expected["kubenetmon-dashboard-" + name[:-5]] = {name: file.read()}
+        for overlay in with_dashboards:
+            with self.subTest(overlay.name):
+                self.assertEqual({item["metadata"]["name"]: item["data"] for item in overlay.dashboards}, expected)
 
     # The agent
 
