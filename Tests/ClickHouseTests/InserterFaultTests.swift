@@ -91,7 +91,8 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
             ClickHouseClient.Configuration(database, over: [proxy.url], timeoutMilliseconds: 1_000))
         test.submit(1)
         #expect(try await test.inserter.drain(timeout: .seconds(60)) == 0)
-        #expect(test.inserter.statistics.failedAttempts == ["timeout": 1])
+        // On a busy machine the next attempt may be late too.
+        #expect(test.inserter.statistics.failedAttempts.keys.sorted() == ["timeout"])
         #expect(try await database.counts() == [["2", "2", "300"]])
     }
 

@@ -192,7 +192,8 @@ private func reflector(
         server.inject(.nothing, into: [.watch], times: 100)
         let start = ContinuousClock.now
         await server.closeConnections()
-        try await eventually("it has tried thrice") { server.count(.watch) >= 3 }
+        // On a busy machine the first watch may have lived for a second, and is taken up again at once.
+        try await eventually("it has tried four times") { server.count(.watch) >= 4 }
         // Twice at least a tenth of two seconds.
         #expect(ContinuousClock.now - start >= .milliseconds(400))
     }
