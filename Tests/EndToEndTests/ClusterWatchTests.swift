@@ -10,14 +10,14 @@ import Testing
 
 /// The server learns the lab's cluster from an API server.
 extension EndToEndTests {
-    /// A kubeconfig of the fixture, as `kubectl config view --flatten` writes one.
-    private func kubeconfig(of fixture: APIServerFixture, token: String) -> String {
+    /// A kubeconfig of an API server, as `kubectl config view --flatten` writes one.
+    private func kubeconfig(of url: String, token: String) -> String {
         """
         apiVersion: v1
         kind: Config
         current-context: lab
         contexts: [{name: lab, context: {cluster: lab, user: kubenetmon}}]
-        clusters: [{name: lab, cluster: {server: "\(fixture.url)"}}]
+        clusters: [{name: lab, cluster: {server: "\(url)"}}]
         users: [{name: kubenetmon, user: {token: \(token)}}]
         """
     }
@@ -50,7 +50,7 @@ extension EndToEndTests {
         try await database.query(try String(contentsOf: migration, encoding: .utf8))
         try await Lab.run { lab in
             let far = [try await lab.startChurnServer(in: "web-1"), try await lab.startChurnServer(in: "web-2")]
-            let server = try ServerUnderTest.start(database, kubeconfig: kubeconfig(of: fixture, token: "secret"))
+            let server = try ServerUnderTest.start(database, kubeconfig: kubeconfig(of: fixture.url, token: "secret"))
             try await server.waitUntilReady()
             let agent = try await lab.startAgent(on: "node-a", serverPort: ServerUnderTest.port)
             _ = try await lab.churn("tcp", from: "client-1", to: "10.96.0.80", port: 80, rate: 100, seconds: 1)
@@ -96,6 +96,14 @@ extension EndToEndTests {
         fixture.stop()
     }
 
+    @Test func aServerThatWaitsForASilentClusterEndsWhenAsked() async throws {
+        let silent = try RawHTTPServer { _, _ in .silence }
+        let server = try ServerUnderTest.start(
+            try await TestDatabase.make(), kubeconfig: kubeconfig(of: silent.url, token: "secret"))
+        try await eventually("the cluster is asked for") { !silent.requests.isEmpty }
+        try await server.stop()
+    }
+
     private func explain(_ source: String, _ destination: String, answeredBy: String? = nil) async throws -> String {
         try await ChildProcess.run(
             Repository.program("kubenetmon-server"),
@@ -108,7 +116,7 @@ extension EndToEndTests {
         options.tokens = ["right"]
         let fixture = try await APIServerFixture.start(options)
         let server = try ServerUnderTest.start(
-            try await TestDatabase.make(), kubeconfig: kubeconfig(of: fixture, token: "wrong"))
+            try await TestDatabase.make(), kubeconfig: kubeconfig(of: fixture.url, token: "wrong"))
         try await eventually("the probe answers") { server.process.output.contains("serving /metrics") }
         try await eventually("the reason is known") {
             let reason = try await server.probe("/ready").body

@@ -47,6 +47,9 @@ extension EndToEndTests {
             }
             _ = try await (near, across)
             let sent = try await lab.countersAtRest().values.reduce(0) { $0 + $1.bytes }
+            for node in ["node-a", "node-b"] {
+                #expect(try await lab.metric("kubenetmon_agent_lost_bytes_total", on: node) == 0)
+            }
             for agent in agents { try await lab.stop(agent) }
             try await check(servers[chosen], servers[1 - chosen], sent)
             try await servers[1 - chosen].stop()
@@ -58,12 +61,9 @@ extension EndToEndTests {
         let database = try await TestDatabase.make()
         let acknowledged = Mutex(UInt64(0))
         try await withTwoServers(database) { lab, chosen in
-            var known: UInt64 = 0
-            for node in ["node-a", "node-b"] where chosen.process.output.contains("node=\(node)") {
-                known += try await lab.metric("kubenetmon_agent_acknowledged_bytes_total", on: node)
-            }
-            let ignored = try await chosen.metric("kubenetmon_server_ignored_bytes_total")
-            acknowledged.withLock { $0 = known - min(known, ignored) }
+            let nodes = ["node-a", "node-b"].filter { chosen.process.output.contains("node=\($0)") }
+            let known = try await lab.acknowledgedBytes(by: chosen, to: nodes)
+            acknowledged.withLock { $0 = known }
             chosen.process.signal(SIGKILL)
             _ = try await chosen.process.wait()
         } check: { _, other, sent in
@@ -102,19 +102,18 @@ extension EndToEndTests {
             try await server.waitUntilReady()
             let agent = try await lab.startAgent(
                 on: "node-a", serverPort: ServerUnderTest.port, settings: ["COLLECTION_INTERVAL": "200ms"])
-            async let traffic = lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 2000, seconds: 6)
+            async let traffic = lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 500, seconds: 3)
             try await eventually("rows are stored") { try await database.rowCount() > 0 }
             try await clickHouse.kill()
             try await eventually("the server reads no more") {
+                _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 4000, seconds: 0.5)
                 let waiting = try await server.metric("kubenetmon_worker_queued_bytes")
                 return try await waiting + server.metric("kubenetmon_server_gathering_bytes") > 1_048_576
             }
             try await eventually("several attempts have failed") {
                 try await server.metric("kubenetmon_worker_insert_retries_total") >= 6
             }
-            try await eventually("the agent keeps what is not read") {
-                try await lab.metric("kubenetmon_agent_unacknowledged_frame_bytes", on: "node-a") > 100_000
-            }
+            #expect(try await lab.metric("kubenetmon_agent_unacknowledged_frame_bytes", on: "node-a") > 100_000)
             clickHouse = try await clickHouse.restart()
             _ = try await traffic
             let sent = try #require(try await lab.countersAtRest()["node-a"]).bytes

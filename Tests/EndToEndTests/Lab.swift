@@ -105,6 +105,15 @@ final class Lab: Sendable {
         return values.reduce(0, +)
     }
 
+    /// Network bytes of pods that a server has certainly told the agents on these nodes to have stored; they have had no
+    /// other server.
+    func acknowledgedBytes(by server: ServerUnderTest, to nodes: [String]) async throws -> UInt64 {
+        var all: UInt64 = 0
+        for node in nodes { all += try await metric("kubenetmon_agent_acknowledged_bytes_total", on: node) }
+        // What is not recorded, such as the agents' own connections, is acknowledged too.
+        return all - min(all, try await server.metric("kubenetmon_server_ignored_bytes_total"))
+    }
+
     /// Sets a kernel setting in a namespace.
     func sysctl(_ setting: String, in namespace: String) async throws {
         try await ChildProcess.shell("ip netns exec \(namespace) sysctl -qw \(setting)")
