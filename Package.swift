@@ -84,7 +84,7 @@ let package = Package(
             dependencies: [
                 "CMalloc", "ClickHouse", "CloudRanges", "FlowIngest", "FlowModel", "FlowWire", "HTTPClient",
                 "Kubernetes", "Labeling", "Operations", "Retry", "StrictYAML", "YAMLParsing", nioCore, nioPosix,
-                argumentParser, lifecycle, logging,
+                argumentParser, lifecycle, logging, unixSignals,
             ]),
 
         // The tests
@@ -128,7 +128,10 @@ let package = Package(
             name: "KubenetmonAgentTests", dependencies: ["FlowModel", "KubenetmonAgent", "Operations", "TestSupport"]),
         .testTarget(
             name: "KubenetmonServerTests",
-            dependencies: ["KubenetmonServer", "Operations", "StrictYAML", "TestSupport", "YAMLParsing"]),
+            dependencies: [
+                "FlowModel", "KubenetmonServer", "Kubernetes", "KubernetesTestKit", "Operations", "StrictYAML",
+                "TestSupport", "YAMLParsing",
+            ]),
         .testTarget(
             name: "EndToEndTests",
             dependencies: [

@@ -22,7 +22,7 @@ public struct FlowBlock: Sendable {
     /// The value of the column `environment`.
     let environment: String
     /// The names of ``ConnectionFlags`` in the order of their bits.
-    let flagNames: [String]
+    public let flagNames: [String]
     private(set) var records: [FlowRecord] = []
     private(set) var ipv6Addresses: [UInt128] = []
     /// The labels that flows refer to; the first are those of no endpoint.

@@ -17,7 +17,14 @@ public final class CloudRangeCatalog: Sendable {
         var regions: [String: Set<String>] = [:]
     }
 
+    /// What can be changed by ``apply(sources:namedRanges:)``.
+    private struct Choice: Equatable {
+        var sources: [RangeProvider: Source]
+        var namedRanges: [CloudRange]
+    }
+
     private let configuration: Configuration
+    private let choice: Mutex<Choice>
     private let logger: Logger
     private let onChange: @Sendable ([CloudRange]) -> Void
     private let cache: RangeCache?
@@ -25,7 +32,8 @@ public final class CloudRangeCatalog: Sendable {
     private let loaded = Mutex<[ListSource]?>(nil)
     private let published: Mutex<Published>
     private let cancellation = HTTPCancellation()
-    private let stopped = DispatchSemaphore(value: 0)
+    /// Signalled where ``run()`` has to look at something before its time.
+    private let woken = DispatchSemaphore(value: 0)
 
     /// Makes a catalog, which does nothing before ``loadFromDisk()`` or ``run()``.
     ///
@@ -38,6 +46,7 @@ public final class CloudRangeCatalog: Sendable {
         configuration: Configuration, logger: Logger, onChange: @escaping @Sendable ([CloudRange]) -> Void
     ) {
         self.configuration = configuration
+        choice = Mutex(Choice(sources: configuration.sources, namedRanges: configuration.namedRanges))
         self.logger = logger
         self.onChange = onChange
         cache = configuration.cacheDirectory.map { RangeCache(directory: $0) }
@@ -72,7 +81,8 @@ public final class CloudRangeCatalog: Sendable {
                 configuration.sources[provider].map { ListSource(provider, $0, configuration) }
             }
             for index in sources.indices { load(&sources[index]) }
-            publish(sources, areChanged: sources.contains { $0.list != nil } || !configuration.namedRanges.isEmpty)
+            let named = configuration.namedRanges
+            publish(sources, named, areChanged: sources.contains { $0.list != nil } || !named.isEmpty)
             loaded = sources
         }
     }
@@ -85,31 +95,56 @@ public final class CloudRangeCatalog: Sendable {
             return loaded ?? []
         }
         let fetcher = RangeFetcher(configuration, cancellation: cancellation)
+        var current = Choice(sources: configuration.sources, namedRanges: configuration.namedRanges)
         while !cancellation.isCancelled {
+            let wanted = choice.withLock { $0 }
+            if wanted != current {
+                sources = changed(sources, to: wanted.sources)
+                publish(sources, wanted.namedRanges, areChanged: true)
+                current = wanted
+            }
             for index in sources.indices where sources[index].state.isDue(at: .now) && !cancellation.isCancelled {
                 let isChanged = update(&sources[index], fetcher)
-                publish(sources, areChanged: isChanged)
+                publish(sources, current.namedRanges, areChanged: isChanged)
             }
             let now = ContinuousClock.now
             guard let next = sources.compactMap({ $0.state.nextAttempt(now: now) }).min() else {
-                stopped.wait()
-                return
+                woken.wait()
+                continue
             }
-            _ = stopped.wait(timeout: .now() + .milliseconds(max(0, (next - now).milliseconds) + 1))
+            _ = woken.wait(timeout: .now() + .milliseconds(max(0, (next - now).milliseconds) + 1))
         }
     }
 
     /// Ends ``run()`` at once, a fetch that is under way included. Callable from any thread.
     public func stop() {
         cancellation.cancel()
-        stopped.signal()
+        woken.signal()
+    }
+
+    /// Changes which lists are used, where they come from, and the user's own ranges. ``run()`` does it as soon as it can:
+    /// a list that comes from somewhere else from now on is in use until it has come from there. Callable from any thread.
+    public func apply(sources: [RangeProvider: Source], namedRanges: [CloudRange]) {
+        choice.withLock { $0 = Choice(sources: sources, namedRanges: namedRanges) }
+        woken.signal()
+    }
+
+    private func changed(_ sources: [ListSource], to wanted: [RangeProvider: Source]) -> [ListSource] {
+        RangeProvider.allCases.compactMap { provider in
+            guard let place = wanted[provider] else { return nil }
+            let known = sources.first { $0.provider == provider }
+            if let known, known.source == place { return known }
+            var source = known?.moved(to: place, configuration) ?? ListSource(provider, place, configuration)
+            if source.list == nil { load(&source) }
+            return source
+        }
     }
 
     private static var now: Int { time(nil) }
 
-    private func publish(_ sources: [ListSource], areChanged: Bool) {
+    private func publish(_ sources: [ListSource], _ named: [CloudRange], areChanged: Bool) {
         let lists = sources.compactMap(\.list)
-        let merged = areChanged ? MergedRanges(lists, named: configuration.namedRanges) : nil
+        let merged = areChanged ? MergedRanges(lists, named: named) : nil
         published.withLock { published in
             published.statistics.sources = sources.map(\.statistics)
             guard let merged else { return }

@@ -37,6 +37,18 @@ struct ListSource: Sendable {
             }
     }
 
+    /// The same provider's list from another place; the list in use stays in use until there is another.
+    func moved(to source: CloudRangeCatalog.Source, _ configuration: CloudRangeCatalog.Configuration) -> ListSource {
+        var moved = ListSource(provider, source, configuration)
+        moved.list = list
+        moved.checksum = checksum
+        moved.statistics.prefixes = statistics.prefixes
+        moved.statistics.skipped = statistics.skipped
+        moved.statistics.origin = statistics.origin
+        moved.statistics.confirmed = statistics.confirmed
+        return moved
+    }
+
     /// Takes a fetched or cached document, which must be a good one; whether it is another one than that in use.
     mutating func take(
         _ document: [UInt8], validators: RangeCache.Validators,

@@ -15,9 +15,10 @@ struct Agent {
     private let configuration: AgentConfiguration
     private let logger: Logger
 
-    init(_ configuration: AgentConfiguration) {
+    init(_ configuration: AgentConfiguration, warnings: [String]) {
         self.configuration = configuration
         logger = DaemonLog(configuration.logging).makeLogger("kubenetmon-agent")
+        for warning in warnings { logger.warning("\(warning)") }
     }
 
     func run() async throws {

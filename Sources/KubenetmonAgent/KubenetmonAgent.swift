@@ -42,7 +42,9 @@ struct KubenetmonAgent: AsyncParsableCommand {
             throw ValidationError("\(error)")
         }
         if checkConfig { return print(effective.description) }
-        try await Agent(configuration).run()
+        // Files are read anew when they change; there is nothing that a signal could add.
+        signal(SIGHUP, SIG_IGN)
+        try await Agent(configuration, warnings: effective.warnings).run()
     }
 }
 

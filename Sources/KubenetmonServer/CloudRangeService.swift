@@ -25,6 +25,11 @@ final class CloudRangeService: Service, CustomStringConvertible {
         catalog.loadFromDisk()
     }
 
+    /// Uses these lists and ranges from now on.
+    func apply(_ configuration: CloudRangeCatalog.Configuration) {
+        catalog.apply(sources: configuration.sources, namedRanges: configuration.namedRanges)
+    }
+
     /// Returns when every list has been had or has failed once, or when that takes too long, or the daemon shuts down.
     func waitUntilTried() async {
         let deadline = ContinuousClock.now + Self.firstAttempts

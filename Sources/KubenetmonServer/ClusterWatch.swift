@@ -5,6 +5,7 @@ import Labeling
 import Logging
 import Operations
 import ServiceLifecycle
+import Synchronization
 
 /// Keeps the index in step with the cluster.
 ///
@@ -13,7 +14,7 @@ final class ClusterWatch: Service, CustomStringConvertible {
     /// A resource's reflector, whatever its objects are.
     private struct Watch: Sendable {
         let name: String
-        let start: @Sendable () -> Void
+        let start: @Sendable (_ onEnd: @escaping @Sendable () -> Void) -> Void
         let stop: @Sendable () -> Void
         let statistics: @Sendable () -> ReflectorStatistics
         /// Whether labels would be wrong without it, and not only poorer.
@@ -22,7 +23,7 @@ final class ClusterWatch: Service, CustomStringConvertible {
         init<Object>(_ reflector: Reflector<Object>, isRequired: Bool = true) {
             self.isRequired = isRequired
             name = reflector.name
-            start = reflector.start
+            start = { reflector.start(onEnd: $0) }
             stop = reflector.stop
             statistics = { reflector.statistics }
         }
@@ -30,8 +31,24 @@ final class ClusterWatch: Service, CustomStringConvertible {
 
     let description = "cluster watch"
 
+    /// The watch of pods, and whether it may be, or have been, replaced.
+    private struct Pods {
+        var watch: Watch
+        /// Whether there has been a whole list, be it of an earlier watch.
+        var isSynced = false
+        var isStarted = false
+        var isStopped = false
+
+        /// Whether labels can be made; what an earlier watch has listed is good enough until the next has.
+        mutating func noteSynced() -> Bool {
+            isSynced = isSynced || watch.statistics().isSynced
+            return isSynced
+        }
+    }
+
     private let first: [Watch]
-    private let pods: Watch
+    private let pods: Mutex<Pods>
+    private let makePods: @Sendable (PodLabelMapping) -> Watch
 
     init(
         _ settings: KubernetesSettings, cluster: ClusterConfiguration, podLabels: PodLabelMapping, index: ClusterIndex,
@@ -48,17 +65,52 @@ final class ClusterWatch: Service, CustomStringConvertible {
                     isRequired: false))
         }
         self.first = first
-        pods = Watch(Reflector(.pods(labels: podLabels), of: cluster, store: index.podStore(), logger: logger))
+        let store = index.podStore()
+        let makePods = { @Sendable (labels: PodLabelMapping) in
+            Watch(Reflector(.pods(labels: labels), of: cluster, store: store, logger: logger))
+        }
+        self.makePods = makePods
+        pods = Mutex(Pods(watch: makePods(podLabels)))
+    }
+
+    /// Lists all pods anew, whose labels fill other columns from now on or are asked for by other rules. Until they are
+    /// listed, everybody is labelled as before.
+    func apply(_ podLabels: PodLabelMapping) {
+        let watch = makePods(podLabels)
+        let old = pods.withLock { pods -> Watch? in
+            guard !pods.isStopped else { return nil }
+            _ = pods.noteSynced()
+            defer { pods.watch = watch }
+            return pods.isStarted ? pods.watch : nil
+        }
+        // The next begins when this one has ended: they have a store in common.
+        old?.stop()
+    }
+
+    private func startPods() {
+        let watch = pods.withLock { pods in
+            pods.isStarted = true
+            return pods.isStopped ? nil : pods.watch
+        }
+        watch?.start { self.startPods() }
+    }
+
+    private func stopPods() {
+        let watch = pods.withLock { pods in
+            pods.isStopped = true
+            return pods.watch
+        }
+        watch.stop()
     }
 
     /// What has become of each resource's lists and watches, by its name.
     var statistics: [(name: String, statistics: ReflectorStatistics)] {
-        (first + [pods]).map { ($0.name, $0.statistics()) }
+        (first + [podWatch]).map { ($0.name, $0.statistics()) }
     }
 
     /// Whether everything that must be has been listed once.
     var readiness: HealthCheck {
-        let missing = required.map { (name: $0.name, statistics: $0.statistics()) }.filter { !$0.statistics.isSynced }
+        let missing = unlisted.map { (name: $0.name, statistics: $0.statistics()) }
         guard let failed = missing.first(where: { $0.statistics.lastError != nil }) ?? missing.first else {
             return HealthCheck("kubernetes", problem: nil)
         }
@@ -68,22 +120,29 @@ final class ClusterWatch: Service, CustomStringConvertible {
                 + (failed.statistics.lastError.map { ": \($0)" } ?? ""))
     }
 
-    private var required: [Watch] { (first + [pods]).filter(\.isRequired) }
+    private var podWatch: Watch { pods.withLock { $0.watch } }
+
+    /// What must be listed once and has not been.
+    private var unlisted: [Watch] {
+        first.filter { $0.isRequired && !$0.statistics().isSynced }
+            + pods.withLock { $0.noteSynced() ? [] : [$0.watch] }
+    }
 
     /// Returns once everything that must be has been listed, or when the daemon shuts down.
-    func waitUntilSynced() async { await wait { self.required.allSatisfy { $0.statistics().isSynced } } }
+    func waitUntilSynced() async { await wait { self.unlisted.isEmpty } }
 
     func run() async throws {
-        for watch in first { watch.start() }
+        for watch in first { watch.start {} }
         await wait {
             self.first.allSatisfy { watch in
                 let statistics = watch.statistics()
                 return statistics.isSynced || (!watch.isRequired && !statistics.failures.isEmpty)
             }
         }
-        pods.start()
+        startPods()
         try? await gracefulShutdown()
-        for watch in first + [pods] { watch.stop() }
+        for watch in first { watch.stop() }
+        stopPods()
     }
 
     private func wait(until condition: @escaping @Sendable () -> Bool) async {

@@ -28,6 +28,8 @@ final class FlowAssembler: FlowSink {
         }
 
         var labeled = Amount()
+        /// Flows that are labelled and not stored, since nothing is.
+        var dropped = Amount()
         /// Flows that are not recorded, by reason.
         var ignored: [String: Amount] = [:]
         /// Batches whose time could not be true, and which were given that of their arrival.
@@ -37,6 +39,8 @@ final class FlowAssembler: FlowSink {
             var sum = left
             sum.labeled.flows += right.labeled.flows
             sum.labeled.bytes &+= right.labeled.bytes
+            sum.dropped.flows += right.dropped.flows
+            sum.dropped.bytes &+= right.dropped.bytes
             sum.incredibleTimes += right.incredibleTimes
             for (reason, amount) in right.ignored {
                 sum.ignored[reason, default: Amount()].flows += amount.flows
@@ -56,8 +60,8 @@ final class FlowAssembler: FlowSink {
     struct RowForm: Sendable {
         /// The value of the column `environment`.
         var environment: String
-        /// The names of connection flags in the order of their bits.
-        var flagNames: [String] = []
+        /// Whether flows are stored; where not, they are labelled and dropped.
+        var isStored = true
         /// Whether the table has columns for IPv6 addresses.
         var hasIPv6 = false
     }
@@ -100,19 +104,23 @@ final class FlowAssembler: FlowSink {
         var counted = Statistics()
         let (second, isCredible) = ObservationTime.second(of: batch.observedAtMilliseconds, now: now())
         if !isCredible { counted.incredibleTimes += 1 }
-        if let block, block.day != FlowBlock.day(of: second) { flush() }
+        let rules = labeler.rules
+        if let block, block.day != FlowBlock.day(of: second) || block.flagNames != rules.flagNames { flush() }
         var block =
             self.block.take()
-            ?? FlowBlock(environment: form.environment, flagNames: form.flagNames, dayOf: second)
+            ?? FlowBlock(environment: form.environment, flagNames: rules.flagNames, dayOf: second)
         for start in stride(from: 0, to: batch.count, by: Self.flowsAtOnce) {
             let some = start..<min(start + Self.flowsAtOnce, batch.count)
-            labeler.read(observedOn: agent.hello.nodeName, at: second) { reader in
+            labeler.read(observedOn: agent.hello.nodeName, at: second, by: rules) { reader in
                 batch.forEach(in: some) { flow in
                     switch reader.label(flow) {
                     case .ignored(let reason):
                         counted.ignored[reason.rawValue, default: Statistics.Amount()].add(flow)
                     case .labeled where !flow.isIPv4 && !form.hasIPv6:
                         counted.ignored["ipv6", default: Statistics.Amount()].add(flow)
+                    case .labeled where !form.isStored:
+                        counted.labeled.add(flow)
+                        counted.dropped.add(flow)
                     case .labeled(let labeled):
                         counted.labeled.add(flow)
                         block.append(labeled, observedAt: second)

@@ -11,6 +11,7 @@ import NIOPosix
 import Operations
 import ServiceLifecycle
 import StrictYAML
+import Synchronization
 
 @main
 struct KubenetmonServer: AsyncParsableCommand {
@@ -67,9 +68,6 @@ struct KubenetmonServer: AsyncParsableCommand {
                 path: configurationFile, arguments: settings, environment: ProcessInfo.processInfo.environment)
             let (configuration, effective) = try file.read()
             if checkConfig { return try check(configuration, effective) }
-            guard configuration.isClickHouseEnabled else {
-                throw ValidationError("clickhouse_enabled: false leaves the server without anything to do")
-            }
             let log = DaemonLog(configuration.logging)
             let logger = log.makeLogger("kubenetmon-server")
             _ = try configuration.clickHouse.credentials.read()
@@ -77,7 +75,12 @@ struct KubenetmonServer: AsyncParsableCommand {
             for warning in effective.warnings { logger.warning("\(warning)") }
             let cluster = try configuration.watchesCluster ? discoverCluster(logger) : nil
             do {
-                try await run(configuration, inventory, cluster, logger)
+                try await run(configuration, inventory, cluster, logger) { apply in
+                    ConfigurationReload(file, settings: effective, logger: logger) { configuration in
+                        log.level = configuration.logging.level
+                        apply(configuration)
+                    }
+                }
             } catch let error as ListenError {
                 logger.critical("\(error)")
                 throw ExitCode.failure
@@ -107,15 +110,15 @@ struct KubenetmonServer: AsyncParsableCommand {
     }
 
     private func run(
-        _ settings: ServerConfiguration, _ inventory: Inventory, _ cluster: ClusterConfiguration?, _ logger: Logger
+        _ settings: ServerConfiguration, _ inventory: Inventory, _ cluster: ClusterConfiguration?, _ logger: Logger,
+        _ makeReload: (_ apply: @escaping @Sendable (ServerConfiguration) -> Void) -> ConfigurationReload
     ) async throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
         let index = ClusterIndex(site: settings.site, flagRules: settings.labeling.flagRules)
         index.add(inventory)
         let labeler = Labeler(index: index, site: settings.site, configuration: settings.labeling)
-        var ranges = settings.cloudRanges
-        ranges.namedRanges += inventory.ranges.flatMap(\.cloudRanges)
-        let rangeService = CloudRangeService(ranges, labeler: labeler, site: settings.site, logger: logger)
+        let rangeService = CloudRangeService(
+            settings.cloudRanges(with: inventory), labeler: labeler, site: settings.site, logger: logger)
         let watch = cluster.map {
             ClusterWatch(
                 settings.kubernetes, cluster: $0, podLabels: settings.podLabels, index: index, logger: logger)
@@ -123,13 +126,23 @@ struct KubenetmonServer: AsyncParsableCommand {
         let pipeline = Pipeline(
             configuration: settings, labeler: labeler, cluster: watch, ranges: rangeService, group: group,
             logger: logger)
+        let podRules = Mutex(settings.podRules)
+        let reload = makeReload { configuration in
+            labeler.apply(configuration.labeling)
+            rangeService.apply(configuration.cloudRanges(with: inventory))
+            let isOther = podRules.withLock { rules in
+                defer { rules = configuration.podRules }
+                return rules != configuration.podRules
+            }
+            if isOther { watch?.apply(configuration.podLabels) }
+        }
         let probes = ProbeServer(
             port: settings.metricsPort, group: group, logger: logger,
             pages: ProbeServer.Pages(
-                ready: { pipeline.readiness }, metrics: { pipeline.metrics },
+                ready: { pipeline.readiness }, metrics: { pipeline.metrics(with: reload.statistics) },
                 local: ["/explain": { labeler.answer(query: $0) }]))
         // They end in reverse order: the last flows are labelled like all others.
-        let services: [any Service] = [probes, rangeService] + (watch.map { [$0] } ?? []) + [pipeline]
+        let services: [any Service] = [probes, reload, rangeService] + (watch.map { [$0] } ?? []) + [pipeline]
         try await Daemon.run(services, logger: logger)
         try await group.shutdownGracefully()
     }

@@ -29,8 +29,9 @@ final class Pipeline: Service {
         case waiting(String)
         /// The table is there; the cluster has not been listed yet, or its ranges not been looked for.
         case preparing
-        case running(IngestServer, Inserter)
-        case stopping(IngestServer, Inserter)
+        /// Without an inserter, nothing is stored.
+        case running(IngestServer, Inserter?)
+        case stopping(IngestServer, Inserter?)
     }
 
     init(
@@ -53,49 +54,59 @@ final class Pipeline: Service {
             switch stage.withLock({ $0 }) {
             case .waiting(let reason): HealthCheck("clickhouse", problem: reason)
             case .preparing: HealthCheck("agents", problem: "not listened to yet")
-            case .running(_, let inserter): HealthCheck("clickhouse", problem: inserter.statistics.problem)
+            case .running(_, let inserter): HealthCheck("clickhouse", problem: inserter?.statistics.problem)
             case .stopping: HealthCheck("lifecycle", problem: "the server is shutting down")
             }
         return [own] + (cluster.map { [$0.readiness] } ?? [])
     }
 
-    var metrics: MetricsPage {
+    func metrics(with configuration: ConfigurationReload.Statistics) -> MetricsPage {
         var page =
             switch stage.withLock({ $0 }) {
             case .waiting, .preparing:
                 MetricsPage(ingest: IngestStatistics(), flows: flowStatistics.value, inserts: .init())
             case .running(let ingest, let inserter), .stopping(let ingest, let inserter):
-                MetricsPage(ingest: ingest.statistics, flows: flowStatistics.value, inserts: inserter.statistics)
+                MetricsPage(
+                    ingest: ingest.statistics, flows: flowStatistics.value,
+                    inserts: inserter?.statistics ?? .init())
             }
         page.add(labeler.index.statistics)
         page.add(ranges.catalog.statistics)
         if let cluster { page.add(cluster.statistics) }
+        page.add(configuration)
         return page
     }
 
     // MARK: - Life
 
     func run() async throws {
-        guard let schema = try await waitForTable() else { return }
+        let schema = configuration.isClickHouseEnabled ? try await waitForTable() : nil
+        guard schema != nil || !configuration.isClickHouseEnabled else { return }
         stage.withLock { $0 = .preparing }
         // A flow that came before pods and ranges are known would be labelled wrong for ever.
         await cluster?.waitUntilSynced()
         await ranges.waitUntilTried()
         guard !Task.isShuttingDownGracefully else { return }
         let holder = IngestHolder()
-        let inserter = Inserter(
-            configuration: configuration.inserter, schema: schema, logger: logger,
-            onPressure: { holder.setReading(!$0) })
+        let inserter = schema.map { schema in
+            Inserter(
+                configuration: configuration.inserter, schema: schema, logger: logger,
+                onPressure: { holder.setReading(!$0) })
+        }
         let assemblers = Mutex<[NIOLoopBound<FlowAssembler>]>([])
         let limits = FlowAssembler.Limits(
             rows: configuration.batchRows, age: TimeAmount(configuration.batchMaximumAge))
         let form = FlowAssembler.RowForm(
-            environment: configuration.site.environment, flagNames: configuration.labeling.flagRules.map(\.name),
-            hasIPv6: schema.hasIPv6)
+            environment: configuration.site.environment, isStored: inserter != nil, hasIPv6: schema?.hasIPv6 ?? true)
         let ingest = try await IngestServer(group: group, logger: logger) { eventLoop in
             let assembler = FlowAssembler(
                 eventLoop: eventLoop, labeler: self.labeler, form: form, limits: limits,
-                statistics: self.flowStatistics, send: inserter.submit, gather: inserter.gather)
+                statistics: self.flowStatistics,
+                send: { block, completion in
+                    guard let inserter else { return completion() }
+                    inserter.submit(block, completion: completion)
+                },
+                gather: { inserter?.gather(bytes: $0) })
             let bound = NIOLoopBound(assembler, eventLoop: eventLoop)
             assemblers.withLock { $0.append(bound) }
             return assembler
@@ -115,7 +126,7 @@ final class Pipeline: Service {
         for assembler in assemblers.withLock({ $0 }) {
             try await assembler.eventLoop.submit { assembler.value.flush() }.get()
         }
-        let lost = try await inserter.drain(timeout: configuration.shutdownTimeout)
+        let lost = try await inserter?.drain(timeout: configuration.shutdownTimeout) ?? 0
         await ingest.closeConnections()
         if lost > 0 {
             logger.error(

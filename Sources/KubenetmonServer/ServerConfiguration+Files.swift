@@ -15,6 +15,13 @@ extension ServerConfiguration {
         return try Inventory(contentsOf: inventoryFile)
     }
 
+    /// The ranges of the settings and those of an inventory.
+    func cloudRanges(with inventory: Inventory) -> CloudRangeCatalog.Configuration {
+        var ranges = cloudRanges
+        ranges.namedRanges += inventory.ranges.flatMap(\.cloudRanges)
+        return ranges
+    }
+
     /// What is wrong with the files that the settings name, a line each.
     func problemsOfFiles() -> [String] {
         var problems: [String] = []

@@ -27,7 +27,7 @@ extension ServerConfiguration {
                 "Whether flows are left out of which neither end, or both, could be the local one.", .reloadable),
             privateNetworks: settings.structure(
                 "private_networks", default: [], "[]", allowed: "a list of networks such as [100.64.0.0/10]",
-                "Networks besides RFC 1918, link-local and loopback that count as private.", .reloadable
+                "Networks besides RFC 1918, link-local and loopback that count as private."
             ) { $0.prefixes($1) },
             flagRules: settings.structure(
                 "connection_flags", default: [], "[]",
@@ -96,12 +96,10 @@ extension ServerConfiguration {
         }
         if !isEnabled { configuration.sources = [:] }
         configuration.cacheDirectory = settings.path(
-            "cloud_ranges.cache_directory", "Directory in which the last good lists are kept for the next start.",
-            .reloadable)
+            "cloud_ranges.cache_directory", "Directory in which the last good lists are kept for the next start.")
         configuration.refreshInterval = settings.duration(
             "cloud_ranges.refresh_interval", default: configuration.refreshInterval,
-            "Time between two looks at a list.",
-            .reloadable)
+            "Time between two looks at a list.")
         return configuration
     }
 
@@ -129,6 +127,18 @@ extension ServerConfiguration {
             case nil: "off"
             }
         }
+    }
+}
+
+extension ServerConfiguration {
+    /// What depends on the labels of pods.
+    struct PodRules: Equatable {
+        var mapping: PodLabelMapping
+        var flags: [ConnectionFlagRule]
+    }
+
+    var podRules: PodRules {
+        PodRules(mapping: podLabels, flags: labeling.flagRules.filter { !$0.podLabels.isEmpty })
     }
 }
 

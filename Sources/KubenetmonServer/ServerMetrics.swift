@@ -18,7 +18,10 @@ extension MetricsPage {
         add(
             .counter, "kubenetmon_server_processed_observations_total", "Flows received, by what became of them.",
             label: "type",
-            [("labeled", flows.labeled.flows), ("ignored", ignored.reduce(0) { $0 + $1.value.flows })])
+            [
+                ("labeled", flows.labeled.flows), ("ignored", ignored.reduce(0) { $0 + $1.value.flows }),
+                ("dropped", flows.dropped.flows),
+            ])
         add(
             .counter, "kubenetmon_server_labeled_bytes_total", "Network bytes of flows that are recorded.",
             flows.labeled.bytes)
@@ -43,6 +46,16 @@ extension MetricsPage {
             .counter, "kubenetmon_server_duplicate_batches_total",
             "Batches that came again and were not stored again.", ingest.duplicateBatches)
         add(inserts)
+    }
+
+    /// Whether the configuration in use is the one in the file.
+    mutating func add(_ configuration: ConfigurationReload.Statistics) {
+        add(
+            .gauge, "kubenetmon_config_last_reload_successful", "Whether the configuration was good when last read.",
+            configuration.isSuccessful)
+        add(
+            .gauge, "kubenetmon_config_last_reload_success_timestamp_seconds",
+            "When the configuration was last read and good, in seconds since 1970.", configuration.lastSuccess)
     }
 
     /// What became of rows. Those that are quarantined are lost; everything else is stored or waits.

@@ -63,8 +63,13 @@ public final class Reflector<Object: Sendable>: Sendable {
     public var statistics: ReflectorStatistics { statisticsBox.value }
 
     /// Does the work on a thread of its own until ``stop()``.
-    public func start() {
-        let thread = Thread { self.run() }
+    ///
+    /// - Parameter onEnd: Called when the work has ended, and the store is left alone.
+    public func start(onEnd: @escaping @Sendable () -> Void = {}) {
+        let thread = Thread {
+            self.run()
+            onEnd()
+        }
         thread.name = "watch-\(resource.name)"
         thread.start()
     }

@@ -56,6 +56,9 @@ public final class ClusterIndex: Sendable {
         records = Mutex(ClusterRecords(site: site, podFlags: ConnectionFlagRules(flagRules)))
     }
 
+    /// Looks at the conditions of these rules from now on when a pod comes.
+    func setPodFlags(_ rules: ConnectionFlagRules) { records.withLock { $0.podFlags = rules } }
+
     /// The system's clock in seconds since the Unix epoch.
     public static let secondsSinceTheEpoch: @Sendable () -> UInt32 = { UInt32(clamping: time(nil)) }
 

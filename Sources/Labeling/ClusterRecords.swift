@@ -35,7 +35,8 @@ struct ClusterRecords: Sendable {
     }
 
     private let site: Site
-    private let podFlags: ConnectionFlagRules
+    /// The rules whose conditions on labels are looked at when a pod comes.
+    var podFlags: ConnectionFlagRules
     private(set) var owners: [ObjectUID: Owner] = [:]
     private var zones: [Int32: String] = [:]
     /// How many pods each node has; it has no entry where it has none.

@@ -46,12 +46,22 @@ struct ConnectionFlagRules: Sendable {
         let needsPod: Bool
     }
 
+    /// The names of the flags in the order of their bits, those of bits that are not used empty.
+    let names: [String]
+    private let slots: [ConnectionFlagRule?]
     private let rules: [Rule]
     private let podRules: [(flag: ConnectionFlags, labels: [String: String])]
 
-    init(_ rules: [ConnectionFlagRule]) {
+    /// Gives each rule a bit. A rule that was there before keeps its own, and others take bits that none had while there
+    /// are such: the bits of pods that were labelled by the rules before never stand for another flag.
+    init(_ rules: [ConnectionFlagRule], after previous: ConnectionFlagRules? = nil) {
         precondition(rules.count <= ConnectionFlagRule.maximumCount, "a flag is a bit of 64")
-        let numbered = rules.enumerated().map { (flag: ConnectionFlags(rawValue: 1 << UInt64($0)), rule: $1) }
+        let slots = Self.slots(rules, after: previous?.slots ?? [])
+        self.slots = slots
+        names = slots.map { $0?.name ?? "" }
+        let numbered = slots.enumerated().compactMap { number, rule in
+            rule.map { (flag: ConnectionFlags(rawValue: 1 << UInt64(number)), rule: $0) }
+        }
         self.rules = numbered.compactMap { flag, rule in
             guard !rule.prefixes.isEmpty || !rule.ports.isEmpty || !rule.podLabels.isEmpty else { return nil }
             return Rule(
@@ -63,6 +73,20 @@ struct ConnectionFlagRules: Sendable {
         podRules = numbered.compactMap { flag, rule in
             rule.podLabels.isEmpty ? nil : (flag: flag, labels: rule.podLabels)
         }
+    }
+
+    private static func slots(
+        _ rules: [ConnectionFlagRule], after previous: [ConnectionFlagRule?]
+    ) -> [ConnectionFlagRule?] {
+        var slots = [ConnectionFlagRule?](repeating: nil, count: ConnectionFlagRule.maximumCount)
+        var new: [ConnectionFlagRule] = []
+        for rule in rules {
+            if let slot = previous.firstIndex(of: rule) { slots[slot] = rule } else { new.append(rule) }
+        }
+        let free = slots.indices.filter { slots[$0] == nil }
+        let unused = free.filter { $0 >= previous.count || previous[$0] == nil }
+        for (rule, slot) in zip(new, unused + free.filter { !unused.contains($0) }) { slots[slot] = rule }
+        return Array(slots.prefix((slots.lastIndex { $0 != nil } ?? -1) + 1))
     }
 
     var isEmpty: Bool { rules.isEmpty }

@@ -32,6 +32,7 @@ extension Labeler {
                 + "\(Self.text(flow.original.destination, flow.original.destinationPort))\(answeredBy), "
                 + "observed on \(node)")
         let ranges = ranges
+        let rules = rules
         index.read { tables in
             if tables.pointee.nodeNumbers[node] == nil {
                 explanation.tell("node", "\(node) is not known: none of its pods is")
@@ -43,10 +44,10 @@ extension Labeler {
                 explanation.tell("", "it is the address of service \(name): a flow names who answers behind it")
             }
         }
-        read(observedOn: node, at: second) { reader in
+        read(observedOn: node, at: second, by: rules) { reader in
             switch reader.label(flow) {
             case .ignored(let reason): explanation.tell("ignored", reason.explanation)
-            case .labeled(let labeled): describe(labeled, flow, node, &explanation)
+            case .labeled(let labeled): describe(labeled, flow, node, rules, &explanation)
             }
         }
         return explanation
@@ -71,7 +72,7 @@ extension Labeler {
     /// Which range or network an address outside the cluster is in.
     private func whereabouts(of address: IPAddress, _ ranges: RangeTable) -> String {
         let networks =
-            AddressScope.special + configuration.privateNetworks.map { (prefix: $0, value: AddressScope.private) }
+            AddressScope.special + rules.configuration.privateNetworks.map { (prefix: $0, value: AddressScope.private) }
         let network = networks.filter { $0.prefix.contains(address) }.max { $0.prefix.length < $1.prefix.length }
         let range = ranges.prefix(of: address).flatMap { prefix in
             ranges.place(of: address).map { place in
@@ -91,7 +92,7 @@ extension Labeler {
     }
 
     private func describe(
-        _ labeled: LabeledFlow, _ flow: Flow, _ node: String, _ explanation: inout Explanation
+        _ labeled: LabeledFlow, _ flow: Flow, _ node: String, _ rules: Rules, _ explanation: inout Explanation
     ) {
         let isSourceLocal =
             labeled.local.address == flow.original.source && labeled.local.port == flow.original.sourcePort
@@ -105,10 +106,9 @@ extension Labeler {
         explanation.tell("local", "the \(side): \(reason)")
         if let service = labeled.service { explanation.tell("service", service.labels[.service]) }
         explanation.tell("class", labeled.connectionClass.rawValue)
-        let flags = configuration.flagRules.indices.filter { labeled.flags.rawValue >> UInt64($0) & 1 == 1 }
-        if !flags.isEmpty {
-            explanation.tell("flags", flags.map { configuration.flagRules[$0].name }.joined(separator: ", "))
-        }
+        let names = rules.flagNames
+        let flags = names.indices.filter { labeled.flags.rawValue >> UInt64($0) & 1 == 1 }
+        if !flags.isEmpty { explanation.tell("flags", flags.map { names[$0] }.joined(separator: ", ")) }
         for (name, end) in [("local", labeled.local), ("remote", labeled.remote)] {
             let labels = end.labels.labels
             let columns = Label.allCases.filter { $0 != .service && !labels[$0].isEmpty }.map { "\($0)=\(labels[$0])" }

@@ -19,13 +19,14 @@ public struct LabelReader: ~Copyable {
     private let ignoreUnknownDirection: Bool
 
     init(
-        labeler: Labeler, tables: UnsafePointer<EndpointTables>, ranges: RangeTable, node: String, second: UInt32
+        labeler: Labeler, rules: Labeler.Rules, tables: UnsafePointer<EndpointTables>, ranges: RangeTable,
+        node: String, second: UInt32
     ) {
-        ignoreUDP = labeler.configuration.ignoreUDP
-        ignoreNodeFlows = labeler.configuration.ignoreNodeFlows
-        ignoreUnknownDirection = labeler.configuration.ignoreUnknownDirection
-        flagRules = labeler.flagRules
-        hasFlagRules = !labeler.flagRules.isEmpty
+        ignoreUDP = rules.configuration.ignoreUDP
+        ignoreNodeFlows = rules.configuration.ignoreNodeFlows
+        ignoreUnknownDirection = rules.configuration.ignoreUnknownDirection
+        flagRules = rules.flagRules
+        hasFlagRules = !rules.flagRules.isEmpty
         scopes = labeler.scopes
         self.ranges = ranges
         privateLabels = LabelsReference(labeler.privateLabels)

@@ -52,20 +52,28 @@ public final class Labeler: Sendable {
 
     /// The pods, nodes and services.
     public let index: ClusterIndex
-    let configuration: Configuration
-    let flagRules: ConnectionFlagRules
+    /// How flows are labelled at a moment: which are left out, and which flags are set.
+    public struct Rules: Sendable {
+        let configuration: Configuration
+        let flagRules: ConnectionFlagRules
+
+        /// The names of ``ConnectionFlags`` in the order of their bits; empty for bits without a rule.
+        public var flagNames: [String] { flagRules.names }
+    }
+
     let scopes: PrefixTable<AddressScope>
     let privateLabels: EndpointLabels
     let unlistedLabels = EndpointLabels()
     private let site: Site
     private let rangeTable: Mutex<RangeTable>
+    private let rulesStorage: Mutex<Rules>
 
     /// Makes a labeler for a cluster at `site`, without ranges.
     public init(index: ClusterIndex, site: Site, configuration: Configuration) {
         self.index = index
         self.site = site
-        self.configuration = configuration
-        flagRules = ConnectionFlagRules(configuration.flagRules)
+        rulesStorage = Mutex(
+            Rules(configuration: configuration, flagRules: ConnectionFlagRules(configuration.flagRules)))
         let scopes = PrefixTable.addressScopes(adding: configuration.privateNetworks)
         self.scopes = scopes
         privateLabels = EndpointLabels(cloud: site.cloud, region: site.region)
@@ -78,6 +86,23 @@ public final class Labeler: Sendable {
         rangeTable.withLock { $0 = table }
     }
 
+    /// The rules that are in force now.
+    public var rules: Rules { rulesStorage.withLock { $0 } }
+
+    /// Puts other rules in force. The networks that count as private stay what they are.
+    ///
+    /// A condition on labels is looked at when a pod comes. For a new one, the pods have to be told anew
+    /// (``ClusterIndex/podStore()``); until then it is not met.
+    public func apply(_ configuration: Configuration) {
+        rulesStorage.withLock { rules in
+            var configuration = configuration
+            configuration.privateNetworks = rules.configuration.privateNetworks
+            let flagRules = ConnectionFlagRules(configuration.flagRules, after: rules.flagRules)
+            index.setPodFlags(flagRules)
+            rules = Rules(configuration: configuration, flagRules: flagRules)
+        }
+    }
+
     var ranges: RangeTable { rangeTable.withLock { $0 } }
 
     /// Labels flows that were observed on a node at a moment.
@@ -88,13 +113,17 @@ public final class Labeler: Sendable {
     /// - Parameters:
     ///   - node: The node's name. The flows of one that nobody knows have no local pod.
     ///   - second: The moment in seconds since the Unix epoch.
+    ///   - rules: The rules; those that are in force now where nothing is said.
     ///   - body: Labels flows.
     public func read<Result>(
-        observedOn node: String, at second: UInt32, _ body: (borrowing LabelReader) throws -> Result
+        observedOn node: String, at second: UInt32, by rules: Rules? = nil,
+        _ body: (borrowing LabelReader) throws -> Result
     ) rethrows -> Result {
         let ranges = ranges
+        let rules = rules ?? self.rules
         return try index.read { tables in
-            try body(LabelReader(labeler: self, tables: tables, ranges: ranges, node: node, second: second))
+            try body(
+                LabelReader(labeler: self, rules: rules, tables: tables, ranges: ranges, node: node, second: second))
         }
     }
 }

@@ -15,6 +15,9 @@ struct LogRepeats {
     private var said: [LogLine: Said] = [:]
     private var nextSweep = 0
 
+    /// How many lines are remembered.
+    var count: Int { said.count }
+
     /// What there is to say now that this line comes: the counts of lines whose minute is over, and the line itself where
     /// it is not a repetition. A count is the line with a field `repeated`.
     mutating func admit(_ line: LogLine, at time: WallTime) -> [LogLine] {

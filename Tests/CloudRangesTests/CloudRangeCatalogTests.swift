@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 import Foundation
 import TestSupport
 import Testing
@@ -509,5 +510,31 @@ private let google = TestLists.google
         try await running.stop()
         #expect(running.source(.azure).lastError?.contains("last 30 days") == true)
         #expect(server.requests.count >= 31)
+    }
+
+    @Test func otherListsAndRangesAreTakenWhileItRuns() async throws {
+        let server = try RawHTTPServer { request, _ in
+            request.target == "/broken" ? .status(500) : .status(200, request.target == "/aws" ? TestLists.aws : google)
+        }
+        let running = running(.google, "\(server.url)/google")
+        try await eventually("the list is there") { running.changes.count == 1 }
+        let named = CloudRange(
+            prefix: try #require(IPPrefix("198.51.100.0/24")), place: CloudPlace(cloud: "office"))
+        running.catalog.apply(
+            sources: [.google: .url("\(server.url)/google"), .aws: .url("\(server.url)/aws")], namedRanges: [named])
+        try await eventually("both lists and the range are there") {
+            running.lines.contains { $0.contains(" office") } && running.lines.contains { $0.contains(" aws ") }
+                && running.lines.contains { $0.contains("googleservice") }
+        }
+        #expect(server.requests.count { $0.target == "/google" } == 1)
+        // What comes from elsewhere stays in use until it has come from there; what is switched off is gone.
+        running.catalog.apply(sources: [.google: .url("\(server.url)/broken")], namedRanges: [])
+        try await eventually("the other list is asked for") { running.source(.google).failures > 0 }
+        #expect(running.lines.allSatisfy { $0.contains("googleservice") } && !running.lines.isEmpty)
+        running.catalog.apply(sources: [:], namedRanges: [])
+        try await eventually("nothing is left") { running.lines.isEmpty }
+        running.catalog.apply(sources: [.aws: .url("\(server.url)/aws")], namedRanges: [])
+        try await eventually("a list is there again") { running.lines.contains { $0.contains(" aws ") } }
+        try await running.stop()
     }
 }

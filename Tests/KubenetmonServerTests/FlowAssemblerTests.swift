@@ -39,6 +39,7 @@ private final class AssemblerUnderTest: Sendable {
     private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     private let server: IngestServer
     private let agent: any Channel
+    let labeler: Labeler
     private let storage = Storage()
 
     private final class Storage: Sendable {
@@ -62,7 +63,9 @@ private final class AssemblerUnderTest: Sendable {
         }
     }
 
-    init(rows: Int = 1_000, age: TimeAmount = .hours(1), nodeName: String = "node-a") async throws {
+    init(
+        rows: Int = 1_000, age: TimeAmount = .hours(1), nodeName: String = "node-a", isStored: Bool = true
+    ) async throws {
         let inventory = Inventory(
             nodes: [Node(name: "node-a", addresses: [try address("172.18.0.2")])],
             pods: [
@@ -73,10 +76,12 @@ private final class AssemblerUnderTest: Sendable {
         let index = ClusterIndex(site: site)
         index.add(inventory)
         let labeler = Labeler(index: index, site: site, configuration: Labeler.Configuration())
+        self.labeler = labeler
         let storage = storage
         server = try await IngestServer(group: group, logger: quiet) { eventLoop in
             let assembler = FlowAssembler(
-                eventLoop: eventLoop, labeler: labeler, form: FlowAssembler.RowForm(environment: "testing"),
+                eventLoop: eventLoop, labeler: labeler,
+                form: FlowAssembler.RowForm(environment: "testing", isStored: isStored),
                 limits: FlowAssembler.Limits(rows: rows, age: age), statistics: storage.statistics,
                 now: { UInt32(noon) + 86_400 },
                 send: { block, completion in storage.blocks.withLock { $0.append((block, completion)) } },
@@ -191,6 +196,31 @@ private final class AssemblerUnderTest: Sendable {
         #expect(test.blocks.map(\.day) == [FlowBlock.day(of: UInt32(noon)), FlowBlock.day(of: UInt32(midnight))])
         test.complete(1)
         try await eventually("the later block's batches are acknowledged") { test.acknowledged == [2, 3] }
+        try await test.stop()
+    }
+
+    @Test func otherFlagsBeginAnotherBlock() async throws {
+        let test = try await AssemblerUnderTest()
+        try await test.send(1, [try flow()])
+        test.labeler.apply(Labeler.Configuration(ignoreUDP: false))
+        try await test.send(2, [try flow(.udp)])
+        #expect(test.blocks.isEmpty)
+        test.labeler.apply(Labeler.Configuration(flagRules: [ConnectionFlagRule(name: "https", ports: [443])]))
+        try await test.send(3, [try flow()])
+        try await test.flush()
+        #expect(test.blocks.map(\.rows) == [4, 2])
+        #expect(test.blocks.map(\.flagNames) == [[], ["https"]])
+        try await test.stop()
+    }
+
+    @Test func whereNothingIsStoredFlowsAreLabelledDroppedAndAcknowledged() async throws {
+        let test = try await AssemblerUnderTest(isStored: false)
+        try await test.send(1, [try flow(), try flow(.udp)])
+        try await eventually("the batch is acknowledged") { test.acknowledged == [1] }
+        #expect(test.statistics.labeled.flows == 1 && test.statistics.dropped.flows == 1)
+        #expect(test.statistics.dropped.bytes == 300 && test.statistics.ignored["udp"]?.flows == 1)
+        try await test.flush()
+        #expect(test.blocks.isEmpty && test.gatheredBytes == 0)
         try await test.stop()
     }
 

@@ -48,4 +48,53 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
         // The port is the other end's.
         #expect(flags("10.0.0.1", "10.0.0.3", port: 443) == ["proxy"])
     }
+
+    @Test func otherRulesComeIntoForceWithoutMistakingAnyFlag() {
+        let index = ClusterIndex(site: site, flagRules: rules) { noon }
+        let pods = [
+            Pod(
+                namespace: "edge", name: "proxy", node: "node-a", addresses: [address("10.0.0.1")],
+                labels: ["role": "proxy", "tier": "edge"])
+        ]
+        index.add(Inventory(nodes: [Node(name: "node-a", addresses: [])], pods: []))
+        let store = index.podStore()
+        func tellPods() {
+            store.beginReplacement()
+            for pod in pods { store.add(pod) }
+            store.commitReplacement()
+        }
+        tellPods()
+        let labeler = Labeler(index: index, site: site, configuration: Labeler.Configuration(flagRules: rules))
+        func flags(_ rules: Labeler.Rules) -> [String] {
+            labeler.read(observedOn: "node-a", at: noon, by: rules) { reader in
+                guard case .labeled(let labeled) = reader.label(flow("10.0.0.1", "203.0.113.9", ports: (1, 80))) else {
+                    return ["not labelled"]
+                }
+                return rules.flagNames.indices.filter { labeled.flags.rawValue >> UInt64($0) & 1 == 1 }
+                    .map { rules.flagNames[$0] }.sorted()
+            }
+        }
+        let before = labeler.rules
+        #expect(flags(before) == ["nat", "proxy"])
+        // The pods are told later: nothing that was said of them may count for a rule that was not there.
+        labeler.apply(
+            Labeler.Configuration(
+                ignoreUDP: false, flagRules: [ConnectionFlagRule(name: "edge", podLabels: ["tier": "edge"]), rules[0]]))
+        #expect(flags(labeler.rules) == ["nat"])
+        #expect(flags(before) == ["nat", "proxy"])
+        tellPods()
+        #expect(flags(labeler.rules) == ["edge", "nat"])
+        labeler.apply(Labeler.Configuration(ignoreNodeFlows: true))
+        #expect(flags(labeler.rules) == [])
+    }
+
+    @Test func sixtyFourRulesCanBeReplacedByOthers() {
+        let index = ClusterIndex(site: site) { noon }
+        func many(_ prefix: String) -> [ConnectionFlagRule] {
+            (1...64).map { ConnectionFlagRule(name: "\(prefix)\($0)", ports: [UInt16($0)]) }
+        }
+        let labeler = Labeler(index: index, site: site, configuration: Labeler.Configuration(flagRules: many("a")))
+        labeler.apply(Labeler.Configuration(flagRules: many("b")))
+        #expect(Set(labeler.rules.flagNames) == Set(many("b").map(\.name)))
+    }
 }

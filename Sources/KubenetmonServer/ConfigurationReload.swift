@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Logging
+import Operations
+import ServiceLifecycle
+import Synchronization
+import UnixSignals
+
+/// Reads the configuration anew when its file changes and at SIGHUP, and applies what can be applied to a running server.
+///
+/// A file with problems changes nothing; nor does a setting that needs a restart, which is told.
+final class ConfigurationReload: Service, CustomStringConvertible {
+    /// What has become of it, as Prometheus' own servers tell it.
+    struct Statistics: Equatable, Sendable {
+        /// Whether the file was good when it was read last.
+        var isSuccessful = true
+        /// When it was last read and good, in seconds since 1970.
+        var lastSuccess = time(nil)
+    }
+
+    let description = "configuration"
+
+    /// How often the file is looked at. A ConfigMap's file takes about a minute to follow the ConfigMap.
+    private static let interval = Duration.seconds(2)
+
+    private let file: ConfigurationFile
+    /// What the server was started with.
+    private let started: EffectiveSettings
+    private let logger: Logger
+    private let apply: @Sendable (ServerConfiguration) -> Void
+    private let state: Mutex<(current: EffectiveSettings, version: FileVersion?, statistics: Statistics)>
+
+    /// Makes a service that does nothing before it runs.
+    ///
+    /// - Parameters:
+    ///   - file: What is read anew.
+    ///   - settings: What the server was started with.
+    ///   - logger: For what has changed and what is wrong.
+    ///   - apply: Applies what can be applied.
+    init(
+        _ file: ConfigurationFile, settings: EffectiveSettings, logger: Logger,
+        apply: @escaping @Sendable (ServerConfiguration) -> Void
+    ) {
+        self.file = file
+        started = settings
+        self.logger = logger
+        self.apply = apply
+        // Whatever has happened since the file was read is found with the first look.
+        state = Mutex((settings, nil, Statistics()))
+    }
+
+    var statistics: Statistics { state.withLock { $0.statistics } }
+
+    func run() async throws {
+        let signals = await UnixSignalsSequence(trapping: .sighup)
+        await cancelWhenGracefulShutdown {
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    for await _ in signals { self.reload() }
+                }
+                group.addTask {
+                    while !Task.isCancelled {
+                        try? await Task.sleep(for: Self.interval)
+                        self.reloadIfChanged()
+                    }
+                }
+            }
+        }
+    }
+
+    private func reloadIfChanged() {
+        let version = file.path.flatMap(FileVersion.init(of:))
+        // While there is no file, it is being replaced.
+        guard let version, version != state.withLock({ $0.version }) else { return }
+        reload()
+    }
+
+    /// Reads the file and applies what has changed.
+    func reload() {
+        state.withLock { state in
+            state.version = file.path.flatMap(FileVersion.init(of:))
+            do throws(SettingsProblems) {
+                let (configuration, settings) = try file.read()
+                state.statistics = Statistics()
+                let changes = state.current.changes(to: settings)
+                guard !changes.isEmpty else { return }
+                tell(changes, settings)
+                state.current = settings
+                apply(configuration)
+            } catch {
+                state.statistics.isSuccessful = false
+                logger.error(
+                    "the configuration is not reloaded: everything stays as it is",
+                    metadata: ["problems": "\(error.lines.joined(separator: "; "))"])
+            }
+        }
+    }
+
+    private func tell(_ changes: [EffectiveSettings.Change], _ settings: EffectiveSettings) {
+        for change in changes where change.new.isReloadable {
+            logger.notice("a setting is changed", metadata: ["setting": "\(change)"])
+        }
+        let changed = Set(changes.map(\.new.key))
+        for change in started.changes(to: settings) where !change.new.isReloadable && changed.contains(change.new.key) {
+            logger.warning("a setting that is changed needs a restart", metadata: ["setting": "\(change)"])
+        }
+        for warning in settings.warnings where !started.warnings.contains(warning) { logger.warning("\(warning)") }
+    }
+}
+
+/// Tells one version of a file from another: a ConfigMap's is another file behind the same path.
+struct FileVersion: Equatable, Sendable {
+    private let parts: [Int]
+
+    /// Nil where there is no such file.
+    init?(of path: String) {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        parts = [
+            Int(bitPattern: UInt(status.st_dev)), Int(bitPattern: UInt(status.st_ino)), Int(status.st_size),
+            status.st_mtim.tv_sec, status.st_mtim.tv_nsec, status.st_ctim.tv_sec, status.st_ctim.tv_nsec,
+        ]
+    }
+}

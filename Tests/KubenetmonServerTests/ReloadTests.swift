@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import Foundation
+import Glibc
+import Kubernetes
+import KubernetesTestKit
+import TestSupport
+import Testing
+
+/// A server that stores nothing, whose configuration is mounted as a ConfigMap is: files behind a symbolic link that is
+/// replaced.
+private final class MountedServer {
+    let folder = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")
+    let process: ChildProcess
+    private let metricsPort: Int
+    private var version = 0
+
+    init(_ configuration: String, port: Int, metricsPort: Int, kubeconfig: String) throws {
+        self.metricsPort = metricsPort
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        let text = Self.required(port, metricsPort) + configuration
+        try Self.mount(text, in: folder, version: 0)
+        let file = folder.appending(path: "kubeconfig")
+        try kubeconfig.write(to: file, atomically: true, encoding: .utf8)
+        process = try ChildProcess(
+            Repository.program("kubenetmon-server"),
+            ["--config", folder.appending(path: "data/config.yaml").path, "--credentials", "/nowhere"],
+            environment: ["KUBECONFIG": file.path])
+    }
+
+    deinit { try? FileManager.default.removeItem(at: folder) }
+
+    /// Replaces the file.
+    func mount(_ configuration: String, port: Int) throws {
+        version += 1
+        try Self.mount(Self.required(port, metricsPort) + configuration, in: folder, version: version)
+    }
+
+    private static func required(_ port: Int, _ metricsPort: Int) -> String {
+        """
+        environment: test
+        cloud: aws
+        region: eu-central-1
+        cluster: main
+        clickhouse_enabled: false
+        cloud_ranges: {enabled: false}
+        port: \(port)
+        metrics_port: \(metricsPort)
+
+        """
+    }
+
+    private static func mount(_ text: String, in folder: URL, version: Int) throws {
+        let data = folder.appending(path: "..\(version)")
+        try FileManager.default.createDirectory(at: data, withIntermediateDirectories: true)
+        try text.write(to: data.appending(path: "config.yaml"), atomically: true, encoding: .utf8)
+        let link = folder.appending(path: "link")
+        try FileManager.default.createSymbolicLink(atPath: link.path, withDestinationPath: data.lastPathComponent)
+        #expect(rename(link.path, folder.appending(path: "data").path) == 0)
+    }
+
+    func probe(_ path: String) async throws -> String {
+        try await ChildProcess.run(
+            URL(filePath: "/usr/bin/env"),
+            ["curl", "-sS", "-w", "\n%{http_code}", "http://127.0.0.1:\(metricsPort)/\(path)"])
+    }
+
+    func explain() async throws -> String {
+        try await ChildProcess.run(
+            Repository.program("kubenetmon-server"),
+            [
+                "explain", "--src", "10.0.0.1:40000", "--dst", "192.0.2.1:443", "--node", "node-a", "--metrics-port",
+                "\(metricsPort)",
+            ])
+    }
+}
+
+@Suite(.serialized) struct ReloadTests {
+    @Test func whatCanBeChangedIsChangedWhileTheServerRuns() async throws {
+        let fixture = try await APIServerFixture.start()
+        fixture.apply(Node(name: "node-a", addresses: []))
+        fixture.apply(
+            Pod(
+                namespace: "shop", name: "web", node: "node-a", addresses: [try #require(IPAddress("10.0.0.1"))],
+                labels: ["tier": "edge", "team": "blue"]))
+        let kubeconfig = """
+            current-context: lab
+            contexts: [{name: lab, context: {cluster: lab, user: me}}]
+            clusters: [{name: lab, cluster: {server: "\(fixture.url)"}}]
+            users: [{name: me, user: {token: secret}}]
+            """
+        let server = try MountedServer(
+            "connection_flags: [{name: web, ports: [443]}]\n", port: 7801, metricsPort: 7802, kubeconfig: kubeconfig)
+        try await eventually("the server is ready without any ClickHouse") {
+            (try? await server.probe("ready"))?.hasSuffix("200") == true
+        }
+        #expect(server.process.output.contains("clickhouse_enabled: false stores nothing"))
+        #expect(try await server.explain().contains("flags        web"))
+
+        try server.mount(
+            """
+            log_level: debug
+            connection_flags: [{name: edge, pod_labels: {tier: edge}}]
+            pod_labels: {app: [team]}
+            ranges: [{name: office, cidrs: [192.0.2.0/24], cloud: office}]
+            """, port: 9999)
+        try await eventually("the pod is labelled by other rules, the address by the range") {
+            let told = try await server.explain()
+            return told.contains("flags        edge") && told.contains("app=blue") && told.contains("cloud=office")
+        }
+        #expect(try await server.probe("ready").hasSuffix("200"))
+        let output = server.process.output
+        #expect(output.contains("a setting that is changed needs a restart") && output.contains("port: 7801 → 9999"))
+        #expect(output.contains("log_level: info → debug"))
+
+        try server.mount("log_levle: debug\nranges: office\n", port: 7801)
+        try await eventually("the problems are told") {
+            let output = server.process.output
+            return output.contains("did you mean 'log_level'?") && output.contains("ranges: expected a list")
+        }
+        #expect(try await server.probe("metrics").contains("kubenetmon_config_last_reload_successful 0\n"))
+        #expect(try await server.explain().contains("cloud=office"))
+
+        try server.mount("", port: 7801)
+        server.process.signal(SIGHUP)
+        try await eventually("the file is good again") {
+            try await server.probe("metrics").contains("kubenetmon_config_last_reload_successful 1\n")
+        }
+        try await eventually("the range is gone") { try await !server.explain().contains("cloud=office") }
+        server.process.signal(SIGTERM)
+        #expect(try await server.process.wait() == 0)
+        fixture.stop()
+    }
+
+    @Test func aConfigurationIsCheckedWithTheFilesThatItNames() async throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let inventory = folder.appending(path: "inventory.yaml")
+        try "nodes: []\n".write(to: inventory, atomically: true, encoding: .utf8)
+        let file = folder.appending(path: "config.yaml")
+        func check(_ text: String) async throws -> (code: Int32, output: String) {
+            let required = "environment: test\ncloud: aws\nregion: eu-central-1\ncluster: main\n"
+            try (required + text).write(to: file, atomically: true, encoding: .utf8)
+            let child = try ChildProcess(
+                Repository.program("kubenetmon-server"), ["--config", file.path, "--check-config"])
+            return (try await child.wait(), child.output)
+        }
+        let good = try await check(
+            "inventory_file: \(inventory.path)\nclickhouse_headers: {X-Token: s3cret}\nclickhouse_skip_ping: true\n")
+        #expect(good.code == 0)
+        #expect(good.output.contains("inventory_file: \(inventory.path)  # \(file.path):5\n"))
+        #expect(good.output.contains("# warning: clickhouse_skip_ping has no effect"))
+        #expect(!good.output.contains("s3cret"))
+        let bad = try await check(
+            """
+            inventory_file: /nowhere/i.yaml
+            clickhouse_ca_file: /nowhere/ca.pem
+            cloud_ranges: {aws: /nowhere/aws.json}
+            """)
+        #expect(bad.code == 64)
+        for name in ["i.yaml", "ca.pem", "aws.json"] { #expect(bad.output.contains("/nowhere/\(name): ")) }
+    }
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Logging
+import Synchronization
+import Testing
+
+@testable import Operations
+
+/// What is written to a log whose clock the test sets.
+private final class Written: Sendable {
+    let lines = Mutex<[String]>([])
+    let second = Mutex(0)
+
+    func log(isJSON: Bool, level: Logger.Level = .info) -> DaemonLog {
+        DaemonLog(
+            level: level, isJSON: isJSON, now: { WallTime(seconds: self.second.withLock { $0 }, milliseconds: 7) },
+            write: { line in self.lines.withLock { $0.append(line) } })
+    }
+
+    /// What was written since this was asked last.
+    func take() -> [String] {
+        lines.withLock { lines in
+            defer { lines = [] }
+            return lines
+        }
+    }
+}
+
+@Suite struct LogTests {
+    @Test func aLineIsAJSONObject() throws {
+        let written = Written()
+        var logger = written.log(isJSON: true).makeLogger("daemon")
+        logger[metadataKey: "node"] = "node-a"
+        logger.warning("it \"failed\"\n", metadata: ["error": "a\tb\\", "node": "node-b"])
+        logger.info("plain")
+        let lines = written.take()
+        #expect(lines.allSatisfy { $0.hasSuffix("}\n") && $0.filter { $0 == "\n" }.count == 1 })
+        struct Line: Decodable, Equatable {
+            var time: String
+            var level: String
+            var logger: String
+            var message: String
+            var metadata: [String: String]?
+        }
+        #expect(
+            try lines.map { try JSONDecoder().decode(Line.self, from: Data($0.utf8)) } == [
+                Line(
+                    time: "1970-01-01T00:00:00.007Z", level: "warning", logger: "daemon", message: "it \"failed\"\n",
+                    metadata: ["error": "a\tb\\", "node": "node-b"]),
+                Line(
+                    time: "1970-01-01T00:00:00.007Z", level: "info", logger: "daemon", message: "plain",
+                    metadata: ["node": "node-a"]),
+            ])
+    }
+
+    @Test func aLineForPeopleIsOneLine() {
+        let written = Written()
+        written.second.withLock { $0 = 1_738_324_800 }
+        written.log(isJSON: false).makeLogger("daemon").error("no\nluck", metadata: ["b": "2", "a": "1\r"])
+        #expect(written.take() == ["2025-01-31T12:00:00.007Z error daemon: no luck a=1  b=2\n"])
+    }
+
+    @Test func theLevelChangesForLoggersThatExist() {
+        let written = Written()
+        let log = written.log(isJSON: false)
+        let logger = log.makeLogger("daemon")
+        var own = log.makeLogger("own")
+        own.logLevel = .error
+        logger.debug("1")
+        log.level = .debug
+        logger.debug("2")
+        own.warning("3")
+        log.level = .error
+        logger.warning("4")
+        #expect(written.take().map { $0.suffix(4) } == [": 2\n"])
+    }
+
+    @Test func whatIsSaidOverAndOverIsSaidOnceAMinuteWithItsCount() {
+        let written = Written()
+        let logger = written.log(isJSON: false).makeLogger("daemon")
+        func say(_ message: String, at second: Int, _ metadata: Logger.Metadata = [:]) -> [String] {
+            written.second.withLock { $0 = second }
+            logger.info("\(message)", metadata: metadata)
+            return written.take().map { String($0.split(separator: "daemon: ")[1].dropLast()) }
+        }
+        #expect(say("a", at: 100) == ["a"])
+        #expect(say("a", at: 101) == [])
+        #expect(say("a", at: 102, ["n": "1"]) == ["a n=1"])
+        #expect(say("a", at: 159) == [])
+        #expect(say("b", at: 159) == ["b"])
+        // A line that comes behind the minute tells of it too.
+        #expect(say("c", at: 160) == ["a repeated=2", "c"])
+        #expect(say("a", at: 161) == ["a"])
+        #expect(say("a", at: 300) == ["a"])
+        // A clock that is set back silences nobody.
+        #expect(say("a", at: 10) == ["a"])
+    }
+
+    @Test func whatIsRememberedIsBounded() {
+        var repeats = LogRepeats()
+        var said = 0
+        for number in 0..<10_000 {
+            let line = LogLine(level: .info, label: "l", message: "\(number)", metadata: [])
+            said += repeats.admit(line, at: WallTime(seconds: 0)).count
+        }
+        #expect(said == 10_000)
+        #expect(repeats.count <= LogRepeats.maximumCount)
+    }
+}
