@@ -379,7 +379,7 @@ const ProtobufCMessageDescriptor kubenetmon__v1__server_message__descriptor =
   (ProtobufCMessageInit) kubenetmon__v1__server_message__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor kubenetmon__v1__hello__field_descriptors[4] =
+static const ProtobufCFieldDescriptor kubenetmon__v1__hello__field_descriptors[5] =
 {
   {
     "protocol_version",
@@ -429,17 +429,30 @@ static const ProtobufCFieldDescriptor kubenetmon__v1__hello__field_descriptors[4
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "token",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__V1__Hello, token),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned kubenetmon__v1__hello__field_indices_by_name[] = {
   2,   /* field[2] = agent_id */
   1,   /* field[1] = node_name */
   0,   /* field[0] = protocol_version */
   3,   /* field[3] = software_version */
+  4,   /* field[4] = token */
 };
 static const ProtobufCIntRange kubenetmon__v1__hello__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor kubenetmon__v1__hello__descriptor =
 {
@@ -449,7 +462,7 @@ const ProtobufCMessageDescriptor kubenetmon__v1__hello__descriptor =
   "Kubenetmon__V1__Hello",
   "kubenetmon.v1",
   sizeof(Kubenetmon__V1__Hello),
-  4,
+  5,
   kubenetmon__v1__hello__field_descriptors,
   kubenetmon__v1__hello__field_indices_by_name,
   1,  kubenetmon__v1__hello__number_ranges,
@@ -779,7 +792,7 @@ const ProtobufCMessageDescriptor kubenetmon__v1__ack__descriptor =
   (ProtobufCMessageInit) kubenetmon__v1__ack__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor kubenetmon__v1__go_away__field_descriptors[2] =
+static const ProtobufCFieldDescriptor kubenetmon__v1__go_away__field_descriptors[3] =
 {
   {
     "reason",
@@ -805,15 +818,28 @@ static const ProtobufCFieldDescriptor kubenetmon__v1__go_away__field_descriptors
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "refused",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__V1__GoAway, refused),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned kubenetmon__v1__go_away__field_indices_by_name[] = {
   0,   /* field[0] = reason */
+  2,   /* field[2] = refused */
   1,   /* field[1] = supported_protocol_version */
 };
 static const ProtobufCIntRange kubenetmon__v1__go_away__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor kubenetmon__v1__go_away__descriptor =
 {
@@ -823,7 +849,7 @@ const ProtobufCMessageDescriptor kubenetmon__v1__go_away__descriptor =
   "Kubenetmon__V1__GoAway",
   "kubenetmon.v1",
   sizeof(Kubenetmon__V1__GoAway),
-  2,
+  3,
   kubenetmon__v1__go_away__field_descriptors,
   kubenetmon__v1__go_away__field_indices_by_name,
   1,  kubenetmon__v1__go_away__number_ranges,

@@ -9,8 +9,11 @@ public enum AgentMessage: ~Copyable {
     case hello(Hello)
     /// Flows.
     case batch(ReceivedFlowBatch)
-    /// A message of a later protocol, to be passed over.
+    /// A sign of life, or a message of a later protocol, to be passed over.
     case unknown
+
+    /// What an agent says that has nothing to say: a message without a body, as a frame.
+    public static let signOfLife = ByteBuffer(integer: UInt32(0))
 
     /// Reads the protobuf message of one frame; throws ``WireError``.
     public init(decoding frame: ByteBuffer) throws(WireError) {
@@ -46,7 +49,8 @@ extension Hello {
             protocolVersion: message.protocol_version,
             nodeName: String(cString: message.node_name),
             agentID: try AgentID(id),
-            softwareVersion: String(cString: message.software_version))
+            softwareVersion: String(cString: message.software_version),
+            token: message.token.pointee == 0 ? nil : BearerToken(String(cString: message.token)))
     }
 
     /// The greeting as a frame, its length included.
@@ -55,19 +59,22 @@ extension Hello {
             id.storeBytes(of: agentID.bits.bigEndian, as: UInt128.self)
             return nodeName.withMutableCString { node in
                 softwareVersion.withMutableCString { version in
-                    var hello = Kubenetmon__V1__Hello()
-                    kubenetmon__v1__hello__init(&hello)
-                    hello.protocol_version = protocolVersion
-                    hello.node_name = node
-                    hello.software_version = version
-                    hello.agent_id = ProtobufCBinaryData(
-                        len: id.count, data: id.baseAddress?.assumingMemoryBound(to: UInt8.self))
-                    return withUnsafeMutablePointer(to: &hello) { hello in
-                        var message = Kubenetmon__V1__AgentMessage()
-                        kubenetmon__v1__agent_message__init(&message)
-                        message.body_case = KUBENETMON__V1__AGENT_MESSAGE__BODY_HELLO
-                        message.hello = hello
-                        return ByteBuffer(framing: &message)
+                    (token?.secret ?? "").withMutableCString { token in
+                        var hello = Kubenetmon__V1__Hello()
+                        kubenetmon__v1__hello__init(&hello)
+                        hello.protocol_version = protocolVersion
+                        hello.node_name = node
+                        hello.software_version = version
+                        hello.token = token
+                        hello.agent_id = ProtobufCBinaryData(
+                            len: id.count, data: id.baseAddress?.assumingMemoryBound(to: UInt8.self))
+                        return withUnsafeMutablePointer(to: &hello) { hello in
+                            var message = Kubenetmon__V1__AgentMessage()
+                            kubenetmon__v1__agent_message__init(&message)
+                            message.body_case = KUBENETMON__V1__AGENT_MESSAGE__BODY_HELLO
+                            message.hello = hello
+                            return ByteBuffer(framing: &message)
+                        }
                     }
                 }
             }

@@ -13,20 +13,26 @@ public enum Frame {
 
 /// Cuts frames out of what arrives and passes on the protobuf message of each, without its length.
 ///
-/// Throws ``WireError/frameTooLong(_:)`` and ``WireError/truncatedFrame(_:)``.
+/// Throws ``WireError/frameTooLong(_:limit:)`` and ``WireError/truncatedFrame(_:)``.
 public struct FrameDecoder: NIOSingleStepByteToMessageDecoder {
     /// One protobuf message.
     public typealias InboundOut = ByteBuffer
 
+    /// The longest message that is taken now.
+    private var limit: Int
+
     /// Makes a decoder at the start of a stream.
-    public init() {}
+    ///
+    /// - Parameter firstLimit: The largest length that the first frame may announce, in bytes.
+    public init(firstLimit: Int = Frame.maximumLength) { limit = firstLimit }
 
     /// The next whole message in `buffer`, nil where there is none yet.
     public mutating func decode(buffer: inout ByteBuffer) throws -> ByteBuffer? {
         guard let length = buffer.getInteger(at: buffer.readerIndex, as: UInt32.self) else { return nil }
-        guard length <= Frame.maximumLength else { throw WireError.frameTooLong(Int(length)) }
+        guard length <= limit else { throw WireError.frameTooLong(Int(length), limit: limit) }
         guard buffer.readableBytes >= Frame.headerLength + Int(length) else { return nil }
         buffer.moveReaderIndex(forwardBy: Frame.headerLength)
+        limit = Frame.maximumLength
         return buffer.readSlice(length: Int(length))
     }
 

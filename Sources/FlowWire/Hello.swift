@@ -2,6 +2,9 @@
 
 /// How an agent introduces itself; the first message of every connection.
 public struct Hello: Equatable, Sendable {
+    /// The largest message that an introduction may be, in bytes. A token of a service account takes one or two thousand.
+    public static let maximumLength = 16 << 10
+
     /// The protocol version that this build speaks.
     public static let currentProtocolVersion: UInt32 = 1
 
@@ -13,15 +16,18 @@ public struct Hello: Equatable, Sendable {
     public var agentID: AgentID
     /// The agent's release, for logs.
     public var softwareVersion: String
+    /// What proves that the agent may send; nil for nothing.
+    public var token: BearerToken?
 
     /// Makes a greeting of its parts.
     public init(
         protocolVersion: UInt32 = Hello.currentProtocolVersion, nodeName: String, agentID: AgentID,
-        softwareVersion: String
+        softwareVersion: String, token: BearerToken? = nil
     ) {
         self.protocolVersion = protocolVersion
         self.nodeName = nodeName
         self.agentID = agentID
         self.softwareVersion = softwareVersion
+        self.token = token
     }
 }

@@ -8,8 +8,9 @@ public enum ServerMessage: Equatable, Sendable {
     /// The batches with these sequence numbers are in ClickHouse; the agent may forget them.
     case ack([UInt64])
     /// The server asks the agent to connect anew, and says why. A version other than 0 is the highest protocol
-    /// version that the server speaks: the agent's is a higher one.
-    case goAway(reason: String, supportedProtocolVersion: UInt32)
+    /// version that the server speaks: the agent's is a higher one. A refusal says what must change before the server
+    /// lets the agent in.
+    case goAway(reason: String, supportedProtocolVersion: UInt32 = 0, isRefusal: Bool = false)
     /// A message of a later protocol, to be passed over.
     case unknown
 
@@ -28,7 +29,8 @@ public enum ServerMessage: Equatable, Sendable {
             let goAway = unpacked.pointee.go_away.pointee
             self = .goAway(
                 reason: String(cString: goAway.reason),
-                supportedProtocolVersion: goAway.supported_protocol_version)
+                supportedProtocolVersion: goAway.supported_protocol_version,
+                isRefusal: goAway.refused != 0)
         default:
             self = .unknown
         }
@@ -51,12 +53,13 @@ public enum ServerMessage: Equatable, Sendable {
                     return ByteBuffer(framing: &message)
                 }
             }
-        case .goAway(let reason, let version):
+        case .goAway(let reason, let version, let isRefusal):
             return reason.withMutableCString { reason in
                 var goAway = Kubenetmon__V1__GoAway()
                 kubenetmon__v1__go_away__init(&goAway)
                 goAway.reason = reason
                 goAway.supported_protocol_version = version
+                goAway.refused = isRefusal ? 1 : 0
                 return withUnsafeMutablePointer(to: &goAway) { goAway in
                     message.body_case = KUBENETMON__V1__SERVER_MESSAGE__BODY_GO_AWAY
                     message.go_away = goAway

@@ -2,8 +2,8 @@
 
 /// Why bytes from the peer are not a message. Each of them costs the peer its connection and nobody else anything.
 public enum WireError: Error, Equatable {
-    /// A frame announces this many bytes, more than ``Frame/maximumLength``.
-    case frameTooLong(Int)
+    /// A frame announces this many bytes, more than there may be at this point.
+    case frameTooLong(Int, limit: Int)
     /// The peer closed with this many bytes of an unfinished frame.
     case truncatedFrame(Int)
     /// A frame of this many bytes is not the protobuf message that was expected.
@@ -34,8 +34,11 @@ extension WireError: CustomStringConvertible {
     /// The error for a log.
     public var description: String {
         switch self {
-        case .frameTooLong(let length):
-            "a frame announces \(length) bytes, the limit is \(Frame.maximumLength): this is not the kubenetmon protocol"
+        case .frameTooLong(let length, let limit):
+            """
+            a frame announces \(length) bytes, the limit is \(limit): this is not the kubenetmon protocol, or TLS where \
+            the other side has none
+            """
         case .truncatedFrame(let left): "the peer closed in the middle of a frame, \(left) bytes of it had arrived"
         case .notAMessage(let length): "a frame of \(length) bytes is not a kubenetmon message"
         case .badAgentID(let length): "Hello.agent_id has \(length) bytes instead of \(AgentID.byteCount)"

@@ -27,6 +27,7 @@ import Testing
     @Test(arguments: [
         Hello(protocolVersion: 0, nodeName: "", agentID: AgentID(bits: 0), softwareVersion: ""),
         Hello(protocolVersion: .max, nodeName: "knoten-ä-🦊", agentID: AgentID(bits: .max), softwareVersion: "1\n2"),
+        Hello(nodeName: "node-a", agentID: .random(), softwareVersion: "1", token: BearerToken("eyJhbGciOi.x-_y.z")),
         Hello(nodeName: String(repeating: "n", count: 100_000), agentID: .random(), softwareVersion: "dev"),
     ])
     func itComesBackFromItsFrame(_ hello: Hello) throws {
@@ -59,7 +60,7 @@ import Testing
         _ = message.readBytes(length: 2)
         let known = message.readableBytesView
         let later =
-            Protobuf.field(99, varint: .max) + known + Protobuf.field(5, Array("token".utf8))
+            Protobuf.field(99, varint: .max) + known + Protobuf.field(98, Array("later".utf8))
             + Protobuf.field(1 << 28, [])
         #expect(try DecodedMessage(Protobuf.field(1, later) + Protobuf.field(77, [1, 2, 3])) == .hello(Self.hello))
     }

@@ -37,6 +37,7 @@ import Testing
         ServerMessage.ack([]), .ack([0]), .ack([7, 7, 3]), .ack(Array(1...100_000)), .unknown,
         .goAway(reason: "", supportedProtocolVersion: 0),
         .goAway(reason: "wartung ☕️", supportedProtocolVersion: .max),
+        .goAway(reason: "another node's token", isRefusal: true),
     ])
     func itComesBackFromItsFrame(_ message: ServerMessage) throws {
         #expect(try ServerMessage(decoding: FlowWireTests.message(of: message.frame())) == message)

@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct WireErrorTests {
     @Test(arguments: [
-        (WireError.frameTooLong(1 << 21), "frame_too_long", "2097152"),
+        (WireError.frameTooLong(1 << 21, limit: 1 << 20), "frame_too_long", "2097152"),
         (.truncatedFrame(17), "truncated_frame", "17"),
         (.notAMessage(18), "not_a_message", "18"),
         (.badAgentID(15), "malformed_message", "15"),

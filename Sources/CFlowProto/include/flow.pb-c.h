@@ -35,6 +35,9 @@ typedef enum {
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(KUBENETMON__V1__AGENT_MESSAGE__BODY__CASE)
 } Kubenetmon__V1__AgentMessage__BodyCase;
 
+/*
+ * An agent that has nothing to say for a minute says an AgentMessage without a body.
+ */
 struct  Kubenetmon__V1__AgentMessage
 {
   ProtobufCMessage base;
@@ -71,7 +74,7 @@ struct  Kubenetmon__V1__ServerMessage
 
 
 /*
- * The first message of every connection.
+ * The first message of every connection. It takes at most 16 KiB.
  */
 struct  Kubenetmon__V1__Hello
 {
@@ -89,10 +92,15 @@ struct  Kubenetmon__V1__Hello
    */
   ProtobufCBinaryData agent_id;
   char *software_version;
+  /*
+   * What proves that the agent may send: a secret that both sides share, or a token of the agent's Kubernetes service
+   * account. Empty where the server asks for none.
+   */
+  char *token;
 };
 #define KUBENETMON__V1__HELLO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__v1__hello__descriptor) \
-    , 0, (char *)protobuf_c_empty_string, {0,NULL}, (char *)protobuf_c_empty_string }
+    , 0, (char *)protobuf_c_empty_string, {0,NULL}, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
 
 
 /*
@@ -173,7 +181,8 @@ struct  Kubenetmon__V1__Ack
 
 
 /*
- * The server wants the agent to close this connection and to connect anew (likely to another replica).
+ * The server wants the agent to close this connection and to connect anew (likely to another replica). What is under way
+ * is still acknowledged on this one; the agent sends nothing new on it.
  */
 struct  Kubenetmon__V1__GoAway
 {
@@ -186,10 +195,14 @@ struct  Kubenetmon__V1__GoAway
    * The server does not speak this agent's protocol; it speaks up to this version. 0: that is not the reason.
    */
   uint32_t supported_protocol_version;
+  /*
+   * The server does not let the agent in: the reason says what must change. The agent goes on trying, slowly.
+   */
+  protobuf_c_boolean refused;
 };
 #define KUBENETMON__V1__GO_AWAY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__v1__go_away__descriptor) \
-    , (char *)protobuf_c_empty_string, 0 }
+    , (char *)protobuf_c_empty_string, 0, 0 }
 
 
 /* Kubenetmon__V1__AgentMessage methods */
