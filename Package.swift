@@ -13,6 +13,7 @@ let swiftSettings: [SwiftSetting] =
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: "swift-nio")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
@@ -55,9 +56,16 @@ let package = Package(
         .target(name: "Retry"),
         .target(name: "Conntrack", dependencies: ["CNetfilter", "FlowModel"]),
         .target(name: "FlowWire", dependencies: ["CFlowProto", "FlowModel", nioCore]),
+        .target(name: "TransportSecurity", dependencies: ["FlowWire", logging, nioSSL]),
         .target(
-            name: "FlowExport", dependencies: ["FlowModel", "FlowWire", "Retry", deque, logging, nioCore, nioPosix]),
-        .target(name: "FlowIngest", dependencies: ["FlowWire", logging, nioCore, nioPosix]),
+            name: "FlowExport",
+            dependencies: [
+                "FlowModel", "FlowWire", "Retry", "TransportSecurity", deque, logging, nioCore, nioPosix, nioSSL,
+                nioTLS,
+            ]),
+        .target(
+            name: "FlowIngest",
+            dependencies: ["FlowWire", "TransportSecurity", logging, nioCore, nioPosix, nioSSL, nioTLS]),
         .target(name: "HTTPClient", dependencies: ["CCurl"]),
         // Without the parser, which needs Foundation, for the sake of the agent's size.
         .target(name: "StrictYAML"),
@@ -95,11 +103,20 @@ let package = Package(
         .testTarget(name: "ConntrackTests", dependencies: ["CNetfilter", "Conntrack", "FlowModel", "TestSupport"]),
         .testTarget(name: "FlowWireTests", dependencies: ["FlowModel", "FlowWire", "TestSupport", nioCore]),
         .testTarget(
+            name: "TransportSecurityTests", dependencies: ["FlowWire", "TestSupport", "TransportSecurity", logging]),
+        .testTarget(
             name: "FlowExportTests",
-            dependencies: ["FlowExport", "FlowModel", "FlowWire", "Retry", "TestSupport", logging, nioCore, nioPosix]),
+            dependencies: [
+                "FlowExport", "FlowModel", "FlowWire", "Retry", "TestSupport", "TransportSecurity", logging, nioCore,
+                nioPosix,
+            ]),
         .testTarget(
             name: "FlowIngestTests",
-            dependencies: ["FlowIngest", "FlowModel", "FlowWire", "TestSupport", logging, nioCore, nioPosix]),
+            dependencies: [
+                "FlowExport", "FlowIngest", "FlowModel", "FlowWire", "TestSupport", "TransportSecurity", logging,
+                nioCore,
+                nioPosix,
+            ]),
         .target(
             name: "KubernetesTestKit",
             dependencies: ["CKubernetesProto", "FlowModel", "Kubernetes", nioCore, nioHTTP1, nioPosix, nioSSL],

@@ -182,9 +182,13 @@ struct ExportStateMachine {
     }
 
     /// The server asks the agent to go elsewhere.
-    mutating func goAway() -> Action {
+    ///
+    /// - Parameter afterLongConnection: Whether the connection has lived for so long that the next may be opened soon,
+    ///   whatever was acknowledged on it.
+    mutating func goAway(afterLongConnection: Bool = false) -> Action {
         guard state == .connected else { return .nothing }
         state = .draining
+        if afterLongConnection { backoff.reset() }
         return isDrained ? .close : .nothing
     }
 

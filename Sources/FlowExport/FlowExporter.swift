@@ -3,9 +3,9 @@
 public import FlowWire
 public import Logging
 public import NIOCore
-import NIOPosix
 import Retry
 import Synchronization
+public import TransportSecurity
 
 /// The agent's side of the connection to a server: keeps every batch until the server says that ClickHouse has it, and
 /// connects again, with back-off, for as long as the agent runs.
@@ -23,6 +23,18 @@ public final class FlowExporter: Sendable {
         /// How long a server may say nothing while it owes acknowledgements. A server that merely waits for ClickHouse
         /// says so every few seconds.
         public var answerTimeout: TimeAmount
+        /// How connections are encrypted; nil for not at all.
+        public var tls: TLS?
+        /// The file with what proves that this agent may send, read for every connection; nil for none. The first token in
+        /// it is sent.
+        public var token: TokenFile?
+        /// How long a server that has asked the agent to go may take to acknowledge what it holds, before it is left all
+        /// the same and another gets those batches too.
+        public var departureTimeout = TimeAmount.seconds(60)
+        /// How often an agent that is connected says that it lives, whether or not it has anything to send.
+        public var signOfLifeInterval = TimeAmount.seconds(60)
+        /// Tells a name's addresses; it may block.
+        var resolve: @Sendable (_ host: String, _ port: Int) throws -> [SocketAddress] = ServerAddresses.resolve
 
         /// Makes a configuration of its parts.
         public init(
@@ -37,6 +49,21 @@ public final class FlowExporter: Sendable {
         }
     }
 
+    /// How connections are encrypted and the two sides told to be who they say they are.
+    public struct TLS: Equatable, Sendable {
+        /// The agent's certificate and key where the server asks for them, and the authorities that may have signed the
+        /// server's.
+        public var files: TLSFiles
+        /// The name that the server's certificate must be of; nil for that of the host.
+        public var serverName: String?
+
+        /// Makes a policy; the server's certificate is always checked.
+        public init(files: TLSFiles = TLSFiles(), serverName: String? = nil) {
+            self.files = files
+            self.serverName = serverName
+        }
+    }
+
     /// What has become of the batches so far.
     public struct Statistics: Equatable, Sendable {
         /// Whether a server is there.
@@ -45,6 +72,12 @@ public final class FlowExporter: Sendable {
         public var connections: UInt64 = 0
         /// Attempts to connect that failed.
         public var failedConnections: UInt64 = 0
+        /// Attempts to connect that failed and connections that a server did not want, by reason, of which there are few.
+        public var connectionFailures: [String: UInt64] = [:]
+        /// Why the server does not let this agent in; nil where it does, as far as is known.
+        public var refusal: String?
+        /// What has become of the TLS files; nil where connections are not encrypted.
+        public var tls: TLSContextSource.Statistics?
         /// Connections that were closed because the server said nothing for too long.
         public var silentConnections: UInt64 = 0
         /// Flows acknowledged.
@@ -66,6 +99,7 @@ public final class FlowExporter: Sendable {
     private let unacknowledgedBytes = Atomic(0)
     private let lastSequence = Mutex(UInt64(0))
     private let loopState: NIOLoopBoundBox<LoopState>
+    private let connector: ServerConnector
 
     /// What only the event loop touches.
     private struct LoopState {
@@ -75,6 +109,9 @@ public final class FlowExporter: Sendable {
         var emptied: EventLoopPromise<Void>?
         /// Since when the server has said nothing although it owes an acknowledgement.
         var silentSince: NIODeadline?
+        var openedAt = NIODeadline.now()
+        /// When a server that has asked the agent to go is left whatever it owes.
+        var departure: Scheduled<Void>?
         /// The place in the list of addresses to begin the next attempt with; agents begin anywhere.
         var nextAddress = Int.random(in: 0..<1024)
     }
@@ -85,6 +122,7 @@ public final class FlowExporter: Sendable {
         self.hello = hello
         self.logger = logger
         eventLoop = group.next()
+        connector = ServerConnector(configuration, eventLoop: eventLoop, logger: logger)
         let machine = ExportStateMachine(
             backoff: Backoff(initial: .milliseconds(500), maximum: .seconds(30)),
             mergeAboveBytes: configuration.maximumUnacknowledgedBytes / 4)
@@ -95,6 +133,7 @@ public final class FlowExporter: Sendable {
     public var statistics: Statistics {
         var statistics = statisticsStorage.withLock { $0 }
         statistics.unacknowledgedBytes = unacknowledgedBytes.load(ordering: .relaxed)
+        statistics.tls = connector.statistics
         return statistics
     }
 
@@ -121,6 +160,10 @@ public final class FlowExporter: Sendable {
         eventLoop.execute { self.perform(self.loopState.value.machine.start()) }
         let interval = TimeAmount.nanoseconds(max(1, configuration.answerTimeout.nanoseconds / 4))
         eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in self.checkSilence() }
+        let lifeInterval = configuration.signOfLifeInterval
+        eventLoop.scheduleRepeatedTask(initialDelay: lifeInterval, delay: lifeInterval) { _ in
+            self.loopState.value.channel?.writeAndFlush(AgentMessage.signOfLife, promise: nil)
+        }
     }
 
     /// Numbers a batch, keeps it until it is acknowledged, and sends it as soon as a server is there. Callable from any
@@ -181,7 +224,7 @@ public final class FlowExporter: Sendable {
         case .connect(let delay):
             loopState.value.nextAttempt?.cancel()
             loopState.value.nextAttempt = eventLoop.scheduleTask(in: TimeAmount(delay)) {
-                if self.loopState.value.machine.attemptIsDue() { self.resolveAndConnect() }
+                if self.loopState.value.machine.attemptIsDue() { self.connect() }
             }
         case .send(let frames):
             for frame in frames { loopState.value.channel?.write(frame, promise: nil) }
@@ -206,53 +249,35 @@ public final class FlowExporter: Sendable {
 
     // MARK: - Connecting
 
-    private func resolveAndConnect() {
-        let (host, port) = (configuration.host, configuration.port)
-        NIOThreadPool.singleton
-            .runIfActive(eventLoop: eventLoop) { try ServerAddresses.resolve(host: host, port: port) }
-            .flatMap { addresses in
-                let start = self.loopState.value.nextAddress % addresses.count
-                self.loopState.value.nextAddress += 1
-                return self.connect(to: addresses[start...] + addresses[..<start])
-            }
+    private func connect() {
+        let addressNumber = loopState.value.nextAddress
+        loopState.value.nextAddress += 1
+        connector.connect(addressNumber: addressNumber) { ServerMessageHandler(exporter: self) }
             .whenComplete { result in
                 switch result {
-                case .success(let channel): self.opened(channel)
-                case .failure(let error):
-                    self.statisticsStorage.withLock { $0.failedConnections += 1 }
-                    self.logger.warning(
-                        "cannot connect to the server; batches are kept and the attempt is repeated",
-                        metadata: ["server": "\(host):\(port)", "error": "\(error)"])
-                    self.change { $0.connectionFailed() }
+                case .success(let connection): self.opened(connection)
+                case .failure(let error): self.couldNotConnect(error)
                 }
             }
     }
 
-    /// Tries one address after another.
-    private func connect(to addresses: ArraySlice<SocketAddress>) -> EventLoopFuture<any Channel> {
-        guard let address = addresses.first else {
-            return eventLoop.makeFailedFuture(ChannelError.connectTimeout(configuration.connectTimeout))
+    private func couldNotConnect(_ error: any Error) {
+        let failure = error is HandshakeTimeout ? .timeout : TLSFailure(error)
+        let reason = failure?.rawValue ?? (error is CredentialError ? "credentials" : "unreachable")
+        statisticsStorage.withLock {
+            $0.failedConnections += 1
+            $0.connectionFailures[reason, default: 0] += 1
         }
-        var bootstrap = ClientBootstrap(group: eventLoop).connectTimeout(configuration.connectTimeout)
-        for (option, value) in DeadPeerDetection.agentOptions {
-            bootstrap = bootstrap.channelOption(option, value: value)
-        }
-        return
-            bootstrap
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandlers(
-                        ByteToMessageHandler(FrameDecoder()), ServerMessageHandler(exporter: self))
-                }
-            }
-            .connect(to: address)
-            .flatMapError { error in
-                let rest = addresses.dropFirst()
-                return rest.isEmpty ? self.eventLoop.makeFailedFuture(error) : self.connect(to: rest)
-            }
+        var metadata: Logger.Metadata = [
+            "server": "\(configuration.host):\(configuration.port)", "error": "\(error)", "reason": "\(reason)",
+        ]
+        if let failure { metadata["remedy"] = "\(failure.agentRemedy)" }
+        logger.warning("cannot connect to the server; batches are kept and the attempt is repeated", metadata: metadata)
+        change { $0.connectionFailed() }
     }
 
-    private func opened(_ channel: any Channel) {
+    private func opened(_ connection: ServerConnector.Connection) {
+        let channel = connection.channel
         let peer = channel.remoteAddress.map { "\($0)" } ?? "unknown"
         logger.info("connected to the server", metadata: ["server": "\(peer)"])
         statisticsStorage.withLock {
@@ -260,13 +285,17 @@ public final class FlowExporter: Sendable {
             $0.isConnected = true
         }
         loopState.value.channel = channel
-        channel.write(hello.frame(), promise: nil)
-        channel.flush()
+        loopState.value.openedAt = .now()
+        var hello = hello
+        hello.token = connection.token
+        channel.writeAndFlush(hello.frame(), promise: nil)
         channel.closeFuture.hop(to: eventLoop).whenComplete { _ in
             self.logger.info("the connection to the server is closed", metadata: ["server": "\(peer)"])
             self.statisticsStorage.withLock { $0.isConnected = false }
             self.loopState.value.channel = nil
             self.loopState.value.silentSince = nil
+            self.loopState.value.departure?.cancel()
+            self.loopState.value.departure = nil
             self.change { $0.connectionClosed() }
         }
         change { $0.connectionOpened() }
@@ -283,29 +312,56 @@ public final class FlowExporter: Sendable {
                     $0.acknowledgedFlows += UInt64(acknowledged.flows)
                     $0.acknowledgedReportedBytes &+= acknowledged.reportedBytes
                     $0.unknownAcknowledgements += UInt64(acknowledged.unknown)
+                    $0.refusal = nil
                 }
                 return action
             }
             if loopState.value.machine.isEmpty { loopState.value.emptied?.succeed() }
-        case .goAway(let reason, let supportedVersion) where supportedVersion != 0:
+        case .goAway(let reason, let supportedVersion, _) where supportedVersion != 0:
             logger.error(
                 "the server does not speak this agent's protocol: upgrade the server first, or downgrade the agent",
                 metadata: [
                     "reason": "\(reason)", "server_version": "\(supportedVersion)",
                     "agent_version": "\(hello.protocolVersion)",
                 ])
-            change { $0.goAway() }
-        case .goAway(let reason, _):
+            leave()
+        case .goAway(let reason, _, isRefusal: true):
+            logger.error(
+                "the server does not let this agent in; batches are kept and the attempt is repeated",
+                metadata: ["reason": "\(reason)"])
+            statisticsStorage.withLock {
+                $0.refusal = reason
+                $0.connectionFailures["refused", default: 0] += 1
+            }
+            leave()
+        case .goAway(let reason, _, _):
             logger.info("the server asks to connect anew", metadata: ["reason": "\(reason)"])
-            change { $0.goAway() }
+            leave()
         case .unknown:
             logger.debug("a message of a later protocol was passed over")
         }
         loopState.value.silentSince = loopState.value.machine.awaitsAnswer ? .now() : nil
     }
 
+    /// Goes once the server has acknowledged what it holds, or has taken too long.
+    private func leave() {
+        let channel = loopState.value.channel
+        loopState.value.departure = eventLoop.scheduleTask(in: configuration.departureTimeout) {
+            self.logger.warning("the server has not acknowledged in time what it held when it asked to connect anew")
+            channel?.close(promise: nil)
+        }
+        let wasLong = NIODeadline.now() - loopState.value.openedAt > .seconds(30)
+        change { $0.goAway(afterLongConnection: wasLong) }
+    }
+
     fileprivate func failed(_ error: any Error) {
-        logger.warning("the connection to the server failed", metadata: ["error": "\(error)"])
+        var metadata: Logger.Metadata = ["error": "\(error)"]
+        // With TLS 1.3 a server looks at the agent's certificate when the agent thinks the handshake over.
+        if let failure = TLSFailure(error) {
+            metadata["remedy"] = "\(failure.agentRemedy)"
+            statisticsStorage.withLock { $0.connectionFailures[failure.rawValue, default: 0] += 1 }
+        }
+        logger.warning("the connection to the server failed", metadata: metadata)
     }
 }
 

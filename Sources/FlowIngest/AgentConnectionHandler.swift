@@ -3,130 +3,270 @@
 import FlowWire
 import Logging
 import NIOCore
+import NIOTLS
+import TransportSecurity
 
 /// One agent's connection: first `Hello`, then batches. Anything else ends it, and costs nobody else anything.
 final class AgentConnectionHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
-    typealias OutboundIn = ByteBuffer
+    typealias OutboundIn = ServerMessage
     typealias OutboundOut = ByteBuffer
 
     /// How often an agent hears that the server is alive, whether or not ClickHouse is.
     private static let heartbeatInterval = TimeAmount.seconds(15)
 
+    private enum Phase {
+        /// The two sides agree on keys.
+        case handshake
+        /// `Hello` has not come yet.
+        case unknown
+        /// `Hello` has come; whether the agent is let in is being looked at. What it sends meanwhile waits, a buffer of
+        /// the receiver's size at most.
+        case examined(waiting: [ByteBuffer])
+        /// The agent is let in.
+        case known(ConnectedAgent)
+        /// The connection is being closed: nothing that comes is looked at.
+        case ending
+    }
+
     private let server: IngestServer
     private let sink: any FlowSink
+    private let source: String
+    private var phase: Phase
+    /// Kept beyond ``phase`` for what is said of it when it leaves.
     private var agent: ConnectedAgent?
-    private var helloTimeout: Scheduled<Void>?
+    /// When the handshake or `Hello` is late, or the agent has been silent for too long.
+    private var deadline: Scheduled<Void>?
+    private var lastMessage = NIODeadline.now()
+    private var age: Scheduled<Void>?
     private var heartbeat: RepeatedTask?
     private var isReadHeldBack = false
-    private var hasFailed = false
+    /// Sequence numbers of batches that the agent waits to hear of.
+    private var inFlight: Set<UInt64> = []
 
-    init(server: IngestServer, sink: any FlowSink) {
+    init(server: IngestServer, sink: any FlowSink, source: String, isEncrypted: Bool) {
         self.server = server
         self.sink = sink
+        self.source = source
+        phase = isEncrypted ? .handshake : .unknown
     }
+
+    private var limits: IngestServer.Limits { server.configuration.limits }
 
     func channelActive(context: ChannelHandlerContext) {
         server.update { $0.connections += 1 }
-        awaitHello(context)
+        awaitNextPhase(context)
         context.fireChannelActive()
     }
 
-    private func awaitHello(_ context: ChannelHandlerContext) {
-        let bound = NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop)
-        helloTimeout = context.eventLoop.scheduleTask(in: server.helloDeadline) {
-            let (handler, context) = bound.value
-            // What is not read cannot be late: the time begins anew when reading resumes.
-            guard !handler.isReadHeldBack else { return }
-            let seconds = handler.server.helloDeadline.nanoseconds / 1_000_000_000
-            handler.fail(context, ConnectionError.noHello(seconds: seconds))
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        lastMessage = .now()
+        switch phase {
+        case .ending: break
+        case .examined(let waiting): phase = .examined(waiting: waiting + [unwrapInboundIn(data)])
+        case .handshake, .unknown, .known: receive(context, unwrapInboundIn(data))
         }
     }
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard !hasFailed else { return }
+    private func receive(_ context: ChannelHandlerContext, _ frame: ByteBuffer) {
         do {
-            try receive(context, try AgentMessage(decoding: unwrapInboundIn(data)))
+            switch try AgentMessage(decoding: frame) {
+            case .hello(let hello): try introduce(context, hello)
+            case .batch(let batch): try take(context, batch)
+            case .unknown: break
+            }
         } catch {
             fail(context, error)
         }
     }
 
-    private func receive(_ context: ChannelHandlerContext, _ message: consuming AgentMessage) throws {
-        switch consume message {
-        case .hello(let hello):
-            try introduce(context, hello)
-        case .batch(let batch):
-            guard let agent else {
-                throw ConnectionError.unexpectedMessage("a batch came before Hello")
-            }
-            let flows = batch.count
-            server.update {
-                $0.batches += 1
-                $0.flows += UInt64(flows)
-            }
-            let receipt = BatchReceipt(
-                channel: context.channel,
-                identity: BatchIdentity(agent: agent.hello.agentID, sequence: batch.sequence), ledger: server.ledger)
-            if server.ledger.admit(receipt) {
-                sink.receive(batch, from: agent, receipt: receipt)
-            } else {
-                server.update { $0.duplicateBatches += 1 }
-            }
-        case .unknown:
-            break
+    private func take(_ context: ChannelHandlerContext, _ batch: consuming ReceivedFlowBatch) throws {
+        guard let agent else { throw ConnectionError.unexpectedMessage("a batch came before Hello") }
+        let flows = batch.count
+        server.update {
+            $0.batches += 1
+            $0.flows += UInt64(flows)
+        }
+        inFlight.insert(batch.sequence)
+        let receipt = BatchReceipt(
+            channel: context.channel,
+            identity: BatchIdentity(agent: agent.hello.agentID, sequence: batch.sequence), ledger: server.ledger)
+        if server.ledger.admit(receipt) {
+            sink.receive(batch, from: agent, receipt: receipt)
+        } else {
+            server.update { $0.duplicateBatches += 1 }
         }
     }
+
+    // MARK: - Introduction
 
     private func introduce(_ context: ChannelHandlerContext, _ hello: Hello) throws {
         guard agent == nil else { throw ConnectionError.unexpectedMessage("a second Hello came") }
         guard (1...Hello.currentProtocolVersion).contains(hello.protocolVersion) else {
             let error = ConnectionError.unsupportedVersion(hello.protocolVersion)
-            let goAway = ServerMessage.goAway(
-                reason: "\(error)", supportedProtocolVersion: Hello.currentProtocolVersion)
-            context.writeAndFlush(wrapOutboundOut(goAway.frame()), promise: nil)
+            say(
+                context,
+                .goAway(reason: "\(error)", supportedProtocolVersion: Hello.currentProtocolVersion))
             throw error
         }
         guard !hello.nodeName.isEmpty else { throw ConnectionError.noNodeName }
-        helloTimeout?.cancel()
+        deadline?.cancel()
+        guard let authenticator = server.configuration.authenticator else { return admit(context, hello) }
+        phase = .examined(waiting: [])
+        let claim = AgentClaim(hello: hello, source: source)
+        let bound = NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop)
+        context.eventLoop.makeFutureWithTask { await authenticator.examine(claim) }.whenSuccess { verdict in
+            bound.value.handler.settle(bound.value.context, hello, verdict)
+        }
+    }
+
+    private func settle(_ context: ChannelHandlerContext, _ hello: Hello, _ verdict: AgentVerdict) {
+        guard case .examined(let waiting) = phase else { return }
+        switch verdict {
+        case .admitted:
+            admit(context, hello)
+            for frame in waiting {
+                guard case .known = phase else { return }
+                receive(context, frame)
+            }
+            readAgain(context)
+        case .refused(let reason, let explanation):
+            say(context, .goAway(reason: explanation, isRefusal: true))
+            fail(context, ConnectionError.notAdmitted(reason: reason, explanation: explanation), of: hello)
+        case .undecided(let reason, let explanation):
+            say(context, .goAway(reason: explanation))
+            fail(context, ConnectionError.notAdmitted(reason: reason, explanation: explanation), of: hello)
+        }
+    }
+
+    private func admit(_ context: ChannelHandlerContext, _ hello: Hello) {
+        var hello = hello
+        hello.token = nil
         let agent = ConnectedAgent(
             hello: hello, remoteAddress: context.remoteAddress.map { "\($0)" } ?? "unknown")
         self.agent = agent
+        phase = .known(agent)
+        lastMessage = .now()
         server.update { $0.connectedAgents += 1 }
-        server.logger.info("agent connected", metadata: Self.metadata(agent))
+        server.log("connected", .info, "agent connected", Self.metadata(agent))
         let channel = context.channel
         heartbeat = context.eventLoop.scheduleRepeatedTask(
             initialDelay: Self.heartbeatInterval, delay: Self.heartbeatInterval
         ) { _ in
-            channel.writeAndFlush(ServerMessage.ack([]).frame(), promise: nil)
+            channel.writeAndFlush(ServerMessage.ack([]), promise: nil)
+        }
+        awaitNextMessage(context, limits.idleDeadline)
+        if let age = server.configuration.maximumConnectionAge {
+            grow(context, .nanoseconds(Int64(Double(age.nanoseconds) * .random(in: 0.9...1.1))))
         }
     }
+
+    // MARK: - Deadlines
+
+    private func awaitNextPhase(_ context: ChannelHandlerContext) {
+        deadline?.cancel()
+        let isHandshake = if case .handshake = phase { true } else { false }
+        let limit = isHandshake ? limits.handshakeDeadline : limits.helloDeadline
+        deadline = schedule(context, in: limit) { handler, context in
+            // What is not read cannot be late: the time begins anew when reading resumes.
+            guard !handler.isReadHeldBack else { return }
+            handler.fail(context, isHandshake ? ConnectionError.noHandshake(limit) : .noHello(limit))
+        }
+    }
+
+    private func awaitNextMessage(_ context: ChannelHandlerContext, _ wait: TimeAmount) {
+        deadline = schedule(context, in: wait) { handler, context in
+            let limit = handler.limits.idleDeadline
+            let silence = handler.isReadHeldBack ? .zero : NIODeadline.now() - handler.lastMessage
+            if silence < limit {
+                handler.awaitNextMessage(context, limit - silence)
+            } else {
+                handler.fail(context, ConnectionError.idle(limit))
+            }
+        }
+    }
+
+    /// Asks the agent to go after a while, and again while batches cannot be stored: elsewhere it would only send again
+    /// what this server holds.
+    private func grow(_ context: ChannelHandlerContext, _ wait: TimeAmount) {
+        age = schedule(context, in: wait) { handler, context in
+            guard handler.server.gate.isOpen else { return handler.grow(context, .seconds(10)) }
+            handler.sendAway(context, reason: "the connection has reached its maximum age")
+            handler.server.update { $0.agedConnections += 1 }
+        }
+    }
+
+    private func sendAway(_ context: ChannelHandlerContext, reason: String) {
+        say(context, .goAway(reason: reason))
+        age?.cancel()
+        let limit = server.configuration.departureDeadline
+        age = schedule(context, in: limit) { handler, context in
+            handler.fail(context, ConnectionError.stayed(limit))
+        }
+    }
+
+    private func schedule(
+        _ context: ChannelHandlerContext, in wait: TimeAmount,
+        _ body: @escaping (AgentConnectionHandler, ChannelHandlerContext) -> Void
+    ) -> Scheduled<Void> {
+        let bound = NIOLoopBound((handler: self, context: context, body: body), eventLoop: context.eventLoop)
+        return context.eventLoop.scheduleTask(in: wait) {
+            bound.value.body(bound.value.handler, bound.value.context)
+        }
+    }
+
+    // MARK: - Answers
+
+    private func say(_ context: ChannelHandlerContext, _ message: ServerMessage) {
+        context.writeAndFlush(wrapOutboundOut(message.frame()), promise: nil)
+    }
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        let message = unwrapOutboundIn(data)
+        context.write(wrapOutboundOut(message.frame()), promise: promise)
+        guard case .ack(let sequences) = message, !sequences.isEmpty else { return }
+        for sequence in sequences { inFlight.remove(sequence) }
+        readAgain(context)
+    }
+
+    // MARK: - The end
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         fail(context, error)
     }
 
-    private func fail(_ context: ChannelHandlerContext, _ error: any Error) {
-        guard !hasFailed else { return }
-        hasFailed = true
-        server.update { $0.errors[ConnectionError.reason(of: error), default: 0] += 1 }
-        var metadata: Logger.Metadata = ["error": "\(error)"]
+    private func fail(_ context: ChannelHandlerContext, _ error: any Error, of hello: Hello? = nil) {
+        if case .ending = phase { return }
+        phase = .ending
+        let reason = ConnectionError.reason(of: error)
+        server.update { $0.errors[reason, default: 0] += 1 }
+        var metadata: Logger.Metadata = ["error": "\(error)", "reason": "\(reason)"]
         if let agent {
             metadata.merge(Self.metadata(agent)) { $1 }
         } else {
             metadata["remote_address"] = "\(context.remoteAddress.map { "\($0)" } ?? "unknown")"
+            if let hello { metadata["node"] = "\(hello.nodeName)" }
         }
-        server.logger.warning("a connection is closed for what its peer sent", metadata: metadata)
-        context.close(promise: nil)
+        if let failure = TLSFailure(error) { metadata["remedy"] = "\(failure.serverRemedy)" }
+        server.log(reason, .warning, "a connection is closed for what its peer sent or is", metadata)
+        close(context: context, mode: .all, promise: nil)
+    }
+
+    func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        phase = .ending
+        context.close(mode: mode, promise: promise)
+        // The peer's answer to the end of a TLS connection.
+        readAgain(context)
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        helloTimeout?.cancel()
+        phase = .ending
+        deadline?.cancel()
+        age?.cancel()
         heartbeat?.cancel()
-        server.forget(context.channel)
         if let agent {
             server.update { $0.connectedAgents -= 1 }
-            server.logger.info("agent disconnected", metadata: Self.metadata(agent))
+            server.log("disconnected", .info, "agent disconnected", Self.metadata(agent))
         }
         context.fireChannelInactive()
     }
@@ -140,26 +280,43 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
 
     // MARK: - Backpressure
 
+    private var mayRead: Bool {
+        switch phase {
+        case .handshake, .ending: true
+        case .examined: false
+        case .unknown: server.gate.isOpen
+        case .known: server.gate.isOpen && inFlight.count < limits.batchesInFlight
+        }
+    }
+
     func read(context: ChannelHandlerContext) {
-        if server.gate.isOpen {
+        if mayRead {
             context.read()
         } else {
             isReadHeldBack = true
         }
     }
 
+    private func readAgain(_ context: ChannelHandlerContext) {
+        guard isReadHeldBack, mayRead else { return }
+        isReadHeldBack = false
+        lastMessage = .now()
+        if case .unknown = phase { awaitNextPhase(context) }
+        context.read()
+    }
+
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
-        case is ReadAgain where isReadHeldBack:
-            isReadHeldBack = false
-            if agent == nil {
-                helloTimeout?.cancel()
-                awaitHello(context)
-            }
-            read(context: context)
+        case is ReadAgain: readAgain(context)
         case let goAway as GoAwayEvent:
-            let message = ServerMessage.goAway(reason: goAway.reason, supportedProtocolVersion: 0)
-            context.writeAndFlush(wrapOutboundOut(message.frame()), promise: nil)
+            say(context, .goAway(reason: goAway.reason))
+        case is UnfinishedFramesEvent:
+            fail(context, ConnectionError.unfinishedFrames(limit: limits.unfinishedBytesPerSource))
+        case TLSUserEvent.handshakeCompleted:
+            if case .handshake = phase {
+                phase = .unknown
+                awaitNextPhase(context)
+            }
         default:
             context.fireUserInboundEventTriggered(event)
         }
@@ -173,3 +330,6 @@ struct ReadAgain: Sendable {}
 struct GoAwayEvent: Sendable {
     let reason: String
 }
+
+/// Told to a connection whose unfinished frame is the oldest of a source that has too many.
+struct UnfinishedFramesEvent: Sendable {}

@@ -24,7 +24,7 @@ public struct BatchReceipt: Sendable {
             while !sequences.isEmpty {
                 let message = ServerMessage.ack(Array(sequences.prefix(maximumPerMessage)))
                 sequences = sequences.dropFirst(maximumPerMessage)
-                receipts[0].channel.writeAndFlush(message.frame(), promise: nil)
+                receipts[0].channel.writeAndFlush(message, promise: nil)
             }
         }
     }
@@ -41,7 +41,7 @@ final class BatchLedger: Sendable {
         case .new: return true
         case .held: return false
         case .stored:
-            receipt.channel.writeAndFlush(ServerMessage.ack([receipt.identity.sequence]).frame(), promise: nil)
+            receipt.channel.writeAndFlush(ServerMessage.ack([receipt.identity.sequence]), promise: nil)
             return false
         }
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowWire
+import NIOCore
+import TransportSecurity
 
 /// Why a connection is ended from this side.
 enum ConnectionError: Error {
@@ -8,10 +10,24 @@ enum ConnectionError: Error {
     case unsupportedVersion(UInt32)
     /// The first message was not `Hello`, or a second `Hello` came.
     case unexpectedMessage(String)
+    /// The TLS handshake was not over in time.
+    case noHandshake(TimeAmount)
     /// No `Hello` came in time.
-    case noHello(seconds: Int64)
+    case noHello(TimeAmount)
+    /// No whole message came for too long.
+    case idle(TimeAmount)
+    /// The agent was asked to go and has not.
+    case stayed(TimeAmount)
     /// `Hello` names no node: no flow could be told to be local or remote.
     case noNodeName
+    /// So many connections are open already.
+    case tooManyConnections(limit: Int)
+    /// So many connections of the same source are open already.
+    case tooManyFromSource(limit: Int)
+    /// The source's frames that are not complete take too much memory.
+    case unfinishedFrames(limit: Int)
+    /// The authenticator does not let the agent in, or not now.
+    case notAdmitted(reason: String, explanation: String)
 
     /// A short name for counters: one of a fixed, small set.
     static func reason(of error: any Error) -> String {
@@ -19,9 +35,16 @@ enum ConnectionError: Error {
         case let error as WireError: error.reason
         case ConnectionError.unsupportedVersion: "unsupported_version"
         case ConnectionError.unexpectedMessage: "unexpected_message"
+        case ConnectionError.noHandshake: TLSFailure.timeout.rawValue
         case ConnectionError.noHello: "no_hello"
+        case ConnectionError.idle: "idle"
+        case ConnectionError.stayed: "stayed"
         case ConnectionError.noNodeName: "no_node_name"
-        default: "connection_lost"
+        case ConnectionError.tooManyConnections: "too_many_connections"
+        case ConnectionError.tooManyFromSource: "too_many_from_source"
+        case ConnectionError.unfinishedFrames: "unfinished_frames"
+        case ConnectionError.notAdmitted(let reason, _): reason
+        default: TLSFailure(error)?.rawValue ?? "connection_lost"
         }
     }
 }
@@ -35,8 +58,20 @@ extension ConnectionError: CustomStringConvertible {
             servers before the agents
             """
         case .unexpectedMessage(let problem): problem
-        case .noHello(let seconds): "no Hello within \(seconds) s"
+        case .noHandshake(let limit): "the TLS handshake was not over within \(limit.seconds) s"
+        case .noHello(let limit): "no Hello within \(limit.seconds) s"
+        case .idle(let limit): "no whole message within \(limit.seconds) s"
+        case .stayed(let limit): "the agent was asked to connect anew and has not within \(limit.seconds) s"
         case .noNodeName: "Hello.node_name is empty: set NODE_NAME for the agent"
+        case .tooManyConnections(let limit): "\(limit) connections are open already, the limit of all"
+        case .tooManyFromSource(let limit): "\(limit) connections from this address are open already, its limit"
+        case .unfinishedFrames(let limit): "unfinished frames from this address take more than \(limit) bytes"
+        case .notAdmitted(_, let explanation): explanation
         }
     }
+}
+
+extension TimeAmount {
+    /// Whole seconds, for logs.
+    fileprivate var seconds: Int64 { nanoseconds / 1_000_000_000 }
 }

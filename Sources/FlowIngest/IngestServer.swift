@@ -4,16 +4,16 @@ import FlowWire
 public import Logging
 public import NIOCore
 import NIOPosix
+import NIOSSL
 import Synchronization
+import TransportSecurity
 
 /// Accepts agents and hands their batches to the sink of each connection's event loop.
 public final class IngestServer: Sendable {
     let gate = ReadGate()
     let ledger = BatchLedger()
     let logger: Logger
-
-    /// How long a new connection may take to introduce itself.
-    let helloDeadline: TimeAmount
+    let configuration: Configuration
 
     /// A connection keeps one or two buffers of this size for as long as it lives. NIO would let them grow to 64 KiB, more
     /// than a hundred megabytes for 2,000 agents; the calls that this would save are about 0.02 µs of a flow's half.
@@ -22,17 +22,26 @@ public final class IngestServer: Sendable {
     private let group: any EventLoopGroup
     private let sinks: [ObjectIdentifier: NIOLoopBound<any FlowSink>]
     private let statisticsStorage = Mutex(IngestStatistics())
-    private let connections = Mutex<[ObjectIdentifier: any Channel]>([:])
+    private let connections: Mutex<ConnectionTable<ObjectIdentifier, any Channel>>
+    private let logGate = Mutex(LogGate())
+    private let tls: TLSContextSource?
+    private let fileCheck = Mutex<RepeatedTask?>(nil)
     private let listener = Mutex<(any Channel)?>(nil)
 
     /// Makes a server that does not listen yet, and with `makeSink` one sink for each of the group's event loops.
     public init(
-        group: any EventLoopGroup, logger: Logger, helloDeadline: TimeAmount = .seconds(10),
+        group: any EventLoopGroup, configuration: Configuration = Configuration(), logger: Logger,
         makeSink: @escaping @Sendable (any EventLoop) -> any FlowSink
     ) async throws {
         self.group = group
         self.logger = logger
-        self.helloDeadline = helloDeadline
+        self.configuration = configuration
+        let limits = configuration.limits
+        connections = Mutex(
+            ConnectionTable(
+                maximum: limits.connections, maximumPerSource: limits.connectionsPerSource,
+                maximumUnfinishedBytesPerSource: limits.unfinishedBytesPerSource))
+        tls = configuration.tls.map { TLSContextSource($0, isServer: true, logger: logger) }
         var sinks: [ObjectIdentifier: NIOLoopBound<any FlowSink>] = [:]
         for eventLoop in group.makeIterator() {
             sinks[ObjectIdentifier(eventLoop)] =
@@ -42,12 +51,18 @@ public final class IngestServer: Sendable {
     }
 
     /// What has arrived so far.
-    public var statistics: IngestStatistics { statisticsStorage.withLock { $0 } }
+    public var statistics: IngestStatistics {
+        var statistics = statisticsStorage.withLock { $0 }
+        statistics.openConnections = connections.withLock { $0.count }
+        statistics.tls = tls?.statistics
+        return statistics
+    }
 
-    /// Begins to listen.
+    /// Begins to listen. Throws ``CredentialError`` where the TLS files are of no use.
     ///
     /// - Returns: The address that is listened on; its port is the kernel's choice where `port` is 0.
     public func listen(host: String, port: Int) async throws -> SocketAddress {
+        try await prepareTLS()
         var bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 1024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -59,21 +74,60 @@ public final class IngestServer: Sendable {
         let channel =
             try await bootstrap
             .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    guard let sink = self.sinks[ObjectIdentifier(channel.eventLoop)]?.value else {
-                        preconditionFailure("a connection came up on an event loop of another group")
-                    }
-                    self.connections.withLock { $0[ObjectIdentifier(channel)] = channel }
-                    try channel.pipeline.syncOperations.addHandlers(
-                        ByteToMessageHandler(FrameDecoder()), AgentConnectionHandler(server: self, sink: sink))
-                }
+                channel.eventLoop.makeCompletedFuture { try self.accept(channel) }
             }
             .bind(host: host, port: port)
             .get()
         listener.withLock { $0 = channel }
         guard let address = channel.localAddress else { throw ChannelError.unknownLocalAddress }
-        logger.info("listening for agents", metadata: ["address": "\(address)"])
+        logger.info(
+            "listening for agents",
+            metadata: ["address": "\(address)", "encryption": "\(tls == nil ? "none" : "TLS")"])
         return address
+    }
+
+    private func prepareTLS() async throws {
+        guard let tls else { return }
+        try await NIOThreadPool.singleton.runIfActive { _ = try tls.refresh() }
+        let interval = configuration.fileInterval
+        let check = group.next().scheduleRepeatedAsyncTask(initialDelay: interval, delay: interval) { _ in
+            NIOThreadPool.singleton.runIfActive(eventLoop: self.group.next()) { _ = try? tls.refresh() }
+        }
+        fileCheck.withLock { $0 = check }
+    }
+
+    /// Looks at the TLS files now, and not only when that is due. It blocks.
+    public func reloadFiles() { _ = try? tls?.refresh() }
+
+    private func accept(_ channel: any Channel) throws {
+        guard let sink = sinks[ObjectIdentifier(channel.eventLoop)]?.value else {
+            preconditionFailure("a connection came up on an event loop of another group")
+        }
+        let id = ObjectIdentifier(channel)
+        let source = channel.remoteAddress?.ipAddress ?? "unknown"
+        do {
+            try connections.withLock { table throws(ConnectionError) in try table.admit(id, channel, from: source) }
+        } catch {
+            let reason = ConnectionError.reason(of: error)
+            update { $0.errors[reason, default: 0] += 1 }
+            log(
+                reason, .warning, "a connection is refused",
+                ["error": "\(error)", "reason": "\(reason)", "remote_address": "\(source)"])
+            throw error
+        }
+        channel.closeFuture.whenComplete { _ in self.forget(id) }
+        let pipeline = channel.pipeline.syncOperations
+        if let context = tls?.current { try pipeline.addHandler(NIOSSLServerHandler(context: context)) }
+        let decoder = MeteredFrameDecoder { self.note(unfinishedBytes: $0, of: id) }
+        try pipeline.addHandlers(
+            ByteToMessageHandler(decoder),
+            AgentConnectionHandler(server: self, sink: sink, source: source, isEncrypted: tls != nil))
+    }
+
+    private func note(unfinishedBytes: Int, of id: ObjectIdentifier) {
+        for channel in connections.withLock({ $0.note(unfinishedBytes: unfinishedBytes, of: id) }) {
+            channel.pipeline.fireUserInboundEventTriggered(UnfinishedFramesEvent())
+        }
     }
 
     /// Stops or resumes reading from all agents. Callable from any thread.
@@ -101,17 +155,25 @@ public final class IngestServer: Sendable {
 
     /// Closes every connection.
     public func closeConnections() async {
-        for channel in connections.withLock({ Array($0.values) }) { try? await channel.close() }
+        fileCheck.withLock { $0?.cancel() }
+        let closed = connections.withLock { $0.connections }.map { $0.close() }
+        for future in closed { try? await future.get() }
     }
 
     func update(_ change: (inout IngestStatistics) -> Void) { statisticsStorage.withLock { change(&$0) } }
 
-    func forget(_ channel: any Channel) {
-        connections.withLock { _ = $0.removeValue(forKey: ObjectIdentifier(channel)) }
+    /// Writes a line of a kind, unless there were many of it just now.
+    func log(_ kind: String, _ level: Logger.Level, _ message: Logger.Message, _ metadata: Logger.Metadata) {
+        guard let suppressed = logGate.withLock({ $0.admit(kind) }) else { return }
+        var metadata = metadata
+        if suppressed > 0 { metadata["not_logged"] = "\(suppressed)" }
+        logger.log(level: level, message, metadata: metadata)
     }
 
+    private func forget(_ id: ObjectIdentifier) { connections.withLock { $0.forget(id) } }
+
     private func tellConnections(_ event: some Sendable) {
-        for channel in connections.withLock({ Array($0.values) }) {
+        for channel in connections.withLock({ $0.connections }) {
             channel.pipeline.fireUserInboundEventTriggered(event)
         }
     }

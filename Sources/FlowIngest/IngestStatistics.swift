@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import TransportSecurity
+
 /// What has arrived so far.
 public struct IngestStatistics: Equatable, Sendable {
     /// Agents that are connected and have introduced themselves.
     public var connectedAgents = 0
+    /// Connections that are open, introduced or not.
+    public var openConnections = 0
     /// Connections accepted.
     public var connections: UInt64 = 0
     /// Batches decoded.
@@ -12,8 +16,12 @@ public struct IngestStatistics: Equatable, Sendable {
     public var duplicateBatches: UInt64 = 0
     /// Flows in them.
     public var flows: UInt64 = 0
-    /// Connections ended for what their peer sent, by ``ConnectionError/reason``.
+    /// Connections whose agent was asked to connect anew because they had become too old.
+    public var agedConnections: UInt64 = 0
+    /// Connections refused or ended for what their peer sent or is, by ``ConnectionError/reason``.
     public var errors: [String: UInt64] = [:]
+    /// What has become of the TLS files; nil where connections are not encrypted.
+    public var tls: TLSContextSource.Statistics?
 
     /// Nothing has arrived.
     public init() {}

@@ -93,7 +93,8 @@ import Testing
         agent.channel.writeAndFlush(bytes, promise: nil)
         try await agent.closed()
         let messages = try agent.messages
-        guard messages.count == 1, case .goAway(let reason, supportedProtocolVersion: 1) = messages[0] else {
+        guard messages.count == 1, case .goAway(let reason, supportedProtocolVersion: 1, isRefusal: false) = messages[0]
+        else {
             Issue.record("\(messages)")
             return
         }

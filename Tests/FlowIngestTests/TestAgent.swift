@@ -16,11 +16,18 @@ final class TestAgent: ChannelInboundHandler, Sendable {
 
     private init(channel: any Channel) { self.channel = channel }
 
-    /// Connects to a server, and introduces itself where it is given a node's name.
-    static func connect(to address: SocketAddress, node: String? = nil) async throws -> TestAgent {
+    /// Connects to a server, from an address of the loopback's where one is given, and introduces itself where it is given
+    /// a node's name.
+    static func connect(
+        to address: SocketAddress, node: String? = nil, from source: String? = nil,
+        on group: MultiThreadedEventLoopGroup = .singleton
+    ) async throws -> TestAgent {
         // Kept here: the pipeline forgets its handlers when the server closes the connection at once.
         let made = Mutex<TestAgent?>(nil)
-        _ = try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+        var bootstrap = ClientBootstrap(group: group)
+        if let source { bootstrap = try bootstrap.bind(to: SocketAddress(ipAddress: source, port: 0)) }
+        _ =
+            try await bootstrap
             .channelInitializer { channel in
                 let agent = TestAgent(channel: channel)
                 made.withLock { $0 = agent }

@@ -13,11 +13,13 @@ import TestSupport
 struct TestIngest {
     let server: IngestServer
     let address: SocketAddress
+    private let group: MultiThreadedEventLoopGroup
     private let box: Box
 
     /// A batch that has reached a sink.
     struct Delivery: Sendable {
         let node: String
+        let token: BearerToken?
         let sequence: UInt64
         let observedAtMilliseconds: UInt64
         let flows: [Flow]
@@ -37,19 +39,28 @@ struct TestIngest {
             var flows: [Flow] = []
             batch.forEach { flows.append($0) }
             let delivery = Delivery(
-                node: agent.hello.nodeName, sequence: batch.sequence,
+                node: agent.hello.nodeName, token: agent.hello.token, sequence: batch.sequence,
                 observedAtMilliseconds: batch.observedAtMilliseconds, flows: flows, receipt: receipt)
             box.deliveries.withLock { $0.append(delivery) }
         }
     }
 
-    static func start(helloDeadline: TimeAmount = .hours(1)) async throws -> TestIngest {
+    static func start(
+        helloDeadline: TimeAmount = .hours(1), host: String = "127.0.0.1", port: Int = 0,
+        group: MultiThreadedEventLoopGroup = .singleton,
+        _ configure: (inout IngestServer.Configuration) -> Void = { _ in }
+    ) async throws -> TestIngest {
         let box = Box()
+        var configuration = IngestServer.Configuration()
+        configuration.limits.helloDeadline = helloDeadline
+        configuration.limits.handshakeDeadline = .hours(1)
+        configure(&configuration)
         let server = try await IngestServer(
-            group: .singletonMultiThreadedEventLoopGroup,
-            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, helloDeadline: helloDeadline
+            group: group, configuration: configuration,
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         ) { _ in Sink(box) }
-        return TestIngest(server: server, address: try await server.listen(host: "127.0.0.1", port: 0), box: box)
+        return TestIngest(
+            server: server, address: try await server.listen(host: host, port: port), group: group, box: box)
     }
 
     /// What has reached the sinks, of one node's agents or of all.
@@ -71,7 +82,7 @@ struct TestIngest {
     /// Lets every event loop do, many times over, whatever it has to do.
     func turnLoops() async throws {
         for _ in 0..<50 {
-            for eventLoop in MultiThreadedEventLoopGroup.singleton.makeIterator() {
+            for eventLoop in group.makeIterator() {
                 try await eventLoop.submit {}.get()
             }
         }

@@ -7,8 +7,8 @@ public final class TestCertificates: Sendable {
     /// The folder of the files.
     public let folder: URL
 
-    /// Makes an authority, a server's certificate for `127.0.0.1`, `::1`, `localhost` and `api.cluster.test`, and a
-    /// client's.
+    /// Makes an authority, a server's certificate for `127.0.0.1`, `::1`, `localhost` and `api.cluster.test`, a client's,
+    /// one for `elsewhere.test`, and expired ones.
     public init() async throws {
         folder = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -25,12 +25,18 @@ public final class TestCertificates: Sendable {
             }
             sign server "subjectAltName=IP:127.0.0.1,IP:::1,DNS:localhost,DNS:api.cluster.test"
             sign client "extendedKeyUsage=clientAuth"
+            sign elsewhere "subjectAltName=DNS:elsewhere.test"
+            for name in server client; do
+                openssl x509 -req -in $name.request -CA authority.pem -CAkey authority.key -CAcreateserial -days -1 \\
+                    -extfile $name.extensions -out expired-$name.pem && cp $name.key expired-$name.key
+            done
             """)
     }
 
     deinit { try? FileManager.default.removeItem(at: folder) }
 
-    /// The path of one of the files: `authority.pem`, `server.pem`, `server.key`, `client.pem` or `client.key`.
+    /// The path of one of the files: `authority.pem`, or `server`, `client`, `elsewhere`, `expired-server` or
+    /// `expired-client` with `.pem` or `.key`.
     public func path(_ name: String) -> String { folder.appending(path: name).path }
 
     /// The bytes of one of the files.

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowWire
+import Logging
+import NIOCore
+import NIOPosix
+import NIOSSL
+import NIOTLS
+import TransportSecurity
+
+/// Opens connections to one of a server's addresses, encrypted where that is asked for, with the credentials that are in
+/// their files at the time.
+final class ServerConnector: Sendable {
+    /// An open connection, and what to prove with on it that the agent may send.
+    struct Connection: Sendable {
+        let channel: any Channel
+        let token: BearerToken?
+    }
+
+    /// What a connection needs that has to be read or asked for.
+    private struct Preparation: Sendable {
+        let addresses: [SocketAddress]
+        let tls: NIOSSLContext?
+        let token: BearerToken?
+    }
+
+    private let configuration: FlowExporter.Configuration
+    private let eventLoop: any EventLoop
+    private let tls: TLSContextSource?
+    private let tokens: TokenSource?
+
+    init(_ configuration: FlowExporter.Configuration, eventLoop: any EventLoop, logger: Logger) {
+        self.configuration = configuration
+        self.eventLoop = eventLoop
+        tls = configuration.tls.map { TLSContextSource($0.files, isServer: false, logger: logger) }
+        tokens = configuration.token.map { TokenSource($0, interval: .zero, logger: logger) }
+    }
+
+    /// What has become of the TLS files; nil where connections are not encrypted.
+    var statistics: TLSContextSource.Statistics? { tls?.statistics }
+
+    /// Tries one address after another, beginning with that of a number, until one is open and, with TLS, both sides have
+    /// agreed on keys.
+    ///
+    /// - Parameter handler: Makes what the frames of the connection go to.
+    func connect(
+        addressNumber: Int, handler: @escaping @Sendable () -> any ChannelHandler
+    ) -> EventLoopFuture<Connection> {
+        NIOThreadPool.singleton
+            .runIfActive(eventLoop: eventLoop) { [configuration, tls, tokens] in
+                Preparation(
+                    addresses: try configuration.resolve(configuration.host, configuration.port),
+                    tls: try tls?.refresh(), token: try tokens?.tokens().first)
+            }
+            .flatMap { preparation in
+                let start = addressNumber % preparation.addresses.count
+                let addresses = preparation.addresses[start...] + preparation.addresses[..<start]
+                return self.connect(to: addresses, preparation.tls, handler)
+                    .map { Connection(channel: $0, token: preparation.token) }
+            }
+    }
+
+    private func connect(
+        to addresses: ArraySlice<SocketAddress>, _ tls: NIOSSLContext?,
+        _ handler: @escaping @Sendable () -> any ChannelHandler
+    ) -> EventLoopFuture<any Channel> {
+        guard let address = addresses.first else {
+            return eventLoop.makeFailedFuture(ChannelError.connectTimeout(configuration.connectTimeout))
+        }
+        var bootstrap = ClientBootstrap(group: eventLoop).connectTimeout(configuration.connectTimeout)
+        for (option, value) in DeadPeerDetection.agentOptions {
+            bootstrap = bootstrap.channelOption(option, value: value)
+        }
+        let secured = eventLoop.makePromise(of: Void.self)
+        let name = tlsName
+        return
+            bootstrap
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let pipeline = channel.pipeline.syncOperations
+                    if let tls {
+                        try pipeline.addHandlers(
+                            NIOSSLClientHandler(context: tls, serverHostname: name), HandshakeWatcher(secured))
+                    } else {
+                        secured.succeed()
+                    }
+                    try pipeline.addHandlers(ByteToMessageHandler(FrameDecoder()), handler())
+                }
+            }
+            .connect(to: address)
+            .flatMap { self.whenSecured($0, secured.futureResult) }
+            .flatMapError { error in
+                secured.fail(error)
+                let rest = addresses.dropFirst()
+                return rest.isEmpty ? self.eventLoop.makeFailedFuture(error) : self.connect(to: rest, tls, handler)
+            }
+    }
+
+    /// The name that the server's certificate must be of. Where only an address is known, the certificate must be of that:
+    /// NIOSSL takes it from the socket.
+    private var tlsName: String? {
+        guard let name = configuration.tls?.serverName ?? configuration.tls.map({ _ in configuration.host }) else {
+            return nil
+        }
+        return (try? SocketAddress(ipAddress: name, port: 0)) == nil ? name : nil
+    }
+
+    private func whenSecured(
+        _ channel: any Channel, _ secured: EventLoopFuture<Void>
+    ) -> EventLoopFuture<any Channel> {
+        let limit = configuration.connectTimeout
+        let timeout = eventLoop.scheduleTask(in: limit) {
+            channel.pipeline.fireErrorCaught(HandshakeTimeout(seconds: limit.nanoseconds / 1_000_000_000))
+        }
+        secured.whenComplete { _ in timeout.cancel() }
+        return secured.map { channel }.flatMapError { error in
+            channel.close(promise: nil)
+            return self.eventLoop.makeFailedFuture(error)
+        }
+    }
+}
+
+/// The server has accepted a connection and not gone on with TLS.
+struct HandshakeTimeout: Error, CustomStringConvertible {
+    let seconds: Int64
+
+    var description: String { "the server did not finish the TLS handshake within \(seconds) s" }
+}
+
+/// Tells when a handshake is over. Until then, its errors are nobody else's.
+private final class HandshakeWatcher: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+
+    private var secured: EventLoopPromise<Void>?
+
+    init(_ secured: EventLoopPromise<Void>) { self.secured = secured }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case TLSUserEvent.handshakeCompleted = event { settle(.success(())) }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if secured == nil { context.fireErrorCaught(error) } else { settle(.failure(error)) }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) { settle(.failure(ChannelError.eof)) }
+
+    private func settle(_ result: Result<Void, any Error>) {
+        secured?.completeWith(result)
+        secured = nil
+    }
+}

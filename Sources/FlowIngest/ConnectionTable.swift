@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The connections that are open and what each source has of them.
+struct ConnectionTable<ID: Hashable, Connection> {
+    private struct Entry {
+        let connection: Connection
+        let source: String
+        /// Bytes of a frame that is not complete, where they are many.
+        var unfinishedBytes = 0
+        /// When it was begun, in the order of all that were.
+        var begun: UInt64 = 0
+        /// Whether the connection has been given up: its bytes count no longer.
+        var isGivenUp = false
+    }
+
+    private struct Source {
+        var connections = 0
+        var unfinishedBytes = 0
+    }
+
+    private let maximum: Int
+    private let maximumPerSource: Int
+    private let maximumUnfinishedBytesPerSource: Int
+    private var entries: [ID: Entry] = [:]
+    private var sources: [String: Source] = [:]
+    private var clock: UInt64 = 0
+
+    init(maximum: Int, maximumPerSource: Int, maximumUnfinishedBytesPerSource: Int) {
+        self.maximum = maximum
+        self.maximumPerSource = maximumPerSource
+        self.maximumUnfinishedBytesPerSource = maximumUnfinishedBytesPerSource
+    }
+
+    /// The connections that are open.
+    var connections: [Connection] { entries.values.map(\.connection) }
+
+    /// How many are open.
+    var count: Int { entries.count }
+
+    /// Takes a connection in. Throws where there are too many.
+    mutating func admit(_ id: ID, _ connection: Connection, from source: String) throws(ConnectionError) {
+        guard entries.count < maximum else { throw .tooManyConnections(limit: maximum) }
+        guard sources[source, default: Source()].connections < maximumPerSource else {
+            throw .tooManyFromSource(limit: maximumPerSource)
+        }
+        sources[source, default: Source()].connections += 1
+        entries[id] = Entry(connection: connection, source: source)
+    }
+
+    /// Forgets a connection that is closed.
+    mutating func forget(_ id: ID) {
+        guard let entry = entries.removeValue(forKey: id) else { return }
+        sources[entry.source]?.connections -= 1
+        sources[entry.source]?.unfinishedBytes -= entry.unfinishedBytes
+        if sources[entry.source]?.connections == 0 { sources[entry.source] = nil }
+    }
+
+    /// Takes note of the bytes of a connection's frame that is not complete, 0 where there is none.
+    ///
+    /// - Returns: The connections of the source that have to go, those whose frames were begun first.
+    mutating func note(unfinishedBytes: Int, of id: ID) -> [Connection] {
+        guard var entry = entries[id], !entry.isGivenUp else { return [] }
+        if entry.unfinishedBytes == 0 {
+            clock += 1
+            entry.begun = clock
+        }
+        set(unfinishedBytes, &entry)
+        entries[id] = entry
+        var givenUp: [Connection] = []
+        while sources[entry.source, default: Source()].unfinishedBytes > maximumUnfinishedBytesPerSource {
+            let candidates = entries.filter { $0.value.source == entry.source && $0.value.unfinishedBytes > 0 }
+            guard let (id, entry) = candidates.min(by: { $0.value.begun < $1.value.begun }) else { break }
+            var oldest = entry
+            set(0, &oldest)
+            oldest.isGivenUp = true
+            entries[id] = oldest
+            givenUp.append(oldest.connection)
+        }
+        return givenUp
+    }
+
+    private mutating func set(_ unfinishedBytes: Int, _ entry: inout Entry) {
+        sources[entry.source]?.unfinishedBytes += unfinishedBytes - entry.unfinishedBytes
+        entry.unfinishedBytes = unfinishedBytes
+    }
+}

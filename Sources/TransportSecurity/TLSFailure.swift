@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import NIOSSL
+
+/// Why there is no TLS connection, as far as what BoringSSL says can be told apart.
+public enum TLSFailure: String, CaseIterable, Sendable {
+    /// The peer does not speak TLS.
+    case notTLS = "tls_not_tls"
+    /// The two sides have no version of TLS in common.
+    case version = "tls_version"
+    /// The client has sent no certificate where one is asked for.
+    case noCertificate = "tls_no_certificate"
+    /// The peer's certificate is expired, or of an authority that is not trusted here.
+    case untrustedCertificate = "tls_untrusted_certificate"
+    /// The server's certificate is of another name.
+    case otherName = "tls_other_name"
+    /// The peer does not take the certificate of this side.
+    case certificateRefused = "tls_certificate_refused"
+    /// The peer was gone before the handshake was over.
+    case closed = "tls_closed"
+    /// The handshake took too long.
+    case timeout = "tls_timeout"
+    /// Anything else.
+    case other = "tls_handshake"
+
+    /// Parts of BoringSSL's names of errors (its `ssl_error` and alert names) and what they mean.
+    private static let names: [(part: String, failure: TLSFailure)] = [
+        ("PEER_DID_NOT_RETURN_A_CERTIFICATE", .noCertificate), ("ALERT_CERTIFICATE_REQUIRED", .noCertificate),
+        ("CERTIFICATE_VERIFY_FAILED", .untrustedCertificate), ("ALERT_UNKNOWN_CA", .certificateRefused),
+        ("ALERT_BAD_CERTIFICATE", .certificateRefused), ("ALERT_CERTIFICATE_", .certificateRefused),
+        ("ALERT_UNSUPPORTED_CERTIFICATE", .certificateRefused), ("WRONG_VERSION_NUMBER", .notTLS),
+        ("HTTP_REQUEST", .notTLS), ("UNSUPPORTED_PROTOCOL", .version), ("ALERT_PROTOCOL_VERSION", .version),
+        ("EOF during handshake", .closed),
+    ]
+
+    /// What an error of a TLS connection means; nil where it is none of TLS.
+    public init?(_ error: any Error) {
+        if let extra = error as? NIOSSLExtraError {
+            self = extra == .failedToValidateHostname || extra == .serverHostnameImpossibleToMatch ? .otherName : .other
+            return
+        }
+        guard error is NIOSSLError || error is BoringSSLError else { return nil }
+        if case NIOSSLError.uncleanShutdown = error { return nil }
+        let text = "\(error)"
+        self = Self.names.first { text.contains($0.part) }?.failure ?? .other
+    }
+
+    /// What an agent's user can do about it.
+    public var agentRemedy: String {
+        switch self {
+        case .notTLS, .closed, .timeout:
+            "is TLS on at the server (tls_certificate_file)? if not, set SERVER_TLS=false here"
+        case .noCertificate: "the server asks for a certificate: set CLIENT_CERTIFICATE_FILE and CLIENT_KEY_FILE"
+        case .untrustedCertificate:
+            "the server's certificate is expired, or of an authority that is not in SERVER_CA_FILE"
+        case .otherName: "the server's certificate is of another name: set SERVER_NAME to one that it is of"
+        case .certificateRefused:
+            "the server does not take CLIENT_CERTIFICATE_FILE: is it expired, or not of the server's tls_client_ca_file?"
+        case .version, .other: "look at the server's log"
+        }
+    }
+
+    /// What a server's user can do about it.
+    public var serverRemedy: String {
+        switch self {
+        case .notTLS: "the peer does not speak TLS: set SERVER_TLS=true for the agent"
+        case .noCertificate: "the agent sends no certificate: set CLIENT_CERTIFICATE_FILE and CLIENT_KEY_FILE for it"
+        case .untrustedCertificate: "the agent's certificate is expired, or of an authority not in tls_client_ca_file"
+        case .certificateRefused, .otherName:
+            "the agent does not trust tls_certificate_file: its authority must be in the agent's SERVER_CA_FILE"
+        case .closed: "the peer left in the middle, as probes and load balancers do; an agent says why in its log"
+        case .timeout, .version, .other: "look at the agent's log"
+        }
+    }
+}

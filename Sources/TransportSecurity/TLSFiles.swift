@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import NIOSSL
+
+/// Where one side of a TLS connection has its credentials: files in PEM form, which may change at any time.
+public struct TLSFiles: Equatable, Sendable {
+    /// The own certificate and those between it and the authority; nil for none, which only a client may have.
+    public var certificate: String?
+    /// The key of `certificate`.
+    public var key: String?
+    /// The authorities that must have signed the peer's certificate. Where it is nil, a client trusts the system's, and a
+    /// server asks for no certificate.
+    public var authorities: String?
+
+    /// Names the files.
+    public init(certificate: String? = nil, key: String? = nil, authorities: String? = nil) {
+        self.certificate = certificate
+        self.key = key
+        self.authorities = authorities
+    }
+
+    /// The bytes of the files at one moment.
+    struct Contents: Equatable {
+        var certificate: [UInt8]?
+        var key: [UInt8]?
+        var authorities: [UInt8]?
+    }
+
+    /// Reads all files, again where they change meanwhile: a certificate and another's key are of no use.
+    func read() throws(CredentialError) -> Contents {
+        var last = try readOnce()
+        for _ in 0..<3 {
+            let next = try readOnce()
+            if next == last { break }
+            last = next
+        }
+        return last
+    }
+
+    private func readOnce() throws(CredentialError) -> Contents {
+        var contents = Contents()
+        if let certificate { contents.certificate = try SmallFile.read(certificate) }
+        if let key { contents.key = try SmallFile.read(key) }
+        if let authorities { contents.authorities = try SmallFile.read(authorities) }
+        return contents
+    }
+
+    /// Makes what connections are opened with of the files' bytes, and tells when the own certificate expires, in seconds
+    /// since the Unix epoch.
+    func context(
+        of contents: Contents, isServer: Bool
+    ) throws(CredentialError) -> (context: NIOSSLContext, notValidAfter: Int?) {
+        var chain: [NIOSSLCertificate] = []
+        var privateKey: NIOSSLPrivateKey?
+        if let bytes = contents.certificate, let path = certificate { chain = try Self.certificates(bytes, path) }
+        if let bytes = contents.key, let path = key {
+            guard let parsed = try? NIOSSLPrivateKey(bytes: bytes, format: .pem) else {
+                throw CredentialError("\(path) holds no private key in PEM form, or one with a password")
+            }
+            privateKey = parsed
+        }
+        var configuration = TLSConfiguration.makeClientConfiguration()
+        if isServer {
+            guard let privateKey, !chain.isEmpty else {
+                throw CredentialError("a server needs a certificate and its key")
+            }
+            configuration = .makeServerConfiguration(
+                certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(privateKey))
+        } else if let privateKey {
+            configuration.certificateChain = chain.map { .certificate($0) }
+            configuration.privateKey = .privateKey(privateKey)
+        }
+        configuration.minimumTLSVersion = .tlsv12
+        if let bytes = contents.authorities, let path = authorities {
+            configuration.trustRoots = .certificates(try Self.certificates(bytes, path))
+            // What a client must match is the authority; a server, its name too.
+            configuration.certificateVerification = isServer ? .noHostnameVerification : .fullVerification
+        }
+        do {
+            return (try NIOSSLContext(configuration: configuration), chain.first.map { Int($0.notValidAfter) })
+        } catch {
+            throw CredentialError(
+                "\(certificate ?? "the certificate") and \(key ?? "the key") do not fit together: \(error)")
+        }
+    }
+
+    private static func certificates(_ bytes: [UInt8], _ path: String) throws(CredentialError) -> [NIOSSLCertificate] {
+        guard let certificates = try? NIOSSLCertificate.fromPEMBytes(bytes), !certificates.isEmpty else {
+            throw CredentialError("\(path) holds no certificate in PEM form")
+        }
+        return certificates
+    }
+}

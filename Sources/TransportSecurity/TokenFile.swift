@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import FlowWire
+
+/// A file with a token on each line. Several lines make a rotation possible without refusals: who checks takes any of
+/// them, who sends sends the first.
+public struct TokenFile: Equatable, Sendable {
+    /// The file's path.
+    public let path: String
+
+    /// Names the file.
+    public init(_ path: String) { self.path = path }
+
+    /// Reads the tokens that the file holds at the moment, at least one. It blocks.
+    public func read() throws(CredentialError) -> [BearerToken] {
+        let lines = try SmallFile.read(path).split(whereSeparator: { $0 == 0x0a || $0 == 0x0d })
+        let tokens = lines.map { $0.filter { $0 != 0x20 && $0 != 0x09 } }.filter { !$0.isEmpty }
+        guard !tokens.isEmpty else { throw CredentialError("\(path) is empty") }
+        guard tokens.allSatisfy({ $0.allSatisfy { 0x21...0x7e ~= $0 } }) else {
+            throw CredentialError("\(path) holds other than visible ASCII characters")
+        }
+        return tokens.map { BearerToken(String(decoding: $0, as: UTF8.self)) }
+    }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import FlowWire
+public import Logging
+import Synchronization
+
+/// The tokens of a file that changes; those before stay while it cannot be read.
+public final class TokenSource: Sendable {
+    private struct State {
+        var tokens: [BearerToken] = []
+        var readAt: ContinuousClock.Instant?
+        var problem: String?
+    }
+
+    private let file: TokenFile
+    private let interval: Duration
+    private let logger: Logger
+    private let state = Mutex(State())
+
+    /// - Parameters:
+    ///   - file: The file.
+    ///   - interval: How long what was read counts.
+    ///   - logger: Told when the file cannot be read.
+    public init(_ file: TokenFile, interval: Duration = .seconds(10), logger: Logger) {
+        self.file = file
+        self.interval = interval
+        self.logger = logger
+    }
+
+    /// The tokens that count now, for which the file is read where that is due, which blocks. Throws where it has never
+    /// been read.
+    public func tokens() throws(CredentialError) -> [BearerToken] {
+        let result = state.withLock { state -> Result<[BearerToken], CredentialError> in
+            let now = ContinuousClock.now
+            if let readAt = state.readAt, now - readAt < interval, !state.tokens.isEmpty {
+                return .success(state.tokens)
+            }
+            state.readAt = now
+            do throws(CredentialError) {
+                state.tokens = try file.read()
+                state.problem = nil
+            } catch {
+                guard !state.tokens.isEmpty else { return .failure(error) }
+                if state.problem != error.description {
+                    state.problem = error.description
+                    logger.error(
+                        "the token file is of no use; the token before counts", metadata: ["error": "\(error)"])
+                }
+            }
+            return .success(state.tokens)
+        }
+        return try result.get()
+    }
+}

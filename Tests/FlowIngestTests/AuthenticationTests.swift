@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowIngest
+import FlowWire
+import Foundation
+import Logging
+import NIOCore
+import Synchronization
+import TestSupport
+import Testing
+import TransportSecurity
+
+@Suite struct AuthenticationTests {
+    private let folder: URL
+
+    init() throws {
+        folder = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    }
+
+    private func file(_ name: String, _ text: String) throws -> TokenFile {
+        let url = folder.appending(path: name)
+        try Data(text.utf8).write(to: url, options: .atomic)
+        return TokenFile(url.path)
+    }
+
+    private func start(_ file: TokenFile) async throws -> TestIngest {
+        try await TestIngest.start {
+            $0.authenticator = SharedTokenAuthenticator(
+                TokenSource(file, interval: .zero, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }))
+        }
+    }
+
+    @Test func anAgentWithTheServersTokenIsLetInAndTheTokenForgotten() async throws {
+        let ingest = try await start(try file("server", "old\nsecret\n"))
+        let token = try file("agent", "secret\n")
+        let agent = ExporterUnderTest(to: ingest.address) { $0.token = token }
+        agent.export()
+        let delivery = try await ingest.deliveries(1)[0]
+        #expect(delivery.token == nil)
+        BatchReceipt.acknowledge([delivery.receipt])
+        try await agent.acknowledged(1)
+        #expect(ingest.server.statistics.errors == [:])
+        try await agent.stop()
+    }
+
+    @Test(arguments: [("other", "token_wrong"), (nil, "token_missing"), ("secret2", "token_wrong")])
+    func anAgentWithoutItIsToldWhyAndCounted(_ token: String?, _ reason: String) async throws {
+        let ingest = try await start(try file("server", "secret"))
+        let agentFile = try token.map { try file("agent", $0) }
+        let agent = ExporterUnderTest(to: ingest.address) { $0.token = agentFile }
+        agent.export()
+        try await agent.failed("refused")
+        #expect(agent.exporter.statistics.refusal?.contains("TOKEN_FILE") == true)
+        #expect(agent.exporter.statistics.refusal?.contains("secret") == false)
+        #expect(Set(ingest.server.statistics.errors.keys) == [reason])
+        #expect(ingest.deliveries().isEmpty)
+        try await agent.stop()
+    }
+
+    @Test func aTokenThatChangesIsReadAgainOnBothSides() async throws {
+        let serverFile = try file("server", "one")
+        let ingest = try await start(serverFile)
+        let agentFile = try file("agent", "one")
+        let agent = ExporterUnderTest(to: ingest.address) { $0.token = agentFile }
+        agent.export()
+        _ = try await ingest.deliveries(1)
+        _ = try file("server", "two")
+        let other = ExporterUnderTest(to: ingest.address, node: "node-b") { $0.token = agentFile }
+        other.export()
+        try await other.failed("refused")
+        _ = try file("agent", "two")
+        _ = try await ingest.deliveries(1, from: "node-b")
+        #expect(agent.exporter.statistics.connections == 1)
+        for agent in [agent, other] { try await agent.stop() }
+    }
+
+    // MARK: - While it is not decided
+
+    /// Answers when the test says so.
+    private final class Oracle: AgentAuthenticator {
+        private let waiting = Mutex<[CheckedContinuation<AgentVerdict, Never>]>([])
+        let claims = Mutex<[AgentClaim]>([])
+
+        func examine(_ claim: AgentClaim) async -> AgentVerdict {
+            claims.withLock { $0.append(claim) }
+            return await withCheckedContinuation { continuation in waiting.withLock { $0.append(continuation) } }
+        }
+
+        func answer(_ verdict: AgentVerdict) async throws {
+            try await eventually("somebody is examined") { !self.waiting.withLock { $0.isEmpty } }
+            waiting.withLock { $0.removeFirst() }.resume(returning: verdict)
+        }
+    }
+
+    @Test func whatComesBeforeTheDecisionWaitsForIt() async throws {
+        let oracle = Oracle()
+        let ingest = try await TestIngest.start { $0.authenticator = oracle }
+        let agent = try await TestAgent.connect(to: ingest.address)
+        var bytes = ByteBuffer.hello(node: "node-a")
+        for sequence in 1...5 { bytes.writeImmutableBuffer(.batch(UInt64(sequence))) }
+        try await agent.send(bytes)
+        for sequence in 6...200 { try await agent.send(.batch(UInt64(sequence))) }
+        try await eventually("it is examined") { oracle.claims.withLock { $0.count } == 1 }
+        try await ingest.turnLoops()
+        #expect(ingest.deliveries().isEmpty && ingest.server.statistics.connectedAgents == 0)
+        try await oracle.answer(.admitted)
+        #expect(try await ingest.deliveries(200).map(\.sequence) == Array(1...200))
+    }
+
+    @Test func whoIsRefusedHasSentNothing() async throws {
+        let oracle = Oracle()
+        let ingest = try await TestIngest.start { $0.authenticator = oracle }
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        try await agent.send(.batch(1))
+        try await oracle.answer(.refused(reason: "node_mismatch", explanation: "you are somebody else"))
+        try await agent.closed()
+        #expect(try agent.messages == [.goAway(reason: "you are somebody else", isRefusal: true)])
+        #expect(ingest.server.statistics.errors == ["node_mismatch": 1])
+        #expect(ingest.deliveries().isEmpty)
+    }
+
+    @Test func whereNobodyCanTellTheAgentTriesAgain() async throws {
+        let oracle = Oracle()
+        let ingest = try await TestIngest.start { $0.authenticator = oracle }
+        let agent = ExporterUnderTest(to: ingest.address)
+        agent.export()
+        try await oracle.answer(.undecided(reason: "review_failed", explanation: "the API server does not answer"))
+        try await oracle.answer(.admitted)
+        _ = try await ingest.deliveries(1)
+        #expect(agent.exporter.statistics.refusal == nil)
+        #expect(ingest.server.statistics.errors == ["review_failed": 1])
+        try await agent.stop()
+    }
+
+    @Test func whoLeavesWhileItIsExaminedIsForgotten() async throws {
+        let oracle = Oracle()
+        let ingest = try await TestIngest.start { $0.authenticator = oracle }
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        try await eventually("it is examined") { oracle.claims.withLock { $0.count } == 1 }
+        try await agent.channel.close()
+        try await oracle.answer(.admitted)
+        try await ingest.turnLoops()
+        try await eventually("it is gone") { ingest.server.statistics.openConnections == 0 }
+        #expect(ingest.server.statistics.connectedAgents == 0)
+    }
+}

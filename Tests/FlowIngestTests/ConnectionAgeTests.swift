@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+@testable import FlowExport
+import FlowIngest
+import FlowWire
+import NIOCore
+import TestSupport
+import Testing
+
+@Suite struct ConnectionAgeTests {
+    @Test func connectionsThatAreReplacedAgainAndAgainLoseAndRepeatNothing() async throws {
+        let ingest = try await TestIngest.start { $0.maximumConnectionAge = .milliseconds(100) }
+        let agent = ExporterUnderTest(to: ingest.address)
+        var exported = 0
+        var acknowledged = 0
+        try await eventually("three connections have become too old") {
+            exported += 1
+            agent.export(exported)
+            let all = ingest.deliveries()
+            BatchReceipt.acknowledge(all.dropFirst(acknowledged).map(\.receipt))
+            acknowledged = all.count
+            return ingest.server.statistics.agedConnections >= 3 && agent.exporter.statistics.connections >= 4
+        }
+        let all = try await ingest.deliveries(exported)
+        BatchReceipt.acknowledge(all.dropFirst(acknowledged).map(\.receipt))
+        try await agent.acknowledged(UInt64(exported))
+        #expect(all.map(\.sequence) == (1...exported).map { UInt64($0) })
+        #expect(ingest.server.statistics.duplicateBatches == 0)
+        #expect(ingest.server.statistics.errors == [:])
+        try await agent.stop()
+    }
+
+    @Test func whatIsUnderWayIsAcknowledgedOnTheOldConnection() async throws {
+        let ingest = try await TestIngest.start { $0.maximumConnectionAge = .milliseconds(100) }
+        let agent = ExporterUnderTest(to: ingest.address)
+        agent.export(1)
+        let receipt = try await ingest.deliveries(1)[0].receipt
+        try await eventually("the connection is too old") { ingest.server.statistics.agedConnections == 1 }
+        try await ingest.turnLoops()
+        #expect(agent.exporter.statistics.connections == 1)
+        BatchReceipt.acknowledge([receipt])
+        try await agent.acknowledged(1)
+        try await eventually("the agent has connected anew") { agent.exporter.statistics.connections >= 2 }
+        #expect(ingest.server.statistics.batches == 1)
+        try await agent.stop()
+    }
+
+    @Test func aServerThatDoesNotAcknowledgeIsLeftAfterAWhile() async throws {
+        let ingest = try await TestIngest.start { $0.maximumConnectionAge = .milliseconds(100) }
+        let agent = ExporterUnderTest(to: ingest.address) { $0.departureTimeout = .milliseconds(200) }
+        agent.export()
+        try await eventually("the batch comes again") { ingest.server.statistics.duplicateBatches > 0 }
+        #expect(ingest.deliveries().count == 1)
+        BatchReceipt.acknowledge(ingest.deliveries().map(\.receipt))
+        try await agent.acknowledged(1)
+        try await agent.stop()
+    }
+
+    @Test func anAgentThatDoesNotGoIsClosed() async throws {
+        let ingest = try await TestIngest.start {
+            $0.maximumConnectionAge = .milliseconds(50)
+            $0.departureDeadline = .milliseconds(100)
+        }
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        try await agent.closed()
+        #expect(try agent.messages.count == 1)
+        #expect(ingest.server.statistics.errors == ["stayed": 1])
+    }
+
+    /// Elsewhere they would only send again what this server holds.
+    @Test func whileNothingCanBeStoredNobodyIsSentAway() async throws {
+        let ingest = try await TestIngest.start { $0.maximumConnectionAge = .seconds(2) }
+        _ = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        try await ingest.connectedAgents(1)
+        ingest.server.setReading(false)
+        try await ingest.turnLoops()
+        let before = ingest.server.statistics.agedConnections
+        try await Task.sleep(for: .seconds(3))
+        #expect(ingest.server.statistics.agedConnections == before)
+    }
+
+    @Test func aServerThatComesBackGetsItsShare() async throws {
+        let configure: (inout IngestServer.Configuration) -> Void = { $0.maximumConnectionAge = .seconds(2) }
+        let first = try await TestIngest.start(configure)
+        let port = try #require(first.address.port)
+        let addresses = try ["127.0.0.1", "127.0.0.2"].map { try SocketAddress(ipAddress: $0, port: port) }
+        var second = try await TestIngest.start(host: "127.0.0.2", port: port, configure)
+        let agents = (0..<24).map { number in
+            ExporterUnderTest(to: first.address, node: "node-\(number)") { $0.resolve = { _, _ in addresses } }
+        }
+        try await eventually("both have agents") {
+            first.server.statistics.connectedAgents >= 4 && second.server.statistics.connectedAgents >= 4
+        }
+        await second.server.stopAccepting(reason: "restart")
+        await second.server.closeConnections()
+        // Some are always on their way.
+        try await eventually("the first has them") { first.server.statistics.connectedAgents >= 16 }
+        second = try await TestIngest.start(host: "127.0.0.2", port: port, configure)
+        // Each agent goes once: half of them to the other, as their numbers have it.
+        let aged = first.server.statistics.agedConnections
+        try await eventually("the second has its share") { second.server.statistics.connectedAgents >= 4 }
+        #expect(first.server.statistics.agedConnections <= aged + 24)
+
+        for agent in agents { agent.export() }
+        try await eventually("every agent's flow is acknowledged") {
+            for ingest in [first, second] { BatchReceipt.acknowledge(ingest.deliveries().map(\.receipt)) }
+            return agents.allSatisfy { $0.exporter.statistics.acknowledgedFlows == 1 }
+        }
+        #expect(first.deliveries().count + second.deliveries().count == 24)
+        for agent in agents { try await agent.stop() }
+    }
+}

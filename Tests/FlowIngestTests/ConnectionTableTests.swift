@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import TestSupport
+import Testing
+
+@testable import FlowIngest
+
+@Suite struct ConnectionTableTests {
+    @Test func aSourceThatHasLeftHasAllItsRoomAgain() throws {
+        var table = ConnectionTable<Int, Int>(maximum: 10, maximumPerSource: 2, maximumUnfinishedBytesPerSource: 100)
+        for round in 0..<5 {
+            try table.admit(round * 2, 0, from: "a")
+            try table.admit(round * 2 + 1, 0, from: "a")
+            #expect(table.note(unfinishedBytes: 90, of: round * 2) == [])
+            #expect(throws: ConnectionError.self) { try table.admit(100, 0, from: "a") }
+            for id in [round * 2, round * 2 + 1, 100] { table.forget(id) }
+        }
+        #expect(table.count == 0)
+    }
+
+    @Test func theFrameThatWasBegunFirstGoes() throws {
+        var table = ConnectionTable<Int, String>(
+            maximum: 10, maximumPerSource: 10, maximumUnfinishedBytesPerSource: 100)
+        for (id, source) in ["a", "a", "a", "b"].enumerated() { try table.admit(id, "\(id)", from: source) }
+        #expect(table.note(unfinishedBytes: 50, of: 1) == [])
+        #expect(table.note(unfinishedBytes: 10, of: 0) == [])
+        #expect(table.note(unfinishedBytes: 100, of: 3) == [])
+        #expect(table.note(unfinishedBytes: 41, of: 2) == ["1"])
+        // It is given up already.
+        #expect(table.note(unfinishedBytes: 60, of: 1) == [])
+        #expect(table.note(unfinishedBytes: 90, of: 2) == [])
+        // A frame that is begun anew is the youngest.
+        #expect(table.note(unfinishedBytes: 0, of: 0) == [])
+        #expect(table.note(unfinishedBytes: 95, of: 0) == ["2"])
+        #expect(table.note(unfinishedBytes: 101, of: 0) == ["0"])
+    }
+
+    /// Against a plain list, in random order.
+    @Test(arguments: 0..<20) func theSumsAreThoseOfTheOpenConnections(seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        var table = ConnectionTable<Int, Int>(maximum: 12, maximumPerSource: 5, maximumUnfinishedBytesPerSource: 300)
+        var open: [Int: (source: String, bytes: Int)] = [:]
+        for id in 0..<1_000 {
+            let source = ["a", "b", "c"].randomElement(using: &random) ?? ""
+            switch Int.random(in: 0..<3, using: &random) {
+            case 0:
+                let hasRoom = open.count < 12 && open.values.count { $0.source == source } < 5
+                #expect(((try? table.admit(id, id, from: source)) != nil) == hasRoom)
+                if hasRoom { open[id] = (source, 0) }
+            case 1:
+                guard let id = open.keys.sorted().randomElement(using: &random) else { continue }
+                table.forget(id)
+                open[id] = nil
+            default:
+                guard let id = open.keys.sorted().randomElement(using: &random) else { continue }
+                open[id]?.bytes = Int.random(in: 0...150, using: &random)
+                let source = open[id]?.source
+                var sum = open.values.reduce(0) { $1.source == source ? $0 + $1.bytes : $0 }
+                for victim in table.note(unfinishedBytes: open[id]?.bytes ?? 0, of: id) {
+                    #expect(sum > 300 && open[victim]?.source == source && open[victim]?.bytes ?? 0 > 0)
+                    sum -= open[victim]?.bytes ?? 0
+                    table.forget(victim)
+                    open[victim] = nil
+                }
+                #expect(sum <= 300)
+            }
+            #expect(table.count == open.count)
+        }
+    }
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowExport
+import FlowModel
+import FlowWire
+import Logging
+import NIOCore
+import NIOPosix
+import TestSupport
+import TransportSecurity
+
+/// The real agent's side of connections, towards a server of a test.
+struct ExporterUnderTest {
+    let exporter: FlowExporter
+
+    init(
+        to address: SocketAddress?, host: String = "127.0.0.1", node: String = "node-a",
+        _ configure: (inout FlowExporter.Configuration) -> Void = { _ in }
+    ) {
+        var configuration = FlowExporter.Configuration(host: host, port: address?.port ?? 0)
+        configure(&configuration)
+        exporter = FlowExporter(
+            configuration: configuration,
+            hello: Hello(nodeName: node, agentID: .random(), softwareVersion: "test"),
+            group: .singletonMultiThreadedEventLoopGroup,
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        exporter.start()
+    }
+
+    /// Hands over a batch of one flow.
+    func export(_ number: Int = 1) {
+        exporter.export { sequence in
+            let flow = Flow.test(number)
+            return ExportBatch(
+                sequence: sequence, observedAtMilliseconds: 1_000, frame: .batch(sequence, [flow]), flows: 1,
+                reportedBytes: flow.bytes)
+        }
+    }
+
+    /// Waits until so many flows are acknowledged.
+    func acknowledged(_ flows: UInt64) async throws {
+        try await eventually("\(flows) flows are acknowledged") { exporter.statistics.acknowledgedFlows >= flows }
+    }
+
+    /// Waits until an attempt has failed for a reason.
+    func failed(_ reason: String) async throws {
+        try await eventually("a connection fails: \(reason)") {
+            exporter.statistics.connectionFailures[reason, default: 0] > 0
+        }
+    }
+
+    /// Ends the exporter without waiting for anything.
+    func stop() async throws { _ = try await exporter.drain(timeout: .zero) }
+}
+
+extension TestCertificates {
+    /// The files of a server, which asks for agents' certificates where told to.
+    func serverFiles(_ name: String = "server", asksForCertificates: Bool = false) -> TLSFiles {
+        TLSFiles(
+            certificate: path("\(name).pem"), key: path("\(name).key"),
+            authorities: asksForCertificates ? path("authority.pem") : nil)
+    }
+
+    /// The files of an agent, with a certificate of its own where one is named.
+    func agentFiles(_ name: String? = nil) -> TLSFiles {
+        TLSFiles(
+            certificate: name.map { path("\($0).pem") }, key: name.map { path("\($0).key") },
+            authorities: path("authority.pem"))
+    }
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowExport
+import FlowIngest
+import FlowWire
+import Glibc
+import NIOCore
+import NIOPosix
+import TestSupport
+import Testing
+
+/// Peers that take what they can get, from one address, and an honest agent beside them, from another.
+@Suite(.serialized) struct FloodTests {
+    private static let flooder = "127.0.0.2"
+
+    /// Apart from the one of all other tests, whose deadlines are short.
+    private static let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
+
+    /// So many connections as this process may have both ends of, at most `wanted`.
+    private static func connections(_ wanted: Int) -> Int {
+        var limit = rlimit()
+        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        return min(wanted, (Int(min(limit.rlim_max, 1 << 20)) - 600) / 3)
+    }
+
+    private func flood(
+        _ ingest: TestIngest, connections: Int, _ bytes: @escaping @Sendable (Int) -> [ByteBuffer] = { _ in [] }
+    ) async throws -> [TestAgent] {
+        try await withThrowingTaskGroup(of: TestAgent.self) { group in
+            var agents: [TestAgent] = []
+            for number in 0..<connections {
+                if number >= 64, let agent = try await group.next() { agents.append(agent) }
+                group.addTask {
+                    let agent = try await TestAgent.connect(to: ingest.address, from: Self.flooder, on: Self.group)
+                    // The server may have closed it already.
+                    for bytes in bytes(number) { try? await agent.send(bytes) }
+                    return agent
+                }
+            }
+            for try await agent in group { agents.append(agent) }
+            return agents
+        }
+    }
+
+    /// Checks that an honest agent gets its batches through.
+    private func expectService(_ ingest: TestIngest) async throws {
+        let agent = ExporterUnderTest(to: ingest.address, node: "honest")
+        for number in 1...20 { agent.export(number) }
+        let deliveries = try await ingest.deliveries(20, from: "honest")
+        BatchReceipt.acknowledge(deliveries.map(\.receipt))
+        try await agent.acknowledged(20)
+        try await agent.stop()
+    }
+
+    @Test(arguments: [false, true])
+    func thousandsOfConnectionsThatSayNothing(_ isEncrypted: Bool) async throws {
+        let certificates = try await TestCertificates()
+        let count = Self.connections(3_000)
+        let ingest = try await TestIngest.start(helloDeadline: .seconds(2), group: Self.group) {
+            if isEncrypted { $0.tls = certificates.serverFiles() }
+            $0.limits.handshakeDeadline = .seconds(2)
+            $0.limits.connectionsPerSource = count / 2
+        }
+        let silent = try await flood(ingest, connections: count)
+        let agent = ExporterUnderTest(to: ingest.address, node: "honest") {
+            if isEncrypted { $0.tls = .init(files: certificates.agentFiles()) }
+        }
+        for number in 1...20 { agent.export(number) }
+        BatchReceipt.acknowledge(try await ingest.deliveries(20).map(\.receipt))
+        try await agent.acknowledged(20)
+        try await eventually("all of them are counted and closed", .seconds(60)) {
+            ingest.server.statistics.errors.values.reduce(0, +) == count
+                && ingest.server.statistics.openConnections == 1
+        }
+        // Some were closed for their silence before others came.
+        #expect(
+            Set(ingest.server.statistics.errors.keys)
+                .isSubset(of: ["too_many_from_source", isEncrypted ? "tls_timeout" : "no_hello"]))
+        try await eventually("the flood sees it") { silent.allSatisfy { !$0.channel.isActive } }
+        try await agent.stop()
+    }
+
+    @Test func thereIsABoundForOneSourceAndOneForAll() async throws {
+        let ingest = try await TestIngest.start(group: Self.group) {
+            $0.limits.connectionsPerSource = 30
+            $0.limits.connections = 40
+        }
+        let agents = try await flood(ingest, connections: 50)
+        try await eventually("the rest is refused") {
+            ingest.server.statistics.errors == ["too_many_from_source": 20]
+        }
+        #expect(ingest.server.statistics.openConnections == 30)
+        var others: [TestAgent] = []
+        for _ in 0..<15 { others.append(try await TestAgent.connect(to: ingest.address)) }
+        try await eventually("the rest is refused") {
+            ingest.server.statistics.errors == ["too_many_from_source": 20, "too_many_connections": 5]
+        }
+        #expect(ingest.server.statistics.openConnections == 40)
+        for agent in agents { try? await agent.channel.close() }
+        try await eventually("there is room again") { ingest.server.statistics.openConnections == 10 }
+        try await expectService(ingest)
+        withExtendedLifetime(others) {}
+    }
+
+    @Test func aByteNowAndThenKeepsNoConnection() async throws {
+        let ingest = try await TestIngest.start(group: Self.group) { $0.limits.idleDeadline = .seconds(2) }
+        let slow = try await flood(ingest, connections: 100) { number in
+            [.hello(node: "slow-\(number)"), ByteBuffer(integer: UInt32(1_000))]
+        }
+        try await eventually("they have introduced themselves") { ingest.server.statistics.connectedAgents == 100 }
+        let dripping = Task {
+            while !Task.isCancelled {
+                for agent in slow { try? await agent.send(ByteBuffer(bytes: [0])) }
+                try? await Task.sleep(for: .milliseconds(100))
+            }
+        }
+        try await expectService(ingest)
+        try await eventually("they are closed") { ingest.server.statistics.errors["idle"] == 100 }
+        dripping.cancel()
+        try await eventually("they are closed") { ingest.server.statistics.openConnections == 0 }
+    }
+
+    @Test func anAgentThatHasNothingToSayIsNotIdle() async throws {
+        // Far longer than a busy machine may keep the agent from speaking.
+        let ingest = try await TestIngest.start(group: Self.group) { $0.limits.idleDeadline = .seconds(5) }
+        let agent = ExporterUnderTest(to: ingest.address) { $0.signOfLifeInterval = .milliseconds(50) }
+        try await ingest.connectedAgents(1)
+        try await Task.sleep(for: .seconds(7))
+        #expect(agent.exporter.statistics.connections == 1)
+        #expect(ingest.server.statistics.errors == [:])
+        try await agent.stop()
+    }
+
+    @Test func framesThatAreNeverFinishedTakeNoMoreMemoryThanASourceMay() async throws {
+        let ingest = try await TestIngest.start(group: Self.group) { $0.limits.unfinishedBytesPerSource = 4 << 20 }
+        var almost = ByteBuffer(integer: UInt32(1 << 20))
+        almost.writeRepeatingByte(0, count: (1 << 20) - 1)
+        let frame = almost
+        let held = try await flood(ingest, connections: 60) { [.hello(node: "node-\($0)"), frame] }
+        try await eventually("most are given up") { ingest.server.statistics.errors["unfinished_frames"] == 57 }
+        // Three of just below 1 MiB and the length of a fourth fit 4 MiB.
+        #expect(ingest.server.statistics.errors.count == 1)
+        try await expectService(ingest)
+        withExtendedLifetime(held) {}
+    }
+
+    @Test func anUnfinishedFrameBeforeHelloIsShort() async throws {
+        let ingest = try await TestIngest.start(group: Self.group)
+        let agent = try await TestAgent.connect(to: ingest.address)
+        try await agent.send(ByteBuffer(integer: UInt32(Hello.maximumLength + 1)))
+        try await agent.closed()
+        #expect(ingest.server.statistics.errors == ["frame_too_long": 1])
+    }
+
+    @Test func aFloodOfTinyBatchesIsHeldBackUntilTheyAreStored() async throws {
+        let ingest = try await TestIngest.start(group: Self.group) { $0.limits.batchesInFlight = 64 }
+        let flooder = try await TestAgent.connect(
+            to: ingest.address, node: "flooder", from: Self.flooder, on: Self.group)
+        var bytes = ByteBuffer()
+        for sequence in 1...20_000 { bytes.writeImmutableBuffer(.batch(UInt64(sequence))) }
+        flooder.channel.writeAndFlush(bytes, promise: nil)
+        _ = try await ingest.deliveries(64, from: "flooder")
+        try await expectService(ingest)
+        try await ingest.turnLoops()
+        // What one read holds beyond the limit.
+        #expect(ingest.deliveries(from: "flooder").count < 64 + 1_000)
+        var acknowledged = 0
+        try await eventually("all are stored in the end", .seconds(60)) {
+            let all = ingest.deliveries(from: "flooder")
+            BatchReceipt.acknowledge(all.dropFirst(acknowledged).map(\.receipt))
+            acknowledged = all.count
+            return all.count == 20_000
+        }
+    }
+
+    @Test func aFloodOfIntroductions() async throws {
+        let ingest = try await TestIngest.start(group: Self.group)
+        for round in 0..<10 {
+            let agents = try await flood(ingest, connections: 100) { [.hello(node: "node-\(round)-\($0)")] }
+            for agent in agents { try? await agent.channel.close() }
+        }
+        try await expectService(ingest)
+        try await eventually("they are forgotten") { ingest.server.statistics.openConnections == 0 }
+        #expect(ingest.server.statistics.connections == 1_001)
+    }
+}
