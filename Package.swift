@@ -10,6 +10,9 @@ let swiftSettings: [SwiftSetting] =
         .enableUpcomingFeature("InternalImportsByDefault"),
     ] + (Context.environment["CI"] == nil ? [] : [.treatAllWarnings(as: .error)])
 
+/// The commit that `--version` tells, given by `make dist` and by the images' builds.
+let commit = Context.environment["KUBENETMON_COMMIT"].map { $0.filter(\.isHexDigit) } ?? ""
+
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
@@ -48,6 +51,7 @@ let package = Package(
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CCompression", providers: [.apt(["liblz4-dev", "libzstd-dev"])]),
         .systemLibrary(name: "CMalloc"),
+        .target(name: "CBuildCommit", cSettings: [.define("KUBENETMON_COMMIT", to: "\"\(commit)\"")]),
         .target(name: "CFlowProto", linkerSettings: [.linkedLibrary("protobuf-c")]),
         .target(name: "CKubernetesProto", linkerSettings: [.linkedLibrary("protobuf-c")]),
 
@@ -77,7 +81,7 @@ let package = Package(
             ]),
         .target(name: "CloudRanges", dependencies: ["FlowModel", "HTTPClient", "Retry", logging]),
         .target(name: "Labeling", dependencies: ["CloudRanges", "FlowModel", "Kubernetes", deque]),
-        .target(name: "Operations", dependencies: ["StrictYAML", lifecycle, logging, nioCore, nioHTTP1, nioPosix]),
+        .target(name: "Operations", dependencies: ["CBuildCommit", "StrictYAML", lifecycle, logging, nioCore, nioHTTP1, nioPosix]),
         .target(name: "ClickHouse", dependencies: ["CCompression", "HTTPClient", "Labeling", "Retry", deque, logging]),
 
         // The daemons
