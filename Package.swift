@@ -23,7 +23,6 @@ let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-col
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
-let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 
 let package = Package(
     name: "kubenetmon",
@@ -42,7 +41,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.30.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.6.0"),
-        .package(url: "https://github.com/jpsim/Yams", from: "6.0.0"),
     ],
     targets: [
         // C
@@ -50,6 +48,7 @@ let package = Package(
             name: "CNetfilter", linkerSettings: [.linkedLibrary("mnl"), .linkedLibrary("netfilter_conntrack")]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CCompression", providers: [.apt(["liblz4-dev", "libzstd-dev"])]),
+        .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .systemLibrary(name: "CMalloc"),
         .target(name: "CBuildCommit", cSettings: [.define("KUBENETMON_COMMIT", to: "\"\(commit)\"")]),
         .target(name: "CFlowProto", linkerSettings: [.linkedLibrary("protobuf-c")]),
@@ -71,17 +70,19 @@ let package = Package(
             name: "FlowIngest",
             dependencies: ["FlowWire", "TransportSecurity", logging, nioCore, nioPosix, nioSSL, nioTLS]),
         .target(name: "HTTPClient", dependencies: ["CCurl"]),
-        // Without the parser, which needs Foundation, for the sake of the agent's size.
+        // Without the parser: the agent has no file to parse.
         .target(name: "StrictYAML"),
-        .target(name: "YAMLParsing", dependencies: ["StrictYAML", yams]),
+        .target(name: "YAMLParsing", dependencies: ["CYAML", "StrictYAML"]),
         .target(
             name: "Kubernetes",
             dependencies: [
-                "CKubernetesProto", "FlowModel", "HTTPClient", "Retry", "StrictYAML", "YAMLParsing", logging, yams,
+                "CKubernetesProto", "FlowModel", "HTTPClient", "Retry", "StrictYAML", "YAMLParsing", logging,
             ]),
         .target(name: "CloudRanges", dependencies: ["FlowModel", "HTTPClient", "Retry", logging]),
         .target(name: "Labeling", dependencies: ["CloudRanges", "FlowModel", "Kubernetes", deque]),
-        .target(name: "Operations", dependencies: ["CBuildCommit", "StrictYAML", lifecycle, logging, nioCore, nioHTTP1, nioPosix]),
+        .target(
+            name: "Operations",
+            dependencies: ["CBuildCommit", "StrictYAML", lifecycle, logging, nioCore, nioHTTP1, nioPosix]),
         .target(name: "ClickHouse", dependencies: ["CCompression", "HTTPClient", "Labeling", "Retry", deque, logging]),
 
         // The daemons

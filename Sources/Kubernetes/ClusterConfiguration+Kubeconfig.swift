@@ -2,7 +2,8 @@
 
 import FoundationEssentials
 import Glibc
-import Yams
+import StrictYAML
+import YAMLParsing
 
 extension ClusterConfiguration {
     /// Reads a kubeconfig (https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/): the
@@ -68,11 +69,9 @@ extension ClusterConfiguration {
 private struct KubeconfigFile {
     private let file: String
     private let place: String
-    private let mapping: Yams.Node.Mapping
+    private let entries: [YAMLNode.Entry]
 
     init(path: String) throws(ClusterConfigurationError) {
-        file = path
-        place = ""
         let remedy = "write it anew with `kubectl config view --flatten --raw`"
         let text: String
         do throws(FileError) {
@@ -81,23 +80,25 @@ private struct KubeconfigFile {
             throw ClusterConfigurationError(
                 file: path, problem: "cannot be read: \(error.reason)", remedy: "check the path and the file's rights")
         }
-        let root: Yams.Node?
+        let document: YAMLDocument
         do {
-            root = try Yams.compose(yaml: text)
+            document = try YAMLDocument(text: text, file: path)
         } catch {
-            // A syntax error quotes a line, which may hold a token.
             throw ClusterConfigurationError(file: path, problem: "is not YAML", remedy: remedy)
         }
-        guard let mapping = root?.mapping else {
+        if let problem = document.problems.first {
+            throw ClusterConfigurationError(file: path, problem: "is not plain YAML: \(problem)", remedy: remedy)
+        }
+        guard case .mapping(let entries) = document.root.content, !entries.isEmpty else {
             throw ClusterConfigurationError(file: path, problem: "holds no mapping", remedy: remedy)
         }
-        self.mapping = mapping
+        self.init(file: path, place: "", entries: entries)
     }
 
-    private init(file: String, place: String, mapping: Yams.Node.Mapping) {
+    private init(file: String, place: String, entries: [YAMLNode.Entry]) {
         self.file = file
         self.place = place
-        self.mapping = mapping
+        self.entries = entries
     }
 
     func path(_ key: String) -> String { place.isEmpty ? key : "\(place).\(key)" }
@@ -108,9 +109,7 @@ private struct KubeconfigFile {
 
     /// The text of a key; nil where it is absent or empty.
     func optionalText(_ key: String) -> String? {
-        guard let scalar = mapping[Yams.Node(key)]?.scalar else { return nil }
-        let isNull = scalar.style == .plain && ["~", "null", "Null", "NULL"].contains(scalar.string)
-        return scalar.string.isEmpty || isNull ? nil : scalar.string
+        entries.value(of: key)?.text
     }
 
     func text(_ key: String, remedy: String) throws(ClusterConfigurationError) -> String {
@@ -130,14 +129,14 @@ private struct KubeconfigFile {
     func entry(
         _ kind: String, named name: String, of key: String
     ) throws(ClusterConfigurationError) -> KubeconfigFile {
-        let list = mapping[Yams.Node("\(kind)s")]?.sequence.map(Array.init) ?? []
-        guard let entry = list.first(where: { $0.mapping?[Yams.Node("name")]?.scalar?.string == name }) else {
+        let list = entries.value(of: "\(kind)s")?.items ?? []
+        guard let entry = list.first(where: { $0.entries.value(of: "name")?.text == name }) else {
             throw ClusterConfigurationError(
                 file: file, key: key, problem: "there is no \(name.debugDescription) among the \(kind)s",
                 remedy: "choose one that is there (`kubectl config get-contexts`)")
         }
         return KubeconfigFile(
-            file: file, place: "\(kind)s[\(name)].\(kind)", mapping: entry.mapping?[Yams.Node(kind)]?.mapping ?? [:])
+            file: file, place: "\(kind)s[\(name)].\(kind)", entries: entry.entries.value(of: kind)?.entries ?? [])
     }
 
     func server() throws(ClusterConfigurationError) -> String {
@@ -153,8 +152,7 @@ private struct KubeconfigFile {
     /// Refuses keys that would change who speaks or how, and that are not supported.
     func refuse(_ keys: [String], remedy: String) throws(ClusterConfigurationError) {
         for key in keys {
-            guard let node = mapping[Yams.Node(key)] else { continue }
-            guard node.scalar == nil || optionalText(key) != nil else { continue }
+            guard let node = entries.value(of: key), !node.isEmpty else { continue }
             throw error(key, "is not supported", remedy: remedy)
         }
     }
@@ -183,4 +181,14 @@ private struct KubeconfigFile {
         guard !path.hasPrefix("/"), let slash = file.lastIndex(of: "/") else { return path }
         return "\(file[...slash])\(path)"
     }
+}
+
+extension YAMLNode {
+    fileprivate var text: String? { if case .text(let text) = content { text } else { nil } }
+    fileprivate var items: [YAMLNode] { if case .list(let items) = content { items } else { [] } }
+    fileprivate var entries: [Entry] { if case .mapping(let entries) = content { entries } else { [] } }
+}
+
+extension [YAMLNode.Entry] {
+    fileprivate func value(of key: String) -> YAMLNode? { first { $0.key == key }?.value }
 }

@@ -1,100 +1,139 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import StrictYAML
-import Yams
 
 /// Turns a text into nodes, and notes what is YAML but not of the plain part that this module reads.
-struct Composer {
-    let file: String
+struct Composer: ~Copyable {
+    private typealias Event = YAMLEvents.Event
+
+    /// How deep lists and mappings may stand in one another.
+    private static let deepest = 1000
+
+    private let file: String
+    private let events: YAMLEvents
     private(set) var problems: [YAMLProblem] = []
 
-    init(file: String) {
+    /// Makes a composer of a text; `file` is what problems name as its origin.
+    init(_ text: String, file: String) {
         self.file = file
+        // libyaml counts a byte order mark as a column, which puts the first key out of line with the next.
+        events = YAMLEvents(of: String(text.unicodeScalars.trimmingPrefix(["\u{FEFF}"])), file: file)
     }
 
     /// The root of the document; an empty mapping if there is none.
-    mutating func compose(_ text: String) throws(YAMLProblems) -> YAMLNode {
-        // libyaml counts a byte order mark as a column, which puts the first key out of line with the next.
-        let text = String(text.unicodeScalars.trimmingPrefix(["\u{FEFF}"]))
-        guard !text.mayHoldAliasBomb else {
-            throw YAMLProblems(file: file, "anchors and aliases are not supported")
+    mutating func compose() throws(YAMLProblems) -> YAMLNode {
+        let nothing = YAMLNode(line: 1, content: .mapping([]))
+        _ = try events.next()
+        guard try events.next().kind == .documentStart else { return nothing }
+        let root = try node(try events.next(), at: "", depth: 0)
+        _ = try events.next()
+        let end = try events.next()
+        guard end.kind == .streamEnd else {
+            throw YAMLProblems(
+                file: file, line: end.line,
+                "YAML syntax error: expected a single document in the stream, but found another document")
         }
-        do {
-            // Nodes hold their anchors weakly, the parser owns them.
-            let (parser, root) = try DuplicateKeys.parse(text)
-            return withExtendedLifetime(parser) {
-                guard let root = root.map({ node($0, at: "") }), !root.isEmpty else {
-                    return YAMLNode(line: 1, content: .mapping([]))
-                }
-                return root
-            }
-        } catch {
-            throw YAMLProblems(file: file, syntaxError: error, in: text)
+        return root.isEmpty ? nothing : root
+    }
+
+    private mutating func node(_ event: Event, at path: String, depth: Int) throws(YAMLProblems) -> YAMLNode {
+        YAMLNode(line: event.line, content: try content(of: event, at: path, depth: depth))
+    }
+
+    private mutating func content(
+        of event: Event, at path: String, depth: Int
+    ) throws(YAMLProblems) -> YAMLNode.Content {
+        guard depth <= Self.deepest else {
+            throw YAMLProblems(
+                file: file, line: event.line, "YAML syntax error: more than \(Self.deepest) values in one another")
+        }
+        if let refusal = event.refusal {
+            report(refusal, at: path, line: event.line)
+            try skipRest(of: event)
+            return .refused
+        }
+        switch event.kind {
+        case .scalar(let text, _): return event.isNull ? .empty : .text(text)
+        case .sequenceStart: return .list(try items(at: path, depth: depth + 1))
+        case .mappingStart: return .mapping(try entries(at: path, depth: depth + 1))
+        default: return .refused
         }
     }
 
-    private mutating func node(_ node: Yams.Node, at path: String) -> YAMLNode {
-        YAMLNode(line: node.line, content: content(of: node, at: path))
+    private mutating func items(at path: String, depth: Int) throws(YAMLProblems) -> [YAMLNode] {
+        var items: [YAMLNode] = []
+        while case let event = try events.next(), event.kind != .end {
+            items.append(try node(event, at: "\(path)[\(items.count)]", depth: depth))
+        }
+        return items
     }
 
-    private mutating func content(of node: Yams.Node, at path: String) -> YAMLNode.Content {
-        // Not to descend here is what keeps nested aliases from multiplying.
-        if let anchor = node.anchor {
-            report("anchors (&\(anchor)) and aliases (*\(anchor)) are not supported", at: path, node)
-            return .refused
-        }
-        guard [.str, .seq, .map].contains(Tag.Name(rawValue: node.tag.rawValue)) else {
-            report("tags (\(node.tag.rawValue.quoted)) are not supported", at: path, node)
-            return .refused
-        }
-        switch node {
-        case .scalar(let scalar):
-            return scalar.isEmpty ? .empty : .text(scalar.string)
-        case .sequence(let items):
-            return .list(items.enumerated().map { self.node($1, at: "\(path)[\($0)]") })
-        case .mapping(let pairs):
-            return .mapping(entries(of: pairs, at: path))
-        case .alias:
-            return .refused
-        }
-    }
-
-    private mutating func entries(of pairs: Yams.Node.Mapping, at path: String) -> [YAMLNode.Entry] {
+    private mutating func entries(at path: String, depth: Int) throws(YAMLProblems) -> [YAMLNode.Entry] {
+        var entries: [YAMLNode.Entry] = []
         var lines: [String: Int] = [:]
-        return pairs.compactMap { pair in
-            guard let key = key(in: pair.key, at: path) else { return nil }
-            let line = pair.key.line
-            if let first = lines[key] {
-                report("duplicate key \(key.quoted), first on line \(first)", at: path, pair.key)
-                return nil
+        while case let event = try events.next(), event.kind != .end {
+            let key = try key(event, at: path, depth: depth)
+            let value = try events.next()
+            guard let key, lines[key] == nil else {
+                if let key, let first = lines[key] {
+                    report("duplicate key \(key.quoted), first on line \(first)", at: path, line: event.line)
+                }
+                try skipRest(of: value)
+                continue
             }
-            lines[key] = line
-            return YAMLNode.Entry(key: key, line: line, value: node(pair.value, at: path.appending(key: key)))
+            lines[key] = event.line
+            let node = try node(value, at: path.appending(key: key), depth: depth)
+            entries.append(YAMLNode.Entry(key: key, line: event.line, value: node))
         }
+        return entries
     }
 
-    private mutating func key(in node: Yams.Node, at path: String) -> String? {
-        guard case .scalar(let scalar) = node, !scalar.isEmpty else {
-            report("a key must be a single value", at: path, node)
+    private mutating func key(_ event: Event, at path: String, depth: Int) throws(YAMLProblems) -> String? {
+        guard event.refusal != nil || event.isText else {
+            report("a key must be a single value", at: path, line: event.line)
+            try skipRest(of: event)
             return nil
         }
-        guard case .text(let key) = content(of: node, at: path) else { return nil }
-        return DuplicateKeys.unmark(key)
+        guard case .text(let key) = try content(of: event, at: path, depth: depth) else { return nil }
+        return key
     }
 
-    private mutating func report(_ message: String, at path: String, _ node: Yams.Node) {
-        problems.append(YAMLProblem(file: file, line: node.line, key: path, message: message))
+    /// Reads what belongs to a value and makes nothing of it.
+    private func skipRest(of event: Event) throws(YAMLProblems) {
+        var open = event.opens ? 1 : 0
+        while open > 0 {
+            let event = try events.next()
+            open += event.opens ? 1 : event.kind == .end ? -1 : 0
+        }
+    }
+
+    private mutating func report(_ message: String, at path: String, line: Int) {
+        problems.append(YAMLProblem(file: file, line: line, key: path, message: message))
     }
 }
 
-extension Yams.Node {
-    /// The line on which the node begins, counted from 1; the parser knows it of all its nodes.
-    fileprivate var line: Int { mark?.line ?? 1 }
-}
+extension YAMLEvents.Event {
+    fileprivate var opens: Bool { kind == .sequenceStart || kind == .mappingStart }
 
-extension Yams.Node.Scalar {
+    /// Whether this is a value, and a single one.
+    fileprivate var isText: Bool {
+        guard case .scalar = kind else { return false }
+        return !isNull
+    }
+
     /// Whether this is no value at all: null, or the empty text.
-    fileprivate var isEmpty: Bool {
-        string.isEmpty || style == .plain && ["~", "null", "Null", "NULL"].contains(string)
+    fileprivate var isNull: Bool {
+        guard case .scalar(let text, let isPlain) = kind else { return false }
+        return text.isEmpty || isPlain && ["~", "null", "Null", "NULL"].contains(text)
+    }
+
+    /// What makes this more than the plain part of YAML; nil where nothing does. An alias is never followed, so that
+    /// aliases of aliases cannot multiply.
+    fileprivate var refusal: String? {
+        let name: String? = if case .alias(let name) = kind { name } else { anchor }
+        if let name { return "anchors (&\(name)) and aliases (*\(name)) are not supported" }
+        let core = ["str", "seq", "map"].map { "tag:yaml.org,2002:\($0)" }
+        guard let tag, tag != "!", !core.contains(tag) else { return nil }
+        return "tags (\(tag.quoted)) are not supported"
     }
 }

@@ -30,8 +30,8 @@ extension YAMLDocument {
     ///
     /// Throws if the text breaks YAML's syntax.
     public init(text: String, file: String) throws(YAMLProblems) {
-        var composer = Composer(file: file)
-        let root = try composer.compose(text)
+        var composer = Composer(text, file: file)
+        let root = try composer.compose()
         self.init(file: file, root: root, problems: composer.problems)
     }
 
