@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Foundation
+import FoundationEssentials
 
 /// As whom ClickHouse is spoken to.
 public enum ClickHouseCredentials: Equatable, Sendable {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DequeModule
-import Foundation
+import Dispatch
+import FoundationEssentials
 import HTTPClient
 public import Logging
 import Synchronization
@@ -66,9 +67,8 @@ public final class Inserter: Sendable {
         state.statistics.endpoints = configuration.client.endpoints.map { Statistics.Endpoint(url: $0) }
         self.state = Mutex(state)
         for number in 0..<configuration.workers {
-            let thread = Thread { self.work(number) }
-            thread.name = "insert-\(number)"
-            thread.start()
+            // A queue of its own that is blocked has a thread of its own.
+            DispatchQueue(label: "insert-\(number)").async { self.work(number) }
         }
     }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Foundation
+import FoundationEssentials
 import Synchronization
 
 /// A directory for batches that ClickHouse does not take, for somebody to look at or to insert by hand.
@@ -30,15 +30,15 @@ public final class Quarantine: Sendable {
     /// Writes a batch; returns the file's path, nil where there is no room. Throws what the file system says.
     func store(_ batch: InsertBatch) throws -> String? {
         try lock.withLock { _ in
-            let folder = URL(filePath: configuration.directory, directoryHint: .isDirectory)
-            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-            let files = try FileManager.default.contentsOfDirectory(
-                at: folder, includingPropertiesForKeys: [.fileSizeKey])
-            let used = try files.reduce(0) { $0 + (try $1.resourceValues(forKeys: [.fileSizeKey]).fileSize ?? 0) }
+            let (files, folder) = (FileManager.default, configuration.directory)
+            try files.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            let used = try files.contentsOfDirectory(atPath: folder).reduce(0) { sum, name in
+                sum + Int(try files.attributesOfItem(atPath: "\(folder)/\(name)")[.size] as? UInt ?? 0)
+            }
             guard used + batch.body.bytes.count <= configuration.maximumBytes else { return nil }
-            let file = folder.appending(path: "\(batch.token).native\(batch.body.compression.fileSuffix)")
-            try Data(batch.body.bytes).write(to: file, options: .atomic)
-            return file.path
+            let path = "\(folder)/\(batch.token).native\(batch.body.compression.fileSuffix)"
+            try Data(batch.body.bytes).write(to: URL(filePath: path), options: .atomic)
+            return path
         }
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
-import Foundation
+import FoundationEssentials
 import HTTPClient
 
 /// Asks the server that runs on this host how it labels a flow.
@@ -46,7 +46,7 @@ struct ExplainCommand: ParsableCommand {
             throw ValidationError("the server on this host does not answer at port \(metricsPort): \(error)")
         }
         guard response.status == 200 else {
-            throw ValidationError(response.text.trimmingCharacters(in: .newlines))
+            throw ValidationError(response.text.split(separator: "\n").joined(separator: "\n"))
         }
         print(response.text, terminator: "")
     }

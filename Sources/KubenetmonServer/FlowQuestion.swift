@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowModel
-import Foundation
+import FoundationEssentials
 import Labeling
 import Operations
 
@@ -19,11 +19,9 @@ struct FlowQuestion: Equatable {
 
     init(query: String) throws(Problem) {
         var parameters: [String: String] = [:]
-        for item in query.split(separator: "&") {
-            let parts = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map {
-                String($0).removingPercentEncoding ?? String($0)
-            }
-            parameters[parts[0]] = parts.count > 1 ? parts[1] : ""
+        // One by one: where anything in a text is not allowed in a URL, what is encoded in it stays so.
+        for item in query.split(separator: "&").flatMap({ URLComponents(string: "?\($0)")?.queryItems ?? [] }) {
+            parameters[item.name] = item.value ?? ""
         }
         let known = ["src", "dst", "answered_by", "node", "proto", "at"]
         if let unknown = parameters.keys.first(where: { !known.contains($0) }) {

@@ -2,7 +2,7 @@
 
 import ArgumentParser
 import CMalloc
-import Foundation
+import FoundationEssentials
 import Kubernetes
 import Labeling
 import Logging

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Dispatch
-import Foundation
 import HTTPClient
 public import Logging
 import Synchronization
@@ -66,12 +65,10 @@ public final class Reflector<Object: Sendable>: Sendable {
     ///
     /// - Parameter onEnd: Called when the work has ended, and the store is left alone.
     public func start(onEnd: @escaping @Sendable () -> Void = {}) {
-        let thread = Thread {
+        DispatchQueue(label: "watch-\(resource.name)").async {
             self.run()
             onEnd()
         }
-        thread.name = "watch-\(resource.name)"
-        thread.start()
     }
 
     /// Does the work on this thread until ``stop()``. It can be called once.

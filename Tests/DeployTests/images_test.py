@@ -41,9 +41,11 @@ def output(*command):
     return run(*command, stdout=subprocess.PIPE).stdout.strip()
 
 
+BUILDAH = ["buildah", "--storage-driver", "vfs", "--root", FOLDER + "/storage", "--runroot", FOLDER + "/run"]
+
+
 def buildah(*command):
-    return output(
-        "buildah", "--storage-driver", "vfs", "--root", FOLDER + "/storage", "--runroot", FOLDER + "/run", *command)
+    return output(*BUILDAH, *command)
 
 
 # What images are built on
@@ -102,8 +104,8 @@ def build_with_buildah(kind, commit, root):
     buildah("add", "--quiet", base, BASE, "/")
     buildah("config", "--env", "PATH=/opt/swift/usr/bin:/usr/sbin:/usr/bin:/sbin:/bin", base)
     buildah("commit", "--quiet", "--rm", base, "localhost/kubenetmon-build")
-    buildah(
-        "bud", "--isolation", "chroot", *mounts, "--build-arg", "BUILD_IMAGE=localhost/kubenetmon-build", "--build-arg",
+    run(
+        *BUILDAH, "bud", "--isolation", "chroot", *mounts, "--build-arg", "BUILD_IMAGE=localhost/kubenetmon-build", "--build-arg",
         "COMMIT=" + commit, "--file", f"{ROOT}/Dockerfile.{kind}", "--tag", "kubenetmon-" + kind, ROOT)
     container = buildah("from", "kubenetmon-" + kind)
     run("cp", "-a", buildah("mount", container), root)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import FoundationEssentials
+import Foundation
 
 /// A request that an ``APIServerFixture`` got.
 public struct FixtureRequest: Equatable, Sendable {
