@@ -73,19 +73,43 @@ struct KubernetesClient: KubernetesTransport, ~Copyable {
         _ path: String, parameters: [(name: String, value: String)], accept: String, timeouts: Timeouts,
         cancellation: HTTPCancellation, onHead: (HTTPHead) -> Bool, onBody: (UnsafeRawBufferPointer) -> Bool
     ) throws(KubernetesClientError) -> HTTPClient.StreamEnd {
-        var headers = [(name: "Accept", value: accept), (name: "User-Agent", value: "kubenetmon")]
-        if let token = token?.bytes { headers.append(("Authorization", "Bearer \(try Self.checked(token))")) }
         let request = HTTPRequest(
-            .get, url: "\(serverURL)\(path)?\(HTTPRequest.query(parameters))", headers: headers,
+            .get, url: "\(serverURL)\(path)?\(HTTPRequest.query(parameters))", headers: try headers(accept: accept),
             timeoutMilliseconds: timeouts.totalMilliseconds, connectTimeoutMilliseconds: timeouts.connectMilliseconds,
             headTimeoutMilliseconds: timeouts.headMilliseconds, stallTimeoutSeconds: timeouts.stallSeconds)
         do {
             return try http.stream(request, cancellation: cancellation, onHead: onHead, onBody: onBody)
         } catch {
-            // A new authority or certificate may be in its file already.
-            if error.kind == .tls { expireCredentials() }
-            throw .http(error)
+            throw noted(error)
         }
+    }
+
+    /// Sends JSON to a path, as the credentials stand, and returns the answer, whatever its status.
+    mutating func post(
+        _ path: String, json: [UInt8], timeouts: Timeouts
+    ) throws(KubernetesClientError) -> HTTPResponse {
+        let request = HTTPRequest(
+            .post(json), url: "\(serverURL)\(path)",
+            headers: try headers(accept: "application/json") + [("Content-Type", "application/json")],
+            timeoutMilliseconds: timeouts.totalMilliseconds, connectTimeoutMilliseconds: timeouts.connectMilliseconds,
+            headTimeoutMilliseconds: timeouts.headMilliseconds, maximumResponseBytes: 1 << 20)
+        do {
+            return try http.perform(request)
+        } catch {
+            throw noted(error)
+        }
+    }
+
+    private func headers(accept: String) throws(KubernetesClientError) -> [(name: String, value: String)] {
+        var headers = [(name: "Accept", value: accept), (name: "User-Agent", value: "kubenetmon")]
+        if let token = token?.bytes { headers.append(("Authorization", "Bearer \(try Self.checked(token))")) }
+        return headers
+    }
+
+    /// A new authority or certificate may be in its file already.
+    private mutating func noted(_ error: HTTPError) -> KubernetesClientError {
+        if error.kind == .tls { expireCredentials() }
+        return .http(error)
     }
 
     mutating func refreshCredentials() throws(KubernetesClientError) {

@@ -24,6 +24,8 @@ public final class APIServerFixture: Sendable {
         public var expiresWithStatus = false
         /// The port; 0 for any.
         public var port = 0
+        /// The tokens of service accounts that it knows when it is asked whose they are.
+        public var accounts: [String: FixtureAccount] = [:]
 
         /// Makes options with the defaults.
         public init() {}

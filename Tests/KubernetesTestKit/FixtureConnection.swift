@@ -23,6 +23,8 @@ final class FixtureConnection: ChannelInboundHandler {
     private var watch: Watch?
     private var timers: [Scheduled<Void>] = []
     private var bookmarks: RepeatedTask?
+    private var requestHead: HTTPRequestHead?
+    private var requestBody: [UInt8] = []
     private var isBytewise = false
     /// Bytes of the body after which the connection is cut.
     private var bytesLeft: Int?
@@ -38,11 +40,26 @@ final class FixtureConnection: ChannelInboundHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard case .head(let head) = unwrapInboundIn(data), let server else { return }
+        switch unwrapInboundIn(data) {
+        case .head(let head):
+            requestBody = []
+            requestHead = head
+            // What is asked with a body is answered at its end.
+            if head.method == .GET { answer(head) }
+        case .body(let bytes): requestBody += bytes.readableBytesView
+        case .end:
+            if let requestHead, requestHead.method != .GET { answer(requestHead) }
+            requestHead = nil
+        }
+    }
+
+    private func answer(_ head: HTTPRequestHead) {
+        guard let server else { return }
         let token = head.headers["authorization"].first.flatMap {
             $0.hasPrefix("Bearer ") ? String($0.dropFirst(7)) : nil
         }
-        let request = FixtureRequest(uri: head.uri, token: token, accept: head.headers["accept"].first)
+        let request = FixtureRequest(
+            uri: head.uri, isPost: head.method == .POST, token: token, accept: head.headers["accept"].first)
         isBytewise = false
         bytesLeft = nil
         let fault = server.note(request)
@@ -50,7 +67,8 @@ final class FixtureConnection: ChannelInboundHandler {
         if let tokens = options.tokens, !tokens.contains(token ?? "") {
             return refuse(KubernetesStatus(code: 401, reason: "Unauthorized", message: "Unauthorized"))
         }
-        guard let encoding = FixtureCluster.encodings[request.resource] else {
+        let encoding = FixtureCluster.encodings[request.resource]
+        guard encoding != nil || (request.kind == .tokenReview && request.resource == "tokenreviews") else {
             return refuse(KubernetesStatus(code: 404, reason: "NotFound", message: "404 page not found"))
         }
         switch fault {
@@ -71,7 +89,9 @@ final class FixtureConnection: ChannelInboundHandler {
         case .bytewise: isBytewise = true
         case .ignoresInitialEvents, nil: break
         }
+        guard let encoding else { return answer(tokenReview: requestBody, server) }
         switch request.kind {
+        case .tokenReview: break
         case .list, .page: answer(list: request, encoding, server)
         case .watch: answer(watch: request, encoding, server, options)
         case .streamingList:
@@ -86,6 +106,18 @@ final class FixtureConnection: ChannelInboundHandler {
             if case .ignoresInitialEvents = fault { endsInitialEvents = false }
             answer(streamingList: request, encoding, server, options, endsInitialEvents: endsInitialEvents)
         }
+    }
+
+    // MARK: - Tokens
+
+    private func answer(tokenReview body: [UInt8], _ server: APIServerFixture) {
+        guard let answer = server.review(body) else {
+            return refuse(KubernetesStatus(code: 400, reason: "BadRequest", message: "the object is no TokenReview"))
+        }
+        let headers: HTTPHeaders = ["Content-Type": "application/json", "Content-Length": "\(answer.count)"]
+        write(.head(HTTPResponseHead(version: .http1_1, status: .created, headers: headers)))
+        send(answer)
+        end()
     }
 
     // MARK: - Lists

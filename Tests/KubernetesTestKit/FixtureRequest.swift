@@ -14,6 +14,8 @@ public struct FixtureRequest: Equatable, Sendable {
         case watch
         /// A watch that begins with the objects that are there.
         case streamingList
+        /// The question whose a token is.
+        case tokenReview
     }
 
     /// What kind of request it is.
@@ -27,7 +29,7 @@ public struct FixtureRequest: Equatable, Sendable {
     /// The `Accept` header.
     public let accept: String?
 
-    init(uri: String, token: String?, accept: String?) {
+    init(uri: String, isPost: Bool, token: String?, accept: String?) {
         let parts = uri.split(separator: "?", maxSplits: 1)
         resource = String(parts.first?.split(separator: "/").last ?? "")
         var parameters: [String: String] = [:]
@@ -38,12 +40,15 @@ public struct FixtureRequest: Equatable, Sendable {
         self.parameters = parameters
         self.token = token
         self.accept = accept
-        kind =
-            switch (parameters["watch"], parameters["sendInitialEvents"], parameters["continue"]) {
-            case (nil, _, nil): .list
-            case (nil, _, _): .page
-            case (_, "true", _): .streamingList
-            default: .watch
-            }
+        kind = isPost ? .tokenReview : Self.kind(of: parameters)
+    }
+
+    private static func kind(of parameters: [String: String]) -> Kind {
+        switch (parameters["watch"], parameters["sendInitialEvents"], parameters["continue"]) {
+        case (nil, _, nil): .list
+        case (nil, _, _): .page
+        case (_, "true", _): .streamingList
+        default: .watch
+        }
     }
 }

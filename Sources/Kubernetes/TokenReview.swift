@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FoundationEssentials
+
+/// Whose a service account's token is.
+public struct TokenIdentity: Equatable, Sendable {
+    /// The account: `system:serviceaccount:NAMESPACE:NAME`.
+    public var username: String
+    /// The pod that the token was made for; nil where the API server does not say.
+    public var podName: String?
+    /// The node of that pod; nil before Kubernetes 1.30, and for tokens that are of no pod
+    /// (https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/).
+    public var nodeName: String?
+
+    /// Makes an identity of its parts.
+    public init(username: String, podName: String? = nil, nodeName: String? = nil) {
+        self.username = username
+        self.podName = podName
+        self.nodeName = nodeName
+    }
+}
+
+/// The API's object in JSON, as far as it is used.
+enum TokenReview {
+    private struct Request: Encodable {
+        struct Spec: Encodable {
+            let token: String
+            let audiences: [String]
+        }
+        let apiVersion = "authentication.k8s.io/v1"
+        let kind = "TokenReview"
+        let spec: Spec
+    }
+
+    private struct Response: Decodable {
+        struct Status: Decodable {
+            struct User: Decodable {
+                let username: String?
+                let extra: [String: [String]]?
+            }
+            let authenticated: Bool?
+            let user: User?
+            let audiences: [String]?
+            let error: String?
+        }
+        let kind: String?
+        let status: Status?
+    }
+
+    /// The question whose a token is that is meant for an audience.
+    static func request(token: String, audience: String) -> [UInt8] {
+        let request = Request(spec: Request.Spec(token: token, audiences: [audience]))
+        // Strings can always be encoded.
+        return (try? JSONEncoder().encode(request)).map { Array($0) } ?? []
+    }
+
+    /// The answer; nil where the body is none.
+    ///
+    /// An API server that does not look at audiences answers without one: such a token is meant for the API server itself.
+    static func verdict(in body: [UInt8], audience: String) -> TokenReviewer.Verdict? {
+        guard let response = try? JSONDecoder().decode(Response.self, from: Data(body)),
+            response.kind == "TokenReview", let status = response.status
+        else { return nil }
+        guard status.authenticated == true else {
+            let reason = status.error.flatMap { $0.isEmpty ? nil : $0 }
+            return .denied(reason ?? "the API server does not know the token, or it has expired")
+        }
+        guard status.audiences?.contains(audience) == true else {
+            return .denied("the token is not meant for the audience \(audience)")
+        }
+        guard let user = status.user, let username = user.username, !username.isEmpty else { return nil }
+        func extra(_ name: String) -> String? { user.extra?["authentication.kubernetes.io/\(name)"]?.first }
+        return .authenticated(
+            TokenIdentity(username: username, podName: extra("pod-name"), nodeName: extra("node-name")))
+    }
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+@testable import Kubernetes
+
+@Suite struct TokenReviewCacheTests {
+    private let start = ContinuousClock.now
+    private let good = TokenReviewer.Verdict.authenticated(TokenIdentity(username: "a"))
+    private let bad = TokenReviewer.Verdict.denied("no")
+
+    @Test func goodTokensAreRememberedLongerThanBadOnes() {
+        var cache = TokenReviewCache(goodLifetime: .seconds(120), badLifetime: .seconds(10))
+        cache.remember(good, on: "good", now: start)
+        cache.remember(bad, on: "bad", now: start)
+        #expect(cache.verdict(on: "good", now: start + .seconds(119)) == good)
+        #expect(cache.verdict(on: "good", now: start + .seconds(120)) == nil)
+        #expect(cache.verdict(on: "bad", now: start + .seconds(9)) == bad)
+        #expect(cache.verdict(on: "bad", now: start + .seconds(10)) == nil)
+        #expect(cache.verdict(on: "goo", now: start) == nil)
+    }
+
+    @Test func aFloodOfBadTokensTakesNoMoreRoomAndLeavesGoodOnes() {
+        var cache = TokenReviewCache(maximumCount: 100)
+        cache.remember(good, on: "good", now: start)
+        for number in 0..<10_000 {
+            cache.remember(bad, on: "bad \(number)", now: start)
+            #expect(cache.count <= 100)
+        }
+        #expect(cache.verdict(on: "good", now: start) == good)
+        for number in 0..<1_000 { cache.remember(good, on: "good \(number)", now: start) }
+        #expect(cache.count <= 100)
+    }
+
+    @Test func whatIsOverMakesRoom() {
+        var cache = TokenReviewCache(maximumCount: 2)
+        cache.remember(good, on: "old", now: start)
+        cache.remember(good, on: "young", now: start + .seconds(60))
+        cache.remember(good, on: "new", now: start + .seconds(150))
+        #expect(cache.verdict(on: "young", now: start + .seconds(150)) == good)
+        #expect(cache.count == 2)
+    }
+}
