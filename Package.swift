@@ -89,15 +89,15 @@ let package = Package(
         .executableTarget(
             name: "KubenetmonAgent",
             dependencies: [
-                "Conntrack", "FlowExport", "FlowModel", "FlowWire", "Operations", argumentParser, lifecycle, logging,
-                nioCore, nioPosix, unixSignals,
+                "Conntrack", "FlowExport", "FlowModel", "FlowWire", "Operations", "TransportSecurity", argumentParser,
+                lifecycle, logging, nioCore, nioPosix, unixSignals,
             ]),
         .executableTarget(
             name: "KubenetmonServer",
             dependencies: [
                 "CMalloc", "ClickHouse", "CloudRanges", "FlowIngest", "FlowModel", "FlowWire", "HTTPClient",
-                "Kubernetes", "Labeling", "Operations", "Retry", "StrictYAML", "YAMLParsing", nioCore, nioPosix,
-                argumentParser, lifecycle, logging, unixSignals,
+                "Kubernetes", "Labeling", "Operations", "Retry", "StrictYAML", "TransportSecurity", "YAMLParsing",
+                nioCore, nioPosix, argumentParser, lifecycle, logging, unixSignals,
             ]),
 
         // The tests
@@ -147,12 +147,16 @@ let package = Package(
             dependencies: ["Operations", "StrictYAML", "TestSupport", "YAMLParsing", logging, nioPosix]),
         .testTarget(name: "RetryTests", dependencies: ["Retry", "TestSupport"]),
         .testTarget(
-            name: "KubenetmonAgentTests", dependencies: ["FlowModel", "KubenetmonAgent", "Operations", "TestSupport"]),
+            name: "KubenetmonAgentTests",
+            dependencies: [
+                "FlowExport", "FlowModel", "KubenetmonAgent", "Operations", "TestSupport", "TransportSecurity",
+            ]),
         .testTarget(
             name: "KubenetmonServerTests",
             dependencies: [
-                "FlowModel", "KubenetmonServer", "Kubernetes", "KubernetesTestKit", "Operations", "StrictYAML",
-                "TestSupport", "YAMLParsing",
+                "FlowIngest", "FlowModel", "FlowWire", "KubenetmonServer", "Kubernetes", "KubernetesTestKit",
+                "Operations",
+                "StrictYAML", "TestSupport", "TransportSecurity", "YAMLParsing",
             ]),
         .testTarget(
             name: "EndToEndTests",

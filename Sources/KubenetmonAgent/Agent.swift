@@ -38,11 +38,14 @@ struct Agent {
 
     private func services(on group: MultiThreadedEventLoopGroup) throws -> [any Service] {
         let filter = FlowFilter(transports: configuration.protocols)
+        var export = FlowExporter.Configuration(
+            host: configuration.serverHost, port: configuration.serverPort,
+            maximumUnacknowledgedBytes: configuration.spoolBytes,
+            answerTimeout: TimeAmount(configuration.serverAnswerTimeout))
+        export.tls = configuration.tls
+        export.token = configuration.token
         let exporter = FlowExporter(
-            configuration: FlowExporter.Configuration(
-                host: configuration.serverHost, port: configuration.serverPort,
-                maximumUnacknowledgedBytes: configuration.spoolBytes,
-                answerTimeout: TimeAmount(configuration.serverAnswerTimeout)),
+            configuration: export,
             hello: Hello(
                 nodeName: configuration.nodeName, agentID: .random(), softwareVersion: Daemon.version),
             group: group, logger: logger)
@@ -108,7 +111,9 @@ struct Agent {
                 "collection",
                 problem: collection.lastError ?? (collection.lastSuccess == 0 ? "no collection has ended yet" : nil)),
             HealthCheck(
-                "server", problem: export.isConnected ? nil : "no server is connected; batches are kept until one is"),
+                "server",
+                problem: export.refusal
+                    ?? (export.isConnected ? nil : "no server is connected; batches are kept until one is")),
         ]
     }
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Conntrack
+import FlowExport
 import FlowModel
 import Operations
+import TransportSecurity
 
 /// The agent's settings. Names and defaults of the environment variables are kubenetmon's where they exist there.
 struct AgentConfiguration: Equatable, Sendable {
@@ -11,6 +13,9 @@ struct AgentConfiguration: Equatable, Sendable {
     var serverHost: String
     var serverPort: Int
     var serverAnswerTimeout: Duration
+    /// Nil for connections without TLS.
+    var tls: FlowExporter.TLS?
+    var token: TokenFile?
     var metricsPort: Int
     var collectionMode: ConntrackTable.Mode
     var protocols: [TransportProtocol]
@@ -37,6 +42,17 @@ struct AgentConfiguration: Equatable, Sendable {
         serverAnswerTimeout = settings.duration(
             "server_answer_timeout", default: .seconds(60),
             "How long a server that owes acknowledgements may say nothing before another is tried.")
+        tls = Self.tls(&settings)
+        token = settings.path(
+            "token_file", "File with what proves to the server that this agent may send, read for every connection."
+        ).map { TokenFile($0) }
+        if tls == nil {
+            settings.warn(
+                """
+                flows\(token == nil ? "" : " and the token") travel unencrypted to the server: set SERVER_TLS=true where the \
+                server has a certificate (docs/security.md)
+                """)
+        }
         metricsPort = settings.integer(
             "metrics_port", in: 1...65535, default: 8883, "Port for /metrics, /live and /ready.")
         collectionMode = settings.choice(
@@ -69,6 +85,36 @@ struct AgentConfiguration: Equatable, Sendable {
         shutdownTimeout = settings.duration(
             "shutdown_timeout", default: .seconds(15), "How long to wait for acknowledgements when shutting down.")
         logging = LogConfiguration(&settings)
+    }
+
+    private static func tls(_ settings: inout SettingsReader) -> FlowExporter.TLS? {
+        let isOn = settings.bool(
+            "server_tls", default: false,
+            "Whether the connection to the server is encrypted and its certificate checked.")
+        let authorities = settings.path(
+            "server_ca_file",
+            "Certificates (PEM) that the server's must be signed by; the system's where unset. Read anew when it changes, as "
+                + "are the next two.")
+        let certificate = settings.path(
+            "client_certificate_file", "Certificate (PEM) that the server is shown where it asks for one.")
+        let key = settings.path("client_key_file", "Key (PEM) of client_certificate_file.")
+        let name = settings.value(
+            "server_name", default: String?.none, allowed: "a DNS name",
+            "Name that the server's certificate must be of; that of server_host where unset.", show: { $0 ?? "" },
+            parse: { name in name.isEmpty ? .none : .some(name) })
+        if (certificate == nil) != (key == nil) {
+            settings.report(
+                certificate == nil ? "client_certificate_file" : "client_key_file",
+                "is needed: a certificate and its key belong together")
+        }
+        guard isOn else {
+            for (key, value) in [
+                ("server_ca_file", authorities), ("client_certificate_file", certificate), ("server_name", name),
+            ] where value != nil { settings.report(key, "has no effect without server_tls") }
+            return nil
+        }
+        return FlowExporter.TLS(
+            files: TLSFiles(certificate: certificate, key: key, authorities: authorities), serverName: name)
     }
 
     /// IANA protocol numbers of what conntrack tracks.

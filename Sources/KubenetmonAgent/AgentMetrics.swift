@@ -99,5 +99,19 @@ extension MetricsPage {
         add(
             .counter, "kubenetmon_agent_connections_total", "Connections to a server that were opened.",
             export.connections)
+        add(
+            .counter, "kubenetmon_agent_connection_failures_total",
+            "Connections to a server that could not be made or were not wanted, by reason.", label: "reason",
+            export.connectionFailures.sorted { $0.key < $1.key })
+        if let tls = export.tls {
+            if let notAfter = tls.certificateNotAfter {
+                add(
+                    .gauge, "kubenetmon_agent_tls_certificate_not_after_timestamp_seconds",
+                    "When the certificate expires that the server is shown.", notAfter)
+            }
+            add(
+                .counter, "kubenetmon_agent_tls_reload_failures_total",
+                "Looks at the TLS files that found them of no use.", tls.failures)
+        }
     }
 }

@@ -73,7 +73,7 @@ struct KubenetmonServer: AsyncParsableCommand {
             _ = try configuration.clickHouse.credentials.read()
             let inventory = try configuration.inventory()
             for warning in effective.warnings { logger.warning("\(warning)") }
-            let cluster = try configuration.watchesCluster ? discoverCluster(logger) : nil
+            let cluster = try configuration.needsCluster ? discoverCluster(logger) : nil
             do {
                 try await run(configuration, inventory, cluster, logger) { apply in
                     ConfigurationReload(file, settings: effective, logger: logger) { configuration in
@@ -119,13 +119,15 @@ struct KubenetmonServer: AsyncParsableCommand {
         let labeler = Labeler(index: index, site: settings.site, configuration: settings.labeling)
         let rangeService = CloudRangeService(
             settings.cloudRanges(with: inventory), labeler: labeler, site: settings.site, logger: logger)
-        let watch = cluster.map {
+        let watch = cluster.flatMap { cluster in
+            settings.watchesCluster ? cluster : nil
+        }.map {
             ClusterWatch(
                 settings.kubernetes, cluster: $0, podLabels: settings.podLabels, index: index, logger: logger)
         }
         let pipeline = Pipeline(
-            configuration: settings, labeler: labeler, cluster: watch, ranges: rangeService, group: group,
-            logger: logger)
+            configuration: settings, labeler: labeler, cluster: watch, ranges: rangeService,
+            access: settings.agents.configuration(cluster: cluster, logger: logger), group: group, logger: logger)
         let podRules = Mutex(settings.podRules)
         let reload = makeReload { configuration in
             labeler.apply(configuration.labeling)

@@ -19,6 +19,7 @@ final class Pipeline: Service {
     private let labeler: Labeler
     private let cluster: ClusterWatch?
     private let ranges: CloudRangeService
+    private let access: IngestServer.Configuration
     private let group: MultiThreadedEventLoopGroup
     private let logger: Logger
     private let stage: Mutex<Stage>
@@ -36,9 +37,10 @@ final class Pipeline: Service {
 
     init(
         configuration: ServerConfiguration, labeler: Labeler, cluster: ClusterWatch?, ranges: CloudRangeService,
-        group: MultiThreadedEventLoopGroup, logger: Logger
+        access: IngestServer.Configuration, group: MultiThreadedEventLoopGroup, logger: Logger
     ) {
         self.configuration = configuration
+        self.access = access
         self.group = group
         self.logger = logger
         self.labeler = labeler
@@ -98,7 +100,7 @@ final class Pipeline: Service {
             rows: configuration.batchRows, age: TimeAmount(configuration.batchMaximumAge))
         let form = FlowAssembler.RowForm(
             environment: configuration.site.environment, isStored: inserter != nil, hasIPv6: schema?.hasIPv6 ?? true)
-        let ingest = try await IngestServer(group: group, logger: logger) { eventLoop in
+        let ingest = try await IngestServer(group: group, configuration: access, logger: logger) { eventLoop in
             let assembler = FlowAssembler(
                 eventLoop: eventLoop, labeler: self.labeler, form: form, limits: limits,
                 statistics: self.flowStatistics,

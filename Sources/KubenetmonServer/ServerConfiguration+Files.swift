@@ -31,7 +31,7 @@ extension ServerConfiguration {
         for case .file(let path)? in [tls.authorities, tls.certificate, tls.key] where access(path, R_OK) != 0 {
             problems.append("\(path): cannot be read: \(String(cString: strerror(errno)))")
         }
-        return problems + problemsOfRanges()
+        return problems + agents.problemsOfFiles + problemsOfRanges()
     }
 
     private func problemsOfRanges() -> [String] {

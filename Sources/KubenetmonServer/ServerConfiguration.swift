@@ -26,6 +26,7 @@ struct ServerConfiguration: Equatable, Sendable {
     var batchMaximumAge: Duration
     var shutdownTimeout: Duration
     var logging: LogConfiguration
+    var agents: AgentAccess
 
     /// What the names of environment variables begin with. Kubernetes sets `KUBENETMON_SERVER_PORT` where there is a
     /// service of that name.
@@ -92,6 +93,7 @@ struct ServerConfiguration: Equatable, Sendable {
         inserter = Self.inserter(&settings)
         logging = LogConfiguration(&settings, isReloadable: true)
         Self.readKeysWithoutEffect(&settings)
+        agents = AgentAccess(&settings)
     }
 
     private static func site(_ settings: inout SettingsReader) -> Site {
@@ -113,10 +115,6 @@ struct ServerConfiguration: Equatable, Sendable {
     /// Keys that kubenetmon's configuration files hold and that mean nothing here.
     private static func readKeysWithoutEffect(_ settings: inout SettingsReader) {
         let help = "No effect: a key of kubenetmon's."
-        _ = settings.duration("max_grpc_connection_age", default: .seconds(300), mayBeZero: true, help)
-        if settings.isGiven("max_grpc_connection_age") {
-            settings.warn("max_grpc_connection_age has no effect: connections live until one side ends them")
-        }
         _ = settings.duration("clickhouse_batch_send_timeout", default: .seconds(30), mayBeZero: true, help)
         if settings.isGiven("clickhouse_batch_send_timeout") {
             settings.warn("clickhouse_batch_send_timeout has no effect: clickhouse_batch_max_age bounds a batch's age")
@@ -134,4 +132,7 @@ struct ServerConfiguration: Equatable, Sendable {
 
     /// Whether pods, nodes and services come from the API server.
     var watchesCluster: Bool { kubernetes.isEnabled ?? (inventoryFile == nil) }
+
+    /// Whether the API server is asked for anything.
+    var needsCluster: Bool { watchesCluster || agents.authentication == .kubernetes }
 }

@@ -6,6 +6,7 @@ import FlowIngest
 import Kubernetes
 import Labeling
 import Operations
+import TransportSecurity
 
 extension MetricsPage {
     /// The server's metrics. The names that begin with `kubenetmon_worker_`, and the first two, are kubenetmon's.
@@ -13,7 +14,8 @@ extension MetricsPage {
         self.init()
         let ignored = flows.ignored.sorted { $0.key < $1.key }
         add(
-            .counter, "kubenetmon_server_errors_total", "Agents' connections ended for what they sent, by type.",
+            .counter, "kubenetmon_server_errors_total",
+            "Connections refused or ended for what their peer sent or is, by type.",
             label: "type", ingest.errors.sorted { $0.key < $1.key })
         add(
             .counter, "kubenetmon_server_processed_observations_total", "Flows received, by what became of them.",
@@ -41,6 +43,14 @@ extension MetricsPage {
         add(
             .counter, "kubenetmon_server_connections_total", "Agents' connections accepted.", ingest.connections)
         add(
+            .gauge, "kubenetmon_server_open_connections", "Connections that are open, introduced or not.",
+            ingest.openConnections)
+        add(
+            .counter, "kubenetmon_server_aged_connections_total",
+            "Connections whose agent was asked to connect anew because they had become too old.",
+            ingest.agedConnections)
+        if let tls = ingest.tls { add(tls) }
+        add(
             .counter, "kubenetmon_server_batches_total", "Batches received from agents.", ingest.batches)
         add(
             .counter, "kubenetmon_server_duplicate_batches_total",
@@ -56,6 +66,15 @@ extension MetricsPage {
         add(
             .gauge, "kubenetmon_config_last_reload_success_timestamp_seconds",
             "When the configuration was last read and good, in seconds since 1970.", configuration.lastSuccess)
+    }
+
+    private mutating func add(_ tls: TLSContextSource.Statistics) {
+        add(
+            .gauge, "kubenetmon_server_tls_certificate_not_after_timestamp_seconds",
+            "When the certificate expires that agents are shown.", tls.certificateNotAfter ?? 0)
+        add(
+            .counter, "kubenetmon_server_tls_reload_failures_total",
+            "Looks at the TLS files that found them of no use; the ones before stay in use.", tls.failures)
     }
 
     /// What became of rows. Those that are quarantined are lost; everything else is stored or waits.

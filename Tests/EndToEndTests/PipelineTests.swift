@@ -113,7 +113,7 @@ extension TestDatabase {
     }
 
     /// What the table says of a node. Every server in the lab has a port below 10,000, every client one above.
-    fileprivate func sums(_ node: String, _ transport: String) async throws -> Sums {
+    func sums(_ node: String, _ transport: String) async throws -> Sums {
         let isOriginal = "(direction = 'out') = (localPort > 10000)"
         let row = try await rows(
             """

@@ -78,7 +78,9 @@ private final class AssemblerUnderTest: Sendable {
         let labeler = Labeler(index: index, site: site, configuration: Labeler.Configuration())
         self.labeler = labeler
         let storage = storage
-        server = try await IngestServer(group: group, logger: quiet) { eventLoop in
+        var access = IngestServer.Configuration()
+        access.limits.helloDeadline = .hours(1)
+        server = try await IngestServer(group: group, configuration: access, logger: quiet) { eventLoop in
             let assembler = FlowAssembler(
                 eventLoop: eventLoop, labeler: labeler,
                 form: FlowAssembler.RowForm(environment: "testing", isStored: isStored),

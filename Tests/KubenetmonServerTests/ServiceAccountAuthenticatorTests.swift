@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowWire
+import Kubernetes
+import KubernetesTestKit
+import TestSupport
+import Testing
+
+@testable import FlowIngest
+@testable import KubenetmonServer
+
+@Suite struct ServiceAccountAuthenticatorTests {
+    private static let agents = "system:serviceaccount:kubenetmon-agent:kubenetmon-agent"
+
+    private func start() async throws -> (server: APIServerFixture, authenticator: ServiceAccountAuthenticator) {
+        var options = APIServerFixture.Options()
+        let account = FixtureAccount(
+            username: Self.agents, audiences: ["kubenetmon-server"], podName: "agent", nodeName: "node-a")
+        options.accounts = ["good": account, "old": account, "other": account, "wide": account]
+        options.accounts["old"]?.nodeName = nil
+        options.accounts["other"]?.username = "system:serviceaccount:default:default"
+        options.accounts["wide"]?.audiences = ["https://kubernetes.default.svc"]
+        let server = try await APIServerFixture.start(options)
+        let reviewer = TokenReviewer(
+            cluster: ClusterConfiguration(origin: "test", server: server.url), audience: "kubenetmon-server")
+        return (
+            server,
+            ServiceAccountAuthenticator(
+                reviewer, accounts: ["kubenetmon-agent/kubenetmon-agent"], audience: "kubenetmon-server")
+        )
+    }
+
+    private func claim(_ token: String?, node: String = "node-a", source: String = "10.0.0.1") -> AgentClaim {
+        AgentClaim(
+            hello: Hello(
+                nodeName: node, agentID: .random(), softwareVersion: "test", token: token.map { BearerToken($0) }),
+            source: source)
+    }
+
+    @Test func aPodOfTheAccountIsLetInForItsNodeAndAskedForOnce() async throws {
+        let (server, authenticator) = try await start()
+        for _ in 0..<3 { #expect(await authenticator.examine(claim("good")) == .admitted) }
+        #expect(server.count(.tokenReview) == 1)
+    }
+
+    @Test(arguments: [
+        (nil, "node-a", "token_missing", "TOKEN_FILE"), ("good", "node-b", "token_other_node", "node-a"),
+        ("old", "node-a", "token_without_node", "1.30"), ("unknown", "node-a", "token_denied", "invalid"),
+        ("wide", "node-a", "token_denied", "audience"),
+        ("other", "node-a", "token_other_account", "default:default"),
+    ])
+    func everybodyElseIsToldWhyNot(
+        _ token: String?, _ node: String, _ reason: String, _ part: String
+    ) async throws {
+        let (server, authenticator) = try await start()
+        defer { withExtendedLifetime(server) {} }
+        guard case .refused(reason, let explanation) = await authenticator.examine(claim(token, node: node)) else {
+            Issue.record("not refused for \(reason)")
+            return
+        }
+        #expect(explanation.contains(part), "\(explanation)")
+    }
+
+    @Test func anAPIServerThatDoesNotAnswerRefusesNobody() async throws {
+        let (server, authenticator) = try await start()
+        server.inject(
+            .status(KubernetesStatus(code: 503, reason: "ServiceUnavailable", message: "no")), into: [.tokenReview])
+        guard case .undecided("review_failed", _) = await authenticator.examine(claim("good")) else {
+            Issue.record("decided")
+            return
+        }
+        #expect(await authenticator.examine(claim("good")) == .admitted)
+    }
+
+    /// One address with many tokens does not keep others from being asked for.
+    @Test func aFloodFromOneAddressWaitsForItself() async throws {
+        let (server, authenticator) = try await start()
+        server.inject(.silence, into: [.tokenReview], times: 3)
+        let flood = (0..<200).map { number in
+            Task { await authenticator.examine(claim("bad \(number)", source: "10.0.0.66")) }
+        }
+        try await eventually("three questions are not answered") { server.count(.tokenReview) >= 3 }
+        #expect(await authenticator.examine(claim("good")) == .admitted)
+        var rejected = 0
+        for task in flood {
+            if case .undecided("review_queue_full", _) = await task.value { rejected += 1 }
+        }
+        #expect(rejected > 100)
+    }
+}
