@@ -17,8 +17,10 @@ GRAFANA = os.path.join(ROOT, "deploy", "grafana")
 KUBECTL = os.path.join(os.path.dirname(sys.executable), "kubectl")
 # The oldest release whose API server knows all fields by default, and the newest that there are schemas of.
 KUBERNETES = ("1.31", "1.37")
-# Not Kubernetes' own: the Prometheus operator's. There are no schemas to check them against.
-WITHOUT_SCHEMA = {"PodMonitor", "ServiceMonitor"}
+# Not Kubernetes' own: the Prometheus operator's and cert-manager's. There are no schemas to check them against.
+WITHOUT_SCHEMA = {"PodMonitor", "ServiceMonitor", "Certificate", "ClusterIssuer"}
+# The one right that components/agent-tokens adds.
+TOKEN_REVIEW = "kubenetmon-server-token-review"
 
 AGENT, SERVER = "kubenetmon-agent", "kubenetmon-server"
 
@@ -90,6 +92,10 @@ class Overlay:
     def agent_variables(self):
         return {variable["name"]: variable.get("value") for variable in self.agent_container["env"]}
 
+    @property
+    def reviews_tokens(self):
+        return self.configuration.get("agent_authentication") == "kubernetes"
+
     def mounts(self):
         """The server's mounted paths with whether they can be written."""
         return {
@@ -127,7 +133,7 @@ class ManifestTests(unittest.TestCase):
     def test_every_part_is_there(self, overlay):
         expected = {
             "Namespace": 2, "DaemonSet": 1, "Deployment": 1, "Service": 1, "PodDisruptionBudget": 1,
-            "ClusterRole": 1, "ClusterRoleBinding": 1, "ServiceAccount": 2, "PriorityClass": 1, "NetworkPolicy": 2,
+            "ClusterRole": 1 + overlay.reviews_tokens, "ClusterRoleBinding": 1 + overlay.reviews_tokens, "ServiceAccount": 2, "PriorityClass": 1, "NetworkPolicy": 2,
         }
         for kind, count in expected.items():
             self.assertEqual(len(overlay.all(kind)), count, kind)
@@ -169,7 +175,10 @@ class ManifestTests(unittest.TestCase):
         self.assertNotIn("privileged", context)
         self.assertEqual(overlay.agent_pod["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"})
         self.assertFalse(overlay.agent_pod["automountServiceAccountToken"])
-        self.assertNotIn("volumes", overlay.agent_pod)
+        for volume in overlay.agent_pod.get("volumes", []):
+            self.assertTrue("secret" in volume or "projected" in volume, volume)
+        for mount in overlay.agent_container.get("volumeMounts", []):
+            self.assertTrue(mount["readOnly"])
 
     @for_each_overlay
     def test_only_the_step_that_turns_on_accounting_is_privileged(self, overlay):
@@ -223,15 +232,85 @@ class ManifestTests(unittest.TestCase):
     def test_the_server_may_list_and_watch_four_resources(self, overlay):
         allowed = {
             (group, resource): set(rule["verbs"])
-            for rule in overlay.one("ClusterRole")["rules"]
+            for rule in overlay.one("ClusterRole", SERVER)["rules"]
             for group in rule["apiGroups"]
             for resource in rule["resources"]
         }
         resources = [("", "pods"), ("", "nodes"), ("", "services"), ("apps", "replicasets")]
         self.assertEqual(allowed, {resource: {"list", "watch"} for resource in resources})
-        subject, = overlay.one("ClusterRoleBinding")["subjects"]
         account = overlay.one("ServiceAccount", overlay.server_pod["serviceAccountName"])["metadata"]
-        self.assertEqual((subject["namespace"], subject["name"]), (account["namespace"], account["name"]))
+        for binding in overlay.all("ClusterRoleBinding"):
+            subject, = binding["subjects"]
+            self.assertEqual((subject["namespace"], subject["name"]), (account["namespace"], account["name"]))
+            self.assertEqual(binding["roleRef"]["name"], binding["metadata"]["name"])
+
+    @for_each_overlay
+    def test_only_servers_that_review_tokens_may(self, overlay):
+        roles = [item for item in overlay.all("ClusterRole") if item["metadata"]["name"] == TOKEN_REVIEW]
+        expected = [{"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}]
+        self.assertEqual([role["rules"] for role in roles], [expected] if overlay.reviews_tokens else [])
+
+    @for_each_overlay
+    def test_agents_have_the_token_that_servers_review(self, overlay):
+        tokens = [
+            (mount["mountPath"], source["serviceAccountToken"])
+            for volume in overlay.agent_pod.get("volumes", [])
+            for source in volume.get("projected", {}).get("sources", [])
+            for mount in overlay.agent_container["volumeMounts"]
+            if mount["name"] == volume["name"]
+        ]
+        self.assertEqual(len(tokens), overlay.reviews_tokens)
+        for folder, token in tokens:
+            audience = overlay.configuration.get("agent_token_audience", SERVER)
+            self.assertEqual(token["audience"], audience)
+            self.assertEqual(overlay.agent_variables["TOKEN_FILE"], folder + "/" + token["path"])
+            account = overlay.one("ServiceAccount", overlay.agent_pod["serviceAccountName"])["metadata"]
+            name = "%s/%s" % (account["namespace"], account["name"])
+            accounts = overlay.configuration.get("agent_service_accounts", "kubenetmon-agent/kubenetmon-agent")
+            self.assertIn(name, accounts.split(","))
+
+    # TLS
+
+    def tls_folder(self, overlay, pod, container, issued):
+        """Where a certificate's Secret is mounted."""
+        secret = overlay.one("Certificate", issued)["spec"]["secretName"]
+        volume, = [item for item in pod["volumes"] if item.get("secret", {}).get("secretName") == secret]
+        mount, = [item for item in container["volumeMounts"] if item["name"] == volume["name"]]
+        self.assertTrue(mount["readOnly"])
+        return mount["mountPath"]
+
+    @for_each_overlay
+    def test_tls_is_on_both_sides_or_on_neither(self, overlay):
+        configuration, variables = overlay.configuration, overlay.agent_variables
+        if "tls_certificate_file" not in configuration:
+            self.assertNotIn("SERVER_TLS", variables)
+            return
+        folder = self.tls_folder(overlay, overlay.server_pod, overlay.server_container, SERVER)
+        # The names of what cert-manager puts into a Secret.
+        self.assertEqual(configuration["tls_certificate_file"], folder + "/tls.crt")
+        self.assertEqual(configuration["tls_key_file"], folder + "/tls.key")
+        self.assertEqual(configuration["tls_client_ca_file"], folder + "/ca.crt")
+        folder = self.tls_folder(overlay, overlay.agent_pod, overlay.agent_container, AGENT)
+        self.assertEqual(variables["SERVER_TLS"], "true")
+        self.assertEqual(variables["SERVER_CA_FILE"], folder + "/ca.crt")
+        self.assertEqual(variables["CLIENT_CERTIFICATE_FILE"], folder + "/tls.crt")
+        self.assertEqual(variables["CLIENT_KEY_FILE"], folder + "/tls.key")
+
+    @for_each_overlay
+    def test_certificates_are_of_the_right_names_and_of_one_authority(self, overlay):
+        if not overlay.all("Certificate"):
+            return
+        host = overlay.agent_variables.get("SERVER_NAME", overlay.agent_variables["KUBENETMON_SERVER_SERVICE_HOST"])
+        self.assertIn(host, overlay.one("Certificate", SERVER)["spec"]["dnsNames"])
+        issuers = {item["metadata"]["name"]: item["spec"] for item in overlay.all("ClusterIssuer")}
+        for name, namespace, usage in ((SERVER, SERVER, "server auth"), (AGENT, AGENT, "client auth")):
+            certificate = overlay.one("Certificate", name)
+            self.assertEqual(certificate["metadata"]["namespace"], namespace)
+            self.assertEqual(certificate["spec"]["usages"], [usage])
+            issuer = issuers[certificate["spec"]["issuerRef"]["name"]]
+            authority = overlay.one("Certificate", "kubenetmon-authority")["spec"]
+            self.assertEqual(issuer["ca"]["secretName"], authority["secretName"])
+            self.assertTrue(authority["isCA"])
 
     @for_each_overlay
     def test_the_server_knows_its_keys(self, overlay):
@@ -246,7 +325,7 @@ class ManifestTests(unittest.TestCase):
     def test_no_secret_is_in_the_configuration(self, overlay):
         for item in overlay.all("ConfigMap"):
             for text in item["data"].values():
-                self.assertNotRegex(text, r"(?i)password|token|secret|://[^/\s]*@")
+                self.assertNotRegex(text, r"(?i)password|token(?!_audience)|secret|://[^/\s]*@")
 
     @for_each_overlay
     def test_paths_in_the_configuration_are_mounted(self, overlay):
@@ -320,10 +399,14 @@ class ManifestTests(unittest.TestCase):
     @for_each_overlay
     def test_everything_is_in_the_namespace_that_it_is_for(self, overlay):
         for item in overlay.objects:
-            if item["kind"] in ("Namespace", "ClusterRole", "ClusterRoleBinding", "PriorityClass"):
+            if item["kind"] in (
+                "Namespace", "ClusterRole", "ClusterRoleBinding", "PriorityClass", "ClusterIssuer"
+            ):
                 self.assertNotIn("namespace", item["metadata"])
             else:
-                self.assertIn(item["metadata"]["namespace"], (AGENT, SERVER))
+                # A cluster's issuer finds its authority in the namespace of cert-manager alone.
+                authority = item["metadata"]["name"] == "kubenetmon-authority"
+                self.assertIn(item["metadata"]["namespace"], ("cert-manager",) if authority else (AGENT, SERVER))
 
     @for_each_overlay
     def test_images_have_a_registry_and_a_version(self, overlay):
