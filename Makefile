@@ -128,6 +128,14 @@ bench-server: ## Measure what a flow costs the server (CASES="sink.lz4 clickhous
 	@$(SWIFT) build -c release --package-path Benchmarks --product ServerLoad --quiet
 	@Benchmarks/server .build-static/release/kubenetmon-server Benchmarks/.build/release/ServerLoad $(CASES)
 
+.PHONY: soak
+soak: ## Run the whole pipeline with churn, restarts and faults (MINUTES=10); memory and descriptors must not grow
+	@tools/install-packages build run
+	@tools/clickhouse --install
+	@$(SWIFT) build -c release --product kubenetmon-agent --quiet
+	@$(SWIFT) build -c release --product kubenetmon-server --quiet
+	@tools/sandbox Benchmarks/soak $(PROGRAMS) $(MINUTES)
+
 .PHONY: lint
 lint: ## Check the format of the Swift code
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
