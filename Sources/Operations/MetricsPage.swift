@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Writes metrics in the Prometheus text format, version 0.0.4
-/// (https://prometheus.io/docs/instrumenting/exposition_formats/).
+/// Metrics that are about to be told: families, each with its samples.
 ///
-/// Modules keep their own counts; a daemon writes them down when it is asked.
-public struct MetricsPage {
+/// Modules keep their own counts; a daemon puts them on a page when it is asked.
+public struct MetricsPage: Sendable {
     /// What a metric's value means.
     public enum Kind: String, Sendable {
-        /// It only grows, and starts at zero with the process.
+        /// It only grows, and starts at zero with the process. Its name ends in `_total`.
         case counter
         /// It goes up and down.
         case gauge
@@ -16,7 +15,7 @@ public struct MetricsPage {
     }
 
     /// A sample of a histogram.
-    public struct Histogram {
+    public struct Histogram: Sendable {
         let bounds: [UInt64]
         let counts: [UInt64]
         let sum: UInt64
@@ -35,67 +34,72 @@ public struct MetricsPage {
         }
     }
 
-    /// The page so far.
-    public private(set) var text = ""
+    /// All metrics of a name.
+    struct Family {
+        let kind: Kind
+        let name: String
+        let help: String
+        var samples: [Sample] = []
+    }
+
+    /// A family's value under its labels, which are as many as the family has in all of its samples.
+    struct Sample {
+        let labels: [(name: String, value: String)]
+        let value: Value
+
+        enum Value {
+            case number(String)
+            case histogram(Histogram)
+        }
+    }
+
+    /// In the order in which they were added.
+    private(set) var families: [Family] = []
 
     /// Makes an empty page.
     public init() {}
 
     /// Adds a metric without labels.
     public mutating func add(_ kind: Kind, _ name: String, _ help: String, _ value: some MetricValue) {
-        addHeader(kind, name, help)
-        text += "\(name) \(value.metricText)\n"
+        add(kind, name, help, [Sample(labels: [], value: .number(value.metricText))])
     }
 
     /// Adds a metric with one label, a sample for each of its values. The values must come from a small, fixed set.
     public mutating func add<Value: MetricValue>(
         _ kind: Kind, _ name: String, _ help: String, label: String, _ samples: [(String, Value)]
     ) {
-        addHeader(kind, name, help)
-        for (labelValue, value) in samples {
-            text += "\(name){\(label)=\"\(Self.escaped(labelValue))\"} \(value.metricText)\n"
-        }
+        add(
+            kind, name, help,
+            samples.map { Sample(labels: [(label, $0.0)], value: .number($0.1.metricText)) })
+    }
+
+    /// Adds a metric with two labels, a sample for each pair of their values. The values must come from small, fixed sets.
+    public mutating func add<Value: MetricValue>(
+        _ kind: Kind, _ name: String, _ help: String, labels: (String, String), _ samples: [((String, String), Value)]
+    ) {
+        add(
+            kind, name, help,
+            samples.map {
+                Sample(
+                    labels: [(labels.0, $0.0.0), (labels.1, $0.0.1)], value: .number($0.1.metricText))
+            })
     }
 
     /// Adds a histogram without labels.
     public mutating func add(_ name: String, _ help: String, _ histogram: Histogram) {
-        addHeader(.histogram, name, help)
-        addSample(name, "", histogram)
+        add(.histogram, name, help, [Sample(labels: [], value: .histogram(histogram))])
     }
 
     /// Adds a histogram with one label, a sample for each of its values. The values must come from a small, fixed set.
     public mutating func add(_ name: String, _ help: String, label: String, _ samples: [(String, Histogram)]) {
-        addHeader(.histogram, name, help)
-        for (labelValue, histogram) in samples {
-            addSample(name, "\(label)=\"\(Self.escaped(labelValue))\"", histogram)
-        }
+        add(
+            .histogram, name, help,
+            samples.map { Sample(labels: [(label, $0.0)], value: .histogram($0.1)) })
     }
 
-    private mutating func addSample(_ name: String, _ label: String, _ histogram: Histogram) {
-        var total: UInt64 = 0
-        for (bound, count) in zip(histogram.bounds.map(\.description) + ["+Inf"], histogram.counts) {
-            total += count
-            text += "\(name)_bucket{\(label.isEmpty ? "" : label + ",")le=\"\(bound)\"} \(total)\n"
-        }
-        let labels = label.isEmpty ? "" : "{\(label)}"
-        text += "\(name)_sum\(labels) \(histogram.sum)\n\(name)_count\(labels) \(total)\n"
-    }
-
-    private mutating func addHeader(_ kind: Kind, _ name: String, _ help: String) {
-        text += "# HELP \(name) \(help)\n# TYPE \(name) \(kind.rawValue)\n"
-    }
-
-    private static func escaped(_ label: String) -> String {
-        var result = ""
-        for character in label.unicodeScalars {
-            switch character {
-            case "\\": result += "\\\\"
-            case "\"": result += "\\\""
-            case "\n": result += "\\n"
-            default: result.unicodeScalars.append(character)
-            }
-        }
-        return result
+    private mutating func add(_ kind: Kind, _ name: String, _ help: String, _ samples: [Sample]) {
+        precondition((kind == .counter) == name.hasSuffix("_total"), "counters and nothing else end in _total: \(name)")
+        families.append(Family(kind: kind, name: name, help: help, samples: samples))
     }
 }
 

@@ -14,7 +14,7 @@ public struct ProbeServer: Service {
         public var live: @Sendable () -> [HealthCheck]
         /// Whether the process can do its work.
         public var ready: @Sendable () -> [HealthCheck]
-        /// The page of metrics.
+        /// The page of metrics; those of the process itself need not be on it.
         public var metrics: @Sendable () -> MetricsPage
         /// Pages for the host itself, by their paths: what they tell is nobody else's business.
         public var local: [String: @Sendable (_ query: String) -> LocalAnswer]
@@ -149,9 +149,15 @@ private final class ProbeHandler: ChannelInboundHandler {
         switch path {
         case "/live": return health(pages.live(), met: "live", unmet: "not live")
         case "/ready": return health(pages.ready(), met: "ready", unmet: "not ready")
-        case "/metrics": return (.ok, "text/plain; version=0.0.4; charset=utf-8", pages.metrics().text)
+        case "/metrics": return metrics(MetricsFormat(accept: request.headers["Accept"].joined(separator: ",")))
         default: return (.notFound, "text/plain", "there are /metrics, /live and /ready\n")
         }
+    }
+
+    private func metrics(_ format: MetricsFormat) -> (HTTPResponseStatus, type: String, String) {
+        var page = pages.metrics()
+        page.add(ProcessStatistics())
+        return (.ok, format.contentType, page.text(as: format))
     }
 
     private func health(

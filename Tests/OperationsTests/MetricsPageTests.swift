@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Operations
 import Testing
+
+@testable import Operations
 
 @Suite struct MetricsPageTests {
     @Test func aMetricHasItsHelpItsTypeAndItsSamples() {
@@ -66,5 +67,63 @@ import Testing
         var page = MetricsPage()
         page.add(.gauge, "m", "M.", label: "l", [(value, 1)])
         #expect(page.text.hasSuffix("m{l=\"\(escaped)\"} 1\n"))
+    }
+
+    @Test func twoLabelsStandInTheirOrder() {
+        var page = MetricsPage()
+        page.add(.counter, "m_total", "M.", labels: ("a", "b"), [(("1", "x"), 5), (("1", "y"), 6)])
+        #expect(page.text.hasSuffix("m_total{a=\"1\",b=\"x\"} 5\nm_total{a=\"1\",b=\"y\"} 6\n"))
+    }
+
+    @Test func openMetricsNamesCountersUnitsAndTheEnd() {
+        var page = MetricsPage()
+        page.add(.counter, "a_bytes_total", "Bytes of \"a\".", label: "kind", [("one", 1)])
+        page.add(.gauge, "b_seconds", "Age of b.", 1.5)
+        page.add("c_ms", "Time of c.", MetricsPage.Histogram(bounds: [5, 1_000], counts: [1, 0, 2], sum: 61))
+        #expect(
+            page.text(as: .openMetrics) == """
+                # HELP a_bytes Bytes of \\"a\\".
+                # TYPE a_bytes counter
+                # UNIT a_bytes bytes
+                a_bytes_total{kind="one"} 1
+                # HELP b_seconds Age of b.
+                # TYPE b_seconds gauge
+                # UNIT b_seconds seconds
+                b_seconds 1.5
+                # HELP c_ms Time of c.
+                # TYPE c_ms histogram
+                c_ms_bucket{le="5.0"} 1
+                c_ms_bucket{le="1000.0"} 1
+                c_ms_bucket{le="+Inf"} 3
+                c_ms_sum 61
+                c_ms_count 3
+                # EOF
+
+                """)
+        #expect(page.text.hasPrefix("# HELP a_bytes_total Bytes of \"a\".\n"))
+    }
+}
+
+@Suite struct MetricsFormatTests {
+    @Test(arguments: [
+        // Prometheus 3 and 2, a browser, curl and nobody.
+        (
+            """
+            application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+            application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+            text/plain;version=0.0.4;q=0.3,*/*;q=0.2
+            """, MetricsFormat.openMetrics
+        ),
+        ("application/openmetrics-text; version=1.0.0, text/plain;version=0.0.4;q=0.5", .openMetrics),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", .prometheus), ("*/*", .prometheus),
+        ("", .prometheus),
+        ("text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.5", .prometheus),
+        ("application/openmetrics-text;version=0.0.1", .prometheus), ("application/openmetrics-text", .openMetrics),
+        ("APPLICATION/OPENMETRICS-TEXT; Version=1.0.0", .openMetrics),
+        ("application/openmetrics-text;q=0", .prometheus), ("application/openmetrics-text;q=x", .prometheus),
+        (";;,,q=;=", .prometheus),
+    ])
+    func theRequestChooses(accept: String, format: MetricsFormat) {
+        #expect(MetricsFormat(accept: accept) == format)
     }
 }

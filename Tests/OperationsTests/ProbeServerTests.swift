@@ -58,12 +58,13 @@ private func withProbeServer(
 }
 
 /// What a path is answered with.
-private func answer(_ port: Int, _ path: String, method: String = "GET") async throws -> (
+private func answer(_ port: Int, _ path: String, method: String = "GET", accept: String = "*/*") async throws -> (
     status: Int, type: String, body: String
 ) {
     guard let url = URL(string: "http://127.0.0.1:\(port)\(path)") else { throw TestEnvironmentError("'\(path)'") }
     var request = URLRequest(url: url)
     request.httpMethod = method
+    request.setValue(accept, forHTTPHeaderField: "Accept")
     let (data, response) = try await URLSession(configuration: .ephemeral).data(for: request)
     let http = try #require(response as? HTTPURLResponse)
     return (
@@ -123,8 +124,19 @@ private func answer(_ port: Int, _ path: String, method: String = "GET") async t
                 let metrics = try await answer(port, "/metrics")
                 #expect(metrics.status == 200)
                 #expect(metrics.type == "text/plain; version=0.0.4; charset=utf-8")
-                #expect(metrics.body.hasSuffix("requests_total \(number)\n"))
+                #expect(metrics.body.contains("\nrequests_total \(number)\n"))
             }
+        }
+    }
+
+    @Test func openMetricsAreToldToThoseWhoAskForThem() async throws {
+        let pages = ProbeServer.Pages(ready: { [] }, metrics: { MetricsPage() })
+        try await withProbeServer(pages) { port in
+            let metrics = try await answer(
+                port, "/metrics", accept: "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
+            #expect(metrics.type == "application/openmetrics-text; version=1.0.0; charset=utf-8")
+            #expect(metrics.body.contains("# TYPE process_cpu_seconds counter\n"))
+            #expect(metrics.body.hasSuffix("\n# EOF\n"))
         }
     }
 

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+
+/// What this process takes, as the kernel counts it (getrusage(2), proc_pid_stat(5)).
+struct ProcessStatistics: Sendable {
+    /// CPU time in user and in kernel mode, in seconds.
+    var cpuSeconds: Double
+    /// Memory that is in RAM, in bytes.
+    var residentBytes: Int
+    /// Address space, in bytes.
+    var virtualBytes: Int
+    /// Open file descriptors.
+    var openDescriptors: Int
+    /// How many there may be.
+    var maximumDescriptors: Int
+
+    /// When the process started, in seconds since the Unix epoch.
+    static let startTime: Double = {
+        var (now, sinceBoot) = (timespec(), timespec())
+        clock_gettime(CLOCK_REALTIME, &now)
+        clock_gettime(CLOCK_BOOTTIME, &sinceBoot)
+        let ticks = statFields()[19]
+        return seconds(now) - seconds(sinceBoot) + Double(ticks) / Double(sysconf(CInt(_SC_CLK_TCK)))
+    }()
+
+    /// Asks the kernel.
+    init() {
+        var usage = rusage()
+        getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+        cpuSeconds =
+            Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
+            + Double(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6
+        let fields = Self.statFields()
+        virtualBytes = fields[20]
+        residentBytes = fields[21] * sysconf(CInt(_SC_PAGESIZE))
+        var limit = rlimit()
+        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        maximumDescriptors = Int(clamping: limit.rlim_cur)
+        openDescriptors = Self.countDescriptors()
+    }
+
+    /// The numbers of `/proc/self/stat` from the process's state on, which itself is none and reads 0.
+    private static func statFields() -> [Int] {
+        let none = [Int](repeating: 0, count: 22)
+        guard let file = fopen("/proc/self/stat", "r") else { return none }
+        defer { fclose(file) }
+        var line = [CChar](repeating: 0, count: 1024)
+        guard fgets(&line, CInt(line.count), file) != nil else { return none }
+        let text = String(decoding: line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+        // The program's name stands in parentheses and may hold some itself.
+        guard let end = text.lastIndex(of: ")") else { return none }
+        let fields = text[end...].dropFirst().split(separator: " ").map { Int($0) ?? 0 }
+        return fields.count >= none.count ? fields : none
+    }
+
+    private static func countDescriptors() -> Int {
+        guard let directory = opendir("/proc/self/fd") else { return 0 }
+        defer { closedir(directory) }
+        // The directory itself, `.` and `..` are there too.
+        var count = -3
+        while readdir(directory) != nil { count += 1 }
+        return max(0, count)
+    }
+
+    private static func seconds(_ time: timespec) -> Double { Double(time.tv_sec) + Double(time.tv_nsec) / 1e9 }
+}
+
+extension MetricsPage {
+    /// What every daemon has: its release, and what Prometheus' client libraries tell of a process.
+    mutating func add(_ process: ProcessStatistics) {
+        add(
+            .gauge, "kubenetmon_build_info", "Always 1; the label tells the release.", label: "version",
+            [(Daemon.version, 1)])
+        add(
+            .counter, "process_cpu_seconds_total", "CPU time of the process in user and in kernel mode.",
+            process.cpuSeconds)
+        add(.gauge, "process_resident_memory_bytes", "Memory of the process that is in RAM.", process.residentBytes)
+        add(.gauge, "process_virtual_memory_bytes", "Address space of the process.", process.virtualBytes)
+        add(.gauge, "process_open_fds", "Open file descriptors.", process.openDescriptors)
+        add(.gauge, "process_max_fds", "How many file descriptors may be open.", process.maximumDescriptors)
+        add(
+            .gauge, "process_start_time_seconds", "When the process started, in seconds since the Unix epoch.",
+            ProcessStatistics.startTime)
+    }
+}
