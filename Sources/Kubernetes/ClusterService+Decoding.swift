@@ -10,11 +10,11 @@ extension KubernetesResource where Object == ClusterService {
     public static var services: KubernetesResource {
         KubernetesResource(
             name: "services", path: "/api/v1/services", unpack: kubenetmon__kubernetes__service__unpack
-        ) { metadata, message throws(MalformedObject.Problem) in
-            ClusterService(
+        ) { metadata, message, addresses throws(MalformedObject.Problem) in
+            if let spec = message.spec?.pointee { ClusterService.read(spec, &addresses) }
+            return ClusterService(
                 uid: try metadata.checkedUID, namespace: try metadata.checkedNamespace,
-                name: try metadata.checkedName,
-                clusterAddresses: message.spec.map(ClusterService.addresses) ?? [],
+                name: try metadata.checkedName, clusterAddresses: addresses.addresses,
                 createdAt: UInt32(metadata.creation_timestamp))
         } bare: { identity in
             ClusterService(
@@ -25,16 +25,15 @@ extension KubernetesResource where Object == ClusterService {
 
 extension ClusterService {
     /// `clusterIPs`, or `clusterIP` of a server that does not know those. The `None` of a headless service is no address.
-    fileprivate static func addresses(
-        _ spec: UnsafeMutablePointer<Kubenetmon__Kubernetes__ServiceSpec>
-    ) -> [IPAddress] {
-        var addresses: [IPAddress] = []
-        for index in 0..<spec.pointee.n_cluster_ips {
-            if let address = IPAddress(cString: spec.pointee.cluster_ips[index]) { addresses.append(address) }
-        }
-        if spec.pointee.n_cluster_ips == 0, let address = IPAddress(cString: spec.pointee.cluster_ip) {
-            addresses.append(address)
-        }
-        return addresses
+    fileprivate static func read(
+        _ spec: Kubenetmon__Kubernetes__ServiceSpec, _ addresses: inout AddressReader
+    ) {
+        for index in 0..<spec.n_cluster_ips { read(spec.cluster_ips[index], &addresses) }
+        if spec.n_cluster_ips == 0 { read(spec.cluster_ip, &addresses) }
+    }
+
+    private static func read(_ text: UnsafePointer<CChar>?, _ addresses: inout AddressReader) {
+        guard let text, String(cString: text) != "None" else { return }
+        addresses.read(text)
     }
 }

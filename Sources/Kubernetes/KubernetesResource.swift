@@ -27,7 +27,10 @@ public struct KubernetesResource<Object: Sendable>: Sendable {
             @escaping @Sendable (
                 UnsafeMutablePointer<ProtobufCAllocator>?, Int, UnsafePointer<UInt8>?
             ) -> UnsafeMutablePointer<Message>?,
-        decode: @escaping @Sendable (ObjectMeta, Message) throws(MalformedObject.Problem) -> Object,
+        decode:
+            @escaping @Sendable (
+                ObjectMeta, Message, inout AddressReader
+            ) throws(MalformedObject.Problem) -> Object,
         bare: @escaping @Sendable (ObjectIdentity) -> Object?
     ) {
         self.bare = bare
@@ -50,9 +53,11 @@ public struct KubernetesResource<Object: Sendable>: Sendable {
                 throw MalformedObject(resource: name, problem: .missing(field: "metadata"))
             }
             do throws(MalformedObject.Problem) {
+                var addresses = AddressReader()
                 return DecodedObject(
-                    object: try decode(metadata, message),
-                    resourceVersion: try String(metadata.resource_version, field: "metadata.resourceVersion"))
+                    object: try decode(metadata, message, &addresses),
+                    resourceVersion: try String(metadata.resource_version, field: "metadata.resourceVersion"),
+                    unreadableAddresses: addresses.unreadable)
             } catch {
                 throw MalformedObject(
                     resource: name, namespace: metadata.namespace_.map { String(cString: $0) } ?? "",
@@ -79,6 +84,8 @@ struct DecodedObject<Object> {
     let object: Object
     /// The version of the cluster's state that made it so; empty if the server does not tell.
     let resourceVersion: String
+    /// Addresses of it that could not be read and were passed over.
+    var unreadableAddresses = 0
 }
 
 /// A message of the API server with the metadata that every object has.

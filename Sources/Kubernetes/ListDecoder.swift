@@ -33,6 +33,8 @@ public struct ListDecoder<Object: Sendable> {
 
     /// The objects so far that could not be read and were passed over.
     public var malformedObjects: Int { parser.malformedObjects }
+    /// The addresses of objects so far that could not be read and were passed over.
+    public var unreadableAddresses: Int { parser.unreadableAddresses }
     /// The last of them.
     public var lastMalformedObject: MalformedObject? { parser.lastMalformedObject }
 

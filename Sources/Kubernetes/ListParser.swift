@@ -6,6 +6,7 @@ import CKubernetesProto
 struct ListParser<Object: Sendable>: StreamParser {
     private(set) var metadata = ListMetadata(resourceVersion: "")
     private(set) var malformedObjects = 0
+    private(set) var unreadableAddresses = 0
     private(set) var lastMalformedObject: MalformedObject?
 
     private let resource: KubernetesResource<Object>
@@ -103,7 +104,9 @@ struct ListParser<Object: Sendable>: StreamParser {
 
     private mutating func readObject(_ bytes: UnsafeRawBufferPointer, _ body: (Object) -> Void) {
         do throws(MalformedObject) {
-            body(try resource.decode(bytes, arena).object)
+            let decoded = try resource.decode(bytes, arena)
+            unreadableAddresses += decoded.unreadableAddresses
+            body(decoded.object)
         } catch {
             note(error)
         }

@@ -9,8 +9,8 @@ extension KubernetesResource where Object == Node {
     /// All nodes.
     public static var nodes: KubernetesResource {
         KubernetesResource(name: "nodes", path: "/api/v1/nodes", unpack: kubenetmon__kubernetes__node__unpack) {
-            metadata, message throws(MalformedObject.Problem) in
-            try Node(metadata, message)
+            metadata, message, addresses throws(MalformedObject.Problem) in
+            try Node(metadata, message, &addresses)
         } bare: { identity in
             Node(uid: identity.uid, name: identity.name, addresses: [])
         }
@@ -19,24 +19,21 @@ extension KubernetesResource where Object == Node {
 
 extension Node {
     fileprivate init(
-        _ metadata: ObjectMeta, _ message: Kubenetmon__Kubernetes__Node
+        _ metadata: ObjectMeta, _ message: Kubenetmon__Kubernetes__Node, _ addresses: inout AddressReader
     ) throws(MalformedObject.Problem) {
+        if let status = message.status?.pointee { Self.read(status, &addresses) }
         self.init(
             uid: try metadata.checkedUID, name: try metadata.checkedName,
-            addresses: message.status.map(Self.addresses) ?? [],
+            addresses: addresses.addresses,
             zone: try Self.zone(metadata), createdAt: UInt32(metadata.creation_timestamp))
     }
 
-    private static func addresses(
-        _ status: UnsafeMutablePointer<Kubenetmon__Kubernetes__NodeStatus>
-    ) -> [IPAddress] {
-        var addresses: [IPAddress] = []
-        for index in 0..<status.pointee.n_addresses {
-            guard let entry = status.pointee.addresses[index]?.pointee, let type = entry.type else { continue }
+    private static func read(_ status: Kubenetmon__Kubernetes__NodeStatus, _ addresses: inout AddressReader) {
+        for index in 0..<status.n_addresses {
+            guard let entry = status.addresses[index]?.pointee, let type = entry.type else { continue }
             guard ["InternalIP", "ExternalIP"].contains(String(cString: type)) else { continue }
-            if let address = IPAddress(cString: entry.address) { addresses.append(address) }
+            addresses.read(entry.address)
         }
-        return addresses
     }
 
     /// The zone's label, or the one that it had before Kubernetes 1.17.

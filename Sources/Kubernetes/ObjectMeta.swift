@@ -82,14 +82,6 @@ extension String {
     }
 }
 
-extension IPAddress {
-    /// An address; nil where there is none that can be read, such as `fe80::1%eth0`, which costs no more than itself.
-    init?(cString text: UnsafePointer<CChar>?) {
-        guard let text, let text = String(validatingCString: text) else { return nil }
-        self.init(text)
-    }
-}
-
 extension ObjectMeta {
     /// What tells the object apart, as far as it can be read.
     var identity: ObjectIdentity {

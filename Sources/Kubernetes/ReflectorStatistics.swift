@@ -22,6 +22,8 @@ public struct ReflectorStatistics: Equatable, Sendable {
     public var failures: [ReflectorFailure: UInt64] = [:]
     /// Objects that could not be read and were passed over.
     public var malformedObjects: UInt64 = 0
+    /// Addresses of objects that could not be read and were passed over.
+    public var unreadableAddresses: UInt64 = 0
     /// Why the last request failed; nil once one has been answered since.
     public var lastError: String?
 

@@ -111,6 +111,7 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
             return true
         }
         note(decoder.malformedObjects, decoder.lastMalformedObject)
+        note(unreadableAddresses: decoder.unreadableAddresses)
         if let problem = exchange.refusal(verb: "list", resource.name) ?? problem { return listFailed(problem) }
         do throws(KubernetesDecodingError) {
             return machine.pageReceived(try decoder.finish())
@@ -157,6 +158,7 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
         var decoder = WatchDecoder(resource)
         var exchange = KubernetesExchange()
         var malformedObjects = 0
+        var unreadableAddresses = 0
         var step: Step?
         var status: KubernetesStatus?
         let start = ContinuousClock.now
@@ -174,6 +176,8 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
                 note(decoder.malformedObjects - malformedObjects, decoder.lastMalformedObject)
                 malformedObjects = decoder.malformedObjects
             }
+            note(unreadableAddresses: decoder.unreadableAddresses - unreadableAddresses)
+            unreadableAddresses = decoder.unreadableAddresses
             return step == nil && status == nil
         }
         if let step { return .left(step) }
@@ -299,5 +303,10 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
         guard malformedObjects > 0, let last else { return }
         statistics.update { $0.malformedObjects += UInt64(malformedObjects) }
         log.reportMalformedObject(last)
+    }
+
+    private func note(unreadableAddresses: Int) {
+        guard unreadableAddresses > 0 else { return }
+        statistics.update { $0.unreadableAddresses += UInt64(unreadableAddresses) }
     }
 }

@@ -10,7 +10,7 @@ extension KubernetesResource where Object == ReplicaSet {
         KubernetesResource(
             name: "replicasets", path: "/apis/apps/v1/replicasets", asPartialMetadata: true,
             unpack: kubenetmon__kubernetes__partial_object_metadata__unpack
-        ) { metadata, _ throws(MalformedObject.Problem) in
+        ) { metadata, _, _ throws(MalformedObject.Problem) in
             _ = try metadata.checkedName
             guard let uid = try metadata.checkedUID else { throw .missing(field: "metadata.uid") }
             return ReplicaSet(uid: uid, owner: try metadata.controller)

@@ -15,6 +15,8 @@ public struct WatchDecoder<Object: Sendable> {
 
     /// The objects so far that could not be read; their events were passed over.
     public var malformedObjects: Int { parser.malformedObjects }
+    /// The addresses of objects so far that could not be read and were passed over.
+    public var unreadableAddresses: Int { parser.unreadableAddresses }
     /// The last of them.
     public var lastMalformedObject: MalformedObject? { parser.lastMalformedObject }
     /// Whether the response would be cut in the middle of an event if it ended here.

@@ -5,6 +5,7 @@ import CKubernetesProto
 /// Reads one frame of a watch after the other.
 struct WatchParser<Object: Sendable>: StreamParser {
     private(set) var malformedObjects = 0
+    private(set) var unreadableAddresses = 0
     private(set) var lastMalformedObject: MalformedObject?
 
     private let resource: KubernetesResource<Object>
@@ -64,6 +65,7 @@ struct WatchParser<Object: Sendable>: StreamParser {
     private mutating func change(_ bytes: UnsafeRawBufferPointer, isDeletion: Bool) -> WatchEvent<Object>? {
         do throws(MalformedObject) {
             let decoded = try resource.decode(bytes, arena)
+            unreadableAddresses += decoded.unreadableAddresses
             guard !decoded.resourceVersion.isEmpty else {
                 throw MalformedObject(resource: resource.name, problem: .missing(field: "metadata.resourceVersion"))
             }

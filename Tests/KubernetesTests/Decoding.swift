@@ -27,6 +27,7 @@ struct DecodedList<Object: Sendable & Equatable>: Equatable {
     var objects: [Object] = []
     var metadata: ListMetadata?
     var malformedObjects = 0
+    var unreadableAddresses = 0
     var lastMalformedObject: MalformedObject?
 
     /// Decodes a body that arrives in chunks.
@@ -41,6 +42,7 @@ struct DecodedList<Object: Sendable & Equatable>: Equatable {
         }
         metadata = try decoder.finish()
         malformedObjects = decoder.malformedObjects
+        unreadableAddresses = decoder.unreadableAddresses
         lastMalformedObject = decoder.lastMalformedObject
     }
 
@@ -55,6 +57,7 @@ struct DecodedWatch<Object: Sendable & Equatable>: Equatable {
     var events: [WatchEvent<Object>] = []
     var isInMidFrame = false
     var malformedObjects = 0
+    var unreadableAddresses = 0
     var lastMalformedObject: MalformedObject?
 
     /// Decodes a body that arrives in chunks.
@@ -69,6 +72,7 @@ struct DecodedWatch<Object: Sendable & Equatable>: Equatable {
         }
         isInMidFrame = decoder.isInMidFrame
         malformedObjects = decoder.malformedObjects
+        unreadableAddresses = decoder.unreadableAddresses
         lastMalformedObject = decoder.lastMalformedObject
     }
 

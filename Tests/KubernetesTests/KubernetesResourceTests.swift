@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowModel
-import Kubernetes
 import KubernetesTestKit
 import Testing
+
+@testable import Kubernetes
 
 /// Decodes one object; throws why it was passed over.
 private func decode<Object: EncodableObject & Equatable>(
@@ -189,6 +190,14 @@ extension ProtobufWriter {
                 message.append(2) { $0.append(10, [0xc3, 0x28]) }
             }
         }
+    }
+
+    @Test func anAddressThatCannotBeReadIsCountedAndNoneIsNot() throws {
+        var addresses = AddressReader()
+        for text in ["10.0.0.1", "", "fe80::1%eth0", "fd00::1", "None"] { addresses.read(text) }
+        addresses.read(nil)
+        #expect(addresses.addresses.map(\.description) == ["10.0.0.1", "fd00::1"])
+        #expect(addresses.unreadable == 2)
     }
 
     // MARK: Nodes

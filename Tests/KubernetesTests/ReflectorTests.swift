@@ -436,6 +436,27 @@ private func reflector(
         #expect(reflector.statistics.failures.isEmpty)
     }
 
+    @Test func anAddressThatCannotBeReadIsCounted() async throws {
+        let server = try await server()
+        let reflector = reflector(of: server)
+        try await reflector.synced()
+        #expect(reflector.statistics.unreadableAddresses == 0)
+        var message = ProtobufWriter()
+        message.append(1) { metadata in
+            metadata.append(1, "c")
+            metadata.append(3, "shop")
+            metadata.append(5, pod("c").uid.text)
+            metadata.append(6, "103")
+        }
+        message.append(3) { status in
+            for address in ["10.0.0.7", "fe80::1%eth0", ""] { status.append(12) { $0.append(1, address) } }
+        }
+        server.insert(event: "ADDED", resource: "pods", message: message.bytes)
+        try await reflector.holds([key("a"), key("b"), key("c")])
+        try await eventually("it is counted") { reflector.statistics.unreadableAddresses == 1 }
+        #expect(reflector.statistics.malformedObjects == 0)
+    }
+
     @Test func aPodThatIsGoneIsDeletedThoughItCannotBeRead() async throws {
         let server = try await server()
         let reflector = reflector(of: server)
