@@ -62,6 +62,12 @@ struct ExportStateMachine {
 
     /// Bytes of the frames that are kept.
     private(set) var keptFrameBytes = 0
+    /// What those batches hold.
+    private(set) var keptAmount = FlowAmount()
+    /// What has been acknowledged.
+    private(set) var acknowledgedAmount = FlowAmount()
+    /// Flows that became one with others when batches were merged.
+    private(set) var mergedFlows: UInt64 = 0
 
     /// - Parameters:
     ///   - backoff: The wait between attempts to connect.
@@ -74,6 +80,12 @@ struct ExportStateMachine {
 
     /// Whether nothing waits for an acknowledgement.
     var isEmpty: Bool { kept.isEmpty }
+
+    /// Batches that wait for an acknowledgement.
+    var keptBatches: Int { kept.count }
+
+    /// When the counters of the batch were read that has waited for longest, in milliseconds since the Unix epoch.
+    var oldestObservation: UInt64? { kept.first?.batch.observedAtMilliseconds }
 
     /// Whether something was sent on the open connection and is not acknowledged.
     var awaitsAnswer: Bool { kept.contains(where: \.isInFlight) }
@@ -110,6 +122,7 @@ struct ExportStateMachine {
         let isSent = state == .connected
         kept.append(Kept(batch: batch, isInFlight: isSent, wasSent: isSent))
         keptFrameBytes += batch.frame.readableBytes
+        keptAmount += FlowAmount(batch)
         if isSent { return .send([batch.frame]) }
         if keptFrameBytes > mergeAboveBytes { mergeNeverSent() }
         return .nothing
@@ -132,6 +145,9 @@ struct ExportStateMachine {
         }
         kept.replaceSubrange(firstNeverSent..., with: merged)
         keptFrameBytes = kept.reduce(0) { $0 + $1.batch.frame.readableBytes }
+        let flows = keptAmount.flows
+        keptAmount = kept.reduce(into: FlowAmount()) { $0 += FlowAmount($1.batch) }
+        mergedFlows += flows - keptAmount.flows
     }
 
     /// A connection is open and the greeting is on its way: everything that is kept follows.
@@ -172,6 +188,8 @@ struct ExportStateMachine {
             }
             let batch = kept.remove(at: index).batch
             keptFrameBytes -= batch.frame.readableBytes
+            keptAmount -= FlowAmount(batch)
+            acknowledgedAmount += FlowAmount(batch)
             result.batches += 1
             result.flows += batch.flows
             result.reportedBytes &+= batch.reportedBytes

@@ -6,37 +6,58 @@ import FlowWire
 /// Gathers flows of one source into batches for an exporter: a batch ends when it is full, when its minute ends, or when
 /// it is flushed. Not thread-safe; each source has its own.
 public struct FlowBatcher: ~Copyable {
+    /// What is gathered for a batch.
+    private struct Gathering: ~Copyable {
+        var builder: FlowBatchBuilder
+        /// What was put in, for a comparison with what comes out.
+        var collected = FlowAmount()
+
+        init(_ family: FlowBatchBuilder.Family) { builder = FlowBatchBuilder(family: family) }
+
+        mutating func append(_ flow: Flow) {
+            builder.append(flow)
+            collected.add(flow)
+        }
+    }
+
     private let exporter: FlowExporter
-    private var ipv4 = FlowBatchBuilder(family: .ipv4)
-    private var ipv6 = FlowBatchBuilder(family: .ipv6)
+    private let source: FlowSource
+    private var ipv4 = Gathering(.ipv4)
+    private var ipv6 = Gathering(.ipv6)
     private var observedAtMilliseconds: UInt64 = 0
 
     /// Makes a batcher that has gathered nothing.
-    public init(exporter: FlowExporter) {
+    public init(exporter: FlowExporter, source: FlowSource) {
         self.exporter = exporter
+        self.source = source
     }
 
     /// Adds a flow whose counters were read at a moment, in milliseconds since the Unix epoch.
     public mutating func append(_ flow: Flow, observedAtMilliseconds moment: UInt64) {
         if moment / 60_000 != observedAtMilliseconds / 60_000 { flush() }
-        if ipv4.count == 0 && ipv6.count == 0 { observedAtMilliseconds = moment }
+        if ipv4.builder.count == 0 && ipv6.builder.count == 0 { observedAtMilliseconds = moment }
         if flow.isIPv4 {
             ipv4.append(flow)
-            if ipv4.isFull { Self.export(&ipv4, observedAtMilliseconds, to: exporter) }
+            if ipv4.builder.isFull { Self.export(&ipv4, of: source, observedAtMilliseconds, to: exporter) }
         } else {
             ipv6.append(flow)
-            if ipv6.isFull { Self.export(&ipv6, observedAtMilliseconds, to: exporter) }
+            if ipv6.builder.isFull { Self.export(&ipv6, of: source, observedAtMilliseconds, to: exporter) }
         }
     }
 
     /// Hands on what has been gathered.
     public mutating func flush() {
-        if ipv4.count > 0 { Self.export(&ipv4, observedAtMilliseconds, to: exporter) }
-        if ipv6.count > 0 { Self.export(&ipv6, observedAtMilliseconds, to: exporter) }
+        if ipv4.builder.count > 0 { Self.export(&ipv4, of: source, observedAtMilliseconds, to: exporter) }
+        if ipv6.builder.count > 0 { Self.export(&ipv6, of: source, observedAtMilliseconds, to: exporter) }
     }
 
-    private static func export(_ builder: inout FlowBatchBuilder, _ observedAt: UInt64, to exporter: FlowExporter) {
-        exporter.export { builder.takeBatch(sequence: $0, observedAtMilliseconds: observedAt) }
+    private static func export(
+        _ gathering: inout Gathering, of source: FlowSource, _ observedAt: UInt64, to exporter: FlowExporter
+    ) {
+        exporter.export(gathering.collected, of: source) {
+            gathering.builder.takeBatch(sequence: $0, observedAtMilliseconds: observedAt)
+        }
+        gathering.collected = FlowAmount()
     }
 }
 

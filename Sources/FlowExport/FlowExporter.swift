@@ -64,7 +64,14 @@ public final class FlowExporter: Sendable {
         }
     }
 
+    /// Every reason in ``Statistics/connectionFailures``.
+    public static let connectionFailureReasons =
+        ["unreachable", "credentials", "refused"] + TLSFailure.allCases.map(\.rawValue)
+
     /// What has become of the batches so far.
+    ///
+    /// At any moment, ``collected`` is the sum of what is acknowledged and of ``unacknowledged``; to the flows of that sum,
+    /// ``mergedFlows`` belong too.
     public struct Statistics: Equatable, Sendable {
         /// Whether a server is there.
         public var isConnected = false
@@ -80,14 +87,31 @@ public final class FlowExporter: Sendable {
         public var tls: TLSContextSource.Statistics?
         /// Connections that were closed because the server said nothing for too long.
         public var silentConnections: UInt64 = 0
-        /// Flows acknowledged.
+        /// What was put into batches, by where it came from.
+        public var collected: [FlowSource: FlowAmount] = [:]
+        /// Flows acknowledged to be in ClickHouse.
         public var acknowledgedFlows: UInt64 = 0
         /// Network bytes that those flows report.
         public var acknowledgedReportedBytes: UInt64 = 0
+        /// What waits for its acknowledgement.
+        public var unacknowledged: FlowAmount { kept + onTheirWay }
+        /// Flows that became one with others of their minute when batches were merged.
+        public var mergedFlows: UInt64 = 0
+        /// Batches that wait for their acknowledgement.
+        public var unacknowledgedBatches = 0
+        /// When the counters of the batch were read that has waited for longest, in milliseconds since the Unix epoch; nil
+        /// where none waits.
+        public var oldestObservation: UInt64?
         /// Acknowledgements of batches that did not wait for one.
         public var unknownAcknowledgements: UInt64 = 0
         /// Bytes of frames that wait for their acknowledgement.
         public var unacknowledgedBytes = 0
+
+        /// What the event loop knows of and what it does not know of yet.
+        var (kept, onTheirWay) = (FlowAmount(), FlowAmount())
+
+        /// Nothing has been put into batches.
+        public init() {}
     }
 
     private let configuration: Configuration
@@ -169,20 +193,29 @@ public final class FlowExporter: Sendable {
     /// Numbers a batch, keeps it until it is acknowledged, and sends it as soon as a server is there. Callable from any
     /// thread.
     ///
-    /// - Parameter make: Makes the batch with the number that it gets.
-    public func export(_ make: (_ sequence: UInt64) -> ExportBatch) {
+    /// - Parameters:
+    ///   - collected: What was put into the batch.
+    ///   - source: Where that came from.
+    ///   - make: Makes the batch with the number that it gets.
+    public func export(
+        _ collected: FlowAmount, of source: FlowSource, _ make: (_ sequence: UInt64) -> ExportBatch
+    ) {
         // Batches reach the event loop in the order of their numbers.
         lastSequence.withLock { sequence in
             sequence += 1
-            enqueue(make(sequence))
+            enqueue(make(sequence), collected, of: source)
         }
     }
 
     /// Keeps a batch until it is acknowledged. Batches must come in ascending order of their sequence numbers.
-    func enqueue(_ batch: ExportBatch) {
+    func enqueue(_ batch: ExportBatch, _ collected: FlowAmount, of source: FlowSource) {
+        statisticsStorage.withLock {
+            $0.collected[source, default: FlowAmount()] += collected
+            $0.onTheirWay += FlowAmount(batch)
+        }
         unacknowledgedBytes.add(batch.frame.readableBytes, ordering: .relaxed)
         eventLoop.execute {
-            self.change { $0.enqueue(batch) }
+            self.change(having: batch) { $0.enqueue(batch) }
             // What was added above, less what merging has saved.
             self.unacknowledgedBytes.subtract(batch.frame.readableBytes, ordering: .relaxed)
         }
@@ -209,12 +242,18 @@ public final class FlowExporter: Sendable {
 
     // MARK: - On the event loop
 
-    /// Tells the machine of an event and does what it says.
-    private func change(_ event: (inout ExportStateMachine) -> ExportStateMachine.Action) {
+    /// Tells the machine of an event, such as the arrival of a batch, and does what it says.
+    private func change(
+        having batch: ExportBatch? = nil, _ event: (inout ExportStateMachine) -> ExportStateMachine.Action
+    ) {
         let before = loopState.value.machine.keptFrameBytes
         let action = event(&loopState.value.machine)
         let saved = before - loopState.value.machine.keptFrameBytes
         unacknowledgedBytes.subtract(saved, ordering: .relaxed)
+        statisticsStorage.withLock { statistics in
+            if let batch { statistics.onTheirWay -= FlowAmount(batch) }
+            statistics.take(loopState.value.machine)
+        }
         perform(action)
     }
 
@@ -309,8 +348,6 @@ public final class FlowExporter: Sendable {
             change { machine in
                 let (acknowledged, action) = machine.acknowledged(sequences)
                 statisticsStorage.withLock {
-                    $0.acknowledgedFlows += UInt64(acknowledged.flows)
-                    $0.acknowledgedReportedBytes &+= acknowledged.reportedBytes
                     $0.unknownAcknowledgements += UInt64(acknowledged.unknown)
                     $0.refusal = nil
                 }
@@ -384,5 +421,16 @@ private final class ServerMessageHandler: ChannelInboundHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         exporter.failed(error)
         context.close(promise: nil)
+    }
+}
+
+extension FlowExporter.Statistics {
+    fileprivate mutating func take(_ machine: borrowing ExportStateMachine) {
+        kept = machine.keptAmount
+        acknowledgedFlows = machine.acknowledgedAmount.flows
+        acknowledgedReportedBytes = machine.acknowledgedAmount.bytes
+        mergedFlows = machine.mergedFlows
+        unacknowledgedBatches = machine.keptBatches
+        oldestObservation = machine.oldestObservation
     }
 }

@@ -60,18 +60,21 @@ struct Agent {
                 interval: configuration.collectionInterval, nodeName: configuration.nodeName),
             collector: try Collector(mode: configuration.collectionMode, filter: filter, exporter: exporter),
             exporter: exporter, selfCheck: selfCheck, logger: logger)
+        let spoolBytes = configuration.spoolBytes
+        let numbers = { @Sendable in
+            AgentNumbers(
+                collection: collection.statistics, events: events.statistics, export: exporter.statistics,
+                problems: selfCheck.problems, entries: ConntrackSettings.count,
+                maximumEntries: ConntrackSettings.maximum, spoolBytes: spoolBytes, now: WallClock.now())
+        }
         let probes = ProbeServer(
             port: configuration.metricsPort, group: group, logger: logger,
             pages: ProbeServer.Pages(
                 ready: { Self.readiness(collection.statistics, exporter.statistics) },
-                metrics: {
-                    MetricsPage(
-                        collection: collection.statistics, events: events.statistics, export: exporter.statistics,
-                        selfCheck: selfCheck.problems)
-                }))
+                metrics: { MetricsPage(numbers()) }))
         // Stopped in reverse order: the last collection and the last events are drained before the probes end.
         return [
-            SecondSignalService(), probes,
+            SecondSignalService(), probes, SummaryService(logger: logger) { SummaryService.Numbers(numbers()) },
             DrainService(exporter, timeout: configuration.shutdownTimeout, logger: logger), events, collection,
         ]
     }

@@ -12,8 +12,11 @@ import Synchronization
 final class CollectionService: Service, CustomStringConvertible {
     /// What has been collected so far.
     struct Statistics: Sendable {
-        var collectedFlows: UInt64 = 0
-        var collectedBytes: UInt64 = 0
+        var collections: UInt64 = 0
+        /// The time that they took.
+        var duration = Duration.zero
+        /// The CPU time that they took.
+        var cpuTime = Duration.zero
         var ignored: [FlowFilter.Reason: UInt64] = [:]
         var malformedEntries: UInt64 = 0
         var goneEntries: UInt64 = 0
@@ -82,13 +85,13 @@ final class CollectionService: Service, CustomStringConvertible {
             return
         }
         let clock = ContinuousClock()
-        let begin = clock.now
+        let (begin, cpuBegin) = (clock.now, ThreadClock.now())
         let report = collector.withLock { $0.collect() }
-        let statistics = statisticsStorage.withLock { statistics in
-            statistics.add(report, took: begin.duration(to: clock.now))
-            return statistics
-        }
-        selfCheck.look(entries: report.collection.entries, everCounted: statistics.collectedFlows > 0)
+        let (duration, cpuTime) = (begin.duration(to: clock.now), ThreadClock.now() - cpuBegin)
+        statisticsStorage.withLock { $0.add(report, took: duration, cpuTime) }
+        selfCheck.look(
+            entries: report.collection.entries,
+            everCounted: exporter.statistics.collected[.scrape].map { $0.flows > 0 } ?? false)
         if let error = report.error {
             logger.error("a collection ended early", metadata: ["error": "\(error)"])
         }
@@ -107,10 +110,11 @@ final class CollectionService: Service, CustomStringConvertible {
 }
 
 extension CollectionService.Statistics {
-    fileprivate mutating func add(_ report: Collector.Report, took duration: Duration) {
+    fileprivate mutating func add(_ report: Collector.Report, took duration: Duration, _ cpuTime: Duration) {
         let collection = report.collection
-        collectedFlows += UInt64(report.collectedFlows)
-        collectedBytes &+= report.collectedBytes
+        collections += 1
+        self.duration += duration
+        self.cpuTime += cpuTime
         for reason in FlowFilter.Reason.allCases {
             ignored[reason, default: 0] += UInt64(collection.ignored[reason])
         }

@@ -25,7 +25,7 @@ struct Collector: ~Copyable {
         table = try Self.openTable(mode)
         self.filter = filter
         self.exporter = exporter
-        batcher = FlowBatcher(exporter: exporter)
+        batcher = FlowBatcher(exporter: exporter, source: .scrape)
     }
 
     /// Asks the table for its size: a missing capability is told at once and not at the first collection.

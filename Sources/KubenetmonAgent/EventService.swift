@@ -15,14 +15,13 @@ final class EventService: Service, CustomStringConvertible {
     /// What the kernel has told so far.
     struct Statistics: Sendable {
         var events: UInt64 = 0
-        /// Flows with counters that went into batches.
-        var collectedFlows: UInt64 = 0
-        var collectedBytes: UInt64 = 0
+        var ignored: [FlowFilter.Reason: UInt64] = [:]
         /// Flows that no longer fitted below the bound on what may wait for an acknowledgement.
-        var lostFlows: UInt64 = 0
-        var lostBytes: UInt64 = 0
+        var lost = FlowAmount()
         var overruns: UInt64 = 0
         var malformedEvents: UInt64 = 0
+        /// CPU time of the thread that listens.
+        var cpuTime = Duration.zero
     }
 
     let description = "events"
@@ -52,7 +51,7 @@ final class EventService: Service, CustomStringConvertible {
     ) {
         let canGather = events.receiveBuffer >= Self.roomForGathering
         gatheringMicroseconds = canGather ? UInt32(Self.gatheringTime / .microseconds(1)) : 0
-        source = Mutex(Source(events: events, batcher: FlowBatcher(exporter: exporter)))
+        source = Mutex(Source(events: events, batcher: FlowBatcher(exporter: exporter, source: .destroy)))
         self.filter = filter
         self.exporter = exporter
         self.logger = logger
@@ -75,6 +74,8 @@ final class EventService: Service, CustomStringConvertible {
         var lastFlush = ContinuousClock.now
         while true {
             let received = receive()
+            let cpuTime = ThreadClock.now()
+            statisticsStorage.withLock { $0.cpuTime = cpuTime }
             if ContinuousClock.now - lastFlush > .seconds(1) {
                 source.withLock { $0.batcher.flush() }
                 lastFlush = ContinuousClock.now
@@ -121,14 +122,11 @@ final class EventService: Service, CustomStringConvertible {
     private func take(
         _ flow: Flow, _ observedAt: UInt64, _ batcher: inout FlowBatcher, _ batch: inout Statistics
     ) {
-        guard filter.reasonToIgnore(flow) == nil else { return }
-        guard exporter.hasRoomForEvents else {
-            batch.lostFlows += 1
-            batch.lostBytes &+= flow.bytes
+        if let reason = filter.reasonToIgnore(flow) {
+            batch.ignored[reason, default: 0] += 1
             return
         }
-        batch.collectedFlows += 1
-        batch.collectedBytes &+= flow.bytes
+        guard exporter.hasRoomForEvents else { return batch.lost.add(flow) }
         batcher.append(flow, observedAtMilliseconds: observedAt)
     }
 }
@@ -136,10 +134,8 @@ final class EventService: Service, CustomStringConvertible {
 extension EventService.Statistics {
     fileprivate mutating func add(_ other: EventService.Statistics) {
         events += other.events
-        collectedFlows += other.collectedFlows
-        collectedBytes &+= other.collectedBytes
-        lostFlows += other.lostFlows
-        lostBytes &+= other.lostBytes
+        ignored.merge(other.ignored, uniquingKeysWith: +)
+        lost = lost + other.lost
         overruns += other.overruns
         malformedEvents += other.malformedEvents
     }

@@ -277,6 +277,7 @@ private struct World {
     private var moment: UInt64 = 0
     /// Network bytes of every minute that were enqueued, and that were acknowledged.
     private var enqueued: [UInt64: UInt64] = [:]
+    private var enqueuedFlows: UInt64 = 0
     private var acknowledged: [UInt64: UInt64] = [:]
     /// What was ever sent, by sequence number.
     private var sent: [UInt64: (frame: ByteBuffer, batch: SentBatch)] = [:]
@@ -332,6 +333,7 @@ private struct World {
         }
         let batch = ExportBatch.test(lastSequence, flows, at: moment)
         enqueued[moment / 60_000, default: 0] += batch.reportedBytes
+        enqueuedFlows += UInt64(batch.flows)
         let action = machine.enqueue(batch)
         let mustBeSent = connection.map { !$0.isAway } ?? false
         #expect(action == (mustBeSent ? .send([batch.frame]) : .nothing))
@@ -415,6 +417,10 @@ private struct World {
 
     private func check() {
         let rest = enqueued.values.reduce(0, +) - acknowledged.values.reduce(0, +)
+        #expect(machine.keptAmount.bytes == rest && machine.keptAmount.flows == UInt64(machine.unacknowledged.flows))
+        #expect(machine.acknowledgedAmount.bytes == acknowledged.values.reduce(0, +))
+        #expect(
+            machine.keptAmount.flows + machine.acknowledgedAmount.flows + machine.mergedFlows == enqueuedFlows)
         #expect(machine.unacknowledged.reportedBytes == rest)
         #expect(machine.isEmpty == (rest == 0))
         #expect(machine.awaitsAnswer == (connection.map { !$0.unacknowledged.isEmpty } ?? false))

@@ -64,7 +64,7 @@ import Testing
             group: .singletonMultiThreadedEventLoopGroup,
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         exporter.start()
-        var batcher = FlowBatcher(exporter: exporter)
+        var batcher = FlowBatcher(exporter: exporter, source: .scrape)
         use(&batcher)
         return try await server.connection(0).batches(batches).map { try SentBatch(message: $0) }
     }

@@ -6,6 +6,7 @@ import FlowWire
 import Logging
 import NIOCore
 import NIOPosix
+import Synchronization
 import TestSupport
 import Testing
 
@@ -95,6 +96,61 @@ import Testing
         }
         #expect(exporter.statistics.unacknowledgedBytes == 0)
         #expect(number > 3)
+    }
+
+    /// From three threads, with a connection that is cut again and again and so little room that batches are merged.
+    @Test func whatWasCollectedIsAcknowledgedOrWaitsAtEveryMoment() async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(to: server, bound: 2_000)
+        let isOver = Atomic(false)
+        async let looks = Task.detached {
+            var count = 0
+            repeat {
+                let now = exporter.statistics
+                #expect(now.isBalanced, "\(now)")
+                count += 1
+                try? await Task.sleep(for: .milliseconds(1))
+            } while !isOver.load(ordering: .relaxed)
+            return count
+        }.value
+        async let exported = withTaskGroup { group in
+            for (number, source) in FlowSource.allCases.enumerated() {
+                group.addTask {
+                    var batcher = FlowBatcher(exporter: exporter, source: source)
+                    var generator = SeededGenerator(seed: UInt64(number))
+                    for moment in 0..<100 {
+                        for flow in 0..<Int.random(in: 1...40, using: &generator) {
+                            batcher.append(
+                                .test(flow, isIPv4: .random(using: &generator)),
+                                observedAtMilliseconds: UInt64(moment) * 1_000)
+                        }
+                        if moment % 5 == 0 { batcher.flush() }
+                        await Task.yield()
+                    }
+                    batcher.flush()
+                }
+            }
+        }
+        try await eventually("batches are merged") { exporter.statistics.mergedFlows > 0 }
+        exporter.start()
+        // There are four batches at least: of two minutes and two families.
+        for number in 0..<3 {
+            let connection = try await server.connection(number)
+            let first = try SentBatch(message: try await connection.batches(1)[0])
+            try await connection.say(.ack([first.sequence]))
+            try await eventually("it is forgotten") { exporter.statistics.acknowledgedFlows > 0 }
+            try await connection.cut()
+        }
+        await exported
+        let last = try await server.connection(3)
+        try await eventually("the rest is sent, and acknowledged") {
+            try await last.say(.ack(last.batches.map { try SentBatch(message: $0).sequence }))
+            return exporter.statistics.unacknowledgedBatches == 0
+        }
+        isOver.store(true, ordering: .relaxed)
+        #expect(await looks > 0)
+        let end = exporter.statistics
+        #expect(end.isBalanced && end.unacknowledged == FlowAmount() && end.oldestObservation == nil)
     }
 
     // MARK: - Connecting
@@ -371,7 +427,8 @@ extension FlowExporter {
     @discardableResult
     fileprivate func export(_ flows: [Flow], minute: Int = 0) -> ExportBatch {
         var exported = ExportBatch.test(0)
-        export { sequence in
+        let collected = flows.reduce(into: FlowAmount()) { $0.add($1) }
+        export(collected, of: .scrape) { sequence in
             exported = .test(sequence, flows, at: UInt64(minute) * 60_000)
             return exported
         }
@@ -380,6 +437,14 @@ extension FlowExporter {
 
     @discardableResult
     fileprivate func export(_ flow: Flow, minute: Int = 0) -> ExportBatch { export([flow], minute: minute) }
+}
+
+extension FlowExporter.Statistics {
+    fileprivate var isBalanced: Bool {
+        let collected = collected.values.reduce(FlowAmount(), +)
+        return collected.bytes == acknowledgedReportedBytes + unacknowledged.bytes
+            && collected.flows == acknowledgedFlows + unacknowledged.flows + mergedFlows
+    }
 }
 
 extension ByteBuffer {

@@ -29,9 +29,9 @@ struct ExporterUnderTest {
 
     /// Hands over a batch of one flow.
     func export(_ number: Int = 1) {
-        exporter.export { sequence in
-            let flow = Flow.test(number)
-            return ExportBatch(
+        let flow = Flow.test(number)
+        exporter.export(FlowAmount(flows: 1, bytes: flow.bytes), of: .scrape) { sequence in
+            ExportBatch(
                 sequence: sequence, observedAtMilliseconds: 1_000, frame: .batch(sequence, [flow]), flows: 1,
                 reportedBytes: flow.bytes)
         }

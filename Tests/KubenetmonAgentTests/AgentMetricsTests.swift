@@ -1,63 +1,90 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Operations
+import TestSupport
 import Testing
 
 @testable import FlowExport
 @testable import KubenetmonAgent
+@testable import Operations
 
 @Suite struct AgentMetricsTests {
-    private let page: MetricsPage = {
-        var collection = CollectionService.Statistics()
-        collection.collectedFlows = 10
-        collection.collectedBytes = 1_000
-        collection.ignored = [.idle: 3, .loopback: 4]
-        collection.failedCollections = 2
-        collection.lastDuration = .milliseconds(3)
-        collection.lastSuccess = 1_795_000_000.25
-        var events = EventService.Statistics()
-        events.collectedFlows = 5
-        events.collectedBytes = 500
-        events.lostBytes = 7
-        var export = FlowExporter.Statistics()
-        export.failedConnections = 6
-        export.isConnected = true
-        return MetricsPage(collection: collection, events: events, export: export, selfCheck: [.events: "off"])
+    private static let numbers: AgentNumbers = {
+        var numbers = AgentNumbers()
+        numbers.collection.collections = 4
+        numbers.collection.duration = .milliseconds(12)
+        numbers.collection.cpuTime = .milliseconds(5)
+        numbers.collection.ignored = [.idle: 3, .loopback: 4]
+        numbers.collection.failedCollections = 2
+        numbers.collection.lostAnswers = 1
+        numbers.collection.lastDuration = .milliseconds(3)
+        numbers.collection.lastSuccess = 1_795_000_000.25
+        numbers.events.lost = FlowAmount(flows: 2, bytes: 7)
+        numbers.events.ignored = [.idle: 2]
+        numbers.events.cpuTime = .milliseconds(250)
+        numbers.export.collected = [
+            .scrape: FlowAmount(flows: 10, bytes: 1_000), .destroy: FlowAmount(flows: 5, bytes: 500),
+        ]
+        numbers.export.acknowledgedFlows = 9
+        numbers.export.acknowledgedReportedBytes = 900
+        numbers.export.kept = FlowAmount(flows: 1, bytes: 400)
+        numbers.export.onTheirWay = FlowAmount(flows: 2, bytes: 200)
+        numbers.export.mergedFlows = 3
+        numbers.export.failedConnections = 6
+        numbers.export.isConnected = true
+        numbers.export.oldestObservation = 1_795_000_000_500
+        numbers.problems = [.events: "off"]
+        numbers.now = .seconds(1_795_000_002)
+        numbers.spoolBytes = 65_536
+        numbers.maximumEntries = 262_144
+        numbers.entries = 12
+        return numbers
     }()
 
     @Test(arguments: [
         // The names of kubenetmon's agent.
-        "kubenetmon_collector_errors_total{type=\"collection_failed\"} 2",
-        "kubenetmon_collector_errors_total{type=\"send_failed\"} 6",
-        "kubenetmon_collector_processed_flows_total{type=\"ignored\"} 7",
-        "kubenetmon_collector_processed_flows_total{type=\"sent\"} 15",
-        "kubenetmon_collector_last_collection_duration_us 3000",
-        "kubenetmon_collector_last_successful_collection_timestamp_unix_seconds 1795000000.25",
+        ("kubenetmon_collector_errors_total{type=\"collection_failed\"}", 2),
+        ("kubenetmon_collector_errors_total{type=\"send_failed\"}", 6),
+        ("kubenetmon_collector_processed_flows_total{type=\"ignored\"}", 9),
+        ("kubenetmon_collector_processed_flows_total{type=\"sent\"}", 15),
+        ("kubenetmon_collector_last_collection_duration_us", 3_000),
+        ("kubenetmon_collector_last_successful_collection_timestamp_unix_seconds", 1_795_000_000.25),
         // What is collected and lost.
-        "kubenetmon_agent_collected_bytes_total{kind=\"scrape\"} 1000",
-        "kubenetmon_agent_collected_bytes_total{kind=\"destroy\"} 500",
-        "kubenetmon_agent_lost_bytes_total{reason=\"spool_full\"} 7",
-        "kubenetmon_agent_ignored_flows_total{reason=\"protocol\"} 0",
-        "kubenetmon_agent_self_check{check=\"events\"} 0", "kubenetmon_agent_self_check{check=\"accounting\"} 1",
-        "kubenetmon_agent_server_connected 1",
+        ("kubenetmon_agent_collected_bytes_total{kind=\"scrape\"}", 1_000),
+        ("kubenetmon_agent_collected_bytes_total{kind=\"destroy\"}", 500),
+        ("kubenetmon_agent_unacknowledged_bytes", 600), ("kubenetmon_agent_unacknowledged_flows", 3),
+        ("kubenetmon_agent_merged_flows_total", 3),
+        ("kubenetmon_agent_lost_bytes_total{reason=\"spool_full\"}", 7),
+        ("kubenetmon_agent_ignored_flows_total{reason=\"idle\"}", 5),
+        ("kubenetmon_agent_ignored_flows_total{reason=\"protocol\"}", 0),
+        ("kubenetmon_agent_collection_seconds_total", 0.012),
+        ("kubenetmon_agent_cpu_seconds_total{task=\"events\"}", 0.25),
+        ("kubenetmon_agent_oldest_unacknowledged_age_seconds", 1.5), ("kubenetmon_agent_spool_max_bytes", 65_536),
+        ("kubenetmon_agent_conntrack_entries", 12), ("kubenetmon_agent_conntrack_max", 262_144),
+        ("kubenetmon_agent_self_check{check=\"events\"}", 0), ("kubenetmon_agent_self_check{check=\"accounting\"}", 1),
+        ("kubenetmon_agent_server_connected", 1),
     ])
-    func aValueIsUnderItsName(line: String) {
-        #expect(page.text.split(separator: "\n").contains(line[...]))
+    func aValueIsUnderItsName(name: String, value: Double) {
+        #expect(MetricsText(MetricsPage(Self.numbers).text).samples[name] == value)
     }
 
-    /// What `promtool check metrics` looks at.
-    @Test func everyMetricIsWellFormed() {
-        var names: [String] = []
-        for line in page.text.split(separator: "\n") {
-            if let type = line.wholeMatch(of: /# TYPE ([a-z_]+) (counter|gauge)/) {
-                #expect((type.2 == "counter") == type.1.hasSuffix("_total"), "\(line)")
-                names.append(String(type.1))
-            } else if let sample = line.wholeMatch(of: /([a-z_]+)(\{[a-z]+="[a-z_]+"\})? [0-9.e+]+/) {
-                #expect(names.last == String(sample.1), "\(line)")
-            } else {
-                #expect(line.wholeMatch(of: /# HELP [a-z_]+ [A-Z].+\./) != nil, "\(line)")
-            }
-        }
-        #expect(Set(names).count == names.count && names.count > 15)
+    /// Whatever happens, there are no more series than in the beginning.
+    @Test func thePageIsWellFormedAndGrowsWithNothing() {
+        let (first, later) = (
+            MetricsText(MetricsPage(AgentNumbers()).text), MetricsText(MetricsPage(Self.numbers).text)
+        )
+        #expect(first.problems == [] && later.problems == [])
+        #expect(first.samples.keys.sorted() == later.samples.keys.sorted())
+        #expect(first.samples.count < 80)
+    }
+
+    @Test func theSummaryTellsWhatTheMetricsTell() {
+        let metadata = SummaryService.growth(
+            from: SummaryService.Numbers(AgentNumbers()), to: SummaryService.Numbers(Self.numbers))
+        #expect(
+            metadata == [
+                "flows": "15", "bytes": "1500", "acknowledged_flows": "9", "acknowledged_bytes": "900",
+                "unacknowledged_flows": "3", "lost_flows": "3", "lost_bytes": "7", "event_overruns": "0",
+                "collections": "4", "collection_us": "3000", "conntrack_entries": "12", "servers": "1",
+            ])
     }
 }
