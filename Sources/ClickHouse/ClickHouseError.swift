@@ -17,7 +17,14 @@ public enum ClickHouseError: Error, Equatable, Sendable {
     /// The files of the user and the password cannot be read.
     case unreadableCredentials(String)
 
-    /// A short name for counters: one of a fixed, small set.
+    /// Every ``reason``.
+    public static let reasons =
+        HTTPError.Kind.allCases.map { "\($0)" } + [
+            "too_many_parts", "memory_limit", "unknown_table", "exception", "rejected", "refused_data",
+            "unexpected_answer", "missing_columns", "credentials",
+        ]
+
+    /// A short name for counters: one of ``reasons``.
     public var reason: String {
         switch self {
         case .unreachable(_, let error): "\(error.kind)"

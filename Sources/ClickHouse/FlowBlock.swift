@@ -14,6 +14,8 @@ public struct FlowBlock: Sendable {
     public let day: UInt16
     /// When the block was begun.
     public let begun = ContinuousClock.now
+    /// Flows so far.
+    public private(set) var flows = 0
     /// Rows so far.
     public private(set) var rows = 0
     /// Network bytes that the rows report.
@@ -61,6 +63,7 @@ public struct FlowBlock: Sendable {
         let (sent, received) = (flow.sent, flow.received)
         let added = (sent.isZero ? 0 : 1) + (received.isZero ? 0 : 1)
         guard added > 0 else { return }
+        flows += 1
         rows += added
         reportedBytes &+= sent.bytes &+ received.bytes
         let record = FlowRecord(

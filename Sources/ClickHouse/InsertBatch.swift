@@ -7,6 +7,7 @@ struct InsertBatch: Sendable {
     let settings: [(name: String, value: String)]
     /// What ClickHouse knows the batch by.
     let token: String
+    let flows: Int
     let rows: Int
     let reportedBytes: UInt64
     let begun: ContinuousClock.Instant

@@ -3,10 +3,12 @@
 extension Inserter {
     /// What has become of the blocks so far.
     public struct Statistics: Equatable, Sendable {
-        /// Batches, their rows and the network bytes that the rows report.
+        /// Batches, their flows and rows and the network bytes that the rows report.
         public struct Amount: Equatable, Sendable {
             /// Batches.
             public var blocks: UInt64 = 0
+            /// Flows that the rows are made of.
+            public var flows: UInt64 = 0
             /// Their rows.
             public var rows: UInt64 = 0
             /// The network bytes that the rows report.
@@ -16,14 +18,16 @@ extension Inserter {
             public init() {}
 
             /// Makes an amount of its parts.
-            public init(blocks: UInt64, rows: UInt64, reportedBytes: UInt64) {
+            public init(blocks: UInt64, flows: UInt64, rows: UInt64, reportedBytes: UInt64) {
                 self.blocks = blocks
+                self.flows = flows
                 self.rows = rows
                 self.reportedBytes = reportedBytes
             }
 
             mutating func add(_ batch: InsertBatch) {
                 blocks += 1
+                flows += UInt64(batch.flows)
                 rows += UInt64(batch.rows)
                 reportedBytes &+= batch.reportedBytes
             }
@@ -52,6 +56,11 @@ extension Inserter {
         public var failedAttempts: [String: UInt64] = [:]
         /// Attempts that failed, by what can mend it.
         public var failedAttemptsByClass: [FailureClass: UInt64] = [:]
+        /// Flows of blocks that wait or are under way and are not counted above: at any moment, all that was submitted is in
+        /// one of the three.
+        public var pendingFlows: UInt64 = 0
+        /// Network bytes that those flows report.
+        public var pendingBytes: UInt64 = 0
         /// Blocks that wait or are under way.
         public var queuedBlocks = 0
         /// Their rows.
@@ -60,6 +69,10 @@ extension Inserter {
         public var queuedBytes = 0
         /// Memory of blocks that are being filled, in bytes.
         public var gatheringBytes = 0
+        /// The bound on both together.
+        public var maximumQueuedBytes = 0
+        /// How long that bound has been passed, with the time until half of the memory was free again.
+        public var pressureTime = Duration.zero
         /// How long ago the oldest of them was begun, nil where there is none.
         public var oldestAge: Duration?
         /// How long ago the one of them that has waited for longest was submitted, nil where there is none.
@@ -73,11 +86,13 @@ extension Inserter {
         /// How each endpoint has done, in the configuration's order.
         public var endpoints: [Endpoint] = []
         /// How long attempts took that succeeded.
-        public var successfulAttemptDuration = MillisecondHistogram()
+        public var successfulAttemptDuration = Histogram(bounds: Histogram.milliseconds)
         /// How long attempts took that failed.
-        public var failedAttemptDuration = MillisecondHistogram()
+        public var failedAttemptDuration = Histogram(bounds: Histogram.milliseconds)
         /// How old blocks were when ClickHouse had them, since they were begun.
-        public var batchAge = MillisecondHistogram()
+        public var batchAge = Histogram(bounds: Histogram.milliseconds)
+        /// How many rows inserts had.
+        public var batchRows = Histogram(bounds: Histogram.rows)
 
         /// Nothing has been sent.
         public init() {}

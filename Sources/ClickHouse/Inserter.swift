@@ -22,11 +22,20 @@ public final class Inserter: Sendable {
         let completion: @Sendable () -> Void
     }
 
+    /// What is asked of a block that a thread has in its hands.
+    private struct UnderWay {
+        let begun: ContinuousClock.Instant
+        let submitted: ContinuousClock.Instant
+        /// Its flows and their network bytes, until it is counted as stored or lost.
+        var pending: (flows: Int, bytes: UInt64)
+    }
+
     private struct State {
         var queue: Deque<Job> = []
-        /// The blocks that threads have in their hands, by the thread's number: when they were begun and submitted.
-        var underWay: [Int: (begun: ContinuousClock.Instant, submitted: ContinuousClock.Instant)] = [:]
-        var isUnderPressure = false
+        /// The blocks that threads have in their hands, by the thread's number.
+        var underWay: [Int: UnderWay] = [:]
+        /// Since when there is too much; nil while there is not.
+        var pressureSince: ContinuousClock.Instant?
         var quarantinesInARow = 0
         var statistics = Statistics()
         var lastLogged: (reason: String, time: ContinuousClock.Instant)?
@@ -65,6 +74,7 @@ public final class Inserter: Sendable {
         quarantine = configuration.quarantine.map(Quarantine.init)
         var state = State()
         state.statistics.endpoints = configuration.client.endpoints.map { Statistics.Endpoint(url: $0) }
+        state.statistics.maximumQueuedBytes = configuration.maximumQueuedBytes
         self.state = Mutex(state)
         for number in 0..<configuration.workers {
             // A queue of its own that is blocked has a thread of its own.
@@ -73,14 +83,26 @@ public final class Inserter: Sendable {
     }
 
     /// What has become of the blocks so far.
-    public var statistics: Statistics {
+    public var statistics: Statistics { statistics(with: {}).0 }
+
+    /// The same together with what else is of that moment: while `look` is called, no block changes hands.
+    public func statistics<Other>(with look: () -> Other) -> (Statistics, Other) {
         state.withLock { state in
             var statistics = state.statistics
+            for block in state.queue.lazy.map(\.block) {
+                statistics.pendingFlows += UInt64(block.flows)
+                statistics.pendingBytes &+= block.reportedBytes
+            }
+            for pending in state.underWay.values.lazy.map(\.pending) {
+                statistics.pendingFlows += UInt64(pending.flows)
+                statistics.pendingBytes &+= pending.bytes
+            }
+            if let since = state.pressureSince { statistics.pressureTime += .now - since }
             let begun = state.queue.map(\.block.begun) + state.underWay.values.map(\.begun)
             statistics.oldestAge = begun.min().map { .now - $0 }
             let submitted = state.queue.map(\.submitted) + state.underWay.values.map(\.submitted)
             statistics.oldestWait = submitted.min().map { .now - $0 }
-            return statistics
+            return (statistics, look())
         }
     }
 
@@ -91,8 +113,11 @@ public final class Inserter: Sendable {
     }
 
     /// Sends a block that has rows, as soon as a thread is free. `completion` is called when the block is settled: when
-    /// ClickHouse has it, or when it is counted as lost; from any thread.
-    public func submit(_ block: FlowBlock, completion: @escaping @Sendable () -> Void) {
+    /// ClickHouse has it, or when it is counted as lost; from any thread. `onTaken` is called before this returns, at the
+    /// moment from which on ``statistics(with:)`` knows of the block; it must not ask for that.
+    public func submit(
+        _ block: FlowBlock, onTaken: () -> Void = {}, completion: @escaping @Sendable () -> Void
+    ) {
         precondition(block.rows > 0, "a block without rows")
         let job = Job(block: block, memoryBytes: block.memoryBytes, completion: completion)
         state.withLock { state in
@@ -100,6 +125,7 @@ public final class Inserter: Sendable {
             state.statistics.queuedBlocks += 1
             state.statistics.queuedRows += block.rows
             state.statistics.queuedBytes += job.memoryBytes
+            onTaken()
         }
         updatePressure()
         available.signal()
@@ -136,7 +162,11 @@ public final class Inserter: Sendable {
     private func takeBatch(_ number: Int) -> InsertBatch? {
         let job = state.withLock { state in
             let job = state.queue.popFirst()
-            state.underWay[number] = job.map { ($0.block.begun, $0.submitted) }
+            state.underWay[number] = job.map {
+                UnderWay(
+                    begun: $0.block.begun, submitted: $0.submitted,
+                    pending: ($0.block.flows, $0.block.reportedBytes))
+            }
             return job
         }
         guard let job else { return nil }
@@ -150,7 +180,8 @@ public final class Inserter: Sendable {
             settings: InsertBatch.settings(
                 token: token, isAsynchronous: isAsynchronous, into: schema.deduplication,
                 timeoutMilliseconds: configuration.client.timeoutMilliseconds),
-            token: token, rows: rows, reportedBytes: job.block.reportedBytes, begun: job.block.begun,
+            token: token, flows: job.block.flows, rows: rows, reportedBytes: job.block.reportedBytes,
+            begun: job.block.begun,
             completion: job.completion)
         state.withLock { state in
             state.statistics.queuedRows += rows - job.block.rows
@@ -195,6 +226,8 @@ public final class Inserter: Sendable {
             state.lastLogged = nil
             state.quarantinesInARow = 0
             state.statistics.inserted.add(batch)
+            state.underWay[number]?.pending = (0, 0)
+            state.statistics.batchRows.add(UInt64(batch.rows))
             state.statistics.successfulAttemptDuration.add(duration)
             state.statistics.batchAge.add(.now - batch.begun)
             state.statistics.count(at: endpoint, error: nil)
@@ -231,6 +264,7 @@ public final class Inserter: Sendable {
     private func giveUp(_ batch: InsertBatch, _ number: Int, _ error: ClickHouseError) {
         state.withLock { state in
             state.quarantinesInARow += 1
+            state.underWay[number]?.pending = (0, 0)
             state.statistics.quarantined[error.reason, default: Statistics.Amount()].add(batch)
         }
         var metadata: Logger.Metadata = [
@@ -263,10 +297,15 @@ public final class Inserter: Sendable {
     private func updatePressure() {
         toldPressure.withLock { told in
             let isUnderPressure = state.withLock { state in
-                let bound =
-                    state.isUnderPressure ? configuration.maximumQueuedBytes / 2 : configuration.maximumQueuedBytes
-                state.isUnderPressure = state.statistics.queuedBytes + state.statistics.gatheringBytes > bound
-                return state.isUnderPressure
+                let bound = configuration.maximumQueuedBytes / (state.pressureSince == nil ? 1 : 2)
+                let isUnderPressure = state.statistics.queuedBytes + state.statistics.gatheringBytes > bound
+                if let since = state.pressureSince, !isUnderPressure {
+                    state.statistics.pressureTime += .now - since
+                    state.pressureSince = nil
+                } else if isUnderPressure, state.pressureSince == nil {
+                    state.pressureSince = .now
+                }
+                return isUnderPressure
             }
             guard isUnderPressure != told else { return }
             told = isUnderPressure

@@ -72,7 +72,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         do {
             switch try AgentMessage(decoding: frame) {
             case .hello(let hello): try introduce(context, hello)
-            case .batch(let batch): try take(context, batch)
+            case .batch(let batch): try take(context, batch, wireBytes: frame.readableBytes)
             case .unknown: break
             }
         } catch {
@@ -80,12 +80,15 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         }
     }
 
-    private func take(_ context: ChannelHandlerContext, _ batch: consuming ReceivedFlowBatch) throws {
+    private func take(
+        _ context: ChannelHandlerContext, _ batch: consuming ReceivedFlowBatch, wireBytes: Int
+    ) throws {
         guard let agent else { throw ConnectionError.unexpectedMessage("a batch came before Hello") }
         let flows = batch.count
         server.update {
             $0.batches += 1
             $0.flows += UInt64(flows)
+            $0.wireBytes += UInt64(wireBytes)
         }
         inFlight.insert(batch.sequence)
         let receipt = BatchReceipt(
@@ -94,7 +97,10 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         if server.ledger.admit(receipt) {
             sink.receive(batch, from: agent, receipt: receipt)
         } else {
-            server.update { $0.duplicateBatches += 1 }
+            server.update {
+                $0.duplicateBatches += 1
+                $0.duplicateFlows += UInt64(flows)
+            }
         }
     }
 

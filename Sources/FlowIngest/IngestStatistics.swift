@@ -16,6 +16,10 @@ public struct IngestStatistics: Equatable, Sendable {
     public var duplicateBatches: UInt64 = 0
     /// Flows in them.
     public var flows: UInt64 = 0
+    /// Flows of duplicate batches.
+    public var duplicateFlows: UInt64 = 0
+    /// Bytes of the messages that batches came in.
+    public var wireBytes: UInt64 = 0
     /// Connections whose agent was asked to connect anew because they had become too old.
     public var agedConnections: UInt64 = 0
     /// Connections refused or ended for what their peer sent or is, by ``ConnectionError/reason``.

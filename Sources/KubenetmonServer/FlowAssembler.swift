@@ -25,29 +25,40 @@ final class FlowAssembler: FlowSink {
                 flows += 1
                 bytes &+= flow.bytes
             }
+
+            static func += (left: inout Amount, right: Amount) {
+                left.flows &+= right.flows
+                left.bytes &+= right.bytes
+            }
         }
 
+        /// Everything, each batch once.
+        var received = Amount()
         var labeled = Amount()
         /// Flows that are labelled and not stored, since nothing is.
         var dropped = Amount()
         /// Flows that are not recorded, by reason.
         var ignored: [String: Amount] = [:]
+        /// Flows in blocks that are being filled.
+        var gathering = Amount()
+        var labels = LabelResults()
         /// Batches whose time could not be true, and which were given that of their arrival.
         var incredibleTimes: UInt64 = 0
 
         static func + (left: Statistics, right: Statistics) -> Statistics {
             var sum = left
-            sum.labeled.flows += right.labeled.flows
-            sum.labeled.bytes &+= right.labeled.bytes
-            sum.dropped.flows += right.dropped.flows
-            sum.dropped.bytes &+= right.dropped.bytes
+            sum.received += right.received
+            sum.labeled += right.labeled
+            sum.dropped += right.dropped
+            sum.gathering += right.gathering
+            sum.labels += right.labels
             sum.incredibleTimes += right.incredibleTimes
-            for (reason, amount) in right.ignored {
-                sum.ignored[reason, default: Amount()].flows += amount.flows
-                sum.ignored[reason, default: Amount()].bytes &+= amount.bytes
-            }
+            for (reason, amount) in right.ignored { sum.ignored[reason, default: Amount()] += amount }
             return sum
         }
+
+        /// Every reason for which flows are not recorded.
+        static let ignoredReasons = Labeler.IgnoredReason.allCases.map(\.rawValue) + ["ipv6", "empty"]
     }
 
     /// When a block is sent.
@@ -69,13 +80,17 @@ final class FlowAssembler: FlowSink {
     /// The most flows that are labelled in one go: changes of the index wait for so long.
     private static let flowsAtOnce = 1024
 
+    /// Takes a block, calls `onTaken` at the moment at which it has it and `completion` when the block is settled.
+    typealias Send =
+        @Sendable (FlowBlock, _ onTaken: () -> Void, _ completion: @escaping @Sendable () -> Void) -> Void
+
     private let eventLoop: any EventLoop
     private let labeler: Labeler
     private let form: RowForm
     private let limits: Limits
     private let statistics: StatisticsBox
     private let now: @Sendable () -> UInt32
-    private let send: @Sendable (FlowBlock, _ completion: @escaping @Sendable () -> Void) -> Void
+    private let send: Send
     /// Is told by how much the memory of the block that is being filled has grown, or shrunk.
     private let gather: @Sendable (_ bytes: Int) -> Void
     private var gatheredBytes = 0
@@ -87,8 +102,7 @@ final class FlowAssembler: FlowSink {
     init(
         eventLoop: any EventLoop, labeler: Labeler, form: RowForm, limits: Limits, statistics: StatisticsBox,
         now: @escaping @Sendable () -> UInt32 = ClusterIndex.secondsSinceTheEpoch,
-        send: @escaping @Sendable (FlowBlock, _ completion: @escaping @Sendable () -> Void) -> Void,
-        gather: @escaping @Sendable (_ bytes: Int) -> Void = { _ in }
+        send: @escaping Send, gather: @escaping @Sendable (_ bytes: Int) -> Void = { _ in }
     ) {
         self.eventLoop = eventLoop
         self.labeler = labeler
@@ -109,25 +123,33 @@ final class FlowAssembler: FlowSink {
         var block =
             self.block.take()
             ?? FlowBlock(environment: form.environment, flagNames: rules.flagNames, dayOf: second)
+        let before = (flows: block.flows, bytes: block.reportedBytes)
         for start in stride(from: 0, to: batch.count, by: Self.flowsAtOnce) {
             let some = start..<min(start + Self.flowsAtOnce, batch.count)
             labeler.read(observedOn: agent.hello.nodeName, at: second, by: rules) { reader in
                 batch.forEach(in: some) { flow in
+                    counted.received.add(flow)
                     switch reader.label(flow) {
                     case .ignored(let reason):
                         counted.ignored[reason.rawValue, default: Statistics.Amount()].add(flow)
                     case .labeled where !flow.isIPv4 && !form.hasIPv6:
                         counted.ignored["ipv6", default: Statistics.Amount()].add(flow)
-                    case .labeled where !form.isStored:
+                    case .labeled where flow.originalCounters.isZero && flow.replyCounters.isZero:
+                        counted.ignored["empty", default: Statistics.Amount()].add(flow)
+                    case .labeled(let labeled) where !form.isStored:
                         counted.labeled.add(flow)
+                        counted.labels.add(labeled)
                         counted.dropped.add(flow)
                     case .labeled(let labeled):
                         counted.labeled.add(flow)
+                        counted.labels.add(labeled)
                         block.append(labeled, observedAt: second)
                     }
                 }
             }
         }
+        counted.gathering = Statistics.Amount(
+            flows: UInt64(block.flows - before.flows), bytes: block.reportedBytes &- before.bytes)
         statistics.add(counted)
         receipts.append(receipt)
         if block.rows == 0 {
@@ -146,7 +168,11 @@ final class FlowAssembler: FlowSink {
         guard let block = block.take() else { return }
         let receipts = receipts
         self.receipts = []
-        send(block) { BatchReceipt.acknowledge(receipts) }
+        send(block) {
+            statistics.handOver(block)
+        } _: {
+            BatchReceipt.acknowledge(receipts)
+        }
         account(0)
     }
 
@@ -176,4 +202,12 @@ final class StatisticsBox: Sendable {
     var value: FlowAssembler.Statistics { storage.withLock { $0 } }
 
     func add(_ statistics: FlowAssembler.Statistics) { storage.withLock { $0 = $0 + statistics } }
+
+    /// A block is being filled no longer.
+    func handOver(_ block: FlowBlock) {
+        storage.withLock {
+            $0.gathering.flows -= UInt64(block.flows)
+            $0.gathering.bytes &-= block.reportedBytes
+        }
+    }
 }

@@ -141,10 +141,14 @@ struct KubenetmonServer: AsyncParsableCommand {
         let probes = ProbeServer(
             port: settings.metricsPort, group: group, logger: logger,
             pages: ProbeServer.Pages(
-                ready: { pipeline.readiness }, metrics: { pipeline.metrics(with: reload.statistics) },
+                ready: { pipeline.readiness }, metrics: { MetricsPage(pipeline.numbers(with: reload.statistics)) },
                 local: ["/explain": { labeler.answer(query: $0) }]))
         // They end in reverse order: the last flows are labelled like all others.
-        let services: [any Service] = [probes, reload, rangeService] + (watch.map { [$0] } ?? []) + [pipeline]
+        let summary = SummaryService(logger: logger) {
+            SummaryService.Numbers(pipeline.numbers(with: reload.statistics))
+        }
+        let services: [any Service] =
+            [probes, summary, reload, rangeService] + (watch.map { [$0] } ?? []) + [pipeline]
         try await Daemon.run(services, logger: logger)
         try await group.shutdownGracefully()
     }

@@ -62,21 +62,22 @@ final class Pipeline: Service {
         return [own] + (cluster.map { [$0.readiness] } ?? [])
     }
 
-    func metrics(with configuration: ConfigurationReload.Statistics) -> MetricsPage {
-        var page =
-            switch stage.withLock({ $0 }) {
-            case .waiting, .preparing:
-                MetricsPage(ingest: IngestStatistics(), flows: flowStatistics.value, inserts: .init())
-            case .running(let ingest, let inserter), .stopping(let ingest, let inserter):
-                MetricsPage(
-                    ingest: ingest.statistics, flows: flowStatistics.value,
-                    inserts: inserter?.statistics ?? .init())
+    /// What metrics and summaries are made of.
+    func numbers(with configuration: ConfigurationReload.Statistics) -> ServerNumbers {
+        var numbers = ServerNumbers(
+            index: labeler.index.statistics, ranges: ranges.catalog.statistics, watches: cluster?.statistics ?? [],
+            configuration: configuration)
+        switch stage.withLock({ $0 }) {
+        case .waiting, .preparing: break
+        case .running(let ingest, let inserter), .stopping(let ingest, let inserter):
+            numbers.ingest = ingest.statistics
+            if let inserter {
+                (numbers.inserts, numbers.flows) = inserter.statistics { flowStatistics.value }
+            } else {
+                numbers.flows = flowStatistics.value
             }
-        page.add(labeler.index.statistics)
-        page.add(ranges.catalog.statistics)
-        if let cluster { page.add(cluster.statistics) }
-        page.add(configuration)
-        return page
+        }
+        return numbers
     }
 
     // MARK: - Life
@@ -104,9 +105,9 @@ final class Pipeline: Service {
             let assembler = FlowAssembler(
                 eventLoop: eventLoop, labeler: self.labeler, form: form, limits: limits,
                 statistics: self.flowStatistics,
-                send: { block, completion in
+                send: { block, onTaken, completion in
                     guard let inserter else { return completion() }
-                    inserter.submit(block, completion: completion)
+                    inserter.submit(block, onTaken: onTaken, completion: completion)
                 },
                 gather: { inserter?.gather(bytes: $0) })
             let bound = NIOLoopBound(assembler, eventLoop: eventLoop)

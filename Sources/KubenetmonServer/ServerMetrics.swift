@@ -6,102 +6,153 @@ import FlowIngest
 import Kubernetes
 import Labeling
 import Operations
-import TransportSecurity
 
 extension MetricsPage {
-    /// The server's metrics. The names that begin with `kubenetmon_worker_`, and the first two, are kubenetmon's.
-    init(ingest: IngestStatistics, flows: FlowAssembler.Statistics, inserts: Inserter.Statistics) {
+    /// The server's metrics. The names that begin with `kubenetmon_worker_` or `kubenetmon_public_ip_` and the first two are
+    /// kubenetmon's.
+    init(_ numbers: ServerNumbers) {
         self.init()
-        let ignored = flows.ignored.sorted { $0.key < $1.key }
+        addFlows(numbers)
+        addLabels(numbers.flows.labels)
+        add(numbers.ingest)
+        addFates(numbers)
+        addAttempts(numbers.inserts)
+        addQueue(numbers.inserts)
+        add(numbers.index)
+        add(numbers.ranges)
+        add(numbers.watches)
+        add(numbers.configuration)
+    }
+
+    // MARK: - Flows
+
+    /// Where flows are and what became of them: what is received is ignored, dropped, pending, inserted or lost.
+    private mutating func addFlows(_ numbers: ServerNumbers) {
+        let (flows, inserts) = (numbers.flows, numbers.inserts)
+        let ignored = FlowAssembler.Statistics.ignoredReasons.map { ($0, flows.ignored[$0] ?? .init()) }
+        let quarantined = numbers.quarantined
         add(
             .counter, "kubenetmon_server_errors_total",
-            "Connections refused or ended for what their peer sent or is, by type.",
-            label: "type", ingest.errors.sorted { $0.key < $1.key })
+            "Agents' connections refused or ended for what they sent or are, by type.", label: "type",
+            numbers.ingest.errors.sorted { $0.key < $1.key })
         add(
             .counter, "kubenetmon_server_processed_observations_total", "Flows received, by what became of them.",
             label: "type",
             [
-                ("labeled", flows.labeled.flows), ("ignored", ignored.reduce(0) { $0 + $1.value.flows }),
-                ("dropped", flows.dropped.flows),
+                ("labeled", flows.labeled.flows),
+                ("enqueued", flows.labeled.flows - flows.dropped.flows - flows.gathering.flows),
+                ("dropped", flows.dropped.flows + quarantined.flows), ("ignored", numbers.ignored.flows),
             ])
         add(
-            .counter, "kubenetmon_server_labeled_bytes_total", "Network bytes of flows that are recorded.",
+            .counter, "kubenetmon_server_received_flows_total", "Flows received, those of each batch once.",
+            flows.received.flows)
+        add(
+            .counter, "kubenetmon_server_received_bytes_total", "Network bytes of flows received, each batch once.",
+            flows.received.bytes)
+        add(
+            .counter, "kubenetmon_server_labeled_bytes_total", "Network bytes of flows that are to be recorded.",
             flows.labeled.bytes)
         add(
             .counter, "kubenetmon_server_ignored_flows_total", "Flows that are not recorded, by reason.",
-            label: "reason", ignored.map { ($0.key, $0.value.flows) })
+            label: "reason", ignored.map { ($0.0, $0.1.flows) })
         add(
             .counter, "kubenetmon_server_ignored_bytes_total",
             "Network bytes of flows that are not recorded, by reason.",
-            label: "reason", ignored.map { ($0.key, $0.value.bytes) })
+            label: "reason", ignored.map { ($0.0, $0.1.bytes) })
+        add(
+            .counter, "kubenetmon_server_dropped_flows_total",
+            "Flows that were labelled and dropped because clickhouse_enabled is false.", flows.dropped.flows)
+        add(
+            .counter, "kubenetmon_server_dropped_bytes_total",
+            "Network bytes of flows that were labelled and dropped because clickhouse_enabled is false.",
+            flows.dropped.bytes)
+        add(
+            .gauge, "kubenetmon_server_pending_flows", "Flows on their way into ClickHouse, by how far they are.",
+            label: "stage", [("gathering", flows.gathering.flows), ("queued", inserts.pendingFlows)])
+        add(
+            .gauge, "kubenetmon_server_pending_bytes",
+            "Network bytes of flows on their way into ClickHouse, by how far they are.",
+            label: "stage", [("gathering", flows.gathering.bytes), ("queued", inserts.pendingBytes)])
         add(
             .counter, "kubenetmon_server_incredible_times_total",
-            "Batches whose time could not be true, and which were given that of their arrival: look at the nodes' clocks.",
+            "Batches whose time could not be true, and which were given that of their arrival.",
             flows.incredibleTimes)
+    }
+
+    private mutating func addLabels(_ labels: LabelResults) {
+        add(
+            .counter, "kubenetmon_server_label_results_total",
+            "Flows to be recorded, by what each of their ends and the address that was dialled were found to be.",
+            labels: ("end", "result"), labels.samples)
+    }
+
+    // MARK: - Agents
+
+    private mutating func add(_ ingest: IngestStatistics) {
         add(
             .gauge, "kubenetmon_server_connected_agents", "Agents that are connected.", ingest.connectedAgents)
-        add(
-            .counter, "kubenetmon_server_connections_total", "Agents' connections accepted.", ingest.connections)
         add(
             .gauge, "kubenetmon_server_open_connections", "Connections that are open, introduced or not.",
             ingest.openConnections)
         add(
+            .counter, "kubenetmon_server_connections_total", "Agents' connections accepted.", ingest.connections)
+        add(
             .counter, "kubenetmon_server_aged_connections_total",
-            "Connections whose agent was asked to connect anew because they had become too old.",
-            ingest.agedConnections)
-        if let tls = ingest.tls { add(tls) }
+            "Connections whose agent was asked to connect anew because of their age.", ingest.agedConnections)
         add(
             .counter, "kubenetmon_server_batches_total", "Batches received from agents.", ingest.batches)
         add(
+            .counter, "kubenetmon_server_wire_bytes_total", "Bytes of the messages that batches came in.",
+            ingest.wireBytes)
+        add(
             .counter, "kubenetmon_server_duplicate_batches_total",
             "Batches that came again and were not stored again.", ingest.duplicateBatches)
-        add(inserts)
-    }
-
-    /// Whether the configuration in use is the one in the file.
-    mutating func add(_ configuration: ConfigurationReload.Statistics) {
         add(
-            .gauge, "kubenetmon_config_last_reload_successful", "Whether the configuration was good when last read.",
-            configuration.isSuccessful)
-        add(
-            .gauge, "kubenetmon_config_last_reload_success_timestamp_seconds",
-            "When the configuration was last read and good, in seconds since 1970.", configuration.lastSuccess)
-    }
-
-    private mutating func add(_ tls: TLSContextSource.Statistics) {
+            .counter, "kubenetmon_server_duplicate_flows_total",
+            "Flows of batches that came again and were not stored again.", ingest.duplicateFlows)
         add(
             .gauge, "kubenetmon_server_tls_certificate_not_after_timestamp_seconds",
-            "When the certificate expires that agents are shown.", tls.certificateNotAfter ?? 0)
+            "When the certificate expires that agents are shown; 0 where they are shown none.",
+            ingest.tls?.certificateNotAfter ?? 0)
         add(
             .counter, "kubenetmon_server_tls_reload_failures_total",
-            "Looks at the TLS files that found them of no use; the ones before stay in use.", tls.failures)
+            "Looks at the TLS files that found them of no use; the ones before stay in use.", ingest.tls?.failures ?? 0)
     }
 
+    // MARK: - ClickHouse
+
     /// What became of rows. Those that are quarantined are lost; everything else is stored or waits.
-    private mutating func add(_ inserts: Inserter.Statistics) {
-        let lost = inserts.quarantined.sorted { $0.key < $1.key }
-        let sum = { (amount: KeyPath<Inserter.Statistics.Amount, UInt64>) in
-            lost.reduce(0) { $0 + $1.value[keyPath: amount] }
-        }
+    private mutating func addFates(_ numbers: ServerNumbers) {
+        let (inserted, quarantined) = (numbers.inserts.inserted, numbers.quarantined)
+        let lost = ClickHouseError.reasons.map { ($0, numbers.inserts.quarantined[$0] ?? .init()) }
         add(
             .counter, "kubenetmon_worker_rows_total", "Rows by what became of them.", label: "type",
-            [("inserted", inserts.inserted.rows), ("quarantined", sum(\.rows))])
+            [("inserted", inserted.rows), ("quarantined", quarantined.rows)])
         add(
             .counter, "kubenetmon_worker_batches_total", "Inserts by what became of them.", label: "type",
-            [("inserted", inserts.inserted.blocks), ("quarantined", sum(\.blocks))])
+            [("inserted", inserted.blocks), ("quarantined", quarantined.blocks)])
+        add(
+            .counter, "kubenetmon_worker_inserted_flows_total", "Flows that the inserted rows are made of.",
+            inserted.flows)
         add(
             .counter, "kubenetmon_worker_inserted_bytes_total", "Network bytes that the inserted rows report.",
-            inserts.inserted.reportedBytes)
+            inserted.reportedBytes)
+        add(
+            .counter, "kubenetmon_worker_lost_flows_total", "Flows whose rows ClickHouse does not take, by reason.",
+            label: "reason", lost.map { ($0.0, $0.1.flows) })
         add(
             .counter, "kubenetmon_worker_lost_rows_total", "Rows that ClickHouse does not take, by reason.",
-            label: "reason", lost.map { ($0.key, $0.value.rows) })
+            label: "reason", lost.map { ($0.0, $0.1.rows) })
         add(
             .counter, "kubenetmon_worker_lost_bytes_total",
             "Network bytes of rows that ClickHouse does not take, by reason.",
-            label: "reason", lost.map { ($0.key, $0.value.reportedBytes) })
+            label: "reason", lost.map { ($0.0, $0.1.reportedBytes) })
+    }
+
+    private mutating func addAttempts(_ inserts: Inserter.Statistics) {
         add(
             .counter, "kubenetmon_worker_insert_retries_total", "Attempts that failed, by reason.",
-            label: "reason", inserts.failedAttempts.sorted { $0.key < $1.key })
+            label: "reason", ClickHouseError.reasons.map { ($0, inserts.failedAttempts[$0] ?? 0) })
         add(
             .counter, "kubenetmon_worker_insert_attempts_total", "Attempts by their end and by what can mend it.",
             label: "class",
@@ -116,6 +167,16 @@ extension MetricsPage {
         add(
             "kubenetmon_worker_insert_batch_age_ms", "Time from a batch's first flow until ClickHouse had it.",
             Histogram(inserts.batchAge))
+        add("kubenetmon_worker_insert_batch_rows", "Rows of batches that ClickHouse has.", Histogram(inserts.batchRows))
+        add(
+            .counter, "kubenetmon_worker_endpoint_attempts_total", "Inserts sent to an endpoint.", label: "endpoint",
+            inserts.endpoints.map { ($0.url, $0.attempts) })
+        add(
+            .counter, "kubenetmon_worker_endpoint_failures_total", "Inserts that failed at an endpoint.",
+            label: "endpoint", inserts.endpoints.map { ($0.url, $0.failures) })
+    }
+
+    private mutating func addQueue(_ inserts: Inserter.Statistics) {
         add(
             .gauge, "kubenetmon_worker_queued_rows", "Rows that wait for ClickHouse.", inserts.queuedRows)
         add(
@@ -127,19 +188,22 @@ extension MetricsPage {
             .gauge, "kubenetmon_server_gathering_bytes", "Memory of blocks that are being filled.",
             inserts.gatheringBytes)
         add(
+            .gauge, "kubenetmon_worker_max_queued_bytes",
+            "Memory of batches, waiting or being filled, above which agents are not read from.",
+            inserts.maximumQueuedBytes)
+        add(
+            .counter, "kubenetmon_server_backpressure_seconds_total",
+            "Time during which agents were not read from because too much waited for ClickHouse.",
+            inserts.pressureTime / .seconds(1))
+        add(
             .gauge, "kubenetmon_worker_oldest_batch_age_seconds",
             "Time since the oldest batch was begun that waits for ClickHouse.",
             (inserts.oldestAge ?? .zero) / .seconds(1))
-        add(
-            .counter, "kubenetmon_worker_endpoint_attempts_total", "Inserts sent to an endpoint.", label: "endpoint",
-            inserts.endpoints.map { ($0.url, $0.attempts) })
-        add(
-            .counter, "kubenetmon_worker_endpoint_failures_total", "Inserts that failed at an endpoint.",
-            label: "endpoint", inserts.endpoints.map { ($0.url, $0.failures) })
     }
 
-    /// What is known of the cluster.
-    mutating func add(_ index: ClusterIndex.Statistics) {
+    // MARK: - What labels are made of
+
+    private mutating func add(_ index: ClusterIndex.Statistics) {
         add(
             .gauge, "kubenetmon_server_index_objects", "Objects that flows are labelled by, by resource.",
             label: "resource",
@@ -149,12 +213,12 @@ extension MetricsPage {
             ])
     }
 
-    /// The watches of the cluster.
-    mutating func add(_ watches: [(name: String, statistics: ReflectorStatistics)]) {
+    /// The watches of the cluster; their metrics have no samples where none is watched.
+    private mutating func add(_ watches: [(name: String, statistics: ReflectorStatistics)]) {
         let now = ContinuousClock.now
         add(
             .gauge, "kubenetmon_server_watch_synced", "Whether a resource has been listed, by resource.",
-            label: "resource", watches.map { ($0.name, $0.statistics.isSynced ? 1 : 0) })
+            label: "resource", watches.map { ($0.name, $0.statistics.isSynced) })
         add(
             .gauge, "kubenetmon_server_watch_silence_seconds",
             "Time since the API server last said something of a resource; a minute is usual.",
@@ -163,21 +227,37 @@ extension MetricsPage {
                 watch.statistics.lastActivity.map { (watch.name, Int(($0.duration(to: now)) / .seconds(1))) }
             })
         add(
+            .gauge, "kubenetmon_server_watch_age_seconds", "Time since a resource's watch was opened; 0 while none is.",
+            label: "resource",
+            watches.map { watch in
+                (watch.name, watch.statistics.watchingSince.map { Int($0.duration(to: now) / .seconds(1)) } ?? 0)
+            })
+        add(
             .counter, "kubenetmon_server_watch_changes_total", "Changes that watches told of, by resource.",
             label: "resource", watches.map { ($0.name, $0.statistics.changes) })
         add(
             .counter, "kubenetmon_server_watch_relists_total", "Times that a resource was listed anew, by resource.",
             label: "resource", watches.map { ($0.name, $0.statistics.relists) })
         add(
-            .counter, "kubenetmon_server_watch_failures_total", "Lists and watches that failed, by resource.",
-            label: "resource", watches.map { ($0.name, $0.statistics.failures.values.reduce(0, +)) })
+            .counter, "kubenetmon_server_watch_failures_total",
+            "Lists and watches that failed, by resource and by kind of failure.", labels: ("resource", "kind"),
+            watches.flatMap { watch in
+                ReflectorFailure.allCases.map {
+                    ((watch.name, $0.rawValue), watch.statistics.failures[$0] ?? 0)
+                }
+            })
         add(
-            .counter, "kubenetmon_server_watch_malformed_objects_total", "Objects that could not be read, by resource.",
+            .counter, "kubenetmon_server_watch_malformed_objects_total",
+            "Objects that could not be read and were passed over, by resource.",
             label: "resource", watches.map { ($0.name, $0.statistics.malformedObjects) })
+        add(
+            .counter, "kubenetmon_server_watch_unreadable_addresses_total",
+            "Addresses of objects that could not be read and were passed over, by resource.",
+            label: "resource", watches.map { ($0.name, $0.statistics.unreadableAddresses) })
     }
 
     /// The lists of clouds' addresses.
-    mutating func add(_ ranges: CloudRangeCatalog.Statistics) {
+    private mutating func add(_ ranges: CloudRangeCatalog.Statistics) {
         let sources = ranges.sources.map { (name: $0.provider.rawValue, statistics: $0) }
         add(
             .gauge, "kubenetmon_server_range_prefixes", "Prefixes of a cloud's list of addresses, by list.",
@@ -199,10 +279,22 @@ extension MetricsPage {
             .gauge, "kubenetmon_server_range_merged_prefixes", "Prefixes of all lists after their merge.",
             ranges.prefixes)
     }
+
+    // MARK: - Configuration
+
+    /// Whether the configuration in use is the one in the file.
+    private mutating func add(_ configuration: ConfigurationReload.Statistics) {
+        add(
+            .gauge, "kubenetmon_config_last_reload_successful", "Whether the configuration was good when last read.",
+            configuration.isSuccessful)
+        add(
+            .gauge, "kubenetmon_config_last_reload_success_timestamp_seconds",
+            "When the configuration was last read and good, in seconds since 1970.", configuration.lastSuccess)
+    }
 }
 
 extension MetricsPage.Histogram {
-    fileprivate init(_ histogram: MillisecondHistogram) {
-        self.init(bounds: MillisecondHistogram.bounds, counts: histogram.counts, sum: histogram.sum)
+    fileprivate init(_ histogram: ClickHouse.Histogram) {
+        self.init(bounds: histogram.bounds, counts: histogram.counts, sum: histogram.sum)
     }
 }

@@ -32,6 +32,9 @@ public final class ClusterIndex: Sendable {
         public internal(set) var services = 0
         /// ReplicaSets.
         public internal(set) var replicaSets = 0
+
+        /// Nothing is known.
+        public init() {}
     }
 
     private let now: @Sendable () -> UInt32

@@ -44,12 +44,13 @@ public struct LabelReader: ~Copyable {
         let (source, destination) = (endpoint(ends.first), endpoint(ends.second))
         if ignoreNodeFlows && (source.isNode || destination.isNode) { return .ignored(.node) }
         guard let isSourceLocal = isSourceLocal(source, destination) else { return .ignored(.unknownDirection) }
-        let (sourceLabels, sourceClass) = labels(of: flow.original.source, source)
-        let (destinationLabels, destinationClass) = labels(of: flow.reply.source, destination)
+        let (sourceLabels, sourceClass, sourceKind) = labels(of: flow.original.source, source)
+        let (destinationLabels, destinationClass, destinationKind) = labels(of: flow.reply.source, destination)
         let sourceEnd = LabeledEndpoint(
-            labels: sourceLabels, address: flow.original.source, port: flow.original.sourcePort)
+            labels: sourceLabels, address: flow.original.source, port: flow.original.sourcePort, kind: sourceKind)
         let destinationEnd = LabeledEndpoint(
-            labels: destinationLabels, address: flow.reply.source, port: flow.reply.sourcePort)
+            labels: destinationLabels, address: flow.reply.source, port: flow.reply.sourcePort,
+            kind: destinationKind)
         let (localClass, remoteClass) =
             isSourceLocal ? (sourceClass, destinationClass) : (destinationClass, sourceClass)
         return .labeled(
@@ -94,16 +95,21 @@ public struct LabelReader: ~Copyable {
     }
 
     /// What is known about an address, and how far a flow between it and a pod of ours travels.
-    private func labels(of address: IPAddress, _ endpoint: Endpoint) -> (LabelsReference, ConnectionClass) {
-        if endpoint.isKnown { return (tables.pointee.labels(of: endpoint.slot), .intraVPC) }
+    private func labels(
+        of address: IPAddress, _ endpoint: Endpoint
+    ) -> (LabelsReference, ConnectionClass, EndpointKind) {
+        if endpoint.isKnown {
+            return (tables.pointee.labels(of: endpoint.slot), .intraVPC, endpoint.isNode ? .node : .pod)
+        }
         switch scopes.value(for: address) ?? .public {
         case .private:
-            guard let place = ranges.privatePlace(of: address) else { return (privateLabels, .intraVPC) }
-            return (place.labels, place.connectionClass == .publicInternet ? .unknown : place.connectionClass)
-        case .reserved: return (unlistedLabels, .unknown)
+            guard let place = ranges.privatePlace(of: address) else { return (privateLabels, .intraVPC, .private) }
+            let isElsewhere = place.connectionClass == .publicInternet
+            return (place.labels, isElsewhere ? .unknown : place.connectionClass, .range)
+        case .reserved: return (unlistedLabels, .unknown, .unknown)
         case .public:
-            guard let place = ranges.place(of: address) else { return (unlistedLabels, .publicInternet) }
-            return (place.labels, place.connectionClass)
+            guard let place = ranges.place(of: address) else { return (unlistedLabels, .publicInternet, .unknown) }
+            return (place.labels, place.connectionClass, .range)
         }
     }
 

@@ -16,6 +16,20 @@ public enum ConnectionClass: String, CaseIterable, Sendable {
     case publicInternet = "PUBLIC_INTERNET"
 }
 
+/// What an end of a flow was found to be. The raw values are fit for a metric's label.
+public enum EndpointKind: String, CaseIterable, Sendable {
+    /// A pod of the cluster.
+    case pod
+    /// A node of the cluster.
+    case node
+    /// An address of a cloud's list, or of a range that somebody has named.
+    case range
+    /// A private address that nobody of the cluster has.
+    case `private`
+    /// Any other address.
+    case unknown
+}
+
 /// One end of a flow. Good as long as the ``LabelReader`` that made it.
 public struct LabeledEndpoint: Sendable {
     /// What is known about it.
@@ -24,12 +38,15 @@ public struct LabeledEndpoint: Sendable {
     public let address: IPAddress
     /// Its port.
     public let port: UInt16
+    /// What it was found to be.
+    public let kind: EndpointKind
 
     /// Makes an endpoint of its parts.
-    public init(labels: LabelsReference, address: IPAddress, port: UInt16) {
+    public init(labels: LabelsReference, address: IPAddress, port: UInt16, kind: EndpointKind = .unknown) {
         self.labels = labels
         self.address = address
         self.port = port
+        self.kind = kind
     }
 }
 

@@ -32,7 +32,7 @@ import Testing
         #expect(try await test.inserter.drain(timeout: .seconds(60)) == 0)
         #expect(test.completed == [0, 1, 2])
         let statistics = test.inserter.statistics
-        #expect(statistics.inserted == .init(blocks: 3, rows: 6, reportedBytes: 900))
+        #expect(statistics.inserted == .init(blocks: 3, flows: 3, rows: 6, reportedBytes: 900))
         #expect(statistics.queuedRows == 0 && statistics.lastError == nil)
         let rows = try await withClient(configuration) { client throws(ClickHouseError) in
             try client.query("SELECT localPod, direction, bytes FROM network_flows_0 ORDER BY localPod, direction")

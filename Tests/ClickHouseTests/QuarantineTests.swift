@@ -46,8 +46,8 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
         // Agents are told of all of them: they would send the second for ever.
         #expect(test.completed == [1, 2, 3])
         let statistics = test.inserter.statistics
-        #expect(statistics.inserted == .init(blocks: 2, rows: 4, reportedBytes: 600))
-        #expect(statistics.quarantined == ["refused_data": .init(blocks: 1, rows: 4, reportedBytes: 600)])
+        #expect(statistics.inserted == .init(blocks: 2, flows: 2, rows: 4, reportedBytes: 600))
+        #expect(statistics.quarantined == ["refused_data": .init(blocks: 1, flows: 2, rows: 4, reportedBytes: 600)])
         #expect(statistics.failedAttempts == ["refused_data": 2])
         #expect(statistics.failedAttemptsByClass == [.content: 2])
         #expect(try await database.rows("SELECT count() FROM network_flows_0") == [["4"]])

@@ -94,9 +94,7 @@ final class Lab: Sendable {
 
     /// One of an agent's metrics: with its labels as they stand on the page, or the sum of all that differ in them.
     func metric(_ name: String, on node: String) async throws -> UInt64 {
-        let page = try await ChildProcess.run(
-            URL(filePath: "/usr/bin/env"),
-            ["ip", "netns", "exec", node, "curl", "-sSf", "http://127.0.0.1:8883/metrics"])
+        let page = try await page(of: node)
         let lines = page.split(separator: "\n").filter { $0.hasPrefix(name + " ") || $0.hasPrefix(name + "{") }
         let values = lines.compactMap { $0.split(separator: " ").last.flatMap { UInt64($0) } }
         guard !values.isEmpty, values.count == lines.count else {
@@ -112,6 +110,13 @@ final class Lab: Sendable {
         for node in nodes { all += try await metric("kubenetmon_agent_acknowledged_bytes_total", on: node) }
         // What is not recorded, such as the agents' own connections, is acknowledged too.
         return all - min(all, try await server.metric("kubenetmon_server_ignored_bytes_total"))
+    }
+
+    /// An agent's page of metrics.
+    func page(of node: String) async throws -> String {
+        try await ChildProcess.run(
+            URL(filePath: "/usr/bin/env"),
+            ["ip", "netns", "exec", node, "curl", "-sSf", "http://127.0.0.1:8883/metrics"])
     }
 
     /// Sets a kernel setting in a namespace.

@@ -86,7 +86,10 @@ private final class AssemblerUnderTest: Sendable {
                 form: FlowAssembler.RowForm(environment: "testing", isStored: isStored),
                 limits: FlowAssembler.Limits(rows: rows, age: age), statistics: storage.statistics,
                 now: { UInt32(noon) + 86_400 },
-                send: { block, completion in storage.blocks.withLock { $0.append((block, completion)) } },
+                send: { block, onTaken, completion in
+                    storage.blocks.withLock { $0.append((block, completion)) }
+                    onTaken()
+                },
                 gather: { bytes in storage.gathered.withLock { $0 += bytes } })
             storage.assembler.withLock { $0 = NIOLoopBound(assembler, eventLoop: eventLoop) }
             return assembler
@@ -248,6 +251,39 @@ private final class AssemblerUnderTest: Sendable {
         #expect(test.acknowledged == [])
         test.complete(0)
         try await eventually("both are acknowledged") { test.acknowledged == [1, 2] }
+        try await test.stop()
+    }
+
+    @Test func whatIsReceivedIsIgnoredGatheredOrHandedOver() async throws {
+        let test = try await AssemblerUnderTest(rows: 20)
+        var nothing = try flow()
+        (nothing.originalCounters, nothing.replyCounters) = (FlowCounters(), FlowCounters())
+        var generator = SeededGenerator(seed: 1)
+        let kinds = [try flow(), try flow(.udp), try flow(to: "172.18.0.2"), nothing]
+        for number in 1...30 {
+            let flows = (0..<Int.random(in: 1...9, using: &generator)).compactMap { _ in
+                kinds.randomElement(using: &generator)
+            }
+            // Now and then another day, which ends the block.
+            let day = UInt64(Int.random(in: 0..<8, using: &generator) / 7)
+            try await test.send(UInt64(number), flows, at: noon - day * 86_400)
+            let now = test.statistics
+            let (blocks, ignored) = (test.blocks, now.ignored.values)
+            #expect(
+                now.received.flows
+                    == ignored.reduce(0) { $0 + $1.flows } + now.gathering.flows
+                    + UInt64(blocks.reduce(0) { $0 + $1.flows }))
+            #expect(
+                now.received.bytes
+                    == ignored.reduce(0) { $0 + $1.bytes } + now.gathering.bytes
+                    + blocks.reduce(0) { $0 + $1.reportedBytes })
+        }
+        #expect(test.blocks.count > 2)
+        try await test.flush()
+        let end = test.statistics
+        #expect(end.gathering.flows == 0 && end.gathering.bytes == 0)
+        #expect(Set(end.ignored.keys) == ["udp", "node", "empty"])
+        #expect(end.ignored["empty"]?.bytes == 0)
         try await test.stop()
     }
 

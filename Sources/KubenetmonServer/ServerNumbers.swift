@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ClickHouse
+import CloudRanges
+import FlowIngest
+import Kubernetes
+import Labeling
+import Operations
+
+/// What the server's metrics and its summaries are made of. What tells of flows is of one moment.
+struct ServerNumbers: Sendable {
+    var ingest = IngestStatistics()
+    var flows = FlowAssembler.Statistics()
+    var inserts = Inserter.Statistics()
+    var index = ClusterIndex.Statistics()
+    var ranges = CloudRangeCatalog.Statistics()
+    var watches: [(name: String, statistics: ReflectorStatistics)] = []
+    var configuration = ConfigurationReload.Statistics()
+}
+
+extension ServerNumbers {
+    /// Everything that ClickHouse does not take, for whatever reason.
+    var quarantined: Inserter.Statistics.Amount {
+        inserts.quarantined.values.reduce(into: .init()) { sum, amount in
+            sum.blocks += amount.blocks
+            sum.flows += amount.flows
+            sum.rows += amount.rows
+            sum.reportedBytes &+= amount.reportedBytes
+        }
+    }
+
+    /// Everything that is not recorded, for whatever reason.
+    var ignored: FlowAssembler.Statistics.Amount { flows.ignored.values.reduce(into: .init(), +=) }
+}
+
+extension SummaryService.Numbers {
+    /// What the server says of itself once a minute.
+    init(_ numbers: ServerNumbers) {
+        let (flows, inserts, lost) = (numbers.flows, numbers.inserts, numbers.quarantined)
+        self = [
+            ("flows", .total(flows.received.flows)), ("bytes", .total(flows.received.bytes)),
+            ("ignored_flows", .total(numbers.ignored.flows)), ("rows", .total(inserts.inserted.rows)),
+            ("inserted_bytes", .total(inserts.inserted.reportedBytes)),
+            ("lost_flows", .total(lost.flows + flows.dropped.flows)),
+            ("lost_bytes", .total(lost.reportedBytes &+ flows.dropped.bytes)),
+            ("failed_inserts", .total(inserts.failedAttempts.values.reduce(0, +))),
+            (
+                "insert_ms",
+                .mean(sum: inserts.successfulAttemptDuration.sum, of: inserts.successfulAttemptDuration.count)
+            ),
+            ("queued_rows", .present(inserts.queuedRows)), ("agents", .present(numbers.ingest.connectedAgents)),
+        ]
+    }
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import TestSupport
+import Testing
+
+/// Scrapes daemons again and again, and looks whether all that came in is somewhere.
+enum ConservationWatch {
+    /// The daemons shall have time for their work too.
+    private static let pause = Duration.milliseconds(50)
+
+    /// Scrapes while `body` runs; each page must hold to its equations. Returns how many pages were had.
+    static func run<Result>(
+        agents: [String], servers: [ServerUnderTest], in lab: Lab, _ body: () async throws -> Result
+    ) async throws -> (Result, scrapes: Int) {
+        try await withThrowingTaskGroup(of: Int.self) { group in
+            for node in agents {
+                // An agent that has just ended answers nobody.
+                group.addTask { await scrape(agent) { try? await lab.page(of: node) } }
+            }
+            for server in servers {
+                group.addTask { await scrape(Self.server) { try? await server.probe("/metrics").body } }
+            }
+            let result = try await body()
+            group.cancelAll()
+            return (result, scrapes: try await group.reduce(0, +))
+        }
+    }
+
+    /// Looks at pages until it is cancelled, and returns how many it had.
+    private static func scrape(_ equations: [Equation], _ page: () async -> String?) async -> Int {
+        var count = 0
+        while !Task.isCancelled {
+            // One that was cut off says nothing.
+            if let page = await page(), !Task.isCancelled, !page.isEmpty {
+                check(page, equations)
+                count += 1
+            }
+            try? await Task.sleep(for: pause)
+        }
+        return count
+    }
+
+    /// What a page must say: the sum of the first metrics is that of the others.
+    typealias Equation = (whole: String, parts: [String])
+
+    static let agent: [Equation] = [
+        (
+            "kubenetmon_agent_collected_flows_total",
+            [
+                "kubenetmon_agent_acknowledged_flows_total", "kubenetmon_agent_unacknowledged_flows",
+                "kubenetmon_agent_merged_flows_total",
+            ]
+        ),
+        (
+            "kubenetmon_agent_collected_bytes_total",
+            ["kubenetmon_agent_acknowledged_bytes_total", "kubenetmon_agent_unacknowledged_bytes"]
+        ),
+    ]
+
+    static let server: [Equation] = ["flows", "bytes"].map { unit in
+        (
+            "kubenetmon_server_received_\(unit)_total",
+            [
+                "kubenetmon_server_ignored_\(unit)_total", "kubenetmon_server_dropped_\(unit)_total",
+                "kubenetmon_server_pending_\(unit)", "kubenetmon_worker_inserted_\(unit)_total",
+                "kubenetmon_worker_lost_\(unit)_total",
+            ]
+        )
+    }
+
+    private static func check(_ page: String, _ equations: [Equation]) {
+        let text = MetricsText(page)
+        #expect(text.problems == [])
+        for equation in equations {
+            let parts = equation.parts.map { text.sum(of: $0) }
+            #expect(text.sum(of: equation.whole) == parts.reduce(0, +), "\(equation) \(parts)")
+        }
+    }
+}
