@@ -65,6 +65,20 @@ manifests-test: .tools/manifests/ready ## Render deploy/kubernetes and check it 
 alerts-test: .tools/manifests/ready .tools/promtool ## Try the alerts of deploy/prometheus with promtool
 	@echo "alerts-test:" && .tools/manifests/bin/python -B Tests/DeployTests/alerts_test.py .tools/promtool
 
+.tools/metrics/ready:
+	@echo "installing a parser of OpenMetrics into .tools/metrics (once)"
+	@python3 -m venv --clear .tools/metrics
+	@.tools/metrics/bin/pip install -q --disable-pip-version-check prometheus-client==0.26.0
+	@touch $@
+
+.PHONY: metrics-test
+metrics-test: .tools/metrics/ready .tools/promtool ## Hold the metrics of both daemons against promtool and docs/metrics.md
+	@tools/install-packages build run test
+	@tools/clickhouse --install
+	@$(SWIFT) build --product kubenetmon-agent --quiet
+	@$(SWIFT) build --product kubenetmon-server --quiet
+	@echo "metrics-test:" && tools/sandbox .tools/metrics/bin/python -B Tests/DeployTests/metrics_test.py .tools/promtool .build/debug
+
 .PHONY: dashboards-test
 dashboards-test: .tools/manifests/ready .tools/promtool ## Ask every panel of deploy/grafana on rows whose answers are known
 	@tools/install-packages run
