@@ -6,7 +6,7 @@ import NIOHTTP1
 import NIOPosix
 public import ServiceLifecycle
 
-/// Answers `/live`, `/ready` and `/metrics` over HTTP.
+/// Answers `/live`, `/ready` and `/metrics` over HTTP, and the pages that a daemon adds.
 public struct ProbeServer: Service {
     /// What the answers are made of, asked anew for every request. Called on an event loop: must not block.
     public struct Pages: Sendable {
@@ -18,18 +18,22 @@ public struct ProbeServer: Service {
         public var metrics: @Sendable () -> MetricsPage
         /// Pages for the host itself, by their paths: what they tell is nobody else's business.
         public var local: [String: @Sendable (_ query: String) -> LocalAnswer]
+        /// Pages for everybody, by their paths.
+        public var open: [String: @Sendable () -> HTMLPage]
 
         /// Makes pages of their sources.
         public init(
             live: @escaping @Sendable () -> [HealthCheck] = { [] },
             ready: @escaping @Sendable () -> [HealthCheck],
             metrics: @escaping @Sendable () -> MetricsPage,
-            local: [String: @Sendable (_ query: String) -> LocalAnswer] = [:]
+            local: [String: @Sendable (_ query: String) -> LocalAnswer] = [:],
+            open: [String: @Sendable () -> HTMLPage] = [:]
         ) {
             self.live = live
             self.ready = ready
             self.metrics = metrics
             self.local = local
+            self.open = open
         }
     }
 
@@ -37,6 +41,8 @@ public struct ProbeServer: Service {
     public enum LocalAnswer: Sendable {
         /// The text that was asked for.
         case text(String)
+        /// A page for people.
+        case page(HTMLPage)
         /// What is wrong with the query.
         case badQuery(String)
     }
@@ -120,50 +126,71 @@ private final class ProbeHandler: ChannelInboundHandler {
     }
 
     private func answer(_ request: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        let (status, type, text) = page(request, from: context.remoteAddress)
-        let body = ByteBuffer(string: text)
-        var head = HTTPResponseHead(version: request.version, status: status)
-        head.headers.add(name: "Content-Type", value: type)
+        let answer = answer(to: request, from: context.remoteAddress)
+        let body = ByteBuffer(string: answer.text)
+        var head = HTTPResponseHead(version: request.version, status: answer.status)
+        head.headers.add(name: "Content-Type", value: answer.type)
+        for (name, value) in answer.headers { head.headers.add(name: name, value: value) }
         head.headers.add(name: "Content-Length", value: "\(body.readableBytes)")
         context.write(wrapOutboundOut(.head(head)), promise: nil)
         if request.method != .HEAD { context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil) }
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
     }
 
-    private func page(
-        _ request: HTTPRequestHead, from peer: SocketAddress?
-    ) -> (HTTPResponseStatus, type: String, String) {
+    private struct Answer {
+        var status = HTTPResponseStatus.ok
+        var type = "text/plain; charset=utf-8"
+        var text: String
+        var headers: [(name: String, value: String)] = []
+
+        init(_ status: HTTPResponseStatus, _ text: String) {
+            self.status = status
+            self.text = text
+        }
+
+        init(_ page: HTMLPage) {
+            let nonce = HTMLPage.makeNonce()
+            type = "text/html; charset=utf-8"
+            text = page.text(nonce: nonce)
+            headers = HTMLPage.headers(nonce: nonce)
+        }
+
+        init(_ checks: [HealthCheck], met: String, unmet: String) {
+            status = checks.areMet ? .ok : .serviceUnavailable
+            type = "application/json"
+            text = checks.json(met: met, unmet: unmet)
+        }
+
+        init(_ metrics: MetricsPage, as format: MetricsFormat) {
+            var metrics = metrics
+            metrics.add(ProcessStatistics())
+            type = format.contentType
+            text = metrics.text(as: format)
+        }
+    }
+
+    private func answer(to request: HTTPRequestHead, from peer: SocketAddress?) -> Answer {
         guard request.method == .GET || request.method == .HEAD else {
-            return (.methodNotAllowed, "text/plain", "only GET and HEAD are answered\n")
+            return Answer(.methodNotAllowed, "only GET and HEAD are answered\n")
         }
         let path = request.uri.prefix { $0 != "?" }
         if let local = pages.local[String(path)] {
-            guard peer?.isLoopback == true else {
-                return (.forbidden, "text/plain", "answered to this host alone\n")
-            }
+            guard peer?.isLoopback == true else { return Answer(.forbidden, "answered to this host alone\n") }
             switch local(String(request.uri.dropFirst(path.count + 1))) {
-            case .text(let text): return (.ok, "text/plain; charset=utf-8", text)
-            case .badQuery(let problem): return (.badRequest, "text/plain; charset=utf-8", problem + "\n")
+            case .text(let text): return Answer(.ok, text)
+            case .page(let page): return Answer(page)
+            case .badQuery(let problem): return Answer(.badRequest, problem + "\n")
             }
         }
+        if let open = pages.open[String(path)] { return Answer(open()) }
         switch path {
-        case "/live": return health(pages.live(), met: "live", unmet: "not live")
-        case "/ready": return health(pages.ready(), met: "ready", unmet: "not ready")
-        case "/metrics": return metrics(MetricsFormat(accept: request.headers["Accept"].joined(separator: ",")))
-        default: return (.notFound, "text/plain", "there are /metrics, /live and /ready\n")
+        case "/live": return Answer(pages.live(), met: "live", unmet: "not live")
+        case "/ready": return Answer(pages.ready(), met: "ready", unmet: "not ready")
+        case "/metrics":
+            let accept = request.headers["Accept"].joined(separator: ",")
+            return Answer(pages.metrics(), as: MetricsFormat(accept: accept))
+        default: return Answer(.notFound, "there are /metrics, /live and /ready\n")
         }
-    }
-
-    private func metrics(_ format: MetricsFormat) -> (HTTPResponseStatus, type: String, String) {
-        var page = pages.metrics()
-        page.add(ProcessStatistics())
-        return (.ok, format.contentType, page.text(as: format))
-    }
-
-    private func health(
-        _ checks: [HealthCheck], met: String, unmet: String
-    ) -> (HTTPResponseStatus, type: String, String) {
-        (checks.areMet ? .ok : .serviceUnavailable, "application/json", checks.json(met: met, unmet: unmet))
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {

@@ -171,6 +171,35 @@ private func answer(_ port: Int, _ path: String, method: String = "GET", accept:
         }
     }
 
+    @Test func pagesForPeopleComeWithWhatKeepsBrowsersSafe() async throws {
+        let page = HTMLPage(title: "status", body: "<p>\("<b>")</p>")
+        let pages = ProbeServer.Pages(
+            ready: { [] }, metrics: { MetricsPage() }, local: ["/near": { _ in .page(page) }], open: ["/": { page }])
+        try await withProbeServer(pages) { port in
+            var policies: Set<String> = []
+            for path in ["/", "/?a=b", "/near"] {
+                let url = try #require(URL(string: "http://127.0.0.1:\(port)\(path)"))
+                let (data, response) = try await URLSession(configuration: .ephemeral).data(from: url)
+                let http = try #require(response as? HTTPURLResponse)
+                #expect(http.statusCode == 200)
+                #expect(http.value(forHTTPHeaderField: "Content-Type") == "text/html; charset=utf-8")
+                #expect(http.value(forHTTPHeaderField: "X-Content-Type-Options") == "nosniff")
+                let policy = try #require(http.value(forHTTPHeaderField: "Content-Security-Policy"))
+                let nonce = try #require(policy.split(separator: "'").first { $0.hasPrefix("nonce-") }).dropFirst(6)
+                let body = String(decoding: data, as: UTF8.self)
+                #expect(body.contains("<p>&lt;b&gt;</p>") && body.contains("<style nonce=\"\(nonce)\">"))
+                policies.insert(policy)
+            }
+            #expect(policies.count == 3)
+            try await ChildProcess.shell("ip address add 192.0.2.77/32 dev lo || true")
+            for (path, status) in [("/", "200"), ("/near", "403")] {
+                let elsewhere = try await ChildProcess.shell(
+                    "curl -s -o /dev/null -w '%{http_code}' http://192.0.2.77:\(port)\(path)")
+                #expect(elsewhere == status)
+            }
+        }
+    }
+
     @Test func whatIsNotHTTPCostsItsConnectionOnly() async throws {
         let pages = ProbeServer.Pages(ready: { [] }, metrics: { MetricsPage() })
         try await withProbeServer(pages) { port in

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Numbers as people read them.
+public enum ReadableText {
+    /// A whole number with a comma before each three digits: `1,234,567`.
+    public static func count(_ value: some BinaryInteger) -> String {
+        var text = ""
+        for (place, digit) in "\(value.magnitude)".reversed().enumerated() {
+            if place > 0, place % 3 == 0 { text.append(",") }
+            text.append(digit)
+        }
+        return (value < 0 ? "-" : "") + String(text.reversed())
+    }
+
+    /// A number of bytes in a binary unit with one digit behind the point: `1.5 MiB`.
+    public static func bytes(_ value: some BinaryInteger) -> String {
+        var number = Double(value)
+        guard number >= 1024 else { return "\(value) B" }
+        var unit = ""
+        for next in ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] where number >= 1023.95 || unit.isEmpty {
+            number /= 1024
+            unit = next
+        }
+        return "\(tenths(number)) \(unit)"
+    }
+
+    /// A share of a whole in percent with one digit behind the point: `12.5 %`.
+    public static func share(_ part: UInt64, of whole: UInt64) -> String {
+        "\(tenths(whole == 0 ? 0 : Double(part) / Double(whole) * 100)) %"
+    }
+
+    /// A duration in its two largest units, or in milliseconds below a second: `2 d 3 h`, `4 min 5 s`, `6 s`, `70 ms`.
+    public static func duration(_ value: Duration) -> String {
+        let (seconds, attoseconds) = value.components
+        guard seconds > 0 else { return "\(max(0, attoseconds / 1_000_000_000_000_000)) ms" }
+        let units: [(name: String, length: Int64)] = [("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)]
+        guard let first = units.firstIndex(where: { seconds >= $0.length }) else { return "" }
+        var text = "\(seconds / units[first].length) \(units[first].name)"
+        if first + 1 < units.count {
+            let rest = seconds % units[first].length / units[first + 1].length
+            if rest > 0 { text += " \(rest) \(units[first + 1].name)" }
+        }
+        return text
+    }
+
+    /// A moment's time of day in UTC: `14:05`.
+    ///
+    /// - Parameter second: Seconds since the Unix epoch.
+    public static func timeOfDay(_ second: Int) -> String {
+        let minute = second / 60 % 1440
+        return "\(twoDigits(minute / 60)):\(twoDigits(minute % 60))"
+    }
+
+    private static func twoDigits(_ value: Int) -> String { value < 10 ? "0\(value)" : "\(value)" }
+
+    private static func tenths(_ value: Double) -> String {
+        let tenths = Int((value * 10).rounded())
+        return "\(tenths / 10).\(tenths % 10)"
+    }
+}
