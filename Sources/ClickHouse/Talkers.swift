@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Labeling
+
+/// Who sent the most to whom, of the flows of some blocks: pairs of workloads and places. In bounded memory, whatever the
+/// blocks hold.
+///
+/// Each byte counts once: what a local end has sent always, what it has received only where nobody else reports that it
+/// was sent, as in `WHERE direction = 'out' OR localNode = '' OR remoteNode IN ('', localNode)`.
+public struct Talkers: Sendable {
+    /// What one side has sent to the other.
+    public struct Pair: Sendable {
+        /// Labels of one of the workload's endpoints that sent.
+        public let source: EndpointLabels
+        /// Labels of one of the workload's endpoints that received.
+        public let destination: EndpointLabels
+        /// How far it went.
+        public let connectionClass: ConnectionClass
+        /// Network bytes; there may be ``Talkers/error`` more.
+        public let bytes: UInt64
+    }
+
+    /// What endpoints have in common that are one line: the same workload, or pod without one, in the same place.
+    private struct Group: Hashable {
+        let namespace: LabelID
+        let name: LabelID
+        let zone: LabelID
+        let cloud: LabelID
+        let region: LabelID
+        let service: LabelID
+
+        init(_ labels: EndpointLabels) {
+            namespace = labels.id(of: .namespace)
+            let named = [Label.workload, .pod, .node].lazy.map { labels.id(of: $0) }
+            name = named.first { $0 != .empty } ?? .empty
+            zone = labels.id(of: .availabilityZone)
+            cloud = labels.id(of: .cloud)
+            region = labels.id(of: .region)
+            service = labels.id(of: .cloudService)
+        }
+    }
+
+    /// So many groups are told apart; all others are one.
+    private static let maximumGroups = 8192
+
+    private var hitters = HeavyHitters()
+    private var numbers: [Group: UInt32] = [:]
+    /// Labels of each group's first endpoint, which keep the texts that the group is told by; at first those of all that
+    /// are not told apart.
+    private var groups = [EndpointLabels()]
+
+    /// Nobody has sent anything.
+    public init() {}
+
+    /// The bytes of all pairs, those too that are not among ``pairs``.
+    public var bytes: UInt64 { hitters.total }
+
+    /// How many bytes of a pair may be missing: at most a 400th of ``bytes``.
+    public var error: UInt64 { hitters.error }
+
+    /// The pairs, in no order. Each that has more than ``error`` is there.
+    public var pairs: [Pair] {
+        hitters.entries.map { key, bytes in
+            Pair(
+                source: groups[Int(key >> 32)], destination: groups[Int(key >> 8 & 0xff_ffff)],
+                connectionClass: ConnectionClass.allCases[Int(key & 0xff) - 1], bytes: bytes)
+        }
+    }
+
+    /// Adds a block's flows.
+    public mutating func add(_ block: FlowBlock) {
+        let ends = block.endpoints.map { (group: UInt64(number(of: $0)), node: $0.id(of: .node)) }
+        for record in block.records {
+            let (local, remote) = (ends[Int(record.local.labels)], ends[Int(record.remote.labels)])
+            let form = UInt64(record.connectionClass) + 1
+            if record.sentBytes > 0 {
+                hitters.add(record.sentBytes, to: local.group << 32 | remote.group << 8 | form)
+            }
+            let isToldOnce = local.node == .empty || remote.node == .empty || remote.node == local.node
+            if record.receivedBytes > 0, isToldOnce {
+                hitters.add(record.receivedBytes, to: remote.group << 32 | local.group << 8 | form)
+            }
+        }
+    }
+
+    private mutating func number(of labels: EndpointLabels) -> UInt32 {
+        let group = Group(labels)
+        if let number = numbers[group] { return number }
+        guard groups.count < Self.maximumGroups else { return 0 }
+        let number = UInt32(groups.count)
+        groups.append(labels)
+        numbers[group] = number
+        return number
+    }
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import Labeling
+import TestSupport
+import Testing
+
+@testable import ClickHouse
+
+/// Labels of a pod on a node.
+private func pod(_ name: String, on node: String, workload: String = "", zone: String = "z1") -> EndpointLabels {
+    EndpointLabels(
+        cloud: "aws", region: "r", cluster: "main", availabilityZone: zone, node: node, namespace: "shop", pod: name,
+        workload: workload)
+}
+
+private func flow(
+    _ local: EndpointLabels, _ remote: EndpointLabels, _ sent: UInt64, _ received: UInt64,
+    _ connectionClass: ConnectionClass = .intraVPC
+) -> LabeledFlow {
+    labeledFlow(
+        local, remote, connectionClass: connectionClass, sent: FlowCounters(packets: 1, bytes: sent),
+        received: FlowCounters(packets: 1, bytes: received))
+}
+
+private func name(_ labels: EndpointLabels) -> String {
+    [labels[.workload].isEmpty ? labels[.pod] : labels[.workload], labels[.availabilityZone], labels[.cloudService]]
+        .filter { !$0.isEmpty }.joined(separator: "@")
+}
+
+/// The bytes of each pair, told as `source > destination`.
+private func told(_ talkers: Talkers) -> [String: UInt64] {
+    Dictionary(
+        talkers.pairs.map { ("\(name($0.source)) > \(name($0.destination)) \($0.connectionClass.rawValue)", $0.bytes) },
+        uniquingKeysWith: +)
+}
+
+@Suite struct TalkersTests {
+    @Test func aByteCountsOnceForTheSideThatSentIt() {
+        let (a, b) = (pod("a", on: "n1"), pod("b", on: "n2", zone: "z2"))
+        let neighbour = pod("c", on: "n1")
+        let outside = EndpointLabels(cloud: "aws", region: "r", cloudService: "S3")
+        var talkers = Talkers()
+        talkers.add(
+            flowBlock([
+                // Between nodes: both tell of it.
+                flow(a, b, 10, 7), flow(b, a, 7, 10),
+                // Within a node, and to and from outside: one tells of it.
+                flow(a, neighbour, 100, 20), flow(b, outside, 1_000, 3_000, .intraRegion),
+                flow(outside, b, 5, 0, .intraRegion),
+            ]))
+        #expect(
+            told(talkers) == [
+                "a@z1 > b@z2 INTRA_VPC": 10, "b@z2 > a@z1 INTRA_VPC": 7, "a@z1 > c@z1 INTRA_VPC": 100,
+                "c@z1 > a@z1 INTRA_VPC": 20, "b@z2 > S3 INTRA_REGION": 1_000, "S3 > b@z2 INTRA_REGION": 3_005,
+            ])
+        #expect(talkers.bytes == 4_142 && talkers.error == 0)
+    }
+
+    @Test func podsOfAWorkloadAreOneInEachZone() {
+        let web = (0..<10).map { pod("web-\($0)", on: "n1", workload: "Deployment/web", zone: "z\($0 % 2)") }
+        let database = pod("db-0", on: "n9", zone: "z9")
+        var talkers = Talkers()
+        // In two blocks, and through labels that were made anew for the second.
+        for _ in 0..<2 { talkers.add(flowBlock(web.map { flow($0, database, 100, 1) })) }
+        talkers.add(flowBlock([flow(pod("web-99", on: "n1", workload: "Deployment/web", zone: "z0"), database, 1, 0)]))
+        #expect(
+            told(talkers) == [
+                "Deployment/web@z0 > db-0@z9 INTRA_VPC": 1_001, "Deployment/web@z1 > db-0@z9 INTRA_VPC": 1_000,
+            ])
+    }
+
+    /// More pairs than there is room for: what is missing is bounded, whatever the order.
+    @Test(arguments: 0..<4 as Range<UInt64>)
+    func heavyPairsAreToldAmongMany(seed: UInt64) async {
+        var generator = SeededGenerator(seed: seed)
+        let pods = (0..<300).map { pod("p\($0)", on: "n\($0 % 7)") }
+        var talkers = Talkers()
+        var exact: [String: UInt64] = [:]
+        for _ in 0..<10 {
+            var block = FlowBlock(environment: "", dayOf: lastSecondOfADay)
+            for _ in 0..<2_000 {
+                // The less, the more often.
+                let one = pods[Int(300 * pow4(.random(in: 0..<1, using: &generator)))]
+                let other = pods.randomElement(using: &generator) ?? one
+                let (sent, received) = (
+                    UInt64.random(in: 0...10_000, using: &generator), UInt64.random(in: 1...99, using: &generator)
+                )
+                block.append(flow(one, other, sent, received), observedAt: lastSecondOfADay)
+                exact["\(name(one)) > \(name(other)) INTRA_VPC", default: 0] += sent
+                if one[.node] == other[.node] {
+                    exact["\(name(other)) > \(name(one)) INTRA_VPC", default: 0] += received
+                }
+            }
+            talkers.add(block)
+            await Task.yield()
+        }
+        let total = exact.values.reduce(0, +)
+        #expect(talkers.bytes == total)
+        #expect(talkers.error > 0 && talkers.error <= total / 400)
+        let told = told(talkers)
+        for (pair, bytes) in exact {
+            let lower = told[pair] ?? 0
+            if lower > bytes || bytes > lower + talkers.error { Issue.record("\(pair): \(lower) of \(bytes)") }
+        }
+    }
+
+    private func pow4(_ value: Double) -> Double { value * value * value * value }
+
+    @Test func whatIsBeyondTheRoomForNamesIsOneLine() {
+        let database = pod("db", on: "n1")
+        var talkers = Talkers()
+        for part in 0..<10 {
+            talkers.add(flowBlock((0..<1_000).map { flow(pod("p\(part)-\($0)", on: "n2"), database, 1, 0) }))
+        }
+        talkers.add(flowBlock([flow(pod("late", on: "n2"), database, 50_000, 0)]))
+        let others = told(talkers)[" > db@z1 INTRA_VPC"] ?? 0
+        #expect(others > 50_000 && others < 52_000)
+    }
+}
