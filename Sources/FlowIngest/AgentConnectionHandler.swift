@@ -90,6 +90,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
             $0.flows += UInt64(flows)
             $0.wireBytes += UInt64(wireBytes)
         }
+        server.noteBatch(on: context.channel)
         inFlight.insert(batch.sequence)
         let receipt = BatchReceipt(
             channel: context.channel,
@@ -154,6 +155,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         phase = .known(agent)
         lastMessage = .now()
         server.update { $0.connectedAgents += 1 }
+        server.note(agent, on: context.channel)
         server.log("connected", .info, "agent connected", Self.metadata(agent))
         let channel = context.channel
         heartbeat = context.eventLoop.scheduleRepeatedTask(

@@ -23,6 +23,7 @@ public final class IngestServer: Sendable {
     private let sinks: [ObjectIdentifier: NIOLoopBound<any FlowSink>]
     private let statisticsStorage = Mutex(IngestStatistics())
     private let connections: Mutex<ConnectionTable<ObjectIdentifier, any Channel>>
+    private let agents = Mutex<[ObjectIdentifier: AgentSummary]>([:])
     private let logGate = Mutex(LogGate())
     private let tls: TLSContextSource?
     private let fileCheck = Mutex<RepeatedTask?>(nil)
@@ -56,6 +57,12 @@ public final class IngestServer: Sendable {
         statistics.openConnections = connections.withLock { $0.count }
         statistics.tls = tls?.statistics
         return statistics
+    }
+
+    /// The agents that are connected, those that have been silent for longest first.
+    public func agents(atMost count: Int) -> [AgentSummary] {
+        let agents = agents.withLock { Array($0.values) }
+        return Array(agents.sorted { $0.silentSince < $1.silentSince }.prefix(count))
     }
 
     /// Begins to listen. Throws ``CredentialError`` where the TLS files are of no use.
@@ -170,7 +177,25 @@ public final class IngestServer: Sendable {
         logger.log(level: level, message, metadata: metadata)
     }
 
-    private func forget(_ id: ObjectIdentifier) { connections.withLock { $0.forget(id) } }
+    /// An agent is let in.
+    func note(_ agent: ConnectedAgent, on channel: any Channel) {
+        let summary = AgentSummary(agent, remoteAddress: channel.remoteAddress?.ipAddress ?? "unknown")
+        agents.withLock { $0[ObjectIdentifier(channel)] = summary }
+    }
+
+    /// A batch has come over a connection.
+    func noteBatch(on channel: any Channel) {
+        let now = ContinuousClock.now
+        agents.withLock { agents in
+            agents[ObjectIdentifier(channel)]?.lastBatch = now
+            agents[ObjectIdentifier(channel)]?.batches += 1
+        }
+    }
+
+    private func forget(_ id: ObjectIdentifier) {
+        connections.withLock { $0.forget(id) }
+        agents.withLock { $0[id] = nil }
+    }
 
     private func tellConnections(_ event: some Sendable) {
         for channel in connections.withLock({ $0.connections }) {

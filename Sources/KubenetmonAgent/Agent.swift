@@ -67,11 +67,20 @@ struct Agent {
                 problems: selfCheck.problems, entries: ConntrackSettings.count,
                 maximumEntries: ConntrackSettings.maximum, spoolBytes: spoolBytes, now: WallClock.now())
         }
+        let nodeName = configuration.nodeName
         let probes = ProbeServer(
             port: configuration.metricsPort, group: group, logger: logger,
             pages: ProbeServer.Pages(
                 ready: { Self.readiness(collection.statistics, exporter.statistics) },
-                metrics: { MetricsPage(numbers()) }))
+                metrics: { MetricsPage(numbers()) },
+                open: [
+                    "/": {
+                        let numbers = numbers()
+                        return HTMLPage(
+                            numbers, nodeName: nodeName,
+                            readiness: Self.readiness(numbers.collection, numbers.export))
+                    }
+                ]))
         // Stopped in reverse order: the last collection and the last events are drained before the probes end.
         return [
             SecondSignalService(), probes, SummaryService(logger: logger) { SummaryService.Numbers(numbers()) },

@@ -138,11 +138,15 @@ struct KubenetmonServer: AsyncParsableCommand {
             }
             if isOther { watch?.apply(configuration.podLabels) }
         }
-        let probes = ProbeServer(
-            port: settings.metricsPort, group: group, logger: logger,
-            pages: ProbeServer.Pages(
-                ready: { pipeline.readiness }, metrics: { MetricsPage(pipeline.numbers(with: reload.statistics)) },
-                local: ["/explain": { labeler.answer(query: $0) }]))
+        var pages = ProbeServer.Pages(
+            ready: { pipeline.readiness }, metrics: { MetricsPage(pipeline.numbers(with: reload.statistics)) },
+            local: ["/explain": { labeler.answer(query: $0) }])
+        switch settings.statusPage {
+        case .everyone: pages.open["/"] = { pipeline.status(with: reload.statistics).html }
+        case .local: pages.local["/"] = { _ in .page(pipeline.status(with: reload.statistics).html) }
+        case .off: break
+        }
+        let probes = ProbeServer(port: settings.metricsPort, group: group, logger: logger, pages: pages)
         // They end in reverse order: the last flows are labelled like all others.
         let summary = SummaryService(logger: logger) {
             SummaryService.Numbers(pipeline.numbers(with: reload.statistics))

@@ -24,6 +24,8 @@ final class Pipeline: Service {
     private let logger: Logger
     private let stage: Mutex<Stage>
     private let flowStatistics = StatisticsBox()
+    private let talkers = TopTalkers()
+    private let begun = ContinuousClock.now
 
     private enum Stage {
         /// The table is not there yet, for this reason.
@@ -80,6 +82,22 @@ final class Pipeline: Service {
         return numbers
     }
 
+    /// What people are told.
+    func status(with configuration: ConfigurationReload.Statistics) -> StatusPage {
+        let minute = Int(ClusterIndex.secondsSinceTheEpoch() / 60)
+        var page = StatusPage(
+            uptime: begun.duration(to: .now), readiness: readiness, numbers: numbers(with: configuration),
+            isStored: self.configuration.isClickHouseEnabled,
+            maximumQueuedBytes: self.configuration.inserter.maximumQueuedBytes,
+            talkers: TalkerReport(talkers.minutes(at: minute), minute: minute))
+        switch stage.withLock({ $0 }) {
+        case .waiting, .preparing: break
+        case .running(let ingest, _), .stopping(let ingest, _):
+            page.agents = ingest.agents(atMost: StatusPage.maximumAgents)
+        }
+        return page
+    }
+
     // MARK: - Life
 
     func run() async throws {
@@ -102,11 +120,13 @@ final class Pipeline: Service {
         let form = FlowAssembler.RowForm(
             environment: configuration.site.environment, isStored: inserter != nil, hasIPv6: schema?.hasIPv6 ?? true)
         let ingest = try await IngestServer(group: group, configuration: access, logger: logger) { eventLoop in
+            let talkers = self.talkers.makePart()
             let assembler = FlowAssembler(
                 eventLoop: eventLoop, labeler: self.labeler, form: form, limits: limits,
                 statistics: self.flowStatistics,
                 send: { block, onTaken, completion in
                     guard let inserter else { return completion() }
+                    talkers.add(block)
                     inserter.submit(block, onTaken: onTaken, completion: completion)
                 },
                 gather: { inserter?.gather(bytes: $0) })

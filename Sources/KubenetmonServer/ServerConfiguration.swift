@@ -13,6 +13,8 @@ struct ServerConfiguration: Equatable, Sendable {
     var site: Site
     var port: Int
     var metricsPort: Int
+    /// Who gets the status page.
+    var statusPage: StatusPage.Audience
     var labeling: Labeler.Configuration
     /// Which labels of pods fill which columns.
     var podLabels: PodLabelMapping
@@ -57,7 +59,14 @@ struct ServerConfiguration: Equatable, Sendable {
         site = Self.site(&settings)
         let ports = 1...65535
         port = settings.integer("port", in: ports, default: 8884, "Port that agents connect to.", .alias("grpc_port"))
-        metricsPort = settings.integer("metrics_port", in: ports, default: 8883, "Port for /metrics, /live and /ready.")
+        metricsPort = settings.integer(
+            "metrics_port", in: ports, default: 8883, "Port for /metrics, /live, /ready and the status page.")
+        statusPage = settings.choice(
+            "status_page", default: StatusPage.Audience.local,
+            """
+            Who gets the status page at / of metrics_port, which names workloads and pods and who their peers are: whoever \
+            reaches the port, whoever comes from the host itself (as kubectl port-forward does), or nobody.
+            """)
         if port == metricsPort { settings.report("metrics_port", "is the port that agents connect to") }
         labeling = Self.labeling(&settings)
         podLabels = Self.podLabels(&settings, kept: labeling.flagRules.flatMap(\.podLabels.keys))

@@ -50,6 +50,32 @@ import Testing
         #expect(ingest.server.statistics.errors == [:])
     }
 
+    @Test func agentsAreToldWithTheirLastBatchesThoseThatAreSilentFirst() async throws {
+        let ingest = try await TestIngest.start()
+        let agents = try await [
+            TestAgent.connect(to: ingest.address, node: "node-a"),
+            TestAgent.connect(to: ingest.address, node: "node-b"),
+            TestAgent.connect(to: ingest.address, node: "node-c"),
+        ]
+        try await ingest.connectedAgents(3)
+        let begin = ContinuousClock.now
+        for (number, place) in [0, 2, 0].enumerated() {
+            try await agents[place].send(.batch(UInt64(number + 1)))
+            _ = try await ingest.deliveries(number + 1)
+        }
+        let told = ingest.server.agents(atMost: 10)
+        #expect(told.map(\.nodeName) == ["node-b", "node-c", "node-a"])
+        #expect(told.map(\.batches) == [0, 1, 2])
+        #expect(told[0].lastBatch == nil && told[0].connected <= begin)
+        #expect(told.dropFirst().allSatisfy { $0.lastBatch.map { $0 >= begin } == true })
+        #expect(told.allSatisfy { $0.softwareVersion == "test" && $0.remoteAddress == "127.0.0.1" })
+        #expect(ingest.server.agents(atMost: 1).map(\.nodeName) == ["node-b"])
+        try await agents[1].channel.close()
+        try await eventually("it is forgotten") {
+            ingest.server.agents(atMost: 10).map(\.nodeName) == ["node-c", "node-a"]
+        }
+    }
+
     @Test func manyAgentsAtOnceKeepTheirBatchesApart() async throws {
         let ingest = try await TestIngest.start()
         try await withThrowingTaskGroup { group in

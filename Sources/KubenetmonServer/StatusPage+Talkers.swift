@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Operations
+
+extension StatusPage {
+    /// The section of top talkers.
+    var talkersSection: HTML {
+        let from = ReadableText.timeOfDay(talkers.minute * 60)
+        let minute: HTML =
+            talkers.isOver
+            ? "in its last full minute, from \(from) UTC"
+            : "in the minute that began at \(from) UTC and is not over yet"
+        guard let heaviest = talkers.lines.first?.bytes else {
+            return """
+                <section id="talkers">
+                <h2>Top talkers</h2>
+                <p>This server has labelled nothing to be stored \(minute).</p>
+                </section>
+                """
+        }
+        let rows: [HTML] = talkers.lines.map { line, bytes in
+            """
+            <tr><td>\(side(line.source))</td><td>\(side(line.destination))</td>\
+            <td class="faint">\(line.connectionClass.rawValue)</td>\
+            <td class="number">\(ReadableText.bytes(bytes))</td>\
+            <td class="number">\(ReadableText.share(bytes, of: talkers.bytes))</td>\
+            <td>\(bar(bytes, of: heaviest))</td></tr>
+
+            """
+        }
+        return """
+            <section id="talkers">
+            <h2>Top talkers</h2>
+            <p class="faint">Who sent the most to whom, of the \(ReadableText.bytes(talkers.bytes)) that this server has \
+            labelled \(minute). Other servers have other agents. A byte counts once, for the side that sent it.</p>
+            <div class="scroll"><table class="talkers">
+            <thead><tr><th>From</th><th>To</th><th>Class</th><th class="number">Bytes</th>\
+            <th class="number">Share</th><th></th></tr></thead>
+            <tbody>
+            \(rows)</tbody></table></div>
+            </section>
+            """
+    }
+
+    private func side(_ side: TalkerReport.Side) -> HTML {
+        side.place.isEmpty ? "\(side.name)" : "\(side.name)<small>\(side.place)</small>"
+    }
+
+    /// A bar as long as the part is of the whole.
+    func bar(_ part: UInt64, of whole: UInt64) -> HTML {
+        let thousandths = whole == 0 ? 0 : Int((Double(part) / Double(whole) * 1000).rounded())
+        return """
+            <svg class="bar" viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true">\
+            <rect width="\(min(1000, thousandths))" height="10"/></svg>
+            """
+    }
+}

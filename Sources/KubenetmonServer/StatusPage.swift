@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ClickHouse
+import CloudRanges
+import FlowIngest
+import Kubernetes
+import Labeling
+import Operations
+
+/// What the server tells people at `/`, of one moment.
+struct StatusPage {
+    /// Who gets it.
+    enum Audience: String, CaseIterable, Sendable {
+        /// Whoever reaches the port.
+        case everyone
+        /// Whoever comes from the host itself, as `kubectl port-forward` does.
+        case local
+        /// Nobody.
+        case off
+    }
+
+    /// So many agents are named, those that have been silent for longest.
+    static let maximumAgents = 50
+
+    var uptime = Duration.zero
+    var readiness: [HealthCheck] = []
+    var numbers = ServerNumbers()
+    var agents: [AgentSummary] = []
+    /// Whether flows are stored.
+    var isStored = true
+    /// How many bytes may wait for ClickHouse.
+    var maximumQueuedBytes = 0
+    var talkers = TalkerReport([], minute: 0)
+    var now = ContinuousClock.now
+
+    /// The page.
+    var html: HTMLPage {
+        HTMLPage(
+            title: "kubenetmon-server", refreshSeconds: 30,
+            body: """
+                \(header)
+                <main>
+                \(problems)
+                \(talkersSection)
+                <div class="columns">
+                \(agentsSection)
+                \(insertsSection)
+                \(watchesSection)
+                \(rangesSection)
+                \(ignoredSection)
+                \(lossesSection)
+                </div>
+                </main>
+                """)
+    }
+
+    private var header: HTML {
+        let tag: HTML =
+            readiness.contains { $0.problem != nil }
+            ? "<span id=\"readiness\" class=\"tag bad\">not ready</span>"
+            : "<span id=\"readiness\" class=\"tag good\">ready</span>"
+        return """
+            <header>
+            <h1>kubenetmon-server</h1> \(tag)
+            <span class="faint">\(Daemon.version), up for \(ReadableText.duration(uptime))</span>
+            <span class="faint"><a href="/metrics">metrics</a> <a href="/ready">readiness</a></span>
+            </header>
+            """
+    }
+
+    private var problems: HTML {
+        let unmet = readiness.filter { $0.problem != nil }
+        guard !unmet.isEmpty else { return "" }
+        let rows: [HTML] = unmet.map { "<tr><th>\($0.name)</th><td class=\"problem\">\($0.problem ?? "")</td></tr>\n" }
+        return section("problems", "Why it is not ready", "<table class=\"facts\"><tbody>\n\(rows)</tbody></table>")
+    }
+
+    private var agentsSection: HTML {
+        let ingest = numbers.ingest
+        let rows: [HTML] = agents.map { agent in
+            """
+            <tr><th>\(short(agent.nodeName))<small>\(agent.remoteAddress)</small></th>\
+            <td>\(short(agent.softwareVersion))</td>\
+            <td class="number">\(agent.lastBatch.map(ago) ?? "none yet")</td>\
+            <td class="number">\(ReadableText.count(agent.batches))</td></tr>
+
+            """
+        }
+        let more: HTML =
+            agents.count < ingest.connectedAgents
+            ? "<p class=\"faint\">Those of them that have been silent for longest:</p>" : ""
+        return section(
+            "agents", "Agents",
+            """
+            <p>\(ReadableText.count(ingest.connectedAgents)) connected; \(ReadableText.count(ingest.batches)) batches with \
+            \(ReadableText.count(ingest.flows)) flows so far.</p>\(more)
+            \(table(["Node", "Version", "#Last batch", "#Batches"], rows))
+            """)
+    }
+
+    private var insertsSection: HTML {
+        let inserts = numbers.inserts
+        guard isStored else {
+            return section("inserts", "ClickHouse", "<p>Nothing is stored: clickhouse_enabled is false.</p>")
+        }
+        let failures = FailureClass.allCases.map {
+            "\(ReadableText.count(inserts.failedAttemptsByClass[$0] ?? 0)) \($0.rawValue)"
+        }
+        let held = inserts.queuedBytes + inserts.gatheringBytes
+        let facts: [(String, HTML)] = [
+            (
+                "Inserted",
+                """
+                \(ReadableText.count(inserts.inserted.rows)) rows in \(ReadableText.count(inserts.inserted.blocks)) batches, \
+                \(ReadableText.bytes(inserts.inserted.reportedBytes)) of traffic
+                """
+            ),
+            (
+                "Waiting",
+                """
+                \(ReadableText.count(inserts.queuedRows)) rows in \(ReadableText.count(inserts.queuedBlocks)) batches\
+                \(inserts.oldestWait.map { ", the oldest for " + ReadableText.duration($0) } ?? "")
+                """
+            ),
+            (
+                "Memory",
+                """
+                \(ReadableText.bytes(held)) of \(ReadableText.bytes(maximumQueuedBytes))\
+                \(bar(UInt64(max(0, held)), of: UInt64(maximumQueuedBytes)))
+                """
+            ),
+            ("Failed attempts", "\(failures.joined(separator: ", "))"),
+            (
+                "Last attempt",
+                inserts.lastError.map { error in
+                    "<span class=\"problem\">failed (\(inserts.lastFailureClass?.rawValue ?? "?")): \(error)</span>"
+                } ?? (inserts.endpoints.contains { $0.attempts > 0 } ? "succeeded" : "there was none yet")
+            ),
+        ]
+        let rows: [HTML] = facts.map { "<tr><th>\($0.0)</th><td>\($0.1)</td></tr>\n" }
+        let endpoints: [HTML] = inserts.endpoints.map { endpoint in
+            """
+            <tr><th>\(endpoint.url)\(problem(endpoint.lastError))</th>\
+            <td class="number">\(ReadableText.count(endpoint.attempts))</td>\
+            <td class="number">\(ReadableText.count(endpoint.failures))</td></tr>
+
+            """
+        }
+        return section(
+            "inserts", "ClickHouse",
+            """
+            <table class="facts"><tbody>
+            \(rows)</tbody></table>
+            \(table(["Endpoint", "#Inserts", "#Failed"], endpoints))
+            """)
+    }
+
+    private var watchesSection: HTML {
+        let index = numbers.index
+        let counts = """
+            \(ReadableText.count(index.pods)) pods, \(ReadableText.count(index.nodes)) nodes, \
+            \(ReadableText.count(index.services)) services and \(ReadableText.count(index.replicaSets)) ReplicaSets are known.
+            """
+        let rows: [HTML] = numbers.watches.map { name, watch in
+            """
+            <tr><th>\(name)\(problem(watch.lastError))</th><td>\(tag(watch.isSynced, "synced", "not synced"))</td>\
+            <td class="number">\(ReadableText.count(watch.listedObjects))</td>\
+            <td class="number">\(watch.lastActivity.map(ago) ?? "never")</td>\
+            <td class="number">\(ReadableText.count(watch.watchRestarts))</td>\
+            <td class="number">\(ReadableText.count(watch.failures.values.reduce(0, +)))</td></tr>
+
+            """
+        }
+        let note: HTML =
+            numbers.watches.isEmpty
+            ? "<p class=\"faint\">From the inventory: the Kubernetes API is not watched.</p>" : ""
+        return section(
+            "watches", "Cluster",
+            """
+            <p>\(counts)</p>\(note)
+            \(table(["Watch", "State", "#Objects", "#Last heard", "#Restarts", "#Failures"], rows))
+            """)
+    }
+
+    private var rangesSection: HTML {
+        let rows: [HTML] = numbers.ranges.sources.map { source in
+            """
+            <tr><th>\(source.provider.rawValue)\(problem(source.lastError))</th><td>\(source.origin.rawValue)</td>\
+            <td class="number">\(source.age.map { ReadableText.duration(.seconds($0)) } ?? "-")</td>\
+            <td class="number">\(ReadableText.count(source.prefixes))</td>\
+            <td class="number">\(ReadableText.count(source.failures))</td></tr>
+
+            """
+        }
+        let text: HTML =
+            numbers.ranges.sources.isEmpty
+            ? "No cloud's list is used." : "\(ReadableText.count(numbers.ranges.prefixes)) prefixes after their merge."
+        return section(
+            "ranges", "Cloud ranges",
+            "<p>\(text)</p>\n\(table(["List", "From", "#Age", "#Prefixes", "#Failures"], rows))")
+    }
+
+    private var ignoredSection: HTML {
+        let labeled = numbers.flows.labeled
+        let ignored = numbers.flows.ignored.sorted { ($1.value.bytes, $0.key) < ($0.value.bytes, $1.key) }
+        let rows: [HTML] = ignored.map { reason, amount in
+            """
+            <tr><th>\(reason)</th><td class="number">\(ReadableText.count(amount.flows))</td>\
+            <td class="number">\(ReadableText.bytes(amount.bytes))</td></tr>
+
+            """
+        }
+        return section(
+            "ignored", "Not recorded",
+            """
+            <p>\(ReadableText.count(labeled.flows)) flows with \(ReadableText.bytes(labeled.bytes)) were \
+            labelled. Left out on purpose, by reason:</p>
+            \(table(["Reason", "#Flows", "#Bytes"], rows, empty: "Nothing."))
+            """)
+    }
+
+    private var lossesSection: HTML {
+        var rows: [HTML] = numbers.inserts.quarantined.sorted { $0.key < $1.key }.map { reason, amount in
+            """
+            <tr><th>ClickHouse never takes it: \(reason)</th>\
+            <td class="number">\(ReadableText.count(amount.rows)) rows</td>\
+            <td class="number">\(ReadableText.bytes(amount.reportedBytes))</td></tr>
+
+            """
+        }
+        if numbers.flows.dropped.flows > 0 {
+            rows.append(
+                """
+                <tr><th>Dropped, since nothing is stored</th>\
+                <td class="number">\(ReadableText.count(numbers.flows.dropped.flows)) flows</td>\
+                <td class="number">\(ReadableText.bytes(numbers.flows.dropped.bytes))</td></tr>
+
+                """)
+        }
+        let refused: [HTML] = numbers.ingest.errors.sorted { $0.key < $1.key }.map { reason, count in
+            "<tr><th>\(reason)</th><td class=\"number\">\(ReadableText.count(count))</td></tr>\n"
+        }
+        let connections: HTML =
+            refused.isEmpty ? "" : table(["Connections refused or ended, by reason", "#Connections"], refused)
+        return section(
+            "losses", "Losses",
+            """
+            <p class="faint">What is lost here. What agents lose, their own metrics tell.</p>
+            \(table(["Reason", "#Amount", "#Bytes"], rows, empty: "Nothing."))
+            \(connections)
+            """)
+    }
+
+    // MARK: - What sections are made of
+
+    private func section(_ id: String, _ title: String, _ content: HTML) -> HTML {
+        "<section id=\"\(id)\">\n<h2>\(title)</h2>\n\(content)\n</section>"
+    }
+
+    /// A table, or nothing where it has no rows. Columns whose titles begin with `#` hold numbers.
+    private func table(_ titles: [String], _ rows: [HTML], empty: String? = nil) -> HTML {
+        guard !rows.isEmpty else { return empty.map { "<p>\($0)</p>" } ?? "" }
+        let heads: [HTML] = titles.map { title in
+            title.hasPrefix("#")
+                ? "<th class=\"number\">\(String(title.dropFirst()))</th>" : "<th>\(title)</th>"
+        }
+        return """
+            <div class="scroll"><table>
+            <thead><tr>\(heads)</tr></thead>
+            <tbody>
+            \(rows)</tbody></table></div>
+            """
+    }
+
+    private func problem(_ error: String?) -> HTML {
+        error.map { "<small class=\"problem\">\($0)</small>" } ?? ""
+    }
+
+    private func tag(_ isGood: Bool, _ good: String, _ bad: String) -> HTML {
+        isGood ? "<span class=\"tag good\">\(good)</span>" : "<span class=\"tag bad\">\(bad)</span>"
+    }
+
+    private func ago(_ moment: ContinuousClock.Instant) -> String {
+        "\(ReadableText.duration(max(.zero, moment.duration(to: now)))) ago"
+    }
+
+    /// The beginning of a text that somebody else has made up, who may have made it long.
+    private func short(_ text: String) -> String { text.unicodeScalars.count > 253 ? "\(text.prefix(252))…" : text }
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ClickHouse
+import Labeling
+
+/// Who sent the most to whom in a minute, in words.
+struct TalkerReport {
+    /// One side of a line.
+    struct Side: Hashable {
+        /// The workload, the pod, or whatever else is known of the addresses.
+        var name: String
+        /// The zone, or else the region.
+        var place: String
+
+        init(_ labels: EndpointLabels, _ connectionClass: ConnectionClass) {
+            let named = [Label.workload, .pod].lazy.map { labels[$0] }.first { !$0.isEmpty }
+            if let named {
+                name = "\(labels[.namespace])/\(named)"
+            } else if !labels[.node].isEmpty {
+                name = "node \(labels[.node])"
+            } else {
+                name = [Label.cloud, .region, .cloudService].map { labels[$0] }.filter { !$0.isEmpty }
+                    .joined(separator: " ")
+                if name.isEmpty {
+                    name = connectionClass == .publicInternet ? "the internet" : "addresses without labels"
+                }
+                place = ""
+                return
+            }
+            place = labels[.availabilityZone].isEmpty ? labels[.region] : labels[.availabilityZone]
+        }
+    }
+
+    /// What one side has sent to the other.
+    struct Line: Hashable {
+        var source: Side
+        var destination: Side
+        var connectionClass: ConnectionClass
+    }
+
+    /// So many lines are told.
+    static let maximumLines = 20
+
+    /// The minute, in minutes since the Unix epoch.
+    let minute: Int
+    /// Whether the minute is over.
+    let isOver: Bool
+    /// The bytes of all lines, those too that are not told.
+    let bytes: UInt64
+    /// The heaviest lines, the heaviest first.
+    let lines: [(line: Line, bytes: UInt64)]
+
+    /// Takes the last full minute, or the present one where nothing was labelled in the last.
+    ///
+    /// - Parameters:
+    ///   - parts: What each event loop knows.
+    ///   - minute: The present minute, in minutes since the Unix epoch.
+    init(_ parts: [TalkerMinutes], minute: Int) {
+        isOver = parts.contains { $0.last.bytes > 0 } || !parts.contains { $0.present.bytes > 0 }
+        self.minute = isOver ? minute - 1 : minute
+        let talkers = isOver ? parts.map(\.last) : parts.map(\.present)
+        bytes = talkers.reduce(0) { $0 &+ $1.bytes }
+        var sums: [Line: UInt64] = [:]
+        for pair in talkers.flatMap(\.pairs) {
+            let line = Line(
+                source: Side(pair.source, pair.connectionClass),
+                destination: Side(pair.destination, pair.connectionClass), connectionClass: pair.connectionClass)
+            sums[line, default: 0] &+= pair.bytes
+        }
+        lines = sums.sorted { one, other in
+            (other.value, one.key.source.name, one.key.destination.name, one.key.source.place)
+                < (one.value, other.key.source.name, other.key.destination.name, other.key.source.place)
+        }.prefix(Self.maximumLines).map { ($0.key, $0.value) }
+    }
+}
