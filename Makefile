@@ -102,6 +102,13 @@ dist: ## Build both daemons with Swift's runtime inside, stripped, into dist/
 	@tools/install-packages build
 	@tools/dist
 
+.PHONY: status-page-test
+status-page-test: ## Look at the server's status page with Chromium (pictures are in .tools/status-page)
+	@tools/install-packages build run browser
+	@tools/clickhouse --install
+	@$(SWIFT) build --product kubenetmon-server --quiet
+	@echo "status-page-test:" && python3 -B Tests/DeployTests/status_page_test.py .build/debug/kubenetmon-server .tools/status-page
+
 .PHONY: helm-test
 helm-test: .tools/manifests/ready ## Compare the charts with kubenetmon's values; lint and render them where helm is present
 	@.tools/manifests/bin/python -B Tests/DeployTests/helm_test.py
