@@ -43,7 +43,7 @@ extension StatusPage {
     }
 
     private func side(_ side: TalkerReport.Side) -> HTML {
-        side.place.isEmpty ? "\(side.name)" : "\(side.name)<small>\(side.place)</small>"
+        side.place.isEmpty ? "\(side.name)" : "\(side.name)<br><small>\(side.place)</small>"
     }
 
     /// A bar as long as the part is of the whole.

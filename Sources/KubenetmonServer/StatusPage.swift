@@ -79,7 +79,7 @@ struct StatusPage {
         let ingest = numbers.ingest
         let rows: [HTML] = agents.map { agent in
             """
-            <tr><th>\(short(agent.nodeName))<small>\(agent.remoteAddress)</small></th>\
+            <tr><th>\(short(agent.nodeName))<br><small>\(agent.remoteAddress)</small></th>\
             <td>\(short(agent.softwareVersion))</td>\
             <td class="number">\(agent.lastBatch.map(ago) ?? "none yet")</td>\
             <td class="number">\(ReadableText.count(agent.batches))</td></tr>
@@ -273,7 +273,7 @@ struct StatusPage {
     }
 
     private func problem(_ error: String?) -> HTML {
-        error.map { "<small class=\"problem\">\($0)</small>" } ?? ""
+        error.map { "<br><small class=\"problem\">\($0)</small>" } ?? ""
     }
 
     private func tag(_ isGood: Bool, _ good: String, _ bad: String) -> HTML {

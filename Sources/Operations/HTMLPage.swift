@@ -104,7 +104,7 @@ public struct HTMLPage: Sendable {
         .facts { margin-top: 0.375rem; }
         .facts th { width: 1%; white-space: nowrap; padding-right: 1.25rem; color: var(--faint); }
         .number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-        td small, th small { display: block; font-weight: 400; }
+        td small, th small { font-weight: 400; }
         .tag {
           display: inline-block; padding: 0 0.5rem; border-radius: 1rem; font-size: 0.8125rem; font-weight: 600;
           white-space: nowrap;
@@ -121,7 +121,8 @@ public struct HTMLPage: Sendable {
           .talkers tr + tr { border-top: 1px solid var(--line); }
           .talkers td, .talkers tr + tr > * { padding: 0; border: 0; width: auto; }
           .talkers td:nth-child(-n+2), .talkers td:nth-child(6) { grid-column: 1 / -1; width: auto; }
-          .talkers small { display: inline; margin-left: 0.5rem; }
+          .talkers br { display: none; }
+          .talkers small { margin-left: 0.5rem; }
           .talkers td:nth-child(2)::before { content: "to "; color: var(--faint); }
         }
         """
