@@ -68,7 +68,8 @@ let package = Package(
             ]),
         .target(
             name: "FlowIngest",
-            dependencies: ["FlowWire", "TransportSecurity", logging, nioCore, nioPosix, nioSSL, nioTLS]),
+            dependencies: ["FlowWire", "Listening", "TransportSecurity", logging, nioCore, nioPosix, nioSSL, nioTLS]),
+        .target(name: "Listening", dependencies: ["FlowModel", nioCore, nioPosix]),
         .target(name: "HTTPClient", dependencies: ["CCurl"]),
         // Without the parser: the agent has no file to parse.
         .target(name: "StrictYAML"),
@@ -82,7 +83,9 @@ let package = Package(
         .target(name: "Labeling", dependencies: ["CloudRanges", "FlowModel", "Kubernetes", deque]),
         .target(
             name: "Operations",
-            dependencies: ["CBuildCommit", "StrictYAML", lifecycle, logging, nioCore, nioHTTP1, nioPosix]),
+            dependencies: [
+                "CBuildCommit", "Listening", "StrictYAML", lifecycle, logging, nioCore, nioHTTP1, nioPosix,
+            ]),
         .target(name: "ClickHouse", dependencies: ["CCompression", "HTTPClient", "Labeling", "Retry", deque, logging]),
 
         // The daemons
@@ -145,6 +148,8 @@ let package = Package(
         .testTarget(
             name: "OperationsTests",
             dependencies: ["Operations", "StrictYAML", "TestSupport", "YAMLParsing", logging, nioPosix]),
+        .testTarget(
+            name: "ListeningTests", dependencies: ["CTestSupport", "Listening", "TestSupport", nioCore, nioPosix]),
         .testTarget(name: "RetryTests", dependencies: ["Retry", "TestSupport"]),
         .testTarget(
             name: "KubenetmonAgentTests",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowWire
+import Listening
 import Logging
 import NIOCore
 import NIOTLS
@@ -150,7 +151,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         var hello = hello
         hello.token = nil
         let agent = ConnectedAgent(
-            hello: hello, remoteAddress: context.remoteAddress.map { "\($0)" } ?? "unknown")
+            hello: hello, remoteAddress: context.remoteAddress.map { "\($0.unmapped)" } ?? "unknown")
         self.agent = agent
         phase = .known(agent)
         lastMessage = .now()
@@ -252,7 +253,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         if let agent {
             metadata.merge(Self.metadata(agent)) { $1 }
         } else {
-            metadata["remote_address"] = "\(context.remoteAddress.map { "\($0)" } ?? "unknown")"
+            metadata["remote_address"] = "\(context.remoteAddress.map { "\($0.unmapped)" } ?? "unknown")"
             if let hello { metadata["node"] = "\(hello.nodeName)" }
         }
         if let failure = TLSFailure(error) { metadata["remedy"] = "\(failure.serverRemedy)" }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowWire
+import Listening
 public import Logging
 public import NIOCore
 import NIOPosix
@@ -67,8 +68,11 @@ public final class IngestServer: Sendable {
 
     /// Begins to listen. Throws ``CredentialError`` where the TLS files are of no use.
     ///
-    /// - Returns: The address that is listened on; its port is the kernel's choice where `port` is 0.
-    public func listen(host: String, port: Int) async throws -> SocketAddress {
+    /// - Parameters:
+    ///   - host: The address to listen on, all of the host's where it is nil.
+    ///   - port: The port; the kernel chooses one where it is 0.
+    /// - Returns: The address that is listened on.
+    public func listen(host: String? = nil, port: Int) async throws -> SocketAddress {
         try await prepareTLS()
         var bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 1024)
@@ -78,12 +82,11 @@ public final class IngestServer: Sendable {
         for (option, value) in DeadPeerDetection.serverOptions {
             bootstrap = bootstrap.childChannelOption(option, value: value)
         }
+        bootstrap = bootstrap.childChannelInitializer { channel in
+            channel.eventLoop.makeCompletedFuture { try self.accept(channel) }
+        }
         let channel =
-            try await bootstrap
-            .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture { try self.accept(channel) }
-            }
-            .bind(host: host, port: port)
+            try await (host.map { bootstrap.bind(host: $0, port: port) } ?? bootstrap.bindToEveryAddress(port: port))
             .get()
         listener.withLock { $0 = channel }
         guard let address = channel.localAddress else { throw ChannelError.unknownLocalAddress }
@@ -111,7 +114,7 @@ public final class IngestServer: Sendable {
             preconditionFailure("a connection came up on an event loop of another group")
         }
         let id = ObjectIdentifier(channel)
-        let source = channel.remoteAddress?.ipAddress ?? "unknown"
+        let source = channel.remoteAddress?.unmapped.ipAddress ?? "unknown"
         do {
             try connections.withLock { table throws(ConnectionError) in try table.admit(id, channel, from: source) }
         } catch {

@@ -136,7 +136,7 @@ final class Pipeline: Service {
         }
         holder.ingest.withLock { $0 = ingest }
         do {
-            _ = try await ingest.listen(host: "0.0.0.0", port: configuration.port)
+            _ = try await ingest.listen(port: configuration.port)
         } catch {
             throw ListenError(purpose: "agents", port: configuration.port, cause: error)
         }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Listening
 public import Logging
 public import NIOCore
 import NIOHTTP1
@@ -73,7 +74,7 @@ public struct ProbeServer: Service {
                         try channel.pipeline.syncOperations.addHandler(ProbeHandler(pages: pages))
                     }
                 }
-                .bind(host: "0.0.0.0", port: port)
+                .bindToEveryAddress(port: port)
                 .get()
         } catch {
             throw ListenError(purpose: "metrics and probes", port: port, cause: error)
@@ -126,7 +127,7 @@ private final class ProbeHandler: ChannelInboundHandler {
     }
 
     private func answer(_ request: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        let answer = answer(to: request, from: context.remoteAddress)
+        let answer = answer(to: request, from: context.remoteAddress?.unmapped)
         let body = ByteBuffer(string: answer.text)
         var head = HTTPResponseHead(version: request.version, status: answer.status)
         head.headers.add(name: "Content-Type", value: answer.type)

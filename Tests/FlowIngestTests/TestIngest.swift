@@ -46,7 +46,7 @@ struct TestIngest {
     }
 
     static func start(
-        helloDeadline: TimeAmount = .hours(1), host: String = "127.0.0.1", port: Int = 0,
+        helloDeadline: TimeAmount = .hours(1), host: String? = "127.0.0.1", port: Int = 0,
         group: MultiThreadedEventLoopGroup = .singleton,
         _ configure: (inout IngestServer.Configuration) -> Void = { _ in }
     ) async throws -> TestIngest {

@@ -168,6 +168,12 @@ private func answer(_ port: Int, _ path: String, method: String = "GET", accept:
             let elsewhere = try await ChildProcess.shell(
                 "curl -s -o /dev/null -w '%{http_code}' http://192.0.2.77:\(port)/secret?a=b")
             #expect(elsewhere == "403")
+            try await ChildProcess.shell("ip address add 2001:db8::77/128 dev lo nodad || true")
+            for (address, status) in [("::1", "200"), ("2001:db8::77", "403")] {
+                let overIPv6 = try await ChildProcess.shell(
+                    "curl -s -o /dev/null -w '%{http_code}' 'http://[\(address)]:\(port)/secret?a=b'")
+                #expect(overIPv6 == status)
+            }
         }
     }
 

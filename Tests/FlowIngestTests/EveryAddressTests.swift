@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowIngest
+import NIOCore
+import TestSupport
+import Testing
+
+@Suite struct EveryAddressTests {
+    @Test func agentsComeOverEitherFamilyAndEachAddressHasItsOwnLimit() async throws {
+        try NetworkNamespace.requireSandbox()
+        let ingest = try await TestIngest.start(host: nil) { $0.limits.connectionsPerSource = 2 }
+        let port = try #require(ingest.address.port)
+        let v4 = try SocketAddress(ipAddress: "127.0.0.1", port: port)
+        let v6 = try SocketAddress(ipAddress: "::1", port: port)
+        var agents: [TestAgent] = []
+        for number in 1...2 {
+            for source in ["127.0.0.2", "127.0.0.3"] {
+                agents.append(try await TestAgent.connect(to: v4, node: "\(source)-\(number)", from: source))
+            }
+            agents.append(try await TestAgent.connect(to: v6, node: "v6-\(number)"))
+        }
+        try await ingest.connectedAgents(6)
+        for (address, source) in [(v4, "127.0.0.2"), (v6, "::1")] {
+            _ = try? await TestAgent.connect(to: address, node: "too many", from: source)
+        }
+        try await eventually("both are refused") {
+            ingest.server.statistics.errors.values.reduce(0, +) == 2
+        }
+        #expect(ingest.server.statistics.connectedAgents == 6)
+        for agent in agents { try await agent.channel.close() }
+    }
+}
