@@ -43,6 +43,16 @@ extension ConntrackError: CustomStringConvertible {
         switch code {
         case EPROTONOSUPPORT, EOPNOTSUPP, EINVAL:
             ". The kernel has no connection tracking over netlink: load the modules nf_conntrack and nf_conntrack_netlink"
+        case EROFS:
+            """
+            . Container runtimes mount /proc/sys read-only except where a container is privileged: let a privileged step \
+            before the agent run `kubenetmon-agent enable-accounting`, or set up the node with the sysctl
+            """
+        case ENOENT:
+            """
+            . There is no connection tracking in this network namespace: load the module nf_conntrack; in Kubernetes, set \
+            hostNetwork: true
+            """
         case ENOBUFS: ". The kernel had more to say than the socket's buffer could hold"
         default: ""
         }

@@ -22,9 +22,14 @@ public enum ConntrackSettings {
     public static var maximum: Int? { read("max") }
 
     /// Turns counting on for entries to come.
-    public static func enableAccounting() throws(ConntrackError) {
-        let operation = "writing 1 to \(directory)acct"
-        let file = open(directory + "acct", O_WRONLY | O_CLOEXEC)
+    public static func enableAccounting() throws(ConntrackError) { try turnOn("acct") }
+
+    /// Lets entries to come tell of their end, whether somebody listens when they are made or not.
+    public static func enableEvents() throws(ConntrackError) { try turnOn("events") }
+
+    private static func turnOn(_ name: String) throws(ConntrackError) {
+        let operation = "writing 1 to \(directory)\(name)"
+        let file = open(directory + name, O_WRONLY | O_CLOEXEC)
         guard file >= 0 else { throw ConntrackError(operation: operation, errno: errno) }
         defer { close(file) }
         guard write(file, "1", 1) == 1 else { throw ConntrackError(operation: operation, errno: errno) }

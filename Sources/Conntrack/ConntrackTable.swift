@@ -99,6 +99,23 @@ public struct ConntrackTable: ~Copyable {
         return (collection, nil)
     }
 
+    /// Reads what entries have counted since their counters were last zeroed, and leaves them alone.
+    ///
+    /// - Parameters:
+    ///   - filter: Which entries to report.
+    ///   - body: Gets each flow with counters.
+    public mutating func list(_ filter: FlowFilter, _ body: (Flow) -> Void) throws(ConntrackError) -> Collection {
+        var collection = Collection()
+        try dump(IPCTNL_MSG_CT_GET, &collection) { _, collection, _, flow, _ in
+            if let reason = filter.reasonToIgnore(flow) {
+                collection.ignored[reason] += 1
+            } else {
+                body(flow)
+            }
+        }
+        return collection
+    }
+
     private mutating func collectExactly(
         _ collection: inout Collection, _ filter: FlowFilter, _ shouldContinue: () -> Bool, _ body: (Flow) -> Void
     ) throws(ConntrackError) {

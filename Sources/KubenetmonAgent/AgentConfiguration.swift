@@ -61,10 +61,7 @@ struct AgentConfiguration: Equatable, Sendable {
             How counters are read: exact loses nothing, fast takes less CPU time and loses about 0.2 % of a large mixed \
             table.
             """)
-        protocols = settings.value(
-            "protocols", default: [.tcp, .udp],
-            allowed: "a comma-separated list of \(Self.protocolNumbers.keys.sorted().joined(separator: ", "))",
-            "Protocols to collect.", .variable("COLLECTED_PROTOCOLS"), show: Self.names, parse: Self.parseProtocols)
+        protocols = Self.protocols(&settings)
         enableAccounting = settings.bool(
             "enable_accounting", default: false,
             "Whether to turn on net.netfilter.nf_conntrack_acct where it is off.",
@@ -117,6 +114,19 @@ struct AgentConfiguration: Equatable, Sendable {
             files: TLSFiles(certificate: certificate, key: key, authorities: authorities), serverName: name)
     }
 
+    /// Reads which protocols are collected.
+    static func protocols(_ settings: inout SettingsReader) -> [TransportProtocol] {
+        settings.value(
+            "protocols", default: [.tcp, .udp],
+            allowed: "a comma-separated list of \(protocolNumbers.keys.sorted().joined(separator: ", "))",
+            "Protocols to collect.", .variable("COLLECTED_PROTOCOLS"), show: names, parse: parseProtocols)
+    }
+
+    /// A protocol's name where it is one that can be collected, else its number.
+    static func name(of transport: TransportProtocol) -> String {
+        protocolNumbers.first { $0.value == transport.rawValue }?.key ?? "\(transport.rawValue)"
+    }
+
     /// IANA protocol numbers of what conntrack tracks.
     private static let protocolNumbers: [String: UInt8] = [
         "icmp": 1, "tcp": 6, "udp": 17, "dccp": 33, "gre": 47, "icmpv6": 58, "sctp": 132, "udplite": 136,
@@ -132,8 +142,6 @@ struct AgentConfiguration: Equatable, Sendable {
     }
 
     private static func names(_ protocols: [TransportProtocol]) -> String {
-        protocols.map { transport in
-            protocolNumbers.first { $0.value == transport.rawValue }?.key ?? "\(transport.rawValue)"
-        }.joined(separator: ",")
+        protocols.map(name).joined(separator: ",")
     }
 }

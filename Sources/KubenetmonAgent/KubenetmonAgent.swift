@@ -12,11 +12,22 @@ struct KubenetmonAgent: AsyncParsableCommand {
         discussion: """
             Reads and zeroes the kernel's conntrack table once an interval; needs the capability CAP_NET_ADMIN. Every \
             setting is also an environment variable; a flag wins. Durations are written like 5s, 1m30s or 500ms.
+
+            It exits with 0 after SIGTERM, with 64 where settings are wrong, and with 1 where the kernel or a port refuses.
             """,
-        version: Daemon.version)
+        version: Daemon.version, subcommands: [EnableAccounting.self])
 
     @Flag(help: "Check the settings, print each with its value and where that comes from, and exit: 0 if all is well.")
     var checkConfig = false
+    @Flag(
+        help: """
+            Print what the node's connections have carried and how much a second, the busiest first, and exit. Looks at the \
+            table twice, a second or --collection-interval apart, and changes nothing: an agent may run beside it. > is \
+            from source to destination, < is back; a line "reply" shows what replies carry where addresses are \
+            translated. Packets and bytes are those since the connection began or an agent last read it; K, M and G are \
+            powers of 1000. Takes no other settings than --protocols.
+            """)
+    var once = false
     @Flag(help: .hidden)
     var printReference = false
     @Argument(
@@ -31,20 +42,39 @@ struct KubenetmonAgent: AsyncParsableCommand {
         SettingsReader.declarations { _ = AgentConfiguration(&$0) }
     }
 
+    static func main() async {
+        let arguments = CommandLine.arguments.dropFirst()
+        // The settings, which are whatever else is there, would take a subcommand's name for one of them.
+        if arguments.first == EnableAccounting.configuration.commandName {
+            EnableAccounting.main(Array(arguments.dropFirst()))
+        } else {
+            await main(Array(arguments))
+        }
+    }
+
     func run() async throws {
         if printReference { return print(Self.declarations.markdown(hasFile: false)) }
-        let sources = SettingsSources(arguments: settings, environment: ProcessEnvironment.variables)
-        let configuration: AgentConfiguration
-        let effective: EffectiveSettings
-        do throws(SettingsProblems) {
-            (configuration, effective) = try SettingsReader.read(sources) { AgentConfiguration(&$0) }
-        } catch {
-            throw ValidationError("\(error)")
+        let environment = ProcessEnvironment.variables
+        if once {
+            let sources = OnceCommand.sources(arguments: settings, environment: environment)
+            return try await read(sources) { OnceCommand(&$0) }.value.run()
         }
+        let sources = SettingsSources(arguments: settings, environment: environment)
+        let (configuration, effective) = try read(sources) { AgentConfiguration(&$0) }
         if checkConfig { return print(effective.description) }
         // Files are read anew when they change; there is nothing that a signal could add.
         signal(SIGHUP, SIG_IGN)
         try await Agent(configuration, warnings: effective.warnings).run()
+    }
+
+    private func read<Value>(
+        _ sources: SettingsSources, _ body: (inout SettingsReader) -> Value
+    ) throws -> (value: Value, settings: EffectiveSettings) {
+        do throws(SettingsProblems) {
+            return try SettingsReader.read(sources, body)
+        } catch {
+            throw ValidationError("\(error)")
+        }
     }
 }
 

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Conntrack
+import FlowModel
+import Glibc
+import Operations
+
+/// Prints for people what the node's connections carry. It may run beside an agent: counters stay as they are.
+struct OnceCommand {
+    private let protocols: [TransportProtocol]
+    private let interval: Duration
+
+    /// Reads the few settings that matter here.
+    init(_ settings: inout SettingsReader) {
+        protocols = AgentConfiguration.protocols(&settings)
+        interval = settings.duration(
+            "collection_interval", default: .seconds(1), "Time between the two looks that make rates.")
+    }
+
+    /// Where they come from. The interval in a pod's environment is that of the agent in it.
+    static func sources(arguments: [String], environment: [String: String]) -> SettingsSources {
+        SettingsSources(arguments: arguments, environment: environment.filter { $0.key != "COLLECTION_INTERVAL" })
+    }
+
+    func run() async throws {
+        signal(SIGPIPE, SIG_IGN)
+        if ConntrackSettings.isAccountingEnabled == false {
+            throw AccountingIsOff()
+        }
+        var table = try ConntrackTable()
+        let observation = try await ConnectionObservation.make(
+            &table, FlowFilter(transports: protocols), over: interval)
+        let listing = ConnectionListing(observation)
+        do throws(TextOutput.Failure) {
+            var output = TextOutput(STDOUT_FILENO)
+            try listing.forEachLine { line throws(TextOutput.Failure) in try output.write(line) }
+            try output.flush()
+            var notes = TextOutput(STDERR_FILENO)
+            for note in listing.notes { try notes.write(note + "\n") }
+            try notes.flush()
+        } catch {
+            // Whoever read it has seen enough.
+            guard error.code == EPIPE else { throw error }
+        }
+    }
+}
+
+/// The kernel does not count, so that there is nothing to show.
+struct AccountingIsOff: Error, CustomStringConvertible {
+    let description = """
+        the kernel does not count: net.netfilter.nf_conntrack_acct is 0. Turn it on as root of the node with \
+        `kubenetmon-agent enable-accounting` or sysctl; only connections made after that have counters
+        """
+}

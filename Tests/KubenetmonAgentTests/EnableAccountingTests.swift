@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import TestSupport
+import Testing
+
+@Suite struct EnableAccountingTests {
+    private static let program = Repository.program("kubenetmon-agent").path
+
+    /// Prints the settings, and before them what the program says and its exit code.
+    private static let tell = """
+        \(program) enable-accounting && echo "code $?" || echo "code $?"
+        sysctl net.netfilter.nf_conntrack_acct net.netfilter.nf_conntrack_events
+        """
+
+    @Test func whatIsOffIsTurnedOnOnce() async throws {
+        let (first, second) = try await NetworkNamespace.run {
+            try NetworkNamespace.shell(
+                "sysctl -qw net.netfilter.nf_conntrack_acct=0 net.netfilter.nf_conntrack_events=0")
+            return (try NetworkNamespace.shell(Self.tell), try NetworkNamespace.shell(Self.tell))
+        }
+        let settings = "net.netfilter.nf_conntrack_acct = 1\nnet.netfilter.nf_conntrack_events = 1\n"
+        #expect(first.hasPrefix("turned on net.netfilter.nf_conntrack_acct; "))
+        #expect(first.contains("turned on net.netfilter.nf_conntrack_events; "))
+        #expect(first.hasSuffix("code 0\n" + settings))
+        #expect(second == "net.netfilter.nf_conntrack_acct is on already\ncode 0\n" + settings)
+    }
+
+    @Test func eventsThatAreTheKernelsDefaultAreLeftAlone() async throws {
+        let output = try await NetworkNamespace.run {
+            try NetworkNamespace.shell(
+                "sysctl -qw net.netfilter.nf_conntrack_acct=0 net.netfilter.nf_conntrack_events=2")
+            return try NetworkNamespace.shell(Self.tell)
+        }
+        #expect(
+            output.hasSuffix("code 0\nnet.netfilter.nf_conntrack_acct = 1\nnet.netfilter.nf_conntrack_events = 2\n"))
+    }
+
+    /// As container runtimes have it.
+    @Test(arguments: [0, 1]) func settingsThatCannotBeWrittenAreAProblemOnlyWhereTheyAreOff(_ accounting: Int)
+        async throws
+    {
+        let output = try await NetworkNamespace.run {
+            try NetworkNamespace.shell(
+                """
+                sysctl -qw net.netfilter.nf_conntrack_acct=\(accounting)
+                unshare --mount sh -c '
+                    mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys
+                    \(Self.program) enable-accounting; echo "code $?"'
+                """)
+        }
+        if accounting == 1 {
+            #expect(output == "net.netfilter.nf_conntrack_acct is on already\ncode 0\n")
+        } else {
+            #expect(output.hasPrefix("Error: writing 1 to /proc/sys/net/netfilter/nf_conntrack_acct: "))
+            #expect(output.contains("Read-only file system") && output.contains("privileged"))
+            #expect(output.hasSuffix("\ncode 1\n"))
+        }
+    }
+
+    @Test func whereThereIsNoConntrackItSaysWhatToDo() async throws {
+        let output = try await NetworkNamespace.run {
+            try NetworkNamespace.shell(
+                """
+                unshare --mount sh -c '
+                    mount -t tmpfs none /proc/sys/net
+                    \(Self.program) enable-accounting; echo "code $?"'
+                """)
+        }
+        #expect(output.contains("load the module nf_conntrack") && output.hasSuffix("\ncode 1\n"))
+    }
+
+    @Test func itTakesNoSettings() async throws {
+        let output = try await ChildProcess.shell(
+            "\(Self.program) enable-accounting --node-name a 2>&1 || echo \"code $?\"; \(Self.program) --help")
+        #expect(output.contains("code 64\n"))
+        #expect(output.contains("enable-accounting"))
+    }
+}
