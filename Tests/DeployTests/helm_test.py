@@ -97,9 +97,16 @@ class ChartTests(unittest.TestCase):
         for key in re.findall(r"^    (\w+):", dict(templates("kubenetmon-server"))["config-map.yaml"], re.M):
             self.assertIn(key, {name.split(".")[0] for name in keys})
 
+    def test_the_step_before_the_agent_is_its_own_image(self):
+        text = dict(templates("kubenetmon-agent"))["daemon-set.yaml"]
+        images = re.findall(r"^ +image: (.*)$", text, re.M)
+        self.assertEqual(len(images), 2)
+        self.assertEqual(images[0], images[1])
+        self.assertIn("args: [enable-accounting]", text)
+
     def test_versions_are_the_release(self):
         with open(os.path.join(ROOT, "Sources", "Operations", "Daemon.swift")) as file:
-            version = re.search(r'version = "([^"]+)"', file.read())[1]
+            version = re.search(r'release = "([^"]+)"', file.read())[1]
         for chart in VALUES:
             with open(os.path.join(HELM, chart, "Chart.yaml")) as file:
                 self.assertEqual(str(yaml.safe_load(file)["appVersion"]), version)

@@ -183,8 +183,13 @@ class ManifestTests(unittest.TestCase):
     @for_each_overlay
     def test_only_the_step_that_turns_on_accounting_is_privileged(self, overlay):
         for step in overlay.agent_pod.get("initContainers", []):
-            self.assertEqual(step["command"], ["sysctl", "-w", "net.netfilter.nf_conntrack_acct=1"])
+            self.assertNotIn("command", step)
+            self.assertEqual(step["args"], ["enable-accounting"])
+            self.assertEqual(step["image"], overlay.agent_container["image"])
             self.assertNotIn("restartPolicy", step)
+            self.assertTrue(step["securityContext"]["privileged"])
+            self.assertTrue(step["securityContext"]["readOnlyRootFilesystem"])
+            self.assertNotIn("env", step)
 
     @for_each_overlay
     def test_the_agent_is_on_every_node_in_its_network(self, overlay):
@@ -414,8 +419,6 @@ class ManifestTests(unittest.TestCase):
             return
         for container in (overlay.agent_container, overlay.server_container):
             self.assertRegex(container["image"], r"^[\w.]+/kubenetmon-(agent|server):\d+\.\d+\.\d+$")
-        for step in overlay.agent_pod.get("initContainers", []):
-            self.assertRegex(step["image"], r":\d+\.\d+\.\d+$")
 
     @for_each_overlay
     def test_every_container_says_what_it_needs(self, overlay):
