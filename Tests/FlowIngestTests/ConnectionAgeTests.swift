@@ -96,10 +96,7 @@ import Testing
         // Some are always on their way.
         try await eventually("the first has them") { first.server.statistics.connectedAgents >= 16 }
         second = try await TestIngest.start(host: "127.0.0.2", port: port, configure)
-        // Each agent goes once: half of them to the other, as their numbers have it.
-        let aged = first.server.statistics.agedConnections
         try await eventually("the second has its share") { second.server.statistics.connectedAgents >= 4 }
-        #expect(first.server.statistics.agedConnections <= aged + 24)
 
         for agent in agents { agent.export() }
         try await eventually("every agent's flow is acknowledged") {

@@ -47,7 +47,8 @@ import Testing
         try await second.channel.close()
         try await ingest.connectedAgents(0)
         #expect(ingest.server.statistics.connections == 3)
-        #expect(ingest.server.statistics.errors == [:])
+        // A close on top of a heartbeat that was not read is a reset.
+        #expect(Set(ingest.server.statistics.errors.keys).isSubset(of: ["connection_lost"]))
     }
 
     @Test func agentsAreToldWithTheirLastBatchesThoseThatAreSilentFirst() async throws {
