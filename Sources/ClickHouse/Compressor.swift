@@ -2,69 +2,127 @@
 
 import CCompression
 
-/// Compresses bodies, one after another, in memory that it keeps.
+/// Compresses bodies piece by piece, one body after another.
 struct Compressor: Sendable {
-    private var output: [UInt8] = []
-    private let zstd = ZstandardContext()
+    private let lz4 = LZ4Stream()
+    private let zstd = ZstandardStream()
 
-    /// Memory that is kept, in bytes.
-    var memoryBytes: Int { output.capacity }
-
-    /// The bytes in their compressed form, in an array of just their size.
-    mutating func compress(_ bytes: [UInt8], with compression: InsertCompression) -> [UInt8] {
+    /// Appends the compressed form of a body's next bytes.
+    func append(_ bytes: [UInt8], to body: inout [UInt8], with compression: InsertCompression) {
         switch compression {
-        case .none: bytes.withUnsafeBufferPointer { Array($0) }
-        case .lz4: compressLZ4(bytes)
-        case .zstd: compressZstandard(bytes)
+        case .none: body += bytes
+        case .lz4: lz4.append(bytes, to: &body)
+        case .zstd: zstd.append(bytes, to: &body)
         }
     }
 
-    private mutating func compressLZ4(_ bytes: [UInt8]) -> [UInt8] {
-        var preferences = LZ4F_preferences_t()
-        // The window is 64 KiB whatever the block; large blocks have less overhead. Independent ones spare a copy.
+    /// Appends what a body ends with.
+    func finish(_ body: inout [UInt8], with compression: InsertCompression) {
+        switch compression {
+        case .none: break
+        case .lz4: lz4.finish(&body)
+        case .zstd: zstd.finish(&body)
+        }
+    }
+}
+
+/// A frame of LZ4, of which every piece makes blocks of its own. Used by one thread at a time.
+private final class LZ4Stream: @unchecked Sendable {
+    private let context: OpaquePointer
+    private var preferences = LZ4F_preferences_t()
+    private var hasBegun = false
+
+    init() {
+        var context: OpaquePointer?
+        guard LZ4F_isError(LZ4F_createCompressionContext(&context, UInt32(LZ4F_VERSION))) == 0, let context else {
+            fatalError("LZ4 cannot allocate a context: out of memory")
+        }
+        self.context = context
+        // A piece is seldom cut. Nothing of one is kept for the next, which resembles it little: it is another column.
         preferences.frameInfo.blockSizeID = LZ4F_max4MB
         preferences.frameInfo.blockMode = LZ4F_blockIndependent
-        preferences.frameInfo.contentSize = UInt64(bytes.count)
-        return compress(bytes, bound: LZ4F_compressFrameBound(bytes.count, &preferences)) { input, output in
-            let count = LZ4F_compressFrame(
-                output.baseAddress, output.count, input.baseAddress, input.count, &preferences)
+        preferences.autoFlush = 1
+    }
+
+    func append(_ bytes: [UInt8], to output: inout [UInt8]) {
+        if !hasBegun {
+            write(to: &output, atMost: Int(LZ4F_HEADER_SIZE_MAX)) {
+                LZ4F_compressBegin(context, $0.baseAddress, $0.count, &preferences)
+            }
+            hasBegun = true
+        }
+        write(to: &output, atMost: LZ4F_compressBound(bytes.count, &preferences)) {
+            LZ4F_compressUpdate(context, $0.baseAddress, $0.count, bytes, bytes.count, nil)
+        }
+    }
+
+    func finish(_ output: inout [UInt8]) {
+        write(to: &output, atMost: LZ4F_compressBound(0, &preferences)) {
+            LZ4F_compressEnd(context, $0.baseAddress, $0.count, nil)
+        }
+        hasBegun = false
+    }
+
+    /// `body` writes at most `bound` bytes and returns how many. With so much room, LZ4 knows no other failure than
+    /// exhausted memory.
+    private func write(to output: inout [UInt8], atMost bound: Int, _ body: (UnsafeMutableBufferPointer<UInt8>) -> Int)
+    {
+        output.appendBytes(atMost: bound) { free in
+            let count = body(free)
             precondition(LZ4F_isError(count) == 0, "LZ4: \(String(cString: LZ4F_getErrorName(count)))")
             return count
         }
     }
 
-    private mutating func compressZstandard(_ bytes: [UInt8]) -> [UInt8] {
-        compress(bytes, bound: ZSTD_compressBound(bytes.count)) { [zstd] input, output in
-            let count = ZSTD_compressCCtx(
-                zstd.context, output.baseAddress, output.count, input.baseAddress, input.count, 1)
-            precondition(ZSTD_isError(count) == 0, "Zstandard: \(String(cString: ZSTD_getErrorName(count)))")
-            return count
-        }
-    }
-
-    /// `body` writes at most `bound` bytes and returns how many. With so much room, neither library knows another failure
-    /// than exhausted memory.
-    private mutating func compress(
-        _ bytes: [UInt8], bound: Int, _ body: (UnsafeRawBufferPointer, UnsafeMutableRawBufferPointer) -> Int
-    ) -> [UInt8] {
-        output.removeAll(keepingCapacity: true)
-        output.append(addingCapacity: bound) { span in
-            span.withUnsafeMutableBufferPointer { output, count in
-                count = bytes.withUnsafeBytes { body($0, UnsafeMutableRawBufferPointer(output)) }
-            }
-        }
-        return output.withUnsafeBufferPointer { Array($0) }
-    }
+    deinit { LZ4F_freeCompressionContext(context) }
 }
 
-/// Zstandard's tables, which are made once. They are used by one thread at a time, that of their ``Compressor``.
-private final class ZstandardContext: @unchecked Sendable {
-    let context: OpaquePointer
+/// A frame of Zstandard, level 1. Used by one thread at a time.
+private final class ZstandardStream: @unchecked Sendable {
+    private let context: OpaquePointer
 
     init() {
         guard let context = ZSTD_createCCtx() else { fatalError("Zstandard cannot allocate a context: out of memory") }
         self.context = context
+        ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, 1)
+    }
+
+    func append(_ bytes: [UInt8], to output: inout [UInt8]) {
+        var input = ZSTD_inBuffer(src: nil, size: bytes.count, pos: 0)
+        bytes.withUnsafeBytes { bytes in
+            input.src = bytes.baseAddress
+            while input.pos < input.size { compress(&input, ZSTD_e_continue, to: &output) }
+        }
+    }
+
+    func finish(_ output: inout [UInt8]) {
+        var input = ZSTD_inBuffer(src: nil, size: 0, pos: 0)
+        while compress(&input, ZSTD_e_end, to: &output) > 0 {}
+    }
+
+    /// Returns how many bytes wait for another call. Zstandard knows no other failure than exhausted memory.
+    @discardableResult
+    private func compress(
+        _ input: inout ZSTD_inBuffer, _ operation: ZSTD_EndDirective, to output: inout [UInt8]
+    ) -> Int {
+        var waiting = 0
+        output.appendBytes(atMost: ZSTD_CStreamOutSize()) { free in
+            var buffer = ZSTD_outBuffer(dst: free.baseAddress, size: free.count, pos: 0)
+            waiting = ZSTD_compressStream2(context, &buffer, &input, operation)
+            precondition(ZSTD_isError(waiting) == 0, "Zstandard: \(String(cString: ZSTD_getErrorName(waiting)))")
+            return buffer.pos
+        }
+        return waiting
     }
 
     deinit { ZSTD_freeCCtx(context) }
+}
+
+extension [UInt8] {
+    /// Appends what `body` writes, of which it returns the length.
+    fileprivate mutating func appendBytes(atMost bound: Int, _ body: (UnsafeMutableBufferPointer<UInt8>) -> Int) {
+        append(addingCapacity: bound) { span in
+            span.withUnsafeMutableBufferPointer { free, count in count = body(free) }
+        }
+    }
 }

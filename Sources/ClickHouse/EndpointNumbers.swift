@@ -31,6 +31,12 @@ struct EndpointNumbers: Sendable {
         return number
     }
 
+    /// Forgets all of them.
+    mutating func removeAll() {
+        for index in slots.indices { slots[index] = Slot() }
+        count = 0
+    }
+
     /// Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, section 6.4): the product's upper bits.
     private func home(of identity: UInt) -> Int {
         let product = UInt64(identity) &* 0x9e37_79b9_7f4a_7c15

@@ -25,12 +25,7 @@ public struct FlowBlock: Sendable {
     let environment: String
     /// The names of ``ConnectionFlags`` in the order of their bits.
     public let flagNames: [String]
-    private(set) var records: [FlowRecord] = []
-    private(set) var ipv6Addresses: [UInt128] = []
-    /// The labels that flows refer to; the first are those of no endpoint.
-    private(set) var endpoints = [Self.noLabels]
-    private var numbers = EndpointNumbers()
-    private static let noLabels = EndpointLabels(cluster: "")
+    private(set) var memory: FlowBlockMemory
 
     /// Begins a block for the day of a moment.
     ///
@@ -38,20 +33,20 @@ public struct FlowBlock: Sendable {
     ///   - environment: The value of the column `environment`.
     ///   - flagNames: The names of ``ConnectionFlags`` in the order of their bits.
     ///   - second: The moment in seconds since the Unix epoch.
-    public init(environment: String, flagNames: [String] = [], dayOf second: UInt32) {
+    ///   - flows: For about how many flows there is to be memory from the beginning; 0 for a block that stays small.
+    public init(environment: String, flagNames: [String] = [], dayOf second: UInt32, flows: Int = 0) {
         self.environment = environment
         self.flagNames = flagNames
         day = Self.day(of: second)
+        memory = flows > 0 ? .take(flows: flows) : FlowBlockMemory()
     }
 
     /// The day of a moment in seconds since the Unix epoch.
     public static func day(of second: UInt32) -> UInt16 { UInt16(truncatingIfNeeded: second / secondsPerDay) }
 
-    /// The memory that the block holds, in bytes. Labels are not counted: they are the index's, and shared.
-    public var memoryBytes: Int {
-        records.capacity * MemoryLayout<FlowRecord>.stride + ipv6Addresses.capacity * MemoryLayout<UInt128>.stride
-            + endpoints.capacity * MemoryLayout<EndpointLabels>.stride + numbers.memoryBytes
-    }
+    /// The memory that the block holds, in bytes. What is only reserved for flows takes no memory. Labels are not counted:
+    /// they are the index's, and shared.
+    public var memoryBytes: Int { memory.bytes }
 
     /// Adds the flow's rows: one for what the local side sent and one for what it received, none for nothing.
     ///
@@ -70,28 +65,33 @@ public struct FlowBlock: Sendable {
             minute: UInt16(truncatingIfNeeded: second % Self.secondsPerDay / Self.intervalSeconds),
             transport: flow.transport.rawValue, connectionClass: flow.connectionClass.columnIndex,
             local: endpoint(flow.local), remote: endpoint(flow.remote),
-            service: flow.service.map { number(of: $0) } ?? 0, flags: flow.flags.rawValue,
+            service: flow.service.map { memory.number(of: $0) } ?? 0, flags: flow.flags.rawValue,
             sentPackets: sent.packets, sentBytes: sent.bytes, receivedPackets: received.packets,
             receivedBytes: received.bytes)
-        records.append(record)
+        memory.records.append(record)
+    }
+
+    /// Makes one of flows that differ in their counters alone, such as two observations of a connection in one minute. The
+    /// table would sum their rows later, at a hundred times the cost.
+    mutating func mergeFlows(with merge: inout FlowMerge) {
+        merge.merge(&memory.records, ipv6Addresses: memory.ipv6Addresses)
+    }
+
+    /// Ends the block, whose memory another may get.
+    mutating func recycle() {
+        let memory = memory
+        self.memory = FlowBlockMemory()
+        memory.giveBack()
     }
 
     private mutating func endpoint(_ end: LabeledEndpoint) -> FlowRecord.Endpoint {
-        let labels = number(of: end.labels)
+        let labels = memory.number(of: end.labels)
         if let v4 = end.address.v4 {
             return FlowRecord.Endpoint(labels: labels, address: v4, port: end.port, isIPv6: false)
         }
-        ipv6Addresses.append(end.address.bits)
+        memory.ipv6Addresses.append(end.address.bits)
         return FlowRecord.Endpoint(
-            labels: labels, address: UInt32(ipv6Addresses.count - 1), port: end.port, isIPv6: true)
-    }
-
-    private mutating func number(of labels: LabelsReference) -> UInt32 {
-        numbers.number(of: labels.identity) {
-            // Kept from now on: whatever becomes of the endpoint, nobody else gets its place in memory.
-            endpoints.append(labels.labels)
-            return UInt32(endpoints.count - 1)
-        }
+            labels: labels, address: UInt32(memory.ipv6Addresses.count - 1), port: end.port, isIPv6: true)
     }
 }
 

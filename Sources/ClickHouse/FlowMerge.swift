@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The flows of a block, those as one that differ in their counters alone, such as two observations of a connection in one
-/// minute. The table would sum their rows later, at a hundred times the cost.
+/// Finds flows that differ in their counters alone.
 ///
 /// A hash table with open addressing and linear probing, at most half full, in memory that is used for one block after
 /// another.
@@ -12,69 +11,67 @@ struct FlowMerge: Sendable {
 
     /// For each place, one more than the number of the flow that has it; zero where nobody has.
     private var slots: [UInt32] = []
-    private(set) var records: [FlowRecord] = []
 
-    /// Memory that is kept, in bytes.
-    var memoryBytes: Int {
-        slots.capacity * MemoryLayout<UInt32>.stride + records.capacity * MemoryLayout<FlowRecord>.stride
-    }
-
-    /// Takes the flows of a block in place of those of the last.
-    mutating func load(_ block: FlowBlock) {
-        records.removeAll(keepingCapacity: true)
-        records.reserveCapacity(block.records.count)
+    /// Leaves the first of each flow's records, with the sums of all of them.
+    mutating func merge(_ records: inout [FlowRecord], ipv6Addresses: [UInt128]) {
         var size = 1024
-        while size < 2 * block.records.count { size *= 2 }
+        while size < 2 * records.count { size *= 2 }
         slots.removeAll(keepingCapacity: true)
         slots.append(contentsOf: repeatElement(0, count: size))
-        for record in block.records {
+        // What is left stands before what has not been looked at yet.
+        var left = 0
+        for index in records.indices {
+            let record = records[index]
             // A product's upper bits depend on all of the factors' bits.
-            var place = Int(truncatingIfNeeded: hash(of: record, in: block) >> UInt64(size.leadingZeroBitCount + 1))
+            var place = Int(
+                truncatingIfNeeded: hash(of: record, ipv6Addresses) >> UInt64(size.leadingZeroBitCount + 1))
             var probes = 1
-            while slots[place] != 0, !isSame(records[Int(slots[place]) - 1], record, in: block),
+            while slots[place] != 0, !isSame(records[Int(slots[place]) - 1], record, ipv6Addresses),
                 probes < Self.maximumProbes
             {
                 place = (place + 1) & (size - 1)
                 probes += 1
             }
             let known = Int(slots[place]) - 1
-            if known >= 0, isSame(records[known], record, in: block) {
+            if known >= 0, isSame(records[known], record, ipv6Addresses) {
                 records[known].addCounters(of: record)
             } else {
-                records.append(record)
+                records[left] = record
+                left += 1
                 // Where the search was given up, the newer flow stands for the place: it is the more likely to come again.
-                slots[place] = UInt32(records.count)
+                slots[place] = UInt32(left)
             }
         }
+        records.removeSubrange(left...)
     }
 
     /// Multiplications and shifts as in SplitMix64's finalizer, another part of the flow before each.
-    private func hash(of record: FlowRecord, in block: FlowBlock) -> UInt64 {
+    private func hash(of record: FlowRecord, _ ipv6Addresses: [UInt128]) -> UInt64 {
         let rest =
             UInt64(record.local.port) << 48 | UInt64(record.remote.port) << 32 | UInt64(record.minute) << 16
             | UInt64(record.transport)
-        var hash = folded(record.local, in: block) &* 0xbf58_476d_1ce4_e5b9
-        hash = (hash ^ (hash >> 32) ^ folded(record.remote, in: block)) &* 0x94d0_49bb_1331_11eb
+        var hash = folded(record.local, ipv6Addresses) &* 0xbf58_476d_1ce4_e5b9
+        hash = (hash ^ (hash >> 32) ^ folded(record.remote, ipv6Addresses)) &* 0x94d0_49bb_1331_11eb
         return (hash ^ (hash >> 29) ^ rest) &* 0x9e37_79b9_7f4a_7c15
     }
 
-    private func folded(_ end: FlowRecord.Endpoint, in block: FlowBlock) -> UInt64 {
+    private func folded(_ end: FlowRecord.Endpoint, _ ipv6Addresses: [UInt128]) -> UInt64 {
         guard end.isIPv6 else { return UInt64(end.address) }
-        let bits = block.ipv6Addresses[Int(end.address)]
+        let bits = ipv6Addresses[Int(end.address)]
         return UInt64(truncatingIfNeeded: bits) ^ UInt64(truncatingIfNeeded: bits >> 64)
     }
 
-    private func isSame(_ one: FlowRecord, _ other: FlowRecord, in block: FlowBlock) -> Bool {
+    private func isSame(_ one: FlowRecord, _ other: FlowRecord, _ ipv6Addresses: [UInt128]) -> Bool {
         one.minute == other.minute && one.transport == other.transport
             && one.connectionClass == other.connectionClass && one.service == other.service
-            && one.flags == other.flags && isSame(one.local, other.local, in: block)
-            && isSame(one.remote, other.remote, in: block)
+            && one.flags == other.flags && isSame(one.local, other.local, ipv6Addresses)
+            && isSame(one.remote, other.remote, ipv6Addresses)
     }
 
-    private func isSame(_ one: FlowRecord.Endpoint, _ other: FlowRecord.Endpoint, in block: FlowBlock) -> Bool {
+    private func isSame(_ one: FlowRecord.Endpoint, _ other: FlowRecord.Endpoint, _ ipv6Addresses: [UInt128]) -> Bool {
         guard one.labels == other.labels && one.port == other.port && one.isIPv6 == other.isIPv6 else { return false }
         return one.isIPv6
-            ? block.ipv6Addresses[Int(one.address)] == block.ipv6Addresses[Int(other.address)]
+            ? ipv6Addresses[Int(one.address)] == ipv6Addresses[Int(other.address)]
             : one.address == other.address
     }
 }

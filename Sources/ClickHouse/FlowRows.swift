@@ -32,10 +32,6 @@ struct FlowRows: Sendable {
         /// Empty where no row of the block has an IPv6 address.
         fileprivate(set) var ipv6: [UInt128] = []
 
-        fileprivate var memoryBytes: Int {
-            labels.capacity * 4 + port.capacity * 2 + ipv4.capacity * 4 + ipv6.capacity * 16
-        }
-
         fileprivate mutating func removeAll() {
             labels.removeAll(keepingCapacity: true)
             port.removeAll(keepingCapacity: true)
@@ -69,27 +65,20 @@ struct FlowRows: Sendable {
         }
     }
 
-    /// Memory that is kept, in bytes.
-    var memoryBytes: Int {
-        intervalStart.capacity * 4 + direction.capacity + transport.capacity + connectionClass.capacity
-            + service.capacity * 4 + flags.capacity * 8 + bytes.capacity * 8 + packets.capacity * 8 + local.memoryBytes
-            + remote.memoryBytes
-    }
-
-    /// Takes the rows of some flows of a block in place of those of the last.
-    mutating func load(_ flows: [FlowRecord], of block: FlowBlock) {
+    /// Takes the rows of a block in place of those of the last.
+    mutating func load(_ block: FlowBlock) {
         removeAll()
         let begin = UInt32(block.day) * FlowBlock.secondsPerDay
         var sources: [UInt32] = []
         sources.reserveCapacity(2 * Self.flowsAtOnce)
-        for start in stride(from: 0, to: flows.count, by: Self.flowsAtOnce) {
-            let records = flows[start..<min(start + Self.flowsAtOnce, flows.count)]
+        for start in stride(from: 0, to: block.memory.records.count, by: Self.flowsAtOnce) {
+            let records = block.memory.records[start..<min(start + Self.flowsAtOnce, block.memory.records.count)]
             sources.removeAll(keepingCapacity: true)
             for (place, record) in records.enumerated() {
                 if record.isSent { sources.append(UInt32(place) * 2) }
                 if record.isReceived { sources.append(UInt32(place) * 2 + 1) }
             }
-            append(Rows(records: records, sources: sources), begin, block.ipv6Addresses)
+            append(Rows(records: records, sources: sources), begin, block.memory.ipv6Addresses)
         }
     }
 

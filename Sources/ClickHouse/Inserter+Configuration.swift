@@ -41,7 +41,7 @@ extension Inserter {
 
         /// Makes a configuration of its parts.
         public init(
-            client: ClickHouseClient.Configuration, workers: Int = 4, maximumQueuedBytes: Int = 64 << 20,
+            client: ClickHouseClient.Configuration, workers: Int = 4, maximumQueuedBytes: Int = 40 << 20,
             compression: InsertCompression = .lz4, asyncInsert: AsyncInsert = .automatic,
             quarantine: Quarantine.Configuration? = nil,
             retryDelays: Delays = Delays(initial: .milliseconds(200), maximum: .seconds(30)),

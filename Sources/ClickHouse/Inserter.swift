@@ -16,7 +16,7 @@ public final class Inserter: Sendable {
     static let maximumQuarantinesInARow = 3
 
     private struct Job: Sendable {
-        let block: FlowBlock
+        var block: FlowBlock
         let memoryBytes: Int
         let submitted = ContinuousClock.now
         let completion: @Sendable () -> Void
@@ -45,7 +45,10 @@ public final class Inserter: Sendable {
     private let schema: TableSchema
     private let logger: Logger
     private let onPressure: @Sendable (Bool) -> Void
-    private let encoders: EncoderPool
+    /// One for all threads: it is faster than ClickHouse takes what it makes, and takes as much memory as some blocks.
+    private let encoder = Mutex(BlockEncoder())
+    /// The memory of a few bodies that are not needed any more, for others.
+    private let spareBodies = Mutex<[[UInt8]]>([])
     private let quarantine: Quarantine?
     private let state: Mutex<State>
     /// What ``onPressure`` was told last.
@@ -70,7 +73,6 @@ public final class Inserter: Sendable {
         self.schema = schema
         self.logger = logger
         self.onPressure = onPressure
-        encoders = EncoderPool(count: min(configuration.workers, ProcessInfo.processInfo.activeProcessorCount))
         quarantine = configuration.quarantine.map(Quarantine.init)
         var state = State()
         state.statistics.endpoints = configuration.client.endpoints.map { Statistics.Endpoint(url: $0) }
@@ -160,19 +162,21 @@ public final class Inserter: Sendable {
 
     /// Takes the next block from the queue and makes of it what is sent.
     private func takeBatch(_ number: Int) -> InsertBatch? {
-        let job = state.withLock { state in
-            let job = state.queue.popFirst()
-            state.underWay[number] = job.map {
-                UnderWay(
-                    begun: $0.block.begun, submitted: $0.submitted,
-                    pending: ($0.block.flows, $0.block.reportedBytes))
-            }
-            return job
-        }
-        guard let job else { return nil }
+        guard
+            var job = state.withLock({ state in
+                state.underWay[number] = state.queue.first.map {
+                    UnderWay(
+                        begun: $0.block.begun, submitted: $0.submitted,
+                        pending: ($0.block.flows, $0.block.reportedBytes))
+                }
+                return state.queue.popFirst()
+            })
+        else { return nil }
         let token = UUID().uuidString.lowercased()
-        let (body, rows) = encoders.withEncoder {
-            $0.encode(job.block, for: schema, compression: configuration.compression)
+        let (body, rows) = encoder.withLock {
+            $0.encode(
+                &job.block, for: schema, compression: configuration.compression,
+                reusing: spareBodies.withLock { $0.popLast() } ?? [])
         }
         let isAsynchronous = configuration.asyncInsert.isAsynchronous(rows: rows, into: schema.deduplication)
         let batch = InsertBatch(
@@ -290,6 +294,7 @@ public final class Inserter: Sendable {
             state.statistics.queuedRows -= batch.rows
             state.statistics.queuedBytes -= batch.body.bytes.count
         }
+        spareBodies.withLock { if $0.count < 2 { $0.append(batch.body.bytes) } }
         updatePressure()
     }
 

@@ -18,9 +18,6 @@ struct LabelDictionaries: Sendable {
     /// Places of texts among a label's keys, by the texts' numbers; `.max` everywhere between two labels.
     private var places: [UInt32] = []
 
-    /// Memory that is kept, in bytes.
-    var memoryBytes: Int { (ids.capacity + places.capacity) * MemoryLayout<UInt32>.stride }
-
     /// Takes the labels of a block's endpoints, which somebody holds until ``removeAll()``.
     mutating func load(_ endpoints: [EndpointLabels]) {
         removeAll()

@@ -4,7 +4,7 @@
 /// (https://clickhouse.com/docs/interfaces/formats/Native; src/Formats/NativeWriter.cpp, without the BlockInfo and the
 /// custom-serialization bytes that only the TCP protocol has).
 struct NativeBlock {
-    /// The block's bytes.
+    /// The block's bytes, or those that nobody has taken yet.
     private(set) var bytes: [UInt8] = []
     private let rows: Int
 
@@ -13,12 +13,16 @@ struct NativeBlock {
     init(columns: Int, rows: Int, reusing memory: consuming [UInt8] = []) {
         precondition(columns > 0 && rows > 0, "an empty block ends the data")
         self.rows = rows
-        bytes = memory
+        bytes = consume memory
         bytes.removeAll(keepingCapacity: true)
-        // A row of this project's table takes about 75 bytes.
-        bytes.reserveCapacity(4096 + rows * 75)
         bytes.appendVarUInt(UInt64(columns))
         bytes.appendVarUInt(UInt64(rows))
+    }
+
+    /// Hands over the bytes so far. What follows takes their place.
+    mutating func takeBytes(_ body: ([UInt8]) -> Void) {
+        body(bytes)
+        bytes.removeAll(keepingCapacity: true)
     }
 
     /// A column whose values stand one after another in little-endian order: numbers, dates, enums, IPv4.

@@ -69,8 +69,8 @@ public struct Talkers: Sendable {
 
     /// Adds a block's flows.
     public mutating func add(_ block: FlowBlock) {
-        let ends = block.endpoints.map { (group: UInt64(number(of: $0)), node: $0.id(of: .node)) }
-        for record in block.records {
+        let ends = block.memory.endpoints.map { (group: UInt64(number(of: $0)), node: $0.id(of: .node)) }
+        for record in block.memory.records {
             let (local, remote) = (ends[Int(record.local.labels)], ends[Int(record.remote.labels)])
             let form = UInt64(record.connectionClass) + 1
             if record.sentBytes > 0 {

@@ -49,8 +49,8 @@ private func variousBlock(_ generator: inout SeededGenerator, flows: Int, hasIPv
             var fresh = BlockEncoder()
             for compression in InsertCompression.allCases {
                 #expect(
-                    used.encode(block, for: schema, compression: compression).body.bytes
-                        == fresh.encode(block, for: schema, compression: compression).body.bytes)
+                    used.encoded(block, for: schema, compression: compression).body.bytes
+                        == fresh.encoded(block, for: schema, compression: compression).body.bytes)
             }
         }
     }
@@ -59,7 +59,7 @@ private func variousBlock(_ generator: inout SeededGenerator, flows: Int, hasIPv
         await #expect(processExitsWith: .failure) {
             var encoder = BlockEncoder()
             let schema = try TableSchema(table: "t", columnNames: FlowColumn.allCases.map(\.rawValue))
-            _ = encoder.nativeBytes(of: FlowBlock(environment: "", dayOf: 0), for: schema)
+            _ = encoder.encoded(FlowBlock(environment: "", dayOf: 0), for: schema, compression: .none)
         }
     }
 

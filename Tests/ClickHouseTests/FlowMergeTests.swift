@@ -39,8 +39,8 @@ private func merged(_ flows: [FlowParts]) -> [FlowRecord] {
     var block = FlowBlock(environment: "", dayOf: lastSecondOfADay)
     for flow in flows { flow.append(to: &block) }
     var merge = FlowMerge()
-    merge.load(block)
-    return merge.records
+    block.mergeFlows(with: &merge)
+    return block.memory.records
 }
 
 @Suite struct FlowMergeTests {
@@ -84,7 +84,7 @@ private func merged(_ flows: [FlowParts]) -> [FlowRecord] {
         var encoder = BlockEncoder()
         let schema = try TableSchema(
             table: "t", columnNames: FlowColumn.required.map(\.rawValue))
-        #expect(encoder.encode(block, for: schema, compression: .none).rows == 2)
+        #expect(encoder.encoded(block, for: schema, compression: .none).rows == 2)
     }
 
     @Test func sumsAreThoseOfTheFlowsHoweverManyMerge() {

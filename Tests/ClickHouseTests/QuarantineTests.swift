@@ -88,7 +88,7 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
         var encoder = BlockEncoder()
         let schema = try TableSchema(
             table: "network_flows_0", columnNames: FlowColumn.original.map(\.rawValue))
-        let size = encoder.encode(refusedBlock(0), for: schema, compression: .none).body.bytes.count
+        let size = encoder.encoded(refusedBlock(0), for: schema, compression: .none).body.bytes.count
         for _ in 0..<2 {
             let test = try InserterUnderTest(ClickHouseClient.Configuration(database)) {
                 $0.compression = .none
