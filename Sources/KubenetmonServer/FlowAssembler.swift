@@ -12,7 +12,8 @@ import Synchronization
 /// Labels the flows of one event loop's agents, gathers their rows into blocks and acknowledges the batches of a block
 /// once ClickHouse has it.
 ///
-/// A batch's rows are all in one block: a block that is stored settles every batch in it.
+/// A batch's rows are all in one block: a block that is stored settles every batch in it. Each day has a block of its own,
+/// since an agent that has been alone for long may send what is of yesterday while others send what is of today.
 final class FlowAssembler: FlowSink {
     /// What became of flows.
     struct Statistics: Sendable {
@@ -64,6 +65,8 @@ final class FlowAssembler: FlowSink {
     /// When a block is sent.
     struct Limits: Sendable {
         var rows: Int
+        /// The memory of all blocks that are being filled.
+        var bytes: Int
         var age: TimeAmount
     }
 
@@ -76,6 +79,19 @@ final class FlowAssembler: FlowSink {
         /// Whether the table has columns for IPv6 addresses.
         var hasIPv6 = false
     }
+
+    /// A block that is being filled.
+    private struct OpenBlock {
+        var block: FlowBlock
+        var receipts: [BatchReceipt] = []
+        /// Its memory, as far as it was told.
+        var gatheredBytes = 0
+        /// When it is sent whether or not it is full.
+        var expiry: Scheduled<Void>?
+    }
+
+    /// So many days have a block at a time. One more sends the block that was begun first.
+    private static let maximumOpenBlocks = 3
 
     /// The most flows that are labelled in one go: changes of the index wait for so long.
     private static let flowsAtOnce = 1024
@@ -91,13 +107,12 @@ final class FlowAssembler: FlowSink {
     private let statistics: StatisticsBox
     private let now: @Sendable () -> UInt32
     private let send: Send
-    /// Is told by how much the memory of the block that is being filled has grown, or shrunk.
+    /// Is told by how much the memory of the blocks that are being filled has grown, or shrunk.
     private let gather: @Sendable (_ bytes: Int) -> Void
+    /// By their days.
+    private var openBlocks: [UInt16: OpenBlock] = [:]
+    /// The memory of all of them.
     private var gatheredBytes = 0
-
-    private var block: FlowBlock?
-    private var receipts: [BatchReceipt] = []
-    private var expiry: Scheduled<Void>?
 
     init(
         eventLoop: any EventLoop, labeler: Labeler, form: RowForm, limits: Limits, statistics: StatisticsBox,
@@ -119,11 +134,8 @@ final class FlowAssembler: FlowSink {
         let (second, isCredible) = ObservationTime.second(of: batch.observedAtMilliseconds, now: now())
         if !isCredible { counted.incredibleTimes += 1 }
         let rules = labeler.rules
-        if let block, block.day != FlowBlock.day(of: second) || block.flagNames != rules.flagNames { flush() }
-        var block =
-            self.block.take()
-            ?? FlowBlock(environment: form.environment, flagNames: rules.flagNames, dayOf: second)
-        let before = (flows: block.flows, bytes: block.reportedBytes)
+        var open = takeBlock(dayOf: second, flagNames: rules.flagNames)
+        let before = (flows: open.block.flows, bytes: open.block.reportedBytes)
         for start in stride(from: 0, to: batch.count, by: Self.flowsAtOnce) {
             let some = start..<min(start + Self.flowsAtOnce, batch.count)
             labeler.read(observedOn: agent.hello.nodeName, at: second, by: rules) { reader in
@@ -143,55 +155,81 @@ final class FlowAssembler: FlowSink {
                     case .labeled(let labeled):
                         counted.labeled.add(flow)
                         counted.labels.add(labeled)
-                        block.append(labeled, observedAt: second)
+                        open.block.append(labeled, observedAt: second)
                     }
                 }
             }
         }
         counted.gathering = Statistics.Amount(
-            flows: UInt64(block.flows - before.flows), bytes: block.reportedBytes &- before.bytes)
+            flows: UInt64(open.block.flows - before.flows), bytes: open.block.reportedBytes &- before.bytes)
         statistics.add(counted)
-        receipts.append(receipt)
-        if block.rows == 0 {
-            acknowledge()
+        if open.block.flows == before.flows {
+            // Nothing of it is to be stored.
+            BatchReceipt.acknowledge([receipt])
         } else {
-            account(block.memoryBytes)
-            self.block = block
-            if block.rows >= limits.rows { flush() } else { expire() }
+            open.receipts.append(receipt)
+        }
+        guard open.block.rows > 0 else { return }
+        account(open.block.memoryBytes, of: &open)
+        if open.block.rows >= limits.rows || gatheredBytes > limits.bytes {
+            finish(consume open)
+        } else {
+            keep(consume open)
         }
     }
 
     /// Sends what has been gathered.
     func flush() {
-        expiry?.cancel()
-        expiry = nil
-        guard let block = block.take() else { return }
-        let receipts = receipts
-        self.receipts = []
+        for day in openBlocks.keys.sorted() { flush(day) }
+    }
+
+    private func flush(_ day: UInt16) {
+        if let open = openBlocks.removeValue(forKey: day) { finish(open) }
+    }
+
+    /// Takes the block of a day out of those that are open; where there is none, or one of other flags, begins it.
+    private func takeBlock(dayOf second: UInt32, flagNames: [String]) -> OpenBlock {
+        if let open = openBlocks.removeValue(forKey: FlowBlock.day(of: second)) {
+            if open.block.flagNames == flagNames { return open }
+            finish(open)
+        }
+        return OpenBlock(
+            block: FlowBlock(
+                environment: form.environment, flagNames: flagNames, dayOf: second, flows: limits.rows))
+    }
+
+    /// Keeps a block open until it is full or old enough.
+    private func keep(_ open: consuming OpenBlock) {
+        let day = open.block.day
+        if openBlocks.count == Self.maximumOpenBlocks,
+            let first = openBlocks.min(by: { $0.value.block.begun < $1.value.block.begun })?.key
+        {
+            flush(first)
+        }
+        if open.expiry == nil {
+            let bound = NIOLoopBound(self, eventLoop: eventLoop)
+            open.expiry = eventLoop.scheduleTask(in: limits.age) { bound.value.flush(day) }
+        }
+        openBlocks[day] = open
+    }
+
+    private func finish(_ open: consuming OpenBlock) {
+        open.expiry?.cancel()
+        account(0, of: &open)
+        let (block, receipts) = (open.block, open.receipts)
         send(block) {
             statistics.handOver(block)
         } _: {
             BatchReceipt.acknowledge(receipts)
         }
-        account(0)
     }
 
-    /// Tells of the memory of the block that is being filled.
-    private func account(_ bytes: Int) {
-        gather(bytes - gatheredBytes)
-        gatheredBytes = bytes
-    }
-
-    /// Nothing of the batches so far is to be stored.
-    private func acknowledge() {
-        BatchReceipt.acknowledge(receipts)
-        receipts = []
-    }
-
-    private func expire() {
-        guard expiry == nil else { return }
-        let bound = NIOLoopBound(self, eventLoop: eventLoop)
-        expiry = eventLoop.scheduleTask(in: limits.age) { bound.value.flush() }
+    /// Tells of a block's memory.
+    private func account(_ bytes: Int, of open: inout OpenBlock) {
+        let growth = bytes - open.gatheredBytes
+        open.gatheredBytes = bytes
+        gatheredBytes += growth
+        gather(growth)
     }
 }
 

@@ -62,6 +62,8 @@ struct KubenetmonServer: AsyncParsableCommand {
         // Blocks are filled by one thread and freed by another. With an arena for each thread, twice their memory stays
         // with the process, in pieces; one thread seldom waits for another in few arenas, since most goes through caches.
         mallopt(M_ARENA_MAX, 1)
+        // What is large comes from the system and goes back there; else what is small would soon stand in its place.
+        mallopt(M_MMAP_THRESHOLD, 128 << 10)
         if printReference { return print(ServerConfiguration.declarations.markdown(hasFile: true)) }
         do {
             let file = ConfigurationFile(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CMalloc
 import ClickHouse
 import FlowIngest
 import HTTPClient
@@ -108,6 +109,8 @@ final class Pipeline: Service {
         await cluster?.waitUntilSynced()
         await ranges.waitUntilTried()
         guard !Task.isShuttingDownGracefully else { return }
+        // What the first lists took on their way.
+        malloc_trim(0)
         let holder = IngestHolder()
         let inserter = schema.map { schema in
             Inserter(
@@ -115,8 +118,11 @@ final class Pipeline: Service {
                 onPressure: { holder.setReading(!$0) })
         }
         let assemblers = Mutex<[NIOLoopBound<FlowAssembler>]>([])
+        // Half of the memory for blocks that are full: else nothing would move on a machine of many processors.
         let limits = FlowAssembler.Limits(
-            rows: configuration.batchRows, age: TimeAmount(configuration.batchMaximumAge))
+            rows: configuration.batchRows,
+            bytes: configuration.inserter.maximumQueuedBytes / 2 / System.coreCount,
+            age: TimeAmount(configuration.batchMaximumAge))
         let form = FlowAssembler.RowForm(
             environment: configuration.site.environment, isStored: inserter != nil, hasIPv6: schema?.hasIPv6 ?? true)
         let ingest = try await IngestServer(group: group, configuration: access, logger: logger) { eventLoop in

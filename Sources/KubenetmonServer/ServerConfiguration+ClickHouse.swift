@@ -21,7 +21,7 @@ extension ServerConfiguration {
             client: client(&settings),
             workers: settings.integer("num_inserter_workers", in: 1...256, default: 20, "Inserts at the same time."),
             maximumQueuedBytes: settings.integer(
-                "clickhouse_max_queued_bytes", in: mebibytes...Int.max, default: 64 * mebibytes, unit: "bytes",
+                "clickhouse_max_queued_bytes", in: mebibytes...Int.max, default: 40 * mebibytes, unit: "bytes",
                 "How much may wait for ClickHouse; above, agents are not read from."),
             compression: settings.choice(
                 "clickhouse_compression", default: InsertCompression.lz4, "How inserts are compressed."),

@@ -64,7 +64,8 @@ private final class AssemblerUnderTest: Sendable {
     }
 
     init(
-        rows: Int = 1_000, age: TimeAmount = .hours(1), nodeName: String = "node-a", isStored: Bool = true
+        rows: Int = 1_000, bytes: Int = .max, age: TimeAmount = .hours(1), nodeName: String = "node-a",
+        isStored: Bool = true
     ) async throws {
         let inventory = Inventory(
             nodes: [Node(name: "node-a", addresses: [try address("172.18.0.2")])],
@@ -84,7 +85,7 @@ private final class AssemblerUnderTest: Sendable {
             let assembler = FlowAssembler(
                 eventLoop: eventLoop, labeler: labeler,
                 form: FlowAssembler.RowForm(environment: "testing", isStored: isStored),
-                limits: FlowAssembler.Limits(rows: rows, age: age), statistics: storage.statistics,
+                limits: FlowAssembler.Limits(rows: rows, bytes: bytes, age: age), statistics: storage.statistics,
                 now: { UInt32(noon) + 86_400 },
                 send: { block, onTaken, completion in
                     storage.blocks.withLock { $0.append((block, completion)) }
@@ -189,18 +190,65 @@ private final class AssemblerUnderTest: Sendable {
         try await test.stop()
     }
 
-    @Test func anotherDayBeginsAnotherBlock() async throws {
+    @Test func aBlockThatTakesTooMuchMemoryIsSent() async throws {
+        let test = try await AssemblerUnderTest(bytes: 64 << 10)
+        let flow = try flow()
+        // 72 bytes a flow.
+        try await test.send(1, [Flow](repeating: flow, count: 400))
+        #expect(test.blocks.isEmpty && test.gatheredBytes > 28_000)
+        // Another day's block counts as well.
+        try await test.send(2, [Flow](repeating: flow, count: 400), at: noon + 86_400)
+        #expect(test.blocks.map(\.day) == [FlowBlock.day(of: UInt32(noon)) + 1])
+        #expect(test.gatheredBytes > 28_000)
+        try await test.flush()
+        #expect(test.gatheredBytes == 0)
+        try await test.stop()
+    }
+
+    @Test func daysThatTakeTurnsHaveABlockEach() async throws {
         let test = try await AssemblerUnderTest()
         let midnight = noon + 12 * 3600
-        try await test.send(1, [try flow()], at: midnight - 1)
-        try await test.send(2, [try flow()], at: midnight)
-        #expect(test.blocks.map(\.day) == [FlowBlock.day(of: UInt32(noon))])
-        try await test.send(3, [try flow()], at: midnight + 3600)
+        for number in 0..<3 {
+            try await test.send(UInt64(2 * number), [try flow()], at: midnight - 1)
+            try await test.send(UInt64(2 * number + 1), [try flow()], at: midnight + UInt64(number) * 3600)
+        }
+        #expect(test.blocks.isEmpty)
         try await test.flush()
-        #expect(test.blocks.map(\.rows) == [2, 4])
+        #expect(test.blocks.map(\.rows) == [6, 6])
         #expect(test.blocks.map(\.day) == [FlowBlock.day(of: UInt32(noon)), FlowBlock.day(of: UInt32(midnight))])
+        #expect(test.gatheredBytes == 0)
         test.complete(1)
-        try await eventually("the later block's batches are acknowledged") { test.acknowledged == [2, 3] }
+        try await eventually("the later day's batches are acknowledged") { test.acknowledged == [1, 3, 5] }
+        test.complete(0)
+        try await eventually("so are the others") { test.acknowledged == [1, 3, 5, 0, 2, 4] }
+        try await test.stop()
+    }
+
+    @Test func aDayTooManySendsTheBlockThatWasBegunFirst() async throws {
+        let test = try await AssemblerUnderTest()
+        let days: [UInt64] = [2, 1, 3]
+        for day in days { try await test.send(day, [try flow()], at: noon - day * 86_400) }
+        try await test.send(4, [try flow(), try flow()], at: noon - 2 * 86_400)
+        #expect(test.blocks.isEmpty)
+        let gathered = test.gatheredBytes
+        try await test.send(5, [try flow()], at: noon)
+        #expect(test.blocks.map(\.day) == [FlowBlock.day(of: UInt32(noon)) - 2])
+        #expect(test.blocks.map(\.rows) == [6])
+        #expect(test.gatheredBytes > 0 && test.gatheredBytes < gathered)
+        test.complete(0)
+        try await eventually("its batches are acknowledged") { test.acknowledged == [2, 4] }
+        try await test.flush()
+        #expect(test.blocks.map(\.rows) == [6, 2, 2, 2])
+        #expect(test.gatheredBytes == 0)
+        try await test.stop()
+    }
+
+    @Test func aBlockExpiresWhetherOrNotAnotherDayHasOne() async throws {
+        let test = try await AssemblerUnderTest(age: .milliseconds(20))
+        try await test.send(1, [try flow()])
+        try await test.send(2, [try flow()], at: noon + 86_400)
+        try await eventually("both are sent") { test.blocks.count == 2 }
+        #expect(test.gatheredBytes == 0)
         try await test.stop()
     }
 
@@ -243,19 +291,19 @@ private final class AssemblerUnderTest: Sendable {
         try await test.stop()
     }
 
-    @Test func aBatchWithoutRowsWaitsForTheBlockThatIsOpen() async throws {
+    @Test func aBatchWithoutRowsDoesNotWaitForTheBlockThatIsOpen() async throws {
         let test = try await AssemblerUnderTest()
         try await test.send(1, [try flow()])
         try await test.send(2, [try flow(.udp)])
+        try await eventually("it is acknowledged at once") { test.acknowledged == [2] }
         try await test.flush()
-        #expect(test.acknowledged == [])
         test.complete(0)
-        try await eventually("both are acknowledged") { test.acknowledged == [1, 2] }
+        try await eventually("both are acknowledged") { test.acknowledged == [2, 1] }
         try await test.stop()
     }
 
     @Test func whatIsReceivedIsIgnoredGatheredOrHandedOver() async throws {
-        let test = try await AssemblerUnderTest(rows: 20)
+        let test = try await AssemblerUnderTest(rows: 8)
         var nothing = try flow()
         (nothing.originalCounters, nothing.replyCounters) = (FlowCounters(), FlowCounters())
         var generator = SeededGenerator(seed: 1)
@@ -264,7 +312,7 @@ private final class AssemblerUnderTest: Sendable {
             let flows = (0..<Int.random(in: 1...9, using: &generator)).compactMap { _ in
                 kinds.randomElement(using: &generator)
             }
-            // Now and then another day, which ends the block.
+            // Now and then another day, which has a block of its own.
             let day = UInt64(Int.random(in: 0..<8, using: &generator) / 7)
             try await test.send(UInt64(number), flows, at: noon - day * 86_400)
             let now = test.statistics
