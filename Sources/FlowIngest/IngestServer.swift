@@ -78,7 +78,10 @@ public final class IngestServer: Sendable {
             .serverChannelOption(.backlog, value: 1024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(
-                .recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: Self.receiveBufferBytes))
+                .recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: Self.receiveBufferBytes)
+            )
+            // What a connection still reads when the gate shuts is beyond the bound on memory.
+            .childChannelOption(.maxMessagesPerRead, value: 1)
         for (option, value) in DeadPeerDetection.serverOptions {
             bootstrap = bootstrap.childChannelOption(option, value: value)
         }
