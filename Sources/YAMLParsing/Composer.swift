@@ -127,13 +127,15 @@ extension YAMLEvents.Event {
         return text.isEmpty || isPlain && ["~", "null", "Null", "NULL"].contains(text)
     }
 
+    private static let refusedAnchor = "anchors and aliases are not supported; quote the value if it is text"
+
     /// What makes this more than the plain part of YAML; nil where nothing does. An alias is never followed, so that
-    /// aliases of aliases cannot multiply.
+    /// aliases of aliases cannot multiply. Names are not told: a password that begins with `!`, `&` or `*` is one.
     fileprivate var refusal: String? {
-        let name: String? = if case .alias(let name) = kind { name } else { anchor }
-        if let name { return "anchors (&\(name)) and aliases (*\(name)) are not supported" }
+        if anchor != nil { return Self.refusedAnchor }
+        if case .alias = kind { return Self.refusedAnchor }
         let core = ["str", "seq", "map"].map { "tag:yaml.org,2002:\($0)" }
         guard let tag, tag != "!", !core.contains(tag) else { return nil }
-        return "tags (\(tag.quoted)) are not supported"
+        return "tags are not supported; quote the value if it is text"
     }
 }

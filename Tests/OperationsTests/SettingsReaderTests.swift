@@ -71,7 +71,10 @@ private func site(_ settings: inout SettingsReader) -> String {
             (["--other=1"], [:], nil, "--other: there is no such flag; --help lists all"),
             ([], ["APP_NUMBR": "1"], nil, "APP_NUMBR: there is no such setting; did you mean APP_NUMBER?"),
             ([], [:], "numbr: 1", "app.yaml:1: unknown key 'numbr'; did you mean 'number'?"),
-            ([], [:], "number: &a 1", "app.yaml:1: number: anchors (&a) and aliases (*a) are not supported"),
+            (
+                [], [:], "number: &a 1",
+                "app.yaml:1: number: anchors and aliases are not supported; quote the value if it is text"
+            ),
         ] as [([String], [String: String], String?, String)])
     func aProblemNamesItsPlaceItsValueAndWhatIsAllowed(
         arguments: [String], environment: [String: String], file: String?, problem: String
