@@ -19,7 +19,8 @@ extension ServerConfiguration {
             "How much is kept in clickhouse_quarantine_directory.")
         return Inserter.Configuration(
             client: client(&settings),
-            workers: settings.integer("num_inserter_workers", in: 1...256, default: 20, "Inserts at the same time."),
+            // Each takes a thread of Dispatch for itself, which has no more than about 250 for all of the process.
+            workers: settings.integer("num_inserter_workers", in: 1...64, default: 20, "Inserts at the same time."),
             maximumQueuedBytes: settings.integer(
                 "clickhouse_max_queued_bytes", in: mebibytes...Int.max, default: 40 * mebibytes, unit: "bytes",
                 "How much may wait for ClickHouse; above, agents are not read from."),

@@ -202,7 +202,8 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         ("grpc_port: many", "grpc_port: 'many' is not a whole number from 1 to 65535"),
         ("port: 65536", "port: '65536' is not a whole number from 1 to 65535"),
         ("ignore_udp: yes", "ignore_udp: 'yes' is not true or false"),
-        ("num_inserter_workers: 0", "num_inserter_workers: '0' is not a whole number from 1 to 256"),
+        ("num_inserter_workers: 0", "num_inserter_workers: '0' is not a whole number from 1 to 64"),
+        ("num_inserter_workers: 65", "num_inserter_workers: '65' is not a whole number from 1 to 64"),
         ("clickhouse_batch_size: 1e3", "clickhouse_batch_size: '1e3' is not a number of rows from 1 to 1000000"),
         (
             "clickhouse_dial_timeout: 30",
