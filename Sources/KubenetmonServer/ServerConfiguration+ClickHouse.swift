@@ -36,18 +36,29 @@ extension ServerConfiguration {
         let disableTLS = settings.bool(
             "clickhouse_disable_tls", default: false, "Whether endpoints that are no URL are spoken to without TLS.")
         // Several stand behind one another, with commas between them.
+        var hasCredentials = false
         let endpoints = settings.text(
             "clickhouse_endpoint", default: "clickhouse.default.svc.cluster.local:9000",
             allowed: "a URL or host:port, or several with commas between them",
             """
             ClickHouse's HTTP interface; several are tried in their order. Ports of the native protocol are translated to \
             those of HTTP.
-            """,
+            """, .hidesCredentials,
             transform: { text in
-                text.split(separator: ",").map { withoutCredentials($0.filter { !$0.isWhitespace }) }
-                    .filter { !$0.isEmpty }.joined(separator: ",")
+                // They would stand in logs and metrics.
+                let given = text.split(separator: ",").map { $0.filter { !$0.isWhitespace } }
+                let endpoints = given.map(\.withoutCredentials)
+                hasCredentials = endpoints != given
+                return endpoints.filter { !$0.isEmpty }.joined(separator: ",")
             }
         ).split(separator: ",").map { endpoint(String($0), disableTLS: disableTLS) }
+        if hasCredentials {
+            settings.warn(
+                """
+                clickhouse_endpoint: user and password in it are ignored; they come from the files in \
+                clickhouse_credentials_directory
+                """)
+        }
         for warning in endpoints.flatMap(\.warnings) { settings.warn(warning) }
         let skipVerify = settings.bool(
             "clickhouse_insecure_skip_verify", default: false, "Whether ClickHouse's certificate is not checked.")
@@ -93,14 +104,6 @@ extension ServerConfiguration {
             "clickhouse_credentials_directory", default: "/etc/clickhouse", allowed: "a path",
             "Directory of the files username and password, read anew for every request.", .flag("--credentials"))
         return .files(user: "\(directory)/username", password: "\(directory)/password")
-    }
-
-    /// Drops the `user:password@` of a URL: it would stand in logs. Credentials come from their files.
-    private static func withoutCredentials(_ endpoint: String) -> String {
-        guard let scheme = endpoint.firstRange(of: "://") else { return endpoint }
-        let authority = endpoint[scheme.upperBound...].prefix { $0 != "/" }
-        guard let at = authority.lastIndex(of: "@") else { return endpoint }
-        return String(endpoint[..<scheme.upperBound] + endpoint[endpoint.index(after: at)...])
     }
 
     /// Takes a URL as it is, and makes one of kubenetmon's `host:port`, whose well-known ports of the native protocol

@@ -90,7 +90,7 @@ extension ServerConfiguration {
                 "cloud_ranges.\(provider.rawValue)",
                 default: RangeChoice(source: configuration.sources[provider]),
                 allowed: "'off', an https:// or http:// URL, or the path of a file that begins with /",
-                "Where the list of \(provider.rawValue) comes from.", .reloadable, show: \.text,
+                "Where the list of \(provider.rawValue) comes from.", .reloadable, .hidesCredentials, show: \.text,
                 parse: RangeChoice.init)
             configuration.sources[provider] = choice.source
         }

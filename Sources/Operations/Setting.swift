@@ -28,6 +28,8 @@ public struct Setting: Equatable, Sendable {
     public let help: String
     /// Whether its value must not be shown.
     public let isSecret: Bool
+    /// Whether its value is a URL whose user and password must not be shown.
+    let hidesCredentials: Bool
     /// Whether a change takes effect while the daemon runs.
     public let isReloadable: Bool
     /// The value in use, in words that do not depend on how it was written.
@@ -42,6 +44,7 @@ public struct Setting: Equatable, Sendable {
         var flag: String?
         var variable: String?
         var isSecret = false
+        var hidesCredentials = false
         var isReloadable = false
         for trait in traits {
             switch trait.kind {
@@ -49,6 +52,7 @@ public struct Setting: Equatable, Sendable {
             case .flag(let name): flag = name
             case .variable(let name): variable = name
             case .secret: isSecret = true
+            case .hidesCredentials: hidesCredentials = true
             case .reloadable: isReloadable = true
             }
         }
@@ -61,6 +65,7 @@ public struct Setting: Equatable, Sendable {
         self.defaultText = defaultText
         self.help = help
         self.isSecret = isSecret
+        self.hidesCredentials = hidesCredentials
         self.isReloadable = isReloadable
         text = defaultText ?? ""
     }
@@ -69,7 +74,10 @@ public struct Setting: Equatable, Sendable {
     public var key: String { keys[0] }
 
     /// The value in use; nil where it must not be shown.
-    public var value: String? { isSecret && source != .byDefault ? nil : text }
+    public var value: String? {
+        if isSecret && source != .byDefault { return nil }
+        return hidesCredentials ? text.withoutCredentials : text
+    }
 
     private static func flag(of key: String) -> String {
         "--" + String(key.map { $0 == "_" || $0 == "." ? "-" : $0 })
@@ -88,6 +96,7 @@ extension Setting {
             case flag(String)
             case variable(String)
             case secret
+            case hidesCredentials
             case reloadable
         }
 
@@ -101,6 +110,8 @@ extension Setting {
         public static func variable(_ name: String) -> Self { Self(kind: .variable(name)) }
         /// Its value is never shown.
         public static let secret = Self(kind: .secret)
+        /// Its value is a URL, which is shown without its user and password.
+        public static let hidesCredentials = Self(kind: .hidesCredentials)
         /// A change takes effect while the daemon runs.
         public static let reloadable = Self(kind: .reloadable)
     }

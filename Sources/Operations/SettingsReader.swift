@@ -120,12 +120,13 @@ public struct SettingsReader {
             file: given.origin, path: given.path, line: given.node.line,
             entries: [YAMLNode.Entry(key: key, line: given.node.line, value: given.node)])
         let value = body(&mapping, key)
+        let isHidden = setting.isSecret || setting.hidesCredentials && given.node.flowText.contains("@")
         problems += mapping.problems.map { problem in
             YAMLProblem(
                 file: problem.file, line: problem.line,
                 // A flag's name stands there already.
                 key: given.isOfFile || problem.key != key ? problem.key : "",
-                message: setting.isSecret ? "is not \(setting.allowed)" : problem.message)
+                message: isHidden ? "is not \(setting.allowed)" : problem.message)
         }
         return value
     }

@@ -154,7 +154,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         let (read, settings) = try ServerConfiguration.read(
             "\(required)clickhouse_endpoint: http://a:8123, b:9000 ,https://me:p@c\n")
         #expect(read.clickHouse.endpoints == ["http://a:8123", "https://b:8443", "https://c"])
-        #expect(settings.warnings.count == 2)
+        #expect(settings.warnings.count == 3)
     }
 
     @Test func howRowsAreSentCanBeSaid() throws {
@@ -269,10 +269,41 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         #expect(settings.description.contains("# KUBENETMON_CONFIG_CONNECTION_FLAGS"))
     }
 
-    @Test func credentialsOfAnEndpointAreNotShown() throws {
-        let settings = try ServerConfiguration.read("\(required)clickhouse_endpoint: https://me:p@ss@db:8443").settings
-        #expect(settings.description.contains("clickhouse_endpoint: https://db:8443 "))
-        #expect(!settings.description.contains("p@ss"))
+    @Test(arguments: [
+        ("https://me:p@ss@db:8443", "https://db:8443", "https://db:8443"),
+        ("me:p@ss@db:8443", "db:8443", "https://db:8443"),
+        ("me:p@ss@db:9440", "db:9440", "https://db:8443"),
+        ("db:8443, http://me:p@ss@other:8123/a@b", "db:8443,http://other:8123/a@b", "https://db:8443"),
+    ])
+    func credentialsOfAnEndpointAreNeitherShownNorUsed(given: String, shown: String, used: String) throws {
+        let (read, settings) = try ServerConfiguration.read("\(required)clickhouse_endpoint: \(given)")
+        #expect(read.clickHouse.endpoints.first == used)
+        #expect(settings.settings.first { $0.key == "clickhouse_endpoint" }?.value == shown)
+        #expect(!"\(settings.description) \(read.clickHouse.endpoints)".contains("ss@"))
+        #expect(settings.warnings.contains { $0.hasPrefix("clickhouse_endpoint: user and password in it are ignored") })
+    }
+
+    @Test func anEndpointWithoutCredentialsIsNoCauseForAWarning() throws {
+        let settings = try ServerConfiguration.read("\(required)clickhouse_endpoint: http://db:8123/a@b, db:8443")
+            .settings
+        #expect(!settings.warnings.contains { $0.hasPrefix("clickhouse_endpoint: ") })
+    }
+
+    @Test func credentialsOfAListsURLAreUsedAndNotShown() throws {
+        let (old, before) = try ServerConfiguration.read("\(required)cloud_ranges: {aws: 'https://me:0ld@host/list'}")
+        let (new, after) = try ServerConfiguration.read("\(required)cloud_ranges: {aws: 'https://me:n3w@host/list'}")
+        #expect(old.cloudRanges.sources[.aws] == .url("https://me:0ld@host/list"))
+        #expect(new.cloudRanges.sources[.aws] == .url("https://me:n3w@host/list"))
+        #expect(after.description.contains("cloud_ranges.aws: https://host/list "))
+        let changes = before.changes(to: after).map(\.description)
+        #expect(changes.count == 1)
+        for text in [before.description, after.description] + changes {
+            #expect(!text.contains("0ld") && !text.contains("n3w"))
+        }
+        let problems = problems("\(required)cloud_ranges: {aws: 'ftp://me:s3cret@host/list'}")
+        #expect(problems.count == 1)
+        #expect(problems.first?.contains("cloud_ranges.aws: is not 'off', an https://") == true, "\(problems)")
+        #expect(problems.first?.contains("s3cret") == false)
     }
 
     @Test func theReferenceIsCurrent() throws {
