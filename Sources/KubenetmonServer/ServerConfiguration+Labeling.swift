@@ -77,6 +77,24 @@ extension ServerConfiguration {
             cell: labels("cell", defaults.cell, "localCell and remoteCell"), kept: Set(kept))
     }
 
+    /// The pods of an inventory have no labels: it tells their columns itself.
+    static func warnOfLabels(_ settings: inout SettingsReader, _ flagRules: [ConnectionFlagRule]) {
+        for key in ["app", "instance_id", "cell"] where settings.isGiven("pod_labels.\(key)") {
+            settings.warn(
+                """
+                pod_labels.\(key) has no effect while pods do not come from the Kubernetes API: the pods of an inventory \
+                have no labels, and it tells their \(key) itself
+                """)
+        }
+        for rule in flagRules where !rule.podLabels.isEmpty {
+            settings.warn(
+                """
+                connection_flags: pod_labels of '\(rule.name)' are never met while pods do not come from the Kubernetes \
+                API: the pods of an inventory have no labels
+                """)
+        }
+    }
+
     static func cloudRanges(_ settings: inout SettingsReader) -> CloudRangeCatalog.Configuration {
         var configuration = CloudRangeCatalog.Configuration()
         configuration.namedRanges = settings.structure(

@@ -103,6 +103,7 @@ struct ServerConfiguration: Equatable, Sendable {
         logging = LogConfiguration(&settings, isReloadable: true)
         Self.readKeysWithoutEffect(&settings)
         agents = AgentAccess(&settings)
+        if !watchesCluster { Self.warnOfLabels(&settings, labeling.flagRules) }
     }
 
     private static func site(_ settings: inout SettingsReader) -> Site {

@@ -38,6 +38,24 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         #expect(try !configuration("kubernetes: {replica_sets: false}").kubernetes.watchesReplicaSets)
     }
 
+    @Test func labelsAreAskedForInVainWhereNoPodHasAny() throws {
+        func warnings(_ text: String) throws -> [String] {
+            let labels = """
+                pod_labels: {app: [team]}
+                connection_flags: [{name: edge, pod_labels: {tier: edge}}, {name: web, ports: [443]}]
+
+                """
+            return try ServerConfiguration.read(required + labels + text).settings.warnings
+                .filter { $0.contains("pod_labels") }
+        }
+        let inVain = try warnings("inventory_file: /inventory.yaml")
+        #expect(inVain.count == 2)
+        #expect(inVain.first?.hasPrefix("pod_labels.app has no effect ") == true)
+        #expect(inVain.last?.hasPrefix("connection_flags: pod_labels of 'edge' are never met ") == true)
+        #expect(try warnings("") == [])
+        #expect(try warnings("inventory_file: /inventory.yaml\nkubernetes: {enabled: true}") == [])
+    }
+
     @Test func labelsOfPodsFillTheColumnsThatAreNamed() throws {
         let read = try configuration(
             """
