@@ -110,10 +110,15 @@ struct ExportStateMachine {
         return true
     }
 
-    /// Little time is left: the next attempt is due at once, and none after it waits long.
+    /// Little time is left: the next attempt is due at once, and none after it waits long. A server that wants the
+    /// connection closed is left with what it holds, which another then gets too: it takes nothing new.
     mutating func hurry() -> Action {
         backoff = Backoff(initial: .milliseconds(100), maximum: .seconds(1))
-        return state == .waiting && !kept.isEmpty ? .connect(after: .zero) : .nothing
+        switch state {
+        case .waiting where !kept.isEmpty: return .connect(after: .zero)
+        case .draining: return .close
+        case .idle, .waiting, .connecting, .connected, .stopped: return .nothing
+        }
     }
 
     /// Keeps a batch, whose sequence number must be higher than all before it.

@@ -147,6 +147,17 @@ import Testing
         #expect(machine.hurry() == .nothing)
     }
 
+    @Test func hurryingLeavesAServerThatTakesNothingNew() {
+        let machine = connected()
+        let batches = (1...2).map { ExportBatch.test($0) }
+        _ = machine.enqueue(batches[0])
+        _ = machine.goAway()
+        _ = machine.enqueue(batches[1])
+        #expect(machine.hurry() == .close)
+        _ = machine.connectionClosed()
+        #expect(machine.open() == .send(batches.map(\.frame)))
+    }
+
     @Test func afterStoppingNoConnectionIsOpened() {
         let open = connected()
         #expect(open.stop() == .close)
@@ -303,7 +314,7 @@ private struct World {
         case 12 where connection != nil:
             connection?.isAway = true
             try perform(machine.goAway())
-        case 13 where isAttemptAwaited: try perform(machine.hurry())
+        case 13 where isAttemptAwaited || connection?.isAway == true: try perform(machine.hurry())
         default: if let connection { try acknowledge(someOf: connection.unacknowledged) }
         }
         check()
