@@ -54,23 +54,33 @@ enum TokenReview {
         return (try? JSONEncoder().encode(request)).map { Array($0) } ?? []
     }
 
+    /// The API server's answer.
+    struct Answer: Equatable {
+        let verdict: TokenReviewer.Verdict
+        /// Whether an authenticator of the API server's has failed, be it only because it does not know the token.
+        var hasError = false
+    }
+
     /// The answer; nil where the body is none.
     ///
     /// An API server that does not look at audiences answers without one: such a token is meant for the API server itself.
-    static func verdict(in body: [UInt8], audience: String) -> TokenReviewer.Verdict? {
+    static func answer(in body: [UInt8], audience: String) -> Answer? {
         guard let response = try? JSONDecoder().decode(Response.self, from: Data(body)),
             response.kind == "TokenReview", let status = response.status
         else { return nil }
         guard status.authenticated == true else {
             let reason = status.error.flatMap { $0.isEmpty ? nil : $0 }
-            return .denied(reason ?? "the API server does not know the token, or it has expired")
+            return Answer(
+                verdict: .denied(reason ?? "the API server does not know the token, or it has expired"),
+                hasError: reason != nil)
         }
         guard status.audiences?.contains(audience) == true else {
-            return .denied("the token is not meant for the audience \(audience)")
+            return Answer(verdict: .denied("the token is not meant for the audience \(audience)"))
         }
         guard let user = status.user, let username = user.username, !username.isEmpty else { return nil }
         func extra(_ name: String) -> String? { user.extra?["authentication.kubernetes.io/\(name)"]?.first }
-        return .authenticated(
-            TokenIdentity(username: username, podName: extra("pod-name"), nodeName: extra("node-name")))
+        return Answer(
+            verdict: .authenticated(
+                TokenIdentity(username: username, podName: extra("pod-name"), nodeName: extra("node-name"))))
     }
 }

@@ -45,6 +45,11 @@ struct TokenReviewCache {
         return entry.verdict
     }
 
+    /// Whether the last that was said of a token is that it is good, however long ago, unless that had to make room.
+    func wasGood(_ token: String) -> Bool {
+        if case .authenticated = entries[Trace(token)]?.verdict { true } else { false }
+    }
+
     /// Remembers what was said. Where there is no room, what is over is forgotten, then bad tokens, then all.
     mutating func remember(_ verdict: TokenReviewer.Verdict, on token: String, now: ContinuousClock.Instant) {
         if entries.count >= maximumCount { entries = entries.filter { now < $0.value.expiry } }

@@ -42,19 +42,24 @@ public final class TokenReviewer: Sendable {
     public func remembered(_ token: String) -> Verdict? { cache.withLock { $0.verdict(on: token, now: .now) } }
 
     /// Asks, which blocks for ten seconds at most, whatever is remembered. Throws where there is no answer; the token may
-    /// be good all the same.
+    /// be good all the same: so where the API server denies one with an error that it called good before.
     public func review(_ token: String) throws(TokenReviewFailure) -> Verdict {
         let line = idle.withLock { $0.popLast() } ?? Line(cluster)
         let result = line.client.withLock { client in
             Result { () throws(TokenReviewFailure) in try ask(&client, token) }
         }
         idle.withLock { $0.append(line) }
-        let verdict = try result.get()
-        cache.withLock { $0.remember(verdict, on: token, now: .now) }
-        return verdict
+        let answer = try result.get()
+        if answer.hasError, cache.withLock({ $0.wasGood(token) }), case .denied(let reason) = answer.verdict {
+            throw TokenReviewFailure("the API server no longer knows a token that was good: \(reason)")
+        }
+        cache.withLock { $0.remember(answer.verdict, on: token, now: .now) }
+        return answer.verdict
     }
 
-    private func ask(_ client: inout KubernetesClient, _ token: String) throws(TokenReviewFailure) -> Verdict {
+    private func ask(
+        _ client: inout KubernetesClient, _ token: String
+    ) throws(TokenReviewFailure) -> TokenReview.Answer {
         var response = try post(token, &client)
         if response.status == 401 {
             // The server's own token may have been exchanged.
@@ -69,10 +74,10 @@ public final class TokenReviewer: Sendable {
                     + "service account" : ""
             throw TokenReviewFailure("the API server does not review tokens: \(status)\(remedy)")
         }
-        guard let verdict = TokenReview.verdict(in: response.body, audience: audience) else {
+        guard let answer = TokenReview.answer(in: response.body, audience: audience) else {
             throw TokenReviewFailure("the API server's answer is no TokenReview")
         }
-        return verdict
+        return answer
     }
 
     private func post(_ token: String, _ client: inout KubernetesClient) throws(TokenReviewFailure) -> HTTPResponse {

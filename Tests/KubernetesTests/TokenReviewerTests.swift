@@ -69,12 +69,29 @@ import Testing
         #expect(reviewer.remembered(token) == verdict)
     }
 
+    @Test func anErrorOfTheAPIServersTakesNothingBackThatItSaid() async throws {
+        let server = try await start { $0.tokens = nil }
+        let reviewer = reviewer(server)
+        let verdict = try reviewer.review("good")
+        let answer = """
+            {"kind": "TokenReview", "status": {"authenticated": false, "error": "etcdserver: request timed out"}}
+            """
+        func inject() { server.inject(.bytes(Array(answer.utf8)), into: [.tokenReview]) }
+        inject()
+        let error = #expect(throws: TokenReviewFailure.self) { try reviewer.review("good") }
+        #expect(error?.description.contains("etcdserver") == true)
+        #expect(reviewer.remembered("good") == verdict)
+        inject()
+        #expect(try reviewer.review("never seen") == .denied("etcdserver: request timed out"))
+    }
+
     /// A server that does not look at audiences.
     @Test func anAnswerWithoutTheAudienceIsADenial() {
         let answer = """
             {"kind": "TokenReview", "status": {"authenticated": true, "user": {"username": "system:admin"}}}
             """
-        guard case .denied = TokenReview.verdict(in: Array(answer.utf8), audience: "kubenetmon") else {
+        guard case .denied = TokenReview.answer(in: Array(answer.utf8), audience: "kubenetmon")?.verdict
+        else {
             Issue.record("it is let in")
             return
         }
@@ -82,7 +99,7 @@ import Testing
 
     @Test func whatIsNoReviewIsNoAnswer() {
         for answer in ["", "{}", "[]", "null", #"{"kind": "Status", "status": "Failure"}"#, "<html>"] {
-            #expect(TokenReview.verdict(in: Array(answer.utf8), audience: "kubenetmon") == nil)
+            #expect(TokenReview.answer(in: Array(answer.utf8), audience: "kubenetmon") == nil)
         }
     }
 
