@@ -95,7 +95,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         inFlight.insert(batch.sequence)
         let receipt = BatchReceipt(
             channel: context.channel,
-            identity: BatchIdentity(agent: agent.hello.agentID, sequence: batch.sequence), ledger: server.ledger)
+            identity: BatchIdentity(agent: AgentIdentity(agent.hello), sequence: batch.sequence), ledger: server.ledger)
         if server.ledger.admit(receipt) {
             sink.receive(batch, from: agent, receipt: receipt)
         } else {

@@ -2,9 +2,22 @@
 
 import FlowWire
 
+/// What tells an agent apart from all others: its own claim, and the node that it was let in for, so that nobody settles
+/// another node's batches.
+struct AgentIdentity: Hashable, Sendable {
+    private let id: AgentID
+    /// A trace of the name, SipHash under a key that this process drew at its start and nobody else knows.
+    private let node: Int
+
+    init(_ hello: Hello) {
+        id = hello.agentID
+        node = hello.nodeName.hashValue
+    }
+}
+
 /// What tells a batch apart from all others, however often it is sent.
 struct BatchIdentity: Hashable, Sendable {
-    let agent: AgentID
+    let agent: AgentIdentity
     let sequence: UInt64
 }
 
@@ -34,7 +47,7 @@ struct BatchMemory<Receipt> {
 
     private let maximumAgents: Int
     private let maximumRanges: Int
-    private var agents: [AgentID: Agent] = [:]
+    private var agents: [AgentIdentity: Agent] = [:]
     private var clock: UInt64 = 0
 
     init(maximumAgents: Int = 20_000, maximumRanges: Int = 64) {
@@ -74,7 +87,7 @@ struct BatchMemory<Receipt> {
         }
     }
 
-    private mutating func touch<Result>(_ id: AgentID, _ body: (inout Agent) -> Result) -> Result {
+    private mutating func touch<Result>(_ id: AgentIdentity, _ body: (inout Agent) -> Result) -> Result {
         clock += 1
         agents[id, default: Agent()].lastUse = clock
         return body(&agents[id, default: Agent()])

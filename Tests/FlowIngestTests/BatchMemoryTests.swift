@@ -9,8 +9,11 @@ import Testing
 @Suite struct BatchMemoryTests {
     private let agent = AgentID.random()
 
-    private func batch(_ sequence: UInt64, of agent: AgentID? = nil) -> BatchIdentity {
-        BatchIdentity(agent: agent ?? self.agent, sequence: sequence)
+    private func batch(_ sequence: UInt64, of agent: AgentID? = nil, on node: String = "node-a") -> BatchIdentity {
+        let hello = Hello(
+            protocolVersion: Hello.currentProtocolVersion, nodeName: node, agentID: agent ?? self.agent,
+            softwareVersion: "test")
+        return BatchIdentity(agent: AgentIdentity(hello), sequence: sequence)
     }
 
     @Test func aBatchIsTakenOnce() {
@@ -22,6 +25,15 @@ import Testing
         #expect(memory.store(batch(1)) == ["second", "third"])
         #expect(memory.admit(batch(1), "late") == .stored)
         #expect(memory.store(batch(1)) == [])
+    }
+
+    @Test func whoTakesAnotherNodesAgentsIDSettlesNothingOfIts() {
+        var memory = BatchMemory<String>()
+        for sequence in UInt64(1)...100 {
+            #expect(memory.admit(batch(sequence, on: "another"), "forged") == .new)
+            _ = memory.store(batch(sequence, on: "another"))
+        }
+        #expect(memory.admit(batch(1), "first") == .new)
     }
 
     @Test func aBatchThatComesAgainAndAgainCostsNoMore() {
