@@ -320,7 +320,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         case let goAway as GoAwayEvent:
             say(context, .goAway(reason: goAway.reason))
         case is UnfinishedFramesEvent:
-            fail(context, ConnectionError.unfinishedFrames(limit: limits.unfinishedBytesPerSource))
+            fail(context, ConnectionError.unfinishedFrames)
         case TLSUserEvent.handshakeCompleted:
             if case .handshake = phase {
                 phase = .unknown
@@ -340,5 +340,5 @@ struct GoAwayEvent: Sendable {
     let reason: String
 }
 
-/// Told to a connection whose unfinished frame is the oldest of a source that has too many.
+/// Told to a connection whose unfinished frame is the oldest where there are too many.
 struct UnfinishedFramesEvent: Sendable {}

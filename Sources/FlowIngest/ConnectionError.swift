@@ -24,8 +24,12 @@ enum ConnectionError: Error {
     case tooManyConnections(limit: Int)
     /// So many connections of the same source are open already.
     case tooManyFromSource(limit: Int)
-    /// The source's frames that are not complete take too much memory.
-    case unfinishedFrames(limit: Int)
+    /// Frames that are not complete take too much memory, and this connection's was begun first.
+    case unfinishedFrames
+    /// So many messages came before the agent was let in.
+    case tooManyWaiting(limit: Int)
+    /// Nothing was read for too long because batches could not be stored.
+    case notRead(TimeAmount)
     /// The authenticator does not let the agent in, or not now.
     case notAdmitted(reason: String, explanation: String)
 
@@ -43,6 +47,8 @@ enum ConnectionError: Error {
         case ConnectionError.tooManyConnections: "too_many_connections"
         case ConnectionError.tooManyFromSource: "too_many_from_source"
         case ConnectionError.unfinishedFrames: "unfinished_frames"
+        case ConnectionError.tooManyWaiting: "too_many_waiting"
+        case ConnectionError.notRead: "not_read"
         case ConnectionError.notAdmitted(let reason, _): reason
         default: TLSFailure(error)?.rawValue ?? "connection_lost"
         }
@@ -65,7 +71,10 @@ extension ConnectionError: CustomStringConvertible {
         case .noNodeName: "Hello.node_name is empty: set NODE_NAME for the agent"
         case .tooManyConnections(let limit): "\(limit) connections are open already, the limit of all"
         case .tooManyFromSource(let limit): "\(limit) connections from this address are open already, its limit"
-        case .unfinishedFrames(let limit): "unfinished frames from this address take more than \(limit) bytes"
+        case .unfinishedFrames:
+            "unfinished frames from this address or from all take too much memory, and this one was begun first"
+        case .tooManyWaiting(let limit): "more than \(limit) messages came before the agent was let in"
+        case .notRead(let limit): "nothing could be read for \(limit.seconds) s: ClickHouse stores no batches"
         case .notAdmitted(_, let explanation): explanation
         }
     }

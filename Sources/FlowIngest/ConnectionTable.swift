@@ -5,7 +5,7 @@ struct ConnectionTable<ID: Hashable, Connection> {
     private struct Entry {
         let connection: Connection
         let source: String
-        /// Bytes of a frame that is not complete, where they are many.
+        /// Bytes of a frame that is not complete.
         var unfinishedBytes = 0
         /// When it was begun, in the order of all that were.
         var begun: UInt64 = 0
@@ -20,14 +20,19 @@ struct ConnectionTable<ID: Hashable, Connection> {
 
     private let maximum: Int
     private let maximumPerSource: Int
+    private let maximumUnfinishedBytes: Int
     private let maximumUnfinishedBytesPerSource: Int
     private var entries: [ID: Entry] = [:]
     private var sources: [String: Source] = [:]
+    private var unfinishedBytes = 0
     private var clock: UInt64 = 0
 
-    init(maximum: Int, maximumPerSource: Int, maximumUnfinishedBytesPerSource: Int) {
+    init(
+        maximum: Int, maximumPerSource: Int, maximumUnfinishedBytes: Int, maximumUnfinishedBytesPerSource: Int
+    ) {
         self.maximum = maximum
         self.maximumPerSource = maximumPerSource
+        self.maximumUnfinishedBytes = maximumUnfinishedBytes
         self.maximumUnfinishedBytesPerSource = maximumUnfinishedBytesPerSource
     }
 
@@ -49,15 +54,16 @@ struct ConnectionTable<ID: Hashable, Connection> {
 
     /// Forgets a connection that is closed.
     mutating func forget(_ id: ID) {
-        guard let entry = entries.removeValue(forKey: id) else { return }
+        guard var entry = entries.removeValue(forKey: id) else { return }
+        set(0, &entry)
         sources[entry.source]?.connections -= 1
-        sources[entry.source]?.unfinishedBytes -= entry.unfinishedBytes
         if sources[entry.source]?.connections == 0 { sources[entry.source] = nil }
     }
 
     /// Takes note of the bytes of a connection's frame that is not complete, 0 where there is none.
     ///
-    /// - Returns: The connections of the source that have to go, those whose frames were begun first.
+    /// - Returns: The connections that have to go, those whose frames were begun first: of the source where it has too
+    ///   much, then of all.
     mutating func note(unfinishedBytes: Int, of id: ID) -> [Connection] {
         guard var entry = entries[id], !entry.isGivenUp else { return [] }
         if entry.unfinishedBytes == 0 {
@@ -67,20 +73,30 @@ struct ConnectionTable<ID: Hashable, Connection> {
         set(unfinishedBytes, &entry)
         entries[id] = entry
         var givenUp: [Connection] = []
-        while sources[entry.source, default: Source()].unfinishedBytes > maximumUnfinishedBytesPerSource {
-            let candidates = entries.filter { $0.value.source == entry.source && $0.value.unfinishedBytes > 0 }
-            guard let (id, entry) = candidates.min(by: { $0.value.begun < $1.value.begun }) else { break }
-            var oldest = entry
-            set(0, &oldest)
-            oldest.isGivenUp = true
-            entries[id] = oldest
-            givenUp.append(oldest.connection)
+        while sources[entry.source, default: Source()].unfinishedBytes > maximumUnfinishedBytesPerSource,
+            let oldest = giveUpOldest(where: { $0.source == entry.source })
+        {
+            givenUp.append(oldest)
+        }
+        while self.unfinishedBytes > maximumUnfinishedBytes, let oldest = giveUpOldest(where: { _ in true }) {
+            givenUp.append(oldest)
         }
         return givenUp
     }
 
+    private mutating func giveUpOldest(where isCandidate: (Entry) -> Bool) -> Connection? {
+        let candidates = entries.filter { $0.value.unfinishedBytes > 0 && isCandidate($0.value) }
+        guard let (id, entry) = candidates.min(by: { $0.value.begun < $1.value.begun }) else { return nil }
+        var oldest = entry
+        set(0, &oldest)
+        oldest.isGivenUp = true
+        entries[id] = oldest
+        return oldest.connection
+    }
+
     private mutating func set(_ unfinishedBytes: Int, _ entry: inout Entry) {
         sources[entry.source]?.unfinishedBytes += unfinishedBytes - entry.unfinishedBytes
+        self.unfinishedBytes += unfinishedBytes - entry.unfinishedBytes
         entry.unfinishedBytes = unfinishedBytes
     }
 }

@@ -16,6 +16,8 @@ extension IngestServer {
         public var maximumConnectionAge: TimeAmount?
         /// How long an agent that was asked to go may take until it has gone.
         public var departureDeadline = TimeAmount.seconds(90)
+        /// How often an agent hears that the server is alive.
+        var heartbeatInterval = TimeAmount.seconds(15)
         /// How often the TLS files are looked at.
         public var fileInterval = TimeAmount.seconds(10)
         /// How much a peer may take.
@@ -43,9 +45,11 @@ extension IngestServer {
         /// Batches of one connection that are not acknowledged, above which it is not read. What was read with the last of
         /// them still counts, a few hundred at most.
         public var batchesInFlight = 1_024
-        /// Bytes of large frames from one source that are not complete, above which its oldest is given up with its
-        /// connection.
+        /// Bytes of frames from one source that are not complete, frames within one receive buffer aside, above which its
+        /// oldest is given up with its connection.
         public var unfinishedBytesPerSource = 32 << 20
+        /// The same of all sources together.
+        public var unfinishedBytes = 128 << 20
 
         /// The limits by default.
         public init() {}

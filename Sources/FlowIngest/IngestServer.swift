@@ -42,6 +42,7 @@ public final class IngestServer: Sendable {
         connections = Mutex(
             ConnectionTable(
                 maximum: limits.connections, maximumPerSource: limits.connectionsPerSource,
+                maximumUnfinishedBytes: limits.unfinishedBytes,
                 maximumUnfinishedBytesPerSource: limits.unfinishedBytesPerSource))
         tls = configuration.tls.map { TLSContextSource($0, isServer: true, logger: logger) }
         var sinks: [ObjectIdentifier: NIOLoopBound<any FlowSink>] = [:]
@@ -131,7 +132,9 @@ public final class IngestServer: Sendable {
         channel.closeFuture.whenComplete { _ in self.forget(id) }
         let pipeline = channel.pipeline.syncOperations
         if let context = tls?.current { try pipeline.addHandler(NIOSSLServerHandler(context: context)) }
-        let decoder = MeteredFrameDecoder { self.note(unfinishedBytes: $0, of: id) }
+        let decoder = MeteredFrameDecoder(receiveBufferBytes: Self.receiveBufferBytes) {
+            self.note(unfinishedBytes: $0, of: id)
+        }
         try pipeline.addHandlers(
             ByteToMessageHandler(decoder),
             AgentConnectionHandler(server: self, sink: sink, source: source, isEncrypted: tls != nil))

@@ -7,18 +7,20 @@ import NIOCore
 struct MeteredFrameDecoder: NIOSingleStepByteToMessageDecoder {
     typealias InboundOut = ByteBuffer
 
-    /// Less than this is not worth to be told.
-    private static let worthTelling = 64 << 10
-
+    /// No more than this is not worth to be told: it fits the buffer that each connection has anyway.
+    private let worthTelling: Int
     private var decoder = FrameDecoder(firstLimit: Hello.maximumLength)
     private var told = 0
     private let tell: (_ unfinishedBytes: Int) -> Void
 
-    init(tell: @escaping (_ unfinishedBytes: Int) -> Void) { self.tell = tell }
+    init(receiveBufferBytes: Int, tell: @escaping (_ unfinishedBytes: Int) -> Void) {
+        worthTelling = receiveBufferBytes
+        self.tell = tell
+    }
 
     mutating func decode(buffer: inout ByteBuffer) throws -> ByteBuffer? {
         let message = try decoder.decode(buffer: &buffer)
-        let waiting = message == nil && buffer.readableBytes > Self.worthTelling ? buffer.readableBytes : 0
+        let waiting = message == nil && buffer.readableBytes > worthTelling ? buffer.readableBytes : 0
         if waiting != told {
             told = waiting
             tell(waiting)

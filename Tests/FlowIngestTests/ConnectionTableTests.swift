@@ -7,7 +7,8 @@ import Testing
 
 @Suite struct ConnectionTableTests {
     @Test func aSourceThatHasLeftHasAllItsRoomAgain() throws {
-        var table = ConnectionTable<Int, Int>(maximum: 10, maximumPerSource: 2, maximumUnfinishedBytesPerSource: 100)
+        var table = ConnectionTable<Int, Int>(
+            maximum: 10, maximumPerSource: 2, maximumUnfinishedBytes: 1_000, maximumUnfinishedBytesPerSource: 100)
         for round in 0..<5 {
             try table.admit(round * 2, 0, from: "a")
             try table.admit(round * 2 + 1, 0, from: "a")
@@ -20,7 +21,7 @@ import Testing
 
     @Test func theFrameThatWasBegunFirstGoes() throws {
         var table = ConnectionTable<Int, String>(
-            maximum: 10, maximumPerSource: 10, maximumUnfinishedBytesPerSource: 100)
+            maximum: 10, maximumPerSource: 10, maximumUnfinishedBytes: 1_000, maximumUnfinishedBytesPerSource: 100)
         for (id, source) in ["a", "a", "a", "b"].enumerated() { try table.admit(id, "\(id)", from: source) }
         #expect(table.note(unfinishedBytes: 50, of: 1) == [])
         #expect(table.note(unfinishedBytes: 10, of: 0) == [])
@@ -35,10 +36,23 @@ import Testing
         #expect(table.note(unfinishedBytes: 101, of: 0) == ["0"])
     }
 
+    @Test func manySourcesTogetherHaveABoundToo() throws {
+        var table = ConnectionTable<Int, Int>(
+            maximum: 1_000, maximumPerSource: 10, maximumUnfinishedBytes: 1_000, maximumUnfinishedBytesPerSource: 100)
+        for id in 0..<100 {
+            try table.admit(id, id, from: "\(id)")
+            #expect(table.note(unfinishedBytes: 100, of: id) == (id < 10 ? [] : [id - 10]))
+        }
+        table.forget(99)
+        try table.admit(100, 100, from: "100")
+        #expect(table.note(unfinishedBytes: 100, of: 100) == [])
+    }
+
     /// Against a plain list, in random order.
     @Test(arguments: 0..<20) func theSumsAreThoseOfTheOpenConnections(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
-        var table = ConnectionTable<Int, Int>(maximum: 12, maximumPerSource: 5, maximumUnfinishedBytesPerSource: 300)
+        var table = ConnectionTable<Int, Int>(
+            maximum: 12, maximumPerSource: 5, maximumUnfinishedBytes: 700, maximumUnfinishedBytesPerSource: 300)
         var open: [Int: (source: String, bytes: Int)] = [:]
         for id in 0..<1_000 {
             let source = ["a", "b", "c"].randomElement(using: &random) ?? ""
@@ -55,14 +69,15 @@ import Testing
                 guard let id = open.keys.sorted().randomElement(using: &random) else { continue }
                 open[id]?.bytes = Int.random(in: 0...150, using: &random)
                 let source = open[id]?.source
-                var sum = open.values.reduce(0) { $1.source == source ? $0 + $1.bytes : $0 }
+                func sum() -> Int { open.values.reduce(0) { $1.source == source ? $0 + $1.bytes : $0 } }
+                func total() -> Int { open.values.reduce(0) { $0 + $1.bytes } }
                 for victim in table.note(unfinishedBytes: open[id]?.bytes ?? 0, of: id) {
-                    #expect(sum > 300 && open[victim]?.source == source && open[victim]?.bytes ?? 0 > 0)
-                    sum -= open[victim]?.bytes ?? 0
+                    #expect(sum() > 300 && open[victim]?.source == source || total() > 700)
+                    #expect(open[victim]?.bytes ?? 0 > 0)
                     table.forget(victim)
                     open[victim] = nil
                 }
-                #expect(sum <= 300)
+                #expect(sum() <= 300 && total() <= 700)
             }
             #expect(table.count == open.count)
         }
