@@ -349,7 +349,8 @@ public final class FlowExporter: Sendable {
                 let (acknowledged, action) = machine.acknowledged(sequences)
                 statisticsStorage.withLock {
                     $0.unknownAcknowledgements += UInt64(acknowledged.unknown)
-                    $0.refusal = nil
+                    // A sign of life comes before the server has decided, too.
+                    if !sequences.isEmpty { $0.refusal = nil }
                 }
                 return action
             }
@@ -383,6 +384,7 @@ public final class FlowExporter: Sendable {
     /// Goes once the server has acknowledged what it holds, or has taken too long.
     private func leave() {
         let channel = loopState.value.channel
+        loopState.value.departure?.cancel()
         loopState.value.departure = eventLoop.scheduleTask(in: configuration.departureTimeout) {
             self.logger.warning("the server has not acknowledged in time what it held when it asked to connect anew")
             channel?.close(promise: nil)
