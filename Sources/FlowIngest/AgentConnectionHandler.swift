@@ -13,17 +13,16 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     typealias OutboundIn = ServerMessage
     typealias OutboundOut = ByteBuffer
 
-    /// How often an agent hears that the server is alive, whether or not ClickHouse is.
-    private static let heartbeatInterval = TimeAmount.seconds(15)
+    /// Messages that may wait, more than a read of small ones brings.
+    private static let maximumWaiting = 1_024
 
     private enum Phase {
         /// The two sides agree on keys.
         case handshake
         /// `Hello` has not come yet.
         case unknown
-        /// `Hello` has come; whether the agent is let in is being looked at. What it sends meanwhile waits, a buffer of
-        /// the receiver's size at most.
-        case examined(waiting: [ByteBuffer])
+        /// `Hello` has come; whether the agent is let in is being looked at.
+        case examined
         /// The agent is let in.
         case known(ConnectedAgent)
         /// The connection is being closed: nothing that comes is looked at.
@@ -42,6 +41,9 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     private var age: Scheduled<Void>?
     private var heartbeat: RepeatedTask?
     private var isReadHeldBack = false
+    /// What has come although it shall not be read yet. When a peer has closed or reset its connection, NIO passes on all
+    /// that was left; such a peer sends it to another server, so it is forgotten with the connection.
+    private var waiting: [ByteBuffer] = []
     /// Sequence numbers of batches that the agent waits to hear of.
     private var inFlight: Set<UInt64> = []
 
@@ -57,6 +59,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     func channelActive(context: ChannelHandlerContext) {
         server.update { $0.connections += 1 }
         awaitNextPhase(context)
+        if case .unknown = phase { startHeartbeat(context) }
         context.fireChannelActive()
     }
 
@@ -64,8 +67,38 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         lastMessage = .now()
         switch phase {
         case .ending: break
-        case .examined(let waiting): phase = .examined(waiting: waiting + [unwrapInboundIn(data)])
-        case .handshake, .unknown, .known: receive(context, unwrapInboundIn(data))
+        case .examined: keep(context, unwrapInboundIn(data))
+        case .handshake, .unknown, .known:
+            // What follows a TLS handshake may have come together with its end.
+            if case .unknown = phase, !mayRead(context) { isReadHeldBack = true }
+            if isReadHeldBack {
+                keep(context, unwrapInboundIn(data))
+            } else {
+                receive(context, unwrapInboundIn(data))
+            }
+        }
+    }
+
+    private func keep(_ context: ChannelHandlerContext, _ frame: ByteBuffer) {
+        if waiting.count < Self.maximumWaiting {
+            waiting.append(frame)
+        } else if isReadHeldBack {
+            // So much comes unread from a peer that has gone.
+            close(context: context, mode: .all, promise: nil)
+        } else {
+            fail(context, ConnectionError.tooManyWaiting(limit: Self.maximumWaiting))
+        }
+    }
+
+    private func takeWaiting(_ context: ChannelHandlerContext) {
+        let frames = waiting
+        waiting = []
+        for (index, frame) in frames.enumerated() {
+            switch phase {
+            case .handshake, .unknown, .known: receive(context, frame)
+            case .examined: return waiting = Array(frames[index...])
+            case .ending: return
+            }
         }
     }
 
@@ -120,7 +153,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         guard !hello.nodeName.isEmpty else { throw ConnectionError.noNodeName }
         deadline?.cancel()
         guard let authenticator = server.configuration.authenticator else { return admit(context, hello) }
-        phase = .examined(waiting: [])
+        phase = .examined
         let claim = AgentClaim(hello: hello, source: source)
         let bound = NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop)
         context.eventLoop.makeFutureWithTask { await authenticator.examine(claim) }.whenSuccess { verdict in
@@ -129,15 +162,11 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     }
 
     private func settle(_ context: ChannelHandlerContext, _ hello: Hello, _ verdict: AgentVerdict) {
-        guard case .examined(let waiting) = phase else { return }
+        guard case .examined = phase else { return }
         switch verdict {
         case .admitted:
             admit(context, hello)
-            for frame in waiting {
-                guard case .known = phase else { return }
-                receive(context, frame)
-            }
-            readAgain(context)
+            if isReadHeldBack { readAgain(context) } else { takeWaiting(context) }
         case .refused(let reason, let explanation):
             say(context, .goAway(reason: explanation, isRefusal: true))
             fail(context, ConnectionError.notAdmitted(reason: reason, explanation: explanation), of: hello)
@@ -158,12 +187,6 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         server.update { $0.connectedAgents += 1 }
         server.note(agent, on: context.channel)
         server.log("connected", .info, "agent connected", Self.metadata(agent))
-        let channel = context.channel
-        heartbeat = context.eventLoop.scheduleRepeatedTask(
-            initialDelay: Self.heartbeatInterval, delay: Self.heartbeatInterval
-        ) { _ in
-            channel.writeAndFlush(ServerMessage.ack([]), promise: nil)
-        }
         awaitNextMessage(context, limits.idleDeadline)
         if let age = server.configuration.maximumConnectionAge {
             grow(context, .nanoseconds(Int64(Double(age.nanoseconds) * .random(in: 0.9...1.1))))
@@ -178,15 +201,24 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         let limit = isHandshake ? limits.handshakeDeadline : limits.helloDeadline
         deadline = schedule(context, in: limit) { handler, context in
             // What is not read cannot be late: the time begins anew when reading resumes.
-            guard !handler.isReadHeldBack else { return }
+            guard !handler.isReadHeldBack else { return handler.awaitReading(context) }
             handler.fail(context, isHandshake ? ConnectionError.noHandshake(limit) : .noHello(limit))
+        }
+    }
+
+    /// Ends a connection that nobody has read from for too long: it may be nobody's, and takes an agent's place.
+    private func awaitReading(_ context: ChannelHandlerContext) {
+        let limit = limits.idleDeadline
+        deadline = schedule(context, in: limit) { handler, context in
+            handler.fail(context, ConnectionError.notRead(limit))
         }
     }
 
     private func awaitNextMessage(_ context: ChannelHandlerContext, _ wait: TimeAmount) {
         deadline = schedule(context, in: wait) { handler, context in
             let limit = handler.limits.idleDeadline
-            let silence = handler.isReadHeldBack ? .zero : NIODeadline.now() - handler.lastMessage
+            let isReadable = !handler.isReadHeldBack || !context.channel.isWritable
+            let silence = isReadable ? NIODeadline.now() - handler.lastMessage : .zero
             if silence < limit {
                 handler.awaitNextMessage(context, limit - silence)
             } else {
@@ -225,6 +257,16 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     }
 
     // MARK: - Answers
+
+    /// Tells the agent now and then that the server is alive, whether or not ClickHouse is: also one whose `Hello` is not
+    /// read, which would leave a server that merely waits.
+    private func startHeartbeat(_ context: ChannelHandlerContext) {
+        let interval = server.configuration.heartbeatInterval
+        let channel = context.channel
+        heartbeat = context.eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in
+            if channel.isWritable { channel.writeAndFlush(ServerMessage.ack([]), promise: nil) }
+        }
+    }
 
     private func say(_ context: ChannelHandlerContext, _ message: ServerMessage) {
         context.writeAndFlush(wrapOutboundOut(message.frame()), promise: nil)
@@ -270,6 +312,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
 
     func channelInactive(context: ChannelHandlerContext) {
         phase = .ending
+        waiting = []
         deadline?.cancel()
         age?.cancel()
         heartbeat?.cancel()
@@ -289,29 +332,38 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
 
     // MARK: - Backpressure
 
-    private var mayRead: Bool {
+    /// Who does not take the answers to what it sends is not read either.
+    private func mayRead(_ context: ChannelHandlerContext) -> Bool {
         switch phase {
         case .handshake, .ending: true
         case .examined: false
-        case .unknown: server.gate.isOpen
-        case .known: server.gate.isOpen && inFlight.count < limits.batchesInFlight
+        case .unknown: server.gate.isOpen && context.channel.isWritable
+        case .known:
+            server.gate.isOpen && inFlight.count < limits.batchesInFlight && context.channel.isWritable
         }
     }
 
     func read(context: ChannelHandlerContext) {
-        if mayRead {
-            context.read()
-        } else {
-            isReadHeldBack = true
-        }
+        guard mayRead(context) else { return isReadHeldBack = true }
+        if isReadHeldBack { resume(context) }
+        // What has waited may have been enough.
+        if mayRead(context) { context.read() } else { isReadHeldBack = true }
     }
 
     private func readAgain(_ context: ChannelHandlerContext) {
-        guard isReadHeldBack, mayRead else { return }
+        if isReadHeldBack { read(context: context) }
+    }
+
+    private func resume(_ context: ChannelHandlerContext) {
         isReadHeldBack = false
         lastMessage = .now()
         if case .unknown = phase { awaitNextPhase(context) }
-        context.read()
+        takeWaiting(context)
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        readAgain(context)
+        context.fireChannelWritabilityChanged()
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
@@ -325,6 +377,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
             if case .handshake = phase {
                 phase = .unknown
                 awaitNextPhase(context)
+                startHeartbeat(context)
             }
         default:
             context.fireUserInboundEventTriggered(event)

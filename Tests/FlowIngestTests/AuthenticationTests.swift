@@ -108,6 +108,16 @@ import TransportSecurity
         #expect(try await ingest.deliveries(200).map(\.sequence) == Array(1...200))
     }
 
+    @Test func manyMessagesBeforeTheDecisionCostTheConnection() async throws {
+        let ingest = try await TestIngest.start { $0.authenticator = Oracle() }
+        let agent = try await TestAgent.connect(to: ingest.address)
+        var bytes = ByteBuffer.hello(node: "node-a")
+        bytes.writeRepeatingByte(0, count: 5_000 * Frame.headerLength)
+        try await agent.send(bytes)
+        try await agent.closed()
+        #expect(ingest.server.statistics.errors == ["too_many_waiting": 1])
+    }
+
     @Test func whoIsRefusedHasSentNothing() async throws {
         let oracle = Oracle()
         let ingest = try await TestIngest.start { $0.authenticator = oracle }

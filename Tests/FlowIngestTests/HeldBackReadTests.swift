@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowWire
+import Glibc
+import NIOCore
+import TestSupport
+import Testing
+
+@testable import FlowIngest
+
+/// What becomes of peers while batches cannot be stored and nothing is read.
+@Suite struct HeldBackReadTests {
+    private func expectNothingTaken(_ ingest: TestIngest) async throws {
+        try await eventually("the server knows that the agent has gone") {
+            ingest.server.statistics.connections == 1 && ingest.server.statistics.openConnections == 0
+        }
+        ingest.server.setReading(true)
+        try await ingest.turnLoops()
+        #expect(ingest.server.statistics.batches == 0)
+        #expect(ingest.deliveries().isEmpty)
+    }
+
+    @Test(arguments: [false, true])
+    func whatIsLeftOfAnAgentThatHasGoneIsNotTaken(_ isReset: Bool) async throws {
+        let ingest = try await TestIngest.start()
+        ingest.server.setReading(false)
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        try await agent.send(.batch(1), .batch(2))
+        try await eventually("the connection is accepted") { ingest.server.statistics.connections == 1 }
+        if isReset {
+            let socket = try #require(agent.channel as? any SocketOptionProvider)
+            try await socket.setSoLinger(linger(l_onoff: 1, l_linger: 0)).get()
+        }
+        try await agent.channel.close()
+        try await expectNothingTaken(ingest)
+        #expect(ingest.server.statistics.errors.keys.allSatisfy { $0 == "connection_lost" })
+    }
+
+    @Test func whatIsLeftOfAnEncryptedAgentThatHasGoneIsNotTaken() async throws {
+        let certificates = try await TestCertificates()
+        let ingest = try await TestIngest.start { $0.tls = certificates.serverFiles() }
+        ingest.server.setReading(false)
+        let agent = ExporterUnderTest(to: ingest.address) { $0.tls = .init(files: certificates.agentFiles()) }
+        agent.export()
+        try await eventually("it is connected") { agent.exporter.statistics.isConnected }
+        try await agent.stop()
+        try await expectNothingTaken(ingest)
+    }
+
+    @Test(arguments: [false, true])
+    func anAgentWaitsOnOneConnectionUntilBatchesCanBeStored(_ isEncrypted: Bool) async throws {
+        let certificates = try await TestCertificates()
+        let ingest = try await TestIngest.start { if isEncrypted { $0.tls = certificates.serverFiles() } }
+        ingest.server.setReading(false)
+        let agent = ExporterUnderTest(to: ingest.address) {
+            if isEncrypted { $0.tls = .init(files: certificates.agentFiles()) }
+        }
+        for number in 1...20 { agent.export(number) }
+        try await eventually("it is connected") { agent.exporter.statistics.isConnected }
+        try await ingest.turnLoops()
+        #expect(ingest.deliveries().isEmpty)
+        ingest.server.setReading(true)
+        BatchReceipt.acknowledge(try await ingest.deliveries(20).map(\.receipt))
+        try await agent.acknowledged(20)
+        #expect(agent.exporter.statistics.connections == 1)
+        try await agent.stop()
+    }
+
+    @Test func anAgentDoesNotLeaveAServerThatMerelyWaits() async throws {
+        let ingest = try await TestIngest.start { $0.heartbeatInterval = .milliseconds(50) }
+        ingest.server.setReading(false)
+        // Far longer than a busy machine may keep the server from speaking.
+        let agent = ExporterUnderTest(to: ingest.address) { $0.answerTimeout = .seconds(5) }
+        agent.export()
+        try await eventually("it is connected") { agent.exporter.statistics.isConnected }
+        try await Task.sleep(for: .seconds(8))
+        #expect(agent.exporter.statistics.silentConnections == 0)
+        #expect(agent.exporter.statistics.connections == 1)
+        try await agent.stop()
+    }
+
+    @Test func aConnectionThatMayBeNobodysTakesNoPlaceForEver() async throws {
+        let ingest = try await TestIngest.start(helloDeadline: .milliseconds(100)) {
+            $0.limits.idleDeadline = .milliseconds(300)
+        }
+        ingest.server.setReading(false)
+        let silent = try await TestAgent.connect(to: ingest.address)
+        try await silent.closed()
+        try await eventually("the error is counted") { ingest.server.statistics.errors == ["not_read": 1] }
+        try await eventually("there is room again") { ingest.server.statistics.openConnections == 0 }
+    }
+}
