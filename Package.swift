@@ -149,7 +149,7 @@ let package = Package(
             name: "OperationsTests",
             dependencies: ["Operations", "StrictYAML", "TestSupport", "YAMLParsing", logging, nioPosix]),
         .testTarget(
-            name: "ListeningTests", dependencies: ["CTestSupport", "Listening", "TestSupport", nioCore, nioPosix]),
+            name: "ListeningTests", dependencies: ["Listening", "TestSupport", nioCore, nioPosix]),
         .testTarget(name: "RetryTests", dependencies: ["Retry", "TestSupport"]),
         .testTarget(
             name: "KubenetmonAgentTests",

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import TestSupport
+import Testing
+
+/// Whom the agent's probes answer, in namespaces with and without IPv6.
+@Suite struct ProbeAddressTests {
+    private static let program = Repository.program("kubenetmon-agent").path
+
+    /// Makes the kernel look like one without IPv6: socket(AF_INET6, ...) fails with EAFNOSUPPORT (seccomp(2)).
+    private static let withoutIPv6 = """
+        python3 -c '
+        import ctypes, os, socket, struct, sys
+        number = {"x86_64": 41, "aarch64": 198}[os.uname().machine]
+        load, jump, end = 0x20, 0x15, 0x06
+        code = [(load, 0, 0, 0), (jump, 0, 3, number), (load, 0, 0, 16), (jump, 0, 1, int(socket.AF_INET6)),
+                (end, 0, 0, 0x00050000 | 97), (end, 0, 0, 0x7fff0000)]
+        text = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in code))
+        program = struct.pack("@HP", len(code), ctypes.addressof(text))
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0, ctypes.get_errno()
+        os.execv(sys.argv[1], sys.argv[1:])
+        '
+        """
+
+    /// Which addresses answer, with the port's line of ss(8).
+    private func answers(settings: String = "net.ipv6.bindv6only=0", launcher: String = "env") async throws -> String {
+        try await NetworkNamespace.run {
+            try NetworkNamespace.shell(
+                """
+                sysctl -qw \(settings)
+                NODE_NAME=node-a \(launcher) \(Self.program) --server-host 127.0.0.1 >/dev/null 2>&1 & agent=$!
+                trap 'kill -KILL $agent' EXIT
+                until curl -sf -o /dev/null http://127.0.0.1:8883/live; do kill -0 $agent; sleep 0.05; done
+                for address in 127.0.0.1 '[::1]'; do
+                    curl -sf -o /dev/null "http://$address:8883/live" && echo "$address" || :
+                done
+                ss -Hltn 'sport = :8883' | awk '{ print $4 }'
+                """)
+        }
+    }
+
+    @Test func bothFamiliesAreAnswered() async throws {
+        #expect(try await answers() == "127.0.0.1\n[::1]\n*:8883\n")
+        #expect(try await answers(settings: "net.ipv6.bindv6only=1") == "127.0.0.1\n[::1]\n*:8883\n")
+    }
+
+    @Test func withoutIPv6AddressesIPv4IsAnswered() async throws {
+        let settings = "net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.lo.disable_ipv6=1"
+        #expect(try await answers(settings: settings) == "127.0.0.1\n*:8883\n")
+    }
+
+    @Test func aKernelWithoutIPv6AnswersOverIPv4() async throws {
+        #expect(try await answers(launcher: Self.withoutIPv6) == "127.0.0.1\n0.0.0.0:8883\n")
+    }
+}
