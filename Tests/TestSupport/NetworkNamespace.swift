@@ -3,6 +3,7 @@
 import CTestSupport
 import Foundation
 import Glibc
+import Synchronization
 
 /// A network namespace of a test's own, with the loopback up, conntrack active and counting.
 public enum NetworkNamespace {
@@ -15,7 +16,7 @@ public enum NetworkNamespace {
         return try await withCheckedThrowingContinuation { continuation in
             Thread {
                 continuation.resume(
-                    with: Swift.Result {
+                    with: onThreadOfItsOwn {
                         guard kubenetmon_unshare_network() == 0 else {
                             throw TestEnvironmentError("unshare: \(String(cString: strerror(errno)))")
                         }
@@ -30,6 +31,24 @@ public enum NetworkNamespace {
                     })
             }.start()
         }
+    }
+
+    /// Lets a thread of its own do something and waits for it.
+    ///
+    /// The thread in the namespace must not be the one that wakes a task: it could be what makes a new thread for all tasks,
+    /// which would be in the namespace too.
+    private static func onThreadOfItsOwn<Result: Sendable>(
+        _ body: @escaping @Sendable () throws -> Result
+    ) -> Swift.Result<Result, any Error> {
+        let result = Mutex<Swift.Result<Result, any Error>?>(nil)
+        let hasEnded = DispatchSemaphore(value: 0)
+        Thread {
+            let ended = Swift.Result { try body() }
+            result.withLock { $0 = ended }
+            hasEnded.signal()
+        }.start()
+        hasEnded.wait()
+        return result.withLock { $0 } ?? .failure(TestEnvironmentError("a thread did not end"))
     }
 
     /// Runs a command line of `sh` in the calling thread's namespace and returns its output. Throws where it does not
