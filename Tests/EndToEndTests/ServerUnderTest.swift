@@ -65,7 +65,12 @@ struct ServerUnderTest {
     func metric(_ name: String) async throws -> UInt64 {
         let page = try await probe("/metrics").body
         return page.split(separator: "\n").filter { $0.hasPrefix(name + " ") || $0.hasPrefix(name + "{") }
-            .reduce(0) { $0 + ($1.split(separator: " ").last.flatMap { UInt64($0) } ?? 0) }
+            .reduce(0) {
+                $0
+                    + ($1.split(separator: " ").last.flatMap {
+                        UInt64($0) ?? Double($0).map { UInt64($0.rounded(.up)) }
+                    } ?? 0)
+            }
     }
 
     /// Waits until the server does its work.
