@@ -110,9 +110,6 @@ public final class IngestServer: Sendable {
         fileCheck.withLock { $0 = check }
     }
 
-    /// Looks at the TLS files now, and not only when that is due. It blocks.
-    public func reloadFiles() { _ = try? tls?.refresh() }
-
     private func accept(_ channel: any Channel) throws {
         guard let sink = sinks[ObjectIdentifier(channel.eventLoop)]?.value else {
             preconditionFailure("a connection came up on an event loop of another group")

@@ -36,7 +36,7 @@ struct YAMLEvents: ~Copyable {
         self.text = .allocate(capacity: text.utf8.count)
         _ = self.text.initialize(from: text.utf8)
         parser = .allocate(capacity: 1)
-        guard yaml_parser_initialize(parser) == 1 else { fatalError("libyaml cannot allocate a parser") }
+        guard yaml_parser_initialize(parser) == 1 else { fatalError("libyaml cannot allocate a parser: out of memory") }
         yaml_parser_set_encoding(parser, YAML_UTF8_ENCODING)
         yaml_parser_set_input_string(parser, self.text.baseAddress, self.text.count)
     }
