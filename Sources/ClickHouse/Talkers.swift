@@ -3,7 +3,7 @@
 public import Labeling
 
 /// Who sent the most to whom, of the flows of some blocks: pairs of workloads and places. In bounded memory, whatever the
-/// blocks hold.
+/// blocks hold, and in little time: of a block of many flows, a sample stands for all.
 ///
 /// Each byte counts once: what a local end has sent always, what it has received only where nobody else reports that it
 /// was sent, as in `WHERE direction = 'out' OR localNode = '' OR remoteNode IN ('', localNode)`.
@@ -43,19 +43,23 @@ public struct Talkers: Sendable {
     /// So many groups are told apart; all others are one.
     private static let maximumGroups = 8192
 
+    /// Blocks of more flows are sampled, as many times. A pair with a 400th of such a block's bytes is drawn ten times.
+    private static let samples = 4096
+
     private var hitters = HeavyHitters()
     private var numbers: [Group: UInt32] = [:]
     /// Labels of each group's first endpoint, which keep the texts that the group is told by; at first those of all that
     /// are not told apart.
     private var groups = [EndpointLabels()]
+    private var sampler = ByteSampler()
 
     /// Nobody has sent anything.
     public init() {}
 
-    /// The bytes of all pairs, those too that are not among ``pairs``.
+    /// The bytes of all pairs, those too that are not among ``pairs``; about so many where blocks were sampled.
     public var bytes: UInt64 { hitters.total }
 
-    /// How many bytes of a pair may be missing: at most a 400th of ``bytes``.
+    /// How many bytes of a pair may be missing, whatever sampling adds or takes: at most a 400th of ``bytes``.
     public var error: UInt64 { hitters.error }
 
     /// The pairs, in no order. Each that has more than ``error`` is there.
@@ -70,16 +74,16 @@ public struct Talkers: Sendable {
     /// Adds a block's flows.
     public mutating func add(_ block: FlowBlock) {
         let ends = block.memory.endpoints.map { (group: UInt64(number(of: $0)), node: $0.id(of: .node)) }
+        sampler.interval =
+            block.memory.records.count <= Self.samples ? 1 : max(1, block.reportedBytes / UInt64(Self.samples))
         for record in block.memory.records {
+            let (sent, received) = (sampler.draw(record.sentBytes), sampler.draw(record.receivedBytes))
+            guard sent > 0 || received > 0 else { continue }
             let (local, remote) = (ends[Int(record.local.labels)], ends[Int(record.remote.labels)])
             let form = UInt64(record.connectionClass) + 1
-            if record.sentBytes > 0 {
-                hitters.add(record.sentBytes, to: local.group << 32 | remote.group << 8 | form)
-            }
+            if sent > 0 { hitters.add(sent, to: local.group << 32 | remote.group << 8 | form) }
             let isToldOnce = local.node == .empty || remote.node == .empty || remote.node == local.node
-            if record.receivedBytes > 0, isToldOnce {
-                hitters.add(record.receivedBytes, to: remote.group << 32 | local.group << 8 | form)
-            }
+            if received > 0, isToldOnce { hitters.add(received, to: remote.group << 32 | local.group << 8 | form) }
         }
     }
 
@@ -91,5 +95,22 @@ public struct Talkers: Sendable {
         groups.append(labels)
         numbers[group] = number
         return number
+    }
+}
+
+/// Draws from a stream of bytes at even intervals: whom a drawn byte belongs to stands for the whole interval. Whoever has a
+/// share of the bytes is drawn in that share, large amounts always.
+private struct ByteSampler {
+    /// The bytes from one that is drawn to the next; 1 where all are drawn.
+    var interval: UInt64 = 1
+    private var passed: UInt64 = 0
+
+    /// Lets bytes of one owner go by, and returns for how many those stand that are drawn.
+    mutating func draw(_ bytes: UInt64) -> UInt64 {
+        passed &+= bytes
+        guard passed >= interval else { return 0 }
+        let rest = interval == 1 ? 0 : passed % interval
+        defer { passed = rest }
+        return passed - rest
     }
 }

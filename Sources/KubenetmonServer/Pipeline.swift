@@ -25,7 +25,8 @@ final class Pipeline: Service {
     private let logger: Logger
     private let stage: Mutex<Stage>
     private let flowStatistics = StatisticsBox()
-    private let talkers = TopTalkers()
+    /// Nil where no page shows them.
+    private let talkers: TopTalkers?
     private let begun = ContinuousClock.now
 
     private enum Stage {
@@ -49,6 +50,7 @@ final class Pipeline: Service {
         self.labeler = labeler
         self.cluster = cluster
         self.ranges = ranges
+        talkers = configuration.statusPage == .off ? nil : TopTalkers()
         stage = Mutex(.waiting("has not been asked yet"))
     }
 
@@ -90,7 +92,7 @@ final class Pipeline: Service {
             uptime: begun.duration(to: .now), readiness: readiness, numbers: numbers(with: configuration),
             isStored: self.configuration.isClickHouseEnabled,
             maximumQueuedBytes: self.configuration.inserter.maximumQueuedBytes,
-            talkers: TalkerReport(talkers.minutes(at: minute), minute: minute))
+            talkers: TalkerReport(talkers?.minutes(at: minute) ?? [], minute: minute))
         switch stage.withLock({ $0 }) {
         case .waiting, .preparing: break
         case .running(let ingest, _), .stopping(let ingest, _):
@@ -126,13 +128,13 @@ final class Pipeline: Service {
         let form = FlowAssembler.RowForm(
             environment: configuration.site.environment, isStored: inserter != nil, hasIPv6: schema?.hasIPv6 ?? true)
         let ingest = try await IngestServer(group: group, configuration: access, logger: logger) { eventLoop in
-            let talkers = self.talkers.makePart()
+            let talkers = self.talkers?.makePart()
             let assembler = FlowAssembler(
                 eventLoop: eventLoop, labeler: self.labeler, form: form, limits: limits,
                 statistics: self.flowStatistics,
                 send: { block, onTaken, completion in
                     guard let inserter else { return completion() }
-                    talkers.add(block)
+                    talkers?.add(block)
                     inserter.submit(block, onTaken: onTaken, completion: completion)
                 },
                 gather: { inserter?.gather(bytes: $0) })

@@ -117,4 +117,36 @@ private func told(_ talkers: Talkers) -> [String: UInt64] {
         let others = told(talkers)[" > db@z1 INTRA_VPC"] ?? 0
         #expect(others > 50_000 && others < 52_000)
     }
+
+    /// One block with more flows than are looked at one by one.
+    @Test(arguments: 0..<4 as Range<UInt64>)
+    func aSampleStandsForABlockOfMany(seed: UInt64) async {
+        var generator = SeededGenerator(seed: seed)
+        let pods = (0..<200).map { pod("p\($0)", on: "n\($0 % 7)") }
+        var block = FlowBlock(environment: "", dayOf: lastSecondOfADay)
+        var exact: [String: UInt64] = [:]
+        for index in 0..<50_000 {
+            if index % 5_000 == 0 { await Task.yield() }
+            let one = pods[Int(200 * pow4(.random(in: 0..<1, using: &generator)))]
+            let other = pods[Int(200 * pow4(.random(in: 0..<1, using: &generator)))]
+            // Some are as large as a thousand others.
+            let sent = UInt64.random(in: 1...1_000, using: &generator) * (index % 1_000 == 0 ? 1_000 : 1)
+            block.append(flow(one, other, sent, 500), observedAt: lastSecondOfADay)
+            exact["\(name(one)) > \(name(other)) INTRA_VPC", default: 0] += sent
+            if one[.node] == other[.node] { exact["\(name(other)) > \(name(one)) INTRA_VPC", default: 0] += 500 }
+        }
+        var talkers = Talkers()
+        talkers.add(block)
+        let total = Double(exact.values.reduce(0, +))
+        #expect(abs(Double(talkers.bytes) / total - 1) < 0.05)
+        let told = told(talkers)
+        for (pair, bytes) in exact where Double(bytes) > total / 100 {
+            // Forty times at least are drawn, give or take the root of that, here five times.
+            let difference = abs(Double(told[pair] ?? 0) - Double(bytes)) / Double(bytes)
+            if difference > 0.8 { Issue.record("\(pair): \(told[pair] ?? 0) of \(bytes)") }
+        }
+        let heaviest = exact.sorted { $0.value > $1.value }.prefix(3).map(\.key)
+        let toldFirst = told.sorted { $0.value > $1.value }.prefix(6).map(\.key)
+        #expect(heaviest.allSatisfy(toldFirst.contains))
+    }
 }
