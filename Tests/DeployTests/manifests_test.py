@@ -18,7 +18,7 @@ KUBECTL = os.path.join(os.path.dirname(sys.executable), "kubectl")
 # The oldest release whose API server knows all fields by default, and the newest that there are schemas of.
 KUBERNETES = ("1.31", "1.37")
 # Not Kubernetes' own: the Prometheus operator's and cert-manager's. There are no schemas to check them against.
-WITHOUT_SCHEMA = {"PodMonitor", "ServiceMonitor", "Certificate", "ClusterIssuer"}
+WITHOUT_SCHEMA = {"PodMonitor", "ServiceMonitor", "Certificate", "Issuer"}
 # The one right that components/agent-tokens adds.
 TOKEN_REVIEW = "kubenetmon-server-token-review"
 
@@ -276,9 +276,8 @@ class ManifestTests(unittest.TestCase):
 
     # TLS
 
-    def tls_folder(self, overlay, pod, container, issued):
-        """Where a certificate's Secret is mounted."""
-        secret = overlay.one("Certificate", issued)["spec"]["secretName"]
+    def folder(self, pod, container, secret):
+        """Where a Secret is mounted."""
         volume, = [item for item in pod["volumes"] if item.get("secret", {}).get("secretName") == secret]
         mount, = [item for item in container["volumeMounts"] if item["name"] == volume["name"]]
         self.assertTrue(mount["readOnly"])
@@ -290,32 +289,53 @@ class ManifestTests(unittest.TestCase):
         if "tls_certificate_file" not in configuration:
             self.assertNotIn("SERVER_TLS", variables)
             return
-        folder = self.tls_folder(overlay, overlay.server_pod, overlay.server_container, SERVER)
         # The names of what cert-manager puts into a Secret.
+        secret = overlay.one("Certificate", SERVER)["spec"]["secretName"]
+        folder = self.folder(overlay.server_pod, overlay.server_container, secret)
         self.assertEqual(configuration["tls_certificate_file"], folder + "/tls.crt")
         self.assertEqual(configuration["tls_key_file"], folder + "/tls.key")
-        self.assertEqual(configuration["tls_client_ca_file"], folder + "/ca.crt")
-        folder = self.tls_folder(overlay, overlay.agent_pod, overlay.agent_container, AGENT)
+        secret = overlay.one("Certificate", AGENT)["spec"]["secretName"]
+        folder = self.folder(overlay.agent_pod, overlay.agent_container, secret)
         self.assertEqual(variables["SERVER_TLS"], "true")
-        self.assertEqual(variables["SERVER_CA_FILE"], folder + "/ca.crt")
         self.assertEqual(variables["CLIENT_CERTIFICATE_FILE"], folder + "/tls.crt")
         self.assertEqual(variables["CLIENT_KEY_FILE"], folder + "/tls.key")
 
     @for_each_overlay
-    def test_certificates_are_of_the_right_names_and_of_one_authority(self, overlay):
+    def test_each_side_is_told_of_the_others_authority(self, overlay):
+        if "tls_certificate_file" not in overlay.configuration:
+            return
+        with open(os.path.join(KUSTOMIZE, overlay.name, "kustomization.yaml")) as file:
+            copies = re.findall(r"^#   know (\S+) (\S+)$", file.read(), re.M)
+        self.assertEqual(sorted(copies), [(AGENT, SERVER), (SERVER, AGENT)])
+        folder = self.folder(overlay.server_pod, overlay.server_container, AGENT + "-ca")
+        self.assertEqual(overlay.configuration["tls_client_ca_file"], folder + "/ca.crt")
+        folder = self.folder(overlay.agent_pod, overlay.agent_container, SERVER + "-ca")
+        self.assertEqual(overlay.agent_variables["SERVER_CA_FILE"], folder + "/ca.crt")
+
+    @for_each_overlay
+    def test_certificates_are_of_the_right_names_and_of_their_namespaces_authority(self, overlay):
         if not overlay.all("Certificate"):
             return
         host = overlay.agent_variables.get("SERVER_NAME", overlay.agent_variables["KUBENETMON_SERVER_SERVICE_HOST"])
         self.assertIn(host, overlay.one("Certificate", SERVER)["spec"]["dnsNames"])
-        issuers = {item["metadata"]["name"]: item["spec"] for item in overlay.all("ClusterIssuer")}
+        by_name = {
+            (item["kind"], item["metadata"]["namespace"], item["metadata"]["name"]): item["spec"]
+            for kind in ("Issuer", "Certificate")
+            for item in overlay.all(kind)
+        }
         for name, namespace, usage in ((SERVER, SERVER, "server auth"), (AGENT, AGENT, "client auth")):
             certificate = overlay.one("Certificate", name)
             self.assertEqual(certificate["metadata"]["namespace"], namespace)
             self.assertEqual(certificate["spec"]["usages"], [usage])
-            issuer = issuers[certificate["spec"]["issuerRef"]["name"]]
-            authority = overlay.one("Certificate", "kubenetmon-authority")["spec"]
+            named = certificate["spec"]["issuerRef"]
+            issuer = by_name[named["kind"], namespace, named["name"]]
+            authority = by_name["Certificate", namespace, "kubenetmon-authority"]
             self.assertEqual(issuer["ca"]["secretName"], authority["secretName"])
             self.assertTrue(authority["isCA"])
+            named = authority["issuerRef"]
+            self.assertIn("selfSigned", by_name[named["kind"], namespace, named["name"]])
+        names = {item["commonName"] for item in by_name.values() if item.get("isCA")}
+        self.assertEqual(len(names), 2)
 
     @for_each_overlay
     def test_the_server_knows_its_keys(self, overlay):
@@ -404,14 +424,10 @@ class ManifestTests(unittest.TestCase):
     @for_each_overlay
     def test_everything_is_in_the_namespace_that_it_is_for(self, overlay):
         for item in overlay.objects:
-            if item["kind"] in (
-                "Namespace", "ClusterRole", "ClusterRoleBinding", "PriorityClass", "ClusterIssuer"
-            ):
+            if item["kind"] in ("Namespace", "ClusterRole", "ClusterRoleBinding", "PriorityClass"):
                 self.assertNotIn("namespace", item["metadata"])
             else:
-                # A cluster's issuer finds its authority in the namespace of cert-manager alone.
-                authority = item["metadata"]["name"] == "kubenetmon-authority"
-                self.assertIn(item["metadata"]["namespace"], ("cert-manager",) if authority else (AGENT, SERVER))
+                self.assertIn(item["metadata"]["namespace"], (AGENT, SERVER))
 
     @for_each_overlay
     def test_images_have_a_registry_and_a_version(self, overlay):
