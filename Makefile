@@ -109,9 +109,14 @@ status-page-test: ## Look at the server's status page with Chromium (pictures ar
 	@$(SWIFT) build --product kubenetmon-server --quiet
 	@echo "status-page-test:" && python3 -B Tests/DeployTests/status_page_test.py .build/debug/kubenetmon-server .tools/status-page
 
+.tools/manifests/helm: .tools/manifests/ready
+	@echo "installing Helm's library into .tools/manifests (about 250 MB on disk, once)"
+	@.tools/manifests/bin/pip install -q --disable-pip-version-check helm-python-sdk==0.2.2
+	@touch $@
+
 .PHONY: helm-test
-helm-test: .tools/manifests/ready ## Compare the charts with kubenetmon's values; lint and render them where helm is present
-	@.tools/manifests/bin/python -B Tests/DeployTests/helm_test.py
+helm-test: .tools/manifests/helm ## Lint and render the charts; compare them with kubenetmon's values and the overlays
+	@echo "helm-test:" && .tools/manifests/bin/python -B Tests/DeployTests/helm_test.py
 
 .PHONY: bench-agent
 bench-agent: ## Measure what collections and events cost (SIZES="10000 100000 1000000" entries)

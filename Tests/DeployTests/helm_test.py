@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Holds the charts of deploy/helm against the names of kubenetmon's values; where helm is present, lints and renders them."""
+"""Holds the charts of deploy/helm against the names of kubenetmon's values, lints and renders them with Helm's own library, and
+compares what they render with the overlays of deploy/kubernetes."""
 import os
 import re
-import shutil
-import subprocess
-import sys
-import tempfile
 import unittest
 
+import helm_python
 import kubernetes_validate
 import yaml
+
+from manifests_test import Overlay
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 HELM = os.path.join(ROOT, "deploy", "helm")
@@ -112,9 +112,71 @@ class ChartTests(unittest.TestCase):
                 self.assertEqual(str(yaml.safe_load(file)["appVersion"]), version)
 
 
-class RenderedChartTests(unittest.TestCase):
-    """Only where helm is present."""
+def render(chart, **values):
+    """What the chart makes of these values in the namespace of its name."""
+    with helm_python.Chart.load(os.path.join(HELM, chart)) as loaded:
+        texts = loaded.render(values, name=chart, namespace=chart).values()
+    for text in texts:
+        if "e+0" in text:
+            raise AssertionError("a number is not written as one: " + text)
+    items = [item for text in texts for item in yaml.safe_load_all(text) if item]
+    for item in items:
+        kubernetes_validate.validate(item, KUBERNETES, strict=True)
+    return items
 
+
+def the(items, kind):
+    item, = [item for item in items if item["kind"] == kind]
+    return item
+
+
+class Workload:
+    """A pod of an agent or a server, and where the files are from that it is told of."""
+
+    def __init__(self, workload, settings=None):
+        self.pod = workload["spec"]["template"]["spec"]
+        self.container, = self.pod["containers"]
+        self.settings = settings or {item["name"]: item.get("value") for item in self.container["env"]}
+
+    def origin(self, setting):
+        """A Secret's name, key and mode, or a service account's token."""
+        path = self.settings[setting]
+        mount, = [item for item in self.container["volumeMounts"] if path.startswith(item["mountPath"] + "/")]
+        if not mount["readOnly"]:
+            raise AssertionError(mount)
+        volume, = [item for item in self.pod["volumes"] if item["name"] == mount["name"]]
+        name = path[len(mount["mountPath"]) + 1:]
+        if "projected" in volume:
+            source, = volume["projected"]["sources"]
+            return source if source["serviceAccountToken"]["path"] == name else None
+        secret = volume["secret"]
+        keys = {item["path"]: item["key"] for item in secret.get("items", [{"path": name, "key": name}])}
+        return secret["secretName"], keys[name], secret["defaultMode"]
+
+
+def agent(**values):
+    return Workload(the(render("kubenetmon-agent", **values), "DaemonSet"))
+
+
+def server(**values):
+    items = render("kubenetmon-server", **values)
+    text = the(items, "ConfigMap")["data"]["config.yaml"]
+    keys = re.findall(r"^(\w+):", text, re.M)
+    known = {name.split(".")[0] for name in reference()[1]}
+    if len(keys) > len(set(keys)) or not known.issuperset(keys):
+        raise AssertionError(text)
+    return Workload(the(items, "Deployment"), yaml.safe_load(text))
+
+
+def token_reviews(items):
+    """The rules, and whom they are bound to, of roles that may review tokens."""
+    roles = {item["metadata"]["name"]: item["rules"] for item in items if item["kind"] == "ClusterRole"}
+    return [
+        (roles[item["roleRef"]["name"]], item["subjects"]) for item in items
+        if item["kind"] == "ClusterRoleBinding" and "tokenreviews" in str(roles[item["roleRef"]["name"]])]
+
+
+class RenderedChartTests(unittest.TestCase):
     OTHERS = {
         "podAnnotations": {"a": "b"}, "nodeSelector": {"c": "d"}, "tolerations": [{"operator": "Exists"}],
         "serviceAccount": {"name": "account", "annotations": {"e": "f"}},
@@ -122,30 +184,82 @@ class RenderedChartTests(unittest.TestCase):
         "environmentVariables": {"SPOOL_BYTES": 33554432, "LOG_LEVEL": "debug"},
         "extraConfiguration": {"private_networks": ["100.64.0.0/10"], "clickhouse_max_queued_bytes": 536870912},
     }
-
-    def helm(self, *arguments):
-        run = subprocess.run(["helm", *arguments], cwd=HELM, capture_output=True, text=True)
-        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
-        return run.stdout
+    AGENT_TLS = {"enabled": True, "caSecretName": "kubenetmon-server-ca", "clientSecretName": "kubenetmon-agent-tls"}
+    SERVER_TLS = {"enabled": True, "secretName": "kubenetmon-server-tls", "clientCASecretName": "kubenetmon-agent-ca"}
 
     def test_charts_are_clean(self):
         for chart in VALUES:
-            self.helm("lint", "--strict", chart)
+            report = helm_python.lint(os.path.join(HELM, chart), strict=True)
+            self.assertEqual(report["errors"], [])
+            # An icon is recommended, which is no more than information.
+            self.assertLessEqual({message["severity"] for message in report["messages"]}, {1})
 
     def test_charts_render_what_kubernetes_expects(self):
-        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as others:
-            yaml.safe_dump(self.OTHERS, others)
-            others.flush()
-            for chart in VALUES:
-                for more in ([], ["--values", others.name]):
-                    text = self.helm("template", chart, chart, "--namespace", chart, *more)
-                    self.assertNotIn("e+0", text)
-                    for item in filter(None, yaml.safe_load_all(text)):
-                        kubernetes_validate.validate(item, KUBERNETES, strict=True)
+        for chart in VALUES:
+            for more in ({}, self.OTHERS):
+                self.assertTrue(render(chart, **more))
+
+    def test_nothing_is_encrypted_or_proved_unless_asked_for(self):
+        workload = agent()
+        self.assertFalse({"SERVER_TLS", "TOKEN_FILE"} & set(workload.settings))
+        self.assertNotIn("volumes", workload.pod)
+        workload = server()
+        self.assertFalse([key for key in workload.settings if key.startswith(("tls_", "agent_"))])
+        self.assertEqual([item["name"] for item in workload.pod["volumes"]], ["config", "clickhouse", "cache"])
+        self.assertEqual(token_reviews(render("kubenetmon-server")), [])
+
+    def test_tls_and_tokens_are_those_of_the_overlay(self):
+        overlay = Overlay("overlays/mutual-tls")
+        authentication = {"mode": "kubernetes"}
+        here = agent(tls=self.AGENT_TLS, agentAuthentication=authentication)
+        there = Workload(overlay.agent)
+        self.assertEqual(here.settings["SERVER_TLS"], there.settings["SERVER_TLS"])
+        for name in ("SERVER_CA_FILE", "CLIENT_CERTIFICATE_FILE", "CLIENT_KEY_FILE", "TOKEN_FILE"):
+            self.assertEqual(here.origin(name), there.origin(name), name)
+
+        here = server(tls=self.SERVER_TLS, agentAuthentication=authentication)
+        there = Workload(overlay.server, overlay.configuration)
+        for name in ("tls_certificate_file", "tls_key_file", "tls_client_ca_file"):
+            self.assertEqual(here.origin(name), there.origin(name), name)
+        self.assertEqual(here.settings["agent_authentication"], there.settings["agent_authentication"])
+        rights = token_reviews(render("kubenetmon-server", agentAuthentication=authentication))
+        self.assertEqual(rights, token_reviews(overlay.objects))
+        self.assertEqual(len(rights), 1)
+
+    def test_accounts_and_audiences_are_told_to_both(self):
+        authentication = {"mode": "kubernetes", "audience": "flows", "serviceAccounts": "monitoring/agents"}
+        source = agent(agentAuthentication=authentication).origin("TOKEN_FILE")
+        self.assertEqual(source["serviceAccountToken"]["audience"], "flows")
+        settings = server(agentAuthentication=authentication).settings
+        self.assertEqual(settings["agent_token_audience"], "flows")
+        self.assertEqual(settings["agent_service_accounts"], "monitoring/agents")
+
+    def test_a_shared_secret_needs_no_right(self):
+        authentication = {"mode": "token", "secretName": "shared"}
+        self.assertEqual(agent(agentAuthentication=authentication).origin("TOKEN_FILE"), ("shared", "token", 0o400))
+        workload = server(agentAuthentication=authentication)
+        self.assertEqual(workload.settings["agent_authentication"], "token")
+        self.assertEqual(workload.origin("agent_token_file"), ("shared", "token", 0o440))
+        self.assertEqual(token_reviews(render("kubenetmon-server", agentAuthentication=authentication)), [])
+
+    def test_parts_of_tls_can_be_left_out(self):
+        workload = agent(tls={"enabled": True, "serverName": "flows.example"})
+        self.assertEqual(workload.settings["SERVER_TLS"], "true")
+        self.assertEqual(workload.settings["SERVER_NAME"], "flows.example")
+        self.assertNotIn("volumes", workload.pod)
+        workload = server(tls={"enabled": True, "secretName": "mine"})
+        self.assertEqual(workload.origin("tls_certificate_file"), ("mine", "tls.crt", 0o440))
+        self.assertEqual(workload.origin("tls_key_file"), ("mine", "tls.key", 0o440))
+        self.assertNotIn("tls_client_ca_file", workload.settings)
+
+    def test_what_is_missing_is_told(self):
+        for chart in VALUES:
+            for authentication in ({"mode": "token"}, {"mode": "tokens"}):
+                with self.assertRaisesRegex(helm_python.HelmRenderError, "agentAuthentication"):
+                    render(chart, agentAuthentication=authentication)
+        with self.assertRaisesRegex(helm_python.HelmRenderError, "tls.secretName"):
+            render("kubenetmon-server", tls={"enabled": True})
 
 
 if __name__ == "__main__":
-    if not shutil.which("helm"):
-        print("helm-test: there is no helm here: values and templates are compared, nothing is rendered")
-        sys.argv.append("ChartTests")
     unittest.main()
