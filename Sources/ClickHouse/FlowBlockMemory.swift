@@ -40,6 +40,9 @@ struct FlowBlockMemory: Sendable {
         }
     }
 
+    /// Forgets what waits for another block.
+    static func forgetSpares() { spares.withLock { $0 = [] } }
+
     /// In bytes. What is only reserved for flows takes no memory. Labels are not counted: they are the index's, and shared.
     var bytes: Int {
         records.count * MemoryLayout<FlowRecord>.stride + ipv6Addresses.count * MemoryLayout<UInt128>.stride

@@ -173,11 +173,13 @@ public final class Inserter: Sendable {
             })
         else { return nil }
         let token = UUID().uuidString.lowercased()
-        let (body, rows) = encoder.withLock {
-            $0.encode(
+        let (body, rows) = encoder.withLock { encoder in
+            defer { if isUnderPressure { encoder = BlockEncoder() } }
+            return encoder.encode(
                 &job.block, for: schema, compression: configuration.compression,
                 reusing: spareBodies.withLock { $0.popLast() } ?? [])
         }
+        if isUnderPressure { forgetSpares() }
         let isAsynchronous = configuration.asyncInsert.isAsynchronous(rows: rows, into: schema.deduplication)
         let batch = InsertBatch(
             statement: schema.insertStatement, body: body,
@@ -294,8 +296,16 @@ public final class Inserter: Sendable {
             state.statistics.queuedRows -= batch.rows
             state.statistics.queuedBytes -= batch.body.bytes.count
         }
-        spareBodies.withLock { if $0.count < 2 { $0.append(batch.body.bytes) } }
+        if !isUnderPressure { spareBodies.withLock { if $0.count < 2 { $0.append(batch.body.bytes) } } }
         updatePressure()
+    }
+
+    private var isUnderPressure: Bool { state.withLock { $0.pressureSince != nil } }
+
+    /// Memory that would make the next block cheaper is worth more elsewhere while blocks wait.
+    private func forgetSpares() {
+        spareBodies.withLock { $0 = [] }
+        FlowBlockMemory.forgetSpares()
     }
 
     /// Tells of pressure that has begun or ended. Whoever comes last tells what is true then.
@@ -314,6 +324,7 @@ public final class Inserter: Sendable {
             }
             guard isUnderPressure != told else { return }
             told = isUnderPressure
+            if isUnderPressure { forgetSpares() }
             onPressure(isUnderPressure)
         }
     }

@@ -42,8 +42,7 @@ extension IngestServer {
         public var helloDeadline = TimeAmount.seconds(10)
         /// How long an agent may take for its next message. One that has nothing to say says so once a minute.
         public var idleDeadline = TimeAmount.minutes(5)
-        /// Batches of one connection that are not acknowledged, above which it is not read. What was read with the last of
-        /// them still counts, a few hundred at most.
+        /// Batches of one connection that are not acknowledged, above which none is taken from it.
         public var batchesInFlight = 1_024
         /// Bytes of frames from one source that are not complete, frames within one receive buffer aside, above which its
         /// oldest is given up with its connection.

@@ -143,7 +143,8 @@ public final class IngestServer: Sendable {
         }
     }
 
-    /// Stops or resumes reading from all agents. Callable from any thread.
+    /// Stops or resumes reading from all agents. Callable from any thread, also while a sink takes a batch: no sink gets
+    /// another before this returns.
     public func setReading(_ isReading: Bool) {
         guard gate.set(open: isReading), isReading else { return }
         tellConnections(ReadAgain())
@@ -205,7 +206,7 @@ public final class IngestServer: Sendable {
 
     private func tellConnections(_ event: some Sendable) {
         for channel in connections.withLock({ $0.connections }) {
-            channel.pipeline.fireUserInboundEventTriggered(event)
+            channel.eventLoop.execute { channel.pipeline.fireUserInboundEventTriggered(event) }
         }
     }
 }

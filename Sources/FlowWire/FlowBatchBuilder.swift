@@ -6,12 +6,12 @@ public import NIOCore
 
 /// Gathers the flows of one address family and writes them as one frame.
 ///
-/// Its columns are allocated once, for ``maximumFlows`` flows, and used again for every batch: about 0.4 MB for IPv4,
-/// 0.6 MB for IPv6.
+/// Its columns are allocated once, for ``maximumFlows`` flows, and used again for every batch: about 0.1 MB.
 public struct FlowBatchBuilder: ~Copyable {
-    /// The most flows that one batch holds: even if all were IPv6 and translated and every counter took its longest
+    /// The most flows that one batch holds. A server keeps a begun frame of each agent that it cannot read on, and a few
+    /// bytes of frame for a batch are nothing beside so many flows. Even if all were IPv6 and translated and every counter took its longest
     /// form, their frame would stay below ``Frame/maximumLength`` (123 bytes a flow).
-    public static let maximumFlows = 4096
+    public static let maximumFlows = 1024
 
     /// The address family of the flows.
     public enum Family: CaseIterable, Sendable {

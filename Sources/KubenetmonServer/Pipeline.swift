@@ -111,8 +111,9 @@ final class Pipeline: Service {
         await cluster?.waitUntilSynced()
         await ranges.waitUntilTried()
         guard !Task.isShuttingDownGracefully else { return }
-        // What the first lists took on their way.
+        // What the first lists took on their way, and what only the start needed.
         malloc_trim(0)
+        ProgramText.unmap()
         let holder = IngestHolder()
         let inserter = schema.map { schema in
             Inserter(

@@ -50,7 +50,9 @@ import Testing
 
     @Test func whatMergingDoesNotMakeSmallerStaysAsItIs() {
         let full = (0..<2).map { batch in
-            ExportBatch.test(UInt64(batch + 1), (0..<4096).map { Flow.test(batch * 4096 + $0) })
+            ExportBatch.test(
+                UInt64(batch + 1),
+                (0..<FlowBatchBuilder.maximumFlows).map { Flow.test(batch * FlowBatchBuilder.maximumFlows + $0) })
         }
         #expect(ExportBatch.merged(full).map(\.frame) == full.map(\.frame))
         let alone = [ExportBatch.test(7)]
@@ -59,14 +61,14 @@ import Testing
 
     @Test func moreFlowsThanABatchHoldsFillSeveral() throws {
         let batches = (0..<6).map { batch in
-            ExportBatch.test(UInt64(batch + 11), (0..<3_000).map { Flow.test((batch * 2_000 + $0) % 9_000) })
+            ExportBatch.test(UInt64(batch + 11), (0..<750).map { Flow.test((batch * 500 + $0) % 2_250) })
         }
         let merged = ExportBatch.merged(batches)
         #expect(merged.map(\.sequence) == [14, 15, 16])
         let sent = try merged.map { try SentBatch($0) }
         #expect(sent.map(\.flows.count).max() == FlowBatchBuilder.maximumFlows)
-        #expect(sent.reduce(0) { $0 + $1.flows.count } == 9_000)
-        #expect(sent.reduce(0) { $0 + $1.reportedBytes } == 6 * 3_000 * 2_000)
+        #expect(sent.reduce(0) { $0 + $1.flows.count } == 2_250)
+        #expect(sent.reduce(0) { $0 + $1.reportedBytes } == 6 * 750 * 2_000)
     }
 
     @Test func aFlowOfTwoHalvesOfTheCounterRangeIsSummedExactly() throws {

@@ -283,7 +283,7 @@ import Testing
         try await eventually("it is connected") { exporter.statistics.isConnected }
         // More than the kernel takes.
         let flows = (0..<FlowBatchBuilder.maximumFlows).map { Flow.test($0) }
-        let batches = (0..<100).map { _ in exporter.export(flows) }
+        let batches = (0..<400).map { _ in exporter.export(flows) }
         // Longer than either end waits for a peer that is gone.
         try await Task.sleep(for: .seconds(35))
         #expect(exporter.statistics.connections == 1)

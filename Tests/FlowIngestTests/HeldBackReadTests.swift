@@ -3,6 +3,7 @@
 import FlowWire
 import Glibc
 import NIOCore
+import NIOPosix
 import TestSupport
 import Testing
 
@@ -64,6 +65,27 @@ import Testing
         try await agent.acknowledged(20)
         #expect(agent.exporter.statistics.connections == 1)
         try await agent.stop()
+    }
+
+    /// The inserter says so while it holds a lock that every sink asks for.
+    @Test func whoLetsReadingResumeOnAnEventLoopGetsNoBatchMeanwhile() async throws {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let ingest = try await TestIngest.start(group: group)
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        try await ingest.connectedAgents(1)
+        ingest.server.setReading(false)
+        // The read that was waiting takes it off the socket.
+        try await agent.send(.batch(1))
+        try await ingest.turnLoops()
+        let early = try await group.next().submit {
+            ingest.server.setReading(true)
+            return ingest.deliveries().count
+        }.get()
+        #expect(early == 0)
+        _ = try await ingest.deliveries(1)
+        try await agent.channel.close()
+        await ingest.server.stopAccepting(reason: "the test is over")
+        try await group.shutdownGracefully()
     }
 
     @Test func anAgentDoesNotLeaveAServerThatMerelyWaits() async throws {

@@ -29,7 +29,7 @@
 #include "batch.h"
 #include "cluster.h"
 
-enum { BATCHES_UNDER_WAY = 4, DEADLINE_SECONDS = 600, INPUT_CAPACITY = 1 << 16 };
+enum { BODIES = 4, DEADLINE_SECONDS = 600, INPUT_CAPACITY = 1 << 16 };
 
 struct agent {
     int fd;
@@ -50,7 +50,9 @@ struct totals {
     uint64_t sent, acknowledged, reported_bytes, wire_bytes;
 };
 
-static struct body bodies[NODES][BATCHES_UNDER_WAY];
+static struct body bodies[NODES][BODIES];
+/// So many batches of an agent wait for an acknowledgement at most.
+static unsigned most_under_way = 4;
 
 __attribute__((noreturn, format(printf, 1, 2))) static void die(const char *format, ...) {
     va_list arguments;
@@ -84,9 +86,9 @@ static void greet(struct agent *agent, uint16_t port, unsigned number) {
 static void send_batches(struct agent *agent, struct totals *totals) {
     while (agent->is_writable) {
         if (!agent->body) {
-            if (agent->batches_left == 0 || agent->batches_under_way == BATCHES_UNDER_WAY) return;
+            if (agent->batches_left == 0 || agent->batches_under_way == most_under_way) return;
             agent->batches_under_way++;
-            agent->body = &bodies[agent->node][agent->batches_left % BATCHES_UNDER_WAY];
+            agent->body = &bodies[agent->node][agent->batches_left % BODIES];
             agent->batches_left--;
             agent->head_length = write_head(agent->head, agent->body, ++agent->sequence,
                                             (uint64_t)(seconds(CLOCK_REALTIME) * 1000));
@@ -177,18 +179,19 @@ int main(int argument_count, char **arguments) {
         print_inventory();
         return 0;
     }
-    if (argument_count != 4 || strcmp(arguments[1], "send") != 0) {
-        fputs("usage: ServerLoad inventory | ServerLoad send PORT CONNECTIONS\n", stderr);
+    if (argument_count < 4 || argument_count > 5 || strcmp(arguments[1], "send") != 0) {
+        fputs("usage: ServerLoad inventory | ServerLoad send PORT CONNECTIONS [BATCHES_UNDER_WAY]\n", stderr);
         return 2;
     }
     uint16_t port = (uint16_t)atoi(arguments[2]);
     unsigned count = (unsigned)atoi(arguments[3]);
+    if (argument_count == 5) most_under_way = (unsigned)atoi(arguments[4]);
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     for (unsigned node = 0; node < NODES; node++)
-        for (unsigned number = 0; number < BATCHES_UNDER_WAY; number++) bodies[node][number] = make_body(node);
+        for (unsigned number = 0; number < BODIES; number++) bodies[node][number] = make_body(node);
     struct agent *agents = calloc(count, sizeof *agents);
     uint8_t *input = malloc((size_t)count * INPUT_CAPACITY);
     int poller = epoll_create1(0);

@@ -2,7 +2,7 @@
 
 import Testing
 
-@testable import KubenetmonAgent
+@testable import Operations
 
 @Suite struct ProgramTextTests {
     @Test(arguments: [

@@ -3,13 +3,13 @@
 import Glibc
 
 /// The pages of code that the process has mapped: its own and its libraries'.
-enum ProgramText {
+public enum ProgramText {
     /// Unmaps them. What is needed again is mapped again when it is, out of the page cache and without a read; what only
     /// the start needed (relocations, the parser of arguments) is not, and no longer counts as resident.
     ///
     /// Code is never written to, so that the file has all that is dropped. An anonymous page in such a mapping, as a
     /// debugger's breakpoint makes one, would be lost.
-    static func unmap() {
+    public static func unmap() {
         guard let maps = fopen("/proc/self/maps", "r") else { return }
         defer { fclose(maps) }
         // Lines are below 128 bytes and a path.
