@@ -108,7 +108,7 @@ extension EndToEndTests {
                 try await clickHouse.kill()
                 try await eventually("the server reads no more") {
                     _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 4000, seconds: 0.5)
-                    return try await server.metric("kubenetmon_server_backpressure_seconds_total") > 0
+                    return try await server.backpressureSeconds() > 0
                 }
                 try await eventually("several attempts have failed") {
                     try await server.metric("kubenetmon_worker_insert_retries_total") >= 6

@@ -94,13 +94,7 @@ final class Lab: Sendable {
 
     /// One of an agent's metrics: with its labels as they stand on the page, or the sum of all that differ in them.
     func metric(_ name: String, on node: String) async throws -> UInt64 {
-        let page = try await page(of: node)
-        let lines = page.split(separator: "\n").filter { $0.hasPrefix(name + " ") || $0.hasPrefix(name + "{") }
-        let values = lines.compactMap { $0.split(separator: " ").last.flatMap { UInt64($0) } }
-        guard !values.isEmpty, values.count == lines.count else {
-            throw TestEnvironmentError("there is no metric \(name) in \(page)")
-        }
-        return values.reduce(0, +)
+        try MetricsText(try await page(of: node)).number(of: name)
     }
 
     /// Network bytes of pods that a server has certainly told the agents on these nodes to have stored; they have had no

@@ -63,14 +63,12 @@ struct ServerUnderTest {
 
     /// One of the server's metrics: with its labels as they stand on the page, or the sum of all that differ in them.
     func metric(_ name: String) async throws -> UInt64 {
-        let page = try await probe("/metrics").body
-        return page.split(separator: "\n").filter { $0.hasPrefix(name + " ") || $0.hasPrefix(name + "{") }
-            .reduce(0) {
-                $0
-                    + ($1.split(separator: " ").last.flatMap {
-                        UInt64($0) ?? Double($0).map { UInt64($0.rounded(.up)) }
-                    } ?? 0)
-            }
+        try MetricsText(try await probe("/metrics").body).number(of: name)
+    }
+
+    /// For how long agents have not been read from.
+    func backpressureSeconds() async throws -> Double {
+        MetricsText(try await probe("/metrics").body).sum(of: "kubenetmon_server_backpressure_seconds_total")
     }
 
     /// Waits until the server does its work.
@@ -86,5 +84,15 @@ struct ServerUnderTest {
         process.signal(SIGTERM)
         let code = try await process.wait()
         guard code == 0 else { throw TestEnvironmentError("the server exited with \(code): \(process.output)") }
+    }
+}
+
+extension MetricsText {
+    /// The sum of a metric's samples. Throws where it has none, or is no whole number.
+    func number(of name: String) throws -> UInt64 {
+        guard let number = UInt64(exactly: sum(of: name)) else {
+            throw TestEnvironmentError("the metric \(name) is \(sum(of: name)) among \(samples)")
+        }
+        return number
     }
 }

@@ -110,13 +110,6 @@ extension EndToEndTests {
 }
 
 extension ServerUnderTest {
-    /// For how long agents have not been read from.
-    fileprivate func backpressureSeconds() async throws -> Double {
-        let page = try await probe("/metrics").body
-        return page.firstMatch(of: /(?m)^kubenetmon_server_backpressure_seconds_total (\S+)$/)
-            .flatMap { Double($0.output.1) } ?? 0
-    }
-
     /// The most resident memory that the server has had.
     fileprivate func peakMemoryBytes() throws -> Int {
         let status = try String(contentsOfFile: "/proc/\(process.processIdentifier)/status", encoding: .utf8)
