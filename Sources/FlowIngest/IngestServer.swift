@@ -186,7 +186,8 @@ public final class IngestServer: Sendable {
 
     /// An agent is let in.
     func note(_ agent: ConnectedAgent, on channel: any Channel) {
-        let summary = AgentSummary(agent, remoteAddress: channel.remoteAddress?.ipAddress ?? "unknown")
+        let summary = AgentSummary(
+            agent, remoteAddress: channel.remoteAddress?.unmapped.ipAddress ?? "unknown")
         agents.withLock { $0[ObjectIdentifier(channel)] = summary }
     }
 
