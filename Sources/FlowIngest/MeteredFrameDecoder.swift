@@ -20,12 +20,21 @@ struct MeteredFrameDecoder: NIOSingleStepByteToMessageDecoder {
 
     mutating func decode(buffer: inout ByteBuffer) throws -> ByteBuffer? {
         let message = try decoder.decode(buffer: &buffer)
+        if message == nil { shrink(&buffer) }
         let waiting = message == nil && buffer.readableBytes > worthTelling ? buffer.readableBytes : 0
         if waiting != told {
             told = waiting
             tell(waiting)
         }
         return message
+    }
+
+    /// Gives back the memory of a long frame that has passed when only the beginning of the next is left in it.
+    private func shrink(_ buffer: inout ByteBuffer) {
+        guard buffer.readableBytes > 0, buffer.storageCapacity > 4 * max(buffer.readableBytes, worthTelling) else {
+            return
+        }
+        buffer = ByteBuffer(buffer: buffer)
     }
 
     mutating func decodeLast(buffer: inout ByteBuffer, seenEOF: Bool) throws -> ByteBuffer? {
