@@ -186,7 +186,9 @@ public final class FlowExporter: Sendable {
         eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in self.checkSilence() }
         let lifeInterval = configuration.signOfLifeInterval
         eventLoop.scheduleRepeatedTask(initialDelay: lifeInterval, delay: lifeInterval) { _ in
-            self.loopState.value.channel?.writeAndFlush(AgentMessage.signOfLife, promise: nil)
+            // A server that does not read shall not find heaps of them.
+            guard let channel = self.loopState.value.channel, channel.isWritable else { return }
+            channel.writeAndFlush(AgentMessage.signOfLife, promise: nil)
         }
     }
 
@@ -381,13 +383,14 @@ public final class FlowExporter: Sendable {
         loopState.value.silentSince = loopState.value.machine.awaitsAnswer ? .now() : nil
     }
 
-    /// Goes once the server has acknowledged what it holds, or has taken too long.
+    /// Goes once the server has acknowledged what it holds, or has taken too long since it asked first.
     private func leave() {
-        let channel = loopState.value.channel
-        loopState.value.departure?.cancel()
-        loopState.value.departure = eventLoop.scheduleTask(in: configuration.departureTimeout) {
-            self.logger.warning("the server has not acknowledged in time what it held when it asked to connect anew")
-            channel?.close(promise: nil)
+        if loopState.value.departure == nil, let channel = loopState.value.channel {
+            loopState.value.departure = eventLoop.scheduleTask(in: configuration.departureTimeout) {
+                self.logger.warning(
+                    "the server has not acknowledged in time what it held when it asked to connect anew")
+                channel.close(promise: nil)
+            }
         }
         let wasLong = NIODeadline.now() - loopState.value.openedAt > .seconds(30)
         change { $0.goAway(afterLongConnection: wasLong) }

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowWire
+import NIOCore
+import TestSupport
+import Testing
+
+@testable import FlowIngest
+
+/// Agents that do not read what the server says to them.
+@Suite struct UnreadAnswersTests {
+    @Test func whatWaitsToBeReadIsBounded() async throws {
+        let ingest = try await TestIngest.start { $0.heartbeatInterval = .microseconds(500) }
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        // Acknowledgements as long as they can be.
+        let batch = ByteBuffer.batch(.max - 1)
+        try await agent.send(batch)
+        let receipt = try await ingest.deliveries(1)[0].receipt
+        let channel = receipt.channel
+        // So that little waits in the kernel.
+        try await channel.setOption(.socketOption(.so_sndbuf), value: 32 << 10).get()
+        BatchReceipt.acknowledge([receipt])
+        #expect(try await agent.messages(1) == [.ack([.max - 1])])
+
+        // The same batch again and again: each time it is acknowledged at once.
+        try await agent.channel.setOption(.autoRead, value: false).get()
+        let repetitions = 60_000
+        let bytes = (0..<repetitions).reduce(into: ByteBuffer()) { bytes, _ in bytes.writeImmutableBuffer(batch) }
+        agent.channel.writeAndFlush(bytes, promise: nil)
+        try await eventually("the server cannot write any longer") { !channel.isWritable }
+        // Time for the heart to beat thousands of times.
+        try await Task.sleep(for: .seconds(2))
+        #expect(ingest.server.statistics.duplicateBatches < repetitions / 2)
+        // NIO's high watermark, and what the last read of 8 KiB brought.
+        #expect(try await channel.getOption(.bufferedWritableBytes).get() <= (64 + 4) << 10)
+
+        try await agent.channel.setOption(.autoRead, value: true).get()
+        try await eventually("the rest is read", .seconds(60)) {
+            ingest.server.statistics.duplicateBatches == repetitions
+        }
+        #expect(try await agent.messages(repetitions + 1).allSatisfy { $0 == .ack([.max - 1]) })
+        #expect(ingest.server.statistics.errors == [:])
+    }
+
+    @Test func anAgentThatIsAskedTwiceToGoIsClosedOnce() async throws {
+        let ingest = try await TestIngest.start {
+            $0.maximumConnectionAge = .milliseconds(50)
+            $0.departureDeadline = .seconds(5)
+        }
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        _ = try await agent.messages(1)
+        await ingest.server.stopAccepting(reason: "restart")
+        let messages = try await agent.messages(2)
+        #expect(messages.last == .goAway(reason: "restart", supportedProtocolVersion: 0))
+        try await agent.closed()
+        #expect(ingest.server.statistics.errors == ["stayed": 1])
+        #expect(ingest.server.statistics.agedConnections == 1)
+    }
+}
