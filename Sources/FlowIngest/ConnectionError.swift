@@ -33,24 +33,47 @@ enum ConnectionError: Error {
     /// The authenticator does not let the agent in, or not now.
     case notAdmitted(reason: String, explanation: String)
 
+    /// Short names for counters of what is neither an error of the protocol nor of TLS.
+    private enum Reason: String, CaseIterable {
+        case unsupportedVersion = "unsupported_version"
+        case unexpectedMessage = "unexpected_message"
+        case noHello = "no_hello"
+        case idle
+        case stayed
+        case noNodeName = "no_node_name"
+        case tooManyConnections = "too_many_connections"
+        case tooManyFromSource = "too_many_from_source"
+        case unfinishedFrames = "unfinished_frames"
+        case tooManyWaiting = "too_many_waiting"
+        case notRead = "not_read"
+        case connectionLost = "connection_lost"
+    }
+
+    /// Every ``reason(of:)``, those of authenticators aside. Names of agents' certificates are not looked at.
+    static let reasons =
+        WireError.reasons + TLSFailure.allCases.filter { $0 != .otherName }.map(\.rawValue)
+        + Reason.allCases.map(\.rawValue)
+
     /// A short name for counters: one of a fixed, small set.
     static func reason(of error: any Error) -> String {
-        switch error {
-        case let error as WireError: error.reason
-        case ConnectionError.unsupportedVersion: "unsupported_version"
-        case ConnectionError.unexpectedMessage: "unexpected_message"
-        case ConnectionError.noHandshake: TLSFailure.timeout.rawValue
-        case ConnectionError.noHello: "no_hello"
-        case ConnectionError.idle: "idle"
-        case ConnectionError.stayed: "stayed"
-        case ConnectionError.noNodeName: "no_node_name"
-        case ConnectionError.tooManyConnections: "too_many_connections"
-        case ConnectionError.tooManyFromSource: "too_many_from_source"
-        case ConnectionError.unfinishedFrames: "unfinished_frames"
-        case ConnectionError.tooManyWaiting: "too_many_waiting"
-        case ConnectionError.notRead: "not_read"
-        case ConnectionError.notAdmitted(let reason, _): reason
-        default: TLSFailure(error)?.rawValue ?? "connection_lost"
+        if let error = error as? WireError { return error.reason }
+        guard let error = error as? ConnectionError else {
+            return TLSFailure(error)?.rawValue ?? Reason.connectionLost.rawValue
+        }
+        return switch error {
+        case .unsupportedVersion: Reason.unsupportedVersion.rawValue
+        case .unexpectedMessage: Reason.unexpectedMessage.rawValue
+        case .noHandshake: TLSFailure.timeout.rawValue
+        case .noHello: Reason.noHello.rawValue
+        case .idle: Reason.idle.rawValue
+        case .stayed: Reason.stayed.rawValue
+        case .noNodeName: Reason.noNodeName.rawValue
+        case .tooManyConnections: Reason.tooManyConnections.rawValue
+        case .tooManyFromSource: Reason.tooManyFromSource.rawValue
+        case .unfinishedFrames: Reason.unfinishedFrames.rawValue
+        case .tooManyWaiting: Reason.tooManyWaiting.rawValue
+        case .notRead: Reason.notRead.rawValue
+        case .notAdmitted(let reason, _): reason
         }
     }
 }

@@ -4,6 +4,10 @@ public import TransportSecurity
 
 /// What has arrived so far.
 public struct IngestStatistics: Equatable, Sendable {
+    /// What ``errors`` can tell; an authenticator of one's own has further reasons.
+    public static let errorReasons =
+        ConnectionError.reasons + SharedTokenAuthenticator.Reason.allCases.map(\.rawValue)
+
     /// Agents that are connected and have introduced themselves.
     public var connectedAgents = 0
     /// Connections that are open, introduced or not.

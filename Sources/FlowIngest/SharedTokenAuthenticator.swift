@@ -4,6 +4,13 @@ public import TransportSecurity
 
 /// Lets in whoever knows a secret.
 public struct SharedTokenAuthenticator: AgentAuthenticator {
+    /// Why an agent is not let in, for counters.
+    enum Reason: String, CaseIterable {
+        case missing = "token_missing"
+        case wrong = "token_wrong"
+        case file = "token_file"
+    }
+
     private let source: TokenSource
 
     /// - Parameter source: The secrets, any of which will do.
@@ -13,7 +20,7 @@ public struct SharedTokenAuthenticator: AgentAuthenticator {
     public func examine(_ claim: AgentClaim) async -> AgentVerdict {
         guard let token = claim.hello.token else {
             return .refused(
-                reason: "token_missing",
+                reason: Reason.missing.rawValue,
                 explanation: "the agent sends no token: give it the server's in a file and name the file in TOKEN_FILE")
         }
         do {
@@ -21,12 +28,13 @@ public struct SharedTokenAuthenticator: AgentAuthenticator {
             for known in try source.tokens() where known.isEqualInConstantTime(to: token) { isKnown = true }
             guard isKnown else {
                 return .refused(
-                    reason: "token_wrong",
+                    reason: Reason.wrong.rawValue,
                     explanation: "the agent's token is none of the server's: compare TOKEN_FILE with agent_token_file")
             }
             return .admitted
         } catch {
-            return .undecided(reason: "token_file", explanation: "the server cannot read its tokens: \(error)")
+            return .undecided(
+                reason: Reason.file.rawValue, explanation: "the server cannot read its tokens: \(error)")
         }
     }
 }

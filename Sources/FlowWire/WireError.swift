@@ -19,7 +19,10 @@ public enum WireError: Error, Equatable {
     /// `translated` names a flow that does not exist, or is not ascending.
     case badTranslatedIndex(Int)
 
-    /// A short name for counters: one of a fixed, small set.
+    /// Every ``reason``.
+    public static let reasons = ["frame_too_long", "truncated_frame", "not_a_message", "malformed_message"]
+
+    /// A short name for counters: one of ``reasons``.
     public var reason: String {
         switch self {
         case .frameTooLong: "frame_too_long"

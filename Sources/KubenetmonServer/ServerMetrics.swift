@@ -34,7 +34,7 @@ extension MetricsPage {
         add(
             .counter, "kubenetmon_server_errors_total",
             "Agents' connections refused or ended for what they sent or are, by type.", label: "type",
-            numbers.ingest.errors.sorted { $0.key < $1.key })
+            numbers.errors.sorted { $0.key < $1.key })
         add(
             .counter, "kubenetmon_server_processed_observations_total", "Flows received, by what became of them.",
             label: "type",

@@ -29,6 +29,12 @@ extension ServerNumbers {
         }
     }
 
+    /// Agents' connections refused or ended, by type, those of which there was none included: a rate begins with the first.
+    var errors: [String: UInt64] {
+        let types = IngestStatistics.errorReasons + ServiceAccountAuthenticator.Reason.allCases.map(\.rawValue)
+        return types.reduce(into: ingest.errors) { $0[$1, default: 0] += 0 }
+    }
+
     /// Everything that is not recorded, for whatever reason.
     var ignored: FlowAssembler.Statistics.Amount { flows.ignored.values.reduce(into: .init(), +=) }
 }

@@ -7,6 +7,17 @@ import Synchronization
 
 /// Lets in the pods of the agents' service account, each for the node that it runs on: the API server says whose a token is.
 final class ServiceAccountAuthenticator: AgentAuthenticator {
+    /// Why an agent is not let in, for counters.
+    enum Reason: String, CaseIterable {
+        case missing = "token_missing"
+        case denied = "token_denied"
+        case otherAccount = "token_other_account"
+        case withoutNode = "token_without_node"
+        case otherNode = "token_other_node"
+        case queueFull = "review_queue_full"
+        case failed = "review_failed"
+    }
+
     /// Questions to the API server at the same time; one takes a few milliseconds as a rule.
     private static let threads = 4
     /// Agents that may wait for their question: as many as a cluster has when a server starts.
@@ -34,7 +45,7 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
     func examine(_ claim: AgentClaim) async -> AgentVerdict {
         guard let token = claim.hello.token?.secret else {
             return .refused(
-                reason: "token_missing",
+                reason: Reason.missing.rawValue,
                 explanation: """
                     the agent sends no token: mount one of its service account with the audience \(audience) and name the \
                     file in TOKEN_FILE
@@ -42,13 +53,14 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
         }
         if let verdict = reviewer.remembered(token) { return judge(verdict, claim) }
         guard enqueue(claim.source) else {
-            return .undecided(reason: "review_queue_full", explanation: "too many tokens wait for the API server")
+            return .undecided(
+                reason: Reason.queueFull.rawValue, explanation: "too many tokens wait for the API server")
         }
         defer { dequeue(claim.source) }
         do {
             return judge(try await pool.runIfActive { try self.reviewer.review(token) }, claim)
         } catch {
-            return .undecided(reason: "review_failed", explanation: "\(error)")
+            return .undecided(reason: Reason.failed.rawValue, explanation: "\(error)")
         }
     }
 
@@ -56,17 +68,18 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
         switch verdict {
         case .denied(let reason):
             return .refused(
-                reason: "token_denied", explanation: "the API server does not take the agent's token: \(reason)")
+                reason: Reason.denied.rawValue,
+                explanation: "the API server does not take the agent's token: \(reason)")
         case .authenticated(let identity) where !usernames.contains(identity.username):
             return .refused(
-                reason: "token_other_account",
+                reason: Reason.otherAccount.rawValue,
                 explanation: """
                     the token is of \(identity.username), which is none of agent_service_accounts: add it if it is an agent's
                     """)
         case .authenticated(let identity):
             guard let node = identity.nodeName else {
                 return .refused(
-                    reason: "token_without_node",
+                    reason: Reason.withoutNode.rawValue,
                     explanation: """
                         the API server does not say which node the token is of: that takes Kubernetes 1.30 and a token that \
                         is projected into the agent's pod
@@ -74,7 +87,7 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
             }
             guard node == claim.hello.nodeName else {
                 return .refused(
-                    reason: "token_other_node",
+                    reason: Reason.otherNode.rawValue,
                     explanation: """
                         the token is of a pod on the node \(node), not \(claim.hello.nodeName): NODE_NAME must be \
                         spec.nodeName

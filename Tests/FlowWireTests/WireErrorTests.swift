@@ -16,6 +16,7 @@ import Testing
     ])
     func anErrorHasACounterAndSaysWhatWasFound(_ error: WireError, _ reason: String, _ found: String) {
         #expect(error.reason == reason)
+        #expect(WireError.reasons.contains(reason))
         #expect("\(error)".contains(found))
     }
 }
