@@ -27,7 +27,7 @@ public struct LabelReader: ~Copyable {
         ignoreUnknownDirection = rules.configuration.ignoreUnknownDirection
         flagRules = rules.flagRules
         hasFlagRules = !rules.flagRules.isEmpty
-        scopes = labeler.scopes
+        scopes = ranges.scopes
         self.ranges = ranges
         privateLabels = LabelsReference(labeler.privateLabels)
         unlistedLabels = LabelsReference(labeler.unlistedLabels)

@@ -61,7 +61,6 @@ public final class Labeler: Sendable {
         public var flagNames: [String] { flagRules.names }
     }
 
-    let scopes: PrefixTable<AddressScope>
     let privateLabels: EndpointLabels
     let unlistedLabels = EndpointLabels()
     private let site: Site
@@ -74,33 +73,30 @@ public final class Labeler: Sendable {
         self.site = site
         rulesStorage = Mutex(
             Rules(configuration: configuration, flagRules: ConnectionFlagRules(configuration.flagRules)))
-        let scopes = PrefixTable.addressScopes(adding: configuration.privateNetworks)
-        self.scopes = scopes
         privateLabels = EndpointLabels(cloud: site.cloud, region: site.region)
-        rangeTable = Mutex(RangeTable([], site: site, scopes: scopes))
+        rangeTable = Mutex(RangeTable([], site: site, privateNetworks: configuration.privateNetworks))
     }
 
     /// Replaces what is known of public addresses; where a block is listed twice, its last range counts.
     public func setRanges(_ ranges: [CloudRange]) {
-        let table = RangeTable(ranges, site: site, scopes: scopes)
-        rangeTable.withLock { $0 = table }
+        let table = RangeTable(ranges, site: site, privateNetworks: rules.configuration.privateNetworks)
+        rangeTable.withLock { $0 = table.with(privateNetworks: $0.privateNetworks) }
     }
 
     /// The rules that are in force now.
     public var rules: Rules { rulesStorage.withLock { $0 } }
 
-    /// Puts other rules in force. The networks that count as private stay what they are.
+    /// Puts other rules in force.
     ///
     /// A condition on labels is looked at when a pod comes. For a new one, the pods have to be told anew
     /// (``ClusterIndex/podStore()``); until then it is not met.
     public func apply(_ configuration: Configuration) {
         rulesStorage.withLock { rules in
-            var configuration = configuration
-            configuration.privateNetworks = rules.configuration.privateNetworks
             let flagRules = ConnectionFlagRules(configuration.flagRules, after: rules.flagRules)
             index.setPodFlags(flagRules)
             rules = Rules(configuration: configuration, flagRules: flagRules)
         }
+        rangeTable.withLock { $0 = $0.with(privateNetworks: configuration.privateNetworks) }
     }
 
     var ranges: RangeTable { rangeTable.withLock { $0 } }

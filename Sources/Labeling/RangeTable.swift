@@ -3,7 +3,7 @@
 import CloudRanges
 import FlowModel
 
-/// What is known of public addresses by the blocks that they are in.
+/// What is known of addresses outside the cluster by the blocks that they are in.
 final class RangeTable: Sendable {
     /// What the addresses of many blocks have in common.
     struct Place: Sendable {
@@ -16,11 +16,15 @@ final class RangeTable: Sendable {
     private let places: [Place]
     /// The number of each block's place.
     private let table: PrefixTable<Int32>
-    private let prefixes: [IPPrefix]
+    private let entries: [(prefix: IPPrefix, value: Int32)]
+    /// What counts as private besides RFC 1918, link-local and loopback.
+    let privateNetworks: [IPPrefix]
+    /// How far addresses reach.
+    let scopes: PrefixTable<AddressScope>
     /// The blocks within private networks: those that somebody has named.
     private let privateTable: PrefixTable<Int32>
 
-    init(_ ranges: [CloudRange], site: Site, scopes: PrefixTable<AddressScope>) {
+    init(_ ranges: [CloudRange], site: Site, privateNetworks: [IPPrefix]) {
         var labels: [EndpointLabels] = []
         var places: [Place] = []
         var numbers: [CloudPlace: Int32] = [:]
@@ -41,12 +45,31 @@ final class RangeTable: Sendable {
         }
         self.labels = labels
         self.places = places
-        prefixes = ranges.map(\.prefix)
+        self.entries = entries
+        self.privateNetworks = privateNetworks
         table = PrefixTable(entries)
-        privateTable = PrefixTable(
-            entries.filter { entry in
-                [entry.prefix.network, entry.prefix.last].allSatisfy { scopes.value(for: $0) == .private }
-            })
+        (scopes, privateTable) = Self.tables(entries, privateNetworks)
+    }
+
+    private init(_ other: RangeTable, privateNetworks: [IPPrefix]) {
+        (labels, places, entries, table) = (other.labels, other.places, other.entries, other.table)
+        self.privateNetworks = privateNetworks
+        (scopes, privateTable) = Self.tables(entries, privateNetworks)
+    }
+
+    /// The same blocks where other networks count as private.
+    func with(privateNetworks: [IPPrefix]) -> RangeTable {
+        privateNetworks == self.privateNetworks ? self : RangeTable(self, privateNetworks: privateNetworks)
+    }
+
+    private static func tables(
+        _ entries: [(prefix: IPPrefix, value: Int32)], _ privateNetworks: [IPPrefix]
+    ) -> (PrefixTable<AddressScope>, PrefixTable<Int32>) {
+        let scopes = PrefixTable.addressScopes(adding: privateNetworks)
+        let within = entries.filter { entry in
+            [entry.prefix.network, entry.prefix.last].allSatisfy { scopes.value(for: $0) == .private }
+        }
+        return (scopes, PrefixTable(within))
     }
 
     /// What is known of an address by the smallest block with it, nil where there is none. Good as long as the table.
@@ -64,7 +87,7 @@ final class RangeTable: Sendable {
     /// The smallest block with an address, nil where there is none.
     func prefix(of address: IPAddress) -> IPPrefix? {
         let index = table.index(for: address)
-        return index >= 0 ? prefixes[Int(index)] : nil
+        return index >= 0 ? entries[Int(index)].prefix : nil
     }
 
     private static func connectionClass(to place: CloudPlace, from site: Site) -> ConnectionClass {

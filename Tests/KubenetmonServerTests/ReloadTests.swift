@@ -122,12 +122,15 @@ private final class MountedServer {
         #expect(try await server.probe("metrics").contains("kubenetmon_config_last_reload_successful 0\n"))
         #expect(try await server.explain().contains("cloud=office"))
 
-        try server.mount("", port: 7801)
+        try server.mount("private_networks: [192.0.2.0/24]\n", port: 7801)
         server.process.signal(SIGHUP)
         try await eventually("the file is good again") {
             try await server.probe("metrics").contains("kubenetmon_config_last_reload_successful 1\n")
         }
-        try await eventually("the range is gone") { try await !server.explain().contains("cloud=office") }
+        try await eventually("the range is gone, the network is private") {
+            let told = try await server.explain()
+            return !told.contains("cloud=office") && told.contains("private by 192.0.2.0/24")
+        }
         server.process.signal(SIGTERM)
         #expect(try await server.process.wait() == 0)
         fixture.stop()

@@ -313,6 +313,29 @@ private let outside = "192.0.2.99"
         }
     }
 
+    @Test func theNetworksThatArePrivateCanBeReplaced() {
+        let labeler = makeLabeler(inventory, site: site)
+        func classes() -> [ConnectionClass?] {
+            ["198.51.101.1", "198.51.101.200", "100.64.1.1"].map { remote in
+                labeler.read(observedOn: "node-a", at: noon) { reader in
+                    guard case .labeled(let labeled) = reader.label(flow("10.244.1.20", remote)) else { return nil }
+                    return labeled.connectionClass
+                }
+            }
+        }
+        #expect(classes() == [.interRegion, .interRegion, .publicInternet])
+        labeler.apply(
+            Labeler.Configuration(privateNetworks: [prefix("100.64.0.0/10"), prefix("198.51.101.128/25")]))
+        #expect(classes() == [.interRegion, .intraVPC, .intraVPC])
+        // A range within a network that has become private, and ranges that come later.
+        let elsewhere = CloudRange(
+            prefix: prefix("100.64.1.0/24"), place: CloudPlace(cloud: "aws", region: "eu-west-1"))
+        labeler.setRanges([elsewhere])
+        #expect(classes() == [.publicInternet, .intraVPC, .interRegion])
+        labeler.apply(Labeler.Configuration())
+        #expect(classes() == [.publicInternet, .publicInternet, .interRegion])
+    }
+
     @Test func anEndCarriesAllOfItsLabels() throws {
         let labeler = makeLabeler(inventory, site: site, configuration: everything)
         func labels(_ source: String, _ destination: String) throws -> (local: EndpointLabels, remote: EndpointLabels) {
