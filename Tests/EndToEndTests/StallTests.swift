@@ -13,7 +13,7 @@ import Testing
 private final class EagerAgent: ChannelInboundHandler, Sendable {
     typealias InboundIn = ByteBuffer
 
-    static let flowsPerBatch = 2_000
+    static let flowsPerBatch = 1_000
     private let acknowledged = Mutex<Set<UInt64>>([])
 
     var acknowledgedBatches: Int { acknowledged.withLock { $0.count } }
@@ -59,7 +59,7 @@ extension EndToEndTests {
     /// The load would fill the memory for what waits three times.
     @Test func aClickHouseThatStallsUnderLoadCostsNeitherMemoryNorRows() async throws {
         let (bound, megabyte) = (8 << 20, 1_000_000)
-        let (agents, batchesPerAgent) = (8, 22)
+        let (agents, batchesPerAgent) = (8, 44)
         let flows = agents * batchesPerAgent * EagerAgent.flowsPerBatch
         #expect(flows * 72 > 3 * bound)
 
