@@ -91,11 +91,12 @@ dashboards-test: .tools/manifests/ready .tools/promtool ## Ask every panel of de
 	@touch $@
 
 .PHONY: images-test
-images-test: .tools/hadolint/ready ## Build both images without an engine and run them alone on their disks (root; 20 minutes)
-	@tools/install-packages build run images-test
+images-test: .tools/hadolint/ready ## Build both images without an engine and run them alone on their disks (root; 15 minutes)
+	@tools/install-packages build run test images-test
 	@tools/clickhouse --install
 	@.tools/hadolint/bin/hadolint Dockerfile.agent Dockerfile.server
-	@echo "images-test:" && python3 -B Tests/DeployTests/images_test.py
+	@echo "images-test:" && python3 -B Tests/DeployTests/images_build.py
+	@tools/sandbox python3 -B Tests/DeployTests/images_test.py
 
 .PHONY: dist
 dist: ## Build both daemons with Swift's runtime inside, stripped, into dist/
@@ -183,4 +184,4 @@ check-generated: ## Fail where the checked-in C code is not what proto/ says
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
-	rm -rf .build .tools
+	rm -rf .build .build-* .tools dist

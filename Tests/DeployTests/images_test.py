@@ -1,143 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the images from their Dockerfiles and runs both programs with nothing else on the disk.
+"""Runs the programs of both images, which images_build.py has laid into folders, with nothing else on the disk.
 
-Neither an engine nor a registry is needed: buildah runs the Dockerfiles, on a Debian 12 that mmdebstrap makes and with the
-Swift toolchain of this machine. Where buildah cannot run, the build stage's commands run in a chroot, which is said.
+    tools/sandbox python3 images_test.py
 """
 import ctypes
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
+import urllib.error
 import urllib.request
 
-from engine import ROOT, engine, schema
+from engine import engine, schema
+from images_build import DAEMONS, FOLDER, commit, output, run, say
 
-FOLDER = os.path.join(ROOT, ".tools", "images")
-BASE = os.path.join(FOLDER, "base")
 LARGEST = {"agent": 25, "server": 60}  # MiB
 NET_ADMIN = 12
-# What the official Swift image brings besides the toolchain.
-PACKAGES = (
-    "binutils,ca-certificates,git,gcc,g++,libc6-dev,libcurl4,libedit2,libncurses6,libsqlite3-0,libstdc++-12-dev,libxml2,"
-    "libz3-4,zlib1g-dev")
+NOBODY = 65532
+AUTHORITIES = "etc/ssl/certs/ca-certificates.crt"
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+SETTINGS = """
+environment: test
+cloud: aws
+region: eu-central-1
+cluster: images
+port: 8884
+metrics_port: 8883
+inventory_file: /etc/kubenetmon-server/inventory.yaml
+cloud_ranges: {{}}
+clickhouse_endpoint: {clickhouse}
+"""
+
+INVENTORY = "nodes:\n  - name: node-a\n    addresses: [192.0.2.1]\n    zone: eu-central-1a\n"
 
 
-def say(text):
-    print("images-test: " + text, flush=True)
-
-
-def run(*command, **options):
-    return subprocess.run(command, check=True, text=True, **options)
-
-
-def output(*command):
-    return run(*command, stdout=subprocess.PIPE).stdout.strip()
-
-
-BUILDAH = ["buildah", "--storage-driver", "vfs", "--root", FOLDER + "/storage", "--runroot", FOLDER + "/run"]
-
-
-def buildah(*command):
-    return output(*BUILDAH, *command)
-
-
-# What images are built on
-
-
-def toolchain():
-    return re.sub("/usr/bin/[^/]*$", "", os.path.realpath(shutil.which("swift")))
-
-
-def mirrors():
-    """Folders of this machine from which git takes packages, with the addresses that they stand for."""
-    lines = subprocess.run(
-        ["git", "config", "--get-regexp", r"^url\..*\.insteadof$"], stdout=subprocess.PIPE, text=True).stdout
-    found = [re.fullmatch(r"url\.(.*)\.insteadof (.*)", line).groups() for line in lines.splitlines()]
-    return [(folder, address) for folder, address in found if os.path.isdir(folder)]
-
-
-def make_base():
-    """A Debian 12 in a folder, kept for the next time."""
-    if not os.path.exists(BASE + ".ready"):
-        say("making a Debian 12 to build on (some minutes, once)")
-        shutil.rmtree(BASE, ignore_errors=True)
-        os.makedirs(FOLDER, exist_ok=True)
-        run("mmdebstrap", "--quiet", "--variant=minbase", "--include=" + PACKAGES, "bookworm", BASE)
-        open(BASE + ".ready", "w").close()
-    # How this machine reaches Debian's packages, and those of Swift.
-    shutil.copytree("/etc/apt/apt.conf.d", BASE + "/etc/apt/apt.conf.d", dirs_exist_ok=True)
-    with open(BASE + "/etc/gitconfig", "w") as file:
-        file.write("[safe]\n\tdirectory = *\n")
-        for folder, address in mirrors():
-            file.write(f'[url "{folder}"]\n\tinsteadOf = {address}\n')
-
-
-def volumes():
-    return {toolchain(): "/opt/swift", **{folder.rstrip("/"): folder.rstrip("/") for folder, _ in mirrors()}}
-
-
-# Building
-
-
-def build(kind, commit):
-    """The root of an image, in a folder."""
-    root = os.path.join(FOLDER, kind)
-    shutil.rmtree(root, ignore_errors=True)
-    try:
-        buildah("version")
-    except (OSError, subprocess.CalledProcessError) as error:
-        say(f"buildah does not run here ({error}); doing what Dockerfile.{kind} says in a chroot")
-        return build_in_chroot(kind, commit, root)
-    return build_with_buildah(kind, commit, root)
-
-
-def build_with_buildah(kind, commit, root):
-    mounts = [f"--volume={folder}:{place}:ro" for folder, place in volumes().items()]
-    base = buildah("from", "scratch")
-    buildah("add", "--quiet", base, BASE, "/")
-    buildah("config", "--env", "PATH=/opt/swift/usr/bin:/usr/sbin:/usr/bin:/sbin:/bin", base)
-    buildah("commit", "--quiet", "--rm", base, "localhost/kubenetmon-build")
-    run(
-        *BUILDAH, "bud", "--isolation", "chroot", *mounts, "--build-arg", "BUILD_IMAGE=localhost/kubenetmon-build", "--build-arg",
-        "COMMIT=" + commit, "--file", f"{ROOT}/Dockerfile.{kind}", "--tag", "kubenetmon-" + kind, ROOT)
-    container = buildah("from", "kubenetmon-" + kind)
-    run("cp", "-a", buildah("mount", container), root)
-    buildah("rm", container)
-    return root
-
-
-def build_in_chroot(kind, commit, root):
-    stage = open(f"{ROOT}/Dockerfile.{kind}").read().replace("\\\n", " ").split("FROM scratch")[0]
-    chroot = os.path.join(FOLDER, "chroot")
-    shutil.rmtree(chroot, ignore_errors=True)
-    run("cp", "-a", BASE, chroot)
-    os.makedirs(chroot + "/source")
-    for name in ["Package.swift", "Sources", "Tests", "tools"]:
-        run("cp", "-r", os.path.join(ROOT, name), chroot + "/source")
-    shutil.copy("/etc/resolv.conf", chroot + "/etc/resolv.conf")
-    mounts = [("/proc", "/proc"), ("/dev", "/dev"), *volumes().items()]
-    lines = [f"mkdir -p {chroot}{place} && mount --rbind {folder} {chroot}{place}" for folder, place in mounts]
-    for command in re.findall(r"^RUN (.*)$", stage, re.M):
-        script = f"cd /source && export COMMIT={commit} PATH=/opt/swift/usr/bin:$PATH && {command}"
-        lines.append(f"chroot {chroot} bash -c {shlex.quote(script)}")
-    run("unshare", "--mount", "bash", "-euxc", "\n".join(lines))
-    shutil.move(chroot + "/image", root)
-    shutil.rmtree(chroot)
-    return root
-
-
-# Running
+def server_files(clickhouse):
+    return {
+        "etc/kubenetmon-server/config.yaml": SETTINGS.format(clickhouse=clickhouse),
+        "etc/kubenetmon-server/inventory.yaml": INVENTORY,
+    }
 
 
 def confine(root, user, capabilities):
-    """For a child process: its root is read-only and holds the image alone; it keeps these capabilities at most."""
+    """For a child process: its root holds the image alone; it keeps these capabilities at most."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def enter():
@@ -154,95 +64,143 @@ def confine(root, user, capabilities):
     return enter
 
 
-class ImageTests(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        make_base()
-        cls.commit = output("git", "-C", ROOT, "rev-parse", "HEAD")
-        cls.roots = {}
-        for kind in ["agent", "server"]:
-            say(f"building the image of the {kind}")
-            cls.roots[kind] = build(kind, cls.commit)
+def page(url):
+    try:
+        with OPENER.open(url, timeout=10) as answer:
+            return answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+    except OSError as error:
+        return str(error)
 
-    def start(self, kind, *arguments, user, capabilities=(), **environment):
-        root = self.read_only(self.roots[kind])
+
+class ImageTests(unittest.TestCase):
+    def folder(self):
+        folder = tempfile.mkdtemp(prefix="kubenetmon-images.")
+        self.addCleanup(shutil.rmtree, folder)
+        return folder
+
+    def disk(self, daemon, files):
+        """What a container with a read-only root sees: its image, these files and /proc."""
+        root = os.path.join(self.folder(), "root")
+        run("cp", "-a", os.path.join(FOLDER, daemon), root)
+        os.makedirs(root + "/proc", exist_ok=True)
+        for path, text in files.items():
+            os.makedirs(os.path.dirname(os.path.join(root, path)), exist_ok=True)
+            with open(os.path.join(root, path), "w") as file:
+                file.write(text)
+        run("mount", "--bind", root, root)
+        self.addCleanup(run, "umount", "--recursive", root)
+        run("mount", "-t", "proc", "proc", root + "/proc")
+        run("mount", "-o", "remount,bind,ro", root)
+        return root
+
+    def start(self, daemon, *arguments, user=NOBODY, capabilities=(), files={}, **environment):
+        root = self.disk(daemon, files)
+        log = open(os.path.join(self.folder(), "log"), "w+")
+        self.addCleanup(log.close)
         process = subprocess.Popen(
-            [f"/usr/bin/kubenetmon-{kind}", *arguments], env=environment, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, preexec_fn=confine(root, user, capabilities))
+            [f"/usr/bin/kubenetmon-{daemon}", *arguments], env=environment, stdout=log, stderr=log,
+            preexec_fn=confine(root, user, capabilities))
+        self.addCleanup(process.wait)
         self.addCleanup(process.kill)
+        process.said = lambda: os.pread(log.fileno(), 1 << 20, 0).decode()
         return process
 
-    def read_only(self, root):
-        """What a container with a read-only root sees of it."""
-        view = tempfile.mkdtemp(prefix="kubenetmon-image.")
-        self.addCleanup(os.rmdir, view)
-        os.makedirs(root + "/proc", exist_ok=True)
-        run("mount", "--bind", root, view)
-        self.addCleanup(run, "umount", "--recursive", view)
-        run("mount", "-t", "proc", "proc", view + "/proc")
-        run("mount", "-o", "remount,bind,ro", view)
-        return view
+    def output(self, *command, status=0, **options):
+        process = self.start(*command, **options)
+        self.assertEqual(process.wait(timeout=60), status, process.said())
+        return process.said()
+
+    def wait_for(self, pattern, look, *processes):
+        for _ in range(600):
+            seen = look()
+            if re.search(pattern, seen, re.M):
+                return
+            for process in processes:
+                if process.poll() is not None:
+                    self.fail(f"{process.args} ended: {process.said()}")
+            time.sleep(0.1)
+        self.fail(f"{pattern} is not to be seen: {seen}\n" + "\n".join(process.said() for process in processes))
 
     def test_an_image_holds_its_program_and_no_shell(self):
-        for kind, root in self.roots.items():
-            with self.subTest(kind):
+        for daemon in DAEMONS:
+            with self.subTest(daemon):
+                root = os.path.join(FOLDER, daemon)
                 programs = [
                     os.path.relpath(os.path.join(folder, name), root)
                     for folder, _, names in os.walk(root) for name in names
                     if os.access(os.path.join(folder, name), os.X_OK) and ".so" not in name
                 ]
-                self.assertEqual(programs, [f"usr/bin/kubenetmon-{kind}"])
-                size = int(output("du", "-sm", "--apparent-size", root).split()[0])
-                say(f"the root of the {kind}'s image has {size} MiB (at most {LARGEST[kind]})")
-                self.assertLessEqual(size, LARGEST[kind])
+                self.assertEqual(programs, [f"usr/bin/kubenetmon-{daemon}"])
+                size = int(output("du", "-sk", "--apparent-size", root).split()[0]) / 1024
+                say(f"the root of the {daemon}'s image has {size:.1f} MiB (at most {LARGEST[daemon]})")
+                self.assertLessEqual(size, LARGEST[daemon])
 
     def test_a_program_tells_its_commit(self):
-        for kind in self.roots:
-            with self.subTest(kind):
-                text, _ = self.start(kind, "--version", user=65532).communicate(timeout=30)
-                self.assertRegex(text, r"^\d+\.\d+\.\d+ \(%s\)$" % self.commit[:12])
+        for daemon in DAEMONS:
+            with self.subTest(daemon):
+                self.assertRegex(self.output(daemon, "--version"), r"^\d+\.\d+\.\d+ \(%s\)$" % commit()[:12])
+
+    def test_a_program_explains_itself_and_its_configuration(self):
+        for daemon in DAEMONS:
+            with self.subTest(daemon):
+                self.assertIn(f"USAGE: kubenetmon-{daemon}", self.output(daemon, "--help"))
+        self.assertIn("node-a", self.output("agent", "--check-config", NODE_NAME="node-a", KUBENETMON_SERVER_SERVICE_HOST="server"))
+        files = server_files("https://clickhouse.example:8443")
+        self.assertIn("https://clickhouse.example:8443", self.output("server", "--check-config", files=files))
+
+    def test_an_agent_without_its_capability_asks_for_it(self):
+        said = self.output(
+            "agent", user=0, status=1, NODE_NAME="node-a", KUBENETMON_SERVER_SERVICE_HOST="127.0.0.1",
+            SKIP_CONNTRACK_SANITY_CHECK="true")
+        self.assertIn("CAP_NET_ADMIN", said)
 
     def test_agent_and_server_find_each_other(self):
         database = engine(until=self.addCleanup)
         database.query(schema("001_network_flows_0.sql")[0])
-        files = os.path.join(self.roots["server"], "etc/kubenetmon-server")
-        os.makedirs(files, exist_ok=True)
-        with open(files + "/config.yaml", "w") as file:
-            file.write(
-                "environment: test\ncloud: aws\nregion: eu-central-1\ncluster: images\nport: 18884\n"
-                f"metrics_port: 18882\ninventory_file: /etc/kubenetmon-server/inventory.yaml\n"
-                f"cloud_ranges: {{}}\nclickhouse_endpoint: {database.url}\n")
-        with open(files + "/inventory.yaml", "w") as file:
-            file.write("nodes:\n  - name: node-a\n    addresses: [192.0.2.1]\n    zone: eu-central-1a\n")
-        server = self.start("server", user=65532)
+        server = self.start("server", files=server_files(database.url))
         agent = self.start(
             "agent", user=0, capabilities=[NET_ADMIN], NODE_NAME="node-a", COLLECTION_INTERVAL="1s",
-            KUBENETMON_SERVER_SERVICE_HOST="127.0.0.1", KUBENETMON_SERVER_SERVICE_PORT="18884", METRICS_PORT="18883",
+            KUBENETMON_SERVER_SERVICE_HOST="127.0.0.1", KUBENETMON_SERVER_SERVICE_PORT="8884", METRICS_PORT="8882",
             SKIP_CONNTRACK_SANITY_CHECK="true")
-        self.wait_for("http://127.0.0.1:18882/metrics", r"^kubenetmon_server_connected_agents 1$", server, agent)
-        self.wait_for("http://127.0.0.1:18883/live", "", server, agent)
+        connected = r"^kubenetmon_server_connected_agents 1$"
+        self.wait_for(connected, lambda: page("http://127.0.0.1:8883/metrics"), server, agent)
+        for port in [8882, 8883]:
+            for path in ["live", "ready"]:
+                self.wait_for(f'"status":"{path}"', lambda: page(f"http://127.0.0.1:{port}/{path}"), server, agent)
         for process in [agent, server]:
             process.send_signal(signal.SIGTERM)
-            self.assertEqual(process.wait(timeout=60), 0, process.stdout.read())
+            self.assertEqual(process.wait(timeout=60), 0, process.said())
 
-    def wait_for(self, url, pattern, *processes):
-        page = ""
-        for _ in range(300):
-            try:
-                with urllib.request.urlopen(url, timeout=5) as answer:
-                    page = answer.read().decode()
-                if re.search(pattern, page, re.M):
-                    return
-            except OSError as error:
-                page = str(error)
-            for process in processes:
-                if process.poll() is not None:
-                    self.fail(f"{process.args} ended: {process.stdout.read()}")
-            time.sleep(0.1)
-        self.fail(f"{url} does not say {pattern}: {page}")
+    def test_the_server_believes_the_authorities_of_its_image_alone(self):
+        database = engine(until=self.addCleanup)
+        database.query(schema("001_network_flows_0.sql")[0])
+        folder = self.folder()
+        run(
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
+            "-subj", "/CN=clickhouse", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "certificate.pem",
+            cwd=folder, stderr=subprocess.DEVNULL)
+        relay = subprocess.Popen([
+            "socat", "OPENSSL-LISTEN:8443,bind=127.0.0.1,reuseaddr,fork,verify=0,cert=certificate.pem,key=key.pem",
+            "TCP:" + database.url.removeprefix("http://")], cwd=folder)
+        self.addCleanup(relay.wait)
+        self.addCleanup(relay.terminate)
+        files = server_files("https://127.0.0.1:8443")
+
+        stranger = self.start("server", files=files)
+        self.wait_for("certificate problem", stranger.said, stranger)
+        stranger.terminate()
+        stranger.wait()
+
+        with open(os.path.join(FOLDER, "server", AUTHORITIES)) as file:
+            authorities = file.read()
+        self.assertGreater(authorities.count("BEGIN CERTIFICATE"), 100)
+        with open(os.path.join(folder, "certificate.pem")) as file:
+            files[AUTHORITIES] = authorities + file.read()
+        server = self.start("server", files=files)
+        self.wait_for('"status":"ready"', lambda: page("http://127.0.0.1:8883/ready"), server)
 
 
 if __name__ == "__main__":
-    if os.geteuid():
-        sys.exit("images-test: without an engine, building images takes root: sudo make images-test")
     unittest.main(verbosity=2)
