@@ -85,6 +85,11 @@ def volumes():
 # Building
 
 
+def remove_all():
+    buildah("rm", "--all")
+    buildah("rmi", "--all", "--force")
+
+
 def build_with_buildah():
     mounts = [f"--volume={folder}:{place}:ro" for folder, place in volumes().items()]
     base = buildah("from", "scratch")
@@ -107,7 +112,7 @@ def build_in_chroot(stage):
     shutil.rmtree(chroot, ignore_errors=True)
     run("cp", "-a", BASE, chroot)
     os.makedirs(chroot + "/source")
-    for name in ["Package.swift", "Sources", "Tests", "tools"]:
+    for name in ["LICENSE", "Package.swift", "Sources", "Tests", "tools"]:
         run("cp", "-r", os.path.join(ROOT, name), chroot + "/source")
     shutil.copy("/etc/resolv.conf", chroot + "/etc/resolv.conf")
     places = [("/proc", "/proc"), ("/dev", "/dev"), *volumes().items()]
@@ -140,13 +145,13 @@ def main():
     for daemon in DAEMONS:
         shutil.rmtree(os.path.join(FOLDER, daemon), ignore_errors=True)
     try:
-        buildah("rmi", "--all", "--force")
+        remove_all()
     except (OSError, subprocess.CalledProcessError) as error:
         say(f"buildah does not run here ({error}); doing what the Dockerfiles say in a chroot")
         build_in_chroot(stage)
     else:
         build_with_buildah()
-        buildah("rmi", "--all", "--force")
+        remove_all()
     say(f"both images are built, in {round(time.monotonic() - start)} s")
 
 
