@@ -91,7 +91,7 @@ dashboards-test: .tools/manifests/ready .tools/promtool ## Ask every panel of de
 	@touch $@
 
 .PHONY: images-test
-images-test: .tools/hadolint/ready ## Build both images without an engine and run them alone on their disks (root; 15 minutes)
+images-test: .tools/hadolint/ready ## Build both images without an engine and run them alone on their disks (root; 10 minutes)
 	@tools/install-packages build run test images-test
 	@tools/clickhouse --install
 	@.tools/hadolint/bin/hadolint Dockerfile.agent Dockerfile.server

@@ -146,7 +146,8 @@ class ImageTests(unittest.TestCase):
         for daemon in DAEMONS:
             with self.subTest(daemon):
                 self.assertIn(f"USAGE: kubenetmon-{daemon}", self.output(daemon, "--help"))
-        self.assertIn("node-a", self.output("agent", "--check-config", NODE_NAME="node-a", KUBENETMON_SERVER_SERVICE_HOST="server"))
+        said = self.output("agent", "--check-config", NODE_NAME="node-a", KUBENETMON_SERVER_SERVICE_HOST="server.example")
+        self.assertIn("server.example", said)
         files = server_files("https://clickhouse.example:8443")
         self.assertIn("https://clickhouse.example:8443", self.output("server", "--check-config", files=files))
 
@@ -179,8 +180,8 @@ class ImageTests(unittest.TestCase):
         folder = self.folder()
         run(
             "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
-            "-subj", "/CN=clickhouse", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "certificate.pem",
-            cwd=folder, stderr=subprocess.DEVNULL)
+            "-subj", "/CN=clickhouse", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem",
+            "-out", "certificate.pem", cwd=folder, stderr=subprocess.DEVNULL)
         relay = subprocess.Popen([
             "socat", "OPENSSL-LISTEN:8443,bind=127.0.0.1,reuseaddr,fork,verify=0,cert=certificate.pem,key=key.pem",
             "TCP:" + database.url.removeprefix("http://")], cwd=folder)
