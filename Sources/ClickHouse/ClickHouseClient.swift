@@ -52,13 +52,18 @@ public struct ClickHouseClient: ~Copyable {
         var untried = configuration.endpoints.count
         while true {
             do throws(ClickHouseError) {
-                return try perform(.post(Array(sql.utf8)), parameters: [], headers: []).text
+                return try queryEndpoint(sql)
             } catch {
                 untried -= 1
                 guard untried > 0, error.failureClass == .transient else { throw error }
                 moveOn()
             }
         }
+    }
+
+    /// The same, of the endpoint that is spoken to alone.
+    public func queryEndpoint(_ sql: String) throws(ClickHouseError) -> String {
+        try perform(.post(Array(sql.utf8)), parameters: [], headers: []).text
     }
 
     /// Runs an `INSERT … FORMAT …` statement on a body of data.

@@ -1,17 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FoundationEssentials
+
 /// A block as it is sent: the same bytes, settings and token in every attempt, so that ClickHouse knows it again.
 struct InsertBatch: Sendable {
     let statement: String
     let body: ClickHouseClient.Body
-    let settings: [(name: String, value: String)]
+    private(set) var settings: [(name: String, value: String)]
     /// What ClickHouse knows the batch by.
-    let token: String
+    private(set) var token: String
+    let isAsynchronous: Bool
     let flows: Int
     let rows: Int
     let reportedBytes: UInt64
     let begun: ContinuousClock.Instant
     let completion: @Sendable () -> Void
+
+    init(
+        _ block: FlowBlock, rows: Int, body: ClickHouseClient.Body, into schema: TableSchema,
+        _ asyncInsert: AsyncInsert,
+        timeoutMilliseconds: Int, completion: @escaping @Sendable () -> Void
+    ) {
+        statement = schema.insertStatement
+        self.body = body
+        token = Self.makeToken()
+        isAsynchronous = asyncInsert.isAsynchronous(rows: rows, into: schema.deduplication)
+        settings = Self.settings(
+            token: token, isAsynchronous: isAsynchronous, into: schema.deduplication,
+            timeoutMilliseconds: timeoutMilliseconds)
+        flows = block.flows
+        self.rows = rows
+        reportedBytes = block.reportedBytes
+        begun = block.begun
+        self.completion = completion
+    }
+
+    /// Makes it another batch to ClickHouse.
+    mutating func renewToken() {
+        let newToken = Self.makeToken()
+        settings = settings.map { $0.value == token ? ($0.name, newToken) : $0 }
+        token = newToken
+    }
+
+    private static func makeToken() -> String { UUID().uuidString.lowercased() }
 
     static func settings(
         token: String, isAsynchronous: Bool, into deduplication: TableSchema.Deduplication, timeoutMilliseconds: Int

@@ -56,6 +56,8 @@ extension Inserter {
         public var failedAttempts: [String: UInt64] = [:]
         /// Attempts that failed, by what can mend it.
         public var failedAttemptsByClass: [FailureClass: UInt64] = [:]
+        /// Batches that were sent under another token because ClickHouse had ended and kept their token without their rows.
+        public var rescuedBatches: UInt64 = 0
         /// Flows of blocks that wait or are under way and are not counted above: at any moment, all that was submitted is in
         /// one of the three.
         public var pendingFlows: UInt64 = 0

@@ -2,7 +2,6 @@
 
 import DequeModule
 import Dispatch
-import FoundationEssentials
 import HTTPClient
 public import Logging
 import Synchronization
@@ -172,7 +171,6 @@ public final class Inserter: Sendable {
                 return state.queue.popFirst()
             })
         else { return nil }
-        let token = UUID().uuidString.lowercased()
         let (body, rows) = encoder.withLock { encoder in
             defer { if isUnderPressure { encoder = BlockEncoder() } }
             return encoder.encode(
@@ -180,15 +178,9 @@ public final class Inserter: Sendable {
                 reusing: spareBodies.withLock { $0.popLast() } ?? [])
         }
         if isUnderPressure { forgetSpares() }
-        let isAsynchronous = configuration.asyncInsert.isAsynchronous(rows: rows, into: schema.deduplication)
         let batch = InsertBatch(
-            statement: schema.insertStatement, body: body,
-            settings: InsertBatch.settings(
-                token: token, isAsynchronous: isAsynchronous, into: schema.deduplication,
-                timeoutMilliseconds: configuration.client.timeoutMilliseconds),
-            token: token, flows: job.block.flows, rows: rows, reportedBytes: job.block.reportedBytes,
-            begun: job.block.begun,
-            completion: job.completion)
+            job.block, rows: rows, body: body, into: schema, configuration.asyncInsert,
+            timeoutMilliseconds: configuration.client.timeoutMilliseconds, completion: job.completion)
         state.withLock { state in
             state.statistics.queuedRows += rows - job.block.rows
             state.statistics.queuedBytes += body.bytes.count - job.memoryBytes
@@ -197,17 +189,24 @@ public final class Inserter: Sendable {
         return batch
     }
 
-    private func insert(_ batch: InsertBatch, _ number: Int, over client: borrowing ClickHouseClient) {
+    private func insert(_ batch: consuming InsertBatch, _ number: Int, over client: borrowing ClickHouseClient) {
+        var batch = batch
         var retry = InsertRetry(
             endpoints: configuration.client.endpoints.count, transient: configuration.retryDelays.backoff,
             slow: configuration.slowRetryDelays.backoff)
+        var crash = CrashCheck()
         while !cancellation.isCancelled {
             let (endpoint, begin) = (client.endpoint, ContinuousClock.now)
             do {
                 try client.insert(batch.statement, batch.body, settings: batch.settings)
-                return succeed(batch, number, at: endpoint, after: .now - begin)
+                guard try isMissing(batch, crash, over: client) else {
+                    return succeed(batch, number, at: endpoint, after: .now - begin)
+                }
+                batch.renewToken()
+                crash = CrashCheck()
             } catch {
                 guard !cancellation.isCancelled else { return }
+                crash.note(error, of: begin)
                 let step = fail(error, &retry, at: endpoint, after: .now - begin)
                 log(error, batch, step)
                 switch step {
@@ -221,6 +220,26 @@ public final class Inserter: Sendable {
                 }
             }
         }
+    }
+
+    /// Whether ClickHouse has said that it has a batch and has not. Throws where it ends again before it can be asked.
+    private func isMissing(
+        _ batch: InsertBatch, _ crash: CrashCheck, over client: borrowing ClickHouseClient
+    ) throws(ClickHouseError) -> Bool {
+        do throws(ClickHouseError) {
+            guard try crash.hasLost(batch, in: schema, asking: client) else { return false }
+        } catch {
+            guard error.failureClass != .transient else { throw error }
+            logger.warning(
+                "ClickHouse cannot be asked whether it has what was under way when it ended; it says so",
+                metadata: ["error": "\(error)", "remedy": "GRANT SELECT ON system.parts"])
+            return false
+        }
+        state.withLock { $0.statistics.rescuedBatches += 1 }
+        logger.warning(
+            "ClickHouse has ended and kept a batch's token without its rows; they are sent under another token",
+            metadata: ["rows": "\(batch.rows)", "reported_bytes": "\(batch.reportedBytes)"])
+        return true
     }
 
     private func succeed(_ batch: InsertBatch, _ number: Int, at endpoint: String, after duration: Duration) {

@@ -68,6 +68,9 @@ public struct TableSchema: Equatable, Sendable {
 
     var quotedTable: String { "`\(table.replacing("\\", with: "\\\\").replacing("`", with: "\\`"))`" }
 
+    /// The name as it stands in a string.
+    var escapedTable: String { Self.escaped(table) }
+
     private static func escaped(_ text: String) -> String {
         text.replacing("\\", with: "\\\\").replacing("'", with: "\\'")
     }

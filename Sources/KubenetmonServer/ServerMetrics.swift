@@ -154,6 +154,10 @@ extension MetricsPage {
             .counter, "kubenetmon_worker_insert_retries_total", "Attempts that failed, by reason.",
             label: "reason", ClickHouseError.reasons.map { ($0, inserts.failedAttempts[$0] ?? 0) })
         add(
+            .counter, "kubenetmon_worker_rescued_batches_total",
+            "Batches sent again because ClickHouse had ended and kept their token without their rows.",
+            inserts.rescuedBatches)
+        add(
             .counter, "kubenetmon_worker_insert_attempts_total", "Attempts by their end and by what can mend it.",
             label: "class",
             [("success", inserts.inserted.blocks)]

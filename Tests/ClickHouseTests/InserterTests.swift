@@ -50,7 +50,7 @@ import Testing
         try await eventually("the third attempt succeeds") { test.completed == [1] }
         test.submit(2)
         #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
-        let requests = server.requests
+        let requests = server.inserts
         #expect(requests.count == 4)
         #expect(Set(requests.prefix(3).map(\.body)).count == 1)
         #expect(Set(requests.prefix(3).map(\.target)).count == 1)
@@ -68,7 +68,7 @@ import Testing
         let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [server.url]))
         for number in 0..<4 { test.submit(number) }
         #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
-        #expect(server.requests.count == 5 && server.connections == 1)
+        #expect(server.inserts.count == 5 && server.connections == 1)
     }
 
     @Test func pressureBeginsAboveTheBoundAndEndsAtHalfOfIt() async throws {

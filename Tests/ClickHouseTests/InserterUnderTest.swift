@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Synchronization
+import TestSupport
 
 @testable import ClickHouse
 
@@ -46,4 +47,9 @@ final class InserterUnderTest: Sendable {
     func submit(_ number: Int, flows: Int = 1) {
         submit(number, flowBlock((0..<flows).map { labeledFlow(podLabels("\(number)-\($0)")) }))
     }
+}
+
+extension RawHTTPServer {
+    /// The inserts that came, without questions.
+    var inserts: [Request] { requests.filter { $0.parameter("insert_deduplication_token") != nil } }
 }

@@ -123,6 +123,7 @@ CREATE ROLE IF NOT EXISTS kubenetmon_writer ON CLUSTER '{cluster}' SETTINGS dedu
 GRANT ON CLUSTER '{cluster}' INSERT ON network_flows_0 TO kubenetmon_writer;
 GRANT ON CLUSTER '{cluster}' SELECT ON system.columns TO kubenetmon_writer;
 GRANT ON CLUSTER '{cluster}' SELECT ON system.tables TO kubenetmon_writer;
+GRANT ON CLUSTER '{cluster}' SELECT ON system.parts TO kubenetmon_writer;
 GRANT ON CLUSTER '{cluster}' SELECT ON system.merge_tree_settings TO kubenetmon_writer;
 GRANT ON CLUSTER '{cluster}' SELECT ON system.replicated_merge_tree_settings TO kubenetmon_writer;
 
