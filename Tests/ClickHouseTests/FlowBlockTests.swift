@@ -172,7 +172,8 @@ extension BlockEncoder {
         let one = flowBlock([labeledFlow(labels.0, labels.1)])
         let many = flowBlock((0..<10_000).map { _ in labeledFlow(labels.0, labels.1) })
         #expect(one.memoryBytes > 0 && one.memoryBytes < 64 << 10)
-        #expect(many.memoryBytes - one.memoryBytes == 72 * 9_999)
+        // The allocator rounds what a few labels take.
+        #expect(abs(many.memoryBytes - one.memoryBytes - 72 * 9_999) < 1 << 10)
         let endpoints = flowBlock((0..<10_000).map { labeledFlow(EndpointLabels(pod: "\($0)"), labels.1) })
         #expect(endpoints.memoryBytes > many.memoryBytes + 10_000 * 8)
     }
