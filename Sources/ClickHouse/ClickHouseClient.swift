@@ -22,6 +22,7 @@ public struct ClickHouseClient: ~Copyable {
     /// What changes while a client is used; it is used by one thread at a time.
     private final class Position {
         var endpoint = 0
+        var lastServer: String?
     }
 
     private let configuration: Configuration
@@ -42,6 +43,9 @@ public struct ClickHouseClient: ~Copyable {
 
     /// The endpoint that is spoken to.
     public var endpoint: String { configuration.endpoints[position.endpoint] }
+
+    /// What the server that answered last calls itself.
+    var lastServer: String? { position.lastServer }
 
     /// Speaks to the next endpoint from now on, after the last to the first again.
     public func moveOn() { position.endpoint = (position.endpoint + 1) % configuration.endpoints.count }
@@ -105,6 +109,7 @@ public struct ClickHouseClient: ~Copyable {
         } catch {
             throw .unreachable(endpoint: endpoint, error)
         }
+        position.lastServer = response.headers["x-clickhouse-server-display-name"]
         if let code = response.headers["x-clickhouse-exception-code"] {
             throw exception(in: response, code: Int(code))
         }

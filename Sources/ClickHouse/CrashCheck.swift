@@ -5,39 +5,60 @@
 /// A MergeTree without replicas notes a batch's token in a log and then commits the batch's part. Killed in between, it has
 /// the token without the rows, and takes the next attempt for a copy of what it does not have: measured, that became of one
 /// in 160 inserts that were under way when ClickHouse was killed with -9 (26.9). The token says nothing more of it, so it is
-/// the part that is looked for: an insert makes one part of level 0, with as many rows as the batch.
+/// the part that is looked for: an insert makes one part of level 0, with as many rows as the batch. Wherever something else
+/// may be the reason that there is none, ClickHouse is believed.
 struct CrashCheck {
+    enum Verdict: String {
+        /// Nothing speaks against what ClickHouse said.
+        case stored
+        /// The rows are not there.
+        case missing
+        /// ClickHouse has not yet looked through its own parts.
+        case loading
+    }
+
+    /// When the first attempt began.
+    private let begun = ContinuousClock.now
     /// When the first attempt began of which nobody knows whether its rows were stored; nil where there is none.
-    private(set) var openSince: ContinuousClock.Instant?
+    private var openSince: ContinuousClock.Instant?
+
+    /// ClickHouse removes a part that was merged eight minutes after it was made (`old_parts_lifetime`).
+    private static let patience: Int64 = 400
+    /// Seconds by which clocks and roundings may differ.
+    private static let margin: Int64 = 10
 
     /// Takes note of an attempt that failed.
     mutating func note(_ error: ClickHouseError, of attempt: ContinuousClock.Instant) {
         if openSince == nil, error.leavesOutcomeOpen { openSince = attempt }
     }
 
-    /// Whether ClickHouse has started again since the first open attempt, and has no part that could be the batch's.
-    ///
-    /// - Parameters:
-    ///   - batch: A batch that ClickHouse has just said to have.
-    ///   - schema: Its table.
-    ///   - client: Asks the endpoint that said so.
-    func hasLost(
+    /// Asks the endpoint that has just said to have a batch.
+    func verdict(
         _ batch: InsertBatch, in schema: TableSchema, asking client: borrowing ClickHouseClient
-    ) throws(ClickHouseError) -> Bool {
-        guard let openSince, schema.deduplication.isSynchronousOnly, !batch.isAsynchronous else { return false }
-        let seconds = (ContinuousClock.now - openSince).components.seconds + 1
-        // Both times are ClickHouse's own. Parts that were merged are listed for minutes.
+    ) throws(ClickHouseError) -> Verdict {
+        guard let openSince, schema.deduplication.isSynchronousOnly, !batch.isAsynchronous else { return .stored }
+        let (open, all) = (Self.seconds(since: openSince), Self.seconds(since: begun))
+        guard all < Self.patience else { return .stored }
+        let server = client.lastServer
+        // A table with parts of other kinds splits a batch. All times are ClickHouse's own.
         let answer = try client.queryEndpoint(
             """
-            SELECT uptime() <= \(seconds), (SELECT count() FROM system.parts WHERE database = currentDatabase() \
-            AND table = '\(schema.escapedTable)' AND level = 0 AND rows = \(batch.rows) \
-            AND modification_time >= now() - \(seconds + Self.margin)) FORMAT TabSeparatedRaw
+            SELECT multiIf(uptime() > \(open), 'stored', \
+            (SELECT any(partition_key) FROM system.tables WHERE \(schema.condition(onName: "name"))) NOT IN ('date', ''), \
+            'stored', (SELECT sum(value) FROM system.metrics \
+            WHERE metric LIKE 'MergeTreeOutdatedPartsLoaderThreads%' AND metric NOT LIKE '%Threads') > 0, 'loading', \
+            (SELECT count() FROM system.parts WHERE \(schema.condition(onName: "table")) AND level = 0 \
+            AND rows = \(batch.rows) AND modification_time >= now() - \(all + Self.margin)) > 0, 'stored', 'missing') \
+            FORMAT TabSeparatedRaw
             """)
-        return answer == "1\t0\n"
+        // Behind one address, another server may have answered.
+        guard client.lastServer == server else { return .stored }
+        return Verdict(rawValue: String(answer.prefix { !$0.isNewline })) ?? .stored
     }
 
-    /// Seconds by which clocks and roundings may differ.
-    private static let margin: Int64 = 10
+    private static func seconds(since moment: ContinuousClock.Instant) -> Int64 {
+        (ContinuousClock.now - moment).components.seconds + 1
+    }
 }
 
 extension ClickHouseError {

@@ -14,6 +14,9 @@ public final class Inserter: Sendable {
     /// insert succeeds.
     static let maximumQuarantinesInARow = 3
 
+    /// How often ClickHouse is asked, once a second, whether it has a batch.
+    private static let maximumQuestions = 30
+
     private struct Job: Sendable {
         var block: FlowBlock
         let memoryBytes: Int
@@ -199,9 +202,9 @@ public final class Inserter: Sendable {
             let (endpoint, begin) = (client.endpoint, ContinuousClock.now)
             do {
                 try client.insert(batch.statement, batch.body, settings: batch.settings)
-                guard try isMissing(batch, crash, over: client) else {
-                    return succeed(batch, number, at: endpoint, after: .now - begin)
-                }
+                let duration = ContinuousClock.now - begin
+                guard let isMissing = isMissing(batch, crash, over: client) else { return }
+                guard isMissing else { return succeed(batch, number, at: endpoint, after: duration) }
                 batch.renewToken()
                 crash = CrashCheck()
             } catch {
@@ -222,24 +225,39 @@ public final class Inserter: Sendable {
         }
     }
 
-    /// Whether ClickHouse has said that it has a batch and has not. Throws where it ends again before it can be asked.
+    /// Whether ClickHouse has said that it has a batch and has not; nil where the inserter ends before it is known. Where
+    /// ClickHouse cannot be asked, it is believed.
     private func isMissing(
         _ batch: InsertBatch, _ crash: CrashCheck, over client: borrowing ClickHouseClient
-    ) throws(ClickHouseError) -> Bool {
-        do throws(ClickHouseError) {
-            guard try crash.hasLost(batch, in: schema, asking: client) else { return false }
-        } catch {
-            guard error.failureClass != .transient else { throw error }
-            logger.warning(
-                "ClickHouse cannot be asked whether it has what was under way when it ended; it says so",
-                metadata: ["error": "\(error)", "remedy": "GRANT SELECT ON system.parts"])
-            return false
+    ) -> Bool? {
+        var problem = "it is still looking through its parts"
+        for _ in 0..<Self.maximumQuestions {
+            do {
+                switch try crash.verdict(batch, in: schema, asking: client) {
+                case .stored: return false
+                case .missing:
+                    noteRescue(of: batch)
+                    return true
+                case .loading: break
+                }
+            } catch {
+                problem = "\(error)"
+                if error.failureClass != .transient { break }
+            }
+            guard !cancellation.isCancelled else { return nil }
+            waits.wait(.seconds(1), .asAsked)
         }
+        logger.warning(
+            "ClickHouse has started anew and is believed to have a batch that was under way: it cannot be asked",
+            metadata: ["error": "\(problem)", "rows": "\(batch.rows)", "remedy": "GRANT SELECT ON system.parts"])
+        return false
+    }
+
+    private func noteRescue(of batch: InsertBatch) {
         state.withLock { $0.statistics.rescuedBatches += 1 }
         logger.warning(
             "ClickHouse has ended and kept a batch's token without its rows; they are sent under another token",
             metadata: ["rows": "\(batch.rows)", "reported_bytes": "\(batch.reportedBytes)"])
-        return true
     }
 
     private func succeed(_ batch: InsertBatch, _ number: Int, at endpoint: String, after duration: Duration) {

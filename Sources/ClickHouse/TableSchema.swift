@@ -68,8 +68,10 @@ public struct TableSchema: Equatable, Sendable {
 
     var quotedTable: String { "`\(table.replacing("\\", with: "\\\\").replacing("`", with: "\\`"))`" }
 
-    /// The name as it stands in a string.
-    var escapedTable: String { Self.escaped(table) }
+    /// What selects the table in a system table whose column of table names has this name.
+    func condition(onName column: String) -> String {
+        "database = currentDatabase() AND \(column) = '\(Self.escaped(table))'"
+    }
 
     private static func escaped(_ text: String) -> String {
         text.replacing("\\", with: "\\\\").replacing("'", with: "\\'")

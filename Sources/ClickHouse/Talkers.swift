@@ -102,13 +102,15 @@ public struct Talkers: Sendable {
 /// share of the bytes is drawn in that share, large amounts always.
 private struct ByteSampler {
     /// The bytes from one that is drawn to the next; 1 where all are drawn.
-    var interval: UInt64 = 1
+    var interval: UInt64 = 1 {
+        didSet { passed %= interval }
+    }
     private var passed: UInt64 = 0
 
     /// Lets bytes of one owner go by, and returns for how many those stand that are drawn.
     mutating func draw(_ bytes: UInt64) -> UInt64 {
         passed &+= bytes
-        guard passed >= interval else { return 0 }
+        guard passed >= interval, bytes > 0 else { return 0 }
         let rest = interval == 1 ? 0 : passed % interval
         defer { passed = rest }
         return passed - rest

@@ -13,8 +13,8 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     typealias OutboundIn = ServerMessage
     typealias OutboundOut = ByteBuffer
 
-    /// Messages that may wait, more than a read of small ones brings.
-    private static let maximumWaiting = 1_024
+    /// Messages that may wait, more than a read of batches brings, which take 50 bytes at least.
+    private static let maximumWaiting = 512
 
     private enum Phase {
         /// The two sides agree on keys.
@@ -76,9 +76,12 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     }
 
     private func keep(_ context: ChannelHandlerContext, _ frame: ByteBuffer) {
+        let isExamined = if case .examined = phase { true } else { false }
+        // A sign of life has done its work. One who sends many before it is let in is no agent.
+        if frame.readableBytes == 0, !isExamined { return }
         if waiting.count < Self.maximumWaiting {
             waiting.append(frame)
-        } else if case .examined = phase {
+        } else if isExamined {
             fail(context, ConnectionError.tooManyWaiting(limit: Self.maximumWaiting))
         } else {
             // So much comes unread from a peer that has gone.

@@ -81,7 +81,7 @@ public final class IngestServer: Sendable {
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(
                 .recvAllocator,
-                value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 1024, maximum: Self.receiveBufferBytes)
+                value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 4096, maximum: Self.receiveBufferBytes)
             )
             // What a connection still reads when the gate shuts is beyond the bound on memory.
             .childChannelOption(.maxMessagesPerRead, value: 1)

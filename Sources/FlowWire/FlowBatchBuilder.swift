@@ -8,9 +8,9 @@ public import NIOCore
 ///
 /// Its columns are allocated once, for ``maximumFlows`` flows, and used again for every batch: about 0.1 MB.
 public struct FlowBatchBuilder: ~Copyable {
-    /// The most flows that one batch holds. A server keeps a begun frame of each agent that it cannot read on, and a few
-    /// bytes of frame for a batch are nothing beside so many flows. Even if all were IPv6 and translated and every counter took its longest
-    /// form, their frame would stay below ``Frame/maximumLength`` (123 bytes a flow).
+    /// The most flows that one batch holds. A server keeps the beginning of a frame for each agent that it cannot read on,
+    /// and a batch's own few bytes are nothing beside so many flows. Even if all were IPv6 and translated and every counter
+    /// took its longest form, their frame would stay below ``Frame/maximumLength`` (123 bytes a flow).
     public static let maximumFlows = 1024
 
     /// The address family of the flows.

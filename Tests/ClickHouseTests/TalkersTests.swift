@@ -149,4 +149,13 @@ private func told(_ talkers: Talkers) -> [String: UInt64] {
         let toldFirst = told.sorted { $0.value > $1.value }.prefix(6).map(\.key)
         #expect(heaviest.allSatisfy(toldFirst.contains))
     }
+
+    @Test func whoSentNothingIsToldOfNothing() async {
+        let (a, b, c) = (pod("a", on: "n1"), pod("b", on: "n2"), pod("c", on: "n3"))
+        var talkers = Talkers()
+        talkers.add(flowBlock((0..<5_000).map { flow(a, b, UInt64(999_999 - $0), 0) }))
+        let sampled = told(talkers)
+        talkers.add(flowBlock([flow(c, a, 0, 700), flow(c, b, 3, 0)]))
+        #expect(told(talkers) == sampled.merging(["c@z1 > b@z1 INTRA_VPC": 3]) { $1 })
+    }
 }

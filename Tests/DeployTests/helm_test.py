@@ -282,6 +282,11 @@ class RenderedChartTests(unittest.TestCase):
                     render(chart, agentAuthentication=authentication)
         with self.assertRaisesRegex(helm_python.HelmRenderError, "tls.secretName"):
             render("kubenetmon-server", tls={"enabled": True})
+        # Who asks for certificates does not get plain text.
+        for chart, name in (("kubenetmon-server", "clientCASecretName"), ("kubenetmon-agent", "caSecretName"),
+                            ("kubenetmon-agent", "clientSecretName"), ("kubenetmon-agent", "serverName")):
+            with self.assertRaisesRegex(helm_python.HelmRenderError, "tls.enabled"):
+                render(chart, tls={name: "something"})
 
 
 if __name__ == "__main__":

@@ -124,6 +124,7 @@ GRANT ON CLUSTER '{cluster}' INSERT ON network_flows_0 TO kubenetmon_writer;
 GRANT ON CLUSTER '{cluster}' SELECT ON system.columns TO kubenetmon_writer;
 GRANT ON CLUSTER '{cluster}' SELECT ON system.tables TO kubenetmon_writer;
 GRANT ON CLUSTER '{cluster}' SELECT ON system.parts TO kubenetmon_writer;
+GRANT ON CLUSTER '{cluster}' SELECT ON system.metrics TO kubenetmon_writer;
 GRANT ON CLUSTER '{cluster}' SELECT ON system.merge_tree_settings TO kubenetmon_writer;
 GRANT ON CLUSTER '{cluster}' SELECT ON system.replicated_merge_tree_settings TO kubenetmon_writer;
 
