@@ -57,6 +57,8 @@ struct ExportStateMachine {
     private var state = State.idle
     private var backoff: Backoff
     private let mergeAboveBytes: Int
+    /// Bytes of frames above which it is worth to merge again: a minute's flows are gone through each time.
+    private var mergeAgainAboveBytes: Int
     /// In ascending order of their sequence numbers.
     private var kept: Deque<Kept> = []
 
@@ -76,6 +78,7 @@ struct ExportStateMachine {
     init(backoff: Backoff, mergeAboveBytes: Int) {
         self.backoff = backoff
         self.mergeAboveBytes = mergeAboveBytes
+        mergeAgainAboveBytes = mergeAboveBytes
     }
 
     /// Whether nothing waits for an acknowledgement.
@@ -129,7 +132,7 @@ struct ExportStateMachine {
         keptFrameBytes += batch.frame.readableBytes
         keptAmount += FlowAmount(batch)
         if isSent { return .send([batch.frame]) }
-        if keptFrameBytes > mergeAboveBytes { mergeNeverSent() }
+        if keptFrameBytes > mergeAgainAboveBytes { mergeNeverSent() }
         return .nothing
     }
 
@@ -153,7 +156,10 @@ struct ExportStateMachine {
         let flows = keptAmount.flows
         keptAmount = kept.reduce(into: FlowAmount()) { $0 += FlowAmount($1.batch) }
         mergedFlows += flows - keptAmount.flows
+        mergeAgainAboveBytes = mergeThreshold
     }
+
+    private var mergeThreshold: Int { max(mergeAboveBytes, keptFrameBytes + mergeAboveBytes / 8) }
 
     /// A connection is open and the greeting is on its way: everything that is kept follows.
     mutating func connectionOpened() -> Action {
@@ -199,6 +205,7 @@ struct ExportStateMachine {
             result.flows += batch.flows
             result.reportedBytes &+= batch.reportedBytes
         }
+        mergeAgainAboveBytes = min(mergeAgainAboveBytes, mergeThreshold)
         // A server that acknowledges is a server that works; one that merely accepts connections may not be.
         if result.batches > 0 { backoff.reset() }
         return (result, isDrained ? .close : .nothing)

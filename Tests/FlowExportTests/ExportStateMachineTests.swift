@@ -194,6 +194,22 @@ import Testing
         #expect(sent.map(\.sequence) == sent.map(\.sequence).sorted())
     }
 
+    /// Flows that have little in common: every merge goes through all of them and saves little.
+    @Test func mergingIsNotRepeatedForEveryBatch() {
+        func batch(_ sequence: Int) -> ExportBatch {
+            .test(UInt64(sequence), [.test(0)] + (1...50).map { Flow.test(sequence * 50 + $0) })
+        }
+        let machine = machine(mergeAboveBytes: 40 * batch(1).frame.readableBytes)
+        _ = machine.start()
+        var merges = 0
+        for sequence in 1...120 {
+            let before = machine.mergedFlows
+            _ = machine.enqueue(batch(sequence))
+            if machine.mergedFlows > before { merges += 1 }
+        }
+        #expect((10...20).contains(merges))
+    }
+
     @Test func whatWasSentIsNeverChanged() {
         let machine = machine(mergeAboveBytes: 0)
         _ = machine.start()
