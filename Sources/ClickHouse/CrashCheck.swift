@@ -43,11 +43,12 @@ struct CrashCheck {
         // A table with parts of other kinds splits a batch. All times are ClickHouse's own.
         let answer = try client.queryEndpoint(
             """
-            SELECT multiIf(uptime() > \(open), 'stored', \
-            (SELECT any(partition_key) FROM system.tables WHERE \(schema.condition(onName: "name"))) NOT IN ('date', ''), \
-            'stored', (SELECT sum(value) FROM system.metrics \
+            SELECT multiIf(uptime() > \(open), 'stored', (SELECT any(partition_key) FROM system.tables \
+            WHERE \(TableSchema.condition(on: schema.table, column: "name"))) NOT IN ('date', ''), 'stored', \
+            (SELECT sum(value) FROM system.metrics \
             WHERE metric LIKE 'MergeTreeOutdatedPartsLoaderThreads%' AND metric NOT LIKE '%Threads') > 0, 'loading', \
-            (SELECT count() FROM system.parts WHERE \(schema.condition(onName: "table")) AND level = 0 \
+            (SELECT count() FROM system.parts \
+            WHERE \(TableSchema.condition(on: schema.table, column: "table")) AND level = 0 \
             AND rows = \(batch.rows) AND modification_time >= now() - \(all + Self.margin)) > 0, 'stored', 'missing') \
             FORMAT TabSeparatedRaw
             """)

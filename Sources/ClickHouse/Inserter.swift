@@ -175,12 +175,16 @@ public final class Inserter: Sendable {
             })
         else { return nil }
         let (body, rows) = encoder.withLock { encoder in
-            defer { if isUnderPressure { encoder = BlockEncoder() } }
+            defer {
+                if isUnderPressure {
+                    encoder = BlockEncoder()
+                    forgetSpares()
+                }
+            }
             return encoder.encode(
                 &job.block, for: schema, compression: configuration.compression,
                 reusing: spareBodies.withLock { $0.popLast() } ?? [])
         }
-        if isUnderPressure { forgetSpares() }
         let batch = InsertBatch(
             job.block, rows: rows, body: body, into: schema, configuration.asyncInsert,
             timeoutMilliseconds: configuration.client.timeoutMilliseconds, completion: job.completion)
@@ -192,7 +196,7 @@ public final class Inserter: Sendable {
         return batch
     }
 
-    private func insert(_ batch: consuming InsertBatch, _ number: Int, over client: borrowing ClickHouseClient) {
+    private func insert(_ batch: InsertBatch, _ number: Int, over client: borrowing ClickHouseClient) {
         var batch = batch
         var retry = InsertRetry(
             endpoints: configuration.client.endpoints.count, transient: configuration.retryDelays.backoff,
@@ -249,7 +253,10 @@ public final class Inserter: Sendable {
         }
         logger.warning(
             "ClickHouse has started anew and is believed to have a batch that was under way: it cannot be asked",
-            metadata: ["error": "\(problem)", "rows": "\(batch.rows)", "remedy": "GRANT SELECT ON system.parts"])
+            metadata: [
+                "error": "\(problem)", "rows": "\(batch.rows)",
+                "remedy": "GRANT SELECT ON system.parts and system.metrics",
+            ])
         return false
     }
 

@@ -23,7 +23,7 @@ public struct TableSchema: Equatable, Sendable {
     ) throws(ClickHouseError) -> TableSchema {
         let columns = try client.query(
             """
-            SELECT name FROM system.columns WHERE database = currentDatabase() AND table = '\(escaped(table))' \
+            SELECT name FROM system.columns WHERE \(condition(on: table, column: "table")) \
             AND default_kind NOT IN ('MATERIALIZED', 'ALIAS', 'EPHEMERAL') FORMAT TabSeparatedRaw
             """)
         let engine = try client.query(
@@ -32,7 +32,7 @@ public struct TableSchema: Equatable, Sendable {
             (SELECT any(value) FROM system.merge_tree_settings WHERE name = '\(Deduplication.plainSetting)'), \
             (SELECT any(value) FROM system.replicated_merge_tree_settings \
             WHERE name = '\(Deduplication.replicatedSetting)') \
-            FROM system.tables WHERE database = currentDatabase() AND name = '\(escaped(table))' FORMAT TabSeparatedRaw
+            FROM system.tables WHERE \(condition(on: table, column: "name")) FORMAT TabSeparatedRaw
             """)
         let parts = engine.split(separator: "\n").first.map {
             $0.split(separator: "\t", omittingEmptySubsequences: false).map(String.init)
@@ -69,8 +69,8 @@ public struct TableSchema: Equatable, Sendable {
     var quotedTable: String { "`\(table.replacing("\\", with: "\\\\").replacing("`", with: "\\`"))`" }
 
     /// What selects the table in a system table whose column of table names has this name.
-    func condition(onName column: String) -> String {
-        "database = currentDatabase() AND \(column) = '\(Self.escaped(table))'"
+    static func condition(on table: String, column: String) -> String {
+        "database = currentDatabase() AND \(column) = '\(escaped(table))'"
     }
 
     private static func escaped(_ text: String) -> String {

@@ -110,9 +110,9 @@ private struct ByteSampler {
     /// Lets bytes of one owner go by, and returns for how many those stand that are drawn.
     mutating func draw(_ bytes: UInt64) -> UInt64 {
         passed &+= bytes
-        guard passed >= interval, bytes > 0 else { return 0 }
-        let rest = interval == 1 ? 0 : passed % interval
-        defer { passed = rest }
-        return passed - rest
+        guard passed >= interval else { return 0 }
+        let drawn = passed - passed % interval
+        passed -= drawn
+        return drawn
     }
 }
