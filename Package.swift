@@ -154,7 +154,7 @@ let package = Package(
         .testTarget(
             name: "KubenetmonAgentTests",
             dependencies: [
-                "FlowExport", "FlowModel", "KubenetmonAgent", "Operations", "TestSupport", "TransportSecurity",
+                "Conntrack", "FlowExport", "FlowModel", "KubenetmonAgent", "Operations", "TestSupport", "TransportSecurity",
             ]),
         .testTarget(
             name: "KubenetmonServerTests",

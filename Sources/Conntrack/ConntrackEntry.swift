@@ -3,13 +3,36 @@
 import CNetfilter
 import FlowModel
 
-extension Flow {
-    /// Reads an entry of the connection table (`enum ctattr_type` in include/uapi/linux/netfilter/nfnetlink_conntrack.h).
+/// An entry of the connection table, as a netlink message shows it.
+struct ConntrackEntry {
+    /// The connection with the counters that the message carries.
+    var flow: Flow
+    /// The kernel's name for the entry, `CTA_ID`: a hash of the entry's address and tuples. The successor of an entry on
+    /// the same tuples often has the same one (`nf_ct_get_id` in net/netfilter/nf_conntrack_core.c). Nil where the
+    /// message has none.
+    var id: UInt32?
+    /// True once the entry is being destroyed: `IPS_DYING` in `CTA_STATUS`.
+    var isDying: Bool
+    /// The conntrack zone in which the entry stands.
+    var zone: ConntrackZone
+
+    /// Makes an entry of its parts.
+    init(flow: Flow, id: UInt32?, isDying: Bool = false, zone: ConntrackZone = .default) {
+        self.flow = flow
+        self.id = id
+        self.isDying = isDying
+        self.zone = zone
+    }
+
+    /// Reads the attributes of an entry (`enum ctattr_type` in include/uapi/linux/netfilter/nfnetlink_conntrack.h).
     ///
     /// Counters that the kernel left out, as it does where accounting was off when the entry was made, read as zero.
     /// Nil where a tuple is missing or an attribute does not have the size of its type.
-    init?(conntrackAttributes attributes: NetlinkAttributes) {
+    init?(_ attributes: NetlinkAttributes) {
         var attributes = attributes
+        var id: UInt32?
+        var status: UInt32 = 0
+        var zone = ConntrackZone.default
         var original: ConntrackTuple?
         var reply: ConntrackTuple?
         var originalCounters = FlowCounters()
@@ -26,15 +49,41 @@ extension Flow {
             case Int(CTA_COUNTERS_REPLY.rawValue):
                 guard let counters = FlowCounters(conntrackAttributes: attribute.nested) else { return nil }
                 replyCounters = counters
+            case Int(CTA_ID.rawValue):
+                guard let value = attribute.number(as: UInt32.self) else { return nil }
+                id = value
+            case Int(CTA_STATUS.rawValue):
+                guard let value = attribute.number(as: UInt32.self) else { return nil }
+                status = value
+            case Int(CTA_ZONE.rawValue):
+                guard let value = attribute.number(as: UInt16.self) else { return nil }
+                zone = ConntrackZone(original: value, reply: value)
             default:
                 continue
             }
         }
         guard !attributes.isMalformed, let original, let reply else { return nil }
+        // A zone of one direction alone stands in that direction's tuple (CTA_TUPLE_ZONE), in place of CTA_ZONE.
+        if original.zone != 0 { zone.original = original.zone }
+        if reply.zone != 0 { zone.reply = reply.zone }
         self.init(
-            transport: original.transport, original: original.tuple, reply: reply.tuple,
-            originalCounters: originalCounters, replyCounters: replyCounters)
+            flow: Flow(
+                transport: original.transport, original: original.tuple, reply: reply.tuple,
+                originalCounters: originalCounters, replyCounters: replyCounters),
+            id: id, isDying: status & UInt32(IPS_DYING.rawValue) != 0, zone: zone)
     }
+}
+
+/// The conntrack zone of an entry, for each direction of its packets (`struct nf_conntrack_zone`). Zones are tables apart:
+/// a connection that passes two zones of a node has an entry in each, with all of its packets.
+struct ConntrackZone: Hashable {
+    /// The zone in which packets of the original direction are looked up.
+    var original: UInt16
+    /// The zone in which replies are looked up.
+    var reply: UInt16
+
+    /// The zone of connections that no rule puts into another.
+    static let `default` = ConntrackZone(original: 0, reply: 0)
 }
 
 extension FlowCounters {
@@ -63,6 +112,7 @@ extension FlowCounters {
 private struct ConntrackTuple {
     var tuple: FlowTuple
     var transport: TransportProtocol
+    var zone: UInt16
 
     init?(_ attributes: NetlinkAttributes) {
         var attributes = attributes
@@ -71,6 +121,7 @@ private struct ConntrackTuple {
         var transport: TransportProtocol?
         var sourcePort: UInt16 = 0
         var destinationPort: UInt16 = 0
+        var zone: UInt16 = 0
         while let attribute = attributes.next() {
             var nested = attribute.nested
             if attribute.type == Int(CTA_TUPLE_IP.rawValue) {
@@ -103,6 +154,10 @@ private struct ConntrackTuple {
                         continue
                     }
                 }
+            } else if attribute.type == Int(CTA_TUPLE_ZONE.rawValue) {
+                guard let value = attribute.number(as: UInt16.self) else { return nil }
+                zone = value
+                continue
             }
             if nested.isMalformed { return nil }
         }
@@ -110,5 +165,6 @@ private struct ConntrackTuple {
         tuple = FlowTuple(
             source: source, destination: destination, sourcePort: sourcePort, destinationPort: destinationPort)
         self.transport = transport
+        self.zone = zone
     }
 }

@@ -30,6 +30,10 @@ public struct ConntrackTable: ~Copyable {
         public internal(set) var goneEntries = 0
         /// Requests of their own that got no answer (``Mode/exact``); the counters of their entries may be lost.
         public internal(set) var lostAnswers = 0
+        /// Entries that the kernel refused to read and zero (``Mode/exact``); they go on counting.
+        public internal(set) var refusedEntries = 0
+        /// Why it refused the last of them.
+        public internal(set) var refusal: ConntrackError?
         /// Entries that stood first in a message of the kernel's and read zero in the original direction (``Mode/fast``).
         /// The kernel zeroes an entry before it knows that the entry still fits a message (`ctnetlink_dump_table` in
         /// net/netfilter/nf_conntrack_netlink.c); one that does not fit is read anew, as zero, at the start of the next.
@@ -50,26 +54,37 @@ public struct ConntrackTable: ~Copyable {
     private static let receiveBufferSize = 32 * 1024
 
     private let mode: Mode
+    private let events: DestroyEvents?
     private(set) var socket: NetlinkSocket
     /// Whether the kernel still has parts of a dump for the socket; it would refuse another one there.
     private var isDumpUnfinished = false
     private var zeroer: EntryZeroer?
+    /// True once an entry outside the default conntrack zone has been seen.
+    private var hasZones = false
     private let buffer = Buffer(byteCount: receiveBufferSize)
     /// The number of the last request.
     private(set) var sequence: UInt32 = 0
 
     /// Opens netlink sockets for requests to the table.
-    public init(mode: Mode = .exact) throws(ConntrackError) {
+    ///
+    /// - Parameters:
+    ///   - mode: How ``collect(_:while:_:)`` takes counters out.
+    ///   - events: The events of ended connections. With them no packet is reported by an answer and an event, or by the
+    ///     entries of two conntrack zones; without them answers are reported as they are.
+    public init(mode: Mode = .exact, events: DestroyEvents? = nil) throws(ConntrackError) {
         let socket = try NetlinkSocket()
-        let zeroer = try Self.makeZeroer(mode)
+        let zeroer = try Self.makeZeroer(mode, events)
         self.mode = mode
+        self.events = events
         self.socket = socket
         self.zeroer = zeroer
     }
 
-    private static func makeZeroer(_ mode: Mode) throws(ConntrackError) -> EntryZeroer? {
+    private static func makeZeroer(
+        _ mode: Mode, _ events: DestroyEvents?
+    ) throws(ConntrackError) -> EntryZeroer? {
         switch mode {
-        case .exact: try EntryZeroer()
+        case .exact: try EntryZeroer(events: events)
         case .fast: nil
         }
     }
@@ -88,6 +103,12 @@ public struct ConntrackTable: ~Copyable {
         _ filter: FlowFilter, while shouldContinue: () -> Bool = { true }, _ body: (Flow) -> Void
     ) -> (Collection, error: ConntrackError?) {
         var collection = Collection()
+        hasZones =
+            events?.withLedger { ledger in
+                ledger.beginCollection()
+                return ledger.zones.isActive
+            } ?? false
+        defer { events?.withLedger { $0.endCollection() } }
         do throws(ConntrackError) {
             switch mode {
             case .exact: try collectExactly(&collection, filter, shouldContinue, body)
@@ -99,6 +120,20 @@ public struct ConntrackTable: ~Copyable {
         return (collection, nil)
     }
 
+    /// Reads some entries without zeroing them, so that the next collection finds out whether another program has zeroed
+    /// them by then (``Mode/exact``). Called between two collections.
+    public mutating func sample() throws(ConntrackError) { try zeroer?.sample() }
+
+    /// Looks for entries outside the default conntrack zone. Called before the first collection: where connections stand in
+    /// several zones, all of their entries must be remembered from the first on.
+    public mutating func findZones() throws(ConntrackError) {
+        guard let events else { return }
+        var ignored = Collection()
+        try dump(IPCTNL_MSG_CT_GET, &ignored) { _, _, _, entry, _ in
+            if entry.zone != .default { events.withLedger { _ = $0.notice(entry) } }
+        }
+    }
+
     /// Reads what entries have counted since their counters were last zeroed, and leaves them alone.
     ///
     /// - Parameters:
@@ -106,11 +141,11 @@ public struct ConntrackTable: ~Copyable {
     ///   - body: Gets each flow with counters.
     public mutating func list(_ filter: FlowFilter, _ body: (Flow) -> Void) throws(ConntrackError) -> Collection {
         var collection = Collection()
-        try dump(IPCTNL_MSG_CT_GET, &collection) { _, collection, _, flow, _ in
-            if let reason = filter.reasonToIgnore(flow) {
+        try dump(IPCTNL_MSG_CT_GET, &collection) { _, collection, _, entry, _ in
+            if let reason = filter.reasonToIgnore(entry.flow, in: entry.zone) {
                 collection.ignored[reason] += 1
             } else {
-                body(flow)
+                body(entry.flow)
             }
         }
         return collection
@@ -121,35 +156,40 @@ public struct ConntrackTable: ~Copyable {
     ) throws(ConntrackError) {
         do throws(ConntrackError) {
             try dump(IPCTNL_MSG_CT_GET, &collection) {
-                table, collection, message, flow, isFirst throws(ConntrackError) in
-                if let reason = filter.reasonToIgnore(flow) {
+                table, collection, message, entry, isFirst throws(ConntrackError) in
+                if let reason = filter.reasonToIgnore(entry.flow, in: entry.zone) {
                     collection.ignored[reason] += 1
                     return
                 }
                 if isFirst && !collection.isCutShort && !shouldContinue() { collection.isCutShort = true }
                 guard !collection.isCutShort else { return }
-                try table.zeroer?.add(message, to: &collection, body)
+                table.hasZones = table.hasZones || entry.zone != .default
+                let isConnectionKnown = !table.hasZones || table.events?.withLedger { $0.notice(entry) } ?? true
+                try table.zeroer?.add(message, isHeld: !isConnectionKnown, to: &collection, body)
             }
         } catch {
             // Else they would be asked for a second time with the next collection.
-            try? zeroer?.flush(&collection, body)
+            try? zeroer?.finish(&collection, body)
             throw error
         }
-        try zeroer?.flush(&collection, body)
+        try zeroer?.finish(&collection, body)
     }
 
     private mutating func collectFast(
         _ collection: inout Collection, _ filter: FlowFilter, _ body: (Flow) -> Void
     ) throws(ConntrackError) {
-        let take: EntryTaker = { _, collection, _, flow, isFirst in
-            if isFirst && flow.originalCounters.isZero {
+        let take: EntryTaker = { table, collection, _, entry, isFirst in
+            if isFirst && entry.flow.originalCounters.isZero {
                 collection.boundaryHits += 1
             }
-            if let reason = filter.reasonToIgnore(flow) {
+            if let reason = filter.reasonToIgnore(entry.flow, in: entry.zone) {
                 collection.ignored[reason] += 1
-            } else {
-                body(flow)
+                return
             }
+            table.hasZones = table.hasZones || entry.zone != .default
+            let flow =
+                table.hasZones ? table.events?.withLedger { $0.report(answer: entry) } ?? entry.flow : entry.flow
+            collection.hand(on: flow, to: body)
         }
         do throws(ConntrackError) {
             try dump(IPCTNL_MSG_CT_GET_CTRZERO, &collection, take)
@@ -161,7 +201,7 @@ public struct ConntrackTable: ~Copyable {
 
     /// Gets each entry of a dump with its message, and whether it is the first of a datagram.
     private typealias EntryTaker = (
-        inout Self, inout Collection, NetlinkMessage, Flow, _ isFirst: Bool
+        inout Self, inout Collection, NetlinkMessage, ConntrackEntry, _ isFirst: Bool
     ) throws(ConntrackError) -> Void
 
     private static let dumping = "dumping the conntrack table"
@@ -205,8 +245,8 @@ public struct ConntrackTable: ~Copyable {
                 return
             }
             collection.entries += 1
-            if let attributes = message.attributes, let flow = Flow(conntrackAttributes: attributes) {
-                try body(&self, &collection, message, flow, isFirst)
+            if let attributes = message.attributes, let entry = ConntrackEntry(attributes) {
+                try body(&self, &collection, message, entry, isFirst)
             } else {
                 collection.malformedEntries += 1
             }
@@ -241,6 +281,19 @@ public struct ConntrackTable: ~Copyable {
         let request = NetfilterRequest(type, flags: flags, sequence: sequence)
         try withUnsafeBytes(of: request) { bytes throws(ConntrackError) in
             try socket.send(bytes, operation: operation)
+        }
+    }
+}
+
+extension ConntrackTable.Collection {
+    /// Hands on a flow that was read and zeroed, unless nothing of it is left to report.
+    mutating func hand(on flow: Flow, to body: (Flow) -> Void) {
+        if !flow.isPossible {
+            malformedEntries += 1
+        } else if flow.originalCounters.isZero && flow.replyCounters.isZero {
+            ignored[.idle] += 1
+        } else {
+            body(flow)
         }
     }
 }

@@ -16,29 +16,48 @@ struct EntryZeroer: ~Copyable {
     /// What the kernel charges a socket's buffer for one answer: about 1,280 bytes were measured.
     private static let chargePerAnswer = 1536
 
+    /// The bound on requests that are held back until a dump has ended, in bytes.
+    private static let maximumHeldBytes = 1 << 20
+
     let socket: NetlinkSocket
+    private let events: DestroyEvents?
     private var slots = DatagramSlots()
     private let requests = UnsafeMutableRawBufferPointer.allocate(byteCount: requestBytes, alignment: 4)
-    private var requestsLength = 0
-    private var pending = 0
+    /// Where the requests end that wait to be sent, in their order.
+    private var ends: [Int] = []
     private let maximumPending: Int
     private var sequence: UInt32 = 0
+    /// Requests that are sent when all others have been, one behind another.
+    private var held: [UInt8] = []
+    private var busiest = BusiestEntries()
 
-    init() throws(ConntrackError) {
+    /// Opens a socket for requests.
+    ///
+    /// - Parameter events: The events of ended connections, which answers are paired with.
+    init(events: DestroyEvents?) throws(ConntrackError) {
         let socket = try NetlinkSocket()
         // All answers of a send wait in the buffer. One that does not fit is lost, and the entry is zeroed by then.
         let room = socket.setReceiveBuffer(bytes: 1 << 20)
         maximumPending = max(1, min(DatagramSlots.count, room / Self.chargePerAnswer))
+        ends.reserveCapacity(maximumPending)
         self.socket = socket
+        self.events = events
     }
 
     deinit { requests.deallocate() }
 
     /// Asks for an entry that a dump has just shown; its answer comes with this or a later call.
+    ///
+    /// - Parameter isHeld: True for an entry that is to be read after all that are not held.
     mutating func add(
-        _ message: NetlinkMessage, to collection: inout ConntrackTable.Collection, _ body: (Flow) -> Void
+        _ message: NetlinkMessage, isHeld: Bool, to collection: inout ConntrackTable.Collection,
+        _ body: (Flow) -> Void
     ) throws(ConntrackError) {
-        let start = requestsLength
+        let largestRequest = 128
+        if ends.count == maximumPending || (ends.last ?? 0) + largestRequest > requests.count {
+            try flush(&collection, body)
+        }
+        let start = ends.last ?? 0
         var length = MemoryLayout<NetfilterRequest>.size
         var attributes = message.attributes
         while let attribute = attributes?.next() {
@@ -46,87 +65,180 @@ struct EntryZeroer: ~Copyable {
                 continue
             }
             let bytes = attribute.bytes
-            guard start + length + netlinkAligned(bytes.count) <= requests.count else {
-                throw .malformedMessage("the tuple of an entry has \(bytes.count) bytes")
+            guard length + netlinkAligned(bytes.count) <= largestRequest else {
+                collection.malformedEntries += 1
+                return
             }
             UnsafeMutableRawBufferPointer(rebasing: requests[(start + length)...]).copyMemory(from: bytes)
             length += netlinkAligned(bytes.count)
         }
-        sequence &+= 1
         let request = NetfilterRequest(
-            IPCTNL_MSG_CT_GET_CTRZERO, flags: NLM_F_REQUEST, sequence: sequence, family: message.family,
+            IPCTNL_MSG_CT_GET_CTRZERO, flags: NLM_F_REQUEST, sequence: 0, family: message.family,
             attributesLength: length - MemoryLayout<NetfilterRequest>.size)
         requests.storeBytes(of: request, toByteOffset: start, as: NetfilterRequest.self)
-        requestsLength += length
-        pending += 1
-        let largestRequest = 128
-        if pending >= maximumPending || requestsLength + largestRequest > requests.count {
-            try flush(&collection, body)
+        if isHeld && held.count + length <= Self.maximumHeldBytes {
+            held += requests[start..<start + length]
+        } else {
+            ends.append(start + length)
         }
     }
 
-    /// Sends what has been asked for and hands on the answers.
-    mutating func flush(
+    /// Asks for everything that has been added and not answered yet.
+    mutating func finish(
         _ collection: inout ConntrackTable.Collection, _ body: (Flow) -> Void
     ) throws(ConntrackError) {
-        guard pending > 0 else { return }
+        defer { held.removeAll() }
+        try flush(&collection, body)
+        var start = 0
+        while start < held.count {
+            let length = Int(held.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: start, as: UInt32.self) })
+            append(held[start..<start + length])
+            start += length
+            if ends.count == maximumPending || start == held.count { try flush(&collection, body) }
+        }
+    }
+
+    private mutating func append(_ request: some Collection<UInt8>) {
+        let start = ends.last ?? 0
+        UnsafeMutableRawBufferPointer(rebasing: requests[start..<start + request.count]).copyBytes(from: request)
+        ends.append(start + request.count)
+    }
+
+    /// Reads the busiest entries of the last collection without zeroing them, for ``ResetWatch``.
+    mutating func sample() throws(ConntrackError) {
+        guard let events else { return }
+        for request in busiest.take() { append(request) }
+        try exchange(IPCTNL_MSG_CT_GET, "reading entries of the conntrack table") { answer in
+            if case .entry(let entry) = answer { events.withLedger { $0.sample(entry) } }
+        }
+    }
+
+    private mutating func flush(
+        _ collection: inout ConntrackTable.Collection, _ body: (Flow) -> Void
+    ) throws(ConntrackError) {
+        guard !ends.isEmpty else { return }
+        guard let events else {
+            return try flush(&collection, { $0.flow }, body)
+        }
+        try events.afterDraining { ledger throws(ConntrackError) in
+            try flush(&collection, { ledger.report(answer: $0) }, body)
+        }
+    }
+
+    private mutating func flush(
+        _ collection: inout ConntrackTable.Collection, _ report: (ConntrackEntry) -> Flow, _ body: (Flow) -> Void
+    ) throws(ConntrackError) {
         let operation = "reading and zeroing entries of the conntrack table"
-        let sent = UInt32(pending)
-        let firstSequence = sequence &- sent &+ 1
-        let bytes = UnsafeRawBufferPointer(rebasing: requests[..<requestsLength])
-        pending = 0
-        requestsLength = 0
-        try socket.send(bytes, operation: operation)
+        collection.lostAnswers += try exchange(IPCTNL_MSG_CT_GET_CTRZERO, operation) { answer in
+            switch answer {
+            case .entry(let entry):
+                collection.hand(on: report(entry), to: body)
+            // Gone since the dump: what it had counted comes with its DESTROY event.
+            case .refused(ENOENT): collection.goneEntries += 1
+            case .refused(let code):
+                collection.refusedEntries += 1
+                collection.refusal = ConntrackError(operation: operation, errno: code)
+            case .malformed: collection.malformedEntries += 1
+            }
+        }
+    }
+
+    /// What the kernel says to one request.
+    private enum Answer {
+        case entry(ConntrackEntry)
+        case refused(Int32)
+        case malformed
+    }
+
+    /// Sends the requests that wait and hands on their answers.
+    ///
+    /// - Returns: The number of requests that got no answer.
+    @discardableResult
+    private mutating func exchange(
+        _ type: cntl_msg_types, _ operation: String, _ body: (Answer) -> Void
+    ) throws(ConntrackError) -> Int {
+        guard let end = ends.last else { return 0 }
+        defer { ends.removeAll(keepingCapacity: true) }
+        let first = number(as: type)
+        try socket.send(UnsafeRawBufferPointer(rebasing: requests[..<end]), operation: operation)
         // The kernel has handled every request by now: what has no answer waiting never gets one.
-        var answers = Answers(missing: Int(sent))
-        while answers.missing > 0 {
+        var missing = ends.count
+        while missing > 0 {
             do throws(ConntrackError) {
                 let received = try socket.receive(into: &slots, wait: false, operation: operation)
                 guard received > 0 else { break }
                 for index in 0..<received {
-                    take(slots[index], sentFrom: firstSequence, count: sent, &answers, &collection, body)
+                    guard let answer = take(slots[index], first, type) else { continue }
+                    missing -= 1
+                    body(answer)
                 }
             } catch .system(_, errno: ENOBUFS) {
                 // Told once, in place of answers that did not fit; those that did are still to be read.
                 continue
             }
         }
-        collection.lostAnswers += answers.missing
-        if let code = answers.errorNumber { throw ConntrackError(operation: operation, errno: code) }
+        return missing
     }
 
-    /// What has come of one send.
-    private struct Answers {
-        var missing: Int
-        /// The last error that an answer carried, other than that its entry is gone.
-        var errorNumber: Int32?
-    }
-
-    /// Takes one answer. Whatever is wrong with it, the others are taken all the same: their entries are zeroed.
-    private func take(
-        _ datagram: UnsafeRawBufferPointer?, sentFrom firstSequence: UInt32, count: UInt32, _ answers: inout Answers,
-        _ collection: inout ConntrackTable.Collection, _ body: (Flow) -> Void
-    ) {
-        do throws(ConntrackError) {
-            guard let datagram else {
-                throw .malformedMessage("an entry is larger than \(DatagramSlots.slotSize) bytes")
-            }
-            var messages = NetlinkMessages(datagram)
-            guard let message = try messages.next() else { throw .malformedMessage("an empty datagram") }
-            // An answer to a send that was given up.
-            guard message.header.nlmsg_seq &- firstSequence < count else { return }
-            answers.missing -= 1
-            if let code = try message.errorNumber() {
-                // Gone since the dump: what it had counted comes with its DESTROY event.
-                if code == ENOENT { collection.goneEntries += 1 } else { answers.errorNumber = code }
-            } else if let attributes = message.attributes, let flow = Flow(conntrackAttributes: attributes) {
-                body(flow)
-            } else {
-                collection.malformedEntries += 1
-            }
-        } catch {
-            answers.missing -= 1
-            collection.malformedEntries += 1
+    /// Gives the requests that wait their type and numbers, and returns the first number.
+    private mutating func number(as type: cntl_msg_types) -> UInt32 {
+        let first = sequence &+ 1
+        var start = 0
+        for end in ends {
+            sequence &+= 1
+            var request = requests.load(fromByteOffset: start, as: NetfilterRequest.self)
+            request.header.nlmsg_type = NetfilterRequest.type(type)
+            request.header.nlmsg_seq = sequence
+            requests.storeBytes(of: request, toByteOffset: start, as: NetfilterRequest.self)
+            start = end
         }
+        return first
+    }
+
+    /// Reads one answer; nil for one to a send that was given up. Whatever is wrong with it, the others are taken all the
+    /// same: their entries are zeroed.
+    private mutating func take(
+        _ content: DatagramSlots.Content, _ first: UInt32, _ type: cntl_msg_types
+    ) -> Answer? {
+        guard case .datagram(let datagram) = content else { return .malformed }
+        var messages = NetlinkMessages(datagram)
+        do throws(ConntrackError) {
+            guard let message = try messages.next() else { return .malformed }
+            let place = Int(message.header.nlmsg_seq &- first)
+            guard place < ends.count else { return nil }
+            if let code = try message.errorNumber() { return .refused(code) }
+            guard let attributes = message.attributes, let entry = ConntrackEntry(attributes) else { return .malformed }
+            if type == IPCTNL_MSG_CT_GET_CTRZERO {
+                let start = place == 0 ? 0 : ends[place - 1]
+                busiest.consider(entry.flow, UnsafeRawBufferPointer(rebasing: requests[start..<ends[place]]))
+            }
+            return .entry(entry)
+        } catch {
+            return .malformed
+        }
+    }
+}
+
+/// The requests for the entries that have counted most in a collection.
+private struct BusiestEntries {
+    private var requests: [(bytes: UInt64, request: [UInt8])] = []
+    /// What an entry must have counted to be among them.
+    private var threshold: UInt64 = 0
+
+    mutating func consider(_ flow: Flow, _ request: UnsafeRawBufferPointer) {
+        guard flow.bytes > threshold else { return }
+        requests.append((flow.bytes, Array(request)))
+        guard requests.count > ResetWatch.sampleSize else { return }
+        requests.sort { $0.bytes > $1.bytes }
+        requests.removeLast()
+        threshold = requests.last?.bytes ?? 0
+    }
+
+    mutating func take() -> [[UInt8]] {
+        defer {
+            requests.removeAll(keepingCapacity: true)
+            threshold = 0
+        }
+        return requests.map(\.request)
     }
 }

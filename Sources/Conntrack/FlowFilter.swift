@@ -12,11 +12,13 @@ public struct FlowFilter: Sendable {
         case transport = "protocol"
         /// It stays inside the host: 127.0.0.0/8 or ::1.
         case loopback
+        /// It stands in a conntrack zone that is not collected.
+        case zone
     }
 
     /// How many entries were left out, by reason.
     public struct Counts: Equatable, Sendable {
-        private var counts = [0, 0, 0]
+        private var counts = [0, 0, 0, 0]
 
         /// None.
         public init() {}
@@ -26,16 +28,27 @@ public struct FlowFilter: Sendable {
             get { counts[reason.index] }
             set { counts[reason.index] = newValue }
         }
+
+        static func += (sum: inout Counts, other: Counts) {
+            for index in sum.counts.indices { sum.counts[index] += other.counts[index] }
+        }
     }
 
     /// The protocols that are collected.
     let transports: [TransportProtocol]
     private var isCollected = [Bool](repeating: false, count: 256)
+    private let zones: ZoneSet
 
-    /// Makes a filter that lets the given protocols pass.
-    public init(transports: some Sequence<TransportProtocol> = [.tcp, .udp]) {
+    /// Makes a filter that lets the given protocols pass, in the given conntrack zones.
+    public init(transports: some Sequence<TransportProtocol> = [.tcp, .udp], zones: ZoneSet = .all) {
         self.transports = Array(transports)
+        self.zones = zones
         for transport in transports { isCollected[Int(transport.rawValue)] = true }
+    }
+
+    /// Why an entry is not collected, nil where it is.
+    func reasonToIgnore(_ flow: Flow, in zone: ConntrackZone) -> Reason? {
+        reasonToIgnore(flow) ?? (zones.contains(zone) ? nil : .zone)
     }
 
     /// Why `flow` is not collected, nil where it is.
@@ -55,6 +68,7 @@ extension FlowFilter.Reason {
         case .idle: 0
         case .transport: 1
         case .loopback: 2
+        case .zone: 3
         }
     }
 }

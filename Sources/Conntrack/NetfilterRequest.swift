@@ -18,8 +18,10 @@ struct NetfilterRequest {
     init(_ type: cntl_msg_types, flags: Int32, sequence: UInt32, family: UInt8 = 0, attributesLength: Int = 0) {
         header = nlmsghdr(
             nlmsg_len: UInt32(MemoryLayout<NetfilterRequest>.size + attributesLength),
-            nlmsg_type: UInt16(NFNL_SUBSYS_CTNETLINK) << 8 | UInt16(type.rawValue),
+            nlmsg_type: Self.type(type),
             nlmsg_flags: UInt16(flags), nlmsg_seq: sequence, nlmsg_pid: 0)
         netfilter = nfgenmsg(nfgen_family: family, version: UInt8(NFNETLINK_V0), res_id: 0)
     }
+    /// The message type of a request to ctnetlink.
+    static func type(_ type: cntl_msg_types) -> UInt16 { UInt16(NFNL_SUBSYS_CTNETLINK) << 8 | UInt16(type.rawValue) }
 }

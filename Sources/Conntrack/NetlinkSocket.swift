@@ -76,6 +76,17 @@ struct NetlinkSocket: ~Copyable {
         return Int(bytes)
     }
 
+    /// The number of datagrams that the kernel has dropped because they did not fit the socket's buffer; it starts over at
+    /// 2^32 (`SK_MEMINFO_DROPS`, include/uapi/linux/sock_diag.h).
+    var drops: UInt32 {
+        withUnsafeTemporaryAllocation(of: UInt32.self, capacity: Int(SK_MEMINFO_VARS)) { values in
+            values.initialize(repeating: 0)
+            var length = socklen_t(values.count * MemoryLayout<UInt32>.size)
+            getsockopt(descriptor, SOL_SOCKET, SO_MEMINFO, values.baseAddress, &length)
+            return values[Int(SK_MEMINFO_DROPS)]
+        }
+    }
+
     /// Sends requests, one or several after another.
     func send(_ requests: UnsafeRawBufferPointer, operation: String) throws(ConntrackError) {
         guard mnl_socket_sendto(socket, requests.baseAddress, requests.count) >= 0 else {

@@ -61,6 +61,21 @@ public struct FlowCounters: Hashable, Sendable {
     /// Whether there is nothing to report.
     @inlinable
     public var isZero: Bool { packets == 0 && bytes == 0 }
+
+    /// Adds what was counted besides.
+    @inlinable
+    public static func += (sum: inout FlowCounters, counters: FlowCounters) {
+        sum.packets &+= counters.packets
+        sum.bytes &+= counters.bytes
+    }
+
+    /// The largest number that one observation may carry, 2^50 (1 PiB): a link of 800 Gbit/s needs three hours for that
+    /// many bytes. A larger one is no count but a damaged message.
+    public static let maximum: UInt64 = 1 << 50
+
+    /// True where both numbers are at most ``maximum``.
+    @inlinable
+    public var isPossible: Bool { packets <= Self.maximum && bytes <= Self.maximum }
 }
 
 /// A connection as conntrack knows it, and what it has carried in one observation.
@@ -92,6 +107,10 @@ public struct Flow: Hashable, Sendable {
     /// Bytes of both directions.
     @inlinable
     public var bytes: UInt64 { originalCounters.bytes &+ replyCounters.bytes }
+
+    /// True where the counters of both directions can be what one observation has found; see ``FlowCounters/maximum``.
+    @inlinable
+    public var isPossible: Bool { originalCounters.isPossible && replyCounters.isPossible }
 
     /// Whether an address or a port is translated on the way, that is the reply is not the original's mirror.
     @inlinable

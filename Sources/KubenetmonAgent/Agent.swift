@@ -3,6 +3,7 @@
 import ArgumentParser
 import Conntrack
 import FlowExport
+import FlowModel
 import FlowWire
 import Logging
 import NIOCore
@@ -37,7 +38,7 @@ struct Agent {
     }
 
     private func services(on group: MultiThreadedEventLoopGroup) throws -> [any Service] {
-        let filter = FlowFilter(transports: configuration.protocols)
+        let filter = FlowFilter(transports: configuration.protocols, zones: configuration.zones)
         var export = FlowExporter.Configuration(
             host: configuration.serverHost, port: configuration.serverPort,
             maximumUnacknowledgedBytes: configuration.spoolBytes,
@@ -51,21 +52,23 @@ struct Agent {
             group: group, logger: logger)
         let selfCheck = SelfCheck(
             uptimeWait: configuration.uptimeWait, checksCounters: !configuration.skipSanityCheck, logger: logger)
-        selfCheck.look(entries: 0, everCounted: false)
+        selfCheck.look()
         // Events first: what ends during the first collection is not missed.
-        let events = EventService(
-            events: try listen(filter), filter: filter, exporter: exporter, logger: logger)
+        let eventBatches = EventBatches(exporter: exporter)
+        let destroyEvents = try listen(filter) { eventBatches.append($0) }
+        let events = EventService(events: destroyEvents, batches: eventBatches, logger: logger)
         let collection = CollectionService(
             schedule: CollectionSchedule(
                 interval: configuration.collectionInterval, nodeName: configuration.nodeName),
-            collector: try Collector(mode: configuration.collectionMode, filter: filter, exporter: exporter),
-            exporter: exporter, selfCheck: selfCheck, logger: logger)
+            collector: try Collector(
+                mode: configuration.collectionMode, filter: filter, events: destroyEvents, exporter: exporter),
+            events: destroyEvents, exporter: exporter, selfCheck: selfCheck, logger: logger)
         let spoolBytes = configuration.spoolBytes
         let numbers = { @Sendable in
             AgentNumbers(
                 collection: collection.statistics, events: events.statistics, export: exporter.statistics,
-                problems: selfCheck.problems, entries: ConntrackSettings.count,
-                maximumEntries: ConntrackSettings.maximum, spoolBytes: spoolBytes, now: WallClock.now())
+                problems: selfCheck.problems, entries: ConntrackSettings().count,
+                maximumEntries: ConntrackSettings().maximum, spoolBytes: spoolBytes, now: WallClock.now())
         }
         let nodeName = configuration.nodeName
         let probes = ProbeServer(
@@ -88,9 +91,11 @@ struct Agent {
         ]
     }
 
-    private func listen(_ filter: FlowFilter) throws -> DestroyEvents {
+    private func listen(
+        _ filter: FlowFilter, handle: @escaping @Sendable ([Flow]) -> Void
+    ) throws -> DestroyEvents {
         let events = try DestroyEvents(
-            filter, receiveBufferBytes: configuration.eventBufferBytes, waitMilliseconds: 200)
+            filter, receiveBufferBytes: configuration.eventBufferBytes, handle: handle)
         if events.receiveBuffer < configuration.eventBufferBytes {
             logger.warning(
                 """
@@ -106,9 +111,9 @@ struct Agent {
     }
 
     private func enableAccounting() {
-        guard configuration.enableAccounting, ConntrackSettings.isAccountingEnabled == false else { return }
+        guard configuration.enableAccounting, ConntrackSettings().isAccountingEnabled == false else { return }
         do {
-            try ConntrackSettings.enableAccounting()
+            try ConntrackSettings().enableAccounting()
             logger.notice("turned on net.netfilter.nf_conntrack_acct; connections that exist already never count")
         } catch {
             logger.error("accounting cannot be turned on", metadata: ["error": "\(error)"])

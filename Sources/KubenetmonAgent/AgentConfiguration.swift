@@ -19,6 +19,7 @@ struct AgentConfiguration: Equatable, Sendable {
     var metricsPort: Int
     var collectionMode: ConntrackTable.Mode
     var protocols: [TransportProtocol]
+    var zones: ZoneSet
     var spoolBytes: Int
     var eventBufferBytes: Int
     var enableAccounting: Bool
@@ -62,6 +63,12 @@ struct AgentConfiguration: Equatable, Sendable {
             table.
             """)
         protocols = Self.protocols(&settings)
+        zones = settings.value(
+            "conntrack_zones", default: .all,
+            allowed: """
+                all, or a comma-separated list of zones and ranges from 0 to 65535; with ! in front of each, those to leave out
+                """,
+            "Conntrack zones to collect, such as 0,100-199 or !5.", show: \.description, parse: ZoneSet.init)
         enableAccounting = settings.bool(
             "enable_accounting", default: false,
             "Whether to turn on net.netfilter.nf_conntrack_acct where it is off.",

@@ -74,7 +74,7 @@ extension MetricsPage {
         let (collection, events, export) = (numbers.collection, numbers.events, numbers.export)
         let collected = FlowSource.allCases.map { ($0.rawValue, export.collected[$0] ?? FlowAmount()) }
         let ignored: [(String, UInt64)] = FlowFilter.Reason.allCases.map {
-            ($0.rawValue, (collection.ignored[$0] ?? 0) + (events.ignored[$0] ?? 0))
+            ($0.rawValue, (collection.ignored[$0] ?? 0) + UInt64(events.received.ignored[$0]))
         }
         add(
             .counter, "kubenetmon_collector_processed_flows_total", "Conntrack entries by what became of them.",
@@ -111,14 +111,20 @@ extension MetricsPage {
             .gauge, "kubenetmon_agent_unacknowledged_flows", "Flows that wait for their acknowledgement.",
             export.unacknowledged.flows)
         add(
-            .counter, "kubenetmon_agent_lost_bytes_total", "Network bytes that are counted nowhere else, by reason.",
-            label: "reason", [("spool_full", events.lost.bytes)])
+            .counter, "kubenetmon_agent_lost_bytes_total",
+            "Network bytes that are counted nowhere else, by reason; those of dropped events are an estimate.",
+            label: "reason",
+            [
+                ("spool_full", events.lost.bytes),
+                ("event_overrun_estimate", events.received.droppedBytesEstimate),
+            ])
         add(
             .counter, "kubenetmon_agent_lost_flows_total", "Flows whose bytes are counted nowhere else, by reason.",
             label: "reason",
             [
                 ("spool_full", events.lost.flows), ("answer_lost", collection.lostAnswers),
-                ("malformed", collection.malformedEntries + events.malformedEvents),
+                ("malformed", collection.malformedEntries + events.received.malformedEvents),
+                ("event_overrun", events.received.droppedEvents),
             ])
     }
 
@@ -169,10 +175,31 @@ extension MetricsPage {
     private mutating func addKernel(_ numbers: AgentNumbers) {
         add(
             .counter, "kubenetmon_agent_event_overruns_total",
-            "Times that the kernel dropped conntrack events, of unknown number and bytes.", numbers.events.overruns)
+            "Times that the kernel began to drop conntrack events because their buffer was full.",
+            numbers.events.received.overruns)
         add(
             .counter, "kubenetmon_agent_events_total", "Conntrack events of ended connections.",
-            numbers.events.events)
+            numbers.events.received.events)
+        add(
+            .counter, "kubenetmon_agent_foreign_datagrams_total",
+            "Datagrams on the socket of events that another process sent; they are not read.",
+            numbers.events.received.foreignDatagrams)
+        add(
+            .counter, "kubenetmon_agent_foreign_resets_total",
+            "Sampled conntrack entries whose counters another program had zeroed between two collections.",
+            numbers.events.received.foreignResets)
+        add(
+            .counter, "kubenetmon_agent_merged_zone_connections_total",
+            "Connections found in more than one conntrack zone; each is counted once.",
+            numbers.events.received.mergedConnections)
+        add(
+            .counter, "kubenetmon_agent_unmerged_zone_entries_total",
+            "Reports of conntrack entries counted once per zone, because too many connections stand in several zones.",
+            numbers.events.received.unmergedEntries)
+        add(
+            .counter, "kubenetmon_agent_refused_entries_total",
+            "Conntrack entries that the kernel refused to read and zero; they go on counting.",
+            numbers.collection.refusedEntries)
         add(
             .gauge, "kubenetmon_agent_conntrack_entries", "Entries in the conntrack table.",
             numbers.entries ?? numbers.collection.tableEntries)
@@ -199,9 +226,10 @@ extension SummaryService.Numbers {
                 "lost_flows",
                 .total(
                     lost.flows + numbers.collection.lostAnswers + numbers.collection.malformedEntries
-                        + numbers.events.malformedEvents)
+                        + numbers.events.received.malformedEvents + numbers.events.received.droppedEvents)
             ),
-            ("lost_bytes", .total(lost.bytes)), ("event_overruns", .total(numbers.events.overruns)),
+            ("lost_bytes", .total(lost.bytes &+ numbers.events.received.droppedBytesEstimate)),
+            ("event_overruns", .total(numbers.events.received.overruns)),
             ("collections", .total(numbers.collection.collections)),
             (
                 "collection_us",

@@ -26,7 +26,10 @@ extension HTMLPage {
                 "Lost where the spool was full",
                 "\(ReadableText.count(events.lost.flows)) flows, \(ReadableText.bytes(events.lost.bytes))"
             ),
-            ("Times that the kernel dropped events", ReadableText.count(events.overruns)),
+            (
+                "Events that the kernel dropped",
+                "\(ReadableText.count(events.received.droppedEvents)), about \(ReadableText.bytes(Int(clamping: events.received.droppedBytesEstimate)))"
+            ),
         ]
         let rows: [HTML] = facts.map { "<tr><th>\($0.0)</th><td>\($0.1)</td></tr>\n" }
         let problems: [HTML] = readiness.compactMap { check in

@@ -21,6 +21,7 @@ final class CollectionService: Service, CustomStringConvertible {
         var malformedEntries: UInt64 = 0
         var goneEntries: UInt64 = 0
         var lostAnswers: UInt64 = 0
+        var refusedEntries: UInt64 = 0
         var boundaryHits: UInt64 = 0
         var failedCollections: UInt64 = 0
         /// Collections that were left out or cut short because too much waits for an acknowledgement.
@@ -36,6 +37,7 @@ final class CollectionService: Service, CustomStringConvertible {
     let description = "collection"
 
     private let schedule: CollectionSchedule
+    private let events: DestroyEvents
     private let exporter: FlowExporter
     private let selfCheck: SelfCheck
     private let logger: Logger
@@ -43,11 +45,12 @@ final class CollectionService: Service, CustomStringConvertible {
     private let statisticsStorage = Mutex(Statistics())
 
     init(
-        schedule: CollectionSchedule, collector: consuming sending Collector, exporter: FlowExporter,
-        selfCheck: SelfCheck, logger: Logger
+        schedule: CollectionSchedule, collector: consuming sending Collector, events: DestroyEvents,
+        exporter: FlowExporter, selfCheck: SelfCheck, logger: Logger
     ) {
         self.schedule = schedule
         self.collector = Mutex(collector)
+        self.events = events
         self.exporter = exporter
         self.selfCheck = selfCheck
         self.logger = logger
@@ -63,6 +66,10 @@ final class CollectionService: Service, CustomStringConvertible {
         do {
             try await cancelWhenGracefulShutdown {
                 while true {
+                    let delay = self.schedule.delay(after: WallClock.now())
+                    // A while after the last collection busy connections have counted again; most of the interval follows.
+                    try await Task.sleep(for: delay / 5)
+                    try await pool.runIfActive { self.sample() }
                     try await Task.sleep(for: self.schedule.delay(after: WallClock.now()))
                     // By now all has started.
                     if self.statistics.lastSuccess == 0 { ProgramText.unmap() }
@@ -74,6 +81,14 @@ final class CollectionService: Service, CustomStringConvertible {
         }
         try await pool.runIfActive { self.collectOnce() }
         try await pool.shutdownGracefully()
+    }
+
+    private func sample() {
+        do {
+            try collector.withLock { try $0.sample() }
+        } catch {
+            logger.debug("cannot sample entries", metadata: ["error": "\(error)"])
+        }
     }
 
     private func collectOnce() {
@@ -89,9 +104,12 @@ final class CollectionService: Service, CustomStringConvertible {
         let report = collector.withLock { $0.collect() }
         let (duration, cpuTime) = (begin.duration(to: clock.now), ThreadClock.now() - cpuBegin)
         statisticsStorage.withLock { $0.add(report, took: duration, cpuTime) }
+        let received = events.statistics
         selfCheck.look(
-            entries: report.collection.entries,
-            everCounted: exporter.statistics.collected[.scrape].map { $0.flows > 0 } ?? false)
+            SelfCheck.Findings(
+                entries: report.collection.entries,
+                everCounted: exporter.statistics.collected[.scrape].map { $0.flows > 0 } ?? false,
+                foreignResets: received.foreignResets, zones: received.zones))
         if let error = report.error {
             logger.error("a collection ended early", metadata: ["error": "\(error)"])
         }
@@ -99,6 +117,11 @@ final class CollectionService: Service, CustomStringConvertible {
             logger.error(
                 "entries were zeroed and the kernel's answers did not fit the socket's buffer: their counters are lost",
                 metadata: ["entries": "\(report.collection.lostAnswers)"])
+        }
+        if let refusal = report.collection.refusal {
+            logger.error(
+                "the kernel refused to read and zero entries; they go on counting",
+                metadata: ["entries": "\(report.collection.refusedEntries)", "error": "\(refusal)"])
         }
         logger.debug(
             "collected",
@@ -121,12 +144,14 @@ extension CollectionService.Statistics {
         malformedEntries += UInt64(collection.malformedEntries)
         goneEntries += UInt64(collection.goneEntries)
         lostAnswers += UInt64(collection.lostAnswers)
+        refusedEntries += UInt64(collection.refusedEntries)
         boundaryHits += UInt64(collection.boundaryHits)
         if collection.isCutShort { deferredCollections += 1 }
         if collection.isInterrupted { interruptedCollections += 1 }
         tableEntries = collection.entries
         lastDuration = duration
-        lastError = report.error.map { "\($0)" }
-        if report.error == nil { lastSuccess = WallClock.now().seconds } else { failedCollections += 1 }
+        let error = report.error ?? (report.collectedFlows == 0 ? collection.refusal : nil)
+        lastError = error.map { "\($0)" }
+        if error == nil { lastSuccess = WallClock.now().seconds } else { failedCollections += 1 }
     }
 }

@@ -21,19 +21,27 @@ struct Collector: ~Copyable {
     private let exporter: FlowExporter
     private var batcher: FlowBatcher
 
-    init(mode: ConntrackTable.Mode, filter: FlowFilter, exporter: FlowExporter) throws(ConntrackError) {
-        table = try Self.openTable(mode)
+    init(
+        mode: ConntrackTable.Mode, filter: FlowFilter, events: DestroyEvents, exporter: FlowExporter
+    ) throws(ConntrackError) {
+        table = try Self.openTable(mode, events)
         self.filter = filter
         self.exporter = exporter
         batcher = FlowBatcher(exporter: exporter, source: .scrape)
     }
 
     /// Asks the table for its size: a missing capability is told at once and not at the first collection.
-    private static func openTable(_ mode: ConntrackTable.Mode) throws(ConntrackError) -> ConntrackTable {
-        var table = try ConntrackTable(mode: mode)
+    private static func openTable(
+        _ mode: ConntrackTable.Mode, _ events: DestroyEvents
+    ) throws(ConntrackError) -> ConntrackTable {
+        var table = try ConntrackTable(mode: mode, events: events)
         _ = try table.count()
+        try table.findZones()
         return table
     }
+
+    /// Prepares the next collection to find out whether another program takes counters too.
+    mutating func sample() throws(ConntrackError) { try table.sample() }
 
     /// Reads and zeroes the table once.
     mutating func collect() -> Report {
@@ -51,7 +59,6 @@ struct Collector: ~Copyable {
                 return exporter.hasRoom
             },
             { flow in
-                guard !(flow.originalCounters.isZero && flow.replyCounters.isZero) else { return }
                 report.collectedFlows += 1
                 report.collectedBytes &+= flow.bytes
                 batcher.append(flow, observedAtMilliseconds: observedAt)

@@ -79,10 +79,3 @@ struct ConnectionObservation {
         rows.removeLast(max(0, rows.count - Self.maximumRows))
     }
 }
-
-extension FlowCounters {
-    fileprivate static func += (sum: inout FlowCounters, counters: FlowCounters) {
-        sum.packets &+= counters.packets
-        sum.bytes &+= counters.bytes
-    }
-}

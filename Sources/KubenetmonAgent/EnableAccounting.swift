@@ -9,23 +9,33 @@ struct EnableAccounting: ParsableCommand {
         commandName: "enable-accounting",
         abstract: "Makes this host's kernel count what connections carry, and exits.",
         discussion: """
-            Sets net.netfilter.nf_conntrack_acct to 1 where it is 0, and so net.netfilter.nf_conntrack_events, without which \
-            ended connections are not told of. Connections that exist already never count. Nothing is changed where both \
-            are on. It reads no settings.
+            Sets net.netfilter.nf_conntrack_acct and net.netfilter.nf_conntrack_events to 1. Without events the last bytes \
+            of ended connections are missed; where events are 2, the kernel's default, those of connections that begin \
+            while no agent runs. Connections that exist already never count. It reads no settings.
 
-            It exits with 0 where both are on at the end, with 1 where they are not, and says what to do.
+            It exits with 0 where accounting is on and events are not 0 at the end, with 1 otherwise, and says what to do.
             """)
 
     func run() throws {
-        let wasCounting = ConntrackSettings.isAccountingEnabled
-        if wasCounting != true { try ConntrackSettings.enableAccounting() }
+        let settings = ConntrackSettings()
+        let wasCounting = settings.isAccountingEnabled
+        if wasCounting != true { try settings.enableAccounting() }
         print(
             wasCounting == true
                 ? "net.netfilter.nf_conntrack_acct is on already"
                 : "turned on net.netfilter.nf_conntrack_acct; connections that exist already never count")
-        // A kernel without the setting always tells.
-        guard ConntrackSettings.events == 0 else { return }
-        try ConntrackSettings.enableEvents()
-        print("turned on net.netfilter.nf_conntrack_events; connections that exist already do not tell of their end")
+        guard settings.canSendEvents else {
+            print("this kernel has no CONFIG_NF_CONNTRACK_EVENTS: connections shorter than an interval are not counted")
+            return
+        }
+        let events = settings.events
+        guard events != 1 else { return }
+        do {
+            try settings.enableEvents()
+            print("set net.netfilter.nf_conntrack_events to 1; connections that exist already keep what they had")
+        } catch {
+            // With 2, entries that are made while an agent runs send events: what is missed is the time between two agents.
+            guard events == 2 else { throw error }
+        }
     }
 }

@@ -10,16 +10,50 @@ import Operations
 import ServiceLifecycle
 import Synchronization
 
-/// Puts what the kernel tells of ended connections into batches, on a thread of its own.
-final class EventService: Service, CustomStringConvertible {
-    /// What the kernel has told so far.
-    struct Statistics: Sendable {
-        var events: UInt64 = 0
-        var ignored: [FlowFilter.Reason: UInt64] = [:]
-        /// Flows that no longer fitted below the bound on what may wait for an acknowledgement.
+/// Puts what ended connections had counted into batches.
+final class EventBatches: Sendable {
+    private struct Batches: ~Copyable {
+        var batcher: FlowBatcher
+        /// Flows that no longer fitted below the bound on unacknowledged batches.
         var lost = FlowAmount()
-        var overruns: UInt64 = 0
-        var malformedEvents: UInt64 = 0
+    }
+
+    private let exporter: FlowExporter
+    private let batches: Mutex<Batches>
+
+    init(exporter: FlowExporter) {
+        self.exporter = exporter
+        batches = Mutex(Batches(batcher: FlowBatcher(exporter: exporter, source: .destroy)))
+    }
+
+    /// Flows that no longer fitted below the bound on unacknowledged batches.
+    var lost: FlowAmount { batches.withLock { $0.lost } }
+
+    /// Adds flows whose events have just been received.
+    func append(_ flows: [Flow]) {
+        let observedAt = UInt64(WallClock.now().milliseconds)
+        batches.withLock { batches in
+            for flow in flows {
+                if exporter.hasRoomForEvents {
+                    batches.batcher.append(flow, observedAtMilliseconds: observedAt)
+                } else {
+                    batches.lost.add(flow)
+                }
+            }
+        }
+    }
+
+    /// Hands on what has been gathered.
+    func flush() { batches.withLock { $0.batcher.flush() } }
+}
+
+/// Receives the events of ended connections, on a thread of its own.
+final class EventService: Service, CustomStringConvertible {
+    /// What has been received so far.
+    struct Statistics: Sendable {
+        var received = DestroyEvents.Statistics()
+        /// Flows that no longer fitted below the bound on unacknowledged batches.
+        var lost = FlowAmount()
         /// CPU time of the thread that listens.
         var cpuTime = Duration.zero
     }
@@ -32,32 +66,24 @@ final class EventService: Service, CustomStringConvertible {
     /// The room from which on events may gather: it holds what 10,000 connections a second end in that time ten times.
     private static let roomForGathering = 10 * 200 * DestroyEvents.chargePerEvent
 
-    /// What only the listening thread touches.
-    private struct Source: ~Copyable {
-        var events: DestroyEvents
-        var batcher: FlowBatcher
-    }
-
-    private let source: Mutex<Source>
+    private let events: DestroyEvents
+    private let batches: EventBatches
     private let gatheringMicroseconds: UInt32
-    private let filter: FlowFilter
-    private let exporter: FlowExporter
     private let logger: Logger
-    private let statisticsStorage = Mutex(Statistics())
+    private let cpuTime = Mutex(Duration.zero)
     private let isStopping = Atomic(false)
 
-    init(
-        events: consuming sending DestroyEvents, filter: FlowFilter, exporter: FlowExporter, logger: Logger
-    ) {
+    init(events: DestroyEvents, batches: EventBatches, logger: Logger) {
         let canGather = events.receiveBuffer >= Self.roomForGathering
         gatheringMicroseconds = canGather ? UInt32(Self.gatheringTime / .microseconds(1)) : 0
-        source = Mutex(Source(events: events, batcher: FlowBatcher(exporter: exporter, source: .destroy)))
-        self.filter = filter
-        self.exporter = exporter
+        self.events = events
+        self.batches = batches
         self.logger = logger
     }
 
-    var statistics: Statistics { statisticsStorage.withLock { $0 } }
+    var statistics: Statistics {
+        Statistics(received: events.statistics, lost: batches.lost, cpuTime: cpuTime.withLock { $0 })
+    }
 
     func run() async throws {
         let pool = NIOThreadPool(numberOfThreads: 1)
@@ -69,74 +95,57 @@ final class EventService: Service, CustomStringConvertible {
         try await pool.shutdownGracefully()
     }
 
-    /// Reads events until the daemon stops and none is left.
+    /// Receives events until the daemon stops, and then those that have come by then.
     private func listen() {
         var lastFlush = ContinuousClock.now
-        while true {
+        var overruns: UInt64 = 0
+        while !isStopping.load(ordering: .relaxed) {
+            events.wait(milliseconds: 200)
             let received = receive()
-            let cpuTime = ThreadClock.now()
-            statisticsStorage.withLock { $0.cpuTime = cpuTime }
+            report(overrunsSince: &overruns)
+            cpuTime.withLock { $0 = ThreadClock.now() }
             if ContinuousClock.now - lastFlush > .seconds(1) {
-                source.withLock { $0.batcher.flush() }
+                batches.flush()
                 lastFlush = ContinuousClock.now
             }
-            if received > 0 {
-                if received < 64 && gatheringMicroseconds > 0 { usleep(gatheringMicroseconds) }
-            } else if isStopping.load(ordering: .relaxed) {
-                source.withLock { $0.batcher.flush() }
-                return
-            }
+            if received > 0 && received < 64 && gatheringMicroseconds > 0 { usleep(gatheringMicroseconds) }
         }
+        // Where connections end faster than this, the socket's buffer at this moment is the bound.
+        var rest = events.receiveBuffer / DestroyEvents.chargePerEvent
+        while rest > 0 {
+            let received = receive()
+            if received == 0 { break }
+            rest -= received
+        }
+        batches.flush()
     }
 
-    /// Takes the events that wait, and waits for one where there is none.
+    /// Takes the events that wait.
     ///
     /// - Returns: Their number.
     private func receive() -> Int {
-        var batch = Statistics()
-        let observedAt = UInt64(WallClock.now().milliseconds)
         do {
-            let received = try source.withLock { source in
-                try source.events.receive { flow in take(flow, observedAt, &source.batcher, &batch) }
-            }
-            batch.events = UInt64(received.events)
-            batch.overruns = UInt64(received.overruns)
-            batch.malformedEvents = UInt64(received.malformedEvents)
+            return try events.receive()
         } catch {
-            logger.error("conntrack events cannot be read", metadata: ["error": "\(error)"])
-            // It does not end at once and fill the log.
+            logger.error("cannot receive conntrack events", metadata: ["error": "\(error)"])
+            // The error may persist: neither a core nor the log is to be filled by it.
             usleep(1_000_000)
+            return 0
         }
-        if batch.overruns > 0 {
-            logger.error(
-                """
-                the kernel dropped conntrack events because the socket's buffer was full: the last bytes of some \
-                connections are lost; raise EVENT_BUFFER_BYTES
-                """)
-        }
-        let seen = batch
-        statisticsStorage.withLock { $0.add(seen) }
-        return Int(seen.events)
     }
 
-    private func take(
-        _ flow: Flow, _ observedAt: UInt64, _ batcher: inout FlowBatcher, _ batch: inout Statistics
-    ) {
-        if let reason = filter.reasonToIgnore(flow) {
-            batch.ignored[reason, default: 0] += 1
-            return
-        }
-        guard exporter.hasRoomForEvents else { return batch.lost.add(flow) }
-        batcher.append(flow, observedAtMilliseconds: observedAt)
-    }
-}
-
-extension EventService.Statistics {
-    fileprivate mutating func add(_ other: EventService.Statistics) {
-        events += other.events
-        ignored.merge(other.ignored, uniquingKeysWith: +)
-        lost = lost + other.lost
-        overruns += other.overruns
-        malformedEvents += other.malformedEvents
+    private func report(overrunsSince last: inout UInt64) {
+        let statistics = events.statistics
+        guard statistics.overruns > last else { return }
+        last = statistics.overruns
+        logger.error(
+            """
+            the kernel dropped conntrack events because the socket's buffer was full: the last bytes of their \
+            connections are lost; raise EVENT_BUFFER_BYTES
+            """,
+            metadata: [
+                "dropped_events": "\(statistics.droppedEvents)",
+                "estimated_bytes": "\(statistics.droppedBytesEstimate)",
+            ])
     }
 }

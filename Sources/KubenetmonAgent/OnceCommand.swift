@@ -25,7 +25,7 @@ struct OnceCommand {
 
     func run() async throws {
         signal(SIGPIPE, SIG_IGN)
-        if ConntrackSettings.isAccountingEnabled == false {
+        if ConntrackSettings().isAccountingEnabled == false {
             throw AccountingIsOff()
         }
         var table = try ConntrackTable()

@@ -54,7 +54,7 @@ extension [Attribute] {
 
 /// Reads an entry whose attributes have nothing readable behind them.
 private func parse(attributes: [UInt8]) -> Flow? {
-    GuardedBytes().lend(attributes) { Flow(conntrackAttributes: NetlinkAttributes($0)) }
+    GuardedBytes().lend(attributes) { ConntrackEntry(NetlinkAttributes($0))?.flow }
 }
 
 private func tupleAttribute(_ type: ctattr_type, _ family: [Attribute], ports: (UInt8, UInt8)) -> Attribute {
@@ -114,7 +114,7 @@ private let ipv4Flow = Flow(
             var messages = NetlinkMessages(bytes)
             var flows: [Flow?] = []
             while let message = try messages.next() {
-                flows.append(message.attributes.flatMap { Flow(conntrackAttributes: $0) })
+                flows.append(message.attributes.flatMap { ConntrackEntry($0)?.flow })
             }
             return flows
         }
@@ -171,7 +171,7 @@ private let ipv4Flow = Flow(
                     _ = try? message.errorNumber()
                     guard let attributes = message.attributes else { continue }
                     outside += attributesOutside(bytes, attributes, depth: 0)
-                    if Flow(conntrackAttributes: attributes) != nil { read += 1 }
+                    if ConntrackEntry(attributes) != nil { read += 1 }
                 }
             }
         }

@@ -64,7 +64,7 @@ private func oracle(_ message: UnsafePointer<nlmsghdr>) -> Flow? {
                         let header = try #require(message.payload.baseAddress) - MemoryLayout<nlmsghdr>.size
                         pairs.append(
                             (
-                                message.attributes.flatMap { Flow(conntrackAttributes: $0) },
+                                message.attributes.flatMap { ConntrackEntry($0)?.flow },
                                 oracle(header.assumingMemoryBound(to: nlmsghdr.self))
                             ))
                     }

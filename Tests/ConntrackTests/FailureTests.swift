@@ -112,7 +112,7 @@ private struct TwoCollections {
     @Test func whatIsNotTheKernelsIsRefused() async throws {
         try await NetworkNamespace.run {
             let table = try ConntrackTable()
-            let zeroer = try EntryZeroer()
+            let zeroer = try EntryZeroer(events: nil)
             for descriptor in [table.socket.descriptor, zeroer.socket.descriptor] {
                 let forger = try Forger(for: descriptor)
                 #expect(forger.send(NLMSG_ERROR, sequence: 1, [0, 0, 0, 0]) == ECONNREFUSED)

@@ -47,6 +47,6 @@ private let sctp = TransportProtocol(rawValue: 132)
     }
 
     @Test func reasonsHaveTheNamesThatMetricsShow() {
-        #expect(FlowFilter.Reason.allCases.map(\.rawValue) == ["idle", "protocol", "loopback"])
+        #expect(FlowFilter.Reason.allCases.map(\.rawValue) == ["idle", "protocol", "loopback", "zone"])
     }
 }

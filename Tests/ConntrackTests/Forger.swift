@@ -25,6 +25,15 @@ final class Forger {
         self.victim = victim
     }
 
+    /// Makes a forger for all sockets that are members of multicast groups, a bit each.
+    init(toGroups groups: UInt32) throws {
+        guard let socket = mnl_socket_open2(NETLINK_NETFILTER, CInt(SOCK_CLOEXEC.rawValue)) else {
+            throw TestEnvironmentError("mnl_socket_open2: \(String(cString: strerror(errno)))")
+        }
+        self.socket = socket
+        victim = sockaddr_nl(nl_family: sa_family_t(AF_NETLINK), nl_pad: 0, nl_pid: 0, nl_groups: groups)
+    }
+
     deinit { mnl_socket_close(socket) }
 
     /// Makes a socket take what is not the kernel's (connect(2) with `AF_UNSPEC`).
@@ -41,7 +50,12 @@ final class Forger {
         let header = nlmsghdr(
             nlmsg_len: UInt32(16 + payload.count), nlmsg_type: UInt16(type), nlmsg_flags: UInt16(flags),
             nlmsg_seq: sequence, nlmsg_pid: 0)
-        let message = withUnsafeBytes(of: header, Array.init) + payload
+        return send(bytes: withUnsafeBytes(of: header, Array.init) + payload)
+    }
+
+    /// Sends bytes as they are; 0, or the `errno` with which the kernel refuses to deliver them.
+    @discardableResult
+    func send(bytes message: [UInt8]) -> Int32 {
         let sent = withUnsafeBytes(of: victim) {
             sendto(
                 mnl_socket_get_fd(socket), message, message.count, 0,

@@ -223,7 +223,7 @@ func flowsOfTheTable() throws -> Set<Flow> {
         try datagram.withUnsafeBytes { bytes in
             var messages = NetlinkMessages(bytes)
             while let message = try messages.next() {
-                if let attributes = message.attributes, let flow = Flow(conntrackAttributes: attributes) {
+                if let attributes = message.attributes, let flow = ConntrackEntry(attributes)?.flow {
                     flows.insert(flow)
                 }
             }

@@ -71,7 +71,7 @@ import Testing
                 while let message = try messages.next() {
                     if message.header.nlmsg_type == UInt16(NLMSG_DONE) { return collection }
                     collection.entries += 1
-                    if let attributes = message.attributes, let flow = Flow(conntrackAttributes: attributes) {
+                    if let attributes = message.attributes, let flow = ConntrackEntry(attributes)?.flow {
                         add(flow)
                     }
                 }

@@ -20,19 +20,19 @@ import Testing
         }
         let settings = "net.netfilter.nf_conntrack_acct = 1\nnet.netfilter.nf_conntrack_events = 1\n"
         #expect(first.hasPrefix("turned on net.netfilter.nf_conntrack_acct; "))
-        #expect(first.contains("turned on net.netfilter.nf_conntrack_events; "))
+        #expect(first.contains("set net.netfilter.nf_conntrack_events to 1; "))
         #expect(first.hasSuffix("code 0\n" + settings))
         #expect(second == "net.netfilter.nf_conntrack_acct is on already\ncode 0\n" + settings)
     }
 
-    @Test func eventsThatAreTheKernelsDefaultAreLeftAlone() async throws {
+    @Test func eventsThatAreTheKernelsDefaultBecomeThoseOfAllEntries() async throws {
         let output = try await NetworkNamespace.run {
             try NetworkNamespace.shell(
                 "sysctl -qw net.netfilter.nf_conntrack_acct=0 net.netfilter.nf_conntrack_events=2")
             return try NetworkNamespace.shell(Self.tell)
         }
         #expect(
-            output.hasSuffix("code 0\nnet.netfilter.nf_conntrack_acct = 1\nnet.netfilter.nf_conntrack_events = 2\n"))
+            output.hasSuffix("code 0\nnet.netfilter.nf_conntrack_acct = 1\nnet.netfilter.nf_conntrack_events = 1\n"))
     }
 
     /// As container runtimes have it.

@@ -16,7 +16,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
                 for setting in settings {
                     try NetworkNamespace.shell("sysctl -qw net.netfilter.nf_conntrack_\(setting)")
                 }
-                check.look(entries: 0, everCounted: false)
+                check.look()
                 return check.problems.map { "\($0.key.rawValue): \($0.value)" }.sorted()
             }
             return [
@@ -43,9 +43,28 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     ) async throws {
         let problems = try await NetworkNamespace.run {
             let check = SelfCheck(uptimeWait: uptimeWait, checksCounters: checksCounters, logger: quiet)
-            check.look(entries: entries, everCounted: everCounted)
+            check.look(SelfCheck.Findings(entries: entries, everCounted: everCounted))
             return check.problems.keys.map(\.rawValue)
         }
         #expect(problems == (isProblem ? ["counters"] : []))
+    }
+
+    @Test("Another reader is reported while it is fresh, zones while they are shared")
+    func otherReadersAndZones() async throws {
+        let found = try await NetworkNamespace.run {
+            let check = SelfCheck(uptimeWait: .seconds(300), checksCounters: true, logger: quiet)
+            func look(_ findings: SelfCheck.Findings) -> [String] {
+                check.look(findings)
+                return check.problems.map { "\($0.key.rawValue): \($0.value)" }.sorted()
+            }
+            return [
+                look(.init(foreignResets: 0)), look(.init(foreignResets: 2)), look(.init(foreignResets: 2)),
+                look(.init(foreignResets: 2, zones: "3 and 7")),
+            ]
+        }
+        #expect(found[0] == [])
+        #expect(found[1].count == 1 && found[1][0].hasPrefix("sole_reader: "))
+        #expect(found[2] == found[1])
+        #expect(found[3].count == 2 && found[3][1].contains("zones: ") && found[3][1].contains("3 and 7"))
     }
 }

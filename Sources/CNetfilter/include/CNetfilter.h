@@ -10,10 +10,12 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/netlink.h>
+#include <linux/sock_diag.h>
 
 /// Receives up to `slots` datagrams at once (recvmmsg(2)), each into its own `slot_size` bytes of `buffer`.
 ///
 /// Waits for the first, as long as the socket's receive timeout allows, where `wait` is not 0. `lengths` gets each
-/// datagram's length; one above `slot_size` says that the datagram was cut. Returns their number, or -1 and `errno`.
+/// datagram's length; one above `slot_size` says that the datagram was cut. `senders` gets each sender's netlink port, 0
+/// for the kernel. Returns their number, or -1 and `errno`.
 int kubenetmon_receive_many(
-    int socket, void *buffer, size_t slot_size, unsigned slots, unsigned *lengths, int wait);
+    int socket, void *buffer, size_t slot_size, unsigned slots, unsigned *lengths, unsigned *senders, int wait);

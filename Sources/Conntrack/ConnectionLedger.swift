@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+
+/// Decides what of the counters that the kernel tells is reported, so that every packet is reported once: by the answer to
+/// its entry's request or by its entry's DESTROY event, and by one of the zones in which its connection stands.
+struct ConnectionLedger {
+    private var dying = DyingEntries()
+    private(set) var zones = ZoneLedger()
+    private(set) var resets = ResetWatch()
+    private var now = ContinuousClock.now
+    private let start = ContinuousClock.now
+
+    private var second: UInt32 { UInt32(truncatingIfNeeded: (now - start).components.seconds) }
+
+    /// Begins a collection.
+    mutating func beginCollection() {
+        now = .now
+        zones.beginRound(second: second)
+    }
+
+    /// Takes notice of an entry that a dump shows; see ``ZoneLedger/notice(_:)``.
+    mutating func notice(_ entry: ConntrackEntry) -> Bool { zones.notice(entry) }
+
+    /// Sets the time for events and answers to come.
+    mutating func readClock() { now = .now }
+
+    /// Prepares for a batch of requests; all events that had come by then have been taken.
+    mutating func beginBatch() {
+        now = .now
+        dying.beginBatch(at: now)
+    }
+
+    /// Returns what to report of an entry that was read and zeroed.
+    mutating func report(answer entry: ConntrackEntry) -> Flow {
+        resets.compare(entry)
+        dying.note(answer: entry, at: now)
+        return zones.report(entry, second: second)
+    }
+
+    /// Returns what of a destroyed entry has not been reported yet, which only entries that pass the filter are.
+    mutating func report(event entry: ConntrackEntry, where filter: FlowFilter) -> Flow {
+        resets.forget(entry)
+        var rest = entry
+        rest.flow = dying.remainder(ofEvent: entry, at: now)
+        guard filter.reasonToIgnore(rest.flow, in: entry.zone) == nil else { return rest.flow }
+        return zones.report(rest, second: second)
+    }
+
+    /// Remembers an entry's counters, read between two collections without zeroing them.
+    mutating func sample(_ entry: ConntrackEntry) { resets.sample(entry) }
+
+    /// Forgets all samples.
+    mutating func endCollection() { resets.forgetSamples() }
+}

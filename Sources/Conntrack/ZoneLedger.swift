@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+
+/// Counts a connection once that stands in several conntrack zones.
+///
+/// Some CNIs (OVN-Kubernetes and OpenShift, Antrea, Kube-OVN) look a packet up in one zone at each of its hops through a
+/// node. The connection then has an entry in every zone, each with all of its packets. The ledger adds up, for every zone,
+/// what was read from the entry there; reported is the largest of these sums. So it does not matter which zone is read
+/// first, whether one entry ends before the others, or whether a zone sees only some of the packets.
+///
+/// Entries are of one connection where one's packets leave as the other's arrive: with the same original tuple, or with an
+/// original tuple that is the other's after translation (the mirror of its reply tuple). A connection is reported under the
+/// tuples of the entry that translates its destination, else of one that translates its source: they name the service that
+/// was dialled besides the peer that answers.
+///
+/// Until the first entry outside the default zone appears, nothing is remembered and every entry is reported as it is.
+struct ZoneLedger {
+    /// The bound on connections that are remembered, about 300 bytes each. Those beyond it are reported by every zone.
+    static let maximumConnections = 1 << 16
+    /// Seconds without a packet after which a connection is forgotten. Its entries begin together again when they count.
+    static let idleSeconds: UInt32 = 180
+
+    /// What one connection's entry in one zone has counted.
+    private struct Share {
+        let zone: ConntrackZone
+        /// What other zones have reported and this one has not counted yet.
+        var originalLag: FlowCounters
+        var replyLag: FlowCounters
+
+        /// Returns what the zone has counted beyond all others.
+        mutating func lead(_ flow: Flow) -> (original: FlowCounters, reply: FlowCounters) {
+            (originalLag.lead(of: flow.originalCounters), replyLag.lead(of: flow.replyCounters))
+        }
+    }
+
+    private struct Connection {
+        var shares: [Share] = []
+        /// What was reported in the present round and, at most, the one before: the lag of an entry that appears.
+        var original = FlowCounters()
+        var reply = FlowCounters()
+        var reportedSince: UInt32
+        var lastSeen: UInt32 = 0
+        /// The tuples to report, where an entry translates them.
+        var translated: (original: FlowTuple, reply: FlowTuple)?
+        /// Hashes of the tuples with which its packets arrive at a zone or leave it.
+        var views: [UInt64]
+    }
+
+    /// True once an entry outside the default zone has been seen.
+    private(set) var isActive = false
+    /// Connections that have been found in more than one zone.
+    private(set) var mergedConnections: UInt64 = 0
+    /// Two zones in which one connection was found last.
+    private(set) var example: (ConntrackZone, ConntrackZone)?
+    /// Entries that were reported as they are because too many connections are remembered.
+    private(set) var unmergedEntries: UInt64 = 0
+
+    private var connections: [UInt32: Connection] = [:]
+    private var connectionOfView: [UInt64: UInt32] = [:]
+    private var nextConnection: UInt32 = 0
+    private var round: UInt32 = 0
+    private var lastSweep: UInt32 = 0
+
+    /// Begins a collection.
+    ///
+    /// - Parameter second: The time in seconds, by any clock that only goes forward.
+    mutating func beginRound(second: UInt32) {
+        round &+= 1
+        guard second &- lastSweep >= Self.idleSeconds / 3 else { return }
+        lastSweep = second
+        for (number, connection) in connections where second &- connection.lastSeen > Self.idleSeconds {
+            for view in connection.views { connectionOfView[view] = nil }
+            connections[number] = nil
+        }
+    }
+
+    /// Takes notice of an entry before it is read: of its zone, and of the tuples that it connects.
+    ///
+    /// - Returns: True where the entry's own tuples tell its connection. One that is unknown should be read after all
+    ///   others have been noticed: an entry that translates addresses may connect it with one of another zone.
+    mutating func notice(_ entry: ConntrackEntry) -> Bool {
+        guard isActive || entry.zone != .default else { return true }
+        isActive = true
+        let isKnown = entry.flow.isTranslated || connectionOfView[Self.view(entry.flow, entry.flow.original)] != nil
+        if entry.flow.isTranslated { _ = connection(of: entry.flow) }
+        return isKnown
+    }
+
+    /// Returns the flow to report for what was read from an entry; its counters are zero where other zones have reported
+    /// all of it.
+    ///
+    /// - Parameter second: The time in seconds, by the clock of ``beginRound(second:)``.
+    mutating func report(_ entry: ConntrackEntry, second: UInt32) -> Flow {
+        guard isActive || entry.zone != .default else { return entry.flow }
+        isActive = true
+        guard let number = connection(of: entry.flow), var connection = connections.removeValue(forKey: number) else {
+            unmergedEntries += 1
+            return entry.flow
+        }
+        if round &- connection.reportedSince >= 2 {
+            connection.reportedSince = round
+            connection.original = FlowCounters()
+            connection.reply = FlowCounters()
+        }
+        connection.lastSeen = second
+        let own = share(of: entry.zone, in: &connection)
+        let (original, reply) = connection.shares[own].lead(entry.flow)
+        connection.original += original
+        connection.reply += reply
+        for index in connection.shares.indices where index != own {
+            connection.shares[index].originalLag += original
+            connection.shares[index].replyLag += reply
+        }
+        var flow = entry.flow
+        if let translated = connection.translated { (flow.original, flow.reply) = translated }
+        (flow.originalCounters, flow.replyCounters) = (original, reply)
+        connections[number] = connection
+        return flow
+    }
+
+    private mutating func share(of zone: ConntrackZone, in connection: inout Connection) -> Int {
+        if let index = connection.shares.firstIndex(where: { $0.zone == zone }) { return index }
+        if let other = connection.shares.last {
+            if connection.shares.count == 1 { mergedConnections += 1 }
+            example = (other.zone, zone)
+        }
+        connection.shares.append(Share(zone: zone, originalLag: connection.original, replyLag: connection.reply))
+        return connection.shares.count - 1
+    }
+
+    /// The number of a flow's connection, which is made where there is none; nil where too many are remembered.
+    private mutating func connection(of flow: Flow) -> UInt32? {
+        let arriving = Self.view(flow, flow.original)
+        guard flow.isTranslated else {
+            return connectionOfView[arriving] ?? makeConnection([arriving])
+        }
+        let leaving = Self.view(flow, flow.reply.mirrored)
+        let number: UInt32
+        switch (connectionOfView[arriving], connectionOfView[leaving]) {
+        case (nil, nil):
+            guard let made = makeConnection([arriving, leaving]) else { return nil }
+            number = made
+        case (let known?, nil):
+            add(leaving, to: known)
+            number = known
+        case (nil, let known?):
+            add(arriving, to: known)
+            number = known
+        case (let known?, let other?):
+            if known != other { merge(other, into: known) }
+            number = known
+        }
+        let isDestination = flow.reply.source != flow.original.destination
+        if isDestination || connections[number]?.translated == nil {
+            connections[number]?.translated = (flow.original, flow.reply)
+        }
+        return number
+    }
+
+    private mutating func makeConnection(_ views: [UInt64]) -> UInt32? {
+        guard connections.count < Self.maximumConnections else { return nil }
+        repeat { nextConnection &+= 1 } while connections[nextConnection] != nil
+        connections[nextConnection] = Connection(reportedSince: round, views: views)
+        for view in views { connectionOfView[view] = nextConnection }
+        return nextConnection
+    }
+
+    private mutating func add(_ view: UInt64, to number: UInt32) {
+        connections[number]?.views.append(view)
+        connectionOfView[view] = number
+    }
+
+    /// Joins two connections that an entry shows to be one. What either has reported is a lag of the other's zones.
+    private mutating func merge(_ other: UInt32, into number: UInt32) {
+        guard var joined = connections[number], let absorbed = connections.removeValue(forKey: other) else { return }
+        for index in joined.shares.indices {
+            joined.shares[index].originalLag += absorbed.original
+            joined.shares[index].replyLag += absorbed.reply
+        }
+        for var share in absorbed.shares where !joined.shares.contains(where: { $0.zone == share.zone }) {
+            share.originalLag += joined.original
+            share.replyLag += joined.reply
+            if joined.shares.count == 1 { mergedConnections += 1 }
+            joined.shares.append(share)
+        }
+        joined.original += absorbed.original
+        joined.reply += absorbed.reply
+        joined.lastSeen = max(joined.lastSeen, absorbed.lastSeen)
+        joined.translated = joined.translated ?? absorbed.translated
+        joined.views += absorbed.views
+        for view in absorbed.views { connectionOfView[view] = number }
+        connections[number] = joined
+    }
+
+    /// A hash of the tuple that packets carry at one place of their way; two of 65,000 are alike once in nine billion times.
+    private static func view(_ flow: Flow, _ tuple: FlowTuple) -> UInt64 {
+        var hasher = Hasher()
+        hasher.combine(flow.transport)
+        hasher.combine(tuple)
+        return UInt64(bitPattern: Int64(hasher.finalize()))
+    }
+}
+
+extension FlowCounters {
+    /// Takes `counted` off this lag and returns what goes beyond it.
+    fileprivate mutating func lead(of counted: FlowCounters) -> FlowCounters {
+        let beyond = FlowCounters(
+            packets: counted.packets - min(counted.packets, packets), bytes: counted.bytes - min(counted.bytes, bytes))
+        packets -= min(packets, counted.packets)
+        bytes -= min(bytes, counted.bytes)
+        return beyond
+    }
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import TestSupport
+import Testing
+
+@testable import Conntrack
+
+/// A connection that passes zones, whose kernel counts every packet in each of them.
+private struct SimulatedConnection {
+    /// An entry: its zone, its tuples, what it has counted since it was read.
+    struct Entry {
+        let zone: UInt16
+        let original: FlowTuple
+        let reply: FlowTuple
+        var originalCounters = FlowCounters()
+        var replyCounters = FlowCounters()
+        var hasEnded = false
+
+        mutating func read() -> ConntrackEntry {
+            defer { (originalCounters, replyCounters) = (FlowCounters(), FlowCounters()) }
+            return ConntrackEntry(
+                flow: Flow(
+                    transport: .tcp, original: original, reply: reply, originalCounters: originalCounters,
+                    replyCounters: replyCounters),
+                id: nil, zone: ConntrackZone(original: zone, reply: zone))
+        }
+    }
+
+    /// How addresses change on the way.
+    enum Translation: CaseIterable { case none, firstSource, lastSource, firstDestination, middleSource }
+
+    var entries: [Entry] = []
+    var carried: UInt64 = 0
+
+    init(number: UInt16, zones: [UInt16], _ translation: Translation) {
+        let pod = Endpoint("10.244.1.20", 20_000 + number)
+        let node = Endpoint("172.18.0.2", 30_000 + number)
+        let service = Endpoint("10.96.0.80", 80)
+        let peer = Endpoint("10.244.2.10", 8080)
+        func tuple(_ source: Endpoint, _ destination: Endpoint) -> FlowTuple {
+            FlowTuple(
+                source: source.address, destination: destination.address, sourcePort: source.port,
+                destinationPort: destination.port)
+        }
+        var arriving = tuple(pod, translation == .firstDestination ? service : peer)
+        for (place, zone) in zones.enumerated() {
+            let translatesSource =
+                translation == .firstSource && place == 0
+                || translation == .lastSource && place == zones.count - 1
+                || translation == .middleSource && place == min(1, zones.count - 1)
+            var leaving = arriving
+            if translation == .firstDestination && place == 0 { leaving = tuple(pod, peer) }
+            if translatesSource { leaving = tuple(node, peer) }
+            entries.append(Entry(zone: zone, original: arriving, reply: leaving.mirrored))
+            arriving = leaving
+        }
+    }
+
+    mutating func carry(_ bytes: UInt64, isReply: Bool) {
+        carried += bytes
+        for index in entries.indices where !entries[index].hasEnded {
+            let counters = FlowCounters(packets: 1, bytes: bytes)
+            if isReply { entries[index].replyCounters += counters } else { entries[index].originalCounters += counters }
+        }
+    }
+}
+
+@Suite struct ZoneLedgerTests {
+    @Test("Nothing is remembered while there is the default zone alone")
+    func defaultZone() {
+        var ledger = ZoneLedger()
+        var connection = SimulatedConnection(number: 1, zones: [0], .firstSource)
+        for _ in 0..<3 {
+            connection.carry(100, isReply: false)
+            let entry = connection.entries[0].read()
+            let isKnown = ledger.notice(entry)
+            let flow = ledger.report(entry, second: 0)
+            #expect(isKnown && flow == entry.flow)
+        }
+        #expect(!ledger.isActive && ledger.mergedConnections == 0)
+    }
+
+    @Test(
+        "Whatever order its entries are read and end in, a connection is counted once",
+        arguments: SimulatedConnection.Translation.allCases, [[3, 7], [0, 7], [9, 3, 7], [5, 0, 1, 2]] as [[UInt16]])
+    private func everyOrder(translation: SimulatedConnection.Translation, zones: [UInt16]) {
+        for seed in 0..<200 {
+            var generator = SeededGenerator(seed: UInt64(seed))
+            var ledger = ZoneLedger()
+            if zones.contains(0) {
+                // As found before the first collection.
+                var other = SimulatedConnection(number: 999, zones: [1], .none)
+                _ = ledger.notice(other.entries[0].read())
+            }
+            var connections = (0..<5).map { SimulatedConnection(number: $0, zones: zones, translation) }
+            var reported = [UInt64](repeating: 0, count: connections.count)
+            for round in 0..<Int.random(in: 1...8, using: &generator) {
+                ledger.beginRound(second: UInt32(round) * 5)
+                // A dump shows entries in any order, and packets pass while it goes on.
+                var order = connections.indices.flatMap { number in
+                    connections[number].entries.indices.map { (number, $0) }
+                }
+                order.shuffle(using: &generator)
+                for number in connections.indices {
+                    for _ in 0..<Int.random(in: 0...3, using: &generator) {
+                        connections[number].carry(
+                            .random(in: 40...1500, using: &generator), isReply: .random(using: &generator))
+                    }
+                }
+                var held: [(Int, Int)] = []
+                func read(_ number: Int, _ index: Int) {
+                    reported[number] += ledger.report(
+                        connections[number].entries[index].read(), second: UInt32(round) * 5
+                    ).bytes
+                }
+                for (number, index) in order where !connections[number].entries[index].hasEnded {
+                    let entry = connections[number].entries[index]
+                    if entry.originalCounters.isZero && entry.replyCounters.isZero { continue }
+                    var copy = entry
+                    if ledger.notice(copy.read()) { read(number, index) } else { held.append((number, index)) }
+                    if Bool.random(using: &generator) { connections[number].carry(52, isReply: true) }
+                }
+                for (number, index) in held { read(number, index) }
+                // One entry ends before the others, now and then.
+                let number = Int.random(in: 0..<connections.count, using: &generator)
+                let index = Int.random(in: 0..<zones.count, using: &generator)
+                let living = connections[number].entries.filter { !$0.hasEnded }.count
+                if living > 1 && round > 0 && !connections[number].entries[index].hasEnded {
+                    read(number, index)
+                    connections[number].entries[index].hasEnded = true
+                }
+            }
+            for number in connections.indices {
+                for index in connections[number].entries.indices where !connections[number].entries[index].hasEnded {
+                    reported[number] += ledger.report(connections[number].entries[index].read(), second: 40).bytes
+                }
+            }
+            #expect(reported == connections.map(\.carried), "seed \(seed)")
+            #expect(ledger.unmergedEntries == 0)
+        }
+    }
+
+    @Test("Connections shorter than an interval are known by their events alone")
+    func eventsAlone() {
+        var ledger = ZoneLedger()
+        var reported: UInt64 = 0
+        var carried: UInt64 = 0
+        for life in 0..<50 {
+            // The same ports again and again; the zones' entries end in turn.
+            var connection = SimulatedConnection(number: 1, zones: [3, 7], .lastSource)
+            connection.carry(100 + UInt64(life), isReply: false)
+            connection.carry(1_000, isReply: true)
+            carried += connection.carried
+            for index in life % 2 == 0 ? [0, 1] : [1, 0] {
+                reported += ledger.report(connection.entries[index].read(), second: 1).bytes
+            }
+        }
+        #expect(reported == carried)
+    }
+
+    @Test("The tuples reported name the service that was dialled")
+    func tuples() {
+        var ledger = ZoneLedger()
+        var connection = SimulatedConnection(number: 1, zones: [3, 7], .firstDestination)
+        for index in [0, 1] { _ = ledger.notice(connection.entries[index].read()) }
+        connection.carry(100, isReply: false)
+        for index in [1, 0] {
+            let flow = ledger.report(connection.entries[index].read(), second: 0)
+            #expect(flow.original == connection.entries[0].original)
+            #expect(flow.reply == connection.entries[0].reply)
+        }
+        #expect(ledger.mergedConnections == 1)
+        #expect(ledger.example.map { [$0.0.original, $0.1.original].sorted() } == [3, 7])
+    }
+
+    @Test("Connections that carry nothing are forgotten, and those beyond the bound are counted per zone")
+    func bounds() {
+        var ledger = ZoneLedger()
+        ledger.beginRound(second: 0)
+        for number in 0..<ZoneLedger.maximumConnections {
+            var connection = SimulatedConnection(number: 0, zones: [3], .none)
+            connection.carry(100, isReply: false)
+            var entry = connection.entries[0].read()
+            entry.flow.original.source = IPAddress(v4: UInt32(number))
+            entry.flow.reply = entry.flow.original.mirrored
+            let bytes = ledger.report(entry, second: 0).bytes
+            #expect(bytes == 100)
+        }
+        var late = SimulatedConnection(number: 2, zones: [3, 7], .none)
+        late.carry(100, isReply: false)
+        let unmerged = late.entries.indices.map { ledger.report(late.entries[$0].read(), second: 0).bytes }
+        #expect(unmerged == [100, 100] && ledger.unmergedEntries == 2)
+        ledger.beginRound(second: ZoneLedger.idleSeconds + 1)
+        late.carry(100, isReply: false)
+        let merged = late.entries.indices.map { ledger.report(late.entries[$0].read(), second: 0).bytes }
+        #expect(merged == [100, 0])
+    }
+}
