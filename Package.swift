@@ -154,7 +154,8 @@ let package = Package(
         .testTarget(
             name: "KubenetmonAgentTests",
             dependencies: [
-                "Conntrack", "FlowExport", "FlowModel", "KubenetmonAgent", "Operations", "TestSupport", "TransportSecurity",
+                "Conntrack", "FlowExport", "FlowModel", "KubenetmonAgent", "Operations", "TestSupport",
+                "TransportSecurity",
             ]),
         .testTarget(
             name: "KubenetmonServerTests",

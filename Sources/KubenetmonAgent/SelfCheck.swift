@@ -93,7 +93,8 @@ final class SelfCheck: Sendable {
                 net.netfilter.nf_conntrack_max, now \(maximum)
                 """
         }
-        if checksCounters && !findings.everCounted && findings.entries > 0 && ContinuousClock.now - start >= uptimeWait {
+        if checksCounters && !findings.everCounted && findings.entries > 0 && ContinuousClock.now - start >= uptimeWait
+        {
             problems[.counters] = """
                 no entry of the table has ever counted anything: was net.netfilter.nf_conntrack_acct turned on after \
                 the connections were made?

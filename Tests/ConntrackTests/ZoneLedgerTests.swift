@@ -83,7 +83,8 @@ private struct SimulatedConnection {
 
     @Test(
         "Whatever order its entries are read and end in, a connection is counted once",
-        arguments: SimulatedConnection.Translation.allCases, [[3, 7], [0, 7], [9, 3, 7], [5, 0, 1, 2]] as [[UInt16]])
+        arguments: SimulatedConnection.Translation.allCases,
+        [[3, 7], [0, 7], [9, 3, 7], [5, 0, 1, 2]] as [[UInt16]])
     private func everyOrder(translation: SimulatedConnection.Translation, zones: [UInt16]) {
         for seed in 0..<200 {
             var generator = SeededGenerator(seed: UInt64(seed))
@@ -110,9 +111,10 @@ private struct SimulatedConnection {
                 }
                 var held: [(Int, Int)] = []
                 func read(_ number: Int, _ index: Int) {
-                    reported[number] += ledger.report(
-                        connections[number].entries[index].read(), second: UInt32(round) * 5
-                    ).bytes
+                    reported[number] +=
+                        ledger.report(
+                            connections[number].entries[index].read(), second: UInt32(round) * 5
+                        ).bytes
                 }
                 for (number, index) in order where !connections[number].entries[index].hasEnded {
                     let entry = connections[number].entries[index]

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import TestSupport
+
+/// A node on which a connection passes several conntrack zones, as with CNIs that track at every hop (OVN-Kubernetes,
+/// Antrea, Kube-OVN): between two zones packets leave the node and come back.
+///
+///     zone-pod-0 ── a0 ▏zone 0 ▏b0 ── zone-pod-1 ── a1 ▏zone 1 ▏b1 ── … ── the last pod, which serves
+///                         └──────────── zone-node ─────────┘
+struct ZonedNode {
+    /// The client's address; the server is ``server``, by its service address 10.96.0.80 too.
+    static let client = "10.244.1.20"
+    static let server = "10.244.2.10"
+    static let node = "zone-node"
+    /// The sandbox's address on the link to the node.
+    static let sandbox = "172.19.0.1"
+
+    let zones: [Int]
+    /// The hop that translates the source; nil for none.
+    var sourceTranslation: Int?
+    /// The hop that translates the destination; nil for none.
+    var destinationTranslation: Int?
+
+    private var lastHop: Int { zones.count - 1 }
+    var serverPod: String { "zone-pod-\(zones.count)" }
+
+    /// Makes the node, runs `body` and removes it.
+    func run(_ body: () async throws -> Void) async throws {
+        try NetworkNamespace.requireSandbox()
+        await Self.remove()
+        do {
+            try await ChildProcess.shell(script)
+            try await body()
+        } catch {
+            await Self.remove()
+            throw error
+        }
+        await Self.remove()
+    }
+
+    private static func remove() async {
+        _ = try? await ChildProcess.shell(
+            """
+            for name in $(ip netns list | grep -o '^zone-[^ ]*'); do
+                ip netns pids $name | xargs -r kill -KILL
+                ip netns delete $name
+            done
+            """)
+    }
+
+    /// Gives the hops other zones, for packets to come.
+    func setZones(_ zones: [Int]) async throws {
+        try await ChildProcess.shell("ip netns exec \(Self.node) nft -f - <<'END'\n\(Self.zoneRules(zones))END")
+    }
+
+    /// Bytes that have passed the node's ends, as its firewall counts them.
+    func passedBytes() async throws -> UInt64 {
+        let text = try await ChildProcess.shell("ip netns exec \(Self.node) nft list counter ip truth passed")
+        return text.firstMatch(of: /bytes (\d+)/).flatMap { UInt64($0.1) } ?? 0
+    }
+
+    private static func zoneRules(_ zones: [Int]) -> String {
+        var rules = """
+            table ip zones
+            delete table ip zones
+            table ip zones {
+            chain choose {
+            type filter hook prerouting priority raw
+
+            """
+        for (hop, zone) in zones.enumerated() where zone != 0 {
+            rules += "iifname { a\(hop), b\(hop) } ct zone set \(zone)\n"
+        }
+        return rules + "}\n}\n"
+    }
+
+    private var script: String {
+        let settings = "net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0"
+        var script = ""
+        for name in [Self.node] + (0...zones.count).map({ "zone-pod-\($0)" }) {
+            script += """
+                ip netns add \(name)
+                ip -n \(name) link set lo up
+                ip netns exec \(name) sysctl -qw \(settings)
+
+                """
+        }
+        script += """
+            ip link add zone-node type veth peer name uplink netns \(Self.node)
+            ip address add \(Self.sandbox)/30 dev zone-node
+            ip link set zone-node up
+            ip -n \(Self.node) address add 172.19.0.2/30 dev uplink
+            ip -n \(Self.node) link set uplink up
+            ip -n zone-pod-0 address add \(Self.client)/32 dev lo
+            ip -n \(serverPod) address add \(Self.server)/32 dev lo
+
+            """
+        for hop in zones.indices {
+            for (link, pod, number) in [("a", hop, 0), ("b", hop + 1, 4)] {
+                script += """
+                    ip link add \(link)\(hop) netns \(Self.node) type veth peer name \(link)\(hop) netns zone-pod-\(pod)
+                    ip -n \(Self.node) address add 10.8.\(hop).\(number + 1)/30 dev \(link)\(hop)
+                    ip -n \(Self.node) link set \(link)\(hop) up
+                    ip -n zone-pod-\(pod) address add 10.8.\(hop).\(number + 2)/30 dev \(link)\(hop)
+                    ip -n zone-pod-\(pod) link set \(link)\(hop) up
+
+                    """
+            }
+            // Away from the client by a link's number + 100, back to it by + 200.
+            script += """
+                ip -n \(Self.node) route add default via 10.8.\(hop).6 table \(100 + hop)
+                ip -n \(Self.node) route add default via 10.8.\(hop).2 table \(200 + hop)
+                ip -n \(Self.node) rule add iif a\(hop) lookup \(100 + hop)
+                ip -n \(Self.node) rule add iif b\(hop) lookup \(200 + hop)
+                ip -n zone-pod-\(hop) route add default via 10.8.\(hop).1 \(hop == 0 ? "src \(Self.client)" : "")
+                ip -n zone-pod-\(hop + 1) route add \(Self.client)/32 via 10.8.\(hop).5
+
+                """
+        }
+        // What a source is translated to comes back by the way it went.
+        let translated = sourceTranslation.map { _ in "10.7.0.1" }
+        if let translated, let hop = sourceTranslation {
+            for pod in (hop + 1)...zones.count {
+                script += "ip -n zone-pod-\(pod) route add \(translated)/32 via 10.8.\(pod - 1).5\n"
+            }
+        }
+        script += """
+            ip netns exec \(Self.node) nft -f - <<'END'
+            \(Self.zoneRules(zones))
+            table ip truth {
+                counter passed { }
+                chain ends {
+                    type filter hook prerouting priority -50
+                    iifname { a0, b\(lastHop) } ct state != { invalid, untracked } counter name passed
+                }
+            }
+            table ip translation {
+                chain source {
+                    type nat hook postrouting priority srcnat
+                    \(sourceTranslation.map { "iifname a\($0) oifname b\($0) snat to 10.7.0.1" } ?? "")
+                }
+                chain destination {
+                    type nat hook prerouting priority dstnat
+                    \(destinationTranslation.map { "iifname a\($0) ip daddr 10.96.0.80 dnat to \(Self.server)" } ?? "")
+                }
+            }
+            END
+            ip netns exec \(Self.node) sysctl -qw net.netfilter.nf_conntrack_acct=1 \
+                net.netfilter.nf_conntrack_tcp_loose=1
+
+            """
+        return script
+    }
+}
