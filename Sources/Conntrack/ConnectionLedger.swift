@@ -38,6 +38,10 @@ struct ConnectionLedger {
         return zones.report(entry, second: second)
     }
 
+    /// Returns what to report of an entry that a zeroing dump has read (``ConntrackTable/Mode/fast``): such dumps are not
+    /// ordered against events.
+    mutating func report(dumped entry: ConntrackEntry) -> Flow { zones.report(entry, second: second) }
+
     /// Returns what of a destroyed entry has not been reported yet, which only entries that pass the filter are.
     mutating func report(event entry: ConntrackEntry, where filter: FlowFilter) -> Flow {
         resets.forget(entry)

@@ -188,7 +188,7 @@ public struct ConntrackTable: ~Copyable {
             }
             table.hasZones = table.hasZones || entry.zone != .default
             let flow =
-                table.hasZones ? table.events?.withLedger { $0.report(answer: entry) } ?? entry.flow : entry.flow
+                table.hasZones ? table.events?.withLedger { $0.report(dumped: entry) } ?? entry.flow : entry.flow
             collection.hand(on: flow, to: body)
         }
         do throws(ConntrackError) {

@@ -45,6 +45,9 @@ final class FlowAssembler: FlowSink {
         var labels = LabelResults()
         /// Batches whose time could not be true, and which were given that of their arrival.
         var incredibleTimes: UInt64 = 0
+        /// Flows whose counters cannot be true, which would spoil every sum that they are part of. They are counted here
+        /// and nowhere else.
+        var impossibleFlows: UInt64 = 0
 
         static func + (left: Statistics, right: Statistics) -> Statistics {
             var sum = left
@@ -54,6 +57,7 @@ final class FlowAssembler: FlowSink {
             sum.gathering += right.gathering
             sum.labels += right.labels
             sum.incredibleTimes += right.incredibleTimes
+            sum.impossibleFlows += right.impossibleFlows
             for (reason, amount) in right.ignored { sum.ignored[reason, default: Amount()] += amount }
             return sum
         }
@@ -140,6 +144,10 @@ final class FlowAssembler: FlowSink {
             let some = start..<min(start + Self.flowsAtOnce, batch.count)
             labeler.read(observedOn: agent.hello.nodeName, at: second, by: rules) { reader in
                 batch.forEach(in: some) { flow in
+                    guard flow.isPossible else {
+                        counted.impossibleFlows += 1
+                        return
+                    }
                     counted.received.add(flow)
                     switch reader.label(flow) {
                     case .ignored(let reason):

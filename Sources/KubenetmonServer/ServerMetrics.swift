@@ -77,6 +77,10 @@ extension MetricsPage {
             .counter, "kubenetmon_server_incredible_times_total",
             "Batches whose time could not be true, and which were given that of their arrival.",
             flows.incredibleTimes)
+        add(
+            .counter, "kubenetmon_server_impossible_flows_total",
+            "Flows dropped because they report more than a network can carry (above 2^50 packets or bytes).",
+            flows.impossibleFlows)
     }
 
     private mutating func addLabels(_ labels: LabelResults) {

@@ -226,4 +226,88 @@ extension EndToEndTests {
             far.signal(SIGKILL)
         }
     }
+
+    @Test("SIGTERM ends the agent while connections go on ending")
+    func stoppingUnderTraffic() async throws {
+        let ledger = try await FlowLedger.listen()
+        try await Lab.run { lab in
+            try await lab.sysctl("net.netfilter.nf_conntrack_tcp_timeout_time_wait=1", in: "node-a")
+            let far = try await lab.startChurnServer(in: "web-1")
+            let agent = try await lab.startAgent(on: "node-a", serverPort: ledger.port)
+            let client = try lab.start(
+                Repository.program("Churn"), ["tcp", "10.244.1.10", "8080", "100", "600", "0", "0"], in: "client-1")
+            try await eventually("connections end") {
+                try await lab.metric("kubenetmon_agent_events_total", on: "node-a") > 100
+            }
+            try await lab.stop(agent)
+            #expect(client.isRunning)
+            #expect(ledger.totals.flows > 100)
+            client.signal(SIGKILL)
+            far.signal(SIGKILL)
+        }
+        try await ledger.stop()
+    }
+
+    @Test("Another program that zeroes counters is noticed")
+    func anotherReader() async throws {
+        let ledger = try await FlowLedger.listen()
+        try await Lab.run { lab in
+            let far = try await lab.startChurnServer(in: "web-1")
+            let agent = try await lab.startAgent(
+                on: "node-a", serverPort: ledger.port, settings: ["COLLECTION_INTERVAL": "1s"])
+            // Connections that go on: the same few ports again and again.
+            let client = try lab.start(
+                Repository.program("Churn"), ["udp", "10.244.1.10", "8080", "500", "600", "20000", "20"],
+                in: "client-1")
+            func check() async throws -> UInt64 {
+                try await lab.metric("kubenetmon_agent_self_check{check=\"sole_reader\"}", on: "node-a")
+            }
+            try await eventually("some collections pass") {
+                try await lab.metric("kubenetmon_agent_collections_total", on: "node-a") > 4
+            }
+            #expect(try await check() == 1)
+            try await eventually("the other reader is noticed") {
+                try await ChildProcess.shell("ip netns exec node-a conntrack -L -z >/dev/null 2>&1")
+                return try await check() == 0
+            }
+            #expect(try await lab.metric("kubenetmon_agent_foreign_resets_total", on: "node-a") > 0)
+            #expect(agent.output.contains("another program takes counters"))
+            client.signal(SIGKILL)
+            try await lab.stop(agent)
+            far.signal(SIGKILL)
+        }
+        try await ledger.stop()
+    }
+
+    @Test("Events that the kernel drops are counted, and their bytes estimated")
+    func droppedEvents() async throws {
+        let ledger = try await FlowLedger.listen()
+        try await Lab.run { lab in
+            try await lab.sysctl("net.netfilter.nf_conntrack_tcp_timeout_time_wait=1", in: "node-a")
+            let far = try await lab.startChurnServer(in: "web-1")
+            let agent = try await lab.startAgent(
+                on: "node-a", serverPort: ledger.port, settings: ["EVENT_BUFFER_BYTES": "262144"])
+            try await ChildProcess.shell("pkill -STOP -f 'debug/kubenetmon-agent$'")
+            let made = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 500, seconds: 4)
+            // A dump by another program reaps what has expired.
+            try await eventually("the entries are gone") {
+                let count = try await ChildProcess.shell(
+                    "ip netns exec node-a sh -c 'conntrack -L >/dev/null 2>&1; cat /proc/sys/net/netfilter/nf_conntrack_count'"
+                )
+                return Int(count.filter(\.isNumber)) ?? .max < 50
+            }
+            try await ChildProcess.shell("pkill -CONT -f 'debug/kubenetmon-agent$'")
+            let counters = try await lab.countersAtRest()
+            let dropped = try await lab.metric(
+                "kubenetmon_agent_lost_flows_total{reason=\"event_overrun\"}", on: "node-a")
+            let estimate = try await lab.metric(
+                "kubenetmon_agent_lost_bytes_total{reason=\"event_overrun_estimate\"}", on: "node-a")
+            try await lab.stop(agent)
+            let truth = Double(try #require(counters["node-a"]).bytes)
+            #expect(dropped > 0 && dropped < UInt64(made))
+            #expect(abs(Double(ledger.totals.bytes + estimate) / truth - 1) < 0.1)
+            far.signal(SIGKILL)
+        }
+        try await ledger.stop()
+    }
 }

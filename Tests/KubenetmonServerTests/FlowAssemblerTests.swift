@@ -291,6 +291,28 @@ private final class AssemblerUnderTest: Sendable {
         try await test.stop()
     }
 
+    @Test("Flows with impossible counters are dropped and counted, and cost the others nothing")
+    func impossibleCounters() async throws {
+        let test = try await AssemblerUnderTest()
+        var most = try flow()
+        most.replyCounters.bytes = 1 << 50
+        var flows = [try flow(), most]
+        for value in [(1 << 50) + 1, UInt64(1) << 63, .max] {
+            var (packets, bytes) = (try flow(), try flow())
+            packets.originalCounters.packets = value
+            bytes.replyCounters.bytes = value
+            flows += [packets, bytes]
+        }
+        try await test.send(1, flows)
+        try await test.flush()
+        #expect(test.blocks.map(\.flows) == [2])
+        #expect(test.statistics.impossibleFlows == 6)
+        #expect(test.statistics.received.flows == 2 && test.statistics.received.bytes == 400 + (1 << 50))
+        test.complete(0)
+        try await eventually("the batch is acknowledged") { test.acknowledged == [1] }
+        try await test.stop()
+    }
+
     @Test func aBatchWithoutRowsDoesNotWaitForTheBlockThatIsOpen() async throws {
         let test = try await AssemblerUnderTest()
         try await test.send(1, [try flow()])
