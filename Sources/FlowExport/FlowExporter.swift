@@ -33,6 +33,10 @@ public final class FlowExporter: Sendable {
         public var departureTimeout = TimeAmount.seconds(60)
         /// How often an agent that is connected says that it lives, whether or not it has anything to send.
         public var signOfLifeInterval = TimeAmount.seconds(60)
+        /// The delays between attempts to connect.
+        var backoff = Backoff(initial: .milliseconds(500), maximum: .seconds(30))
+        /// The silence of a server's TCP after which its connection is closed, in seconds.
+        var deadPeerSeconds = DeadPeerDetection.defaultSeconds
         /// Tells a name's addresses; it may block.
         var resolve: @Sendable (_ host: String, _ port: Int) throws -> [SocketAddress] = ServerAddresses.resolve
 
@@ -116,7 +120,8 @@ public final class FlowExporter: Sendable {
 
     private let configuration: Configuration
     private let hello: Hello
-    private let eventLoop: any EventLoop
+    /// The event loop of the connection and of every timer.
+    let eventLoop: any EventLoop
     private let logger: Logger
     private let statisticsStorage = Mutex(Statistics())
     /// Bytes of frames that wait for their acknowledgement, those on their way to the event loop included.
@@ -148,7 +153,7 @@ public final class FlowExporter: Sendable {
         eventLoop = group.next()
         connector = ServerConnector(configuration, eventLoop: eventLoop, logger: logger)
         let machine = ExportStateMachine(
-            backoff: Backoff(initial: .milliseconds(500), maximum: .seconds(30)),
+            backoff: configuration.backoff,
             mergeAboveBytes: configuration.maximumUnacknowledgedBytes / 4)
         loopState = .makeBoxSendingValue(LoopState(machine: machine), eventLoop: eventLoop)
     }
@@ -185,11 +190,7 @@ public final class FlowExporter: Sendable {
         let interval = TimeAmount.nanoseconds(max(1, configuration.answerTimeout.nanoseconds / 4))
         eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in self.checkSilence() }
         let lifeInterval = configuration.signOfLifeInterval
-        eventLoop.scheduleRepeatedTask(initialDelay: lifeInterval, delay: lifeInterval) { _ in
-            // A server that does not read shall not find heaps of them.
-            guard let channel = self.loopState.value.channel, channel.isWritable else { return }
-            channel.writeAndFlush(AgentMessage.signOfLife, promise: nil)
-        }
+        eventLoop.scheduleRepeatedTask(initialDelay: lifeInterval, delay: lifeInterval) { _ in self.sendHeartbeat() }
     }
 
     /// Numbers a batch, keeps it until it is acknowledged, and sends it as soon as a server is there. Callable from any
@@ -274,6 +275,17 @@ public final class FlowExporter: Sendable {
         case .close:
             loopState.value.channel?.close(promise: nil)
         }
+    }
+
+    /// Sends a heartbeat unless the server does not read: it would find heaps of them.
+    func sendHeartbeat() {
+        guard let channel = loopState.value.channel, channel.isWritable else { return }
+        channel.writeAndFlush(AgentMessage.signOfLife, promise: nil)
+    }
+
+    /// Since when the server has said nothing although it owes an acknowledgement; nil while it owes none.
+    func silentSince() async throws -> NIODeadline? {
+        try await eventLoop.submit { self.loopState.value.silentSince }.get()
     }
 
     private func checkSilence() {

@@ -68,7 +68,7 @@ final class ServerConnector: Sendable {
             return eventLoop.makeFailedFuture(ChannelError.connectTimeout(configuration.connectTimeout))
         }
         var bootstrap = ClientBootstrap(group: eventLoop).connectTimeout(configuration.connectTimeout)
-        for (option, value) in DeadPeerDetection.agentOptions {
+        for (option, value) in DeadPeerDetection.agentOptions(seconds: configuration.deadPeerSeconds) {
             bootstrap = bootstrap.channelOption(option, value: value)
         }
         let secured = eventLoop.makePromise(of: Void.self)

@@ -85,7 +85,7 @@ public final class IngestServer: Sendable {
             )
             // What a connection still reads when the gate shuts is beyond the bound on memory.
             .childChannelOption(.maxMessagesPerRead, value: 1)
-        for (option, value) in DeadPeerDetection.serverOptions {
+        for (option, value) in DeadPeerDetection.serverOptions() {
             bootstrap = bootstrap.childChannelOption(option, value: value)
         }
         bootstrap = bootstrap.childChannelInitializer { channel in

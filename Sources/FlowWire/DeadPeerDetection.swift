@@ -5,22 +5,35 @@ public import NIOCore
 /// Socket options with which either end notices, after half a minute, a peer that is gone without a word (tcp(7); numbers
 /// from include/uapi/linux/tcp.h).
 public enum DeadPeerDetection {
-    /// Options of an agent's socket and their values: they find a peer that is gone while nothing is under way to it.
+    /// A socket option and its value.
+    public typealias Option = (option: ChannelOptions.Types.SocketOption, value: Int)
+
+    /// The silence after which a peer counts as gone, in seconds.
+    public static let defaultSeconds = 30
+
+    /// Returns the options of an agent's socket: they find a peer that is gone while nothing is in flight to it.
     ///
     /// TCP_USER_TIMEOUT is not among them. It also counts the time in which a peer merely reads nothing, and a server
     /// that waits for ClickHouse reads nothing; one that is gone is known by its silence.
-    public static let agentOptions: [(option: ChannelOptions.Types.SocketOption, value: Int)] = [
-        (.init(level: .socket, name: .so_keepalive), 1),
-        // TCP_KEEPIDLE and TCP_KEEPINTVL in seconds, TCP_KEEPCNT.
-        (.init(level: .tcp, name: .init(rawValue: 4)), 15),
-        (.init(level: .tcp, name: .init(rawValue: 5)), 5),
-        (.init(level: .tcp, name: .init(rawValue: 6)), 3),
-    ]
-
-    /// Options of a server's socket and their values: agents read always.
-    public static let serverOptions =
-        agentOptions + [
-            // TCP_USER_TIMEOUT in milliseconds: how long data that was sent may go unanswered by the peer's TCP.
-            (.init(level: .tcp, name: .init(rawValue: 18)), 30_000)
+    ///
+    /// - Parameter seconds: The silence after which a peer counts as gone, at least 6.
+    public static func agentOptions(seconds: Int = defaultSeconds) -> [Option] {
+        [
+            (.init(level: .socket, name: .so_keepalive), 1),
+            // TCP_KEEPIDLE and TCP_KEEPINTVL in seconds, TCP_KEEPCNT.
+            (.init(level: .tcp, name: .init(rawValue: 4)), seconds / 2),
+            (.init(level: .tcp, name: .init(rawValue: 5)), seconds / 6),
+            (.init(level: .tcp, name: .init(rawValue: 6)), 3),
         ]
+    }
+
+    /// Returns the options of a server's socket: agents always read.
+    ///
+    /// - Parameter seconds: The silence after which a peer counts as gone, at least 6.
+    public static func serverOptions(seconds: Int = defaultSeconds) -> [Option] {
+        agentOptions(seconds: seconds) + [
+            // TCP_USER_TIMEOUT in milliseconds: how long data that was sent may go unanswered by the peer's TCP.
+            (.init(level: .tcp, name: .init(rawValue: 18)), seconds * 1_000)
+        ]
+    }
 }

@@ -14,7 +14,7 @@ import Testing
     private func exporter(
         to server: RecordingServer, _ configure: (inout FlowExporter.Configuration) -> Void
     ) -> FlowExporter {
-        var configuration = FlowExporter.Configuration(host: "127.0.0.1", port: server.port)
+        var configuration = FlowExporter.Configuration.test(port: server.port)
         configure(&configuration)
         return FlowExporter(
             configuration: configuration,
@@ -25,7 +25,8 @@ import Testing
 
     @Test func aServerThatAsksAgainAndAgainIsLeftOnceAndInTime() async throws {
         let server = try await RecordingServer.start()
-        let exporter = exporter(to: server) { $0.departureTimeout = .seconds(1) }
+        let departureTimeout = TimeAmount.milliseconds(500)
+        let exporter = exporter(to: server) { $0.departureTimeout = departureTimeout }
         exporter.export(FlowAmount(flows: 1, bytes: 2_000), of: .scrape) { .test($0) }
         exporter.start()
         let first = try await server.connection(0)
@@ -37,8 +38,8 @@ import Testing
         try await first.closed()
         let second = try await server.connection(1)
         #expect(try await second.batches(1) == batches)
-        // Longer than anything that could be left of the first departure.
-        try await Task.sleep(for: .seconds(2))
+        // What could be left of the first departure is due before this.
+        try await exporter.eventLoop.scheduleTask(in: departureTimeout) {}.futureResult.get()
         #expect(exporter.statistics.connections == 2 && exporter.statistics.isConnected)
         try await second.say(.ack([1]))
         try await eventually("it is acknowledged") { exporter.statistics.acknowledgedFlows == 1 }
@@ -49,30 +50,26 @@ import Testing
         let server = try RecordingServer()
         try await server.listen(isReading: false)
         let exporter = exporter(to: server) {
-            $0.signOfLifeInterval = .milliseconds(1)
+            $0.signOfLifeInterval = .hours(1)
             $0.maximumUnacknowledgedBytes = 1 << 30
         }
-        // More than the kernel takes. This server does not look into batches.
-        var frame = ByteBuffer(integer: UInt32(1 << 20))
-        frame.writeRepeatingByte(0, count: 1 << 20)
-        for _ in 0..<16 {
-            exporter.export(FlowAmount(), of: .scrape) { [frame] sequence in
-                ExportBatch(
-                    sequence: sequence, observedAtMilliseconds: 0, frame: frame, flows: 0, reportedBytes: 0)
-            }
-        }
+        // More than the kernel takes.
+        let flows = (0..<FlowBatchBuilder.maximumFlows).map { Flow.test($0) }
+        let count = 400
+        for _ in 0..<count { exporter.export(FlowAmount(), of: .scrape) { .test($0, flows) } }
         exporter.start()
         try await eventually("it is connected") { exporter.statistics.isConnected }
-        try await Task.sleep(for: .seconds(3))
-        let connection = try #require(server.connections.first)
-        let began = ContinuousClock.now
-        try await connection.read()
-        try await eventually("a thousand signs of life have come") {
-            connection.batches.count { $0.readableBytes == 0 } >= 1_000
+        for _ in 0..<1_000 { try await exporter.eventLoop.submit { exporter.sendHeartbeat() }.get() }
+        try await server.connections.first?.read()
+        let connection = try await server.connection(0)
+        _ = try await connection.batches(count)
+        var sent = 0
+        try await eventually("a heartbeat comes") {
+            try await exporter.eventLoop.submit { exporter.sendHeartbeat() }.get()
+            sent += 1
+            return connection.heartbeats > 0
         }
-        // Had they been waiting, they would have come at once; as it is, one comes in a millisecond.
-        #expect(ContinuousClock.now - began > .milliseconds(950))
-        #expect(connection.batches.count { $0.readableBytes > 0 } == 16)
+        #expect(connection.heartbeats <= sent && connection.batches.count == count)
         _ = try await exporter.drain(timeout: .zero)
     }
 }

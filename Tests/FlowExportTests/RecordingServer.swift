@@ -7,7 +7,8 @@ import NIOPosix
 import Synchronization
 import TestSupport
 
-/// A server of a test's own on 127.0.0.1. It records what every connection sends, and says what the test tells it to.
+/// A server of a test's own on 127.0.0.1. It records what every connection sends, by kind, and says
+/// what the test tells it to.
 final class RecordingServer: Sendable {
     /// The port, from the beginning: until ``listen()``, connections to it are refused.
     let port: Int
@@ -67,21 +68,51 @@ final class RecordingServer: Sendable {
     final class Connection: ChannelInboundHandler, Sendable {
         typealias InboundIn = ByteBuffer
 
+        /// What a message is.
+        private enum Kind {
+            case hello
+            case batch
+            /// A message without a body.
+            case heartbeat
+            /// Nothing that an agent sends.
+            case unreadable
+
+            init(_ message: ByteBuffer) {
+                switch try? AgentMessage(decoding: message) {
+                case .hello: self = .hello
+                case .batch: self = .batch
+                case .unknown: self = message.readableBytes == 0 ? .heartbeat : .unreadable
+                case nil: self = .unreadable
+                }
+            }
+        }
+
         private let channel: any Channel
-        private let received = Mutex<[ByteBuffer]>([])
+        private let received = Mutex<[(kind: Kind, bytes: ByteBuffer)]>([])
 
         init(channel: any Channel) { self.channel = channel }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
             let message = unwrapInboundIn(data)
-            received.withLock { $0.append(message) }
+            let kind = Kind(message)
+            received.withLock { $0.append((kind, message)) }
         }
 
-        /// The first message.
-        var hello: ByteBuffer? { received.withLock { $0.first } }
+        /// The greeting, which must be the first message.
+        var hello: ByteBuffer? { received.withLock { $0.first.flatMap { $0.kind == .hello ? $0.bytes : nil } } }
 
-        /// The messages after the first.
-        var batches: [ByteBuffer] { received.withLock { Array($0.dropFirst()) } }
+        /// The batches in the order in which they came.
+        var batches: [ByteBuffer] { messages(.batch) }
+
+        /// The number of heartbeats.
+        var heartbeats: Int { messages(.heartbeat).count }
+
+        /// Whether every message was one that agents send.
+        var isReadable: Bool { messages(.unreadable).isEmpty }
+
+        private func messages(_ kind: Kind) -> [ByteBuffer] {
+            received.withLock { $0.compactMap { $0.kind == kind ? $0.bytes : nil } }
+        }
 
         /// Waits until so many batches have come, and returns them.
         func batches(_ count: Int) async throws -> [ByteBuffer] {

@@ -4,6 +4,7 @@
 import FlowModel
 import FlowWire
 import NIOCore
+import Retry
 import TestSupport
 import Testing
 
@@ -19,6 +20,17 @@ extension Flow {
             transport: .tcp, original: tuple, reply: tuple.mirrored,
             originalCounters: FlowCounters(packets: packets, bytes: bytes),
             replyCounters: FlowCounters(packets: packets, bytes: bytes))
+    }
+}
+
+extension FlowExporter.Configuration {
+    /// A configuration whose deadlines only a hang reaches, and whose attempts to connect soon follow each other.
+    static func test(host: String = "127.0.0.1", port: Int) -> FlowExporter.Configuration {
+        var configuration = FlowExporter.Configuration(
+            host: host, port: port, connectTimeout: .hours(1), answerTimeout: .hours(1))
+        configuration.departureTimeout = .hours(1)
+        configuration.backoff = Backoff(initial: .milliseconds(10), maximum: .milliseconds(100))
+        return configuration
     }
 }
 
