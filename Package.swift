@@ -15,6 +15,7 @@ let commit = Context.environment["KUBENETMON_COMMIT"].map { $0.filter(\.isHexDig
 
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: "swift-nio")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
@@ -121,9 +122,8 @@ let package = Package(
         .testTarget(
             name: "FlowIngestTests",
             dependencies: [
-                "FlowExport", "FlowIngest", "FlowModel", "FlowWire", "TestSupport", "TransportSecurity", logging,
-                nioCore,
-                nioPosix,
+                "FlowExport", "FlowIngest", "FlowModel", "FlowWire", "Retry", "TestSupport", "TransportSecurity",
+                logging, nioCore, nioEmbedded, nioPosix,
             ]),
         .target(
             name: "KubernetesTestKit",

@@ -37,7 +37,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     private var agent: ConnectedAgent?
     /// When the handshake or `Hello` is late, or the agent has been silent for too long.
     private var deadline: Scheduled<Void>?
-    private var lastMessage = NIODeadline.now()
+    private var lastMessage = NIODeadline.uptimeNanoseconds(0)
     private var age: Scheduled<Void>?
     private var heartbeat: RepeatedTask?
     private var isReadHeldBack = false
@@ -58,13 +58,14 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
 
     func channelActive(context: ChannelHandlerContext) {
         server.update { $0.connections += 1 }
+        lastMessage = context.eventLoop.now
         awaitNextPhase(context)
         if case .unknown = phase { startHeartbeat(context) }
         context.fireChannelActive()
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        lastMessage = .now()
+        lastMessage = context.eventLoop.now
         if case .ending = phase { return }
         // It was asked for when it might still be read. As a frame it takes less than a third of what it takes in a block.
         if !mayRead(context) { isReadHeldBack = true }
@@ -183,7 +184,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
             hello: hello, remoteAddress: context.remoteAddress.map { "\($0.unmapped)" } ?? "unknown")
         self.agent = agent
         phase = .known(agent)
-        lastMessage = .now()
+        lastMessage = context.eventLoop.now
         server.update { $0.connectedAgents += 1 }
         server.note(agent, on: context.channel)
         server.log("connected", .info, "agent connected", Self.metadata(agent))
@@ -218,7 +219,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         deadline = schedule(context, in: wait) { handler, context in
             let limit = handler.limits.idleDeadline
             let isReadable = !handler.isReadHeldBack || !context.channel.isWritable
-            let silence = isReadable ? NIODeadline.now() - handler.lastMessage : .zero
+            let silence = isReadable ? context.eventLoop.now - handler.lastMessage : .zero
             if silence < limit {
                 handler.awaitNextMessage(context, limit - silence)
             } else {
@@ -356,7 +357,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
 
     private func resume(_ context: ChannelHandlerContext) {
         isReadHeldBack = false
-        lastMessage = .now()
+        lastMessage = context.eventLoop.now
         if case .unknown = phase { awaitNextPhase(context) }
         takeWaiting(context)
     }

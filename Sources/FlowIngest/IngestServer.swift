@@ -112,7 +112,8 @@ public final class IngestServer: Sendable {
         fileCheck.withLock { $0 = check }
     }
 
-    private func accept(_ channel: any Channel) throws {
+    /// Takes a connection that has come up on one of the group's event loops.
+    func accept(_ channel: any Channel) throws {
         guard let sink = sinks[ObjectIdentifier(channel.eventLoop)]?.value else {
             preconditionFailure("a connection came up on an event loop of another group")
         }

@@ -120,19 +120,48 @@ import Testing
     }
 
     @Test func whatTheServerDoesNotReadIsNotLate() async throws {
-        let ingest = try await TestIngest.start(helloDeadline: .seconds(3))
+        let ingest = try await ClockedIngest.start()
         ingest.server.setReading(false)
-        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
-        let silent = try await TestAgent.connect(to: ingest.address)
+        let agent = try await ingest.connect(node: "node-a")
+        let silent = try await ingest.connect()
         try await agent.send(.batch(1))
-        try await Task.sleep(for: .milliseconds(3_500))
-        #expect(silent.channel.isActive)
+        await ingest.pass(.minutes(1))
+        #expect(silent.isConnected && ingest.server.statistics.batches == 0)
         #expect(ingest.server.statistics.errors == [:])
         ingest.server.setReading(true)
-        _ = try await ingest.deliveries(1, from: "node-a")
-        try await silent.closed()
-        try await eventually("the deadline is back") { ingest.server.statistics.errors == ["no_hello": 1] }
-        #expect(agent.channel.isActive)
+        await ingest.pass(.seconds(9))
+        #expect(silent.isConnected && ingest.server.statistics.batches == 1)
+        await ingest.pass(.seconds(1))
+        #expect(!silent.isConnected && agent.isConnected)
+        #expect(ingest.server.statistics.errors == ["no_hello": 1])
+    }
+
+    @Test("an agent that sends heartbeats alone stays, one that sends nothing is closed after five minutes")
+    func idleAgents() async throws {
+        let ingest = try await ClockedIngest.start()
+        let idle = try await ingest.connect(node: "idle")
+        let silent = try await ingest.connect(node: "silent")
+        for minute in 1...60 {
+            await ingest.pass(.minutes(1))
+            #expect(silent.isConnected == (minute < 5))
+            try await idle.send(AgentMessage.signOfLife)
+        }
+        #expect(idle.isConnected && ingest.server.statistics.errors == ["idle": 1])
+        await ingest.pass(.minutes(5))
+        #expect(!idle.isConnected && ingest.server.statistics.errors == ["idle": 2])
+    }
+
+    @Test("bytes that complete no message do not keep a connection open")
+    func drippingAgent() async throws {
+        let ingest = try await ClockedIngest.start()
+        let agent = try await ingest.connect(node: "node-a")
+        try await agent.send(ByteBuffer(integer: UInt32(1_000)))
+        for minute in 1...5 {
+            #expect(agent.isConnected, "minute \(minute)")
+            try await agent.send(ByteBuffer(bytes: [0]))
+            await ingest.pass(.minutes(1))
+        }
+        #expect(!agent.isConnected && ingest.server.statistics.errors == ["idle": 1])
     }
 
     @Test func anAgentThatResetsItsConnectionIsForgotten() async throws {

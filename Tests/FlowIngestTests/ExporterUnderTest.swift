@@ -1,30 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import FlowExport
 import FlowModel
 import FlowWire
 import Logging
 import NIOCore
 import NIOPosix
+import Retry
 import TestSupport
 import TransportSecurity
+
+@testable import FlowExport
 
 /// The real agent's side of connections, towards a server of a test.
 struct ExporterUnderTest {
     let exporter: FlowExporter
 
     init(
-        to address: SocketAddress?, host: String = "127.0.0.1", node: String = "node-a",
+        to address: SocketAddress?, host: String = "127.0.0.1", node: String = "node-a", isStarted: Bool = true,
         _ configure: (inout FlowExporter.Configuration) -> Void = { _ in }
     ) {
-        var configuration = FlowExporter.Configuration(host: host, port: address?.port ?? 0)
+        // Only a hang reaches a deadline that a test does not ask for, and attempts to connect soon follow each other.
+        var configuration = FlowExporter.Configuration(
+            host: host, port: address?.port ?? 0, connectTimeout: .hours(1), answerTimeout: .hours(1))
+        configuration.departureTimeout = .hours(1)
+        configuration.backoff = Backoff(initial: .milliseconds(10), maximum: .milliseconds(100))
         configure(&configuration)
         exporter = FlowExporter(
             configuration: configuration,
             hello: Hello(nodeName: node, agentID: .random(), softwareVersion: "test"),
             group: .singletonMultiThreadedEventLoopGroup,
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-        exporter.start()
+        if isStarted { exporter.start() }
     }
 
     /// Hands over a batch of one flow.

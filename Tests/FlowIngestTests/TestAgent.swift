@@ -24,7 +24,7 @@ final class TestAgent: ChannelInboundHandler, Sendable {
     ) async throws -> TestAgent {
         // Kept here: the pipeline forgets its handlers when the server closes the connection at once.
         let made = Mutex<TestAgent?>(nil)
-        var bootstrap = ClientBootstrap(group: group)
+        var bootstrap = ClientBootstrap(group: group).connectTimeout(.hours(1))
         if let source { bootstrap = try bootstrap.bind(to: SocketAddress(ipAddress: source, port: 0)) }
         _ =
             try await bootstrap

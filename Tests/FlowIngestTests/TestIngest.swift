@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import FlowIngest
 import FlowModel
 import FlowWire
 import Logging
@@ -8,6 +7,8 @@ import NIOCore
 import NIOPosix
 import Synchronization
 import TestSupport
+
+@testable import FlowIngest
 
 /// A listening server, and what reaches its sinks.
 struct TestIngest {
@@ -53,7 +54,11 @@ struct TestIngest {
         let box = Box()
         var configuration = IngestServer.Configuration()
         configuration.limits.helloDeadline = helloDeadline
+        // Only a hang reaches a deadline that a test does not ask for.
         configuration.limits.handshakeDeadline = .hours(1)
+        configuration.limits.idleDeadline = .hours(1)
+        configuration.departureDeadline = .hours(1)
+        configuration.heartbeatInterval = .hours(1)
         configure(&configuration)
         let server = try await IngestServer(
             group: group, configuration: configuration,

@@ -10,7 +10,8 @@ import Testing
 /// Agents that do not read what the server says to them.
 @Suite struct UnreadAnswersTests {
     @Test func whatWaitsToBeReadIsBounded() async throws {
-        let ingest = try await TestIngest.start { $0.heartbeatInterval = .microseconds(500) }
+        let heartbeatInterval = TimeAmount.microseconds(500)
+        let ingest = try await TestIngest.start { $0.heartbeatInterval = heartbeatInterval }
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
         // Acknowledgements as long as they can be.
         let batch = ByteBuffer.batch(.max - 1)
@@ -28,14 +29,14 @@ import Testing
         let bytes = (0..<repetitions).reduce(into: ByteBuffer()) { bytes, _ in bytes.writeImmutableBuffer(batch) }
         agent.channel.writeAndFlush(bytes, promise: nil)
         try await eventually("the server cannot write any longer") { !channel.isWritable }
-        // Time for the heart to beat thousands of times.
-        try await Task.sleep(for: .seconds(2))
+        // A heartbeat is due before each of these.
+        for _ in 0..<2_000 { try await channel.eventLoop.scheduleTask(in: heartbeatInterval) {}.futureResult.get() }
         #expect(ingest.server.statistics.duplicateBatches < repetitions / 2)
         // NIO's high watermark, and what the last read of 8 KiB brought.
         #expect(try await channel.getOption(.bufferedWritableBytes).get() <= (64 + 4) << 10)
 
         try await agent.channel.setOption(.autoRead, value: true).get()
-        try await eventually("the rest is read", .seconds(60)) {
+        try await eventually("the rest is read") {
             ingest.server.statistics.duplicateBatches == repetitions
         }
         #expect(try await agent.messages(repetitions + 1).allSatisfy { $0 == .ack([.max - 1]) })
@@ -43,16 +44,16 @@ import Testing
     }
 
     @Test func anAgentThatIsAskedTwiceToGoIsClosedOnce() async throws {
-        let ingest = try await TestIngest.start {
-            $0.maximumConnectionAge = .milliseconds(50)
-            $0.departureDeadline = .seconds(5)
-        }
-        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
-        _ = try await agent.messages(1)
+        let ingest = try await ClockedIngest.start { $0.maximumConnectionAge = .seconds(30) }
+        let agent = try await ingest.connect(node: "node-a")
+        await ingest.pass(.seconds(33))
+        #expect(try await agent.messages().count == 1)
         await ingest.server.stopAccepting(reason: "restart")
-        let messages = try await agent.messages(2)
-        #expect(messages.last == .goAway(reason: "restart", supportedProtocolVersion: 0))
-        try await agent.closed()
+        await ingest.pass(.zero)
+        #expect(try await agent.messages() == [.goAway(reason: "restart", supportedProtocolVersion: 0)])
+        #expect(agent.isConnected)
+        await ingest.pass(.seconds(90))
+        #expect(!agent.isConnected)
         #expect(ingest.server.statistics.errors == ["stayed": 1])
         #expect(ingest.server.statistics.agedConnections == 1)
     }
