@@ -8,8 +8,9 @@
 //     free to be used again at once.
 //
 //   churn tcp|udp ADDRESS PORT RATE SECONDS FIRST_LOCAL_PORT LOCAL_PORTS
-//     Makes RATE exchanges a second, each with a connection or socket of its own and of a size of its own, from these
-//     local ports in turn; 0 leaves the ports to the system. Prints the number of exchanges that succeeded.
+//     Makes RATE * SECONDS exchanges, each with a connection or socket of its own and of a size of its own, from these
+//     local ports in turn; 0 leaves the ports to the system. Begins RATE of them a second, or fewer on a busy machine.
+//     Prints the number of exchanges that succeeded: over TCP from ports of the system's all, as a rule.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -105,7 +106,8 @@ static int exchange(unsigned number) {
     memcpy(request, &size, sizeof size);
 
     int fd = socket(server.ss_family, type, 0), on = 1;
-    struct timeval timeout = {.tv_sec = 5};
+    // A datagram may be lost; an answer over TCP comes, however busy the machine is.
+    struct timeval timeout = {.tv_sec = type == SOCK_DGRAM ? 5 : 300};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
     if (ports) {
         struct sockaddr_storage local = {.ss_family = server.ss_family};

@@ -29,14 +29,18 @@ import Testing
                 nft add counter inet t original
                 nft 'add chain inet t count { type filter hook input priority 0; }'
                 nft 'add rule inet t count ct direction original meta l4proto { tcp, udp } counter name original'
+                for timeout in udp_timeout udp_timeout_stream tcp_timeout_time_wait; do
+                    sysctl -qw net.netfilter.nf_conntrack_$timeout=3600
+                done
                 ready=$(mktemp)
                 \(churn) serve 8080 > "$ready" & server=$!
                 until grep -q ready "$ready"; do sleep 0.05; done
                 rm "$ready"
                 \(churn) tcp 10.9.0.1 8080 2000 1 20000 3000
                 \(churn) udp 10.9.0.1 8080 2000 1 20000 3000
-                sleep 0.3
+                until ss -Hlnu 'sport = :8080' | awk '$2 > 0 { exit 1 }'; do sleep 0.01; done
                 kill $server
+                wait $server || :
                 """)
             let counter = try NetworkNamespace.shell("nft list counter inet t original")
             let bytes = counter.firstMatch(of: /bytes (\d+)/).flatMap { UInt64($0.1) }

@@ -7,7 +7,8 @@ import Testing
 
 /// The agent against the kernel's truth: what the firewall of node-a has counted is what a server gets, to the byte.
 extension EndToEndTests {
-    /// Runs an agent on node-a through `body` and compares.
+    /// Runs an agent on node-a through `body` and compares. What is counted before the agent ends is what it has to tell;
+    /// where a packet comes so late that it may have missed it, it may also tell of that.
     private func expectEveryByte(
         settings: [String: String] = [:], agentFirst: Bool = true,
         _ prepare: (Lab) async throws -> Void = { _ in },
@@ -27,9 +28,10 @@ extension EndToEndTests {
             let lostAnswers = try await lab.metric(
                 "kubenetmon_agent_lost_flows_total{reason=\"answer_lost\"}", on: "node-a")
             try await lab.stop(agent)
+            let last = try #require(try await lab.countersAtRest()["node-a"])
             #expect((overruns, lost, lostAnswers) == (0, 0, 0))
-            #expect(ledger.totals.tcpBytes == counted.tcpBytes)
-            #expect(ledger.totals.udpBytes == counted.udpBytes)
+            #expect((counted.tcpBytes...last.tcpBytes).contains(ledger.totals.tcpBytes), "\(counted) \(ledger.totals)")
+            #expect((counted.udpBytes...last.udpBytes).contains(ledger.totals.udpBytes), "\(counted) \(ledger.totals)")
             far.signal(SIGKILL)
         }
         try await ledger.stop()
@@ -42,7 +44,7 @@ extension EndToEndTests {
             try await lab.sysctl("net.netfilter.nf_conntrack_tcp_timeout_close=1", in: "node-a")
         } _: { lab, _ in
             let made = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: rate, seconds: seconds)
-            #expect(made > Int(Double(rate) * seconds * 0.99))
+            #expect(made == Int(Double(rate) * seconds))
         }
     }
 
@@ -61,7 +63,7 @@ extension EndToEndTests {
         try await expectEveryByte { lab, _ in
             let made = try await lab.churn(
                 "tcp", from: "client-1", to: "10.244.1.10", rate: 400, seconds: 5, localPorts: 20_000...20_099)
-            #expect(made > 1980)
+            #expect(made > 100, "no port was used again")
         }
     }
 
@@ -75,11 +77,35 @@ extension EndToEndTests {
             async let ipv6 = lab.churn("tcp", from: "client-1", to: "fd00:244:1::10", rate: 100, seconds: 4)
             async let datagrams = lab.churn("udp", from: "client-1", to: "10.244.1.10", rate: 200, seconds: 4)
             let made = try await (service, ipv6, datagrams)
-            #expect(made.0 > 790 && made.1 > 395 && made.2 > 780)
+            #expect(made.0 == 800 && made.1 == 400 && made.2 > 0)
             other.signal(SIGKILL)
             try await eventually("flows of every kind arrive") {
                 ledger.totals.ipv6Bytes > 0 && ledger.totals.translatedFlows > 0
             }
+        }
+    }
+
+    @Test("in the test bed no packet waits for its neighbour's address") func knownNeighbours() async throws {
+        try await Lab.run { lab in
+            let servers = ["web-1", "web-2", "outside"]
+            var running: [ChildProcess] = []
+            for server in servers { running.append(try await lab.startChurnServer(in: server)) }
+            for client in ["client-1", "client-2"] {
+                for address in [
+                    "10.244.1.10", "fd00:244:1::10", "10.244.2.10", "fd00:244:2::10", "198.51.100.10",
+                ] {
+                    #expect(try await lab.churn("tcp", from: client, to: address, rate: 10, seconds: 0.1) == 1)
+                }
+            }
+            // Link-local addresses are learned from router solicitations, which no packet waits for.
+            let asked = try await ChildProcess.shell(
+                """
+                for namespace in node-a node-b web-1 web-2 client-1 client-2 outside; do
+                    ip -n $namespace neighbour show | grep -v -e PERMANENT -e '^fe80:' | sed "s/^/$namespace: /" || :
+                done
+                """)
+            #expect(asked == "")
+            for server in running { server.signal(SIGKILL) }
         }
     }
 
@@ -127,18 +153,27 @@ extension EndToEndTests {
             let far = try await lab.startChurnServer(in: "web-1")
             let agent = try await lab.startAgent(
                 on: "node-a", serverPort: ledger.port, settings: ["SPOOL_BYTES": "131072"])
-            // A flow takes about 25 bytes: 128 KiB hold some 5,000 of these 12,000.
-            _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 2000, seconds: 6)
-            let counters = try await lab.countersAtRest()
+            // A flow takes about 25 bytes: 128 KiB hold some 5,000. What one collection takes beyond the bound is what has
+            // come since the one before, however long ago that was: there is one at least after every 1,000 flows.
+            let deferrals = "kubenetmon_agent_deferred_collections_total"
+            func turns() async throws -> UInt64 {
+                try await lab.metric("kubenetmon_agent_collections_total", on: "node-a")
+                    + lab.metric(deferrals, on: "node-a")
+            }
             try await eventually("collections are left to the kernel") {
-                try await lab.metric("kubenetmon_agent_deferred_collections_total", on: "node-a") > 0
+                _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 2000, seconds: 0.5)
+                let before = try await turns()
+                try await eventually("its turn to collect comes") { try await turns() > before }
+                return try await lab.metric(deferrals, on: "node-a") > 0
             }
             // What has expired tells of its end when somebody's dump reaps it.
             let lostBytes = "kubenetmon_agent_lost_bytes_total{reason=\"spool_full\"}"
             try await eventually("ended connections no longer fit") {
+                _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 2000, seconds: 0.5)
                 try await ChildProcess.shell("ip netns exec node-a conntrack -L >/dev/null 2>&1")
                 return try await lab.metric(lostBytes, on: "node-a") > 0
             }
+            let counters = try await lab.countersAtRest()
             let waiting = try await lab.metric("kubenetmon_agent_unacknowledged_frame_bytes", on: "node-a")
             #expect(waiting <= 131_072 + 110_000)
             ledger.setAcknowledging(true)
@@ -165,10 +200,13 @@ extension EndToEndTests {
                 on: "node-a", serverPort: port,
                 settings: ["SPOOL_BYTES": "1048576", "COLLECTION_INTERVAL": "200ms"])
             // The same few connections carry on in every collection.
-            _ = try await lab.churn(
-                "udp", from: "client-1", to: "10.244.1.10", rate: 6000, seconds: 10, localPorts: 20_000...20_999)
+            try await eventually("each has been collected many times") {
+                _ = try await lab.churn(
+                    "udp", from: "client-1", to: "10.244.1.10", rate: 6000, seconds: 1, localPorts: 20_000...20_999)
+                return try await lab.metric("kubenetmon_agent_collected_flows_total", on: "node-a") >= 40_000
+            }
             let waiting = try await lab.metric("kubenetmon_agent_unacknowledged_frame_bytes", on: "node-a")
-            // Unmerged: 50 collections of 1,000 flows of 25 bytes.
+            // Unmerged: 40,000 flows of 25 bytes.
             #expect(waiting < 600_000)
             let late = try await FlowLedger.listen(port: port)
             let counters = try await lab.countersAtRest()
@@ -222,7 +260,7 @@ extension EndToEndTests {
             agent.signal(SIGTERM)
             try await eventually("it shuts down") { agent.output.contains("collecting one last time") }
             agent.signal(SIGTERM)
-            #expect(try await agent.wait(for: .seconds(5)) == 143)
+            #expect(try await agent.wait() == 143)
             far.signal(SIGKILL)
         }
     }

@@ -71,7 +71,7 @@ extension EndToEndTests {
             let next = folder.appending(path: "next")
             try FileManager.default.createSymbolicLink(at: next, withDestinationURL: after.folder)
             guard rename(next.path, current.path) == 0 else { throw TestEnvironmentError("rename") }
-            try await eventually("all use the new certificates", .seconds(60)) {
+            try await eventually("all use the new certificates") {
                 (agents + [server.process]).allSatisfy { $0.output.contains("changed TLS files are used") }
             }
             try await lab.makeTraffic(seconds: 2)

@@ -15,7 +15,7 @@ struct ServerUnderTest {
     /// Starts a server that labels with the lab's inventory, or with what the cluster of a kubeconfig holds.
     static func start(
         _ database: TestDatabase, endpoint: String? = nil, port: Int = Self.port, probePort: Int = 8880,
-        kubeconfig: String? = nil, extraKeys: String = ""
+        kubeconfig: String? = nil, shutdownTimeout: String = "5m", extraKeys: String = ""
     ) throws -> ServerUnderTest {
         let folder = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -30,6 +30,7 @@ struct ServerUnderTest {
             clickhouse_endpoint: \(endpoint ?? database.url)
             clickhouse_database: \(database.name)
             clickhouse_batch_max_age: 200ms
+            shutdown_timeout: \(shutdownTimeout)
             num_inserter_workers: 2
             cloud_ranges: {enabled: false}
             \(extraKeys)

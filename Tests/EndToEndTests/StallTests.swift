@@ -83,7 +83,7 @@ extension EndToEndTests {
             try await group.waitForAll()
         }
 
-        try await eventually("agents are not read from any more", .seconds(120)) {
+        try await eventually("agents are not read from any more") {
             try await server.backpressureSeconds() > 0
         }
         var batches: UInt64 = 0
@@ -98,7 +98,7 @@ extension EndToEndTests {
 
         isStalled.withLock { $0 = false }
         try await sending
-        try await eventually("every batch is acknowledged", .seconds(120)) {
+        try await eventually("every batch is acknowledged") {
             senders.allSatisfy { $0.acknowledgedBatches == batchesPerAgent }
         }
         let sums = try await database.rows("SELECT count(), sum(bytes), sum(packets) FROM network_flows_0")
