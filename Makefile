@@ -28,6 +28,7 @@ test: ## Run all tests, in network namespaces and against a real ClickHouse
 	@tools/clickhouse --install
 	@$(MAKE) --no-print-directory schema-test queries-test
 	$(SWIFT) build --build-tests
+	@# tools/sandbox bounds how many tests run at a time by the number of cores.
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && export TMPDIR=$$folder && \
 		tools/sandbox $(SWIFT) test --skip-build --skip EndToEndTests && \
 		echo "the parts are right; now the daemons, end to end" && \
