@@ -45,7 +45,7 @@ import Testing
     @Test func aRetrySendsTheSameBytesWithTheSameToken() async throws {
         let server = try RawHTTPServer { _, number in number < 2 ? .status(500, "not now") : .clickHouse(200) }
         let test = try InserterUnderTest(
-            ClickHouseClient.Configuration(endpoints: [server.url], timeoutMilliseconds: 30_000))
+            ClickHouseClient.Configuration(endpoints: [server.url], timeoutMilliseconds: 300_000))
         test.submit(1, flows: 50)
         try await eventually("the third attempt succeeds") { test.completed == [1] }
         test.submit(2)

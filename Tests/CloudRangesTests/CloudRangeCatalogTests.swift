@@ -12,7 +12,7 @@ private typealias Configuration = CloudRangeCatalog.Configuration
 /// A catalog of one list that comes from a URL, which tries again soon.
 private func running(
     _ provider: RangeProvider, _ url: String, cache: TemporaryDirectory? = nil,
-    refreshInterval: Duration = .seconds(86_400), timeoutMilliseconds: Int = 30_000, maximumBytes: Int = 1 << 20
+    refreshInterval: Duration = .seconds(86_400), timeoutMilliseconds: Int = 300_000, maximumBytes: Int = 1 << 20
 ) -> RunningCatalog {
     RunningCatalog(
         Configuration(

@@ -232,9 +232,9 @@ func flowsOfTheTable() throws -> Set<Flow> {
     return flows
 }
 
-/// Waits until a condition holds; for threads that are nobody else's.
+/// Waits until a condition holds; for threads that are nobody else's. Throws where only a hang can be the reason.
 func eventuallyBlocking(_ what: String, _ condition: () throws -> Bool) throws {
-    let deadline = ContinuousClock.now + .seconds(30)
+    let deadline = ContinuousClock.now + .seconds(300)
     while try !condition() {
         guard ContinuousClock.now < deadline else { throw TestEnvironmentError("it did not come to pass that \(what)") }
         usleep(2000)

@@ -7,7 +7,7 @@ import Testing
 /// One exchange with a client of its own.
 private func perform(
     _ url: String, _ method: HTTPRequest.Method = .get, headers: [(name: String, value: String)] = [],
-    timeoutMilliseconds: Int = 30_000
+    timeoutMilliseconds: Int = 300_000
 ) async throws -> HTTPResponse {
     try await onThread {
         try HTTPClient().perform(
@@ -18,7 +18,7 @@ private func perform(
 }
 
 /// The error of one exchange, nil where there is an answer.
-private func failure(_ url: String, timeoutMilliseconds: Int = 30_000) async throws -> HTTPError? {
+private func failure(_ url: String, timeoutMilliseconds: Int = 300_000) async throws -> HTTPError? {
     do {
         _ = try await perform(url, timeoutMilliseconds: timeoutMilliseconds)
         return nil
@@ -92,7 +92,7 @@ extension RawHTTPServer {
             let client = HTTPClient()
             return try [HTTPRequest.Method.get, .post([1]), .post([])].map { method in
                 try client.perform(
-                    HTTPRequest(method, url: url, timeoutMilliseconds: 30_000, connectTimeoutMilliseconds: 30_000)
+                    HTTPRequest(method, url: url, timeoutMilliseconds: 300_000, connectTimeoutMilliseconds: 300_000)
                 ).text
             }
         }
@@ -108,7 +108,7 @@ extension RawHTTPServer {
     ])
     func aBrokenAnswerIsNoAnswer(answer: RawHTTPServer.Answer, kind: HTTPError.Kind) async throws {
         let error = try await failure(
-            try RawHTTPServer(answering: answer).url, timeoutMilliseconds: kind == .timeout ? 300 : 30_000)
+            try RawHTTPServer(answering: answer).url, timeoutMilliseconds: kind == .timeout ? 300 : 300_000)
         #expect(error?.kind == kind)
         #expect(error?.message.isEmpty == false)
     }
@@ -134,11 +134,11 @@ extension RawHTTPServer {
             let client = HTTPClient()
             func request(_ path: String, _ milliseconds: Int) -> HTTPRequest {
                 HTTPRequest(
-                    .get, url: url + path, timeoutMilliseconds: milliseconds, connectTimeoutMilliseconds: 30_000)
+                    .get, url: url + path, timeoutMilliseconds: milliseconds, connectTimeoutMilliseconds: 300_000)
             }
             var first: HTTPError?
             do throws(HTTPError) { _ = try client.perform(request("/first", 200)) } catch { first = error }
-            return (first, try client.perform(request("/second", 30_000)).text)
+            return (first, try client.perform(request("/second", 300_000)).text)
         }
         #expect(first?.kind == .timeout)
         #expect(second == "second")
@@ -157,8 +157,8 @@ extension RawHTTPServer {
                 do throws(HTTPError) {
                     let response = try client.perform(
                         HTTPRequest(
-                            .post(Array(sql.utf8)), url: url, headers: headers, timeoutMilliseconds: 60_000,
-                            connectTimeoutMilliseconds: 10_000))
+                            .post(Array(sql.utf8)), url: url, headers: headers, timeoutMilliseconds: 300_000,
+                            connectTimeoutMilliseconds: 300_000))
                     return "\(response.status) \(response.body.count)"
                 } catch {
                     return "\(error.kind)"

@@ -18,7 +18,7 @@ import Testing
             for (setting, answer) in [(HTTPClient.Proxy.none, "server"), (.environment, "proxy")] {
                 let text = try await onThread {
                     try HTTPClient(proxy: setting).perform(
-                        HTTPRequest(.get, url: url, timeoutMilliseconds: 30_000, connectTimeoutMilliseconds: 30_000)
+                        HTTPRequest(.get, url: url, timeoutMilliseconds: 300_000, connectTimeoutMilliseconds: 300_000)
                     ).text
                 }
                 #expect(text == answer)

@@ -12,7 +12,7 @@ private func outcome(
         let client = HTTPClient(tls: tls, destination: destination)
         return Result { () throws(HTTPError) in
             try client.perform(
-                HTTPRequest(.get, url: url, timeoutMilliseconds: 30_000, connectTimeoutMilliseconds: 30_000)
+                HTTPRequest(.get, url: url, timeoutMilliseconds: 300_000, connectTimeoutMilliseconds: 300_000)
             ).status
         }
     }

@@ -12,7 +12,7 @@ private func run(
 ) async throws -> (code: Int32, output: String) {
     let command = launcher + [program.path] + arguments
     let child = try ChildProcess(URL(filePath: "/usr/bin/env"), command, environment: environment)
-    return (try await child.wait(for: .seconds(30)), child.output)
+    return (try await child.wait(), child.output)
 }
 
 @Suite struct AgentTests {

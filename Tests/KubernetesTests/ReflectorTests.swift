@@ -296,7 +296,7 @@ private func reflector(
         server.apply((0..<20_000).map { pod("pod-\($0)") }, padding: 2_000)
         for streamsLists in [true, false] {
             let reflector = reflector(of: server) { $0.streamsLists = streamsLists }
-            try await eventually("it is synced", .seconds(120)) { reflector.statistics.isSynced }
+            try await eventually("it is synced") { reflector.statistics.isSynced }
             #expect(reflector.store.keys.count == 20_002)
             #expect(reflector.statistics.listedObjects == 20_002)
         }

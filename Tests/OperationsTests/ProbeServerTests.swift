@@ -49,12 +49,28 @@ private func withProbeServer(
             services: [
                 ProbeServer(port: port, group: MultiThreadedEventLoopGroup.singleton, logger: quiet, pages: pages)
             ], logger: quiet))
-    let running = Task { try await group.run() }
-    try await eventually("the server answers") { (try? await answer(port, "/")) != nil }
+    let hasEnded = Mutex(false)
+    let running = Task {
+        defer { hasEnded.withLock { $0 = true } }
+        try await group.run()
+    }
+    try await eventually("the server answers") {
+        let answers = (try? await answer(port, "/")) != nil
+        return answers || hasEnded.withLock { $0 }
+    }
+    if hasEnded.withLock({ $0 }) { return try await running.value }
     try await body(port)
     await group.triggerGracefulShutdown()
     try await running.value
     #expect((try? await answer(port, "/live")) == nil)
+}
+
+/// Gives the host addresses that are not the loopback's.
+private func addAddresses() async throws {
+    // IPv6 first: tests run beside each other on this host, and names of either family are looked up by what it has.
+    for address in ["2001:db8::77/128 dev lo nodad", "192.0.2.77/32 dev lo"] {
+        try await ChildProcess.shell("ip address add \(address) || true")
+    }
 }
 
 /// What a path is answered with.
@@ -164,11 +180,10 @@ private func answer(_ port: Int, _ path: String, method: String = "GET", accept:
             let refused = try await answer(port, "/secret")
             #expect(refused.status == 400 && refused.body == "what?\n")
             // Whoever comes to another address of the host comes from that address.
-            try await ChildProcess.shell("ip address add 192.0.2.77/32 dev lo || true")
+            try await addAddresses()
             let elsewhere = try await ChildProcess.shell(
                 "curl -s -o /dev/null -w '%{http_code}' http://192.0.2.77:\(port)/secret?a=b")
             #expect(elsewhere == "403")
-            try await ChildProcess.shell("ip address add 2001:db8::77/128 dev lo nodad || true")
             for (address, status) in [("::1", "200"), ("2001:db8::77", "403")] {
                 let overIPv6 = try await ChildProcess.shell(
                     "curl -s -o /dev/null -w '%{http_code}' 'http://[\(address)]:\(port)/secret?a=b'")
@@ -197,7 +212,7 @@ private func answer(_ port: Int, _ path: String, method: String = "GET", accept:
                 policies.insert(policy)
             }
             #expect(policies.count == 3)
-            try await ChildProcess.shell("ip address add 192.0.2.77/32 dev lo || true")
+            try await addAddresses()
             for (path, status) in [("/", "200"), ("/near", "403")] {
                 let elsewhere = try await ChildProcess.shell(
                     "curl -s -o /dev/null -w '%{http_code}' http://192.0.2.77:\(port)\(path)")

@@ -24,7 +24,7 @@ public final class ClickHouseProcess: Sendable {
 
     private static func start(folder: URL, port: Int) async throws -> ClickHouseProcess {
         let child = try ChildProcess(Repository.file("tools/clickhouse"), [folder.path, "\(port)"])
-        try await eventually("ClickHouse answers", .seconds(120)) {
+        try await eventually("ClickHouse answers") {
             guard child.isRunning else { throw TestEnvironmentError("tools/clickhouse ended: \(child.output)") }
             return child.output.contains("READY {")
         }

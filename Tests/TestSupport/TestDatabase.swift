@@ -57,6 +57,7 @@ public struct TestDatabase: Sendable {
     private func query(_ sql: String, inDatabase database: String) async throws -> String {
         var request = URLRequest(url: try Self.url("\(url)/?database=\(database)"))
         request.httpMethod = "POST"
+        request.timeoutInterval = 300
         request.httpBody = Data(sql.utf8)
         if !user.isEmpty { request.setValue(user, forHTTPHeaderField: "X-ClickHouse-User") }
         if !password.isEmpty { request.setValue(password, forHTTPHeaderField: "X-ClickHouse-Key") }
