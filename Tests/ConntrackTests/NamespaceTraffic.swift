@@ -30,7 +30,7 @@ final class TestSocket {
         descriptor = socket(
             endpoint.address.isIPv4 ? AF_INET : AF_INET6,
             Int32((kind == .tcp ? SOCK_STREAM : SOCK_DGRAM).rawValue | SOCK_CLOEXEC.rawValue), 0)
-        var timeout = timeval(tv_sec: 30, tv_usec: 0)
+        var timeout = timeval(tv_sec: 300, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
         try Self.check("bind", endpoint.withSocketAddress { bind(descriptor, $0, $1) })
     }

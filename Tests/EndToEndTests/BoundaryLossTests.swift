@@ -29,9 +29,6 @@ import Testing
                 nft add counter inet t original
                 nft 'add chain inet t count { type filter hook input priority 0; }'
                 nft 'add rule inet t count ct direction original meta l4proto { tcp, udp } counter name original'
-                for timeout in udp_timeout udp_timeout_stream tcp_timeout_time_wait; do
-                    sysctl -qw net.netfilter.nf_conntrack_$timeout=3600
-                done
                 ready=$(mktemp)
                 \(churn) serve 8080 > "$ready" & server=$!
                 until grep -q ready "$ready"; do sleep 0.05; done

@@ -102,6 +102,8 @@ extension EndToEndTests {
             try await TestDatabase.make(), kubeconfig: kubeconfig(of: silent.url, token: "secret"))
         try await eventually("the cluster is asked for") { !silent.requests.isEmpty }
         try await server.stop()
+        // A request that is not answered fails after a minute.
+        #expect(!server.process.output.contains("are not known yet"))
     }
 
     private func explain(_ source: String, _ destination: String, answeredBy: String? = nil) async throws -> String {

@@ -20,8 +20,8 @@ private func run(
         try NetworkNamespace.requireSandbox()
         let result = try await run(
             [
-                "--node-name", "node-a", "--metrics-port", "20001", "--server-host", "127.0.0.1", "--collection-mode",
-                mode,
+                "--node-name", "node-a", "--metrics-port", mode == "exact" ? "19001" : "19002", "--server-host",
+                "127.0.0.1", "--collection-mode", mode,
             ],
             through: ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"])
         #expect(result.code == 1)

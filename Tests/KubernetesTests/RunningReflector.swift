@@ -53,7 +53,7 @@ final class RunningReflector<Object: FixtureObject & Equatable>: Sendable {
         try await eventually("the store holds \(keys.sorted())") { self.store.keys == keys }
     }
 
-    /// Ends it, which takes less than half a minute.
+    /// Ends it.
     func stop() async throws {
         reflector.stop()
         try await eventually("it has ended") { !self.isRunning }

@@ -5,7 +5,8 @@ import Foundation
 import Glibc
 import Synchronization
 
-/// A network namespace of a test's own, with the loopback up, conntrack active and counting.
+/// A network namespace of a test's own, with the loopback up, conntrack active and counting. However slow the machine is,
+/// entries do not expire while a test looks at them.
 public enum NetworkNamespace {
     /// Runs `body` on a thread of its own inside a fresh network namespace; programs that it starts are inside too. The
     /// namespace vanishes with the thread.
@@ -26,6 +27,9 @@ public enum NetworkNamespace {
                             nft 'add table inet t; add chain inet t c { type filter hook input priority 0; }'
                             nft add rule inet t c ct state new accept
                             sysctl -qw net.netfilter.nf_conntrack_acct=1
+                            for timeout in udp_timeout udp_timeout_stream tcp_timeout_time_wait icmp_timeout; do
+                                sysctl -qw net.netfilter.nf_conntrack_$timeout=3600
+                            done
                             """)
                         return try body()
                     })
