@@ -106,8 +106,9 @@ static int exchange(unsigned number) {
     memcpy(request, &size, sizeof size);
 
     int fd = socket(server.ss_family, type, 0), on = 1;
-    // A datagram may be lost; an answer over TCP comes, however busy the machine is.
-    struct timeval timeout = {.tv_sec = type == SOCK_DGRAM ? 5 : 300};
+    // A datagram may be lost, and so may a connection from a port that is used again; others are answered, however busy
+    // the machine is.
+    struct timeval timeout = {.tv_sec = type == SOCK_DGRAM || ports ? 5 : 300};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
     if (ports) {
         struct sockaddr_storage local = {.ss_family = server.ss_family};

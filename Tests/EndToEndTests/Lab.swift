@@ -151,16 +151,7 @@ final class Lab: Sendable {
 
     /// What the nodes have counted, once no packet has come for a second.
     func countersAtRest() async throws -> [String: Counters] {
-        var before = ""
-        var isEqual = 0
-        try await eventually("connections come to rest") {
-            let now = try await ChildProcess.run(Repository.file("tools/lab"), ["counters"])
-            isEqual = before == now ? isEqual + 1 : 0
-            before = now
-            if isEqual == 3 { return true }
-            try await Task.sleep(for: .milliseconds(333))
-            return false
-        }
+        let counters = try await atRest { try await ChildProcess.run(Repository.file("tools/lab"), ["counters"]) }
         struct Page: Decodable {
             var a: Counters
             var b: Counters
@@ -170,7 +161,7 @@ final class Lab: Sendable {
                 case b = "node-b"
             }
         }
-        let page = try JSONDecoder().decode(Page.self, from: Data(before.utf8))
+        let page = try JSONDecoder().decode(Page.self, from: Data(counters.utf8))
         return ["node-a": page.a, "node-b": page.b]
     }
 }

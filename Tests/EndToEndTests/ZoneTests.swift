@@ -16,12 +16,14 @@ extension EndToEndTests {
     ) async throws {
         let ledger = try await FlowLedger.listen()
         try await node.run {
-            @Sendable func start(_ program: String, _ arguments: [String], in namespace: String) throws -> ChildProcess {
+            @Sendable func start(_ program: String, _ arguments: [String], in namespace: String) throws -> ChildProcess
+            {
                 try ChildProcess(
                     URL(filePath: "/usr/bin/env"),
                     ["ip", "netns", "exec", namespace, Repository.program(program).path] + arguments,
                     environment: [
                         "NODE_NAME": "node-a", "COLLECTION_INTERVAL": "300ms",
+                        "SERVER_ANSWER_TIMEOUT": "5m", "SHUTDOWN_TIMEOUT": "5m",
                         "KUBENETMON_SERVER_SERVICE_HOST": ZonedNode.sandbox,
                         "KUBENETMON_SERVER_SERVICE_PORT": "\(ledger.port)",
                     ].merging(settings) { $1 })
@@ -36,19 +38,12 @@ extension EndToEndTests {
             try await body(agent, ledger) { rate, seconds in
                 let client = try start(
                     "Churn", ["tcp", address, "8080", "\(rate)", "\(seconds)", "0", "0"], in: "zone-pod-0")
-                let code = try await client.wait(for: .seconds(300))
+                let code = try await client.wait()
                 guard code == 0 else { throw TestEnvironmentError("churn failed: \(client.output)") }
             }
-            var passed: UInt64 = 0
-            try await eventually("connections come to rest") {
-                let now = try await node.passedBytes()
-                defer { passed = now }
-                if passed == now { return true }
-                try await Task.sleep(for: .milliseconds(400))
-                return false
-            }
+            let passed = try await atRest { try await node.passedBytes() }
             agent.signal(SIGTERM)
-            #expect(try await agent.wait(for: .seconds(300)) == 0)
+            #expect(try await agent.wait() == 0)
             #expect(passed > 100_000)
             #expect(ledger.totals.tcpBytes == passed, "\(agent.output)")
             server.signal(SIGKILL)

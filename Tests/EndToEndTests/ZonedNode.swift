@@ -98,12 +98,17 @@ struct ZonedNode {
             """
         for hop in zones.indices {
             for (link, pod, number) in [("a", hop, 0), ("b", hop + 1, 4)] {
+                // As in tools/lab: a packet that waited for its neighbour's address would be sent again.
+                let (near, far) = ("02:00:00:0\(hop):0\(number):01", "02:00:00:0\(hop):0\(number):02")
                 script += """
-                    ip link add \(link)\(hop) netns \(Self.node) type veth peer name \(link)\(hop) netns zone-pod-\(pod)
+                    ip link add \(link)\(hop) address \(near) netns \(Self.node) type veth \
+                        peer name \(link)\(hop) address \(far) netns zone-pod-\(pod)
                     ip -n \(Self.node) address add 10.8.\(hop).\(number + 1)/30 dev \(link)\(hop)
                     ip -n \(Self.node) link set \(link)\(hop) up
                     ip -n zone-pod-\(pod) address add 10.8.\(hop).\(number + 2)/30 dev \(link)\(hop)
                     ip -n zone-pod-\(pod) link set \(link)\(hop) up
+                    ip -n \(Self.node) neighbour add 10.8.\(hop).\(number + 2) lladdr \(far) dev \(link)\(hop)
+                    ip -n zone-pod-\(pod) neighbour add 10.8.\(hop).\(number + 1) lladdr \(near) dev \(link)\(hop)
 
                     """
             }
