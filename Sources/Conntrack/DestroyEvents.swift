@@ -52,6 +52,9 @@ public final class DestroyEvents: Sendable {
     /// What the kernel charges a socket's buffer for one event, in bytes, as measured.
     public static let chargePerEvent = 1280
 
+    /// The most events that one call of ``receive()`` takes.
+    public static let maximumReceived = DatagramSlots.count
+
     /// Room for events that wait, in bytes as the kernel counts it.
     public let receiveBuffer: Int
 

@@ -36,6 +36,9 @@ final class CollectionService: Service, CustomStringConvertible {
 
     let description = "collection"
 
+    /// The least time between two unmappings of the program's code.
+    private static let unmapInterval: Duration = .seconds(5)
+
     private let schedule: CollectionSchedule
     private let events: DestroyEvents
     private let exporter: FlowExporter
@@ -63,16 +66,17 @@ final class CollectionService: Service, CustomStringConvertible {
         let pool = NIOThreadPool(numberOfThreads: 1)
         pool.start()
         exporter.start()
+        try await pool.runIfActive { try self.collector.withLock { try $0.findZones() } }
         do {
             try await cancelWhenGracefulShutdown {
+                var lastUnmap = ContinuousClock.now - Self.unmapInterval
                 while true {
                     let delay = self.schedule.delay(after: WallClock.now())
                     // A while after the last collection busy connections have counted again; most of the interval follows.
                     try await Task.sleep(for: delay / 5)
                     try await pool.runIfActive { self.sample() }
                     try await Task.sleep(for: self.schedule.delay(after: WallClock.now()))
-                    // By now all has started.
-                    if self.statistics.lastSuccess == 0 { ProgramText.unmap() }
+                    self.unmapText(&lastUnmap)
                     try await pool.runIfActive { self.collectOnce() }
                 }
             }
@@ -81,6 +85,14 @@ final class CollectionService: Service, CustomStringConvertible {
         }
         try await pool.runIfActive { self.collectOnce() }
         try await pool.shutdownGracefully()
+    }
+
+    /// Unmaps code that is used seldom: connecting, TLS handshakes, pages of metrics. What an interval needs is mapped again
+    /// in a tenth of a millisecond.
+    private func unmapText(_ last: inout ContinuousClock.Instant) {
+        guard ContinuousClock.now - last >= Self.unmapInterval else { return }
+        ProgramText.unmap()
+        last = .now
     }
 
     private func sample() {

@@ -36,9 +36,11 @@ struct Collector: ~Copyable {
     ) throws(ConntrackError) -> ConntrackTable {
         var table = try ConntrackTable(mode: mode, events: events)
         _ = try table.count()
-        try table.findZones()
         return table
     }
+
+    /// Prepares the first collection: finds out which conntrack zones there are.
+    mutating func findZones() throws(ConntrackError) { try table.findZones() }
 
     /// Prepares the next collection to find out whether another program takes counters too.
     mutating func sample() throws(ConntrackError) { try table.sample() }

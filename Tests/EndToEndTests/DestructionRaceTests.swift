@@ -80,6 +80,7 @@ extension EndToEndTests {
             let counted = before.firstMatch(of: /bytes (\d+)/).flatMap { UInt64($0.1) }
             return (counted ?? 0, reported.load(ordering: .relaxed), events.statistics)
         }
+        printAccuracy(truth: counted, reported: reported)
         #expect(counted > 10_000_000)
         #expect(statistics.overruns == 0 && statistics.droppedEvents == 0)
         #expect(Int64(reported) - Int64(counted) == 0)

@@ -29,6 +29,7 @@ extension EndToEndTests {
                 "kubenetmon_agent_lost_flows_total{reason=\"answer_lost\"}", on: "node-a")
             try await lab.stop(agent)
             let last = try #require(try await lab.countersAtRest()["node-a"])
+            printAccuracy(truth: counted.bytes, reported: ledger.totals.bytes)
             #expect((overruns, lost, lostAnswers) == (0, 0, 0))
             #expect((counted.tcpBytes...last.tcpBytes).contains(ledger.totals.tcpBytes), "\(counted) \(ledger.totals)")
             #expect((counted.udpBytes...last.udpBytes).contains(ledger.totals.udpBytes), "\(counted) \(ledger.totals)")
@@ -121,6 +122,7 @@ extension EndToEndTests {
             _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 200, seconds: 2)
             let counters = try await lab.countersAtRest()
             try await lab.stop(agent)
+            printAccuracy(truth: counters["node-a"]?.bytes ?? 0, reported: late.totals.bytes)
             #expect(late.totals.bytes == counters["node-a"]?.bytes)
             try await late.stop()
             far.signal(SIGKILL)
@@ -139,6 +141,7 @@ extension EndToEndTests {
             _ = try await traffic
             let counters = try await lab.countersAtRest()
             try await lab.stop(second)
+            printAccuracy(truth: counters["node-a"]?.bytes ?? 0, reported: ledger.totals.bytes)
             #expect(ledger.totals.bytes == counters["node-a"]?.bytes)
             far.signal(SIGKILL)
         }
@@ -184,6 +187,7 @@ extension EndToEndTests {
             let overruns = try await lab.metric("kubenetmon_agent_event_overruns_total", on: "node-a")
             try await lab.stop(agent)
             #expect(overruns == 0)
+            printAccuracy(truth: counters["node-a"]?.bytes ?? 0, reported: ledger.totals.bytes, lost: lost)
             #expect(ledger.totals.bytes + lost == counters["node-a"]?.bytes)
             far.signal(SIGKILL)
         }
@@ -211,6 +215,7 @@ extension EndToEndTests {
             let late = try await FlowLedger.listen(port: port)
             let counters = try await lab.countersAtRest()
             try await lab.stop(agent)
+            printAccuracy(truth: counters["node-a"]?.bytes ?? 0, reported: late.totals.bytes)
             #expect(late.totals.bytes == counters["node-a"]?.bytes)
             try await late.stop()
             far.signal(SIGKILL)
@@ -245,6 +250,7 @@ extension EndToEndTests {
             ledger.setAcknowledging(true)
             let counters = try await lab.countersAtRest()
             try await lab.stop(agent)
+            printAccuracy(truth: counters["node-a"]?.bytes ?? 0, reported: ledger.totals.bytes)
             #expect(ledger.totals.bytes == counters["node-a"]?.bytes)
             far.signal(SIGKILL)
         }
@@ -341,9 +347,10 @@ extension EndToEndTests {
             let estimate = try await lab.metric(
                 "kubenetmon_agent_lost_bytes_total{reason=\"event_overrun_estimate\"}", on: "node-a")
             try await lab.stop(agent)
-            let truth = Double(try #require(counters["node-a"]).bytes)
+            let truth = try #require(counters["node-a"]).bytes
+            printAccuracy(truth: truth, reported: ledger.totals.bytes, lost: estimate)
             #expect(dropped > 0 && dropped < UInt64(made))
-            #expect(abs(Double(ledger.totals.bytes + estimate) / truth - 1) < 0.1)
+            #expect(abs(Double(ledger.totals.bytes + estimate) / Double(truth) - 1) < 0.1)
             far.signal(SIGKILL)
         }
         try await ledger.stop()

@@ -44,6 +44,7 @@ extension EndToEndTests {
             let passed = try await atRest { try await node.passedBytes() }
             agent.signal(SIGTERM)
             #expect(try await agent.wait() == 0)
+            printAccuracy(truth: passed, reported: ledger.totals.tcpBytes)
             #expect(passed > 100_000)
             #expect(ledger.totals.tcpBytes == passed, "\(agent.output)")
             server.signal(SIGKILL)
