@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DequeModule
+import FlowWire
 import NIOCore
 import Retry
 
@@ -8,6 +9,10 @@ import Retry
 ///
 /// A batch is kept from ``enqueue(_:)`` until it is acknowledged. It is sent once on every connection that lives while
 /// it is kept. The machine does no I/O: every event returns what the caller must do.
+///
+/// Batches that an earlier agent process left (``restore(_:)``) keep its id, their numbers and their bytes, so that a
+/// server that has had them recognises them. A connection speaks for one process: the earlier ones' batches go first, each
+/// process's on a connection of its own.
 struct ExportStateMachine {
     /// What the caller must do.
     enum Action: Equatable {
@@ -23,7 +28,8 @@ struct ExportStateMachine {
 
     /// What an acknowledgement settled.
     struct Acknowledged: Equatable {
-        var batches = 0
+        /// The batches' sequence numbers.
+        var sequences: [UInt64] = []
         var flows = 0
         var reportedBytes: UInt64 = 0
         /// Sequence numbers that are not kept: acknowledged twice, or never sent.
@@ -45,22 +51,28 @@ struct ExportStateMachine {
     }
 
     private struct Kept {
+        /// The agent process that numbered it.
+        let agentID: AgentID
         let batch: ExportBatch
         /// Whether it was sent on the connection that is open.
         var isInFlight: Bool
-        /// Whether it was ever sent. Its number and content are fixed from then on.
+        /// Whether it was ever sent, or may have been. Its number and content are fixed from then on.
         var wasSent: Bool
         /// Whether it is what merging has made of its minute.
         var isMerged = false
     }
 
+    private let agentID: AgentID
     private var state = State.idle
     private var backoff: Backoff
     private let mergeAboveBytes: Int
     /// Bytes of frames above which it is worth to merge again: a minute's flows are gone through each time.
     private var mergeAgainAboveBytes: Int
-    /// In ascending order of their sequence numbers.
+    /// Those of earlier processes first; each process's in ascending order of their sequence numbers.
     private var kept: Deque<Kept> = []
+
+    /// The agent process that the open connection speaks for, or the last one spoke for.
+    private(set) var connectedAs: AgentID
 
     /// Bytes of the frames that are kept.
     private(set) var keptFrameBytes = 0
@@ -68,14 +80,23 @@ struct ExportStateMachine {
     private(set) var keptAmount = FlowAmount()
     /// What has been acknowledged.
     private(set) var acknowledgedAmount = FlowAmount()
+    /// What earlier agent processes had left.
+    private(set) var restoredAmount = FlowAmount()
+    /// The number of batches that earlier agent processes had left.
+    private(set) var restoredBatches = 0
     /// Flows that became one with others when batches were merged.
     private(set) var mergedFlows: UInt64 = 0
+    /// How often batches that are kept have been replaced by their sums.
+    private(set) var merges = 0
 
     /// - Parameters:
+    ///   - agentID: This agent process.
     ///   - backoff: The wait between attempts to connect.
     ///   - mergeAboveBytes: Bytes of frames above which batches that were never sent are merged, those of a minute into
     ///     one.
-    init(backoff: Backoff, mergeAboveBytes: Int) {
+    init(agentID: AgentID, backoff: Backoff, mergeAboveBytes: Int) {
+        self.agentID = agentID
+        connectedAs = agentID
         self.backoff = backoff
         self.mergeAboveBytes = mergeAboveBytes
         mergeAgainAboveBytes = mergeAboveBytes
@@ -86,6 +107,15 @@ struct ExportStateMachine {
 
     /// Batches that wait for an acknowledgement.
     var keptBatches: Int { kept.count }
+
+    /// The agent process that the next connection speaks for.
+    var nextAgentID: AgentID { kept.first?.agentID ?? agentID }
+
+    /// The batch that has waited for longest.
+    var oldest: BatchKey? { kept.first.map { BatchKey(agentID: $0.agentID, sequence: $0.batch.sequence) } }
+
+    /// Everything that waits for an acknowledgement.
+    var spooledBatches: [SpooledBatch] { kept.map { SpooledBatch(agentID: $0.agentID, batch: $0.batch) } }
 
     /// When the counters of the batch were read that has waited for longest, in milliseconds since the Unix epoch.
     var oldestObservation: UInt64? { kept.first?.batch.observedAtMilliseconds }
@@ -126,14 +156,35 @@ struct ExportStateMachine {
 
     /// Keeps a batch, whose sequence number must be higher than all before it.
     mutating func enqueue(_ batch: ExportBatch) -> Action {
-        precondition(kept.last.map { $0.batch.sequence < batch.sequence } ?? true, "sequence numbers must ascend")
-        let isSent = state == .connected
-        kept.append(Kept(batch: batch, isInFlight: isSent, wasSent: isSent))
+        precondition(
+            kept.last.map { $0.agentID != agentID || $0.batch.sequence < batch.sequence } ?? true,
+            "sequence numbers must ascend")
+        let isSent = state == .connected && connectedAs == agentID
+        kept.append(Kept(agentID: agentID, batch: batch, isInFlight: isSent, wasSent: isSent))
         keptFrameBytes += batch.frame.readableBytes
         keptAmount += FlowAmount(batch)
         if isSent { return .send([batch.frame]) }
         if keptFrameBytes > mergeAgainAboveBytes { mergeNeverSent() }
         return .nothing
+    }
+
+    /// Keeps what earlier agent processes had left, before everything else. Some of it may have been sent by them: which,
+    /// nobody knows.
+    ///
+    /// - Parameter batches: Grouped by process, each process's in ascending order of their sequence numbers.
+    mutating func restore(_ batches: [SpooledBatch]) -> Action {
+        guard !batches.isEmpty else { return .nothing }
+        let restored = batches.map { Kept(agentID: $0.agentID, batch: $0.batch, isInFlight: false, wasSent: true) }
+        let amount = batches.reduce(into: FlowAmount()) { $0 += FlowAmount($1.batch) }
+        kept.insert(contentsOf: restored, at: kept.startIndex)
+        keptFrameBytes += batches.reduce(0) { $0 + $1.batch.frame.readableBytes }
+        keptAmount += amount
+        restoredAmount += amount
+        restoredBatches += batches.count
+        mergeAgainAboveBytes = max(mergeAgainAboveBytes, mergeThreshold)
+        // What is new would go first on this connection: it is left once it has been acknowledged what it was sent.
+        if state == .connected { state = .draining }
+        return isDrained ? .close : .nothing
     }
 
     /// Adds up what was never sent, minute by minute. Batches that were sent all precede those that never were.
@@ -148,7 +199,7 @@ struct ExportStateMachine {
                 merged += group
             } else {
                 merged += ExportBatch.merged(group.map(\.batch))
-                    .map { Kept(batch: $0, isInFlight: false, wasSent: false, isMerged: true) }
+                    .map { Kept(agentID: agentID, batch: $0, isInFlight: false, wasSent: false, isMerged: true) }
             }
         }
         kept.replaceSubrange(firstNeverSent..., with: merged)
@@ -156,20 +207,25 @@ struct ExportStateMachine {
         let flows = keptAmount.flows
         keptAmount = kept.reduce(into: FlowAmount()) { $0 += FlowAmount($1.batch) }
         mergedFlows += flows - keptAmount.flows
+        merges += 1
         mergeAgainAboveBytes = mergeThreshold
     }
 
     private var mergeThreshold: Int { max(mergeAboveBytes, keptFrameBytes + mergeAboveBytes / 8) }
 
-    /// A connection is open and the greeting is on its way: everything that is kept follows.
+    /// A connection is open and the greeting of ``nextAgentID`` is on its way: everything that is kept of that process
+    /// follows.
     mutating func connectionOpened() -> Action {
         guard state == .connecting else { return .close }
         state = .connected
-        for index in kept.indices {
+        connectedAs = nextAgentID
+        var frames: [ByteBuffer] = []
+        for index in kept.indices where kept[index].agentID == connectedAs {
             kept[index].isInFlight = true
             kept[index].wasSent = true
+            frames.append(kept[index].batch.frame)
         }
-        return kept.isEmpty ? .nothing : .send(kept.map(\.batch.frame))
+        return frames.isEmpty ? .nothing : .send(frames)
     }
 
     /// A connection could not be opened.
@@ -191,7 +247,8 @@ struct ExportStateMachine {
     mutating func acknowledged(_ sequences: [UInt64]) -> (Acknowledged, Action) {
         var result = Acknowledged()
         for sequence in sequences {
-            guard let index = kept.firstIndex(where: { $0.batch.sequence >= sequence }),
+            guard
+                let index = kept.firstIndex(where: { $0.agentID == connectedAs && $0.batch.sequence >= sequence }),
                 kept[index].batch.sequence == sequence, kept[index].wasSent
             else {
                 result.unknown += 1
@@ -201,13 +258,13 @@ struct ExportStateMachine {
             keptFrameBytes -= batch.frame.readableBytes
             keptAmount -= FlowAmount(batch)
             acknowledgedAmount += FlowAmount(batch)
-            result.batches += 1
+            result.sequences.append(sequence)
             result.flows += batch.flows
             result.reportedBytes &+= batch.reportedBytes
         }
         mergeAgainAboveBytes = min(mergeAgainAboveBytes, mergeThreshold)
         // A server that acknowledges is a server that works; one that merely accepts connections may not be.
-        if result.batches > 0 { backoff.reset() }
+        if !result.sequences.isEmpty { backoff.reset() }
         return (result, isDrained ? .close : .nothing)
     }
 
@@ -222,7 +279,10 @@ struct ExportStateMachine {
         return isDrained ? .close : .nothing
     }
 
-    private var isDrained: Bool { state == .draining && !awaitsAnswer }
+    /// Whether the open connection has nothing more to do: the server wants it closed, or the next is another process's.
+    private var isDrained: Bool {
+        (state == .draining || state == .connected && connectedAs != agentID) && !awaitsAnswer
+    }
 
     /// No further connection shall be opened.
     mutating func stop() -> Action {

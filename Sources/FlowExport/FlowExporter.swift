@@ -33,6 +33,9 @@ public final class FlowExporter: Sendable {
         public var departureTimeout = TimeAmount.seconds(60)
         /// How often an agent that is connected says that it lives, whether or not it has anything to send.
         public var signOfLifeInterval = TimeAmount.seconds(60)
+        /// The directory in which unacknowledged batches are kept for the next agent process, up to
+        /// ``maximumUnacknowledgedBytes``; nil for memory alone.
+        public var spoolDirectory: String?
         /// The delays between attempts to connect.
         var backoff = Backoff(initial: .milliseconds(500), maximum: .seconds(30))
         /// The silence of a server's TCP after which its connection is closed, in seconds.
@@ -74,8 +77,8 @@ public final class FlowExporter: Sendable {
 
     /// What has become of the batches so far.
     ///
-    /// At any moment, ``collected`` is the sum of what is acknowledged and of ``unacknowledged``; to the flows of that sum,
-    /// ``mergedFlows`` belong too.
+    /// At any moment, ``collected`` and ``restored`` are together the sum of what is acknowledged and of
+    /// ``unacknowledged``; to the flows of that sum, ``mergedFlows`` belong too.
     public struct Statistics: Equatable, Sendable {
         /// Whether a server is there.
         public var isConnected = false
@@ -93,6 +96,12 @@ public final class FlowExporter: Sendable {
         public var silentConnections: UInt64 = 0
         /// What was put into batches, by where it came from.
         public var collected: [FlowSource: FlowAmount] = [:]
+        /// What earlier agent processes left in the spool directory.
+        public var restored = FlowAmount()
+        /// The number of batches that earlier agent processes left there.
+        public var restoredBatches = 0
+        /// What has become of the spool directory; nil where there is none.
+        public var spool: SpoolStatistics?
         /// Flows acknowledged to be in ClickHouse.
         public var acknowledgedFlows: UInt64 = 0
         /// Network bytes that those flows report.
@@ -129,6 +138,7 @@ public final class FlowExporter: Sendable {
     private let lastSequence = Mutex(UInt64(0))
     private let loopState: NIOLoopBoundBox<LoopState>
     private let connector: ServerConnector
+    private let spool: Spool?
 
     /// What only the event loop touches.
     private struct LoopState {
@@ -150,10 +160,18 @@ public final class FlowExporter: Sendable {
         self.configuration = configuration
         self.hello = hello
         self.logger = logger
-        eventLoop = group.next()
+        let eventLoop = group.next()
+        self.eventLoop = eventLoop
         connector = ServerConnector(configuration, eventLoop: eventLoop, logger: logger)
+        spool = configuration.spoolDirectory.map { directory in
+            Spool(
+                Spool.Configuration(
+                    directory: directory, maximumBytes: configuration.maximumUnacknowledgedBytes,
+                    nodeName: hello.nodeName, agentID: hello.agentID),
+                eventLoop: eventLoop, logger: logger)
+        }
         let machine = ExportStateMachine(
-            backoff: configuration.backoff,
+            agentID: hello.agentID, backoff: configuration.backoff,
             mergeAboveBytes: configuration.maximumUnacknowledgedBytes / 4)
         loopState = .makeBoxSendingValue(LoopState(machine: machine), eventLoop: eventLoop)
     }
@@ -163,6 +181,7 @@ public final class FlowExporter: Sendable {
         var statistics = statisticsStorage.withLock { $0 }
         statistics.unacknowledgedBytes = unacknowledgedBytes.load(ordering: .relaxed)
         statistics.tls = connector.statistics
+        statistics.spool = spool?.statistics
         return statistics
     }
 
@@ -186,6 +205,12 @@ public final class FlowExporter: Sendable {
 
     /// Begins to connect.
     public func start() {
+        spool?.start(
+            usedBytes: { self.unacknowledgedBytes.load(ordering: .relaxed) },
+            exchange: { restored in
+                self.change { $0.restore(restored) }
+                return self.loopState.value.machine.spooledBatches
+            })
         eventLoop.execute { self.perform(self.loopState.value.machine.start()) }
         let interval = TimeAmount.nanoseconds(max(1, configuration.answerTimeout.nanoseconds / 4))
         eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in self.checkSilence() }
@@ -218,7 +243,13 @@ public final class FlowExporter: Sendable {
         }
         unacknowledgedBytes.add(batch.frame.readableBytes, ordering: .relaxed)
         eventLoop.execute {
+            let merges = self.loopState.value.machine.merges
             self.change(having: batch) { $0.enqueue(batch) }
+            if self.loopState.value.machine.merges == merges {
+                self.spool?.append(SpooledBatch(agentID: self.hello.agentID, batch: batch))
+            } else {
+                self.spool?.replace(with: self.loopState.value.machine.spooledBatches)
+            }
             // What was added above, less what merging has saved.
             self.unacknowledgedBytes.subtract(batch.frame.readableBytes, ordering: .relaxed)
         }
@@ -241,6 +272,14 @@ public final class FlowExporter: Sendable {
                 return rest
             }
         }.get()
+    }
+
+    /// Gives up the spool directory, after ``drain(timeout:)``.
+    ///
+    /// - Returns: Whether everything unacknowledged is in it, for the next agent process.
+    public func closeSpool() async throws -> Bool {
+        guard let spool else { return false }
+        return try await eventLoop.flatSubmit { spool.close(within: .seconds(5)) }.get()
     }
 
     // MARK: - On the event loop
@@ -308,7 +347,7 @@ public final class FlowExporter: Sendable {
         connector.connect(addressNumber: addressNumber) { ServerMessageHandler(exporter: self) }
             .whenComplete { result in
                 switch result {
-                case .success(let connection): self.opened(connection)
+                case .success(let connection): self.openedWhenSettled(connection)
                 case .failure(let error): self.couldNotConnect(error)
                 }
             }
@@ -329,6 +368,12 @@ public final class FlowExporter: Sendable {
         change { $0.connectionFailed() }
     }
 
+    /// Lets a connection wait for the spool, for less than the time that a server leaves to an introduction.
+    private func openedWhenSettled(_ connection: ServerConnector.Connection) {
+        guard let spool else { return opened(connection) }
+        spool.whenSettled(within: .seconds(5)).whenComplete { _ in self.opened(connection) }
+    }
+
     private func opened(_ connection: ServerConnector.Connection) {
         let channel = connection.channel
         let peer = channel.remoteAddress.map { "\($0)" } ?? "unknown"
@@ -340,6 +385,7 @@ public final class FlowExporter: Sendable {
         loopState.value.channel = channel
         loopState.value.openedAt = .now()
         var hello = hello
+        hello.agentID = loopState.value.machine.nextAgentID
         hello.token = connection.token
         channel.writeAndFlush(hello.frame(), promise: nil)
         channel.closeFuture.hop(to: eventLoop).whenComplete { _ in
@@ -360,7 +406,14 @@ public final class FlowExporter: Sendable {
         switch message {
         case .ack(let sequences):
             change { machine in
+                let frameBytes = machine.keptFrameBytes
                 let (acknowledged, action) = machine.acknowledged(sequences)
+                if !acknowledged.sequences.isEmpty {
+                    let agentID = machine.connectedAs
+                    spool?.acknowledge(
+                        acknowledged.sequences.map { BatchKey(agentID: agentID, sequence: $0) },
+                        frameBytes: frameBytes - machine.keptFrameBytes, oldest: machine.oldest)
+                }
                 statisticsStorage.withLock {
                     $0.unknownAcknowledgements += UInt64(acknowledged.unknown)
                     // A sign of life comes before the server has decided, too.
@@ -447,6 +500,8 @@ extension FlowExporter.Statistics {
         acknowledgedFlows = machine.acknowledgedAmount.flows
         acknowledgedReportedBytes = machine.acknowledgedAmount.bytes
         mergedFlows = machine.mergedFlows
+        restored = machine.restoredAmount
+        restoredBatches = machine.restoredBatches
         unacknowledgedBatches = machine.keptBatches
         oldestObservation = machine.oldestObservation
     }

@@ -6,12 +6,13 @@ public struct AgentID: Hashable, Sendable {
     public static let byteCount = 16
 
     /// The id as a number, its first byte the most significant.
-    let bits: UInt128
+    public let bits: UInt128
 
     /// An id that nobody has yet.
     public static func random() -> AgentID { AgentID(bits: .random(in: .min ... .max)) }
 
-    init(bits: UInt128) { self.bits = bits }
+    /// Makes an id of its number.
+    public init(bits: UInt128) { self.bits = bits }
 
     /// Reads an id from its bytes; throws ``WireError/badAgentID(_:)`` where there are not 16 of them.
     init(_ bytes: UnsafeRawBufferPointer) throws(WireError) {

@@ -2,6 +2,7 @@
 
 @testable import FlowExport
 import FlowModel
+import FlowWire
 import NIOCore
 import Retry
 import TestSupport
@@ -41,12 +42,12 @@ import Testing
         for batch in batches { _ = machine.enqueue(batch) }
         let (acknowledged, action) = machine.acknowledged([3, 1])
         #expect(action == .nothing)
-        #expect(acknowledged == .init(batches: 2, flows: 4, reportedBytes: 8_000, unknown: 0))
+        #expect(acknowledged == .init(sequences: [3, 1], flows: 4, reportedBytes: 8_000, unknown: 0))
         #expect(machine.unacknowledged == (2, 4_000))
         #expect(machine.keptFrameBytes == batches[1].frame.readableBytes)
         _ = machine.connectionClosed()
         #expect(machine.open() == .send([batches[1].frame]))
-        #expect(machine.acknowledged([2]).0.batches == 1)
+        #expect(machine.acknowledged([2]).0.sequences == [2])
         #expect(machine.isEmpty && !machine.awaitsAnswer)
         #expect(machine.keptFrameBytes == 0)
     }
@@ -54,7 +55,7 @@ import Testing
     @Test func acknowledgementsOfWhatWasNotSentSettleNothing() {
         let machine = connected()
         _ = machine.enqueue(.test(1))
-        let expected = ExportStateMachine.Acknowledged(batches: 1, flows: 1, reportedBytes: 2_000, unknown: 4)
+        let expected = ExportStateMachine.Acknowledged(sequences: [1], flows: 1, reportedBytes: 2_000, unknown: 4)
         #expect(machine.acknowledged([1, 1, 2, 0, .max]).0 == expected)
         #expect(machine.acknowledged([]).0 == .init())
         // Kept, but for the next connection.
@@ -226,6 +227,72 @@ import Testing
         #expect(frames.count == 2)
     }
 
+    // MARK: - What earlier processes left
+
+    @Test("batches of earlier processes go first, each process's on a connection that speaks for it")
+    func restoredBatchesGoFirst() {
+        let machine = machine()
+        _ = machine.start()
+        _ = machine.enqueue(.test(1))
+        let (first, second) = (AgentID(bits: 7), AgentID(bits: 8))
+        let batches = [
+            SpooledBatch(agentID: first, batch: .test(4)), SpooledBatch(agentID: first, batch: .test(9)),
+            SpooledBatch(agentID: second, batch: .test(1)),
+        ]
+        #expect(machine.restore(batches) == .nothing)
+        #expect(machine.restoredAmount == FlowAmount(flows: 3, bytes: 6_000) && machine.restoredBatches == 3)
+        for (number, (agentID, sequences)) in [(first, [UInt64(4), 9]), (second, [1])].enumerated() {
+            #expect(machine.nextAgentID == agentID)
+            #expect(machine.open() == .send(sequences.map { ExportBatch.test($0).frame }))
+            #expect(machine.enqueue(.test(UInt64(2 + number))) == .nothing)
+            #expect(machine.acknowledged(sequences).1 == .close)
+            #expect(machine.connectionClosed().wait != nil)
+        }
+        #expect(machine.nextAgentID == Machine.agentID)
+        #expect(machine.open() == .send([1, 2, 3].map { ExportBatch.test($0).frame }))
+        #expect(machine.acknowledged([1, 2, 3]).1 == .nothing)
+        #expect(machine.isEmpty)
+    }
+
+    @Test("an acknowledgement settles the batch of the process that the connection speaks for")
+    func acknowledgementsAreOfTheConnectionsProcess() {
+        let machine = machine()
+        _ = machine.start()
+        _ = machine.enqueue(.test(1))
+        _ = machine.restore([SpooledBatch(agentID: AgentID(bits: 7), batch: .test(2))])
+        _ = machine.open()
+        #expect(machine.acknowledged([1]).0 == .init(unknown: 1))
+        #expect(machine.acknowledged([2]).0.sequences == [2])
+        #expect(machine.oldest == BatchKey(agentID: Machine.agentID, sequence: 1))
+    }
+
+    @Test("restored batches are not merged, whatever waits")
+    func restoredBatchesAreNotMerged() {
+        let machine = machine(mergeAboveBytes: 0)
+        _ = machine.start()
+        let left = (1...3).map { SpooledBatch(agentID: AgentID(bits: 7), batch: .test($0)) }
+        _ = machine.restore(left)
+        for sequence in 1...9 { _ = machine.enqueue(.test(UInt64(sequence))) }
+        #expect(machine.merges > 0)
+        #expect(machine.open() == .send(left.map(\.batch.frame)))
+    }
+
+    @Test("a connection of this process is left for the earlier ones' batches once it is acknowledged")
+    func restoringWhileConnected() {
+        let machine = connected()
+        let new = ExportBatch.test(1)
+        _ = machine.enqueue(new)
+        let left = SpooledBatch(agentID: AgentID(bits: 7), batch: .test(1))
+        #expect(machine.restore([left]) == .nothing)
+        #expect(machine.enqueue(.test(2)) == .nothing)
+        #expect(machine.acknowledged([1]).1 == .close)
+        _ = machine.connectionClosed()
+        #expect(machine.open() == .send([left.batch.frame]))
+
+        let idle = connected()
+        #expect(idle.restore([left]) == .close)
+    }
+
     // MARK: - Any sequence of events
 
     @Test(arguments: 0..<200)
@@ -249,11 +316,13 @@ import Testing
 @dynamicMemberLookup private final class Machine {
     typealias Action = ExportStateMachine.Action
 
+    static let agentID = AgentID(bits: 1)
+
     private var machine: ExportStateMachine
 
     init(mergeAboveBytes: Int) {
         machine = ExportStateMachine(
-            backoff: Backoff(initial: .milliseconds(500), maximum: .seconds(30)), mergeAboveBytes: mergeAboveBytes)
+            agentID: Self.agentID, backoff: Backoff(initial: .milliseconds(500), maximum: .seconds(30)), mergeAboveBytes: mergeAboveBytes)
     }
 
     subscript<Value>(dynamicMember member: KeyPath<ExportStateMachine, Value>) -> Value { machine[keyPath: member] }
@@ -264,6 +333,7 @@ import Testing
     func connectionFailed() -> Action { machine.connectionFailed() }
     func connectionClosed() -> Action { machine.connectionClosed() }
     func enqueue(_ batch: ExportBatch) -> Action { machine.enqueue(batch) }
+    func restore(_ batches: [SpooledBatch]) -> Action { machine.restore(batches) }
     func goAway() -> Action { machine.goAway() }
     func hurry() -> Action { machine.hurry() }
     func stop() -> Action { machine.stop() }
@@ -289,6 +359,7 @@ extension ExportStateMachine.Action {
 /// A state machine, the network around it, and what it must hold to.
 private struct World {
     private struct Connection {
+        let agentID: AgentID
         var unacknowledged: Set<UInt64> = []
         var lastSequence: UInt64 = 0
         var isAway = false
@@ -306,9 +377,10 @@ private struct World {
     private var enqueued: [UInt64: UInt64] = [:]
     private var enqueuedFlows: UInt64 = 0
     private var acknowledged: [UInt64: UInt64] = [:]
-    /// What was ever sent, by sequence number.
-    private var sent: [UInt64: (frame: ByteBuffer, batch: SentBatch)] = [:]
-    private var settled: Set<UInt64> = []
+    /// What was ever sent.
+    private var sent: [BatchKey: (frame: ByteBuffer, batch: SentBatch)] = [:]
+    private var settled: Set<BatchKey> = []
+    private var predecessors: UInt128 = 0
 
     init(seed: UInt64) {
         generator = SeededGenerator(seed: seed)
@@ -316,7 +388,7 @@ private struct World {
     }
 
     mutating func step() throws {
-        switch Int.random(in: 0..<16, using: &generator) {
+        switch Int.random(in: 0..<18, using: &generator) {
         case 0 where lastSequence == 0 && !isAttemptAwaited && !isConnecting && connection == nil:
             try perform(machine.start())
         case 0...4: try enqueue()
@@ -331,6 +403,7 @@ private struct World {
             connection?.isAway = true
             try perform(machine.goAway())
         case 13 where isAttemptAwaited || connection?.isAway == true: try perform(machine.hurry())
+        case 14 where predecessors < 3: try restore()
         default: if let connection { try acknowledge(someOf: connection.unacknowledged) }
         }
         check()
@@ -340,10 +413,13 @@ private struct World {
     mutating func settle() throws {
         if connection?.isAway == true { try close() }
         if !isAttemptAwaited && !isConnecting && connection == nil { try perform(machine.start()) }
-        if isAttemptAwaited { try attempt() }
-        if isConnecting { try open() }
-        for sequence in try #require(connection).unacknowledged { try acknowledge([sequence]) }
-        check()
+        // Each process's batches take a connection of their own.
+        for _ in 0...predecessors {
+            if isAttemptAwaited { try attempt() }
+            if isConnecting { try open() }
+            for sequence in connection?.unacknowledged ?? [] { try acknowledge([sequence]) }
+            check()
+        }
         #expect(machine.isEmpty)
         #expect(machine.unacknowledged == (0, 0))
         #expect(acknowledged == enqueued)
@@ -362,9 +438,24 @@ private struct World {
         enqueued[moment / 60_000, default: 0] += batch.reportedBytes
         enqueuedFlows += UInt64(batch.flows)
         let action = machine.enqueue(batch)
-        let mustBeSent = connection.map { !$0.isAway } ?? false
+        let mustBeSent = connection.map { !$0.isAway && $0.agentID == Machine.agentID } ?? false
         #expect(action == (mustBeSent ? .send([batch.frame]) : .nothing))
         try perform(action)
+    }
+
+    private mutating func restore() throws {
+        predecessors += 1
+        var batches: [SpooledBatch] = []
+        for sequence in 1...Int.random(in: 1...4, using: &generator) {
+            moment += 1
+            let batch = ExportBatch.test(UInt64(sequence), [.test(sequence)], at: moment)
+            batches.append(SpooledBatch(agentID: AgentID(bits: 100 + predecessors), batch: batch))
+            enqueued[moment / 60_000, default: 0] += batch.reportedBytes
+            enqueuedFlows += UInt64(batch.flows)
+        }
+        let isNew = connection.map { !$0.isAway } ?? false
+        if isNew { connection?.isAway = true }
+        try perform(machine.restore(batches))
     }
 
     private mutating func attempt() throws {
@@ -375,11 +466,14 @@ private struct World {
 
     private mutating func open() throws {
         isConnecting = false
-        connection = Connection()
+        let agentID = machine.nextAgentID
+        connection = Connection(agentID: agentID)
         try perform(machine.connectionOpened())
-        // Everything that is kept is on its way now.
+        // Everything that is kept of that process is on its way now.
         let inFlight = try #require(connection).unacknowledged
-        #expect(inFlight.reduce(0) { $0 + (sent[$1]?.frame.readableBytes ?? 0) } == machine.keptFrameBytes)
+        let ofProcess = machine.spooledBatches.filter { $0.agentID == agentID }.map(\.batch)
+        #expect(inFlight == Set(ofProcess.map(\.sequence)))
+        #expect(ofProcess.count == machine.keptBatches || agentID != Machine.agentID)
     }
 
     private mutating func close() throws {
@@ -391,7 +485,8 @@ private struct World {
     private mutating func acknowledge(someOf inFlight: Set<UInt64>) throws {
         var sequences = inFlight.sorted().filter { _ in Bool.random(using: &generator) }
         // Some twice, some again, some that never were.
-        for others in [sequences, settled.sorted(), [lastSequence + 1, .max]] where Bool.random(using: &generator) {
+        let again = settled.filter { $0.agentID == connection?.agentID }.map(\.sequence).sorted()
+        for others in [sequences, again, [lastSequence + 100, .max]] where Bool.random(using: &generator) {
             sequences += others.prefix(2)
         }
         if Bool.random(using: &generator) { sequences.shuffle(using: &generator) }
@@ -399,16 +494,21 @@ private struct World {
     }
 
     private mutating func acknowledge(_ sequences: [UInt64]) throws {
-        let known = Set(sequences).intersection(connection?.unacknowledged ?? [])
-        let batches = known.compactMap { sent[$0]?.batch }
+        let agentID = connection?.agentID ?? Machine.agentID
+        var rest = connection?.unacknowledged ?? []
+        let known = sequences.filter { rest.remove($0) != nil }
+        let keys = known.map { BatchKey(agentID: agentID, sequence: $0) }
+        let batches = keys.compactMap { sent[$0]?.batch }
         for batch in batches {
             acknowledged[batch.observedAtMilliseconds / 60_000, default: 0] += batch.reportedBytes
         }
         connection?.unacknowledged.subtract(known)
-        settled.formUnion(known)
+        settled.formUnion(keys)
+        // Another process's batches, or this one's, are next.
+        if agentID != Machine.agentID && rest.isEmpty { connection?.isAway = true }
         let (result, action) = machine.acknowledged(sequences)
         let expected = ExportStateMachine.Acknowledged(
-            batches: known.count, flows: batches.reduce(0) { $0 + $1.flows.count },
+            sequences: known, flows: batches.reduce(0) { $0 + $1.flows.count },
             reportedBytes: batches.reduce(0) { $0 + $1.reportedBytes }, unknown: sequences.count - known.count)
         #expect(result == expected)
         try perform(action)
@@ -434,11 +534,12 @@ private struct World {
         #expect(!connection.isAway)
         // Thus none is sent twice on a connection.
         #expect(batch.sequence > connection.lastSequence)
-        #expect(!settled.contains(batch.sequence))
-        if let earlier = sent[batch.sequence] { #expect(earlier.frame == frame) }
+        let key = BatchKey(agentID: connection.agentID, sequence: batch.sequence)
+        #expect(!settled.contains(key))
+        if let earlier = sent[key] { #expect(earlier.frame == frame) }
         connection.lastSequence = batch.sequence
         connection.unacknowledged.insert(batch.sequence)
-        sent[batch.sequence] = (frame, batch)
+        sent[key] = (frame, batch)
         self.connection = connection
     }
 

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowWire
+import Glibc
+import NIOCore
+
+/// The files of a spool: `lock`, held while an agent uses the directory; `spool`, the log; `spool.new` while the log is
+/// written anew; `spool.corrupt.1` to `.3`, files that could not be used, the latest first.
+///
+/// Every call may block its thread; one thread uses a directory.
+struct SpoolDirectory {
+    /// What a predecessor has left.
+    struct Found {
+        var contents = SpoolIndex.Contents()
+        /// Why the log could not be used at all and was set aside; nil where it could.
+        var setAside: String?
+    }
+
+    private static let corruptFiles = 3
+    /// What the exporter may keep beyond SPOOL_BYTES: the batches that were being filled when it was reached.
+    private static let slackBytes = 1 << 20
+    private static let writeBytes = 256 << 10
+
+    private let path: String
+    private let node: String
+    private let maximumBytes: Int
+    private var lock: SpoolFile?
+    private var log: SpoolFile?
+    private var format = SpoolFormat()
+    /// Records that are to be written with the next ``flush()``.
+    private var unwritten = ByteBuffer()
+
+    /// Bytes of the log.
+    private(set) var logBytes = 0
+    /// The part of those bytes that tells of acknowledged batches.
+    private(set) var deadBytes = 0
+    /// Whether something was written that is not synced.
+    private(set) var isDirty = false
+
+    /// - Parameters:
+    ///   - node: The node whose batches are kept.
+    ///   - maximumBytes: The bound on unacknowledged frames (SPOOL_BYTES).
+    init(_ path: String, node: String, maximumBytes: Int) {
+        self.path = path
+        self.node = node
+        self.maximumBytes = maximumBytes
+    }
+
+    private func file(_ name: String) -> String { "\(path)/\(name)" }
+
+    // MARK: - Opening
+
+    /// Takes the directory's lock and reads what a predecessor has left. The log stays as it is until ``replace(with:)``.
+    ///
+    /// - Parameters:
+    ///   - usedBytes: Bytes of frames that the exporter keeps already.
+    ///   - known: Agent processes whose batches the exporter has or has had.
+    mutating func open(usedBytes: Int, without known: Set<AgentID>) throws(SpoolError) -> Found {
+        close()
+        guard mkdir(path, 0o700) == 0 || errno == EEXIST else { throw SpoolError("make \(path)", errno: errno) }
+        let lock = try SpoolFile(file("lock"), flags: O_RDWR | O_CREAT)
+        try lock.lock()
+        self.lock = lock
+        unlink(file("spool.new"))
+        var status = stat()
+        guard lstat(file("spool"), &status) == 0 else {
+            guard errno == ENOENT else { throw SpoolError("look at \(file("spool"))", errno: errno) }
+            return Found()
+        }
+        guard status.st_mode & S_IFMT == S_IFREG else { return try setAside("it is not a regular file") }
+        guard status.st_size > 0 else { return Found() }
+        let log = try SpoolFile(file("spool"), flags: O_RDONLY)
+        let header = try log.read(0, SpoolFormat.headerBytes)
+        do throws(SpoolFormat.HeaderError) {
+            format = try SpoolFormat(reading: header, ofNode: node)
+        } catch {
+            return try setAside("\(error)")
+        }
+        return Found(contents: try read(log, bytes: Int(status.st_size), usedBytes: usedBytes, without: known))
+    }
+
+    private func read(
+        _ log: SpoolFile, bytes: Int, usedBytes: Int, without known: Set<AgentID>
+    ) throws(SpoolError) -> SpoolIndex.Contents {
+        // A log that was written under a higher SPOOL_BYTES is read as far as this, whatever its size.
+        let readBytes = min(bytes, 4 * maximumBytes + Self.slackBytes)
+        let read: SpoolIndex.Reader = { offset, length throws(SpoolError) in try log.read(offset, length) }
+        let index = try SpoolIndex(format, fileBytes: readBytes, without: known, read: read)
+        let boundBytes = maximumBytes + Self.slackBytes
+        if index.frameBytes <= boundBytes, index.frameBytes + usedBytes > boundBytes {
+            throw SpoolError(
+                .noRoom, "cannot restore \(index.frameBytes) bytes of batches beside \(usedBytes) that wait already")
+        }
+        var contents = try index.contents(maximumBytes: boundBytes - usedBytes, read: read)
+        if bytes > readBytes { contents.damagedStretches += 1 }
+        return contents
+    }
+
+    /// Renames a log that cannot be used; the oldest of those goes.
+    private func setAside(_ reason: String) throws(SpoolError) -> Found {
+        let corrupt = (1...Self.corruptFiles).map { file("spool.corrupt.\($0)") }
+        for (older, newer) in zip(corrupt, corrupt.dropFirst()).reversed() { rename(older, newer) }
+        guard rename(file("spool"), corrupt[0]) == 0 else { throw SpoolError("rename \(file("spool"))", errno: errno) }
+        return Found(setAside: reason)
+    }
+
+    // MARK: - Writing
+
+    /// Writes the log anew, in one step: after a crash it is the old one or the new one.
+    mutating func replace(with batches: [SpooledBatch]) throws(SpoolError) {
+        guard lock != nil else { return }
+        let newPath = file("spool.new")
+        let (new, newFormat) = (try SpoolFile(newPath, flags: O_RDWR | O_CREAT | O_TRUNC), SpoolFormat())
+        do throws(SpoolError) {
+            var (buffer, bytes) = (ByteBuffer(), 0)
+            newFormat.writeHeader(ofNode: node, to: &buffer)
+            for batch in batches {
+                newFormat.write(batch, to: &buffer)
+                if buffer.readableBytes >= Self.writeBytes { try Self.flush(&buffer, to: new, at: &bytes) }
+            }
+            try Self.flush(&buffer, to: new, at: &bytes)
+            try new.sync()
+            guard rename(newPath, file("spool")) == 0 else { throw SpoolError("rename \(newPath)", errno: errno) }
+            (log, format, logBytes, deadBytes) = (new, newFormat, bytes, 0)
+        } catch {
+            unlink(newPath)
+            throw error
+        }
+        unwritten.clear()
+        isDirty = false
+        try SpoolFile(path, flags: O_RDONLY | O_DIRECTORY).sync()
+    }
+
+    /// Appends a batch with the next ``flush()``, or before.
+    mutating func append(_ batch: SpooledBatch) throws(SpoolError) {
+        format.write(batch, to: &unwritten)
+        if unwritten.readableBytes >= Self.writeBytes { try flush() }
+    }
+
+    /// Appends acknowledgements of batches that are in the log, with the next ``flush()``.
+    ///
+    /// - Parameter frameBytes: Bytes of those batches' frames.
+    mutating func append(acknowledged keys: [BatchKey], frameBytes: Int) {
+        for key in keys { format.write(acknowledged: key, to: &unwritten) }
+        deadBytes += 2 * SpoolFormat.recordBytes * keys.count + frameBytes
+    }
+
+    /// Writes what was appended. A log without an unacknowledged batch is emptied.
+    mutating func flush() throws(SpoolError) {
+        guard let log, unwritten.readableBytes > 0 else { return }
+        let before = logBytes
+        do throws(SpoolError) {
+            try Self.flush(&unwritten, to: log, at: &logBytes)
+        } catch {
+            // What was written of it, as far as a disk without space took it, is not left as a torn record.
+            try? log.truncate(to: before)
+            logBytes = before
+            throw error
+        }
+        isDirty = true
+        if logBytes - deadBytes == SpoolFormat.headerBytes { try clear() }
+    }
+
+    private static func flush(
+        _ buffer: inout ByteBuffer, to file: SpoolFile, at offset: inout Int
+    ) throws(SpoolError) {
+        try file.write(buffer, at: offset)
+        offset += buffer.readableBytes
+        buffer.clear()
+    }
+
+    /// Takes everything out of the log; needs no free space.
+    mutating func clear() throws(SpoolError) {
+        if let log {
+            try log.truncate(to: SpoolFormat.headerBytes)
+            (logBytes, deadBytes) = (SpoolFormat.headerBytes, 0)
+        } else if lock != nil {
+            unlink(file("spool"))
+        }
+    }
+
+    /// Waits until everything written survives a crash of the node, and makes sure that a successor will find it.
+    mutating func sync() throws(SpoolError) {
+        guard let log, isDirty else { return }
+        try log.sync()
+        isDirty = false
+        guard try log.isInPlace() else {
+            throw SpoolError(.missing, "cannot keep batches in \(path): its files were removed or replaced")
+        }
+    }
+
+    /// Forgets what was appended and not written.
+    mutating func dropUnwritten() { unwritten.clear() }
+
+    /// Gives up the directory's lock.
+    mutating func close() {
+        (log, lock) = (nil, nil)
+        (logBytes, deadBytes, isDirty) = (0, 0, false)
+        unwritten = ByteBuffer()
+    }
+}
+
+extension SpoolFormat.HeaderError: CustomStringConvertible {
+    var description: String {
+        switch self {
+        case .foreign: "it does not begin as a spool does"
+        case .version(let version): "it is of version \(version), this agent reads \(SpoolFormat.version)"
+        case .node(let name): "it is of the node \(name)"
+        }
+    }
+}

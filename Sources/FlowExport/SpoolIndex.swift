@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowWire
+import NIOCore
+
+/// The unacknowledged batches of a spool file: where each one's frame is, and what the file has lost.
+///
+/// Built from the records' headers alone, so that memory does not hold frames of batches that are acknowledged further on
+/// in the log. Where a header is damaged, the next record that is intact is looked for.
+struct SpoolIndex {
+    /// Reads up to `length` bytes at `offset`: fewer where the file ends.
+    typealias Reader = (_ offset: Int, _ length: Int) throws(SpoolError) -> ByteBuffer
+
+    /// What a file holds that is not acknowledged.
+    struct Contents {
+        /// Grouped by agent process, each in ascending order of sequence numbers.
+        var batches: [SpooledBatch] = []
+        /// The agent processes whose unacknowledged batches are in the file.
+        var agentIDs: Set<AgentID> = []
+        /// Batches whose frame is damaged.
+        var damagedFrames = 0
+        /// What those batches report.
+        var damaged = FlowAmount()
+        /// Damaged stretches, which hid any number of records.
+        var damagedStretches = 0
+        /// What batches beyond the bound report.
+        var excess = FlowAmount()
+
+        var damagedRecords: Int { damagedFrames + damagedStretches }
+    }
+
+    private struct Entry {
+        let record: SpoolFormat.Record
+        /// Where its frame begins; nil where the file ends before the frame does.
+        let frameOffset: Int?
+    }
+
+    /// A record lies within so many bytes of a damaged one, or further: the step of the search.
+    private static let searchStep = 64 << 10
+
+    private let format: SpoolFormat
+    private var entries: [BatchKey: Entry] = [:]
+    private var damagedStretches = 0
+
+    /// Bytes of the unacknowledged frames.
+    var frameBytes: Int { entries.values.reduce(0) { $0 + $1.record.frameBytes } }
+
+    /// - Parameters:
+    ///   - fileBytes: The file's size.
+    ///   - known: Agent processes whose batches are not wanted: the exporter has them, or has had them.
+    init(
+        _ format: SpoolFormat, fileBytes: Int, without known: Set<AgentID> = [], read: Reader
+    ) throws(SpoolError) {
+        self.format = format
+        var offset = SpoolFormat.headerBytes
+        var isTorn = false
+        while offset < fileBytes {
+            let header = try read(offset, SpoolFormat.recordBytes)
+            guard let record = format.record(in: header, at: header.readerIndex) else {
+                // The rest of a torn frame is part of the damage that is known.
+                if !isTorn { damagedStretches += 1 }
+                isTorn = false
+                offset = try Self.nextRecord(format, after: offset, read) ?? fileBytes
+                continue
+            }
+            offset += SpoolFormat.recordBytes
+            let isWhole = offset + record.frameBytes <= fileBytes
+            if !known.contains(record.agentID) { add(record, frameOffset: isWhole ? offset : nil) }
+            if isWhole { offset += record.frameBytes }
+            isTorn = !isWhole
+        }
+    }
+
+    private mutating func add(_ record: SpoolFormat.Record, frameOffset: Int?) {
+        switch record.kind {
+        case .batch: entries[record.key] = Entry(record: record, frameOffset: frameOffset)
+        case .acknowledged: entries[record.key] = nil
+        }
+    }
+
+    private static func nextRecord(
+        _ format: SpoolFormat, after damaged: Int, _ read: Reader
+    ) throws(SpoolError) -> Int? {
+        var offset = damaged + 1
+        while true {
+            let bytes = try read(offset, searchStep + SpoolFormat.recordBytes - 1)
+            if let index = format.firstRecord(in: bytes, from: bytes.readerIndex) {
+                return offset + index - bytes.readerIndex
+            }
+            guard bytes.readableBytes > searchStep else { return nil }
+            offset += searchStep
+        }
+    }
+
+    /// Reads the unacknowledged batches, the oldest first, as far as `maximumBytes` of frames.
+    func contents(maximumBytes: Int, read: Reader) throws(SpoolError) -> Contents {
+        var contents = Contents()
+        contents.damagedStretches = damagedStretches
+        contents.agentIDs = Set(entries.keys.map(\.agentID))
+        var restBytes = maximumBytes
+        for entry in entriesInOrder {
+            restBytes -= entry.record.frameBytes
+            guard restBytes >= 0 else {
+                contents.excess += entry.record.amount
+                continue
+            }
+            if let offset = entry.frameOffset,
+                let batch = format.batch(of: entry.record, frame: try read(offset, entry.record.frameBytes))
+            {
+                contents.batches.append(batch)
+            } else {
+                contents.damagedFrames += 1
+                contents.damaged += entry.record.amount
+            }
+        }
+        return contents
+    }
+
+    /// Agent processes in the order in which the log first tells of them.
+    private var entriesInOrder: [Entry] {
+        let groups = Dictionary(grouping: entries.values, by: \.record.agentID).values.map { group in
+            (first: group.compactMap(\.frameOffset).min() ?? .max, entries: group)
+        }
+        return groups.sorted { $0.first < $1.first }.flatMap { group in
+            group.entries.sorted { $0.record.sequence < $1.record.sequence }
+        }
+    }
+}
