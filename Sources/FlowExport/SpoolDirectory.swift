@@ -120,7 +120,7 @@ struct SpoolDirectory {
             }
             try Self.flush(&buffer, to: new, at: &bytes)
             try new.sync()
-            guard rename(newPath, file("spool")) == 0 else { throw SpoolError("rename \(newPath)", errno: errno) }
+            try new.rename(to: file("spool"))
             (log, format, logBytes, deadBytes) = (new, newFormat, bytes, 0)
         } catch {
             unlink(newPath)

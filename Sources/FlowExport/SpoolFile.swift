@@ -5,7 +5,7 @@ import NIOCore
 
 /// An open file or directory, closed with the object. Every call may block its thread.
 final class SpoolFile {
-    private let path: String
+    private var path: String
     private let descriptor: CInt
 
     /// Opens a file that only this user may read; `O_CREAT` and the like are among `flags`.
@@ -16,11 +16,21 @@ final class SpoolFile {
         self.path = path
     }
 
-    deinit { close(descriptor) }
+    deinit {
+        // Explicitly: a child process that is being made may hold the descriptor for a moment longer.
+        flock(descriptor, LOCK_UN)
+        close(descriptor)
+    }
 
     /// Takes the file's lock, which is released with the descriptor, also by a process's end.
     func lock() throws(SpoolError) {
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else { throw SpoolError("lock \(path)", errno: errno) }
+    }
+
+    /// Gives the file another name, in the place of a file that has that name.
+    func rename(to newPath: String) throws(SpoolError) {
+        guard Glibc.rename(path, newPath) == 0 else { throw SpoolError("rename \(path) to \(newPath)", errno: errno) }
+        path = newPath
     }
 
     /// Whether the file still stands at its path, which a removed file does not.

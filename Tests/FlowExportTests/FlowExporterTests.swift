@@ -459,7 +459,7 @@ import Testing
 extension FlowExporter {
     /// Exports a batch of these flows and returns it.
     @discardableResult
-    fileprivate func export(_ flows: [Flow], minute: Int = 0) -> ExportBatch {
+    func export(_ flows: [Flow], minute: Int = 0) -> ExportBatch {
         var exported = ExportBatch.test(0)
         let collected = flows.reduce(into: FlowAmount()) { $0.add($1) }
         export(collected, of: .scrape) { sequence in
@@ -470,12 +470,13 @@ extension FlowExporter {
     }
 
     @discardableResult
-    fileprivate func export(_ flow: Flow, minute: Int = 0) -> ExportBatch { export([flow], minute: minute) }
+    func export(_ flow: Flow, minute: Int = 0) -> ExportBatch { export([flow], minute: minute) }
 }
 
 extension FlowExporter.Statistics {
-    fileprivate var isBalanced: Bool {
-        let collected = collected.values.reduce(FlowAmount(), +)
+    /// Whether what was collected or restored is acknowledged or waits.
+    var isBalanced: Bool {
+        let collected = collected.values.reduce(restored, +)
         return collected.bytes == acknowledgedReportedBytes + unacknowledged.bytes
             && collected.flows == acknowledgedFlows + unacknowledged.flows + mergedFlows
     }
@@ -483,5 +484,5 @@ extension FlowExporter.Statistics {
 
 extension ByteBuffer {
     /// A frame's message, without its length.
-    fileprivate var message: ByteBuffer? { getSlice(at: readerIndex + 4, length: readableBytes - 4) }
+    var message: ByteBuffer? { getSlice(at: readerIndex + 4, length: readableBytes - 4) }
 }

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import FlowWire
+import Foundation
+import Logging
+import NIOCore
+import NIOPosix
+import TestSupport
+import Testing
+
+@testable import FlowExport
+
+/// Exporters with a spool directory, and what those that come after a kill make of it. The kill is a copy of the directory
+/// at some moment, which the next exporter gets.
+@Suite struct SpoolTests {
+    private func exporter(
+        to server: RecordingServer, in directory: String, node: String = "node-a", agentID: AgentID = .random(),
+        bound: Int = 16 << 20
+    ) -> FlowExporter {
+        var configuration = FlowExporter.Configuration(
+            host: "127.0.0.1", port: server.port, maximumUnacknowledgedBytes: bound)
+        configuration.spoolDirectory = directory
+        let exporter = FlowExporter(
+            configuration: configuration,
+            hello: Hello(nodeName: node, agentID: agentID, softwareVersion: "test"),
+            group: .singletonMultiThreadedEventLoopGroup,
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        exporter.start()
+        return exporter
+    }
+
+    /// Waits until a directory's log holds as many unacknowledged batches.
+    private func waitForLog(_ folder: SpoolFolder, _ directory: String, _ count: Int) async throws {
+        try await eventually("the log holds \(count) batches") { try folder.batches(in: directory).count == count }
+    }
+
+    private func agentID(of connection: RecordingServer.Connection) throws -> AgentID? {
+        guard let hello = connection.hello, case .hello(let read) = try AgentMessage(decoding: hello) else { return nil }
+        return read.agentID
+    }
+
+    private func end(_ exporter: FlowExporter) async throws {
+        _ = try await exporter.drain(timeout: .zero)
+        _ = try await exporter.closeSpool()
+    }
+
+    @Test("what no server has taken is sent by the next process, with the same id, numbers and bytes")
+    func withoutAServer() async throws {
+        let (folder, server) = (try SpoolFolder(), try RecordingServer())
+        let ids = (AgentID.random(), AgentID.random())
+        let first = exporter(to: server, in: "\(folder.path)/a", agentID: ids.0)
+        let left = (1...3).map { first.export(.test($0)) }
+        try await waitForLog(folder, "a", 3)
+        try folder.copy("a", to: "b")
+        try await end(first)
+
+        let second = exporter(to: server, in: "\(folder.path)/b", agentID: ids.1)
+        try await eventually("they are restored") { second.statistics.restoredBatches == 3 }
+        let new = second.export([.test(4), .test(5)])
+        try await waitForLog(folder, "b", 4)
+        #expect(second.statistics.restored == FlowAmount(flows: 3, bytes: 6_000))
+        #expect(second.statistics.unacknowledged == FlowAmount(flows: 5, bytes: 10_000))
+        #expect(second.statistics.isBalanced)
+        #expect(second.statistics.spool?.problem == nil)
+        try await server.listen()
+
+        let old = try await server.connection(0)
+        #expect(try await old.batches(3) == left.map(\.frame.message))
+        #expect(try agentID(of: old) == ids.0)
+        try await old.say(.ack([1, 2, 3]))
+        let own = try await server.connection(1)
+        #expect(try await own.batches(1) == [new.frame.message])
+        #expect(try agentID(of: own) == ids.1)
+        try await own.say(.ack([1]))
+        try await eventually("all is acknowledged") { second.statistics.unacknowledgedBatches == 0 }
+        try await waitForLog(folder, "b", 0)
+        #expect(second.statistics.isBalanced && second.statistics.unacknowledgedBytes == 0)
+        #expect(second.statistics.unknownAcknowledgements == 0)
+        try await end(second)
+        #expect(try folder.bytes(of: "b/spool").count == SpoolFormat.headerBytes)
+    }
+
+    @Test("what is acknowledged is not sent again by the next process")
+    func acknowledgements() async throws {
+        let (folder, server) = (try SpoolFolder(), try await RecordingServer.start())
+        let first = exporter(to: server, in: "\(folder.path)/a")
+        let batches = (1...9).map { first.export(.test($0)) }
+        let connection = try await server.connection(0)
+        _ = try await connection.batches(9)
+        try await connection.say(.ack([2, 4, 9, 100]))
+        try await waitForLog(folder, "a", 6)
+        try folder.copy("a", to: "b")
+        try await end(first)
+        let second = exporter(to: server, in: "\(folder.path)/b")
+        let again = try await server.connection(1).batches(6)
+        #expect(again == [1, 3, 5, 6, 7, 8].map { batches[$0 - 1].frame.message })
+        try await end(second)
+    }
+
+    @Test("an orderly end leaves an empty log, or what is not acknowledged")
+    func orderlyEnd() async throws {
+        let (folder, server) = (try SpoolFolder(), try await RecordingServer.start())
+        let first = exporter(to: server, in: "\(folder.path)/a")
+        first.export(.test(1))
+        let connection = try await server.connection(0)
+        _ = try await connection.batches(1)
+        try await connection.say(.ack([1]))
+        try await eventually("it is acknowledged") { first.statistics.acknowledgedFlows == 1 }
+        let left = first.export(.test(2))
+        #expect(try await first.drain(timeout: .zero) == (1, 2_000))
+        #expect(try await first.closeSpool())
+        #expect(try folder.batches(in: "a").map(\.batch.frame) == [left.frame])
+
+        let second = exporter(to: server, in: "\(folder.path)/a")
+        let next = try await server.connection(1)
+        #expect(try await next.batches(1) == [left.frame.message])
+        try await next.say(.ack([2]))
+        #expect(try await second.drain(timeout: .minutes(1)) == (0, 0))
+        #expect(try await second.closeSpool())
+        #expect(try folder.batches(in: "a").isEmpty)
+    }
+
+    @Test("merged batches take the place of what they were made of")
+    func merging() async throws {
+        let (folder, server) = (try SpoolFolder(), try RecordingServer())
+        let first = exporter(to: server, in: "\(folder.path)/a", bound: 20_000)
+        for number in 0..<200 { first.export([.test(number % 10), .test(50)]) }
+        try await eventually("the log holds what is kept") {
+            let bytes = try folder.batches(in: "a").reduce(0) { $0 + $1.batch.reportedBytes }
+            return first.statistics.mergedFlows > 0 && first.statistics.unacknowledged.bytes == bytes && bytes == 800_000
+        }
+        try folder.copy("a", to: "b")
+        try await end(first)
+        let second = exporter(to: server, in: "\(folder.path)/b", bound: 20_000)
+        try await eventually("it is restored") { second.statistics.restored.bytes == 800_000 }
+        #expect(try folder.bytes(of: "b/spool").count < 20_000)
+        try await end(second)
+    }
+
+    @Test("a log that is mostly of acknowledged batches is written anew")
+    func shrinking() async throws {
+        let (folder, server) = (try SpoolFolder(), try await RecordingServer.start())
+        let exporter = exporter(to: server, in: "\(folder.path)/a", bound: 100_000)
+        let kept = exporter.export(.test(1))
+        let connection = try await server.connection(0)
+        let flows = (0..<100).map { Flow.test($0) }
+        for sequence in UInt64(2)...100 {
+            exporter.export(flows)
+            _ = try await connection.batches(Int(sequence))
+            try await connection.say(.ack([sequence]))
+            try await eventually("it is acknowledged") { exporter.statistics.unacknowledgedBatches == 1 }
+            #expect(exporter.statistics.spool.map { $0.logBytes < 125_000 + 2 * 5_000 } == true)
+        }
+        try await waitForLog(folder, "a", 1)
+        #expect(try folder.batches(in: "a").map(\.batch.frame) == [kept.frame])
+        #expect(exporter.statistics.spool?.errors == [:])
+        try await end(exporter)
+    }
+
+    @Test("a full disk costs nothing but the copy, and is used again when there is space")
+    func fullDisk() async throws {
+        let (folder, server) = (try await SpoolFolder(kibibytes: 128), try await RecordingServer.start())
+        let exporter = exporter(to: server, in: "\(folder.path)/a")
+        try await eventually("it is open") { exporter.statistics.spool?.problem == nil }
+        try folder.write([UInt8](repeating: 0, count: 64 << 10), to: "other")
+        let flows = (0..<1000).map { Flow.test($0) }
+        var frames: [ByteBuffer?] = []
+        while exporter.statistics.spool?.errors[.full] == nil {
+            frames.append(exporter.export(flows).frame.message)
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        #expect(exporter.statistics.spool?.problem?.contains("No space left on device") == true)
+        frames.append(exporter.export(flows).frame.message)
+        let connection = try await server.connection(0)
+        #expect(try await connection.batches(frames.count) == frames)
+        // The stale log must not bring back what is acknowledged, full or not.
+        try await connection.say(.ack(Array(1...UInt64(frames.count))))
+        try await waitForLog(folder, "a", 0)
+        try folder.remove("other")
+        let late = exporter.export(.test(1))
+        try await eventually("the directory is used again") { exporter.statistics.spool?.problem == nil }
+        try await eventually("it is in the log") {
+            try folder.batches(in: "a").map(\.batch.frame) == [late.frame]
+        }
+        #expect(exporter.statistics.isBalanced)
+        try await end(exporter)
+    }
+
+    @Test("a directory that another agent has is taken over once it is free, with what is in it")
+    func handingOver() async throws {
+        let (folder, server) = (try SpoolFolder(), try RecordingServer())
+        let ids = (AgentID.random(), AgentID.random())
+        let first = exporter(to: server, in: "\(folder.path)/a", agentID: ids.0)
+        let left = first.export(.test(1))
+        try await waitForLog(folder, "a", 1)
+        let second = exporter(to: server, in: "\(folder.path)/a", agentID: ids.1)
+        let new = second.export(.test(2))
+        try await eventually("it is in use") { second.statistics.spool?.errors[.inUse] != nil }
+        #expect(try folder.batches(in: "a").map(\.batch.frame) == [left.frame])
+        try await end(first)
+        try await eventually("it is taken over", .seconds(60)) { second.statistics.restoredBatches == 1 }
+        try await waitForLog(folder, "a", 2)
+        #expect(try folder.batches(in: "a").map(\.key) == [BatchKey(agentID: ids.0, sequence: 1), .init(agentID: ids.1, sequence: 1)])
+        try await server.listen()
+        #expect(try await server.connection(0).batches(1) == [left.frame.message])
+        try await server.connection(0).say(.ack([1]))
+        #expect(try await server.connection(1).batches(1) == [new.frame.message])
+        try await end(second)
+    }
+
+    @Test("a directory that vanishes is made again, and what was restored before is not restored twice")
+    func vanishing() async throws {
+        let (folder, server) = (try SpoolFolder(), try RecordingServer())
+        let first = exporter(to: server, in: "\(folder.path)/a")
+        first.export(.test(1))
+        try await waitForLog(folder, "a", 1)
+        try folder.copy("a", to: "b")
+        try folder.copy("a", to: "c")
+        try await end(first)
+        let second = exporter(to: server, in: "\(folder.path)/b")
+        try await eventually("it is restored") { second.statistics.restoredBatches == 1 }
+        try folder.remove("b")
+        second.export(.test(2))
+        try await eventually("it is missed") { second.statistics.spool?.errors[.missing] != nil }
+        try folder.copy("c", to: "b")
+        try await waitForLog(folder, "b", 2)
+        #expect(second.statistics.restoredBatches == 1 && second.statistics.isBalanced)
+        try await end(second)
+    }
+
+    @Test("a damaged log gives what is intact, and counts the rest")
+    func damage() async throws {
+        let (folder, server) = (try SpoolFolder(), try RecordingServer())
+        let first = exporter(to: server, in: "\(folder.path)/a")
+        for number in 1...5 { first.export([.test(number), .test(number + 10)]) }
+        try await waitForLog(folder, "a", 5)
+        try folder.copy("a", to: "b")
+        try await end(first)
+        var bytes = try folder.bytes(of: "b/spool")
+        // The last byte of the last frame.
+        bytes[bytes.count - 1] ^= 1
+        try folder.write(bytes, to: "b/spool")
+        let second = exporter(to: server, in: "\(folder.path)/b")
+        try await eventually("the rest is restored") { second.statistics.restoredBatches == 4 }
+        let spool = try #require(second.statistics.spool)
+        #expect(spool.corrupt == FlowAmount(flows: 2, bytes: 4_000) && spool.corruptRecords == 1)
+        #expect(second.statistics.isBalanced)
+        try await end(second)
+
+        try folder.write([1, 2, 3], to: "b/spool")
+        let third = exporter(to: server, in: "\(folder.path)/b")
+        try await eventually("it is set aside") { third.statistics.spool?.corruptFiles == 1 }
+        try await eventually("another is begun") { third.statistics.spool?.problem == nil }
+        #expect(try folder.names(in: "b") == ["lock", "spool", "spool.corrupt.1"])
+        try await end(third)
+    }
+
+    /// The log is copied at random moments while a server acknowledges some and cuts connections. What the copies bring
+    /// back is recognised by id and number.
+    @Test("killed at any moment, nothing that was written is lost, and nothing is sent in another form", arguments: 0..<4)
+    func killsAtAnyMoment(_ seed: Int) async throws {
+        let (folder, server) = (try SpoolFolder(), try await RecordingServer.start())
+        var generator = SeededGenerator(seed: UInt64(seed))
+        var (exported, acknowledged) = ([BatchKey: ByteBuffer](), Set<BatchKey>())
+        var connectionsSeen = 0
+        /// Checks what has come, and acknowledges some of it.
+        func answer(_ share: Double) async throws {
+            for (number, connection) in server.connections.enumerated() {
+                guard let id = try agentID(of: connection) else { continue }
+                connectionsSeen = max(connectionsSeen, number + 1)
+                let sequences = try connection.batches.filter { $0.readableBytes > 0 }.map { message in
+                    let key = BatchKey(agentID: id, sequence: try SentBatch(message: message).sequence)
+                    #expect(exported[key] == message)
+                    return key
+                }
+                let some = sequences.filter { _ in Double.random(in: 0..<1, using: &generator) < share }
+                acknowledged.formUnion(some)
+                try? await connection.say(.ack(some.map(\.sequence)))
+            }
+        }
+        for life in 0..<6 {
+            let id = AgentID.random()
+            let exporter = exporter(to: server, in: "\(folder.path)/\(life)", agentID: id)
+            for _ in 0..<Int.random(in: 1...20, using: &generator) {
+                let batch = exporter.export(.test(.random(in: 0..<50, using: &generator)))
+                exported[BatchKey(agentID: id, sequence: batch.sequence)] = batch.frame.message
+                if Bool.random(using: &generator) { try await answer(0.3) }
+                try await Task.sleep(for: .milliseconds(.random(in: 0...3, using: &generator)))
+            }
+            // What was written in time: the copy may not miss more than what is on its way.
+            let all = Set(exported.keys)
+            try await eventually("what is not acknowledged is in the log") {
+                all.isSubset(of: try Set(folder.batches(in: "\(life)").map(\.key)).union(acknowledged))
+            }
+            try folder.copy("\(life)", to: "\(life + 1)")
+            try await end(exporter)
+        }
+        let last = exporter(to: server, in: "\(folder.path)/6")
+        try await eventually("all is acknowledged", .seconds(60)) {
+            try await answer(1)
+            return acknowledged.count == exported.count && last.statistics.unacknowledgedBatches == 0
+                && last.statistics.spool?.problem == nil
+        }
+        #expect(acknowledged == Set(exported.keys) && last.statistics.isBalanced)
+        try await end(last)
+    }
+}
