@@ -45,6 +45,7 @@ struct Agent {
             answerTimeout: TimeAmount(configuration.serverAnswerTimeout))
         export.tls = configuration.tls
         export.token = configuration.token
+        export.spoolDirectory = configuration.spoolDirectory
         let exporter = FlowExporter(
             configuration: export,
             hello: Hello(
@@ -65,9 +66,12 @@ struct Agent {
             events: destroyEvents, exporter: exporter, selfCheck: selfCheck, logger: logger)
         let spoolBytes = configuration.spoolBytes
         let numbers = { @Sendable in
-            AgentNumbers(
-                collection: collection.statistics, events: events.statistics, export: exporter.statistics,
-                problems: selfCheck.problems, entries: ConntrackSettings().count,
+            let export = exporter.statistics
+            var problems = selfCheck.problems
+            problems[.spool] = export.spool?.problem
+            return AgentNumbers(
+                collection: collection.statistics, events: events.statistics, export: export,
+                problems: problems, entries: ConntrackSettings().count,
                 maximumEntries: ConntrackSettings().maximum, spoolBytes: spoolBytes, now: WallClock.now())
         }
         let nodeName = configuration.nodeName

@@ -21,6 +21,8 @@ struct AgentConfiguration: Equatable, Sendable {
     var protocols: [TransportProtocol]
     var zones: ZoneSet
     var spoolBytes: Int
+    /// Nil for memory alone.
+    var spoolDirectory: String?
     var eventBufferBytes: Int
     var enableAccounting: Bool
     var skipSanityCheck: Bool
@@ -77,6 +79,9 @@ struct AgentConfiguration: Equatable, Sendable {
         spoolBytes = settings.integer(
             "spool_bytes", in: waiting, default: 16 << 20, unit: "bytes",
             "How much of batches may wait for acknowledgements; above, the kernel is left to count.")
+        spoolDirectory = settings.path(
+            "spool_directory",
+            "Directory in which unacknowledged batches survive the agent's kill; in memory alone where unset.")
         eventBufferBytes = settings.integer(
             "event_buffer_bytes", in: waiting, default: 64 << 20, unit: "bytes",
             "How much of conntrack events may wait in the kernel; an event takes 1280 bytes.")

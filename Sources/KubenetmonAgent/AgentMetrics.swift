@@ -20,6 +20,11 @@ struct AgentNumbers: Sendable {
     var spoolBytes = 0
     /// The time since the Unix epoch.
     var now = Duration.zero
+
+    /// What did not fit below the bound: of ended connections, and of an earlier process's batches.
+    var lostToBound: FlowAmount { events.lost + (export.spool?.excess ?? FlowAmount()) }
+    /// What could not be read of an earlier process's batches, as far as it is known.
+    var lostToCorruption: FlowAmount { export.spool?.corrupt ?? FlowAmount() }
 }
 
 extension MetricsPage {
@@ -29,6 +34,7 @@ extension MetricsPage {
         add(numbers.collection, numbers.events, numbers.export)
         addFlows(numbers)
         addExport(numbers)
+        addSpool(numbers.export)
         addKernel(numbers)
     }
 
@@ -115,14 +121,15 @@ extension MetricsPage {
             "Network bytes that are counted nowhere else, by reason; those of dropped events are an estimate.",
             label: "reason",
             [
-                ("spool_full", events.lost.bytes),
+                ("spool_full", numbers.lostToBound.bytes), ("spool_corrupt", numbers.lostToCorruption.bytes),
                 ("event_overrun_estimate", events.received.droppedBytesEstimate),
             ])
         add(
             .counter, "kubenetmon_agent_lost_flows_total", "Flows whose bytes are counted nowhere else, by reason.",
             label: "reason",
             [
-                ("spool_full", events.lost.flows), ("answer_lost", collection.lostAnswers),
+                ("spool_full", numbers.lostToBound.flows), ("spool_corrupt", numbers.lostToCorruption.flows),
+                ("answer_lost", collection.lostAnswers),
                 ("malformed", collection.malformedEntries + events.received.malformedEvents),
                 ("event_overrun", events.received.droppedEvents),
             ])
@@ -215,7 +222,7 @@ extension MetricsPage {
 extension SummaryService.Numbers {
     /// What the agent says of itself once a minute.
     init(_ numbers: AgentNumbers) {
-        let (collected, lost) = (numbers.export.collected.values, numbers.events.lost)
+        let (collected, lost) = (numbers.export.collected.values, numbers.lostToBound + numbers.lostToCorruption)
         self = [
             ("flows", .total(collected.reduce(0) { $0 + $1.flows })),
             ("bytes", .total(collected.reduce(0) { $0 &+ $1.bytes })),

@@ -22,7 +22,12 @@ struct DrainService: Service, CustomStringConvertible {
     func run() async throws {
         try? await gracefulShutdown()
         let rest = try await exporter.drain(timeout: TimeAmount(timeout))
-        if rest.flows > 0 {
+        let isSpooled = try await exporter.closeSpool()
+        if rest.flows > 0, isSpooled {
+            logger.notice(
+                "not acknowledged in time: these flows are kept in the spool directory for the next agent",
+                metadata: ["flows": "\(rest.flows)", "bytes": "\(rest.reportedBytes)"])
+        } else if rest.flows > 0 {
             logger.error(
                 "not acknowledged in time: these flows are lost unless a server has them already",
                 metadata: ["flows": "\(rest.flows)", "bytes": "\(rest.reportedBytes)"])

@@ -20,6 +20,8 @@ final class SelfCheck: Sendable {
         case soleReader = "sole_reader"
         /// No connection stands in more than one conntrack zone.
         case zones
+        /// The spool directory, where one is set, holds what is unacknowledged; the exporter looks after it.
+        case spool
     }
 
     /// What collections and events have found.

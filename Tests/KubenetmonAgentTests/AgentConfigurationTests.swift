@@ -36,7 +36,7 @@ private func problems(_ arguments: [String], _ environment: [String: String]) ->
         #expect(read.metricsPort == 8883)
         #expect(read.collectionMode == .exact)
         #expect(read.protocols == [.tcp, .udp])
-        #expect(read.spoolBytes == 16 << 20)
+        #expect(read.spoolBytes == 16 << 20 && read.spoolDirectory == nil)
         #expect(read.eventBufferBytes == 64 << 20)
         #expect(!read.enableAccounting && !read.skipSanityCheck)
         #expect(read.uptimeWait == .seconds(300))

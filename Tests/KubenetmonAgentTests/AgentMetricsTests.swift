@@ -36,6 +36,16 @@ import Testing
         numbers.export.isConnected = true
         numbers.export.oldestObservation = 1_795_000_000_500
         numbers.problems = [.events: "off"]
+        numbers.export.restored = FlowAmount(flows: 4, bytes: 40)
+        numbers.export.restoredBatches = 2
+        var spool = SpoolStatistics()
+        spool.logBytes = 4_096
+        spool.lastSync = 1_795_000_001.5
+        spool.errors = [.full: 3]
+        spool.corruptRecords = 1
+        spool.corrupt = FlowAmount(flows: 1, bytes: 11)
+        spool.excess = FlowAmount(flows: 1, bytes: 5)
+        numbers.export.spool = spool
         numbers.now = .seconds(1_795_000_002)
         numbers.spoolBytes = 65_536
         numbers.maximumEntries = 262_144
@@ -56,9 +66,19 @@ import Testing
         ("kubenetmon_agent_collected_bytes_total{kind=\"destroy\"}", 500),
         ("kubenetmon_agent_unacknowledged_bytes", 600), ("kubenetmon_agent_unacknowledged_flows", 3),
         ("kubenetmon_agent_merged_flows_total", 3),
-        ("kubenetmon_agent_lost_bytes_total{reason=\"spool_full\"}", 7),
         ("kubenetmon_agent_lost_bytes_total{reason=\"event_overrun_estimate\"}", 300),
         ("kubenetmon_agent_lost_flows_total{reason=\"event_overrun\"}", 3),
+        ("kubenetmon_agent_lost_bytes_total{reason=\"spool_full\"}", 12),
+        ("kubenetmon_agent_lost_bytes_total{reason=\"spool_corrupt\"}", 11),
+        ("kubenetmon_agent_lost_flows_total{reason=\"spool_full\"}", 3),
+        ("kubenetmon_agent_lost_flows_total{reason=\"spool_corrupt\"}", 1),
+        // The spool directory.
+        ("kubenetmon_agent_restored_bytes_total", 40), ("kubenetmon_agent_restored_flows_total", 4),
+        ("kubenetmon_agent_restored_batches_total", 2), ("kubenetmon_agent_spool_directory_bytes", 4_096),
+        ("kubenetmon_agent_spool_last_sync_timestamp_seconds", 1_795_000_001.5),
+        ("kubenetmon_agent_spool_errors_total{type=\"full\"}", 3),
+        ("kubenetmon_agent_spool_errors_total{type=\"corrupt_record\"}", 1),
+        ("kubenetmon_agent_self_check{check=\"spool\"}", 1),
         ("kubenetmon_agent_ignored_flows_total{reason=\"idle\"}", 5),
         ("kubenetmon_agent_ignored_flows_total{reason=\"protocol\"}", 0),
         ("kubenetmon_agent_collection_seconds_total", 0.012),
@@ -88,7 +108,7 @@ import Testing
         #expect(
             metadata == [
                 "flows": "15", "bytes": "1500", "acknowledged_flows": "9", "acknowledged_bytes": "900",
-                "unacknowledged_flows": "3", "lost_flows": "6", "lost_bytes": "307", "event_overruns": "0",
+                "unacknowledged_flows": "3", "lost_flows": "8", "lost_bytes": "323", "event_overruns": "0",
                 "collections": "4", "collection_us": "3000", "conntrack_entries": "12", "servers": "1",
             ])
     }
