@@ -237,6 +237,20 @@ class RenderedChartTests(unittest.TestCase):
         self.assertEqual(settings["agent_token_audience"], "flows")
         self.assertEqual(settings["agent_service_accounts"], "monitoring/agents")
 
+    def test_a_spool_is_the_components_or_the_pods(self):
+        path = "/var/spool/kubenetmon"
+        for values, volume in (({"hostPath": path}, {"hostPath": {"path": path, "type": "DirectoryOrCreate"}}),
+                               ({"emptyDir": True}, {"emptyDir": {}})):
+            workload = agent(spool=values, agentAuthentication={"mode": "token", "secretName": "shared"})
+            self.assertEqual(workload.settings["SPOOL_DIRECTORY"], path)
+            self.assertIn({"name": "spool", "mountPath": path}, workload.container["volumeMounts"])
+            self.assertIn({"name": "spool", **volume}, workload.pod["volumes"])
+            self.assertEqual(workload.origin("TOKEN_FILE"), ("shared", "token", 0o400))
+        self.assertEqual([item["name"] for item in agent(spool={"emptyDir": True}).pod["volumes"]], ["spool"])
+        self.assertNotIn("SPOOL_DIRECTORY", agent().settings)
+        with self.assertRaisesRegex(helm_python.HelmRenderError, "spool"):
+            agent(spool={"hostPath": path, "emptyDir": True})
+
     def test_a_shared_secret_needs_no_right(self):
         authentication = {"mode": "token", "secretName": "shared"}
         self.assertEqual(agent(agentAuthentication=authentication).origin("TOKEN_FILE"), ("shared", "token", 0o400))

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import unittest
 
 import kubernetes_validate
@@ -19,6 +20,8 @@ KUBECTL = os.path.join(os.path.dirname(sys.executable), "kubectl")
 KUBERNETES = ("1.31", "1.37")
 # Not Kubernetes' own: the Prometheus operator's and cert-manager's. There are no schemas to check them against.
 WITHOUT_SCHEMA = {"PodMonitor", "ServiceMonitor", "Certificate", "Issuer"}
+# Off in every overlay, with a test of its own.
+OPTIONAL = "components/agent-spool"
 # The one right that components/agent-tokens adds.
 TOKEN_REVIEW = "kubenetmon-server-token-review"
 
@@ -141,6 +144,20 @@ class ManifestTests(unittest.TestCase):
         others = [item for item in overlay.all("ConfigMap") if item not in overlay.dashboards]
         self.assertEqual(others, [overlay.configuration_map])
 
+    def test_an_agent_with_a_spool_may_write_to_that_directory_alone(self):
+        with tempfile.TemporaryDirectory() as folder:
+            parts = [os.path.relpath(os.path.join(os.path.realpath(KUSTOMIZE), name), os.path.realpath(folder))
+                     for name in ("overlays/mutual-tls", OPTIONAL)]
+            with open(os.path.join(folder, "kustomization.yaml"), "w") as file:
+                yaml.safe_dump({"resources": parts[:1], "components": parts[1:]}, file)
+            overlay = Overlay(folder)
+        kubernetes_validate.validate(overlay.agent, KUBERNETES[-1], strict=True)
+        writable = [mount for mount in overlay.agent_container["volumeMounts"] if not mount.get("readOnly")]
+        self.assertEqual([mount["mountPath"] for mount in writable], [overlay.agent_variables["SPOOL_DIRECTORY"]])
+        volume, = [item for item in overlay.agent_pod["volumes"] if item["name"] == writable[0]["name"]]
+        self.assertEqual(volume["hostPath"]["type"], "DirectoryOrCreate")
+        self.assertIn("SPOOL_DIRECTORY", reference()[0])
+
     def test_components_are_all_used_by_some_overlay(self):
         used = set()
         for name in os.listdir(os.path.join(KUSTOMIZE, "overlays")):
@@ -149,6 +166,7 @@ class ManifestTests(unittest.TestCase):
                 paths = yaml.safe_load(file).get("components", [])
             used |= {os.path.normpath(os.path.join(folder, path)) for path in paths}
         components = os.path.join(KUSTOMIZE, "components")
+        used.add(os.path.join(KUSTOMIZE, OPTIONAL))
         self.assertEqual(used, {os.path.join(components, name) for name in os.listdir(components)} | {GRAFANA})
 
     def test_dashboards_are_those_of_the_folder(self):
