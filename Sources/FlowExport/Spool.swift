@@ -439,7 +439,8 @@ final class Spool: Sendable {
         }
         for promise in settled { promise.succeed() }
         if isNew {
-            logger.error(
+            logger.log(
+                level: error.isPassing ? .warning : .error,
                 "the spool directory cannot be used: unacknowledged batches are in memory alone until it can",
                 metadata: [
                     "directory": "\(configuration.directory)", "error": "\(error)", "reason": "\(error.kind.rawValue)",

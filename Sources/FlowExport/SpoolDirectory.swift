@@ -19,7 +19,7 @@ struct SpoolDirectory {
     private static let corruptFiles = 3
     /// What the exporter may keep beyond SPOOL_BYTES: the batches that were being filled when it was reached.
     private static let slackBytes = 1 << 20
-    private static let writeBytes = 256 << 10
+    private static let writeBytes = 64 << 10
 
     private let path: String
     private let node: String

@@ -48,6 +48,9 @@ public struct SpoolError: Error, Equatable, CustomStringConvertible {
         description = "cannot \(attempt): \(String(cString: strerror(code)))"
     }
 
+    /// Whether it passes without anybody's doing.
+    var isPassing: Bool { kind == .inUse || kind == .noRoom }
+
     /// What to do about it.
     var remedy: String {
         switch kind {

@@ -46,7 +46,8 @@ final class SpoolFile {
         while buffer.readableBytes < length {
             let position = offset + buffer.readableBytes
             var failure: CInt = 0
-            let count = buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: length - buffer.readableBytes) { bytes in
+            let count = buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: length - buffer.readableBytes) {
+                bytes in
                 let count = pread(
                     descriptor, bytes.baseAddress, min(bytes.count, offset + length - position), off_t(position))
                 if count < 0 { failure = errno }

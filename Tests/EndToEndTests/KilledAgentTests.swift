@@ -100,7 +100,6 @@ extension EndToEndTests {
                 let perSecond = Double(counted) / seconds
                 #expect(Double(counted) - Double(stored) <= Double(kills) * perSecond)
                 #expect(restored > 0 && ledger.resentBatches > 0)
-                print("killed \(kills) times: \(counted - stored) of \(counted) bytes lost, \(restored) batches restored")
                 try expectEmptyLog(in: directory)
                 far.signal(SIGKILL)
             }

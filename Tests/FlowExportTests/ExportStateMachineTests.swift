@@ -322,7 +322,8 @@ import Testing
 
     init(mergeAboveBytes: Int) {
         machine = ExportStateMachine(
-            agentID: Self.agentID, backoff: Backoff(initial: .milliseconds(500), maximum: .seconds(30)), mergeAboveBytes: mergeAboveBytes)
+            agentID: Self.agentID, backoff: Backoff(initial: .milliseconds(500), maximum: .seconds(30)),
+            mergeAboveBytes: mergeAboveBytes)
     }
 
     subscript<Value>(dynamicMember member: KeyPath<ExportStateMachine, Value>) -> Value { machine[keyPath: member] }

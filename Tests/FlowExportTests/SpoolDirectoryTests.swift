@@ -27,7 +27,9 @@ import Testing
         try directory.flush()
     }
 
-    private func reopen(_ directory: inout SpoolDirectory, usedBytes: Int = 0) throws(SpoolError) -> SpoolDirectory.Found {
+    private func reopen(
+        _ directory: inout SpoolDirectory, usedBytes: Int = 0
+    ) throws(SpoolError) -> SpoolDirectory.Found {
         try directory.open(usedBytes: usedBytes, without: [])
     }
 
@@ -62,7 +64,9 @@ import Testing
         var directory = directory(folder)
         for _ in 0..<3 {
             let batches = batches(1...4)
-            if directory.logBytes == 0 { try fill(&directory, batches) } else { for batch in batches { try directory.append(batch) } }
+            if directory.logBytes == 0 { try fill(&directory, []) }
+            for batch in batches { try directory.append(batch) }
+            try directory.flush()
             for batch in batches {
                 directory.append(acknowledged: [batch.key], frameBytes: batch.batch.frame.readableBytes)
             }

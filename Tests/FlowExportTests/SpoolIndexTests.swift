@@ -141,8 +141,8 @@ import Testing
             case 0: bytes.setRepeatingByte(0, count: length, at: start)
             case 1: for index in start..<start + length { bytes.setInteger(UInt8.random(in: 0...255), at: index) }
             case 2:  // A stretch is missing.
-                let (head, tail) = (bytes.getSlice(at: 0, length: start), bytes.getSlice(at: start + length, length: bytes.readableBytes - start - length))
-                bytes = head ?? ByteBuffer()
+                let tail = bytes.getSlice(at: start + length, length: bytes.readableBytes - start - length)
+                bytes.moveWriterIndex(to: start)
                 bytes.writeImmutableBuffer(tail ?? ByteBuffer())
             default:  // A stretch is there twice.
                 guard let again = bytes.getSlice(at: start, length: length) else { break }
