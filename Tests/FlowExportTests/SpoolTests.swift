@@ -177,9 +177,11 @@ import Testing
         frames.append(exporter.export(flows).frame.message)
         let connection = try await server.connection(0)
         #expect(try await connection.batches(frames.count) == frames)
-        // The stale log must not bring back what is acknowledged, full or not.
+        // The stale log must not bring back what is acknowledged, even where there is no space for another.
+        try await ChildProcess.shell("dd if=/dev/zero of=\(folder.path)/rest bs=4096 2>/dev/null || true")
         try await connection.say(.ack(Array(1...UInt64(frames.count))))
         try await waitForLog(folder, "a", 0)
+        #expect(exporter.statistics.spool?.problem != nil)
         try folder.remove("other")
         let late = exporter.export(.test(1))
         try await eventually("the directory is used again") { exporter.statistics.spool?.problem == nil }
