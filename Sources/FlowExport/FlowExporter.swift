@@ -371,7 +371,7 @@ public final class FlowExporter: Sendable {
     /// Lets a connection wait for the spool, for less than the time that a server leaves to an introduction.
     private func openedWhenSettled(_ connection: ServerConnector.Connection) {
         guard let spool else { return opened(connection) }
-        spool.whenSettled(within: .seconds(5)).whenComplete { _ in self.opened(connection) }
+        spool.whenSettled(before: .now() + .seconds(5)) { self.opened(connection) }
     }
 
     private func opened(_ connection: ServerConnector.Connection) {

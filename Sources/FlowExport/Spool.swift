@@ -203,23 +203,22 @@ final class Spool: Sendable {
         work()
     }
 
-    /// Waits until what a predecessor has left is restored and merged batches are written, or the directory has failed.
+    /// Calls `body` on the event loop as soon as what a predecessor has left is restored and merged batches are written, or
+    /// the directory has failed.
     ///
     /// Until then nothing may be sent: were this process killed, its successor would restore what was merged, and send it
-    /// beside the sum. A disk that hangs holds up no connection for longer than `limit`.
-    func whenSettled(within limit: TimeAmount) -> EventLoopFuture<Void> {
-        let promise = eventLoop.makePromise(of: Void.self)
-        let isSettled = state.withLock { state in
-            if state.isSettled { return true }
+    /// beside the sum. A disk that hangs holds up no connection beyond `deadline`.
+    func whenSettled(before deadline: NIODeadline, _ body: @escaping @Sendable () -> Void) {
+        let promise = state.withLock { state -> EventLoopPromise<Void>? in
+            guard !state.isSettled, .now() < deadline else { return nil }
+            let promise = eventLoop.makePromise(of: Void.self)
             state.settled.append(promise)
-            return false
+            return promise
         }
-        if isSettled {
-            promise.succeed()
-        } else {
-            eventLoop.scheduleTask(in: limit) { promise.succeed() }
-        }
-        return promise.futureResult
+        guard let promise else { return body() }
+        eventLoop.scheduleTask(deadline: deadline) { promise.succeed() }
+        // By the time that the event loop hears of it, more may have been merged.
+        promise.futureResult.whenComplete { _ in self.whenSettled(before: deadline, body) }
     }
 
     /// Writes what is left to write and gives the directory up, within `limit`.

@@ -214,14 +214,11 @@ import Testing
         let agentID = AgentID.random()
         let spool = spool(in: "\(folder.path)/a", agentID, on: eventLoop, bound: 16 << 20)
         spool.start(usedBytes: { 0 }, exchange: { $0 })
-        try await eventLoop.flatSubmit { spool.whenSettled(within: .minutes(1)) }.get()
+        try await settle(spool, on: eventLoop)
         let flows = (0..<1000).map { Flow.test($0) }
         for round in UInt64(1)...5 {
             let batches = (round...round + 20).map { SpooledBatch(agentID: agentID, batch: .test($0, flows)) }
-            try await eventLoop.flatSubmit {
-                spool.replace(with: batches)
-                return spool.whenSettled(within: .minutes(1))
-            }.get()
+            try await settle(spool, on: eventLoop) { spool.replace(with: batches) }
             #expect(try folder.batches(in: "a").map(\.key) == batches.map(\.key))
         }
         #expect(try await eventLoop.flatSubmit { spool.close(within: .minutes(1)) }.get())
@@ -253,6 +250,17 @@ import Testing
             try folder.batches(in: "a").map(\.key) == batches.map(\.key)
         }
         #expect(try await eventLoop.flatSubmit { spool.close(within: .minutes(1)) }.get())
+    }
+
+    private func settle(
+        _ spool: Spool, on eventLoop: any EventLoop, after body: @escaping @Sendable () -> Void = {}
+    ) async throws {
+        let settled = eventLoop.makePromise(of: Void.self)
+        eventLoop.execute {
+            body()
+            spool.whenSettled(before: .now() + .minutes(1)) { settled.succeed() }
+        }
+        try await settled.futureResult.get()
     }
 
     private func spool(in directory: String, _ agentID: AgentID, on eventLoop: any EventLoop, bound: Int) -> Spool {
