@@ -69,8 +69,10 @@ let package = Package(
             ]),
         .target(
             name: "FlowIngest",
-            dependencies: ["FlowWire", "Listening", "TransportSecurity", logging, nioCore, nioPosix, nioSSL, nioTLS]),
-        .target(name: "Listening", dependencies: ["FlowModel", nioCore, nioPosix]),
+            dependencies: [
+                "FlowModel", "FlowWire", "Listening", "TransportSecurity", logging, nioCore, nioPosix, nioSSL, nioTLS,
+            ]),
+        .target(name: "Listening", dependencies: ["FlowModel", logging, nioCore, nioPosix]),
         .target(name: "HTTPClient", dependencies: ["CCurl"]),
         // Without the parser: the agent has no file to parse.
         .target(name: "StrictYAML"),
@@ -85,7 +87,7 @@ let package = Package(
         .target(
             name: "Operations",
             dependencies: [
-                "CBuildCommit", "Listening", "StrictYAML", lifecycle, logging, nioCore, nioHTTP1, nioPosix,
+                "CBuildCommit", "FlowModel", "Listening", "StrictYAML", lifecycle, logging, nioCore, nioHTTP1, nioPosix,
             ]),
         .target(name: "ClickHouse", dependencies: ["CCompression", "HTTPClient", "Labeling", "Retry", deque, logging]),
 
@@ -147,9 +149,11 @@ let package = Package(
             dependencies: ["ClickHouse", "FlowModel", "HTTPClient", "Labeling", "TestSupport", logging]),
         .testTarget(
             name: "OperationsTests",
-            dependencies: ["Operations", "StrictYAML", "TestSupport", "YAMLParsing", logging, nioPosix]),
+            dependencies: [
+                "FlowModel", "Operations", "StrictYAML", "TestSupport", "YAMLParsing", lifecycle, logging, nioCore,
+            ]),
         .testTarget(
-            name: "ListeningTests", dependencies: ["Listening", "TestSupport", nioCore, nioPosix]),
+            name: "ListeningTests", dependencies: ["FlowModel", "Listening", "TestSupport", logging, nioCore, nioPosix]),
         .testTarget(name: "RetryTests", dependencies: ["Retry", "TestSupport"]),
         .testTarget(
             name: "KubenetmonAgentTests",

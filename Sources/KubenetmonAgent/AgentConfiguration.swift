@@ -17,6 +17,8 @@ struct AgentConfiguration: Equatable, Sendable {
     var tls: FlowExporter.TLS?
     var token: TokenFile?
     var metricsPort: Int
+    /// Nil for all of the host's.
+    var metricsAddress: IPAddress?
     var collectionMode: ConntrackTable.Mode
     var protocols: [TransportProtocol]
     var zones: ZoneSet
@@ -35,7 +37,8 @@ struct AgentConfiguration: Equatable, Sendable {
         nodeName = settings.text(
             "node_name", allowed: "the name of the Kubernetes node (spec.nodeName)", "Name of the Kubernetes node.")
         collectionInterval = settings.duration(
-            "collection_interval", default: .seconds(5), "Time between two collections.")
+            "collection_interval", in: .milliseconds(100) ... .seconds(3600), default: .seconds(5),
+            "Time between two collections.")
         serverHost = settings.text(
             "server_host", default: "kubenetmon-server.kubenetmon-server.svc.cluster.local",
             allowed: "a host name or address", "Host of the server.", .variable("KUBENETMON_SERVER_SERVICE_HOST"))
@@ -43,7 +46,7 @@ struct AgentConfiguration: Equatable, Sendable {
             "server_port", in: 1...65535, default: 8884, "Port of the server.",
             .variable("KUBENETMON_SERVER_SERVICE_PORT"))
         serverAnswerTimeout = settings.duration(
-            "server_answer_timeout", default: .seconds(60),
+            "server_answer_timeout", in: .seconds(1) ... .seconds(3600), default: .seconds(60),
             "How long a server that owes acknowledgements may say nothing before another is tried.")
         tls = Self.tls(&settings)
         token = settings.path(
@@ -58,6 +61,12 @@ struct AgentConfiguration: Equatable, Sendable {
         }
         metricsPort = settings.integer(
             "metrics_port", in: 1...65535, default: 8883, "Port for /metrics, /live and /ready.")
+        metricsAddress = settings.address(
+            "metrics_address",
+            """
+            Address on which /metrics, /live and /ready are served, besides 127.0.0.1; all of the host's where unset. The \
+            manifests set the node's own.
+            """)
         collectionMode = settings.choice(
             "collection_mode", default: ConntrackTable.Mode.exact,
             """
@@ -89,10 +98,11 @@ struct AgentConfiguration: Equatable, Sendable {
             "skip_conntrack_sanity_check", default: false,
             "Whether not to look if any entry has ever counted anything.")
         uptimeWait = settings.duration(
-            "uptime_wait_duration", default: .seconds(300), mayBeZero: true,
+            "uptime_wait_duration", in: .seconds(1) ... .seconds(30 * 86400), orZero: true, default: .seconds(300),
             "Time after which a table that has never shown a counter is reported.")
         shutdownTimeout = settings.duration(
-            "shutdown_timeout", default: .seconds(15), "How long to wait for acknowledgements when shutting down.")
+            "shutdown_timeout", in: .milliseconds(100) ... .seconds(3600), default: .seconds(15),
+            "How long to wait for acknowledgements when shutting down.")
         logging = LogConfiguration(&settings)
     }
 

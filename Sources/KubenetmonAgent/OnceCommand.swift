@@ -15,7 +15,8 @@ struct OnceCommand {
     init(_ settings: inout SettingsReader) {
         protocols = AgentConfiguration.protocols(&settings)
         interval = settings.duration(
-            "collection_interval", default: .seconds(1), "Time between the two looks that make rates.")
+            "collection_interval", in: .milliseconds(1) ... .seconds(3600), default: .seconds(1),
+            "Time between the two looks that make rates.")
     }
 
     /// Where they come from. The interval in a pod's environment is that of the agent in it.

@@ -63,7 +63,7 @@ struct AgentAccess: Equatable, Sendable {
             allowed: "a comma-separated list of NAMESPACE/NAME", "Service accounts that agents may be of.",
             show: { $0.joined(separator: ",") }, parse: Self.accounts)
         maximumConnectionAge = settings.duration(
-            "max_connection_age", default: .seconds(300), mayBeZero: true,
+            "max_connection_age", in: .seconds(1) ... .seconds(365 * 86400), orZero: true, default: .seconds(300),
             "Age, give or take a tenth, at which an agent is asked to connect anew, so that a replica that comes back gets "
                 + "its share; 0s for never.", .alias("max_grpc_connection_age"))
         limits.connections = settings.integer(
@@ -136,15 +136,16 @@ struct AgentAccess: Equatable, Sendable {
         return configuration
     }
 
+    /// Throws where agents cannot be shown a certificate.
+    func checkTLSFiles() throws(CredentialError) {
+        let logger = Logger(label: "check") { _ in SwiftLogNoOpLogHandler() }
+        if let tls { try TLSContextSource(tls, isServer: true, logger: logger).refresh() }
+    }
+
     /// What is wrong with the files, a line each.
     var problemsOfFiles: [String] {
         var problems: [String] = []
-        let logger = Logger(label: "check") { _ in SwiftLogNoOpLogHandler() }
-        do throws(CredentialError) {
-            if let tls { try TLSContextSource(tls, isServer: true, logger: logger).refresh() }
-        } catch {
-            problems.append("\(error)")
-        }
+        do throws(CredentialError) { try checkTLSFiles() } catch { problems.append("\(error)") }
         do throws(CredentialError) { _ = try tokenFile?.read() } catch { problems.append("\(error)") }
         return problems
     }

@@ -74,10 +74,12 @@ extension ServerConfiguration {
             ) { $0.texts($1) },
             tls: tls(&settings, verifiesServer: !skipVerify),
             connectTimeoutMilliseconds: settings.duration(
-                "clickhouse_dial_timeout", default: .seconds(30), "How long a connection may take to be made."
+                "clickhouse_dial_timeout", in: .milliseconds(100) ... .seconds(3600), default: .seconds(30),
+                "How long a connection may take to be made."
             ).milliseconds,
             timeoutMilliseconds: settings.duration(
-                "clickhouse_timeout", default: .seconds(120), "How long a request may take."
+                "clickhouse_timeout", in: .seconds(1) ... .seconds(86400), default: .seconds(120),
+                "How long a request may take."
             ).milliseconds)
     }
 

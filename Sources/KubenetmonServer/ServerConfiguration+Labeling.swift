@@ -116,8 +116,8 @@ extension ServerConfiguration {
         configuration.cacheDirectory = settings.path(
             "cloud_ranges.cache_directory", "Directory in which the last good lists are kept for the next start.")
         configuration.refreshInterval = settings.duration(
-            "cloud_ranges.refresh_interval", default: configuration.refreshInterval,
-            "Time between two looks at a list.")
+            "cloud_ranges.refresh_interval", in: .seconds(10) ... .seconds(30 * 86400),
+            default: configuration.refreshInterval, "Time between two looks at a list.")
         return configuration
     }
 

@@ -2,6 +2,7 @@
 
 import ClickHouse
 import CloudRanges
+import FlowModel
 import Kubernetes
 import Labeling
 import Operations
@@ -13,6 +14,8 @@ struct ServerConfiguration: Equatable, Sendable {
     var site: Site
     var port: Int
     var metricsPort: Int
+    /// Nil for all of the host's.
+    var metricsAddress: IPAddress?
     /// Who gets the status page.
     var statusPage: StatusPage.Audience
     var labeling: Labeler.Configuration
@@ -61,6 +64,9 @@ struct ServerConfiguration: Equatable, Sendable {
         port = settings.integer("port", in: ports, default: 8884, "Port that agents connect to.", .alias("grpc_port"))
         metricsPort = settings.integer(
             "metrics_port", in: ports, default: 8883, "Port for /metrics, /live, /ready and the status page.")
+        metricsAddress = settings.address(
+            "metrics_address",
+            "Address on which metrics_port is served, besides 127.0.0.1; all of the host's where unset.")
         statusPage = settings.choice(
             "status_page", default: StatusPage.Audience.local,
             """
@@ -93,9 +99,11 @@ struct ServerConfiguration: Equatable, Sendable {
             "clickhouse_batch_size", in: 1...1_000_000, default: 100_000, unit: "rows",
             "Rows from which on a batch is inserted.")
         batchMaximumAge = settings.duration(
-            "clickhouse_batch_max_age", default: .seconds(5), "Age at which a batch is inserted whatever its size.")
+            "clickhouse_batch_max_age", in: .milliseconds(10) ... .seconds(3600), default: .seconds(5),
+            "Age at which a batch is inserted whatever its size.")
         shutdownTimeout = settings.duration(
-            "shutdown_timeout", default: .seconds(25), "How long batches may still be inserted when shutting down.")
+            "shutdown_timeout", in: .milliseconds(100) ... .seconds(3600), default: .seconds(25),
+            "How long batches may still be inserted when shutting down.")
         table = settings.text(
             "clickhouse_table", default: TableSchema.defaultTable, allowed: "the name of a table",
             "Table that rows are inserted into.")
@@ -125,7 +133,9 @@ struct ServerConfiguration: Equatable, Sendable {
     /// Keys that kubenetmon's configuration files hold and that mean nothing here.
     private static func readKeysWithoutEffect(_ settings: inout SettingsReader) {
         let help = "No effect: a key of kubenetmon's."
-        _ = settings.duration("clickhouse_batch_send_timeout", default: .seconds(30), mayBeZero: true, help)
+        _ = settings.duration(
+            "clickhouse_batch_send_timeout", in: .nanoseconds(1) ... .seconds(365 * 86400), orZero: true,
+            default: .seconds(30), help)
         if settings.isGiven("clickhouse_batch_send_timeout") {
             settings.warn("clickhouse_batch_send_timeout has no effect: clickhouse_batch_max_age bounds a batch's age")
         }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import FlowModel
+
 extension SettingsReader {
     /// A text that is not empty; it must be given where there is no default. Stands in with the empty text.
     ///
@@ -60,17 +62,33 @@ extension SettingsReader {
         }
     }
 
-    /// A duration as Go writes it (``Swift/Duration/init(goDuration:)``), above zero unless zero is allowed.
+    /// A duration as Go writes it (``Swift/Duration/init(goDuration:)``).
+    ///
+    /// - Parameters:
+    ///   - range: The values that make sense. The lower bound keeps a loop from spinning, the upper one a moment that far
+    ///     away from overflowing.
+    ///   - mayBeZero: Whether zero is allowed too, below the range.
     public mutating func duration(
-        _ key: String, default defaultValue: Duration, mayBeZero: Bool = false, _ help: String,
-        _ traits: Setting.Trait...
+        _ key: String, in range: ClosedRange<Duration>, orZero mayBeZero: Bool = false, default defaultValue: Duration,
+        _ help: String, _ traits: Setting.Trait...
     ) -> Duration {
-        scalar(
+        let bounds = "from \(range.lowerBound.goText) to \(range.upperBound.goText)"
+        return scalar(
             key, default: defaultValue, standIn: defaultValue,
-            allowed: "a duration\(mayBeZero ? "" : " above zero") such as 5s, 1m30s or 500ms", help, traits,
+            allowed: "a duration \(bounds)\(mayBeZero ? ", or 0s" : ""), such as 5s or 1m30s", help, traits,
             show: \.goText
         ) { text in
-            Duration(goDuration: text).flatMap { $0 > .zero || mayBeZero ? $0 : nil }
+            Duration(goDuration: text).flatMap { range.contains($0) || mayBeZero && $0 == .zero ? $0 : nil }
+        }
+    }
+
+    /// An IP address; nil where nobody has said anything.
+    public mutating func address(_ key: String, _ help: String, _ traits: Setting.Trait...) -> IPAddress? {
+        scalar(
+            key, default: .some(nil), standIn: nil, allowed: "an IPv4 or IPv6 address", help, traits,
+            show: { $0?.description ?? "" }
+        ) { text in
+            text.isEmpty ? .some(.none) : IPAddress(text).map { .some($0) }
         }
     }
 

@@ -33,7 +33,7 @@ private func problems(_ arguments: [String], _ environment: [String: String]) ->
         #expect(read.serverHost == "kubenetmon-server.kubenetmon-server.svc.cluster.local")
         #expect(read.serverPort == 8884)
         #expect(read.serverAnswerTimeout == .seconds(60))
-        #expect(read.metricsPort == 8883)
+        #expect(read.metricsPort == 8883 && read.metricsAddress == nil)
         #expect(read.collectionMode == .exact)
         #expect(read.protocols == [.tcp, .udp])
         #expect(read.spoolBytes == 16 << 20 && read.spoolDirectory == nil)
@@ -80,7 +80,7 @@ private func problems(_ arguments: [String], _ environment: [String: String]) ->
             "COLLECTION_MODE": "fast", "COLLECTED_PROTOCOLS": "sctp", "SPOOL_BYTES": "1048576",
             "EVENT_BUFFER_BYTES": "65536", "ENABLE_CONNTRACK_ACCOUNTING": "true", "SKIP_CONNTRACK_SANITY_CHECK": "true",
             "UPTIME_WAIT_DURATION": "0", "SHUTDOWN_TIMEOUT": "1s", "LOG_LEVEL": "trace",
-            "LOG_FORMAT": "json",
+            "LOG_FORMAT": "json", "METRICS_ADDRESS": "2001:db8::1",
         ]
         let flags = [
             "--node-name", "b", "--collection-interval", "2s", "--server-host", "b", "--server-port", "65535",
@@ -88,6 +88,7 @@ private func problems(_ arguments: [String], _ environment: [String: String]) ->
             "--protocols", "TCP, icmpv6,GRE", "--spool-bytes", "1073741824", "--event-buffer-bytes=1073741824",
             "--enable-accounting", "0", "--skip-conntrack-sanity-check", "F", "--uptime-wait-duration", "2s",
             "--shutdown-timeout", "2s", "--log-level", "critical", "--log-format", "text",
+            "--metrics-address", "192.0.2.1",
         ]
         var expected = try configuration(["--node-name", "a"])
         expected.collectionInterval = .seconds(1)
@@ -95,6 +96,7 @@ private func problems(_ arguments: [String], _ environment: [String: String]) ->
         expected.serverPort = 1
         expected.serverAnswerTimeout = .seconds(1)
         expected.metricsPort = 1
+        expected.metricsAddress = IPAddress("2001:db8::1")
         expected.collectionMode = .fast
         expected.protocols = [TransportProtocol(rawValue: 132)]
         expected.spoolBytes = 1 << 20
@@ -111,6 +113,7 @@ private func problems(_ arguments: [String], _ environment: [String: String]) ->
         expected.serverPort = 65_535
         expected.serverAnswerTimeout = .seconds(2)
         expected.metricsPort = 65_535
+        expected.metricsAddress = IPAddress("192.0.2.1")
         expected.collectionMode = .exact
         expected.protocols = [.tcp, TransportProtocol(rawValue: 58), TransportProtocol(rawValue: 47)]
         expected.spoolBytes = 1 << 30
@@ -130,13 +133,13 @@ private func problems(_ arguments: [String], _ environment: [String: String]) ->
                 "--colection-mode=fast",
             ],
             [
-                "COLLECTION_INTERVAL": "5", "METRICS_PORT": "65536", "COLLECTION_MODE": "quick", "SPOOL_BYTES": "1MB",
+                "COLLECTION_INTERVAL": "1ms", "METRICS_PORT": "65536", "COLLECTION_MODE": "quick", "SPOOL_BYTES": "1MB",
                 "EVENT_BUFFER_BYTES": "1", "ENABLE_CONNTRACK_ACCOUNTING": "yes", "SKIP_CONNTRACK_SANITY_CHECK": "no",
                 "UPTIME_WAIT_DURATION": "-5s", "SHUTDOWN_TIMEOUT": "0s", "SERVER_ANSWER_TIMEOUT": "0",
             ])
         let beginnings = [
             "NODE_NAME or --node-name: is not set: it must be the name of",
-            "COLLECTION_INTERVAL: '5' is not a duration",
+            "COLLECTION_INTERVAL: '1ms' is not a duration from 100ms to 1h, such as",
             "--server-host: '' is not ", "--server-port: '0' is not a whole number from 1 to 65535",
             "SERVER_ANSWER_TIMEOUT: '0' is not ", "METRICS_PORT: '65536' is not a whole number",
             "COLLECTION_MODE: 'quick' is not exact or fast",

@@ -45,7 +45,7 @@ private func run(
         let text = result.output.split(whereSeparator: \.isWhitespace).joined(separator: " ")
         for setting in [
             "--node-name [NODE_NAME] Name of the Kubernetes node. (the name of the Kubernetes node (spec.nodeName); required)",
-            "--collection-interval [COLLECTION_INTERVAL] Time between two collections. (a duration above zero",
+            "--collection-interval [COLLECTION_INTERVAL] Time between two collections. (a duration from 100ms to 1h,",
             "--server-port [KUBENETMON_SERVER_SERVICE_PORT] Port of the server. (a whole number from 1 to 65535; default 8884)",
             "a number of bytes from 65536 to 1073741824; default 16777216",
         ] { #expect(text.contains(setting), "\(setting)") }

@@ -54,7 +54,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
             clickhouse_insecure_skip_verify: false
             """)
         #expect(read.site == Site(environment: "development", cloud: "aws", region: "us-west-2", cluster: "my-cluster"))
-        #expect(read.port == 8884 && read.metricsPort == 8883)
+        #expect(read.port == 8884 && read.metricsPort == 8883 && read.metricsAddress == nil)
         #expect(read.labeling == Labeler.Configuration(ignoreUDP: true, ignoreNodeFlows: true))
         #expect(read.isClickHouseEnabled)
         #expect(
@@ -75,7 +75,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
 
     @Test func whatIsNotGivenHasADefaultThatWorks() throws {
         let read = try configuration(required)
-        #expect(read.port == 8884 && read.metricsPort == 8883)
+        #expect(read.port == 8884 && read.metricsPort == 8883 && read.metricsAddress == nil)
         #expect(read.labeling == Labeler.Configuration())
         #expect(read.inventoryFile == nil && read.isClickHouseEnabled)
         #expect(read.inserter.workers == 20 && read.batchRows == 100_000)
@@ -94,6 +94,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
             port: 1000
             grpc_port: 2000
             metrics_port: 3000
+            metrics_address: 2001:db8::1
             ignore_udp: F
             ignore_node_flows: "0"
             private_networks: [100.64.0.0/10, "2001:db8::/32"]
@@ -112,7 +113,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
             """)
         #expect(read.site.cloud == "onprem" && read.site.region == "cellar2")
         #expect(read.site.environment == "my environment")
-        #expect(read.port == 1000 && read.metricsPort == 3000)
+        #expect(read.port == 1000 && read.metricsPort == 3000 && read.metricsAddress == IPAddress("2001:db8::1"))
         #expect(!read.labeling.ignoreUDP && !read.labeling.ignoreNodeFlows)
         #expect(read.labeling.privateNetworks.map(\.description) == ["100.64.0.0/10", "2001:db8::/32"])
         #expect(read.inventoryFile == "/etc/inventory.yaml" && !read.isClickHouseEnabled)
@@ -199,6 +200,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
     @Test(arguments: [
         ("clickhouse_endpont: db", "unknown key 'clickhouse_endpont'; did you mean 'clickhouse_endpoint'?"),
         ("metrics_port: 0", "metrics_port: '0' is not a whole number from 1 to 65535"),
+        ("metrics_address: localhost", "metrics_address: 'localhost' is not an IPv4 or IPv6 address"),
         ("grpc_port: many", "grpc_port: 'many' is not a whole number from 1 to 65535"),
         ("port: 65536", "port: '65536' is not a whole number from 1 to 65535"),
         ("ignore_udp: yes", "ignore_udp: 'yes' is not true or false"),
@@ -207,10 +209,13 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         ("clickhouse_batch_size: 1e3", "clickhouse_batch_size: '1e3' is not a number of rows from 1 to 1000000"),
         (
             "clickhouse_dial_timeout: 30",
-            "clickhouse_dial_timeout: '30' is not a duration above zero such as 5s"
+            "clickhouse_dial_timeout: '30' is not a duration from 100ms to 1h, such as 5s or 1m30s"
         ),
-        ("clickhouse_timeout: 0s", "clickhouse_timeout: '0s' is not a duration above zero such as 5s"),
-        ("max_grpc_connection_age: old", "max_grpc_connection_age: 'old' is not a duration such as 5s"),
+        ("clickhouse_timeout: 0s", "clickhouse_timeout: '0s' is not a duration from 1s to 24h, such as 5s or 1m30s"),
+        (
+            "max_grpc_connection_age: old",
+            "max_grpc_connection_age: 'old' is not a duration from 1s to 8760h, or 0s, such as 5s"
+        ),
         (
             "private_networks: [10.0.0.1/8]",
             "private_networks[0]: '10.0.0.1/8' has host bits set; the network is 10.0.0.0/8"

@@ -96,7 +96,7 @@ private func site(_ settings: inout SettingsReader) -> String {
             _ = site(&settings)
             _ = number(&settings)
             _ = settings.bool("flag", default: true, "A flag.")
-            _ = settings.duration("wait", default: .seconds(1), "A wait.")
+            _ = settings.duration("wait", in: .seconds(1) ... .seconds(9), default: .seconds(1), "A wait.")
         }
         #expect(
             found.map { $0.prefix(10) } == ["app.yaml:1", "app.yaml:1", "app.yaml:2", "app.yaml:3", "--flag: 'm"],
@@ -114,7 +114,9 @@ private func site(_ settings: inout SettingsReader) -> String {
         ) { settings in
             let values: [String?] = [
                 settings.bool("flag", default: false, "").description,
-                settings.duration("wait", default: .zero, mayBeZero: true, "").description,
+                settings.duration(
+                    "wait", in: .seconds(1) ... .seconds(100), orZero: true, default: .zero, ""
+                ).description,
                 settings.choice("kind", default: Choice.one, "").rawValue,
                 settings.boolIfGiven("open", default: "whenever", "")?.description,
                 settings.boolIfGiven("unsaid", default: "whenever", "")?.description,
@@ -130,6 +132,28 @@ private func site(_ settings: inout SettingsReader) -> String {
                 == ["true", "1m30s", "two", "false", "whenever", "/a b", "", "2000", "a"])
         #expect(settings.settings[7].allowed == "a number of bytes of at least 1")
         #expect(settings.settings[2].allowed == "one, two or three")
+    }
+
+    @Test(
+        "a duration outside its bounds is refused, and the bounds are told",
+        arguments: [("99ms", false), ("100ms", true), ("1h", true), ("1h1ns", false), ("0", true), ("292000h", false)])
+    func durations(text: String, isAllowed: Bool) {
+        let found = problems(["--wait", text]) { settings in
+            _ = settings.duration(
+                "wait", in: .milliseconds(100) ... .seconds(3600), orZero: true, default: .zero, "A wait.")
+        }
+        let problem =
+            "--wait: '\(text)' is not a duration from 100ms to 1h, or 0s, such as 5s or 1m30s"
+        #expect(found == (isAllowed ? [] : [problem]))
+    }
+
+    @Test("an address is one of either family or none", arguments: ["192.0.2.1", "2001:db8::1", ""])
+    func addresses(text: String) throws {
+        let (address, settings) = try read([], text.isEmpty ? [:] : ["APP_AT": text]) { $0.address("at", "") }
+        #expect(address?.description ?? "" == text && settings.settings[0].value == text)
+        #expect(
+            problems(["--at", "host\(text)"]) { _ = $0.address("at", "") }
+                == ["--at: 'host\(text)' is not an IPv4 or IPv6 address"])
     }
 
     @Test(
