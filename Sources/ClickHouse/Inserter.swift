@@ -138,10 +138,10 @@ public final class Inserter: Sendable {
     /// Waits until every block is settled, at most for `timeout`, and then gives up what is left.
     ///
     /// - Returns: The number of rows that were given up. Of those that were under way, ClickHouse may have some.
-    public func drain(timeout: Duration) async throws -> Int {
+    public func drain(timeout: Duration) async -> Int {
         let deadline = ContinuousClock.now + timeout
-        while statistics.queuedRows > 0 && ContinuousClock.now < deadline {
-            try await Task.sleep(for: .milliseconds(20))
+        while statistics.queuedRows > 0 && ContinuousClock.now < deadline && !Task.isCancelled {
+            try? await Task.sleep(for: .milliseconds(20))
         }
         let rest = statistics.queuedRows
         cancellation.cancel()

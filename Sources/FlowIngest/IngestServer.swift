@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import FlowModel
 import FlowWire
 import Listening
 public import Logging
@@ -30,6 +31,7 @@ public final class IngestServer: Sendable {
     private let tls: TLSContextSource?
     private let fileCheck = Mutex<RepeatedTask?>(nil)
     private let listener = Mutex<(any Channel)?>(nil)
+    private let acceptFailures: AcceptFailures
 
     /// Makes a server that does not listen yet, and with `makeSink` one sink for each of the group's event loops.
     public init(
@@ -39,6 +41,7 @@ public final class IngestServer: Sendable {
         self.group = group
         self.logger = logger
         self.configuration = configuration
+        acceptFailures = AcceptFailures(purpose: "agents", logger: logger)
         let limits = configuration.limits
         connections = Mutex(
             ConnectionTable(
@@ -58,6 +61,7 @@ public final class IngestServer: Sendable {
     public var statistics: IngestStatistics {
         var statistics = statisticsStorage.withLock { $0 }
         statistics.openConnections = connections.withLock { $0.count }
+        statistics.acceptFailures = acceptFailures.count
         statistics.tls = tls?.statistics
         return statistics
     }
@@ -71,10 +75,10 @@ public final class IngestServer: Sendable {
     /// Begins to listen. Throws ``CredentialError`` where the TLS files are of no use.
     ///
     /// - Parameters:
-    ///   - host: The address to listen on, all of the host's where it is nil.
+    ///   - ownAddress: The address to listen on; nil for all of the host's.
     ///   - port: The port; the kernel chooses one where it is 0.
     /// - Returns: The address that is listened on.
-    public func listen(host: String? = nil, port: Int) async throws -> SocketAddress {
+    public func listen(on ownAddress: IPAddress? = nil, port: Int) async throws -> SocketAddress {
         try await prepareTLS()
         var bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 1024)
@@ -91,15 +95,20 @@ public final class IngestServer: Sendable {
         bootstrap = bootstrap.childChannelInitializer { channel in
             channel.eventLoop.makeCompletedFuture { try self.accept(channel) }
         }
-        let channel =
-            try await (host.map { bootstrap.bind(host: $0, port: port) } ?? bootstrap.bindToEveryAddress(port: port))
-            .get()
+        let channel = try await bootstrap.listen(on: ownAddress, port: port, acceptFailures)
         listener.withLock { $0 = channel }
         guard let address = channel.localAddress else { throw ChannelError.unknownLocalAddress }
         logger.info(
             "listening for agents",
             metadata: ["address": "\(address)", "encryption": "\(tls == nil ? "none" : "TLS")"])
         return address
+    }
+
+    /// Returns when the port is no longer listened on, whatever the reason, or when the task is cancelled.
+    public func waitUntilListenerCloses() async {
+        let (closed, close) = AsyncStream.makeStream(of: Void.self)
+        listener.withLock { $0 }?.closeFuture.whenComplete { _ in close.finish() }
+        for await _ in closed {}
     }
 
     private func prepareTLS() async throws {

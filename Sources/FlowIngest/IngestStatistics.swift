@@ -14,6 +14,8 @@ public struct IngestStatistics: Equatable, Sendable {
     public var openConnections = 0
     /// Connections accepted.
     public var connections: UInt64 = 0
+    /// Connections that could not be accepted at once, for want of file descriptors or memory.
+    public var acceptFailures: UInt64 = 0
     /// Batches decoded.
     public var batches: UInt64 = 0
     /// Batches among them that the server held or had stored already.

@@ -24,20 +24,27 @@ struct Agent {
 
     func run() async throws {
         ProgramText.unmap()
+        FileDescriptorLimit.raise()
         enableAccounting()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let services: [any Service]
         do {
-            let services = try services(on: group)
-            ProgramText.unmap()
-            try await Daemon.run(services, logger: logger)
+            services = try await self.services(on: group)
         } catch {
             logger.critical("\(error)")
+            throw ExitCode.failure
+        }
+        ProgramText.unmap()
+        do {
+            try await Daemon.run(services, shutdownTimeout: configuration.shutdownTimeout, logger: logger)
+        } catch {
             throw ExitCode.failure
         }
         try await group.shutdownGracefully()
     }
 
-    private func services(on group: MultiThreadedEventLoopGroup) throws -> [any Service] {
+    /// Makes what runs, and listens for probes already: an agent that cannot has taken nothing out of the kernel then.
+    func services(on group: MultiThreadedEventLoopGroup) async throws -> [any Service] {
         let filter = FlowFilter(transports: configuration.protocols, zones: configuration.zones)
         var export = FlowExporter.Configuration(
             host: configuration.serverHost, port: configuration.serverPort,
@@ -75,8 +82,8 @@ struct Agent {
                 maximumEntries: ConntrackSettings().maximum, spoolBytes: spoolBytes, now: WallClock.now())
         }
         let nodeName = configuration.nodeName
-        let probes = ProbeServer(
-            port: configuration.metricsPort, group: group, logger: logger,
+        let probes = try await ProbeServer.listen(
+            on: configuration.metricsAddress, port: configuration.metricsPort, logger: logger,
             pages: ProbeServer.Pages(
                 ready: { Self.readiness(collection.statistics, exporter.statistics) },
                 metrics: { MetricsPage(numbers()) },

@@ -5,7 +5,8 @@ import Logging
 import NIOCore
 import ServiceLifecycle
 
-/// When the daemon shuts down, waits until everything collected is acknowledged.
+/// When the daemon shuts down, waits until everything collected is acknowledged; no longer than its timeout, and no longer
+/// where it is cancelled.
 struct DrainService: Service, CustomStringConvertible {
     let description = "export"
 
@@ -21,8 +22,9 @@ struct DrainService: Service, CustomStringConvertible {
 
     func run() async throws {
         try? await gracefulShutdown()
-        let rest = try await exporter.drain(timeout: TimeAmount(timeout))
+        let rest = try await drain()
         let isSpooled = try await exporter.closeSpool()
+        let collected = exporter.statistics.collected.values.reduce(0) { $0 + $1.flows }
         if rest.flows > 0, isSpooled {
             logger.notice(
                 "not acknowledged in time: these flows are kept in the spool directory for the next agent",
@@ -31,8 +33,22 @@ struct DrainService: Service, CustomStringConvertible {
             logger.error(
                 "not acknowledged in time: these flows are lost unless a server has them already",
                 metadata: ["flows": "\(rest.flows)", "bytes": "\(rest.reportedBytes)"])
+        } else if collected > 0 {
+            logger.info("everything collected is acknowledged", metadata: ["flows": "\(collected)"])
         } else {
-            logger.info("everything collected is acknowledged")
+            logger.info("nothing was collected")
         }
+    }
+
+    /// Returns what was not acknowledged in time.
+    private func drain() async throws -> (flows: Int, reportedBytes: UInt64) {
+        let (rests, drained) = AsyncStream.makeStream(of: (flows: Int, reportedBytes: UInt64).self)
+        Task {
+            defer { drained.finish() }
+            drained.yield(try await exporter.drain(timeout: TimeAmount(timeout)))
+        }
+        for await rest in rests { return rest }
+        // The task is cancelled.
+        return try await exporter.drain(timeout: .zero)
     }
 }

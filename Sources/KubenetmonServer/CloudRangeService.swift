@@ -56,9 +56,9 @@ final class CloudRangeService: Service, CustomStringConvertible {
     func run() async throws {
         let pool = NIOThreadPool(numberOfThreads: 1)
         pool.start()
-        try await withGracefulShutdownHandler {
+        try await withTaskCancellationOrGracefulShutdownHandler {
             try await pool.runIfActive { self.catalog.run() }
-        } onGracefulShutdown: {
+        } onCancelOrGracefulShutdown: {
             self.catalog.stop()
         }
         try await pool.shutdownGracefully()

@@ -76,17 +76,27 @@ struct KubenetmonServer: AsyncParsableCommand {
             let inventory = try configuration.inventory()
             for warning in effective.warnings { logger.warning("\(warning)") }
             let cluster = try configuration.needsCluster ? discoverCluster(logger) : nil
+            let group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
+            let services: [any Service]
             do {
-                try await run(configuration, inventory, cluster, logger) { apply in
+                // Agents are listened for only when ClickHouse answers; what is wrong with the files is said now.
+                try configuration.agents.checkTLSFiles()
+                services = try await Self.services(configuration, inventory, cluster, group, logger) { apply in
                     ConfigurationReload(file, settings: effective, logger: logger) { configuration in
                         log.level = configuration.logging.level
                         apply(configuration)
                     }
                 }
-            } catch let error as ListenError {
+            } catch {
                 logger.critical("\(error)")
                 throw ExitCode.failure
             }
+            do {
+                try await Daemon.run(services, shutdownTimeout: configuration.shutdownTimeout, logger: logger)
+            } catch {
+                throw ExitCode.failure
+            }
+            try await group.shutdownGracefully()
         } catch let problems as SettingsProblems {
             throw ValidationError("\(problems)")
         } catch let problems as YAMLProblems {
@@ -111,11 +121,14 @@ struct KubenetmonServer: AsyncParsableCommand {
         return cluster
     }
 
-    private func run(
-        _ settings: ServerConfiguration, _ inventory: Inventory, _ cluster: ClusterConfiguration?, _ logger: Logger,
+    /// Makes what runs, and answers probes already.
+    static func services(
+        _ settings: ServerConfiguration, _ inventory: Inventory, _ cluster: ClusterConfiguration?,
+        _ group: MultiThreadedEventLoopGroup, _ logger: Logger,
         _ makeReload: (_ apply: @escaping @Sendable (ServerConfiguration) -> Void) -> ConfigurationReload
-    ) async throws {
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
+    ) async throws -> [any Service] {
+        var access = settings.agents.configuration(cluster: cluster, logger: logger)
+        access.limits.connections = min(access.limits.connections, connectionsWithinLimit)
         let index = ClusterIndex(site: settings.site, flagRules: settings.labeling.flagRules)
         index.add(inventory)
         let labeler = Labeler(index: index, site: settings.site, configuration: settings.labeling)
@@ -129,7 +142,7 @@ struct KubenetmonServer: AsyncParsableCommand {
         }
         let pipeline = Pipeline(
             configuration: settings, labeler: labeler, cluster: watch, ranges: rangeService,
-            access: settings.agents.configuration(cluster: cluster, logger: logger), group: group, logger: logger)
+            access: access, group: group, logger: logger)
         let podRules = Mutex(settings.podRules)
         let reload = makeReload { configuration in
             labeler.apply(configuration.labeling)
@@ -148,14 +161,18 @@ struct KubenetmonServer: AsyncParsableCommand {
         case .local: pages.local["/"] = { _ in .page(pipeline.status(with: reload.statistics).html) }
         case .off: break
         }
-        let probes = ProbeServer(port: settings.metricsPort, group: group, logger: logger, pages: pages)
+        let probes = try await ProbeServer.listen(
+            on: settings.metricsAddress, port: settings.metricsPort, logger: logger, pages: pages)
         // They end in reverse order: the last flows are labelled like all others.
         let summary = SummaryService(logger: logger) {
             SummaryService.Numbers(pipeline.numbers(with: reload.statistics))
         }
-        let services: [any Service] =
-            [probes, summary, reload, rangeService] + (watch.map { [$0] } ?? []) + [pipeline]
-        try await Daemon.run(services, logger: logger)
-        try await group.shutdownGracefully()
+        return [probes, summary, reload, rangeService] + (watch.map { [$0] } ?? []) + [pipeline]
+    }
+
+    /// The connections of agents that leave descriptors for everything else: probes, ClickHouse, the API server, files.
+    private static var connectionsWithinLimit: Int {
+        let descriptors = FileDescriptorLimit.raise()
+        return max(descriptors - 256, descriptors / 2)
     }
 }

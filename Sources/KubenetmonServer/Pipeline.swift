@@ -15,7 +15,9 @@ import ServiceLifecycle
 import Synchronization
 
 /// The server's work from the agents' sockets to ClickHouse: waits for the table, then listens.
-final class Pipeline: Service {
+final class Pipeline: Service, CustomStringConvertible {
+    let description = "pipeline"
+
     private let configuration: ServerConfiguration
     private let labeler: Labeler
     private let cluster: ClusterWatch?
@@ -110,7 +112,7 @@ final class Pipeline: Service {
         // A flow that came before pods and ranges are known would be labelled wrong for ever.
         await cluster?.waitUntilSynced()
         await ranges.waitUntilTried()
-        guard !Task.isShuttingDownGracefully else { return }
+        guard !Task.isShuttingDownGracefully, !Task.isCancelled else { return }
         // What the first lists took on their way, and what only the start needed.
         malloc_trim(0)
         ProgramText.unmap()
@@ -151,14 +153,14 @@ final class Pipeline: Service {
         }
         stage.withLock { $0 = .running(ingest, inserter) }
 
-        try? await gracefulShutdown()
+        await cancelWhenGracefulShutdown { await ingest.waitUntilListenerCloses() }
 
         stage.withLock { $0 = .stopping(ingest, inserter) }
         await ingest.stopAccepting(reason: "the server is shutting down")
         for assembler in assemblers.withLock({ $0 }) {
             try await assembler.eventLoop.submit { assembler.value.flush() }.get()
         }
-        let lost = try await inserter?.drain(timeout: configuration.shutdownTimeout) ?? 0
+        let lost = await inserter?.drain(timeout: configuration.shutdownTimeout) ?? 0
         await ingest.closeConnections()
         if lost > 0 {
             logger.error(

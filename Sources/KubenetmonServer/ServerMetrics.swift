@@ -101,6 +101,10 @@ extension MetricsPage {
         add(
             .counter, "kubenetmon_server_connections_total", "Agents' connections accepted.", ingest.connections)
         add(
+            .counter, "kubenetmon_server_accept_failures_total",
+            "Agents' connections that could not be accepted at once, for want of file descriptors or memory.",
+            ingest.acceptFailures)
+        add(
             .counter, "kubenetmon_server_aged_connections_total",
             "Connections whose agent was asked to connect anew because of their age.", ingest.agedConnections)
         add(

@@ -15,12 +15,71 @@ public enum Daemon {
     /// The hash of the commit that this was built from; empty where the build was not told.
     private static let commit = String(cString: kubenetmon_build_commit)
 
-    /// Runs services until SIGTERM or SIGINT, then stops them in reverse order and returns. Throws where a service ends
-    /// with an error.
-    public static func run(_ services: [any Service], logger: Logger) async throws {
+    /// An end that was not asked for, or that took too long. What happened stands in the log already.
+    public struct Failure: Error {}
+
+    /// Runs services until SIGTERM or SIGINT, then stops them in reverse order and returns.
+    ///
+    /// Where a service fails, or ends without having been asked to, the reason is logged at once and all others are stopped
+    /// in the same order. Either way the end has bounds, whatever services do: services that have not stopped after
+    /// `shutdownTimeout` and 10 s, or 3 s after a failure, are cancelled, and 1.5 s later the process exits with 1.
+    ///
+    /// - Parameters:
+    ///   - services: Services in the order in which they start. Each ends by itself after a graceful shutdown, and at once
+    ///     where its task is cancelled.
+    ///   - shutdownTimeout: Time that services may wait for the network after SIGTERM.
+    ///   - logger: For what fails.
+    public static func run(
+        _ services: [any Service], shutdownTimeout: Duration, logger: Logger
+    ) async throws(Failure) {
+        try await run(services, until: DaemonEnd(DaemonEnd.Bounds(shutdownTimeout: shutdownTimeout), logger), logger)
+    }
+
+    static func run(_ services: [any Service], until end: DaemonEnd, _ logger: Logger) async throws(Failure) {
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
-                services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
-        try await group.run()
+                services: services.map {
+                    ServiceGroupConfiguration.ServiceConfiguration(
+                        service: SupervisedService($0, end), failureTerminationBehavior: .gracefullyShutdownGroup)
+                }, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+        let running = Task { try await group.run() }
+        end.onDeadline { running.cancel() }
+        let result = await running.result
+        let isOrderly = end.disarm()
+        guard case .success = result, isOrderly else { throw Failure() }
+    }
+}
+
+/// A service whose failure is logged where it happens: the group tells of it only when all others have ended.
+private struct SupervisedService: Service, CustomStringConvertible {
+    let description: String
+    private let service: any Service
+    private let end: DaemonEnd
+
+    init(_ service: any Service, _ end: DaemonEnd) {
+        self.service = service
+        self.end = end
+        description = (service as? any CustomStringConvertible)?.description ?? "\(type(of: service))"
+    }
+
+    func run() async throws {
+        end.started(description)
+        defer { end.ended(description) }
+        do {
+            try await withGracefulShutdownHandler {
+                try await service.run()
+            } onGracefulShutdown: {
+                end.shutdownBegins()
+            }
+        } catch is CancellationError where Task.isCancelled {
+            return
+        } catch {
+            end.failed(description, "\(error)")
+            throw error
+        }
+        guard Task.isShuttingDownGracefully || Task.isCancelled else {
+            end.failed(description, "it ended although nothing asked it to")
+            throw Daemon.Failure()
+        }
     }
 }

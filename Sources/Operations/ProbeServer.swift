@@ -1,25 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import FlowModel
 import Listening
 public import Logging
-public import NIOCore
+import NIOCore
 import NIOHTTP1
 import NIOPosix
 public import ServiceLifecycle
 
 /// Answers `/live`, `/ready` and `/metrics` over HTTP, and the pages that a daemon adds.
-public struct ProbeServer: Service {
-    /// What the answers are made of, asked anew for every request. Called on an event loop: must not block.
+///
+/// The port is open to a whole network. The server has an event loop of its own, so that nothing else waits for it or keeps
+/// it waiting, and its peers can take no more than ``ProbeLimits`` says.
+public final class ProbeServer: Service, CustomStringConvertible {
+    /// Sources of the answers. Called on the server's event loop: must not block.
     public struct Pages: Sendable {
         /// Whether the process is worth keeping.
         public var live: @Sendable () -> [HealthCheck]
         /// Whether the process can do its work.
         public var ready: @Sendable () -> [HealthCheck]
-        /// The page of metrics; those of the process itself need not be on it.
+        /// The page of metrics, without those of the process; made at most once a second.
         public var metrics: @Sendable () -> MetricsPage
         /// Pages for the host itself, by their paths: what they tell is nobody else's business.
         public var local: [String: @Sendable (_ query: String) -> LocalAnswer]
-        /// Pages for everybody, by their paths.
+        /// Pages for everybody, by their paths; made at most once a second.
         public var open: [String: @Sendable () -> HTMLPage]
 
         /// Makes pages of their sources.
@@ -48,161 +52,91 @@ public struct ProbeServer: Service {
         case badQuery(String)
     }
 
-    private let port: Int
-    private let group: any EventLoopGroup
-    private let logger: Logger
-    private let pages: Pages
+    /// The service's name in the log.
+    public let description = "probes"
 
-    /// Makes a server that listens on all of the host's addresses once it runs.
-    public init(port: Int, group: any EventLoopGroup, logger: Logger, pages: Pages) {
-        self.port = port
+    private let group: MultiThreadedEventLoopGroup
+    private let listeners: [any Channel]
+
+    private init(_ listeners: [any Channel], on group: MultiThreadedEventLoopGroup) {
+        self.listeners = listeners
         self.group = group
-        self.logger = logger
-        self.pages = pages
     }
 
-    /// Listens until the daemon shuts down. Throws where the port cannot be had.
-    public func run() async throws {
-        let pages = pages
-        let channel: any Channel
-        do {
-            channel = try await ServerBootstrap(group: group)
-                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-                .childChannelInitializer { channel in
-                    channel.eventLoop.makeCompletedFuture {
-                        try channel.pipeline.syncOperations.configureHTTPServerPipeline()
-                        try channel.pipeline.syncOperations.addHandler(ProbeHandler(pages: pages))
-                    }
-                }
-                .bindToEveryAddress(port: port)
-                .get()
-        } catch {
-            throw ListenError(purpose: "metrics and probes", port: port, cause: error)
-        }
-        logger.info("serving /metrics, /live and /ready", metadata: ["port": "\(port)"])
-        try await withGracefulShutdownHandler {
-            try await channel.closeFuture.get()
-        } onGracefulShutdown: {
-            channel.close(promise: nil)
-        }
-    }
-}
-
-/// A port that cannot be listened on.
-public struct ListenError: Error, CustomStringConvertible {
-    private let purpose: String
-    private let port: Int
-    private let cause: any Error
-
-    /// Makes an error of what the port was for and what happened.
-    public init(purpose: String, port: Int, cause: any Error) {
-        self.purpose = purpose
-        self.port = port
-        self.cause = cause
+    /// Listens, and answers from then on. Throws ``ListenError`` where the port cannot be had.
+    ///
+    /// - Parameters:
+    ///   - address: The address to listen on besides 127.0.0.1, which `kubectl port-forward` and `kubectl exec` come to;
+    ///     nil for all of the host's.
+    ///   - port: The port.
+    ///   - logger: For the address and for connections that cannot be accepted.
+    ///   - pages: Sources of the answers.
+    public static func listen(
+        on address: IPAddress? = nil, port: Int, logger: Logger, pages: Pages
+    ) async throws -> ProbeServer {
+        try await listen(on: address, port: port, limits: ProbeLimits(), logger: logger, pages: pages)
     }
 
-    /// What was attempted and what happened.
-    public var description: String { "cannot listen on port \(port) for \(purpose): \(cause)" }
-}
-
-/// Answers one connection's requests.
-private final class ProbeHandler: ChannelInboundHandler {
-    typealias InboundIn = HTTPServerRequestPart
-    typealias OutboundOut = HTTPServerResponsePart
-
-    private let pages: ProbeServer.Pages
-    private var request: HTTPRequestHead?
-
-    init(pages: ProbeServer.Pages) { self.pages = pages }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        switch unwrapInboundIn(data) {
-        case .head(let head): request = head
-        case .body: break
-        case .end:
-            guard let request else { return }
-            self.request = nil
-            answer(request, context)
-        }
-    }
-
-    private func answer(_ request: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        let answer = answer(to: request, from: context.remoteAddress?.unmapped)
-        let body = ByteBuffer(string: answer.text)
-        var head = HTTPResponseHead(version: request.version, status: answer.status)
-        head.headers.add(name: "Content-Type", value: answer.type)
-        for (name, value) in answer.headers { head.headers.add(name: name, value: value) }
-        head.headers.add(name: "Content-Length", value: "\(body.readableBytes)")
-        context.write(wrapOutboundOut(.head(head)), promise: nil)
-        if request.method != .HEAD { context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil) }
-        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
-    }
-
-    private struct Answer {
-        var status = HTTPResponseStatus.ok
-        var type = "text/plain; charset=utf-8"
-        var text: String
-        var headers: [(name: String, value: String)] = []
-
-        init(_ status: HTTPResponseStatus, _ text: String) {
-            self.status = status
-            self.text = text
-        }
-
-        init(_ page: HTMLPage) {
-            let nonce = HTMLPage.makeNonce()
-            type = "text/html; charset=utf-8"
-            text = page.text(nonce: nonce)
-            headers = HTMLPage.headers(nonce: nonce)
-        }
-
-        init(_ checks: [HealthCheck], met: String, unmet: String) {
-            status = checks.areMet ? .ok : .serviceUnavailable
-            type = "application/json"
-            text = checks.json(met: met, unmet: unmet)
-        }
-
-        init(_ metrics: MetricsPage, as format: MetricsFormat) {
-            var metrics = metrics
-            metrics.add(ProcessStatistics())
-            type = format.contentType
-            text = metrics.text(as: format)
-        }
-    }
-
-    private func answer(to request: HTTPRequestHead, from peer: SocketAddress?) -> Answer {
-        guard request.method == .GET || request.method == .HEAD else {
-            return Answer(.methodNotAllowed, "only GET and HEAD are answered\n")
-        }
-        let path = request.uri.prefix { $0 != "?" }
-        if let local = pages.local[String(path)] {
-            guard peer?.isLoopback == true else { return Answer(.forbidden, "answered to this host alone\n") }
-            switch local(String(request.uri.dropFirst(path.count + 1))) {
-            case .text(let text): return Answer(.ok, text)
-            case .page(let page): return Answer(page)
-            case .badQuery(let problem): return Answer(.badRequest, problem + "\n")
+    static func listen(
+        on address: IPAddress? = nil, port: Int, limits: ProbeLimits, logger: Logger, pages: Pages
+    ) async throws -> ProbeServer {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let failures = AcceptFailures(purpose: "metrics and probes", logger: logger)
+        let eventLoop = group.next()
+        let connections = try await eventLoop.submit {
+            let responder = ProbeResponder(pages, lifetime: limits.pageLifetime, acceptFailures: failures)
+            return NIOLoopBound(ProbeConnections(limits, responder), eventLoop: eventLoop)
+        }.get()
+        var listeners: [any Channel] = []
+        for address in addresses(for: address) {
+            do {
+                listeners.append(
+                    try await bootstrap(on: group, limits, connections).listen(on: address, port: port, failures))
+            } catch {
+                try await group.shutdownGracefully()
+                throw ListenError(purpose: "metrics and probes", address: address, port: port, cause: error)
             }
         }
-        if let open = pages.open[String(path)] { return Answer(open()) }
-        switch path {
-        case "/live": return Answer(pages.live(), met: "live", unmet: "not live")
-        case "/ready": return Answer(pages.ready(), met: "ready", unmet: "not ready")
-        case "/metrics":
-            let accept = request.headers["Accept"].joined(separator: ",")
-            return Answer(pages.metrics(), as: MetricsFormat(accept: accept))
-        default: return Answer(.notFound, "there are /metrics, /live and /ready\n")
-        }
+        logger.info(
+            "serving /metrics, /live and /ready",
+            metadata: ["address": "\(address?.description ?? "all")", "port": "\(port)"])
+        return ProbeServer(listeners, on: group)
     }
 
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        context.close(promise: nil)
+    private static func addresses(for address: IPAddress?) -> [IPAddress?] {
+        guard let address, address.bits != 0 else { return [nil] }
+        let loopback = IPAddress(v4: 0x7f00_0001)
+        return address == loopback || address == IPAddress(v4: 0) ? [address] : [address, loopback]
     }
-}
 
-extension SocketAddress {
-    /// Whether it is an address that never leaves the host.
-    fileprivate var isLoopback: Bool {
-        // Not all of 127/8: what stands in front of a pod comes from other addresses there.
-        ipAddress == "127.0.0.1" || ipAddress == "::1"
+    private static func bootstrap(
+        on group: MultiThreadedEventLoopGroup, _ limits: ProbeLimits, _ connections: NIOLoopBound<ProbeConnections>
+    ) -> ServerBootstrap {
+        ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: 256)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            // Few at a time, so that what a new connection asks for is read before it is one of the oldest.
+            .serverChannelOption(.maxMessagesPerRead, value: 4)
+            // Connections inherit both sizes. The kernel's memory counts against the container's limit, and what it holds for
+            // a peer that does not read would otherwise grow to net.ipv4.tcp_wmem's 4 MiB.
+            .serverChannelOption(.socketOption(.so_rcvbuf), value: limits.receiveBufferBytes)
+            .serverChannelOption(.socketOption(.so_sndbuf), value: limits.sendBufferBytes)
+            .childChannelOption(.autoRead, value: false)
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
+            .childChannelOption(.maxMessagesPerRead, value: 1)
+            .childChannelOption(
+                .recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: limits.bytesPerRead)
+            )
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture { try connections.value.open(channel) }
+            }
+    }
+
+    /// Answers until the daemon shuts down.
+    public func run() async throws {
+        let (closed, close) = AsyncStream.makeStream(of: Void.self)
+        for listener in listeners { listener.closeFuture.whenComplete { _ in close.finish() } }
+        await cancelWhenGracefulShutdown { for await _ in closed {} }
+        try await group.shutdownGracefully()
     }
 }

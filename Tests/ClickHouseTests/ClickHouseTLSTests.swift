@@ -45,7 +45,7 @@ private final class TLSTerminator: Sendable {
             key: .file(certificates.path("client.key")))
         let test = try InserterUnderTest(configuration)
         for number in 0..<3 { test.submit(number) }
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.inserter.statistics.failedAttempts.isEmpty)
         #expect(try await database.rows("SELECT count(), sum(bytes) FROM network_flows_0") == [["6", "900"]])
 

@@ -68,7 +68,7 @@ func insert(
         onPressure: { _ in })
     let stored = Mutex(0)
     for block in blocks { inserter.submit(block) { stored.withLock { $0 += 1 } } }
-    #expect(try await inserter.drain(timeout: .seconds(300)) == 0)
+    #expect(await inserter.drain(timeout: .seconds(300)) == 0)
     #expect(stored.withLock { $0 } == blocks.count)
 }
 

@@ -50,7 +50,7 @@ private func settings(
         let database = try await TestDatabase.make()
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database)) { $0.asyncInsert = mode }
         test.submit(1)
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(try await database.rows("SELECT count(), sum(bytes) FROM network_flows_0") == [["2", "300"]])
     }
 }

@@ -62,7 +62,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         }
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: [proxy.url]), workers: 3)
         for number in 0..<6 { test.submit(number, flows: number + 1) }
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.completed == Array(0..<6))
         #expect(test.inserter.statistics.failedAttempts == [faults[number].reason: 12])
         #expect(test.inserter.statistics.quarantined.isEmpty)
@@ -78,7 +78,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         }
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: [proxy.url]))
         test.submit(1)
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(proxy.inserts.count == 2)
         #expect(try await database.counts() == [hasWindow ? ["2", "2", "300"] : ["4", "2", "600"]])
     }
@@ -90,7 +90,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         let test = try InserterUnderTest(
             ClickHouseClient.Configuration(database, over: [proxy.url], timeoutMilliseconds: 1_000))
         test.submit(1)
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         // On a busy machine the next attempt may be late too.
         #expect(test.inserter.statistics.failedAttempts.keys.sorted() == ["timeout"])
         #expect(try await database.counts() == [["2", "2", "300"]])
@@ -125,7 +125,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         for number in 40..<60 { test.submit(number, flows: 1 + number) }
         try await eventually("attempts fail") { test.inserter.statistics.failedAttempts["connection", default: 0] >= 4 }
         clickHouse = try await clickHouse.restart()
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.completed == Array(0..<60))
         #expect(
             try await ask(configuration, "SELECT count(), uniqExact(localPod, direction) FROM network_flows_0")
@@ -160,7 +160,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         if !hasPart { try FileManager.default.removeItem(atPath: part) }
         clickHouse = try await clickHouse.restart()
         way.withLock { $0 = .isMended }
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.completed == [1] && test.inserter.statistics.inserted.rows == 14)
         #expect(test.inserter.statistics.rescuedBatches == (hasPart ? 0 : 1))
         #expect(
@@ -181,7 +181,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         #expect(statistics.lastError?.contains("exception 60") == true && statistics.lastFailureClass == .operator)
         #expect(statistics.queuedRows == 2 && test.completed == [])
         try await database.query("RENAME TABLE elsewhere TO network_flows_0")
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.inserter.statistics.lastError == nil && test.inserter.statistics.lastFailureClass == nil)
         #expect(try await database.counts() == [["2", "2", "300"]])
     }
@@ -201,7 +201,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         try await eventually("it is refused") { test.inserter.statistics.failedAttempts["rejected", default: 0] >= 2 }
         #expect(test.inserter.statistics.lastFailureClass == .operator)
         try database.password.write(to: password, atomically: true, encoding: .utf8)
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(try await database.counts() == [["2", "2", "300"]])
     }
 
@@ -225,7 +225,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         try await eventually("another stores") { test.completed == [1, 2] }
         isBroken.withLock { $0 = false }
         test.submit(3)
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(first.inserts.count == 2 && second.inserts.count == 2)
         let endpoints = test.inserter.statistics.endpoints
         #expect(endpoints.map(\.url) == [first.url, dead, second.url])

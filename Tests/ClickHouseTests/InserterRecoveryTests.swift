@@ -26,7 +26,7 @@ import Testing
         }
         test.submit(waiting)
         try await eventually("all are stored") { test.completed == Array(0...waiting) }
-        _ = try await test.inserter.drain(timeout: .zero)
+        _ = await test.inserter.drain(timeout: .zero)
     }
 
     @Test(arguments: [RawHTTPServer.Answer.hangUp, .status(503, "nobody is here")])
@@ -41,7 +41,7 @@ import Testing
         try await eventually("somebody asks again") { server.requests.count >= 6 }
         isBack.withLock { $0 = true }
         try await eventually("all are stored") { test.completed == Array(0..<5) }
-        _ = try await test.inserter.drain(timeout: .zero)
+        _ = await test.inserter.drain(timeout: .zero)
     }
 
     @Test func whatAnEndpointAsksForIsKeptWhateverOthersLearn() async throws {
@@ -59,7 +59,7 @@ import Testing
         try await eventually("it is asked to wait") { test.inserter.statistics.failedAttempts.count == 1 }
         test.submit(1)
         try await eventually("another is stored") { test.completed.contains(1) }
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         let (first, second) = try times.withLock { (try #require($0.first), try #require($0.dropFirst().first)) }
         #expect(second - first >= .seconds(2))
     }
@@ -74,7 +74,7 @@ import Testing
             try await eventually("all have failed") {
                 test.inserter.statistics.failedAttempts["connection", default: 0] >= 3
             }
-            #expect(try await test.inserter.drain(timeout: .zero) == 6)
+            #expect(await test.inserter.drain(timeout: .zero) == 6)
             inserter = test.inserter
         }
         try await eventually("its threads have ended") { inserter == nil }
@@ -90,7 +90,7 @@ import Testing
         // On a slow machine this may have lasted long enough to be one.
         statistics.oldestWait = .zero
         #expect(statistics.problem == nil)
-        _ = try await test.inserter.drain(timeout: .zero)
+        _ = await test.inserter.drain(timeout: .zero)
     }
 
     @Test func rowsThatHaveWaitedForHalfAMinuteAreAProblem() {
@@ -114,7 +114,7 @@ import Testing
         let problem = try #require(test.inserter.statistics.problem)
         #expect(problem.hasPrefix("somebody must act: ClickHouse answered with exception 60"))
         try await database.query("RENAME TABLE elsewhere TO network_flows_0")
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.inserter.statistics.problem == nil)
     }
 
@@ -130,7 +130,7 @@ import Testing
         let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [locked.url, working.url]))
         inserter.withLock { $0 = test.inserter }
         test.submit(1)
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(seen.withLock { $0 } == [nil])
         #expect(test.inserter.statistics.failedAttempts == ["unexpected_answer": 1])
     }
@@ -145,7 +145,7 @@ import Testing
         let statistics = test.inserter.statistics
         let (age, wait) = (try #require(statistics.oldestAge), try #require(statistics.oldestWait))
         #expect(wait <= .now - submitted && age >= wait + (submitted - made) && submitted > made)
-        _ = try await test.inserter.drain(timeout: .zero)
+        _ = await test.inserter.drain(timeout: .zero)
         #expect(test.completed == [])
     }
 }

@@ -29,7 +29,7 @@ import Testing
         #expect(test.inserter.statistics.lastError?.contains("cannot be reached") == true)
 
         clickHouse = try await clickHouse.restart()
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.completed == [0, 1, 2])
         let statistics = test.inserter.statistics
         #expect(statistics.inserted == .init(blocks: 3, flows: 3, rows: 6, reportedBytes: 900))
@@ -49,7 +49,7 @@ import Testing
         test.submit(1, flows: 50)
         try await eventually("the third attempt succeeds") { test.completed == [1] }
         test.submit(2)
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         let requests = server.inserts
         #expect(requests.count == 4)
         #expect(Set(requests.prefix(3).map(\.body)).count == 1)
@@ -67,7 +67,7 @@ import Testing
         let server = try RawHTTPServer { _, number in number == 1 ? .status(503, "busy") : .clickHouse(200) }
         let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [server.url]))
         for number in 0..<4 { test.submit(number) }
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(server.inserts.count == 5 && server.connections == 1)
     }
 
@@ -91,7 +91,7 @@ import Testing
         #expect(test.inserter.statistics.queuedRows == 8_000 && test.inserter.statistics.queuedBlocks == 4)
         #expect(try #require(test.inserter.statistics.oldestAge) > .zero)
         isOpen.withLock { $0 = true }
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         try await eventually("the pressure ends") { test.pressure == [true, false] }
         #expect(test.completed == [1, 2, 3, 4])
         let statistics = test.inserter.statistics
@@ -106,7 +106,7 @@ import Testing
             $0.maximumQueuedBytes = 1
         }
         for number in 0..<200 { test.submit(number) }
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         try await eventually("the pressure ends") { test.pressure.last == false }
         #expect(test.pressure.enumerated().allSatisfy { $0.element == $0.offset.isMultiple(of: 2) })
     }
@@ -115,7 +115,7 @@ import Testing
         let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [try RawHTTPServer.closedURL()]))
         test.submit(1, flows: 3)
         test.submit(2, flows: 2)
-        #expect(try await test.inserter.drain(timeout: .milliseconds(100)) == 10)
+        #expect(await test.inserter.drain(timeout: .milliseconds(100)) == 10)
         #expect(test.completed == [])
         #expect(test.inserter.statistics.inserted.rows == 0)
     }
@@ -129,7 +129,7 @@ import Testing
             Thread.sleep(forTimeInterval: 0.3)
             isTold.withLock { $0 = true }
         }
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(isTold.withLock { $0 })
     }
 
@@ -140,7 +140,7 @@ import Testing
         test.submit(1)
         try await eventually("the request is under way") { server.requests.count == 1 }
         let begin = ContinuousClock.now
-        #expect(try await test.inserter.drain(timeout: .milliseconds(100)) == 2)
+        #expect(await test.inserter.drain(timeout: .milliseconds(100)) == 2)
         // The request itself has an hour.
         #expect(ContinuousClock.now - begin < .seconds(1_800))
     }
@@ -151,7 +151,7 @@ import Testing
         await withTaskGroup { group in
             for number in 0..<100 { group.addTask { test.submit(number, flows: number % 7 + 1) } }
         }
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.completed == Array(0..<100))
         let flows = (0..<100).reduce(0) { $0 + $1 % 7 + 1 }
         #expect(test.inserter.statistics.inserted.rows == UInt64(2 * flows))

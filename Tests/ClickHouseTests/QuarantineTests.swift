@@ -42,7 +42,7 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
         test.submit(1)
         test.submit(2, refusedBlock(2))
         test.submit(3)
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         // Agents are told of all of them: they would send the second for ever.
         #expect(test.completed == [1, 2, 3])
         let statistics = test.inserter.statistics
@@ -76,7 +76,7 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
         #expect(test.inserter.statistics.quarantined["refused_data"]?.blocks == UInt64(bound))
         #expect(test.inserter.statistics.queuedBlocks == 2)
         try await database.query("ALTER TABLE network_flows_0 DROP CONSTRAINT picky")
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.inserter.statistics.inserted.blocks == 2)
         #expect(try await database.rows("SELECT count() FROM network_flows_0") == [["8"]])
     }
@@ -95,7 +95,7 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
                 $0.quarantine = .init(directory: directory.path, maximumBytes: size * 3 / 2)
             }
             test.submit(1, refusedBlock(1))
-            #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+            #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
             #expect(test.inserter.statistics.quarantined["refused_data"]?.blocks == 1)
             #expect(files(in: directory).count == 1)
         }
@@ -108,7 +108,7 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
         }
         test.submit(1, refusedBlock(1))
         test.submit(2)
-        #expect(try await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.completed == [1, 2])
     }
 }

@@ -50,7 +50,7 @@ final class FlowLedger: Sendable {
         var logger = Logger(label: "ledger")
         logger.logLevel = .error
         let server = try await IngestServer(group: group, logger: logger) { _ in Sink(state) }
-        let address = try await server.listen(host: "0.0.0.0", port: port)
+        let address = try await server.listen(on: IPAddress("0.0.0.0"), port: port)
         return FlowLedger(port: address.port ?? 0, server: server, group: group, state: state)
     }
 

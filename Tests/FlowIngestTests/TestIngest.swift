@@ -65,7 +65,8 @@ struct TestIngest {
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         ) { _ in Sink(box) }
         return TestIngest(
-            server: server, address: try await server.listen(host: host, port: port), group: group, box: box)
+            server: server, address: try await server.listen(on: host.flatMap { IPAddress($0) }, port: port),
+            group: group, box: box)
     }
 
     /// What has reached the sinks, of one node's agents or of all.

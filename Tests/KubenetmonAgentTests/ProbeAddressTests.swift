@@ -3,7 +3,7 @@
 import TestSupport
 import Testing
 
-/// Whom the agent's probes answer, in namespaces with and without IPv6.
+/// The addresses on which the agent's probes are answered, in namespaces with and without IPv6.
 @Suite struct ProbeAddressTests {
     private static let program = Repository.program("kubenetmon-agent").path
 
@@ -24,33 +24,77 @@ import Testing
         """
 
     /// Which addresses answer, with the port's line of ss(8).
-    private func answers(settings: String = "net.ipv6.bindv6only=0", launcher: String = "env") async throws -> String {
+    ///
+    /// - Parameters:
+    ///   - setup: What makes the namespace what it is.
+    ///   - launcher: What starts the agent.
+    private func answers(_ setup: String = ":", launcher: String = "env") async throws -> String {
         try await NetworkNamespace.run {
             try NetworkNamespace.shell(
                 """
-                sysctl -qw \(settings)
+                \(setup)
                 NODE_NAME=node-a \(launcher) \(Self.program) --server-host 127.0.0.1 >/dev/null 2>&1 & agent=$!
                 trap 'kill -KILL $agent' EXIT
                 until curl -sf -o /dev/null http://127.0.0.1:8883/live; do kill -0 $agent; sleep 0.05; done
-                for address in 127.0.0.1 '[::1]'; do
+                for address in 127.0.0.1 '[::1]' 192.0.2.1 '[2001:db8::1]'; do
                     curl -sf -o /dev/null "http://$address:8883/live" && echo "$address" || :
                 done
-                ss -Hltn 'sport = :8883' | awk '{ print $4 }'
+                ss -Hltn 'sport = :8883' | awk '{ print $4 }' | sort
                 """)
         }
     }
 
+    /// An interface besides the loopback, with an IPv4 address: only then does getaddrinfo(3) with AI_ADDRCONFIG know that
+    /// IPv6 is missing.
+    private static let withIPv4 = "ip link add eth0 type veth peer name other; ip address add 192.0.2.1/24 dev eth0; "
+
     @Test func bothFamiliesAreAnswered() async throws {
         #expect(try await answers() == "127.0.0.1\n[::1]\n*:8883\n")
-        #expect(try await answers(settings: "net.ipv6.bindv6only=1") == "127.0.0.1\n[::1]\n*:8883\n")
+        #expect(try await answers("sysctl -qw net.ipv6.bindv6only=1") == "127.0.0.1\n[::1]\n*:8883\n")
+        let setup = Self.withIPv4 + "ip address add 2001:db8::1/64 dev eth0 nodad; ip link set eth0 up"
+        #expect(try await answers(setup) == "127.0.0.1\n[::1]\n192.0.2.1\n[2001:db8::1]\n*:8883\n")
     }
 
-    @Test func withoutIPv6AddressesIPv4IsAnswered() async throws {
-        let settings = "net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.lo.disable_ipv6=1"
-        #expect(try await answers(settings: settings) == "127.0.0.1\n*:8883\n")
+    @Test(
+        "without an IPv6 address but ::1, or none at all, IPv4 is answered",
+        arguments: [
+            // With the loopback alone.
+            ("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.lo.disable_ipv6=1", "127.0.0.1\n*:8883\n"),
+            // With an IPv4 address: disabled for one interface, for new ones, for all.
+            (
+                withIPv4 + "sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1; ip link set eth0 up",
+                "127.0.0.1\n[::1]\n192.0.2.1\n*:8883\n"
+            ),
+            (
+                "sysctl -qw net.ipv6.conf.default.disable_ipv6=1; " + withIPv4 + "ip link set eth0 up",
+                "127.0.0.1\n[::1]\n192.0.2.1\n*:8883\n"
+            ),
+            (
+                withIPv4 + "ip link set eth0 up; sysctl -qw net.ipv6.conf.all.disable_ipv6=1",
+                "127.0.0.1\n192.0.2.1\n*:8883\n"
+            ),
+        ])
+    func withoutIPv6Addresses(setup: String, answering: String) async throws {
+        #expect(try await answers(setup) == answering)
     }
 
     @Test func aKernelWithoutIPv6AnswersOverIPv4() async throws {
         #expect(try await answers(launcher: Self.withoutIPv6) == "127.0.0.1\n0.0.0.0:8883\n")
+        let setup = Self.withIPv4 + "ip link set eth0 up"
+        #expect(try await answers(setup, launcher: Self.withoutIPv6) == "127.0.0.1\n192.0.2.1\n0.0.0.0:8883\n")
+    }
+
+    @Test("METRICS_ADDRESS is answered on, 127.0.0.1 too, and no other")
+    func oneAddress() async throws {
+        let setup = Self.withIPv4 + "ip address add 2001:db8::1/64 dev eth0 nodad; ip link set eth0 up"
+        #expect(
+            try await answers(setup, launcher: "env METRICS_ADDRESS=192.0.2.1")
+                == "127.0.0.1\n192.0.2.1\n127.0.0.1:8883\n192.0.2.1:8883\n")
+        #expect(
+            try await answers(setup, launcher: "env METRICS_ADDRESS=2001:db8::1")
+                == "127.0.0.1\n[2001:db8::1]\n127.0.0.1:8883\n[2001:db8::1]:8883\n")
+        #expect(
+            try await answers(setup, launcher: "env METRICS_ADDRESS=::")
+                == "127.0.0.1\n[::1]\n192.0.2.1\n[2001:db8::1]\n*:8883\n")
     }
 }

@@ -95,7 +95,7 @@ private final class AssemblerUnderTest: Sendable {
             storage.assembler.withLock { $0 = NIOLoopBound(assembler, eventLoop: eventLoop) }
             return assembler
         }
-        let address = try await server.listen(host: "127.0.0.1", port: 0)
+        let address = try await server.listen(on: IPAddress("127.0.0.1"), port: 0)
         agent = try await ClientBootstrap(group: group)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {

@@ -67,7 +67,7 @@ public final class APIServerFixture: Sendable {
                     try channel.pipeline.syncOperations.addHandler(FixtureConnection(server: server))
                 }
             }
-            .bind(host: "127.0.0.1", port: options.port).get()
+            .bind(to: SocketAddress(ipAddress: "127.0.0.1", port: options.port)).get()
         let fixture = APIServerFixture(options, listener)
         holder.server.withLock { $0.value = fixture }
         return fixture

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 import Listening
+import Logging
 import NIOCore
 import NIOPosix
 import TestSupport
 import Testing
+
+private let failures = AcceptFailures(purpose: "tests", logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
 
 @Suite struct ListeningTests {
     @Test(arguments: ["127.0.0.1", "::1"]) func onePortTakesBothFamilies(address: String) async throws {
@@ -15,9 +19,10 @@ import Testing
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture { promise.succeed(try #require(channel.remoteAddress)) }
             }
-            .bindToEveryAddress(port: 0).get()
+            .listen(port: 0, failures)
         let port = try #require(listener.localAddress?.port)
-        let client = try await ClientBootstrap(group: group).connect(host: address, port: port).get()
+        let client = try await ClientBootstrap(group: group)
+            .connect(to: SocketAddress(ipAddress: address, port: port)).get()
         let peer = try await promise.futureResult.get()
         #expect(peer.unmapped.ipAddress == address && peer.unmapped.port == peer.port)
         #expect(peer.unmapped.port == client.localAddress?.port)
@@ -25,12 +30,21 @@ import Testing
         try await listener.close()
     }
 
+    @Test("one address is listened on alone", arguments: ["127.0.0.3", "::1"])
+    func oneAddress(address: String) async throws {
+        try NetworkNamespace.requireSandbox()
+        let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .listen(on: IPAddress(address), port: 0, failures)
+        #expect(listener.localAddress?.ipAddress == address)
+        try await listener.close()
+    }
+
     @Test func aPortThatIsTakenIsNotTakenTwice() async throws {
         let group = MultiThreadedEventLoopGroup.singleton
-        let first = try await ServerBootstrap(group: group).bind(host: "0.0.0.0", port: 0).get()
+        let first = try await ServerBootstrap(group: group).listen(on: IPAddress("0.0.0.0"), port: 0, failures)
         let port = try #require(first.localAddress?.port)
         await #expect(throws: IOError.self) {
-            _ = try await ServerBootstrap(group: group).bindToEveryAddress(port: port).get()
+            _ = try await ServerBootstrap(group: group).listen(port: port, failures)
         }
         try await first.close()
     }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 import Foundation
 import FoundationNetworking
 import Glibc
 import Logging
-import NIOPosix
 import ServiceLifecycle
 import Synchronization
 import TestSupport
@@ -16,7 +16,7 @@ import Testing
 private let lastPort = Mutex(Int.random(in: 20_000..<25_000))
 
 /// A port that nobody uses, below those that the kernel gives to outgoing connections; another one every time.
-private func freePort() throws -> Int {
+func freePort() throws -> Int {
     for _ in 0..<1_000 {
         let port = lastPort.withLock {
             $0 += 1
@@ -37,28 +37,18 @@ private func freePort() throws -> Int {
     throw TestEnvironmentError("no port is free")
 }
 
-private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
 /// Runs a probe server beside `body`, which gets its port, and stops it in order.
-private func withProbeServer(
-    _ pages: ProbeServer.Pages, _ body: (Int) async throws -> Void
+func withProbeServer(
+    _ pages: ProbeServer.Pages, on address: IPAddress? = nil, limits: ProbeLimits = ProbeLimits(),
+    _ body: (Int) async throws -> Void
 ) async throws {
     let port = try freePort()
+    let server = try await ProbeServer.listen(on: address, port: port, limits: limits, logger: quiet, pages: pages)
     let group = ServiceGroup(
-        configuration: ServiceGroupConfiguration(
-            services: [
-                ProbeServer(port: port, group: MultiThreadedEventLoopGroup.singleton, logger: quiet, pages: pages)
-            ], logger: quiet))
-    let hasEnded = Mutex(false)
-    let running = Task {
-        defer { hasEnded.withLock { $0 = true } }
-        try await group.run()
-    }
-    try await eventually("the server answers") {
-        let answers = (try? await answer(port, "/")) != nil
-        return answers || hasEnded.withLock { $0 }
-    }
-    if hasEnded.withLock({ $0 }) { return try await running.value }
+        configuration: ServiceGroupConfiguration(services: [server], logger: quiet))
+    let running = Task { try await group.run() }
     try await body(port)
     await group.triggerGracefulShutdown()
     try await running.value
@@ -74,7 +64,7 @@ private func addAddresses() async throws {
 }
 
 /// What a path is answered with.
-private func answer(_ port: Int, _ path: String, method: String = "GET", accept: String = "*/*") async throws -> (
+func answer(_ port: Int, _ path: String, method: String = "GET", accept: String = "*/*") async throws -> (
     status: Int, type: String, body: String
 ) {
     guard let url = URL(string: "http://127.0.0.1:\(port)\(path)") else { throw TestEnvironmentError("'\(path)'") }
@@ -122,7 +112,8 @@ private func answer(_ port: Int, _ path: String, method: String = "GET", accept:
         }
     }
 
-    @Test func metricsAreMadeForEveryRequest() async throws {
+    @Test("/metrics is rendered once for all requests of a second, and for each format")
+    func metricsAreReused() async throws {
         let count = Mutex(0)
         let pages = ProbeServer.Pages(
             ready: { [] },
@@ -131,17 +122,27 @@ private func answer(_ port: Int, _ path: String, method: String = "GET", accept:
                 page.add(
                     .counter, "requests_total", "Requests.",
                     count.withLock {
-                        $0 += 1; return $0
+                        $0 += 1
+                        return $0
                     })
                 return page
             })
-        try await withProbeServer(pages) { port in
-            for number in 1...3 {
+        var limits = ProbeLimits()
+        limits.pageLifetime = .hours(1)
+        try await withProbeServer(pages, limits: limits) { port in
+            for _ in 1...3 {
                 let metrics = try await answer(port, "/metrics")
                 #expect(metrics.status == 200)
                 #expect(metrics.type == "text/plain; version=0.0.4; charset=utf-8")
-                #expect(metrics.body.contains("\nrequests_total \(number)\n"))
+                #expect(metrics.body.contains("\nrequests_total 1\n"))
+                let open = try await answer(port, "/metrics", accept: "application/openmetrics-text")
+                #expect(open.body.contains("\nrequests_total 2\n") && open.body.hasSuffix("# EOF\n"))
             }
+        }
+        limits.pageLifetime = .milliseconds(50)
+        try await withProbeServer(pages, limits: limits) { port in
+            let first = try await answer(port, "/metrics").body
+            try await eventually("the page is made again") { try await answer(port, "/metrics").body != first }
         }
     }
 
@@ -235,10 +236,70 @@ private func answer(_ port: Int, _ path: String, method: String = "GET", accept:
     @Test func aPortThatIsTakenIsNamed() async throws {
         let pages = ProbeServer.Pages(ready: { [] }, metrics: { MetricsPage() })
         try await withProbeServer(pages) { port in
-            let second = ProbeServer(
-                port: port, group: MultiThreadedEventLoopGroup.singleton, logger: quiet, pages: pages)
-            let error = await #expect(throws: ListenError.self) { try await second.run() }
+            let error = await #expect(throws: ListenError.self) {
+                _ = try await ProbeServer.listen(port: port, logger: quiet, pages: pages)
+            }
             #expect(error?.description.hasPrefix("cannot listen on port \(port) for metrics and probes: ") == true)
+        }
+    }
+
+    @Test("the server listens on the address that it is given and on 127.0.0.1")
+    func oneAddress() async throws {
+        try NetworkNamespace.requireSandbox()
+        try await ChildProcess.shell(
+            "ip address add 192.0.2.77/32 dev lo || true; ip address add 192.0.2.78/32 dev lo || true")
+        let pages = ProbeServer.Pages(ready: { [] }, metrics: { MetricsPage() })
+        try await withProbeServer(pages, on: IPAddress("192.0.2.77")) { port in
+            for (address, isAnswered) in [
+                ("192.0.2.77", true), ("127.0.0.1", true), ("192.0.2.78", false), ("[::1]", false),
+            ] {
+                let result = try await ChildProcess.shell(
+                    "curl -s -o /dev/null -w '%{http_code}' 'http://\(address):\(port)/live' || true")
+                #expect((result == "200") == isAnswered, "\(address)")
+            }
+        }
+    }
+
+    @Test("an address that the host does not have is named")
+    func foreignAddress() async throws {
+        let error = await #expect(throws: ListenError.self) {
+            _ = try await ProbeServer.listen(
+                on: IPAddress("203.0.113.99"), port: 1234, logger: quiet,
+                pages: ProbeServer.Pages(ready: { [] }, metrics: { MetricsPage() }))
+        }
+        #expect(
+            error?.description.hasPrefix(
+                "cannot listen on port 1234 of 203.0.113.99 for metrics and probes: bind(") == true)
+    }
+
+    @Test(
+        "pages are answered under names that no stranger can have",
+        arguments: [
+            ("127.0.0.1", true), ("127.0.0.1:8883", true), ("[::1]:8883", true), ("[2001:db8::1]", true),
+            ("localhost:8883", true), ("LOCALHOST", true), ("node-a:8883", true),
+            ("kubenetmon-server.kubenetmon-server.svc:8883", true), ("a.b.svc.cluster.local", true),
+            ("ip-10-0-0-1.ec2.internal", true), ("evil.example:8883", false), ("evil.example.", false),
+            ("127.0.0.1.evil.example", false), ("localhost.evil.example:80", false), ("svc.evil.example", false),
+            ("evil.example:127.0.0.1", false), ("", false), ("[", false), ("[evil.example]", false), ("a b", false),
+            ("évil", false), (":8883", false), ("localhost@evil.example", false),
+        ])
+    func hostNames(host: String, isTrusted: Bool) throws {
+        #expect(RequestHost.isTrusted(host) == isTrusted)
+    }
+
+    @Test("a name that was rebound to 127.0.0.1 gets probes and metrics, and no page")
+    func rebinding() async throws {
+        let page = HTMLPage(title: "status", body: "")
+        let pages = ProbeServer.Pages(
+            ready: { [] }, metrics: { MetricsPage() }, local: ["/near": { _ in .page(page) }], open: ["/": { page }])
+        try await withProbeServer(pages) { port in
+            let expected = ["/": "421", "/near": "421", "/live": "200", "/ready": "200", "/metrics": "200"]
+            for (path, status) in expected {
+                let connection = try RawConnection(port)
+                connection.send("GET \(path) HTTP/1.1\r\nHost: evil.example:\(port)\r\nConnection: close\r\n\r\n")
+                #expect(try await connection.readToEnd().hasPrefix("HTTP/1.1 \(status) "), "\(path)")
+                #expect(try await answer(port, path).status == 200)
+            }
         }
     }
 }

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Logging
+import NIOCore
+import NIOPosix
+import Synchronization
+
+/// Bounds the time from the moment at which a daemon begins to end: first its services are asked to stop, one after the
+/// other, then all are cancelled, then the process exits.
+///
+/// The clock is an event loop's own thread: it runs where a service blocks the threads of all tasks.
+final class DaemonEnd: Sendable {
+    /// Times that services get.
+    struct Bounds {
+        /// Time after SIGTERM until they are cancelled.
+        var shutdown: Duration
+        /// Time after one has failed until the others are cancelled.
+        var failure = Duration.seconds(3)
+        /// Time from the cancellation until the process exits.
+        var cancellation = Duration.milliseconds(1500)
+
+        /// Adds 10 s for work that waits for nothing: the last collection of a table of a million connections takes up to
+        /// that long.
+        init(shutdownTimeout: Duration) { shutdown = shutdownTimeout + .seconds(10) }
+    }
+
+    private struct State {
+        var running: [String] = []
+        var deadline: NIODeadline?
+        var hasFailed = false
+        var cancel: (@Sendable () -> Void)?
+        var isOver = false
+        var clock: MultiThreadedEventLoopGroup?
+    }
+
+    private let bounds: Bounds
+    private let logger: Logger
+    private let state = Mutex(State())
+
+    init(_ bounds: Bounds, _ logger: Logger) {
+        self.bounds = bounds
+        self.logger = logger
+    }
+
+    func onDeadline(cancel: @escaping @Sendable () -> Void) { state.withLock { $0.cancel = cancel } }
+
+    func started(_ service: String) { state.withLock { $0.running.append(service) } }
+
+    func ended(_ service: String) {
+        state.withLock { state in
+            if let index = state.running.firstIndex(of: service) { state.running.remove(at: index) }
+        }
+    }
+
+    func shutdownBegins() { arm(bounds.shutdown) }
+
+    func failed(_ service: String, _ reason: String) {
+        logger.critical("a service failed: shutting down", metadata: ["service": "\(service)", "error": "\(reason)"])
+        state.withLock { $0.hasFailed = true }
+        arm(bounds.failure)
+    }
+
+    /// Stops the clock.
+    ///
+    /// - Returns: Whether the end was in order: nothing failed and no time ran out.
+    func disarm() -> Bool {
+        state.withLock { state in
+            state.isOver = true
+            state.clock?.shutdownGracefully { _ in }
+            state.clock = nil
+            return !state.hasFailed
+        }
+    }
+
+    /// Sets the deadline unless there is an earlier one.
+    private func arm(_ time: Duration) {
+        let deadline = NIODeadline.now() + TimeAmount(time)
+        state.withLock { state in
+            guard !state.isOver, deadline < state.deadline ?? .distantFuture else { return }
+            state.deadline = deadline
+            let clock = state.clock ?? MultiThreadedEventLoopGroup(numberOfThreads: 1)
+            state.clock = clock
+            let eventLoop = clock.next()
+            eventLoop.scheduleTask(deadline: deadline) { self.cancel(at: deadline) }
+            eventLoop.scheduleTask(deadline: deadline + TimeAmount(bounds.cancellation)) {
+                self.exit(at: deadline)
+            }
+        }
+    }
+
+    private func cancel(at deadline: NIODeadline) {
+        let due = state.withLock { state -> (cancel: @Sendable () -> Void, running: [String])? in
+            guard !state.isOver, state.deadline == deadline, let cancel = state.cancel else { return nil }
+            state.hasFailed = true
+            return (cancel, state.running)
+        }
+        guard let due else { return }
+        logger.error("services have not stopped in time: cancelling them", metadata: ["services": "\(due.running)"])
+        due.cancel()
+    }
+
+    private func exit(at deadline: NIODeadline) {
+        let running = state.withLock { $0.isOver || $0.deadline != deadline ? nil : $0.running }
+        guard let running else { return }
+        logger.critical("services do not stop: exiting without them", metadata: ["services": "\(running)"])
+        _exit(1)
+    }
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Listening
+import NIOCore
+import NIOHTTP1
+
+/// Answers one connection's requests, one after the other: the next is read when the kernel has taken the answer.
+final class ProbeConnectionHandler: ChannelInboundHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias OutboundOut = HTTPServerResponsePart
+
+    private let responder: ProbeResponder
+    private let limits: ProbeLimits
+    /// The request that is arriving.
+    private var arriving: HTTPRequestHead?
+    /// Requests that came in one read with the one that is being answered, no more than fit into it.
+    private var waiting: [HTTPRequestHead] = []
+    private var requests = 0
+    private var isAnswering = false
+    /// True when nothing more is taken from the peer.
+    private var isLast = false
+    private var deadline: Scheduled<Void>?
+
+    init(_ responder: ProbeResponder, _ limits: ProbeLimits) {
+        self.responder = responder
+        self.limits = limits
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        awaitRequest(context)
+        context.fireChannelActive()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        deadline?.cancel()
+        context.fireChannelInactive()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !isLast else { return }
+        switch unwrapInboundIn(data) {
+        case .head(let head):
+            guard !head.hasBody else { return refuse(.payloadTooLarge, "requests have no body\n", context) }
+            arriving = head
+        case .body: refuse(.payloadTooLarge, "requests have no body\n", context)
+        case .end:
+            guard let head = arriving else { return }
+            arriving = nil
+            requests += 1
+            isLast = requests == limits.requestsPerConnection || head.version != .http1_1 || !head.isKeepAlive
+            waiting.append(head)
+            if !isAnswering { answerNext(context) }
+        }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        if !isAnswering && !isLast { context.read() }
+        context.fireChannelReadComplete()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case ChannelEvent.inputClosed = event {
+            isLast = true
+            if !isAnswering { context.close(promise: nil) }
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        switch error {
+        case HTTPParserError.headerOverflow:
+            refuse(.requestHeaderFieldsTooLarge, "header fields are too large\n", context)
+        case is HTTPParserError: refuse(.badRequest, "not a request of HTTP/1.1\n", context)
+        default: context.close(promise: nil)
+        }
+    }
+
+    // MARK: - Answers
+
+    private func awaitRequest(_ context: ChannelHandlerContext) {
+        setDeadline(limits.requestDeadline, context)
+        context.read()
+    }
+
+    private func answerNext(_ context: ChannelHandlerContext) {
+        let request = waiting.removeFirst()
+        write(responder.answer(to: request, from: context.remoteAddress?.unmapped), to: request, context)
+    }
+
+    /// Answers what cannot be answered otherwise, once, and ends the connection.
+    private func refuse(_ status: HTTPResponseStatus, _ reason: String, _ context: ChannelHandlerContext) {
+        guard !isLast else { return }
+        isLast = true
+        // What waits is answered first, and then the connection ends: it does not get to the refusal.
+        guard !isAnswering else { return }
+        write(ProbeAnswer(status, reason), to: HTTPRequestHead(version: .http1_1, method: .GET, uri: ""), context)
+    }
+
+    private func write(_ answer: ProbeAnswer, to request: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        isAnswering = true
+        setDeadline(limits.answerDeadline, context)
+        var head = HTTPResponseHead(version: request.version, status: answer.status)
+        head.headers.add(name: "Content-Type", value: answer.type)
+        for (name, value) in answer.headers { head.headers.add(name: name, value: value) }
+        head.headers.add(name: "Content-Length", value: "\(answer.body.readableBytes)")
+        if isLast && waiting.isEmpty { head.headers.add(name: "Connection", value: "close") }
+        context.write(wrapOutboundOut(.head(head)), promise: nil)
+        if request.method != .HEAD { context.write(wrapOutboundOut(.body(.byteBuffer(answer.body))), promise: nil) }
+        let taken = context.eventLoop.makePromise(of: Void.self)
+        let result = taken.futureResult.assumeIsolated()
+        result.whenSuccess { self.answered(context) }
+        result.whenFailure { _ in context.close(promise: nil) }
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: taken)
+    }
+
+    private func answered(_ context: ChannelHandlerContext) {
+        isAnswering = false
+        if !waiting.isEmpty {
+            answerNext(context)
+        } else if isLast {
+            context.close(promise: nil)
+        } else {
+            awaitRequest(context)
+        }
+    }
+
+    private func setDeadline(_ time: TimeAmount, _ context: ChannelHandlerContext) {
+        deadline?.cancel()
+        deadline = context.eventLoop.assumeIsolated().scheduleTask(in: time) { context.close(promise: nil) }
+    }
+}
+
+extension HTTPRequestHead {
+    /// True where something follows the head, whatever its length. What follows would have to be told apart from the next
+    /// request, which the two header fields can leave open (request smuggling).
+    fileprivate var hasBody: Bool {
+        headers.contains(name: "Transfer-Encoding") || headers["Content-Length"].contains { $0 != "0" }
+    }
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Glibc
+import Labeling
+import Logging
+import NIOCore
+import NIOPosix
+import Operations
+import ServiceLifecycle
+import TestSupport
+import Testing
+
+@testable import KubenetmonServer
+
+/// How the server ends where something of it fails, and how it goes on where it can.
+@Suite struct ServerEndTests {
+    private let folder = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")
+
+    init() throws { try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true) }
+
+    /// A configuration of a server that stores nothing and knows no cluster.
+    private func configuration(port: Int, metricsPort: Int, _ extraKeys: String = "") throws -> String {
+        let file = folder.appending(path: "config.yaml")
+        try """
+        environment: testing
+        cloud: aws
+        region: eu-central-1
+        cluster: main
+        port: \(port)
+        metrics_port: \(metricsPort)
+        clickhouse_enabled: false
+        cloud_ranges: {enabled: false}
+        inventory_file: \(Repository.file("tools/lab-inventory.yaml").path)
+        \(extraKeys)
+        """.write(to: file, atomically: true, encoding: .utf8)
+        return file.path
+    }
+
+    private func start(_ configuration: String) throws -> ChildProcess {
+        try ChildProcess(
+            Repository.program("kubenetmon-server"), ["--config", configuration, "--credentials", "/nowhere"])
+    }
+
+    @Test(
+        "a port that is taken is named, and the server exits with 1",
+        arguments: [(20_201, 20_201, 20_202, "agents"), (20_208, 20_207, 20_208, "metrics and probes")])
+    func takenPort(taken: Int, port: Int, metricsPort: Int, purpose: String) async throws {
+        let holder = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .bind(to: SocketAddress(ipAddress: "0.0.0.0", port: taken)).get()
+        let server = try start(configuration(port: port, metricsPort: metricsPort))
+        #expect(try await server.wait(for: .seconds(20)) == 1)
+        #expect(server.output.contains("cannot listen on port \(taken) for \(purpose): bind("), "\(server.output)")
+        try await holder.close()
+    }
+
+    @Test(
+        "TLS files that are of no use are named, and the server exits with 1",
+        arguments: [
+            ("server.pem", "missing.key", "missing.key"), ("missing.pem", "server.key", "missing.pem"),
+            ("server.pem", "encrypted.key", "encrypted.key"), ("server.pem", "client.key", "client.key"),
+            ("server.pem", "empty.key", "empty.key"), ("server.key", "server.key", "server.key"),
+        ])
+    func badTLSFiles(certificate: String, key: String, named: String) async throws {
+        let certificates = try await TestCertificates()
+        try await ChildProcess.shell(
+            """
+            cd '\(certificates.folder.path)'
+            openssl pkcs8 -topk8 -in server.key -passout pass:x -out encrypted.key
+            : >empty.key
+            """)
+        let server = try start(
+            configuration(
+                port: 20_203, metricsPort: 20_204,
+                """
+                tls_certificate_file: \(certificates.path(certificate))
+                tls_key_file: \(certificates.path(key))
+                """))
+        #expect(try await server.wait(for: .seconds(20)) == 1)
+        #expect(server.output.contains(named) && server.output.contains("critical"), "\(server.output)")
+    }
+
+    private struct FailingService: Service {
+        func run() async throws {
+            try await Task.sleep(for: .milliseconds(100))
+            throw TestEnvironmentError("it broke")
+        }
+    }
+
+    @Test("whichever service fails, the others end", arguments: 0..<5)
+    func failingService(place: Int) async throws {
+        let path = try configuration(port: 20_210 + 2 * place, metricsPort: 20_211 + 2 * place)
+        let file = ConfigurationFile(path: path, arguments: [], environment: [:])
+        let (configuration, effective) = try file.read()
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        var services = try await KubenetmonServer.services(
+            configuration, configuration.inventory(), nil, group, logger
+        ) { apply in ConfigurationReload(file, settings: effective, logger: logger, apply: apply) }
+        #expect(services.count == 5)
+        services[place] = FailingService()
+        await #expect(throws: Daemon.Failure.self) {
+            try await Daemon.run(services, shutdownTimeout: .seconds(25), logger: logger)
+        }
+        try await group.shutdownGracefully()
+    }
+
+    @Test(
+        "without file descriptors the server says so, counts it, takes no core, and goes on when there are some again")
+    func noDescriptors() async throws {
+        let server = try start(configuration(port: 20_205, metricsPort: 20_206))
+        let metrics = "curl -sf http://127.0.0.1:20206/metrics"
+        try await eventually("the server is ready") {
+            (try? await ChildProcess.shell("curl -sf http://127.0.0.1:20206/ready")) != nil
+        }
+        func limit(_ number: Int) async throws {
+            try await ChildProcess.shell("prlimit --pid \(server.processIdentifier) --nofile=\(number):10000")
+        }
+        let used = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(server.processIdentifier)/fd").count
+        try await limit(used + 2)
+        var held: [any Channel] = []
+        for _ in 0..<20 {
+            held.append(
+                try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                    .connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 20_205)).get())
+        }
+        try await eventually("it is said") { server.output.contains("cannot accept a connection") }
+        let before = try cpuTime(server)
+        try await Task.sleep(for: .seconds(2))
+        #expect(try cpuTime(server) - before < 0.5)
+        for connection in held { try? await connection.close() }
+        try await limit(1_000)
+        try await eventually("agents are let in again") {
+            let page = try? await ChildProcess.shell(metrics)
+            let failures = page?.split(separator: "\n").first {
+                $0.hasPrefix("kubenetmon_server_accept_failures_total ")
+            }
+            return failures.map { $0.hasSuffix(" 0") } == false
+                && page?.contains("\nkubenetmon_server_open_connections 0\n") == true
+        }
+        #expect(server.output.split(separator: "\n").count { $0.contains("cannot accept") } == 1)
+        server.signal(SIGTERM)
+        #expect(try await server.wait() == 0)
+    }
+
+    /// Seconds of CPU time that a process has taken (proc_pid_stat(5)).
+    private func cpuTime(_ process: ChildProcess) throws -> Double {
+        let text = try String(contentsOfFile: "/proc/\(process.processIdentifier)/stat", encoding: .utf8)
+        let fields = text.split(separator: ")").last?.split(separator: " ").compactMap { Double($0) } ?? []
+        return (fields[10] + fields[11]) / Double(sysconf(Int32(_SC_CLK_TCK)))
+    }
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Logging
+import ServiceLifecycle
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Operations
+
+/// A service that runs until it is told to stop, one that fails, and others.
+private struct TestService: Service, CustomStringConvertible {
+    let description: String
+    let body: @Sendable () async throws -> Void
+
+    func run() async throws { try await body() }
+
+    static func orderly(_ name: String, _ log: LinesOfLog) -> Self {
+        Self(description: name) {
+            try? await gracefulShutdown()
+            log.add("\(name) stops")
+        }
+    }
+
+    static func failing(_ error: String, when: @escaping @Sendable () async -> Void = {}) -> Self {
+        Self(description: "failing") {
+            await when()
+            throw TestEnvironmentError(error)
+        }
+    }
+
+    /// Hears neither of a shutdown nor of a cancellation.
+    static let deaf = Self(description: "deaf") {
+        await withUnsafeContinuation { (_: UnsafeContinuation<Void, Never>) in }
+    }
+}
+
+/// What was logged and noted.
+private final class LinesOfLog: Sendable {
+    private let lines = Mutex<[String]>([])
+
+    func add(_ line: String) { lines.withLock { $0.append(line) } }
+
+    var all: [String] { lines.withLock { $0 } }
+
+    var logger: Logger {
+        let log = DaemonLog(
+            level: .info, isJSON: false, now: { WallTime(seconds: 0) }, write: { self.add($0) })
+        return log.makeLogger("test")
+    }
+}
+
+@Suite struct DaemonTests {
+    @Test("where a service fails, the reason is logged at once and the others stop in reverse order", arguments: 0...2)
+    func failure(place: Int) async throws {
+        let log = LinesOfLog()
+        var services = ["a", "b"].map { TestService.orderly($0, log) }
+        services.insert(.failing("the disk is gone"), at: place)
+        await #expect(throws: Daemon.Failure.self) {
+            try await Daemon.run(services, shutdownTimeout: .seconds(60), logger: log.logger)
+        }
+        #expect(log.all.count == 3)
+        #expect(log.all[0].contains("the disk is gone") && log.all[0].contains("service=failing"))
+        #expect(log.all.dropFirst() == ["b stops", "a stops"])
+    }
+
+    @Test("a service that ends without having been asked to is a failure")
+    func unexpectedEnd() async throws {
+        let log = LinesOfLog()
+        let services: [any Service] = [
+            TestService.orderly("a", log), TestService(description: "short") {},
+        ]
+        await #expect(throws: Daemon.Failure.self) {
+            try await Daemon.run(services, shutdownTimeout: .seconds(60), logger: log.logger)
+        }
+        #expect(log.all.count == 2 && log.all[0].contains("service=short"))
+    }
+
+    @Test("services that hear only of a cancellation are cancelled after a failure")
+    func cancellation() async throws {
+        let log = LinesOfLog()
+        let services: [any Service] = [
+            TestService.failing("first"), TestService(description: "busy") { try await Task.sleep(for: .seconds(600)) },
+        ]
+        var bounds = DaemonEnd.Bounds(shutdownTimeout: .seconds(3600))
+        (bounds.failure, bounds.cancellation) = (.milliseconds(100), .seconds(3600))
+        await #expect(throws: Daemon.Failure.self) {
+            try await Daemon.run(services, until: DaemonEnd(bounds, log.logger), log.logger)
+        }
+        #expect(log.all.count == 2 && log.all[1].contains("busy"))
+    }
+
+    @Test("a process whose service cannot be stopped exits with 1 after a failure")
+    func deafService() async throws {
+        await #expect(processExitsWith: .exitCode(1)) {
+            var bounds = DaemonEnd.Bounds(shutdownTimeout: .seconds(3600))
+            (bounds.failure, bounds.cancellation) = (.milliseconds(100), .milliseconds(100))
+            try await Daemon.run(
+                [TestService.deaf, TestService.failing("first")], until: DaemonEnd(bounds, quiet), quiet)
+        }
+    }
+
+    @Test("an end is bounded by 5 s after a failure and, in the manifests, by their grace periods after SIGTERM")
+    func bounds() {
+        let bounds = DaemonEnd.Bounds(shutdownTimeout: .seconds(15))
+        #expect(bounds.failure + bounds.cancellation < .seconds(5))
+        #expect(bounds.shutdown + bounds.cancellation < .seconds(30))
+    }
+
+    @Test("SIGTERM ends a process whose service cannot be stopped, with 1")
+    func deafServiceAfterSIGTERM() async throws {
+        await #expect(processExitsWith: .exitCode(1)) {
+            let ready = TestService(description: "ready") {
+                kill(getpid(), SIGTERM)
+                try? await gracefulShutdown()
+            }
+            var bounds = DaemonEnd.Bounds(shutdownTimeout: .zero)
+            (bounds.shutdown, bounds.cancellation) = (.milliseconds(100), .milliseconds(100))
+            try await Daemon.run([TestService.deaf, ready], until: DaemonEnd(bounds, quiet), quiet)
+        }
+    }
+
+    @Test("the limit on open files becomes the highest that the process may set itself")
+    func fileDescriptors() async throws {
+        let output = try await ChildProcess.shell("ulimit -Sn 100; ulimit -Hn")
+        #expect(Int(output.dropLast()).map { $0 > 100 } ?? (output == "unlimited\n"))
+        var limit = rlimit()
+        let raised = FileDescriptorLimit.raise()
+        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        #expect(limit.rlim_cur == limit.rlim_max && raised == Int(clamping: limit.rlim_max))
+    }
+}
