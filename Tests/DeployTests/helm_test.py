@@ -269,6 +269,14 @@ class RenderedChartTests(unittest.TestCase):
         self.assertEqual(workload.origin("tls_key_file"), ("mine", "tls.key", 0o440))
         self.assertNotIn("tls_client_ca_file", workload.settings)
 
+    def test_agents_serve_probes_on_the_nodes_own_address_unless_told_otherwise(self):
+        def address(**values):
+            item, = [item for item in agent(**values).container["env"] if item["name"] == "METRICS_ADDRESS"]
+            return item
+        self.assertEqual(address(), {
+            "name": "METRICS_ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}})
+        self.assertEqual(address(metrics={"address": "::"}), {"name": "METRICS_ADDRESS", "value": "::"})
+
     def test_monitors_are_those_of_the_component(self):
         overlay = Overlay("overlays/large-cluster")
         for chart, kind, workload, endpoints in (

@@ -421,6 +421,16 @@ class ManifestTests(unittest.TestCase):
         self.assertEqual({port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]}, set(server))
 
     @for_each_overlay
+    def test_agents_serve_probes_on_the_nodes_own_address(self, overlay):
+        address = [item for item in overlay.agent_container["env"] if item["name"] == "METRICS_ADDRESS"]
+        self.assertEqual(address, [{
+            "name": "METRICS_ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}])
+        # The pod's address is the node's, and probes without a host come to the pod's.
+        self.assertTrue(overlay.agent_pod["hostNetwork"])
+        for probe in ("livenessProbe", "readinessProbe"):
+            self.assertNotIn("host", overlay.agent_container[probe]["httpGet"])
+
+    @for_each_overlay
     def test_selectors_select(self, overlay):
         for workload in (overlay.agent, overlay.server):
             labels = workload["spec"]["template"]["metadata"]["labels"]
