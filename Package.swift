@@ -158,15 +158,15 @@ let package = Package(
         .testTarget(
             name: "KubenetmonAgentTests",
             dependencies: [
-                "Conntrack", "FlowExport", "FlowModel", "KubenetmonAgent", "Operations", "TestSupport",
-                "TransportSecurity",
+                "Conntrack", "FlowExport", "FlowModel", "FlowWire", "KubenetmonAgent", "Operations", "TestSupport",
+                "TransportSecurity", lifecycle, logging, nioPosix,
             ]),
         .testTarget(
             name: "KubenetmonServerTests",
             dependencies: [
                 "FlowIngest", "FlowModel", "FlowWire", "KubenetmonServer", "Kubernetes", "KubernetesTestKit",
-                "Operations",
-                "StrictYAML", "TestSupport", "TransportSecurity", "YAMLParsing",
+                "Operations", "StrictYAML", "TestSupport", "TransportSecurity", "YAMLParsing", lifecycle, logging,
+                nioCore, nioPosix,
             ]),
         .testTarget(
             name: "EndToEndTests",

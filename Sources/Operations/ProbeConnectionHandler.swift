@@ -4,7 +4,8 @@ import Listening
 import NIOCore
 import NIOHTTP1
 
-/// Answers one connection's requests, one after the other: the next is read when the kernel has taken the answer.
+/// Answers one connection's requests, one after the other: the next is read when the kernel has taken the answer. A client
+/// that sends more before it has the answer gets that one and no other (RFC 9112, section 9.3.2, has it ask again).
 final class ProbeConnectionHandler: ChannelInboundHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = HTTPServerResponsePart
@@ -13,8 +14,8 @@ final class ProbeConnectionHandler: ChannelInboundHandler {
     private let limits: ProbeLimits
     /// The request that is arriving.
     private var arriving: HTTPRequestHead?
-    /// Requests that came in one read with the one that is being answered, no more than fit into it.
-    private var waiting: [HTTPRequestHead] = []
+    /// The request that has arrived in full.
+    private var arrived: HTTPRequestHead?
     private var requests = 0
     private var isAnswering = false
     /// True when nothing more is taken from the peer.
@@ -44,24 +45,27 @@ final class ProbeConnectionHandler: ChannelInboundHandler {
             arriving = head
         case .body: refuse(.payloadTooLarge, "requests have no body\n", context)
         case .end:
-            guard let head = arriving else { return }
+            // Another one in the same read.
+            guard arrived == nil else { return isLast = true }
+            arrived = arriving
             arriving = nil
-            requests += 1
-            isLast = requests == limits.requestsPerConnection || head.version != .http1_1 || !head.isKeepAlive
-            waiting.append(head)
-            if !isAnswering { answerNext(context) }
         }
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        if !isAnswering && !isLast { context.read() }
+        if let request = arrived, !isAnswering {
+            arrived = nil
+            answer(request, context)
+        } else if !isAnswering && !isLast {
+            context.read()
+        }
         context.fireChannelReadComplete()
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if case ChannelEvent.inputClosed = event {
             isLast = true
-            if !isAnswering { context.close(promise: nil) }
+            if !isAnswering && arrived == nil { context.close(promise: nil) }
         }
         context.fireUserInboundEventTriggered(event)
     }
@@ -82,8 +86,11 @@ final class ProbeConnectionHandler: ChannelInboundHandler {
         context.read()
     }
 
-    private func answerNext(_ context: ChannelHandlerContext) {
-        let request = waiting.removeFirst()
+    private func answer(_ request: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        requests += 1
+        if requests == limits.requestsPerConnection || request.version != .http1_1 || !request.isKeepAlive {
+            isLast = true
+        }
         write(responder.answer(to: request, from: context.remoteAddress?.unmapped), to: request, context)
     }
 
@@ -91,8 +98,8 @@ final class ProbeConnectionHandler: ChannelInboundHandler {
     private func refuse(_ status: HTTPResponseStatus, _ reason: String, _ context: ChannelHandlerContext) {
         guard !isLast else { return }
         isLast = true
-        // What waits is answered first, and then the connection ends: it does not get to the refusal.
-        guard !isAnswering else { return }
+        // The request before is answered, and then the connection ends.
+        guard !isAnswering, arrived == nil else { return }
         write(ProbeAnswer(status, reason), to: HTTPRequestHead(version: .http1_1, method: .GET, uri: ""), context)
     }
 
@@ -103,7 +110,7 @@ final class ProbeConnectionHandler: ChannelInboundHandler {
         head.headers.add(name: "Content-Type", value: answer.type)
         for (name, value) in answer.headers { head.headers.add(name: name, value: value) }
         head.headers.add(name: "Content-Length", value: "\(answer.body.readableBytes)")
-        if isLast && waiting.isEmpty { head.headers.add(name: "Connection", value: "close") }
+        if isLast { head.headers.add(name: "Connection", value: "close") }
         context.write(wrapOutboundOut(.head(head)), promise: nil)
         if request.method != .HEAD { context.write(wrapOutboundOut(.body(.byteBuffer(answer.body))), promise: nil) }
         let taken = context.eventLoop.makePromise(of: Void.self)
@@ -115,13 +122,7 @@ final class ProbeConnectionHandler: ChannelInboundHandler {
 
     private func answered(_ context: ChannelHandlerContext) {
         isAnswering = false
-        if !waiting.isEmpty {
-            answerNext(context)
-        } else if isLast {
-            context.close(promise: nil)
-        } else {
-            awaitRequest(context)
-        }
+        if isLast { context.close(promise: nil) } else { awaitRequest(context) }
     }
 
     private func setDeadline(_ time: TimeAmount, _ context: ChannelHandlerContext) {

@@ -113,10 +113,10 @@ public final class ProbeServer: Service, CustomStringConvertible {
         on group: MultiThreadedEventLoopGroup, _ limits: ProbeLimits, _ connections: NIOLoopBound<ProbeConnections>
     ) -> ServerBootstrap {
         ServerBootstrap(group: group)
-            .serverChannelOption(.backlog, value: 256)
+            .serverChannelOption(.backlog, value: 512)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            // Few at a time, so that what a new connection asks for is read before it is one of the oldest.
-            .serverChannelOption(.maxMessagesPerRead, value: 4)
+            // A part of the places at a time, so that what a new connection asks for is read before it is one of the oldest.
+            .serverChannelOption(.maxMessagesPerRead, value: 16)
             // Connections inherit both sizes. The kernel's memory counts against the container's limit, and what it holds for
             // a peer that does not read would otherwise grow to net.ipv4.tcp_wmem's 4 MiB.
             .serverChannelOption(.socketOption(.so_rcvbuf), value: limits.receiveBufferBytes)

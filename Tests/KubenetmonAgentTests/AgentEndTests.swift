@@ -1,18 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
+import FlowExport
+import FlowModel
+import FlowWire
 import Logging
 import NIOPosix
-import Operations
 import ServiceLifecycle
+import Synchronization
 import TestSupport
 import Testing
 
 @testable import KubenetmonAgent
+@testable import Operations
+
+private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+/// Hands on what lines say.
+private struct RecordingLogHandler: LogHandler {
+    let record: @Sendable (String) -> Void
+    var metadata: Logger.Metadata = [:]
+    var logLevel = Logger.Level.info
+
+    init(_ record: @escaping @Sendable (String) -> Void) { self.record = record }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) { record(event.message.description) }
+}
 
 /// How the agent ends where something of it fails.
 @Suite struct AgentEndTests {
     private static let program = Repository.program("kubenetmon-agent").path
+
+    /// An agent without a server.
+    private static func agent(metricsPort: Int) throws -> Agent {
+        let settings = SettingsSources(
+            environment: [
+                "NODE_NAME": "node-a", "METRICS_PORT": "\(metricsPort)", "METRICS_ADDRESS": "127.0.0.1",
+                "KUBENETMON_SERVER_SERVICE_HOST": "127.0.0.1", "KUBENETMON_SERVER_SERVICE_PORT": "1",
+                "LOG_LEVEL": "critical",
+            ])
+        let (configuration, effective) = try SettingsReader.read(settings) { AgentConfiguration(&$0) }
+        return Agent(configuration, warnings: effective.warnings)
+    }
+
+    /// An end without bounds: on a busy machine the process of all tests would exit.
+    private func patient(_ logger: Logger) -> DaemonEnd {
+        var bounds = DaemonEnd.Bounds(shutdownTimeout: .seconds(3600))
+        bounds.failure = .seconds(3600)
+        return DaemonEnd(bounds, logger)
+    }
 
     private struct FailingService: Service {
         func run() async throws {
@@ -54,24 +94,56 @@ import Testing
         #expect(!output.contains("everything collected"))
     }
 
+    @Test("every service ends where its task is cancelled", .timeLimit(.minutes(2)))
+    func cancellation() async throws {
+        try NetworkNamespace.requireSandbox()
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let services = try await Self.agent(metricsPort: 20_099).services(on: group)
+        await withTaskGroup(of: Void.self) { tasks in
+            for service in services { tasks.addTask { try? await service.run() } }
+            try? await eventually("it lives") {
+                (try? await ChildProcess.shell("curl -sf http://127.0.0.1:20099/live")) != nil
+            }
+            tasks.cancelAll()
+        }
+        try await group.shutdownGracefully()
+    }
+
+    @Test("what is not acknowledged when the drain is cancelled is told", .timeLimit(.minutes(2)))
+    func cancelledDrain() async throws {
+        let lines = Mutex<[String]>([])
+        let record = { @Sendable (line: String) in lines.withLock { $0.append(line) } }
+        let logger = Logger(label: "test") { _ in RecordingLogHandler(record) }
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let exporter = FlowExporter(
+            configuration: FlowExporter.Configuration(host: "127.0.0.1", port: 1),
+            hello: Hello(nodeName: "node-a", agentID: .random(), softwareVersion: "test"), group: group, logger: quiet)
+        var batcher = FlowBatcher(exporter: exporter, source: .scrape)
+        let tuple = FlowTuple(
+            source: IPAddress(v4: 1), destination: IPAddress(v4: 2), sourcePort: 1, destinationPort: 2)
+        batcher.append(
+            Flow(
+                transport: .tcp, original: tuple, reply: tuple.mirrored,
+                originalCounters: FlowCounters(packets: 1, bytes: 100), replyCounters: FlowCounters()),
+            observedAtMilliseconds: 1)
+        batcher.flush()
+        let drain = DrainService(exporter, timeout: .seconds(3600), logger: logger)
+        let draining = Task { try await drain.run() }
+        draining.cancel()
+        try await draining.value
+        #expect(lines.withLock { $0.map { $0.prefix(24) } } == ["not acknowledged in time"])
+        try await group.shutdownGracefully()
+    }
+
     @Test("whichever service fails, the others end", arguments: 0..<6)
     func failingService(place: Int) async throws {
         try NetworkNamespace.requireSandbox()
-        let settings = SettingsSources(
-            environment: [
-                "NODE_NAME": "node-a", "METRICS_PORT": "\(20_100 + place)",
-                "KUBENETMON_SERVER_SERVICE_HOST": "127.0.0.1",
-                "KUBENETMON_SERVER_SERVICE_PORT": "1", "LOG_LEVEL": "critical", "METRICS_ADDRESS": "127.0.0.1",
-            ])
-        let (configuration, effective) = try SettingsReader.read(settings) { AgentConfiguration(&$0) }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        let agent = Agent(configuration, warnings: effective.warnings)
-        var services = try await agent.services(on: group)
+        var services = try await Self.agent(metricsPort: 20_100 + place).services(on: group)
         #expect(services.count == 6)
         services[place] = FailingService()
-        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         await #expect(throws: Daemon.Failure.self) {
-            try await Daemon.run(services, shutdownTimeout: .seconds(15), logger: logger)
+            try await Daemon.run(services, until: patient(quiet), quiet)
         }
         try await group.shutdownGracefully()
     }
@@ -92,7 +164,7 @@ import Testing
                     return urlopen("http://127.0.0.1:8883" + path, timeout=5).read().decode()
                 def wait(condition):
                     while not condition():
-                        assert agent.poll() is None
+                        assert agent.poll() is None, open("log").read()
                         time.sleep(0.05)
                 def lives():
                     try:

@@ -6,12 +6,12 @@ import Labeling
 import Logging
 import NIOCore
 import NIOPosix
-import Operations
 import ServiceLifecycle
 import TestSupport
 import Testing
 
 @testable import KubenetmonServer
+@testable import Operations
 
 /// How the server ends where something of it fails, and how it goes on where it can.
 @Suite struct ServerEndTests {
@@ -80,6 +80,77 @@ import Testing
         #expect(server.output.contains(named) && server.output.contains("critical"), "\(server.output)")
     }
 
+    @Test("a server starts where no interface but the loopback has an IPv6 address")
+    func withoutIPv6Addresses() async throws {
+        let path = try configuration(port: 8884, metricsPort: 8883)
+        let program = Repository.program("kubenetmon-server").path
+        let output = try await NetworkNamespace.run {
+            try NetworkNamespace.shell(
+                """
+                ip link add eth0 type veth peer name other
+                ip address add 192.0.2.1/24 dev eth0
+                ip link set eth0 up
+                sysctl -qw net.ipv6.conf.all.disable_ipv6=1
+                \(program) --config \(path) --credentials /nowhere >/dev/null 2>&1 & server=$!
+                trap 'kill -KILL $server' EXIT
+                until curl -sf -o /dev/null http://192.0.2.1:8883/ready; do kill -0 $server; sleep 0.05; done
+                ss -Hltn | awk '{ print $4 }' | sort
+                """)
+        }
+        #expect(output == "*:8883\n*:8884\n")
+    }
+
+    @Test("agents' connections leave descriptors for probes")
+    func connectionsWithinTheLimit() async throws {
+        let path = try configuration(port: 20_221, metricsPort: 20_222, "max_connections: 10000")
+        let program = Repository.program("kubenetmon-server").path
+        let server = try ChildProcess(
+            URL(filePath: "/bin/sh"),
+            ["-c", "ulimit -n 300; exec \(program) --config \(path) --credentials /nowhere"])
+        try await eventually("the server is ready") {
+            (try? await ChildProcess.shell("curl -sf http://127.0.0.1:20222/ready")) != nil
+        }
+        var held: [any Channel] = []
+        for _ in 0..<400 {
+            let connection = try? await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                .connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 20_221)).get()
+            if let connection { held.append(connection) }
+        }
+        let page = try await ChildProcess.shell("curl -sf http://127.0.0.1:20222/metrics")
+        #expect(page.contains("\nkubenetmon_server_accept_failures_total 0\n"))
+        #expect(page.contains("\nprocess_max_fds 300\n"))
+        for connection in held { try? await connection.close() }
+        server.signal(SIGTERM)
+        #expect(try await server.wait() == 0)
+    }
+
+    @Test("every service ends where its task is cancelled", .timeLimit(.minutes(2)))
+    func cancellation() async throws {
+        let path = try configuration(port: 20_223, metricsPort: 20_224)
+        let file = ConfigurationFile(path: path, arguments: [], environment: [:])
+        let (configuration, effective) = try file.read()
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let services = try await KubenetmonServer.services(
+            configuration, configuration.inventory(), nil, group, logger
+        ) { apply in ConfigurationReload(file, settings: effective, logger: logger, apply: apply) }
+        await withTaskGroup(of: Void.self) { tasks in
+            for service in services { tasks.addTask { try? await service.run() } }
+            try? await eventually("it is ready") {
+                (try? await ChildProcess.shell("curl -sf http://127.0.0.1:20224/ready")) != nil
+            }
+            tasks.cancelAll()
+        }
+        try await group.shutdownGracefully()
+    }
+
+    /// An end without bounds: on a busy machine the process of all tests would exit.
+    private func patient(_ logger: Logger) -> DaemonEnd {
+        var bounds = DaemonEnd.Bounds(shutdownTimeout: .seconds(3600))
+        bounds.failure = .seconds(3600)
+        return DaemonEnd(bounds, logger)
+    }
+
     private struct FailingService: Service {
         func run() async throws {
             try await Task.sleep(for: .milliseconds(100))
@@ -100,7 +171,7 @@ import Testing
         #expect(services.count == 5)
         services[place] = FailingService()
         await #expect(throws: Daemon.Failure.self) {
-            try await Daemon.run(services, shutdownTimeout: .seconds(25), logger: logger)
+            try await Daemon.run(services, until: patient(logger), logger)
         }
         try await group.shutdownGracefully()
     }

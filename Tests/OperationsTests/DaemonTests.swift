@@ -51,6 +51,13 @@ private final class LinesOfLog: Sendable {
     }
 }
 
+/// An end without bounds: on a busy machine the process of all tests would exit.
+private func patient(_ logger: Logger) -> DaemonEnd {
+    var bounds = DaemonEnd.Bounds(shutdownTimeout: .seconds(3600))
+    bounds.failure = .seconds(3600)
+    return DaemonEnd(bounds, logger)
+}
+
 @Suite struct DaemonTests {
     @Test("where a service fails, the reason is logged at once and the others stop in reverse order", arguments: 0...2)
     func failure(place: Int) async throws {
@@ -58,7 +65,7 @@ private final class LinesOfLog: Sendable {
         var services = ["a", "b"].map { TestService.orderly($0, log) }
         services.insert(.failing("the disk is gone"), at: place)
         await #expect(throws: Daemon.Failure.self) {
-            try await Daemon.run(services, shutdownTimeout: .seconds(60), logger: log.logger)
+            try await Daemon.run(services, until: patient(log.logger), log.logger)
         }
         #expect(log.all.count == 3)
         #expect(log.all[0].contains("the disk is gone") && log.all[0].contains("service=failing"))
@@ -72,7 +79,7 @@ private final class LinesOfLog: Sendable {
             TestService.orderly("a", log), TestService(description: "short") {},
         ]
         await #expect(throws: Daemon.Failure.self) {
-            try await Daemon.run(services, shutdownTimeout: .seconds(60), logger: log.logger)
+            try await Daemon.run(services, until: patient(log.logger), log.logger)
         }
         #expect(log.all.count == 2 && log.all[0].contains("service=short"))
     }

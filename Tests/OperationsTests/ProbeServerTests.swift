@@ -58,7 +58,7 @@ func withProbeServer(
 /// Gives the host addresses that are not the loopback's.
 private func addAddresses() async throws {
     // IPv6 first: tests run beside each other on this host, and names of either family are looked up by what it has.
-    for address in ["2001:db8::77/128 dev lo nodad", "192.0.2.77/32 dev lo"] {
+    for address in ["2001:db8::77/128 dev lo nodad", "192.0.2.77/32 dev lo", "192.0.2.78/32 dev lo"] {
         try await ChildProcess.shell("ip address add \(address) || true")
     }
 }
@@ -246,8 +246,7 @@ func answer(_ port: Int, _ path: String, method: String = "GET", accept: String 
     @Test("the server listens on the address that it is given and on 127.0.0.1")
     func oneAddress() async throws {
         try NetworkNamespace.requireSandbox()
-        try await ChildProcess.shell(
-            "ip address add 192.0.2.77/32 dev lo || true; ip address add 192.0.2.78/32 dev lo || true")
+        try await addAddresses()
         let pages = ProbeServer.Pages(ready: { [] }, metrics: { MetricsPage() })
         try await withProbeServer(pages, on: IPAddress("192.0.2.77")) { port in
             for (address, isAnswered) in [
