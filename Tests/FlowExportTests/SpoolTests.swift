@@ -281,7 +281,7 @@ import Testing
         try await eventually("it is in use") { second.statistics.spool?.errors[.inUse] != nil }
         #expect(try folder.batches(in: "a").map(\.batch.frame) == [left.frame])
         try await end(first)
-        try await eventually("it is taken over", .seconds(60)) { second.statistics.restoredBatches == 1 }
+        try await eventually("it is taken over") { second.statistics.restoredBatches == 1 }
         try await waitForLog(folder, "a", 2)
         let keys = [ids.0, ids.1].map { BatchKey(agentID: $0, sequence: 1) }
         #expect(try folder.batches(in: "a").map(\.key) == keys)
@@ -380,7 +380,7 @@ import Testing
             try await end(exporter)
         }
         let last = exporter(to: server, in: "\(folder.path)/6")
-        try await eventually("all is acknowledged", .seconds(60)) {
+        try await eventually("all is acknowledged") {
             try await answer(1)
             return acknowledged.count == exported.count && last.statistics.unacknowledgedBatches == 0
                 && last.statistics.spool?.problem == nil

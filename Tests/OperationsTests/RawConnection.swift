@@ -73,8 +73,8 @@ final class RawConnection {
     }
 
     /// Reads until the connection is closed.
-    func readToEnd(_ timeout: Duration = .seconds(30)) async throws -> String {
-        try await eventually("the connection is closed", timeout) {
+    func readToEnd() async throws -> String {
+        try await eventually("the connection is closed") {
             read()
             return isClosed
         }
