@@ -43,7 +43,7 @@ struct Agent {
         try await group.shutdownGracefully()
     }
 
-    /// Makes what runs, and listens for probes already: an agent that cannot has taken nothing out of the kernel then.
+    /// Makes what runs, and takes the port for probes already: an agent that cannot has taken nothing out of the kernel then.
     func services(on group: MultiThreadedEventLoopGroup) async throws -> [any Service] {
         let filter = FlowFilter(transports: configuration.protocols, zones: configuration.zones)
         var export = FlowExporter.Configuration(

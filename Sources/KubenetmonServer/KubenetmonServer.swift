@@ -81,7 +81,9 @@ struct KubenetmonServer: AsyncParsableCommand {
             do {
                 // Agents are listened for only when ClickHouse answers; what is wrong with the files is said now.
                 try configuration.agents.checkTLSFiles()
-                services = try await Self.services(configuration, inventory, cluster, group, logger) { apply in
+                services = try await Self.services(
+                    configuration, inventory, cluster, group, descriptors: FileDescriptorLimit.raise(), logger
+                ) { apply in
                     ConfigurationReload(file, settings: effective, logger: logger) { configuration in
                         log.level = configuration.logging.level
                         apply(configuration)
@@ -121,14 +123,17 @@ struct KubenetmonServer: AsyncParsableCommand {
         return cluster
     }
 
-    /// Makes what runs, and answers probes already.
+    /// Makes what runs, and takes the port for probes already.
+    ///
+    /// - Parameter descriptors: The limit on open files. Agents' connections leave some of them for everything else: probes,
+    ///   ClickHouse, the API server, files.
     static func services(
         _ settings: ServerConfiguration, _ inventory: Inventory, _ cluster: ClusterConfiguration?,
-        _ group: MultiThreadedEventLoopGroup, _ logger: Logger,
+        _ group: MultiThreadedEventLoopGroup, descriptors: Int, _ logger: Logger,
         _ makeReload: (_ apply: @escaping @Sendable (ServerConfiguration) -> Void) -> ConfigurationReload
     ) async throws -> [any Service] {
         var access = settings.agents.configuration(cluster: cluster, logger: logger)
-        access.limits.connections = min(access.limits.connections, connectionsWithinLimit)
+        access.limits.connections = min(access.limits.connections, max(descriptors - 256, descriptors / 2))
         let index = ClusterIndex(site: settings.site, flagRules: settings.labeling.flagRules)
         index.add(inventory)
         let labeler = Labeler(index: index, site: settings.site, configuration: settings.labeling)
@@ -168,11 +173,5 @@ struct KubenetmonServer: AsyncParsableCommand {
             SummaryService.Numbers(pipeline.numbers(with: reload.statistics))
         }
         return [probes, summary, reload, rangeService] + (watch.map { [$0] } ?? []) + [pipeline]
-    }
-
-    /// The connections of agents that leave descriptors for everything else: probes, ClickHouse, the API server, files.
-    private static var connectionsWithinLimit: Int {
-        let descriptors = FileDescriptorLimit.raise()
-        return max(descriptors - 256, descriptors / 2)
     }
 }

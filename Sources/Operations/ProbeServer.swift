@@ -63,7 +63,7 @@ public final class ProbeServer: Service, CustomStringConvertible {
         self.group = group
     }
 
-    /// Listens, and answers from then on. Throws ``ListenError`` where the port cannot be had.
+    /// Takes the port; what comes is answered when the service runs. Throws ``ListenError`` where the port cannot be had.
     ///
     /// - Parameters:
     ///   - address: The address to listen on besides 127.0.0.1, which `kubectl port-forward` and `kubectl exec` come to;
@@ -115,6 +115,7 @@ public final class ProbeServer: Service, CustomStringConvertible {
         ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 512)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelOption(.autoRead, value: false)
             // A part of the places at a time, so that what a new connection asks for is read before it is one of the oldest.
             .serverChannelOption(.maxMessagesPerRead, value: 16)
             // Connections inherit both sizes. The kernel's memory counts against the container's limit, and what it holds for
@@ -135,7 +136,11 @@ public final class ProbeServer: Service, CustomStringConvertible {
     /// Answers until the daemon shuts down.
     public func run() async throws {
         let (closed, close) = AsyncStream.makeStream(of: Void.self)
-        for listener in listeners { listener.closeFuture.whenComplete { _ in close.finish() } }
+        for listener in listeners {
+            listener.closeFuture.whenComplete { _ in close.finish() }
+            // Not before: SIGTERM is heard from now on, by a process that is told to be live.
+            try? await listener.setOption(.autoRead, value: true).get()
+        }
         await cancelWhenGracefulShutdown { for await _ in closed {} }
         try await group.shutdownGracefully()
     }

@@ -158,7 +158,8 @@ private struct RecordingLogHandler: LogHandler {
                 import os, resource, socket, subprocess, sys, time
                 from urllib.request import urlopen
                 agent = subprocess.Popen(
-                    ["setpriv", "--pdeathsig", "KILL", sys.argv[1], "--server-host", "127.0.0.1"],
+                    ["setpriv", "--pdeathsig", "KILL", sys.argv[1], "--server-host", "127.0.0.1",
+                     "--collection-interval", "1s"],
                     env=dict(os.environ, NODE_NAME="node-a"), stdout=subprocess.DEVNULL, stderr=open("log", "w"))
                 def get(path):
                     return urlopen("http://127.0.0.1:8883" + path, timeout=5).read().decode()
@@ -174,7 +175,8 @@ private struct RecordingLogHandler: LogHandler {
                 def cpu():
                     fields = open("/proc/%d/stat" % agent.pid).read().rsplit(")", 1)[1].split()
                     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-                wait(lives)
+                # By then everything has started and has its descriptors.
+                wait(lambda: lives() and "kubenetmon_agent_collections_total 0\\n" not in get("/metrics"))
                 used = len(os.listdir("/proc/%d/fd" % agent.pid))
                 hard = resource.prlimit(agent.pid, resource.RLIMIT_NOFILE)[1]
                 resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, (used + 2, hard))

@@ -132,7 +132,7 @@ import Testing
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let services = try await KubenetmonServer.services(
-            configuration, configuration.inventory(), nil, group, logger
+            configuration, configuration.inventory(), nil, group, descriptors: 1_000, logger
         ) { apply in ConfigurationReload(file, settings: effective, logger: logger, apply: apply) }
         await withTaskGroup(of: Void.self) { tasks in
             for service in services { tasks.addTask { try? await service.run() } }
@@ -166,7 +166,7 @@ import Testing
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         var services = try await KubenetmonServer.services(
-            configuration, configuration.inventory(), nil, group, logger
+            configuration, configuration.inventory(), nil, group, descriptors: 1_000, logger
         ) { apply in ConfigurationReload(file, settings: effective, logger: logger, apply: apply) }
         #expect(services.count == 5)
         services[place] = FailingService()
