@@ -20,7 +20,7 @@ struct ConnectionLedger {
     }
 
     /// Takes notice of an entry that a dump shows; see ``ZoneLedger/notice(_:)``.
-    mutating func notice(_ entry: ConntrackEntry) -> Bool { zones.notice(entry) }
+    mutating func notice(_ entry: ConntrackEntry) -> ZoneLedger.Reading { zones.notice(entry) }
 
     /// Sets the time for events and answers to come.
     mutating func readClock() { now = .now }

@@ -34,6 +34,9 @@ public struct ConntrackTable: ~Copyable {
         public internal(set) var refusedEntries = 0
         /// Why it refused the last of them.
         public internal(set) var refusal: ConntrackError?
+        /// Entries in conntrack zones that were seen for the first time and are read with the next collection
+        /// (``Mode/exact``).
+        public internal(set) var postponedEntries = 0
         /// Entries that stood first in a message of the kernel's and read zero in the original direction (``Mode/fast``).
         /// The kernel zeroes an entry before it knows that the entry still fits a message (`ctnetlink_dump_table` in
         /// net/netfilter/nf_conntrack_netlink.c); one that does not fit is read anew, as zero, at the start of the next.
@@ -96,11 +99,13 @@ public struct ConntrackTable: ~Copyable {
     ///
     /// - Parameters:
     ///   - filter: Which entries to report. Those that it leaves out are not zeroed in ``Mode/exact``.
+    ///   - isLast: True where no other collection follows; nothing is then left to it.
     ///   - shouldContinue: Asked before more entries are zeroed in ``Mode/exact``; false ends the collection.
     ///   - body: Gets each flow with counters.
     /// - Returns: What was seen; `error` is set where the collection ended early.
     public mutating func collect(
-        _ filter: FlowFilter, while shouldContinue: () -> Bool = { true }, _ body: (Flow) -> Void
+        _ filter: FlowFilter, isLast: Bool = false, while shouldContinue: () -> Bool = { true },
+        _ body: (Flow) -> Void
     ) -> (Collection, error: ConntrackError?) {
         var collection = Collection()
         hasZones =
@@ -111,7 +116,7 @@ public struct ConntrackTable: ~Copyable {
         defer { events?.withLedger { $0.endCollection() } }
         do throws(ConntrackError) {
             switch mode {
-            case .exact: try collectExactly(&collection, filter, shouldContinue, body)
+            case .exact: try collectExactly(&collection, filter, isLast, shouldContinue, body)
             case .fast: try collectFast(&collection, filter, body)
             }
         } catch {
@@ -152,7 +157,8 @@ public struct ConntrackTable: ~Copyable {
     }
 
     private mutating func collectExactly(
-        _ collection: inout Collection, _ filter: FlowFilter, _ shouldContinue: () -> Bool, _ body: (Flow) -> Void
+        _ collection: inout Collection, _ filter: FlowFilter, _ isLast: Bool, _ shouldContinue: () -> Bool,
+        _ body: (Flow) -> Void
     ) throws(ConntrackError) {
         do throws(ConntrackError) {
             try dump(IPCTNL_MSG_CT_GET, &collection) {
@@ -164,8 +170,12 @@ public struct ConntrackTable: ~Copyable {
                 if isFirst && !collection.isCutShort && !shouldContinue() { collection.isCutShort = true }
                 guard !collection.isCutShort else { return }
                 table.hasZones = table.hasZones || entry.zone != .default
-                let isConnectionKnown = !table.hasZones || table.events?.withLedger { $0.notice(entry) } ?? true
-                try table.zeroer?.add(message, isHeld: !isConnectionKnown, to: &collection, body)
+                let reading = table.hasZones ? table.events?.withLedger { $0.notice(entry) } ?? .now : .now
+                if reading == .nextCollection && !isLast {
+                    collection.postponedEntries += 1
+                } else {
+                    try table.zeroer?.add(message, isHeld: reading != .now, to: &collection, body)
+                }
             }
         } catch {
             // Else they would be asked for a second time with the next collection.

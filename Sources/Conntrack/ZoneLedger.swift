@@ -34,13 +34,26 @@ struct ZoneLedger {
         }
     }
 
+    /// When an entry is to be read that a dump shows.
+    enum Reading {
+        /// At once.
+        case now
+        /// When the dump has ended: an entry that it shows later may connect this one with others by translating addresses.
+        case afterDump
+        /// With the next collection. The dump may have passed the place of such an entry before the entry was made; the next
+        /// one shows it. The kernel goes on counting.
+        case nextCollection
+    }
+
     private struct Connection {
         var shares: [Share] = []
+        /// The round in which it was noticed first.
+        var firstRound: UInt32
         /// What was reported in the present round and, at most, the one before: the lag of an entry that appears.
         var original = FlowCounters()
         var reply = FlowCounters()
         var reportedSince: UInt32
-        var lastSeen: UInt32 = 0
+        var lastSeen: UInt32
         /// The tuples to report, where an entry translates them.
         var translated: (original: FlowTuple, reply: FlowTuple)?
         /// Hashes of the tuples with which its packets arrive at a zone or leave it.
@@ -60,6 +73,7 @@ struct ZoneLedger {
     private var connectionOfView: [UInt64: UInt32] = [:]
     private var nextConnection: UInt32 = 0
     private var round: UInt32 = 0
+    private var second: UInt32 = 0
     private var lastSweep: UInt32 = 0
 
     /// Begins a collection.
@@ -67,6 +81,7 @@ struct ZoneLedger {
     /// - Parameter second: The time in seconds, by any clock that only goes forward.
     mutating func beginRound(second: UInt32) {
         round &+= 1
+        self.second = second
         guard second &- lastSweep >= Self.idleSeconds / 3 else { return }
         lastSweep = second
         for (number, connection) in connections where second &- connection.lastSeen > Self.idleSeconds {
@@ -77,14 +92,16 @@ struct ZoneLedger {
 
     /// Takes notice of an entry before it is read: of its zone, and of the tuples that it connects.
     ///
-    /// - Returns: True where the entry's own tuples tell its connection. One that is unknown should be read after all
-    ///   others have been noticed: an entry that translates addresses may connect it with one of another zone.
-    mutating func notice(_ entry: ConntrackEntry) -> Bool {
-        guard isActive || entry.zone != .default else { return true }
+    /// - Returns: When it is to be read, so that by then all entries of its connection have been noticed.
+    mutating func notice(_ entry: ConntrackEntry) -> Reading {
+        guard isActive || entry.zone != .default else { return .now }
         isActive = true
-        let isKnown = entry.flow.isTranslated || connectionOfView[Self.view(entry.flow, entry.flow.original)] != nil
-        if entry.flow.isTranslated { _ = connection(of: entry.flow) }
-        return isKnown
+        guard let number = connection(of: entry.flow), let first = connections[number]?.firstRound else { return .now }
+        switch round &- first {
+        case 0: return .nextCollection
+        case 1: return .afterDump
+        default: return .now
+        }
     }
 
     /// Returns the flow to report for what was read from an entry; its counters are zero where other zones have reported
@@ -94,15 +111,16 @@ struct ZoneLedger {
     mutating func report(_ entry: ConntrackEntry, second: UInt32) -> Flow {
         guard isActive || entry.zone != .default else { return entry.flow }
         isActive = true
+        self.second = second
         guard let number = connection(of: entry.flow), var connection = connections.removeValue(forKey: number) else {
             unmergedEntries += 1
             return entry.flow
         }
         if round &- connection.reportedSince >= 2 {
-            connection.reportedSince = round
             connection.original = FlowCounters()
             connection.reply = FlowCounters()
         }
+        if connection.original.isZero && connection.reply.isZero { connection.reportedSince = round }
         connection.lastSeen = second
         let own = share(of: entry.zone, in: &connection)
         let (original, reply) = connection.shares[own].lead(entry.flow)
@@ -161,7 +179,8 @@ struct ZoneLedger {
     private mutating func makeConnection(_ views: [UInt64]) -> UInt32? {
         guard connections.count < Self.maximumConnections else { return nil }
         repeat { nextConnection &+= 1 } while connections[nextConnection] != nil
-        connections[nextConnection] = Connection(reportedSince: round, views: views)
+        connections[nextConnection] = Connection(
+            firstRound: round, reportedSince: round, lastSeen: second, views: views)
         for view in views { connectionOfView[view] = nextConnection }
         return nextConnection
     }
@@ -187,6 +206,7 @@ struct ZoneLedger {
         joined.original += absorbed.original
         joined.reply += absorbed.reply
         joined.lastSeen = max(joined.lastSeen, absorbed.lastSeen)
+        if absorbed.firstRound &- joined.firstRound > UInt32.max / 2 { joined.firstRound = absorbed.firstRound }
         joined.translated = joined.translated ?? absorbed.translated
         joined.views += absorbed.views
         for view in absorbed.views { connectionOfView[view] = number }

@@ -83,7 +83,7 @@ final class CollectionService: Service, CustomStringConvertible {
         } catch is CancellationError {
             logger.info("shutting down: collecting one last time")
         }
-        try await pool.runIfActive { self.collectOnce() }
+        try await pool.runIfActive { self.collectOnce(isLast: true) }
         try await pool.shutdownGracefully()
     }
 
@@ -103,7 +103,7 @@ final class CollectionService: Service, CustomStringConvertible {
         }
     }
 
-    private func collectOnce() {
+    private func collectOnce(isLast: Bool = false) {
         guard exporter.hasRoom else {
             statisticsStorage.withLock { $0.deferredCollections += 1 }
             logger.warning(
@@ -113,7 +113,7 @@ final class CollectionService: Service, CustomStringConvertible {
         }
         let clock = ContinuousClock()
         let (begin, cpuBegin) = (clock.now, ThreadClock.now())
-        let report = collector.withLock { $0.collect() }
+        let report = collector.withLock { $0.collect(isLast: isLast) }
         let (duration, cpuTime) = (begin.duration(to: clock.now), ThreadClock.now() - cpuBegin)
         statisticsStorage.withLock { $0.add(report, took: duration, cpuTime) }
         let received = events.statistics

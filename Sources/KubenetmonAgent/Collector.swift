@@ -46,12 +46,14 @@ struct Collector: ~Copyable {
     mutating func sample() throws(ConntrackError) { try table.sample() }
 
     /// Reads and zeroes the table once.
-    mutating func collect() -> Report {
+    ///
+    /// - Parameter isLast: True where the agent ends with it.
+    mutating func collect(isLast: Bool) -> Report {
         var report = Report()
         let observedAt = UInt64(WallClock.now().milliseconds)
         var patience = 1000
         (report.collection, report.error) = table.collect(
-            filter,
+            filter, isLast: isLast,
             while: {
                 // A large table is read faster than a server takes it: waiting keeps memory small.
                 while exporter.isServerBehind && patience > 0 {
