@@ -46,6 +46,8 @@ struct ZonedNode {
                 ip netns pids $name | xargs -r kill -KILL
                 ip netns delete $name
             done
+            # Not only when the kernel gets to it.
+            ip link delete zone-node 2>/dev/null || true
             """)
     }
 
