@@ -78,8 +78,8 @@ public final class DestroyEvents: Sendable {
     }
 
     private let state: Mutex<State>
-    /// The socket's number; it is open for as long as this object lives.
-    private let descriptor: CInt
+    /// The socket's descriptor, to be lent to a process that listens on; it is open for as long as this object lives.
+    public let descriptor: CInt
     private let filter: FlowFilter
     private let handle: @Sendable ([Flow]) -> Void
 
@@ -91,10 +91,35 @@ public final class DestroyEvents: Sendable {
     ///     become less; see ``receiveBuffer``.
     ///   - handle: Gets the flows of ended connections, up to 128 at a time. Called on the thread that received them, with
     ///     the events' lock held.
-    public init(
+    public convenience init(
         _ filter: FlowFilter, receiveBufferBytes: Int, handle: @escaping @Sendable ([Flow]) -> Void
     ) throws(ConntrackError) {
         let socket = try NetlinkSocket(groups: CUnsignedInt(NF_NETLINK_CONNTRACK_DESTROY))
+        try self.init(socket, filter, receiveBufferBytes: receiveBufferBytes, handle: handle)
+    }
+
+    /// Goes on listening where another process has stopped: the events that have come since wait in its socket.
+    ///
+    /// - Parameters:
+    ///   - descriptor: The other's socket, one that ``EventSocket/isOne(_:)`` has found to be of this network namespace.
+    ///     It remains the caller's.
+    ///   - filter: What is reported from now on, of the events that wait too.
+    ///   - receiveBufferBytes: Room for events that wait. The socket keeps what it has where that is more: a smaller buffer
+    ///     could drop what comes while others wait.
+    ///   - handle: Gets the flows of ended connections, as for the other initializer.
+    public convenience init(
+        adopting descriptor: CInt, _ filter: FlowFilter, receiveBufferBytes: Int,
+        handle: @escaping @Sendable ([Flow]) -> Void
+    ) throws(ConntrackError) {
+        let socket = try NetlinkSocket(adopting: descriptor)
+        let bytes = max(receiveBufferBytes, socket.receiveBuffer)
+        try self.init(socket, filter, receiveBufferBytes: bytes, handle: handle)
+    }
+
+    private init(
+        _ socket: consuming sending NetlinkSocket, _ filter: FlowFilter, receiveBufferBytes: Int,
+        handle: @escaping @Sendable ([Flow]) -> Void
+    ) throws(ConntrackError) {
         let receiveBuffer = socket.setReceiveBuffer(bytes: receiveBufferBytes)
         try Self.attach(filter, to: socket.descriptor)
         descriptor = socket.descriptor

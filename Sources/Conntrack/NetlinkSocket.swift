@@ -28,6 +28,17 @@ struct NetlinkSocket: ~Copyable {
         socket = try Self.open(groups: groups, receiveTimeout: receiveTimeout)
     }
 
+    /// Goes on with a socket that another process has opened, bound and connected, by a duplicate of the descriptor.
+    init(adopting descriptor: CInt) throws(ConntrackError) {
+        let duplicate = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+        guard duplicate >= 0, let socket = mnl_socket_fdopen(duplicate) else {
+            let error = ConntrackError(operation: "taking over a netfilter netlink socket", errno: errno)
+            if duplicate >= 0 { close(duplicate) }
+            throw error
+        }
+        self.socket = socket
+    }
+
     private static func open(groups: CUnsignedInt, receiveTimeout: timeval) throws(ConntrackError) -> OpaquePointer {
         guard let socket = mnl_socket_open2(NETLINK_NETFILTER, CInt(SOCK_CLOEXEC.rawValue)) else {
             throw ConntrackError(operation: "opening a netfilter netlink socket", errno: errno)

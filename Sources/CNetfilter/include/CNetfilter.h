@@ -11,6 +11,7 @@
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
+#include <linux/sockios.h>
 
 /// Receives up to `slots` datagrams at once (recvmmsg(2)), each into its own `slot_size` bytes of `buffer`.
 ///
@@ -19,3 +20,6 @@
 /// for the kernel. Returns their number, or -1 and `errno`.
 int kubenetmon_receive_many(
     int socket, void *buffer, size_t slot_size, unsigned slots, unsigned *lengths, unsigned *senders, int wait);
+
+/// The request of ioctl(2) that opens the network namespace of a socket; a number that Swift does not see.
+enum { KUBENETMON_SIOCGSKNS = SIOCGSKNS };
