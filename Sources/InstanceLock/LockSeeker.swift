@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The state of an agent that wants the lock. It does no I/O; each event returns the one thing to do next.
+///
+/// An agent that starts waits for a holder that leaves, for ten seconds for one that goes on, and then refuses to start.
+/// What is no agent does not keep it from starting for longer than that either. An agent that has handed over waits without
+/// an end.
+struct LockSeeker {
+    typealias Instant = ContinuousClock.Instant
+
+    enum Event: Equatable {
+        case bound
+        case nameIsTaken
+        case connected(LockPeer)
+        /// Nothing listens under the name, it has no room for another connection, or this process may not connect.
+        case notConnected
+        case received(LockMessage.Kind, workload: String)
+        case receivedOtherVersion(UInt8)
+        /// What is not a message, or a grant of what is not the lock and an event socket.
+        case receivedNonsense
+        case closed
+        case confirmed
+        /// The time of the last action is over.
+        case timePassed
+    }
+
+    enum Action: Equatable {
+        case bind
+        case connect
+        /// Send a request and wait for the answer until then.
+        case request(LockMessage.Kind, until: Instant)
+        /// Wait for the next message until then; without an end where it is nil.
+        case receive(until: Instant?)
+        /// Leave the connection and wait until then.
+        case pause(until: Instant)
+        case confirm
+        case finish(Outcome)
+    }
+
+    enum Outcome: Equatable {
+        /// There was no holder.
+        case acquired
+        /// The holder has handed over.
+        case handedOver
+        /// Something that is no agent holds the name.
+        case squatted(Squatter)
+        case refused(Refusal)
+    }
+
+    /// The time that something which is no agent is given to go away.
+    static let squatterTime: Duration = .seconds(10)
+    /// The time that a running agent is given which does not say that it leaves: it may be about to stop.
+    static let otherAgentTime: Duration = .seconds(10)
+    /// The time that a holder may take which has said that it leaves: two collections of a very large table.
+    static let leavingTime: Duration = .seconds(60)
+    /// Time for a holder to answer.
+    static let answerTime: Duration = .seconds(2)
+    /// Between two attempts: where a holder has just gone, and where something is in the way.
+    static let (shortPause, longPause) = (Duration.milliseconds(20), Duration.milliseconds(500))
+
+    private enum Phase {
+        case trying
+        case asked
+        case told(isLeaving: Bool)
+        case pausing
+    }
+
+    private let kind: LockMessage.Kind
+    private let user: UInt32
+    private var phase = Phase.trying
+    private var holder: LockPeer?
+    private var squattedSince: Instant?
+    private var otherAgentSince: Instant?
+    private var holderWorkload = ""
+
+    /// - Parameters:
+    ///   - kind: ``LockMessage/Kind/takeOver`` for an agent that starts, ``LockMessage/Kind/standBy`` for one that has
+    ///     handed over.
+    ///   - user: The user that agents run as.
+    init(_ kind: LockMessage.Kind, user: UInt32) {
+        self.kind = kind
+        self.user = user
+    }
+
+    mutating func handle(_ event: Event, now: Instant) -> Action {
+        switch event {
+        case .bound: return .finish(.acquired)
+        case .nameIsTaken: return .connect
+        case .connected(let peer):
+            holder = peer
+            guard peer.user == user else { return squatted(now, .otherUser) }
+            phase = .asked
+            return .request(kind, until: now + Self.answerTime)
+        case .notConnected:
+            holder = nil
+            return squatted(now, .silent, pause: Self.shortPause)
+        case .received(let kind, let workload):
+            holderWorkload = workload
+            return received(kind, now)
+        case .receivedOtherVersion(let version):
+            squattedSince = nil
+            guard hasTime(now) else { return refused(.otherVersion(version)) }
+            return pause(now, Self.longPause)
+        case .receivedNonsense: return squatted(now, .nonsense)
+        case .closed:
+            // A holder that has answered has ended or has handed over to another.
+            if case .told = phase { return pause(now, Self.shortPause) }
+            return squatted(now, .silent)
+        case .confirmed: return .finish(.handedOver)
+        case .timePassed: return timePassed(now)
+        }
+    }
+
+    private mutating func received(_ kind: LockMessage.Kind, _ now: Instant) -> Action {
+        switch kind {
+        case .wait:
+            phase = .told(isLeaving: false)
+            let since = otherAgentSince ?? now
+            otherAgentSince = since
+            squattedSince = nil
+            return .receive(until: self.kind == .standBy ? nil : since + Self.otherAgentTime)
+        case .leaving:
+            phase = .told(isLeaving: true)
+            squattedSince = nil
+            return .receive(until: self.kind == .standBy ? nil : now + Self.leavingTime)
+        case .grant: return .confirm
+        case .takeOver, .standBy, .confirm: return squatted(now, .nonsense)
+        }
+    }
+
+    private mutating func timePassed(_ now: Instant) -> Action {
+        switch phase {
+        case .trying, .pausing:
+            phase = .trying
+            return .bind
+        case .asked: return squatted(now, .silent)
+        case .told(let isLeaving): return refused(isLeaving ? .stuck : .running)
+        }
+    }
+
+    /// Whether an agent that goes on may still be waited for.
+    private mutating func hasTime(_ now: Instant) -> Bool {
+        let since = otherAgentSince ?? now
+        otherAgentSince = since
+        return kind == .standBy || now < since + Self.otherAgentTime
+    }
+
+    private mutating func squatted(_ now: Instant, _ reason: Squatter.Reason, pause: Duration = longPause) -> Action {
+        let since = squattedSince ?? now
+        squattedSince = since
+        guard now < since + Self.squatterTime else {
+            return .finish(.squatted(Squatter(peer: holder, reason: reason)))
+        }
+        return self.pause(now, pause)
+    }
+
+    private mutating func pause(_ now: Instant, _ duration: Duration) -> Action {
+        phase = .pausing
+        return .pause(until: now + duration)
+    }
+
+    private func refused(_ reason: Refusal.Reason) -> Action {
+        .finish(.refused(Refusal(peer: holder, workload: holderWorkload, reason: reason)))
+    }
+}
+
+/// What holds the lock's name and is no agent.
+public struct Squatter: Equatable, Sendable {
+    /// How that shows.
+    public enum Reason: Equatable, Sendable {
+        /// It runs as another user.
+        case otherUser
+        /// It does not answer.
+        case silent
+        /// It answers with what is not a message.
+        case nonsense
+    }
+
+    /// Its process; nil where there is no connection to it, which leaves it unnamed.
+    public let peer: LockPeer?
+    /// How that shows.
+    public let reason: Reason
+}
+
+/// Why an agent does not start beside another.
+public struct Refusal: Error, Equatable, Sendable {
+    /// What the other agent does.
+    public enum Reason: Equatable, Sendable {
+        /// It collects.
+        case running
+        /// It speaks another version of the lock's protocol.
+        case otherVersion(UInt8)
+        /// It has said that it leaves and has not within a minute.
+        case stuck
+    }
+
+    /// The other agent's process.
+    public let peer: LockPeer?
+    /// The other agent's workload; empty where it has none or it is not known.
+    public let workload: String
+    /// What the other agent does.
+    public let reason: Reason
+}
