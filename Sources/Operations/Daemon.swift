@@ -35,6 +35,22 @@ public enum Daemon {
         try await run(services, until: DaemonEnd(DaemonEnd.Bounds(shutdownTimeout: shutdownTimeout), logger), logger)
     }
 
+    /// Makes a group of services that one of the daemon's services runs, for a part of the daemon's time.
+    ///
+    /// Where one of them fails, or ends without having been asked to, the reason is logged at once and the others are stopped
+    /// in reverse order; the group's `run()` then throws ``Failure``, and so should the service. The daemon's end has the same
+    /// bounds as where one of its own services fails.
+    public static func makeGroup(_ services: [any Service], logger: Logger) -> ServiceGroup {
+        ServiceGroup(
+            configuration: ServiceGroupConfiguration(
+                services: services.map { service in
+                    ServiceGroupConfiguration.ServiceConfiguration(
+                        service: DaemonEnd.current.map { end in SupervisedService(service, end, isPart: true) }
+                            ?? service,
+                        failureTerminationBehavior: .gracefullyShutdownGroup)
+                }, logger: logger))
+    }
+
     static func run(_ services: [any Service], until end: DaemonEnd, _ logger: Logger) async throws(Failure) {
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
@@ -42,7 +58,7 @@ public enum Daemon {
                     ServiceGroupConfiguration.ServiceConfiguration(
                         service: SupervisedService($0, end), failureTerminationBehavior: .gracefullyShutdownGroup)
                 }, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
-        let running = Task { try await group.run() }
+        let running = Task { try await DaemonEnd.$current.withValue(end) { try await group.run() } }
         end.onDeadline { running.cancel() }
         let result = await running.result
         let isOrderly = end.disarm()
@@ -55,10 +71,13 @@ private struct SupervisedService: Service, CustomStringConvertible {
     let description: String
     private let service: any Service
     private let end: DaemonEnd
+    /// True for a service whose shutdown need not be the daemon's.
+    private let isPart: Bool
 
-    init(_ service: any Service, _ end: DaemonEnd) {
+    init(_ service: any Service, _ end: DaemonEnd, isPart: Bool = false) {
         self.service = service
         self.end = end
+        self.isPart = isPart
         description = (service as? any CustomStringConvertible)?.description ?? "\(type(of: service))"
     }
 
@@ -69,13 +88,16 @@ private struct SupervisedService: Service, CustomStringConvertible {
             try await withGracefulShutdownHandler {
                 try await service.run()
             } onGracefulShutdown: {
-                end.shutdownBegins()
+                if !isPart { end.shutdownBegins() }
             }
         } catch is CancellationError where Task.isCancelled {
             return
+        } catch is Daemon.Failure {
+            // A part of it has failed, and that is logged.
+            throw Daemon.Failure()
         } catch {
             end.failed(description, "\(error)")
-            throw error
+            throw Daemon.Failure()
         }
         guard Task.isShuttingDownGracefully || Task.isCancelled else {
             end.failed(description, "it ended although nothing asked it to")

@@ -34,6 +34,9 @@ final class DaemonEnd: Sendable {
         var clock: MultiThreadedEventLoopGroup?
     }
 
+    /// The end of the daemon that runs the calling task; nil outside one.
+    @TaskLocal static var current: DaemonEnd?
+
     private let bounds: Bounds
     private let logger: Logger
     private let state = Mutex(State())

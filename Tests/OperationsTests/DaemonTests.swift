@@ -84,6 +84,44 @@ private func patient(_ logger: Logger) -> DaemonEnd {
         #expect(log.all.count == 2 && log.all[0].contains("service=short"))
     }
 
+    @Test(
+        "where a part of a service fails, that is logged once, and the other parts and services stop in reverse order")
+    func failingPart() async throws {
+        let log = LinesOfLog()
+        let services: [any Service] = [
+            TestService.orderly("a", log),
+            TestService(description: "whole") {
+                let parts = [TestService.orderly("b", log), .failing("the disk is gone"), .orderly("c", log)]
+                try await Daemon.makeGroup(parts, logger: log.logger).run()
+            },
+        ]
+        await #expect(throws: Daemon.Failure.self) {
+            try await Daemon.run(services, until: patient(log.logger), log.logger)
+        }
+        #expect(log.all.count == 4)
+        #expect(log.all[0].contains("the disk is gone") && log.all[0].contains("service=failing"))
+        #expect(log.all.dropFirst() == ["c stops", "b stops", "a stops"])
+    }
+
+    @Test("the end of a part is not the daemon's, and sets it no deadline")
+    func endOfAPart() async throws {
+        let log = LinesOfLog()
+        var bounds = DaemonEnd.Bounds(shutdownTimeout: .zero)
+        (bounds.shutdown, bounds.cancellation) = (.zero, .zero)
+        let whole = TestService(description: "whole") {
+            let parts = Daemon.makeGroup([TestService.orderly("part", log)], logger: log.logger)
+            await parts.triggerGracefulShutdown()
+            try await parts.run()
+            try await Task.sleep(for: .milliseconds(50))
+            throw TestEnvironmentError("it goes on")
+        }
+        bounds.failure = .seconds(3600)
+        await #expect(throws: Daemon.Failure.self) {
+            try await Daemon.run([whole], until: DaemonEnd(bounds, log.logger), log.logger)
+        }
+        #expect(log.all.count == 2 && log.all[0] == "part stops" && log.all[1].contains("it goes on"))
+    }
+
     @Test("services that hear only of a cancellation are cancelled after a failure")
     func cancellation() async throws {
         let log = LinesOfLog()
