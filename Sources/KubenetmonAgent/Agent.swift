@@ -5,6 +5,7 @@ import Conntrack
 import FlowExport
 import FlowModel
 import FlowWire
+import InstanceLock
 import Logging
 import NIOCore
 import NIOPosix
@@ -12,7 +13,7 @@ import Operations
 import ServiceLifecycle
 
 /// The agent's wiring: kernel → collection and events → exporter → server.
-struct Agent {
+struct Agent: Sendable {
     private let configuration: AgentConfiguration
     private let logger: Logger
 
@@ -27,25 +28,17 @@ struct Agent {
         FileDescriptorLimit.raise()
         enableAccounting()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        let services: [any Service]
         do {
-            services = try await self.services(on: group)
-        } catch {
-            logger.critical("\(error)")
-            throw ExitCode.failure
-        }
-        ProgramText.unmap()
-        do {
-            try await Daemon.run(services, shutdownTimeout: configuration.shutdownTimeout, logger: logger)
+            try await Daemon.run(
+                services(on: group), shutdownTimeout: configuration.shutdownTimeout, logger: logger)
         } catch {
             throw ExitCode.failure
         }
         try await group.shutdownGracefully()
     }
 
-    /// Makes what runs, and takes the port for probes already: an agent that cannot has taken nothing out of the kernel then.
-    func services(on group: MultiThreadedEventLoopGroup) async throws -> [any Service] {
-        let filter = FlowFilter(transports: configuration.protocols, zones: configuration.zones)
+    /// Makes what runs for as long as the process does.
+    func services(on group: MultiThreadedEventLoopGroup) -> [any Service] {
         var export = FlowExporter.Configuration(
             host: configuration.serverHost, port: configuration.serverPort,
             maximumUnacknowledgedBytes: configuration.spoolBytes,
@@ -61,9 +54,28 @@ struct Agent {
         let selfCheck = SelfCheck(
             uptimeWait: configuration.uptimeWait, checksCounters: !configuration.skipSanityCheck, logger: logger)
         selfCheck.look()
+        let lock = LockConfiguration(
+            workload: configuration.workloadName, makeProof: { Descriptor(owning: try EventSocket.open()) },
+            isEventSocket: EventSocket.isOne)
+        // Stopped in reverse order: nothing is collected any more when the rest is drained.
+        return [
+            SecondSignalService(), DrainService(exporter, timeout: configuration.shutdownTimeout, logger: logger),
+            LockService(lock, group: group, exporter: exporter, selfCheck: selfCheck, logger: logger) { events in
+                try await makeTurn(events, exporter, selfCheck, on: group)
+            },
+        ]
+    }
+
+    /// Makes what collects while this process holds the lock.
+    ///
+    /// - Parameter socket: The event socket of the agent that has held it before; nil where there is none.
+    private func makeTurn(
+        _ socket: Descriptor?, _ exporter: FlowExporter, _ selfCheck: SelfCheck, on group: MultiThreadedEventLoopGroup
+    ) async throws -> LockService.Turn {
+        let filter = FlowFilter(transports: configuration.protocols, zones: configuration.zones)
         // Events first: what ends during the first collection is not missed.
         let eventBatches = EventBatches(exporter: exporter)
-        let destroyEvents = try listen(filter) { eventBatches.append($0) }
+        let destroyEvents = try listen(filter, on: socket) { eventBatches.append($0) }
         let events = EventService(events: destroyEvents, batches: eventBatches, logger: logger)
         let collection = CollectionService(
             schedule: CollectionSchedule(
@@ -95,18 +107,24 @@ struct Agent {
                             readiness: Self.readiness(numbers.collection, numbers.export))
                     }
                 ]))
-        // Stopped in reverse order: the last collection and the last events are drained before the probes end.
-        return [
-            SecondSignalService(), probes, SummaryService(logger: logger) { SummaryService.Numbers(numbers()) },
-            DrainService(exporter, timeout: configuration.shutdownTimeout, logger: logger), events, collection,
-        ]
+        // Stopped in reverse order: the last collection comes before the last events, and the port is free at the end.
+        return LockService.Turn(
+            services: [
+                probes, SummaryService(logger: logger) { SummaryService.Numbers(numbers()) }, events, collection,
+            ],
+            events: destroyEvents)
     }
 
     private func listen(
-        _ filter: FlowFilter, handle: @escaping @Sendable ([Flow]) -> Void
+        _ filter: FlowFilter, on socket: Descriptor?, handle: @escaping @Sendable ([Flow]) -> Void
     ) throws -> DestroyEvents {
-        let events = try DestroyEvents(
-            filter, receiveBufferBytes: configuration.eventBufferBytes, handle: handle)
+        let bytes = configuration.eventBufferBytes
+        let events =
+            if let socket {
+                try DestroyEvents(adopting: socket.number, filter, receiveBufferBytes: bytes, handle: handle)
+            } else {
+                try DestroyEvents(filter, receiveBufferBytes: bytes, handle: handle)
+            }
         if events.receiveBuffer < configuration.eventBufferBytes {
             logger.warning(
                 """

@@ -3,12 +3,15 @@
 import Conntrack
 import FlowExport
 import FlowModel
+import InstanceLock
 import Operations
 import TransportSecurity
 
 /// The agent's settings. Names and defaults of the environment variables are kubenetmon's where they exist there.
 struct AgentConfiguration: Equatable, Sendable {
     var nodeName: String
+    /// Empty where the agent gives way to none.
+    var workloadName: String
     var collectionInterval: Duration
     var serverHost: String
     var serverPort: Int
@@ -103,6 +106,11 @@ struct AgentConfiguration: Equatable, Sendable {
         shutdownTimeout = settings.duration(
             "shutdown_timeout", in: .milliseconds(100) ... .seconds(3600), default: .seconds(15),
             "How long to wait for acknowledgements when shutting down.")
+        workloadName = settings.value(
+            "workload_name", default: "",
+            allowed: "at most \(LockConfiguration.maximumWorkloadBytes) printable ASCII characters without blanks",
+            "Workload of this agent, such as NAMESPACE/DAEMONSET; a running agent hands over to one that starts in its workload.",
+            show: { $0 }, parse: { LockConfiguration.isWorkload($0) ? $0 : nil })
         logging = LogConfiguration(&settings)
     }
 

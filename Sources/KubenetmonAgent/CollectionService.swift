@@ -65,7 +65,6 @@ final class CollectionService: Service, CustomStringConvertible {
         // Reading the table blocks for as long as the table is large: a thread of its own keeps that off all others.
         let pool = NIOThreadPool(numberOfThreads: 1)
         pool.start()
-        exporter.start()
         try await pool.runIfActive { try self.collector.withLock { try $0.findZones() } }
         do {
             try await cancelWhenGracefulShutdown {

@@ -22,6 +22,8 @@ final class SelfCheck: Sendable {
         case zones
         /// The spool directory, where one is set, holds what is unacknowledged; the exporter looks after it.
         case spool
+        /// No other process holds the name of this network namespace's lock.
+        case instanceLock = "instance_lock"
     }
 
     /// What collections and events have found.
@@ -48,6 +50,7 @@ final class SelfCheck: Sendable {
     private let start = ContinuousClock.now
     private let settings: ConntrackSettings
     private let problemsStorage = Mutex<[Condition: String]>([:])
+    private let reportedProblems = Mutex<[Condition: String]>([:])
     private let lastReset = Mutex<(count: UInt64, time: ContinuousClock.Instant?)>((0, nil))
 
     /// - Parameters:
@@ -70,7 +73,7 @@ final class SelfCheck: Sendable {
 
     /// Checks every condition. Called at start and after every collection.
     func look(_ findings: Findings = Findings()) {
-        var problems: [Condition: String] = [:]
+        var problems = reportedProblems.withLock { $0 }
         if settings.isAccountingEnabled == false {
             problems[.accounting] = """
                 the kernel does not count, every flow reads zero: sysctl -w net.netfilter.nf_conntrack_acct=1, or start \
@@ -115,6 +118,14 @@ final class SelfCheck: Sendable {
                 CONNTRACK_ZONES
                 """
         }
+        tell(problems)
+    }
+
+    /// Reports a condition that is checked elsewhere; it holds where `problem` is nil.
+    func report(_ condition: Condition, _ problem: String?) {
+        reportedProblems.withLock { $0[condition] = problem }
+        var problems = problems
+        problems[condition] = problem
         tell(problems)
     }
 
