@@ -11,7 +11,7 @@ import helm_python
 import kubernetes_validate
 import yaml
 
-from manifests_test import WITHOUT_SCHEMA, Overlay
+from manifests_test import WITHOUT_SCHEMA, Overlay, assert_surges
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 HELM = os.path.join(ROOT, "deploy", "helm")
@@ -201,6 +201,27 @@ class RenderedChartTests(unittest.TestCase):
         for chart in VALUES:
             for more in ({}, self.OTHERS):
                 self.assertTrue(render(chart, **more))
+
+    def test_the_next_agent_fits_beside_the_one_before_and_is_its_successor(self):
+        daemon_set = the(render("kubenetmon-agent"), "DaemonSet")
+        assert_surges(self, daemon_set)
+        metadata = daemon_set["metadata"]
+        self.assertEqual(
+            Workload(daemon_set).settings["WORKLOAD_NAME"], "%s/%s" % (metadata["namespace"], metadata["name"]))
+
+    def test_kubenetmons_way_to_update_is_one_that_kubernetes_takes(self):
+        for value in ("50%", 1):
+            update = {"rollingUpdate": {"maxUnavailable": value}}
+            spec = the(render("kubenetmon-agent", updateStrategy=update), "DaemonSet")["spec"]
+            self.assertEqual(spec["updateStrategy"]["rollingUpdate"], {"maxUnavailable": value})
+        spec = the(render("kubenetmon-agent", updateStrategy={"rollingUpdate": {"maxSurge": 1}}), "DaemonSet")["spec"]
+        self.assertEqual(spec["updateStrategy"]["rollingUpdate"], {"maxUnavailable": 0, "maxSurge": 1})
+
+    def test_the_agents_port_is_that_of_its_probes(self):
+        daemon_set = the(render("kubenetmon-agent", metrics={"port": 9100}), "DaemonSet")
+        container, = daemon_set["spec"]["template"]["spec"]["containers"]
+        for probe in ("livenessProbe", "readinessProbe"):
+            self.assertEqual(container[probe]["httpGet"]["port"], 9100)
 
     def test_nothing_is_encrypted_or_proved_unless_asked_for(self):
         workload = agent()

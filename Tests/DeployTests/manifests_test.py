@@ -56,6 +56,26 @@ def seconds(text):
     return int(re.fullmatch(r"(\d+)s", text)[1])
 
 
+def assert_surges(test, daemon_set):
+    """A pod that an update adds to a node is scheduled, and is available only by its own answers to probes."""
+    update = daemon_set["spec"]["updateStrategy"]
+    test.assertEqual(update["type"], "RollingUpdate")
+    test.assertEqual(update["rollingUpdate"]["maxUnavailable"], 0)
+    test.assertRegex(str(update["rollingUpdate"]["maxSurge"]), r"^[1-9]\d*%?$")
+    pod = daemon_set["spec"]["template"]["spec"]
+    # In the host's network each declared port is a port of the node, of which there is one.
+    test.assertTrue(pod["hostNetwork"])
+    for container in pod["containers"] + pod.get("initContainers", []):
+        test.assertNotIn("ports", container)
+    for volume in pod.get("volumes", []):
+        test.assertNotIn("persistentVolumeClaim", volume)
+    test.assertNotIn("podAntiAffinity", pod.get("affinity", {}))
+    probe = pod["containers"][0]["readinessProbe"]
+    # The default of Kubernetes.
+    failures = probe.get("failureThreshold", 3)
+    test.assertGreater(daemon_set["spec"]["minReadySeconds"], probe["periodSeconds"] * failures)
+
+
 class Overlay:
     def __init__(self, name):
         self.name = name
@@ -231,6 +251,13 @@ class ManifestTests(unittest.TestCase):
         self.assertEqual(overlay.agent_variables["KUBENETMON_SERVER_SERVICE_HOST"], host)
         ports = {str(port["port"]) for port in service["spec"]["ports"] if port["name"] == "agents"}
         self.assertEqual({overlay.agent_variables["KUBENETMON_SERVER_SERVICE_PORT"]}, ports)
+
+    @for_each_overlay
+    def test_the_next_agent_fits_beside_the_one_before_and_is_its_successor(self, overlay):
+        assert_surges(self, overlay.agent)
+        metadata = overlay.agent["metadata"]
+        self.assertEqual(
+            overlay.agent_variables["WORKLOAD_NAME"], "%s/%s" % (metadata["namespace"], metadata["name"]))
 
     @for_each_overlay
     def test_the_agents_memory_holds_its_spool(self, overlay):
@@ -409,12 +436,22 @@ class ManifestTests(unittest.TestCase):
     def test_ports_are_those_that_are_listened_on(self, overlay):
         configuration = overlay.configuration
         server = {"agents": configuration.get("port", 8884), "metrics": configuration.get("metrics_port", 8883)}
-        agent = {"metrics": int(overlay.agent_variables["METRICS_PORT"])}
+        self.assertEqual({port["name"]: port["containerPort"] for port in overlay.server_container["ports"]}, server)
+        agent = {int(overlay.agent_variables["METRICS_PORT"])}
         for container, ports in ((overlay.server_container, server), (overlay.agent_container, agent)):
-            self.assertEqual({port["name"]: port["containerPort"] for port in container["ports"]}, ports)
             for probe, path in (("livenessProbe", "/live"), ("readinessProbe", "/ready")):
                 self.assertEqual(container[probe]["httpGet"]["path"], path)
                 self.assertIn(container[probe]["httpGet"]["port"], ports)
+        for monitor in overlay.all("PodMonitor"):
+            endpoint, = monitor["spec"]["podMetricsEndpoints"]
+            self.assertFalse({"port", "portNumber", "targetPort"} & set(endpoint))
+            addresses = [
+                item["replacement"] for item in endpoint["relabelings"] if item.get("targetLabel") == "__address__"]
+            self.assertEqual(addresses, [form % tuple(agent) for form in ("$1:%d", "[$1]:%d")])
+            containers = [
+                item["regex"] for item in endpoint["relabelings"]
+                if item.get("sourceLabels") == ["__meta_kubernetes_pod_container_name"] and item["action"] == "keep"]
+            self.assertEqual(containers, [overlay.agent_container["name"]])
         for port in overlay.one("Service")["spec"]["ports"]:
             self.assertEqual(port["port"], server[port["targetPort"]])
         policy = overlay.one("NetworkPolicy", SERVER)
