@@ -68,6 +68,8 @@ final class CollectionService: Service, CustomStringConvertible {
         try await pool.runIfActive { try self.collector.withLock { try $0.findZones() } }
         do {
             try await cancelWhenGracefulShutdown {
+                // What the start needed, reading certificates among it, would be the most that is ever resident.
+                ProgramText.unmap()
                 var lastUnmap = ContinuousClock.now - Self.unmapInterval
                 while true {
                     let delay = self.schedule.delay(after: WallClock.now())
