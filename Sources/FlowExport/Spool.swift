@@ -55,8 +55,8 @@ final class Spool: Sendable {
         var exporter: Exporter?
         /// Operations that the thread has not begun.
         var operations: [Operation] = []
-        /// Bytes of the frames in them.
-        var queuedBytes = 0
+        /// Bytes of the frames in them, and of those in the operations that the thread is at.
+        var (queuedBytes, begunBytes) = (0, 0)
         var isThreadBusy = false
         /// Whether the log and the operations hold everything that the exporter keeps.
         var isMirror = false
@@ -83,12 +83,9 @@ final class Spool: Sendable {
 
         /// The operations for the thread; nil, and the thread is idle, where there are none.
         mutating func takeOperations() -> [Operation]? {
-            guard !operations.isEmpty else {
-                isThreadBusy = false
-                return nil
-            }
-            defer { (operations, queuedBytes) = ([], 0) }
-            return operations
+            defer { (operations, queuedBytes, begunBytes) = ([], 0, queuedBytes) }
+            isThreadBusy = !operations.isEmpty
+            return isThreadBusy ? operations : nil
         }
 
         /// Drops what a log needs no longer that is written anew, or not at all.
@@ -159,7 +156,7 @@ final class Spool: Sendable {
             state.operations.append(.append(batch))
             state.queuedBytes += batch.batch.frame.readableBytes
             if batch.agentID == configuration.agentID { state.newest = batch.batch.sequence }
-            return state.queuedBytes > configuration.maximumBytes / 8 + (1 << 20)
+            return state.queuedBytes + state.begunBytes > configuration.maximumBytes / 8 + (1 << 20)
         }
         // Memory must not fill with what a slow disk has not taken.
         if isTooMuch { fail(SpoolError(.slow, "cannot write \(configuration.directory) as fast as batches come")) }
