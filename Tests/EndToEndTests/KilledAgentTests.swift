@@ -5,7 +5,7 @@ import Glibc
 import TestSupport
 import Testing
 
-/// Agents that are killed, with a spool directory.
+/// Agents that are killed or replaced, with a spool directory.
 extension EndToEndTests {
     /// Runs `body` with a directory that is removed afterwards.
     private func withSpoolDirectory(_ body: (_ path: String) async throws -> Void) async throws {
@@ -57,6 +57,41 @@ extension EndToEndTests {
                 try await lab.stop(second)
                 #expect(ledger.totals.tcpBytes == counted.tcpBytes && ledger.totals.udpBytes == counted.udpBytes)
                 #expect(ledger.resentBatches == 0)
+                try expectEmptyLog(in: directory)
+                try await ledger.stop()
+                far.signal(SIGKILL)
+            }
+        }
+    }
+
+    @Test("an agent replaced while no server answers leaves what it has to its successor")
+    func anAgentReplacedWithoutAServer() async throws {
+        let reserved = try await FlowLedger.listen()
+        let port = reserved.port
+        try await reserved.stop()
+        try await withSpoolDirectory { directory in
+            try await Lab.run { lab in
+                let settings = [
+                    "SPOOL_DIRECTORY": directory, "WORKLOAD_NAME": "test/agents", "SHUTDOWN_TIMEOUT": "1s",
+                ]
+                let far = try await lab.startChurnServer(in: "web-1")
+                let first = try await lab.startAgent(on: "node-a", serverPort: port, settings: settings)
+                _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 200, seconds: 2)
+                let second = try await lab.startAgent(on: "node-a", serverPort: port, settings: settings)
+                _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 200, seconds: 2)
+                try await lab.stop(first)
+                #expect(first.output.contains("kept in the spool directory for the next agent"))
+                try await eventually("the second has the directory and what is in it") {
+                    try await lab.metric("kubenetmon_agent_restored_bytes_total", on: "node-a") > 0
+                }
+                let ledger = try await FlowLedger.listen(port: port)
+                let counted = try #require(try await lab.countersAtRest()["node-a"]).bytes
+                try await eventually("a server has everything") {
+                    try await lab.metric("kubenetmon_agent_unacknowledged_flows", on: "node-a") == 0
+                        && ledger.totals.bytes == counted
+                }
+                try await lab.stop(second)
+                #expect(ledger.totals.bytes == counted)
                 try expectEmptyLog(in: directory)
                 try await ledger.stop()
                 far.signal(SIGKILL)
