@@ -20,7 +20,7 @@ import Testing
         }
         says() {
             for i in $(seq 3000); do
-                grep -q "$2" "$logs/$1" && return
+                grep -qs "$2" "$logs/$1" && return
                 sleep 0.01
             done
             echo "$1 does not say $2:"; cat "$logs/$1"; exit 1
