@@ -213,7 +213,7 @@ public final class DestroyEvents: Sendable {
         }
     }
 
-    /// Takes one datagram. Whatever is wrong with it, the others are taken all the same.
+    /// Takes one datagram; one that cannot be read costs the others nothing.
     private func take(_ content: DatagramSlots.Content, _ state: inout State) {
         guard case .datagram(let datagram) = content else {
             if case .foreign = content {

@@ -195,8 +195,8 @@ struct EntryZeroer: ~Copyable {
         return first
     }
 
-    /// Reads one answer; nil for one to a send that was given up. Whatever is wrong with it, the others are taken all the
-    /// same: their entries are zeroed.
+    /// Reads one answer; nil for one to a send that was given up. One that cannot be read costs the others nothing:
+    /// their entries are zeroed.
     private mutating func take(
         _ content: DatagramSlots.Content, _ first: UInt32, _ type: cntl_msg_types
     ) -> Answer? {

@@ -11,7 +11,7 @@ import Synchronization
 /// where this one is killed.
 ///
 /// Memory stays the truth: a batch is written in the moment in which it is kept, its acknowledgement likewise, and whenever
-/// the log has to shrink, or has missed something, it is written anew from memory in one step. So whatever the disk does
+/// the log has to shrink, or has missed something, it is rewritten from memory in one step. So whatever the disk does
 /// costs the copy and never a batch: while the directory fails, the exporter works as it does without one, and the attempt
 /// is repeated.
 ///
@@ -62,7 +62,7 @@ final class Spool: Sendable {
         var isMirror = false
         /// The highest of this process's sequence numbers that the log may hold; nil where it holds nothing.
         var newest: UInt64?
-        /// The last attempt to open or to write anew, and the last that is over.
+        /// The last attempt to open or to rewrite, and the last that is over.
         var (begunNumber, endedNumber) = (0, 0)
         var settled: [EventLoopPromise<Void>] = []
         var isSyncScheduled = false
@@ -88,7 +88,7 @@ final class Spool: Sendable {
             return isThreadBusy ? operations : nil
         }
 
-        /// Drops what a log needs no longer that is written anew, or not at all.
+        /// Drops what a log needs no longer that is rewritten, or not at all.
         mutating func dropRecords() {
             queuedBytes = 0
             operations.removeAll {
@@ -186,7 +186,7 @@ final class Spool: Sendable {
         oldest.map { $0.agentID == configuration.agentID && $0.sequence > newest } ?? true
     }
 
-    /// Writes the log anew with everything that is kept.
+    /// Rewrites the log with everything that is kept.
     func replace(with batches: [SpooledBatch]) {
         state.withLock { state in
             guard !state.isClosed else { return }
@@ -247,7 +247,7 @@ final class Spool: Sendable {
 
     private var exporter: Exporter? { state.withLock { $0.exporter } }
 
-    /// Gives the exporter what a predecessor has left, and writes the log anew with all that it then keeps.
+    /// Gives the exporter what a predecessor has left, and rewrites the log with all that it then keeps.
     private func replaceLog(restoring batches: [SpooledBatch] = []) {
         guard let exporter else { return }
         replace(with: exporter.exchange(batches))
@@ -289,7 +289,7 @@ final class Spool: Sendable {
         switch operation {
         case .open(let number):
             var found = try disk.directory.open(usedBytes: exporter?.usedBytes() ?? 0, without: disk.known)
-            // A log that could not be written anew is read again: what it has lost counts once.
+            // A log that could not be rewritten is read again: what it has lost counts once.
             if disk.wasRead { found.contents.damagedStretches = 0 }
             disk.known.formUnion(found.contents.agentIDs)
             disk.wasRead = true
@@ -312,7 +312,7 @@ final class Spool: Sendable {
         }
     }
 
-    /// Hands on what a predecessor has left, and has the log written anew.
+    /// Hands on what a predecessor has left, and has the log rewritten.
     private func restore(_ found: SpoolDirectory.Found, number: Int) {
         let contents = found.contents
         state.withLock {
@@ -387,7 +387,7 @@ final class Spool: Sendable {
         ended(number)
     }
 
-    /// Has a log written anew that is mostly of acknowledged batches, and syncs another when its time has come.
+    /// Has a log rewritten that is mostly of acknowledged batches, and syncs another when its time has come.
     private func shrinkOrSync(_ disk: Disk) {
         let directory = disk.directory
         let (shrinks, syncs) = state.withLock { state in

@@ -106,7 +106,7 @@ struct SpoolDirectory {
 
     // MARK: - Writing
 
-    /// Writes the log anew, in one step: after a crash it is the old one or the new one.
+    /// Rewrites the log, in one step: after a crash it is the old one or the new one.
     mutating func replace(with batches: [SpooledBatch]) throws(SpoolError) {
         guard lock != nil else { return }
         let newPath = file("spool.new")

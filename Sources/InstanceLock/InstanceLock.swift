@@ -50,16 +50,16 @@ public final class InstanceLock: Sendable {
     }
 
     /// Offers the lock, and the socket on which this process has heard the kernel's events and from which it reads no more,
-    /// to whoever waits. ``serve(_:)`` then returns soon: within ``LockHolder/answerTime`` of the last that waits. Callable
+    /// to the waiting successor. ``serve(_:)`` then returns soon: within ``LockHolder/answerTime`` of the last that waits. Callable
     /// from any thread.
     ///
-    /// - Parameter events: The event socket; nil where there is none to hand over, so that nobody follows.
+    /// - Parameter events: The event socket; nil where there is none to hand over; no successor follows then.
     public func offer(_ events: Descriptor?) {
         commands.withLock { $0.offer = .some(events) }
         wakeUp.wake()
     }
 
-    /// Answers those who connect, on the calling thread, until what is offered has been taken or nobody wants it.
+    /// Answers those who connect, on the calling thread, until what is offered has been taken or no process waits for it.
     public func serve(_ report: (Event) -> Void) -> Outcome {
         var turn = Turn(configuration, listener.withLock { $0 })
         while true {
@@ -138,7 +138,7 @@ public final class InstanceLock: Sendable {
             hasAcquired = listener != nil
         }
 
-        /// Returns false where nobody waits.
+        /// Returns false where no process waits.
         private mutating func accept(_ report: (Event) -> Void) -> Bool {
             let socket: LockSocket
             do throws(LockSocketError) {

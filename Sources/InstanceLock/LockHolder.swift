@@ -129,7 +129,7 @@ struct LockHolder {
         return actions + offerToNext(now: now)
     }
 
-    /// The agent shuts down: whoever waits follows it.
+    /// The agent shuts down: a waiting process follows it.
     mutating func stop() -> [Action] {
         guard !isStopping else { return [] }
         isStopping = true

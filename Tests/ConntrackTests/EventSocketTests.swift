@@ -39,7 +39,7 @@ private final class Ports: Sendable {
 
     private static let server = Endpoint("198.51.100.10", 53)
 
-    @Test("whoever adopts the socket reads what has come since the last reader stopped, once, and what comes then")
+    @Test("the process that adopts the socket reads what came since the last reader stopped, and what follows")
     func adoption() async throws {
         let (before, after) = (Ports(), Ports())
         try await NetworkNamespace.run {
@@ -59,7 +59,7 @@ private final class Ports: Sendable {
         #expect(after.sorted == [4003, 4004, 4005, 4006])
     }
 
-    @Test("whoever adopts the socket hears its own protocols, and its buffer does not shrink")
+    @Test("the process that adopts the socket hears its own protocols, and its buffer does not shrink")
     func settings() async throws {
         let (events, rooms) = try await NetworkNamespace.run {
             let first = try Ports().listen()

@@ -232,7 +232,7 @@ func flowsOfTheTable() throws -> Set<Flow> {
     return flows
 }
 
-/// Waits until a condition holds; for threads that are nobody else's. Throws where only a hang can be the reason.
+/// Waits until a condition holds; blocks the calling thread. Throws where only a hang can be the reason.
 func eventuallyBlocking(_ what: String, _ condition: () throws -> Bool) throws {
     let deadline = ContinuousClock.now + .seconds(300)
     while try !condition() {

@@ -277,7 +277,7 @@ import Testing
             let before = NIODeadline.now()
             #expect(try await exporter.silentSince().map { $0 <= before } == true)
             try await connection.say(.ack([]))
-            try await eventually("its silence begins anew") {
+            try await eventually("its silence begins again") {
                 try await exporter.silentSince().map { $0 > before } == true
             }
         }

@@ -77,7 +77,7 @@ import Testing
         #expect(try reopen(&directory).contents.batches.isEmpty)
     }
 
-    @Test("a log is written anew in one step: what a killed process had begun of it is not seen")
+    @Test("a log is rewritten in one step: what a killed process had begun of it is not seen")
     func replacing() throws {
         let folder = try SpoolFolder()
         var directory = directory(folder)

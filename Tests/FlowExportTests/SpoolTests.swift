@@ -141,7 +141,7 @@ import Testing
         try await end(second)
     }
 
-    @Test("a log that is mostly of acknowledged batches is written anew")
+    @Test("a log that is mostly of acknowledged batches is rewritten")
     func shrinking() async throws {
         let (folder, server) = (try SpoolFolder(), try await RecordingServer.start())
         let exporter = exporter(to: server, in: "\(folder.path)/a", bound: 100_000)
@@ -224,7 +224,7 @@ import Testing
         #expect(try await eventLoop.flatSubmit { spool.close(within: .minutes(1)) }.get())
     }
 
-    @Test("what a disk is too slow for is dropped, and written anew later")
+    @Test("what a disk is too slow for is dropped, and rewritten later")
     func slowDisk() async throws {
         let (folder, eventLoop) = (try SpoolFolder(), MultiThreadedEventLoopGroup.singleton.next())
         let agentID = AgentID.random()
