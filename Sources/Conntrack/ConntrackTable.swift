@@ -196,6 +196,10 @@ public struct ConntrackTable: ~Copyable {
                 collection.ignored[reason] += 1
                 return
             }
+            guard entry.flow.isPossible else {
+                collection.malformedEntries += 1
+                return
+            }
             table.hasZones = table.hasZones || entry.zone != .default
             let flow =
                 table.hasZones ? table.events?.withLedger { $0.report(dumped: entry) } ?? entry.flow : entry.flow
@@ -298,9 +302,7 @@ public struct ConntrackTable: ~Copyable {
 extension ConntrackTable.Collection {
     /// Hands on a flow that was read and zeroed, unless nothing of it is left to report.
     mutating func hand(on flow: Flow, to body: (Flow) -> Void) {
-        if !flow.isPossible {
-            malformedEntries += 1
-        } else if flow.originalCounters.isZero && flow.replyCounters.isZero {
+        if flow.originalCounters.isZero && flow.replyCounters.isZero {
             ignored[.idle] += 1
         } else {
             body(flow)

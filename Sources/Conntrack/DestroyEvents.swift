@@ -176,8 +176,11 @@ public final class DestroyEvents: Sendable {
         _ body: (inout ConnectionLedger) throws(ConntrackError) -> Result
     ) throws(ConntrackError) -> Result {
         try state.withLock { state throws(ConntrackError) in
+            state.ledger.readClock()
+            // As many as there can be: more come while these are taken.
+            var rest = receiveBuffer / Self.chargePerEvent + DatagramSlots.count
+            while rest > 0, try receive(&state) == DatagramSlots.count { rest -= DatagramSlots.count }
             state.ledger.beginBatch()
-            while try receive(&state) == DatagramSlots.count {}
             return try body(&state.ledger)
         }
     }

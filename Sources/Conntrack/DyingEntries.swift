@@ -21,9 +21,9 @@ import FlowModel
 struct DyingEntries {
     /// How long an event is waited for. Entries without an event extension send none.
     static let lifetime: Duration = .seconds(1)
-    /// How long after its answer an event may still have been written before it: the event thread lets events gather for
-    /// 20 ms.
-    static let overlap: Duration = .milliseconds(50)
+    /// How long after an answer the event may be read that was written while it was made: the event thread lets events
+    /// gather for 20 ms, and a limit on CPU time holds it up for 100 ms.
+    static let overlap: Duration = .milliseconds(250)
     /// The bound on entries waited for, 1 MB. More answers than that in a second are of a table that is being flushed.
     static let maximumCount = 1 << 14
 
@@ -54,6 +54,8 @@ struct DyingEntries {
         guard let id = entry.id else { return }
         if !entry.isDying {
             alive.append(Answer(id, entry.flow, now))
+            // A successor of that id: the entry that was dying has ended without an event.
+            if !dying.isEmpty { dying[id] = nil }
         } else if dying.count < Self.maximumCount {
             dying[id] = Answer(id, entry.flow, now)
         }

@@ -108,8 +108,10 @@ struct EntryZeroer: ~Copyable {
     mutating func sample() throws(ConntrackError) {
         guard let events else { return }
         for request in busiest.take() { append(request) }
-        try exchange(IPCTNL_MSG_CT_GET, "reading entries of the conntrack table") { answer in
-            if case .entry(let entry) = answer { events.withLedger { $0.sample(entry) } }
+        try events.afterDraining { ledger throws(ConntrackError) in
+            _ = try exchange(IPCTNL_MSG_CT_GET, "reading entries of the conntrack table") { answer in
+                if case .entry(let entry) = answer { ledger.sample(entry) }
+            }
         }
     }
 
@@ -131,8 +133,8 @@ struct EntryZeroer: ~Copyable {
         let operation = "reading and zeroing entries of the conntrack table"
         collection.lostAnswers += try exchange(IPCTNL_MSG_CT_GET_CTRZERO, operation) { answer in
             switch answer {
-            case .entry(let entry):
-                collection.hand(on: report(entry), to: body)
+            case .entry(let entry) where !entry.flow.isPossible: collection.malformedEntries += 1
+            case .entry(let entry): collection.hand(on: report(entry), to: body)
             // Gone since the dump: what it had counted comes with its DESTROY event.
             case .refused(ENOENT): collection.goneEntries += 1
             case .refused(let code):
@@ -153,7 +155,6 @@ struct EntryZeroer: ~Copyable {
     /// Sends the requests that wait and hands on their answers.
     ///
     /// - Returns: The number of requests that got no answer.
-    @discardableResult
     private mutating func exchange(
         _ type: cntl_msg_types, _ operation: String, _ body: (Answer) -> Void
     ) throws(ConntrackError) -> Int {

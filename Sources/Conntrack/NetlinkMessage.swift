@@ -13,14 +13,14 @@ struct NetlinkMessage {
         guard payload.count >= MemoryLayout<Int32>.size else {
             throw .malformedMessage("an NLMSG_ERROR of \(payload.count) bytes")
         }
-        return -payload.loadUnaligned(as: Int32.self)
+        return 0 &- payload.loadUnaligned(as: Int32.self)
     }
 
     /// The error number with which an `NLMSG_DONE` says that the dump ended early; nil where it reached its end.
     var doneErrorNumber: Int32? {
         guard payload.count >= MemoryLayout<Int32>.size else { return nil }
         let code = payload.loadUnaligned(as: Int32.self)
-        return code < 0 ? -code : nil
+        return code < 0 ? 0 &- code : nil
     }
 
     /// The address family in the `struct nfgenmsg`, 0 where there is none.

@@ -18,8 +18,11 @@ import FlowModel
 struct ZoneLedger {
     /// The bound on connections that are remembered, about 300 bytes each. Those beyond it are reported by every zone.
     static let maximumConnections = 1 << 16
-    /// Seconds without a packet after which a connection is forgotten. Its entries begin together again when they count.
-    static let idleSeconds: UInt32 = 180
+    /// Seconds without a packet after which a connection is forgotten, though not before its entries had three collections
+    /// to show a packet. Its entries begin together again when they count.
+    static let idleSeconds: UInt32 = 60
+    /// The bound on tuples that are remembered of a connection: two for each hop that translates, and some that are outdated.
+    private static let maximumViews = 16
 
     /// What one connection's entry in one zone has counted.
     private struct Share {
@@ -54,10 +57,20 @@ struct ZoneLedger {
         var reply = FlowCounters()
         var reportedSince: UInt32
         var lastSeen: UInt32
+        var lastRound: UInt32
         /// The tuples to report, where an entry translates them.
         var translated: (original: FlowTuple, reply: FlowTuple)?
-        /// Hashes of the tuples with which its packets arrive at a zone or leave it.
+        /// Hashes of the tuples with which its packets arrive at a zone or leave it, the latest last.
         var views: [UInt64]
+
+        /// Forgets what was reported in rounds that no entry's lag goes back to.
+        mutating func forgetReports(before round: UInt32) {
+            if round &- reportedSince >= 2 {
+                original = FlowCounters()
+                reply = FlowCounters()
+            }
+            if original.isZero && reply.isZero { reportedSince = round }
+        }
     }
 
     /// True once an entry outside the default zone has been seen.
@@ -69,8 +82,15 @@ struct ZoneLedger {
     /// Entries that were reported as they are because too many connections are remembered.
     private(set) var unmergedEntries: UInt64 = 0
 
+    /// Tuples that are remembered.
+    var rememberedViews: Int { connectionOfView.count }
+
     private var connections: [UInt32: Connection] = [:]
     private var connectionOfView: [UInt64: UInt32] = [:]
+    /// Which tuple becomes which by translation, in both directions. A tuple is made of one other at a time: another one
+    /// that becomes it shows that the former's connection is over.
+    private var leavingOfArriving: [UInt64: UInt64] = [:]
+    private var arrivingOfLeaving: [UInt64: UInt64] = [:]
     private var nextConnection: UInt32 = 0
     private var round: UInt32 = 0
     private var second: UInt32 = 0
@@ -84,8 +104,9 @@ struct ZoneLedger {
         self.second = second
         guard second &- lastSweep >= Self.idleSeconds / 3 else { return }
         lastSweep = second
-        for (number, connection) in connections where second &- connection.lastSeen > Self.idleSeconds {
-            for view in connection.views { connectionOfView[view] = nil }
+        for (number, connection) in connections
+        where second &- connection.lastSeen > Self.idleSeconds && round &- connection.lastRound >= 3 {
+            for view in connection.views { forget(view, of: number) }
             connections[number] = nil
         }
     }
@@ -97,6 +118,7 @@ struct ZoneLedger {
         guard isActive || entry.zone != .default else { return .now }
         isActive = true
         guard let number = connection(of: entry.flow), let first = connections[number]?.firstRound else { return .now }
+        connections[number]?.lastRound = round
         switch round &- first {
         case 0: return .nextCollection
         case 1: return .afterDump
@@ -116,12 +138,9 @@ struct ZoneLedger {
             unmergedEntries += 1
             return entry.flow
         }
-        if round &- connection.reportedSince >= 2 {
-            connection.original = FlowCounters()
-            connection.reply = FlowCounters()
-        }
-        if connection.original.isZero && connection.reply.isZero { connection.reportedSince = round }
+        connection.forgetReports(before: round)
         connection.lastSeen = second
+        connection.lastRound = round
         let own = share(of: entry.zone, in: &connection)
         let (original, reply) = connection.shares[own].lead(entry.flow)
         connection.original += original
@@ -131,7 +150,9 @@ struct ZoneLedger {
             connection.shares[index].replyLag += reply
         }
         var flow = entry.flow
-        if let translated = connection.translated { (flow.original, flow.reply) = translated }
+        if let translated = connection.translated, entry.flow.isHop(of: translated) {
+            (flow.original, flow.reply) = translated
+        }
         (flow.originalCounters, flow.replyCounters) = (original, reply)
         connections[number] = connection
         return flow
@@ -154,6 +175,7 @@ struct ZoneLedger {
             return connectionOfView[arriving] ?? makeConnection([arriving])
         }
         let leaving = Self.view(flow, flow.reply.mirrored)
+        replaceTranslation(of: arriving, to: leaving)
         let number: UInt32
         switch (connectionOfView[arriving], connectionOfView[leaving]) {
         case (nil, nil):
@@ -170,17 +192,36 @@ struct ZoneLedger {
             number = known
         }
         let isDestination = flow.reply.source != flow.original.destination
-        if isDestination || connections[number]?.translated == nil {
-            connections[number]?.translated = (flow.original, flow.reply)
-        }
+        let isOutdated = connections[number]?.translated.map { !flow.isHop(of: $0) } ?? true
+        if isDestination || isOutdated { connections[number]?.translated = (flow.original, flow.reply) }
         return number
+    }
+
+    /// Notes that a tuple becomes another one, and parts the tuples of translations that are over by that.
+    private mutating func replaceTranslation(of arriving: UInt64, to leaving: UInt64) {
+        if let former = leavingOfArriving[arriving], former != leaving, let number = connectionOfView[former] {
+            forget(former, of: number)
+        }
+        if let former = arrivingOfLeaving[leaving], former != arriving, let number = connectionOfView[leaving] {
+            leavingOfArriving[former] = nil
+            forget(leaving, of: number)
+        }
+        leavingOfArriving[arriving] = leaving
+        arrivingOfLeaving[leaving] = arriving
+    }
+
+    private mutating func forget(_ view: UInt64, of number: UInt32) {
+        connections[number]?.views.removeAll { $0 == view }
+        if connectionOfView[view] == number { connectionOfView[view] = nil }
+        if let leaving = leavingOfArriving.removeValue(forKey: view) { arrivingOfLeaving[leaving] = nil }
+        if let arriving = arrivingOfLeaving.removeValue(forKey: view) { leavingOfArriving[arriving] = nil }
     }
 
     private mutating func makeConnection(_ views: [UInt64]) -> UInt32? {
         guard connections.count < Self.maximumConnections else { return nil }
         repeat { nextConnection &+= 1 } while connections[nextConnection] != nil
         connections[nextConnection] = Connection(
-            firstRound: round, reportedSince: round, lastSeen: second, views: views)
+            firstRound: round, reportedSince: round, lastSeen: second, lastRound: round, views: views)
         for view in views { connectionOfView[view] = nextConnection }
         return nextConnection
     }
@@ -188,11 +229,16 @@ struct ZoneLedger {
     private mutating func add(_ view: UInt64, to number: UInt32) {
         connections[number]?.views.append(view)
         connectionOfView[view] = number
+        if let views = connections[number]?.views, views.count > Self.maximumViews { forget(views[0], of: number) }
     }
 
     /// Joins two connections that an entry shows to be one. What either has reported is a lag of the other's zones.
     private mutating func merge(_ other: UInt32, into number: UInt32) {
-        guard var joined = connections[number], let absorbed = connections.removeValue(forKey: other) else { return }
+        guard var joined = connections.removeValue(forKey: number),
+            var absorbed = connections.removeValue(forKey: other)
+        else { return }
+        joined.forgetReports(before: round)
+        absorbed.forgetReports(before: round)
         for index in joined.shares.indices {
             joined.shares[index].originalLag += absorbed.original
             joined.shares[index].replyLag += absorbed.reply
@@ -211,6 +257,7 @@ struct ZoneLedger {
         joined.views += absorbed.views
         for view in absorbed.views { connectionOfView[view] = number }
         connections[number] = joined
+        while let views = connections[number]?.views, views.count > Self.maximumViews { forget(views[0], of: number) }
     }
 
     /// A hash of the tuple that packets carry at one place of their way; two of 65,000 are alike once in nine billion times.
@@ -219,6 +266,15 @@ struct ZoneLedger {
         hasher.combine(flow.transport)
         hasher.combine(tuple)
         return UInt64(bitPattern: Int64(hasher.finalize()))
+    }
+}
+
+extension Flow {
+    /// True for an entry whose packets arrive at that translation or leave it.
+    fileprivate func isHop(of translated: (original: FlowTuple, reply: FlowTuple)) -> Bool {
+        let leaving = translated.reply.mirrored
+        return original == translated.original || original == leaving || reply.mirrored == translated.original
+            || reply.mirrored == leaving
     }
 }
 

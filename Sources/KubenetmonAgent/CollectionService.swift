@@ -65,7 +65,7 @@ final class CollectionService: Service, CustomStringConvertible {
         // Reading the table blocks for as long as the table is large: a thread of its own keeps that off all others.
         let pool = NIOThreadPool(numberOfThreads: 1)
         pool.start()
-        try await pool.runIfActive { try self.collector.withLock { try $0.findZones() } }
+        try await pool.runIfActive { self.findZones() }
         do {
             try await cancelWhenGracefulShutdown {
                 // What the start needed, reading certificates among it, would be the most that is ever resident.
@@ -94,6 +94,15 @@ final class CollectionService: Service, CustomStringConvertible {
         guard ContinuousClock.now - last >= Self.unmapInterval else { return }
         ProgramText.unmap()
         last = .now
+    }
+
+    private func findZones() {
+        do {
+            try collector.withLock { try $0.findZones() }
+        } catch {
+            logger.warning(
+                "cannot look for conntrack zones; they are found as they appear", metadata: ["error": "\(error)"])
+        }
     }
 
     private func sample() {

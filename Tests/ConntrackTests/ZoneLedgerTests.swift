@@ -11,13 +11,18 @@ private struct SimulatedConnection {
     /// An entry: its zone, its tuples, what it has counted since it was read.
     struct Entry {
         let zone: UInt16
-        let original: FlowTuple
-        let reply: FlowTuple
+        var original: FlowTuple
+        var reply: FlowTuple
         var originalCounters = FlowCounters()
         var replyCounters = FlowCounters()
         var hasEnded = false
 
         var isIdle: Bool { originalCounters.isZero && replyCounters.isZero }
+
+        func peek() -> ConntrackEntry {
+            var copy = self
+            return copy.read()
+        }
 
         mutating func read() -> ConntrackEntry {
             defer { (originalCounters, replyCounters) = (FlowCounters(), FlowCounters()) }
@@ -193,6 +198,47 @@ private struct SimulatedConnection {
         #expect(ledger.example.map { [$0.0.original, $0.1.original].sorted() } == [3, 7])
     }
 
+    @Test("A port that is translated for one pod after the other keeps neither the first pod's name nor its tuples")
+    func reusedTranslation() {
+        var ledger = ZoneLedger()
+        for life in 0..<500 {
+            ledger.beginRound(second: UInt32(life))
+            // Every pod has a port of its own, and all of them become the node's port 30,000.
+            var connection = SimulatedConnection(number: 0, zones: [3, 4, 5], .middleSource)
+            let pod = Endpoint("10.244.1.20", 20_000 + UInt16(life))
+            for index in connection.entries.indices where connection.entries[index].original.source == pod.address {
+                let (original, reply) = (connection.entries[index].original, connection.entries[index].reply)
+                connection.entries[index].original.sourcePort = pod.port
+                if reply == original.mirrored { connection.entries[index].reply.destinationPort = pod.port }
+            }
+            for index in connection.entries.indices { _ = ledger.notice(connection.entries[index].peek()) }
+            connection.carry(100, isReply: false)
+            connection.carry(1_000, isReply: true)
+            var reported: UInt64 = 0
+            for index in [2, 0, 1] {
+                let flow = ledger.report(connection.entries[index].read(), second: UInt32(life))
+                reported += flow.bytes
+                if flow.bytes > 0 { #expect(flow.original.sourcePort == pod.port, "life \(life)") }
+            }
+            #expect(reported == 1_100, "life \(life)")
+        }
+        // Those of the last minute, and the hops of one connection.
+        #expect(ledger.rememberedViews < 3 * Int(ZoneLedger.idleSeconds) * 2)
+    }
+
+    @Test("Connections are read however long the interval is")
+    func longIntervals() {
+        var ledger = ZoneLedger()
+        var connection = SimulatedConnection(number: 1, zones: [3, 7], .none)
+        var readings: [ZoneLedger.Reading] = []
+        for round in 0..<4 {
+            ledger.beginRound(second: UInt32(round) * 3600)
+            connection.carry(100, isReply: false)
+            readings.append(ledger.notice(connection.entries[0].peek()))
+        }
+        #expect(readings == [.nextCollection, .afterDump, .now, .now])
+    }
+
     @Test("Connections that carry nothing are forgotten, and those beyond the bound are counted per zone")
     func bounds() {
         var ledger = ZoneLedger()
@@ -210,7 +256,7 @@ private struct SimulatedConnection {
         late.carry(100, isReply: false)
         let unmerged = late.entries.indices.map { ledger.report(late.entries[$0].read(), second: 0).bytes }
         #expect(unmerged == [100, 100] && ledger.unmergedEntries == 2)
-        ledger.beginRound(second: ZoneLedger.idleSeconds + 1)
+        for round in 1...3 { ledger.beginRound(second: (ZoneLedger.idleSeconds + 1) * UInt32(round)) }
         late.carry(100, isReply: false)
         let merged = late.entries.indices.map { ledger.report(late.entries[$0].read(), second: 0).bytes }
         #expect(merged == [100, 0])
