@@ -34,9 +34,6 @@ public struct ConntrackTable: ~Copyable {
         public internal(set) var refusedEntries = 0
         /// Why it refused the last of them.
         public internal(set) var refusal: ConntrackError?
-        /// Entries in conntrack zones that were seen for the first time and are read with the next collection
-        /// (``Mode/exact``).
-        public internal(set) var postponedEntries = 0
         /// Entries that stood first in a message of the kernel's and read zero in the original direction (``Mode/fast``).
         /// The kernel zeroes an entry before it knows that the entry still fits a message (`ctnetlink_dump_table` in
         /// net/netfilter/nf_conntrack_netlink.c); one that does not fit is read anew, as zero, at the start of the next.
@@ -171,11 +168,9 @@ public struct ConntrackTable: ~Copyable {
                 guard !collection.isCutShort else { return }
                 table.hasZones = table.hasZones || entry.zone != .default
                 let reading = table.hasZones ? table.events?.withLedger { $0.notice(entry) } ?? .now : .now
-                if reading == .nextCollection && !isLast {
-                    collection.postponedEntries += 1
-                } else {
-                    try table.zeroer?.add(message, isHeld: reading != .now, to: &collection, body)
-                }
+                // What is left to the next collection goes on counting in the kernel.
+                guard reading != .nextCollection || isLast else { return }
+                try table.zeroer?.add(message, isHeld: reading != .now, to: &collection, body)
             }
         } catch {
             // Else they would be asked for a second time with the next collection.

@@ -28,10 +28,6 @@ public struct FlowFilter: Sendable {
             get { counts[reason.index] }
             set { counts[reason.index] = newValue }
         }
-
-        static func += (sum: inout Counts, other: Counts) {
-            for index in sum.counts.indices { sum.counts[index] += other.counts[index] }
-        }
     }
 
     /// The protocols that are collected.

@@ -25,8 +25,8 @@ extension ExportBatch {
             received.forEach { flow in
                 let identity = FlowIdentity(flow)
                 if let index = indexes[identity] {
-                    flows[index].originalCounters.add(flow.originalCounters)
-                    flows[index].replyCounters.add(flow.replyCounters)
+                    flows[index].originalCounters += flow.originalCounters
+                    flows[index].replyCounters += flow.replyCounters
                 } else {
                     indexes[identity] = flows.count
                     flows.append(flow)
@@ -72,12 +72,5 @@ private struct FlowIdentity: Hashable {
         transport = flow.transport
         original = flow.original
         reply = flow.reply
-    }
-}
-
-extension FlowCounters {
-    fileprivate mutating func add(_ other: FlowCounters) {
-        packets &+= other.packets
-        bytes &+= other.bytes
     }
 }
