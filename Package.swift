@@ -104,8 +104,8 @@ let package = Package(
             name: "KubenetmonServer",
             dependencies: [
                 "CMalloc", "ClickHouse", "CloudRanges", "FlowIngest", "FlowModel", "FlowWire", "HTTPClient",
-                "Kubernetes", "Labeling", "Operations", "Retry", "StrictYAML", "TransportSecurity", "YAMLParsing",
-                nioCore, nioPosix, argumentParser, lifecycle, logging, unixSignals,
+                "Kubernetes", "Labeling", "Listening", "Operations", "Retry", "StrictYAML", "TransportSecurity",
+                "YAMLParsing", nioCore, nioPosix, argumentParser, lifecycle, logging, unixSignals,
             ]),
 
         // The tests

@@ -5,6 +5,7 @@ import CMalloc
 import FoundationEssentials
 import Kubernetes
 import Labeling
+import Listening
 import Logging
 import NIOCore
 import NIOPosix
@@ -79,8 +80,9 @@ struct KubenetmonServer: AsyncParsableCommand {
             let group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
             let services: [any Service]
             do {
-                // Agents are listened for only when ClickHouse answers; what is wrong with the files is said now.
+                // Agents are listened for only when ClickHouse answers; what is wrong with it is said now.
                 try configuration.agents.checkTLSFiles()
+                try Self.checkPort(configuration.port)
                 services = try await Self.services(
                     configuration, inventory, cluster, group, descriptors: FileDescriptorLimit.raise(), logger
                 ) { apply in
@@ -113,6 +115,14 @@ struct KubenetmonServer: AsyncParsableCommand {
         print(effective.description)
         let problems = configuration.problemsOfFiles()
         guard problems.isEmpty else { throw ValidationError(problems.joined(separator: "\n")) }
+    }
+
+    private static func checkPort(_ port: Int) throws(ListenError) {
+        do {
+            try PortCheck.check(port)
+        } catch {
+            throw ListenError(purpose: "agents", port: port, cause: error)
+        }
     }
 
     private func discoverCluster(_ logger: Logger) throws -> ClusterConfiguration {

@@ -44,7 +44,7 @@ extension ServerBootstrap {
 
     /// What socket(2) and bind(2) fail with where there is no IPv6: `ipv6.disable=1` on the kernel's command line, or a
     /// sandbox that has none.
-    private static let withoutIPv6 = [EAFNOSUPPORT, EPROTONOSUPPORT, EADDRNOTAVAIL, EPERM, EACCES]
+    static let withoutIPv6 = [EAFNOSUPPORT, EPROTONOSUPPORT, EADDRNOTAVAIL, EPERM, EACCES]
 }
 
 /// Tells of connections that could not be accepted, and pauses.

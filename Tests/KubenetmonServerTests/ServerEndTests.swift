@@ -54,6 +54,22 @@ import Testing
         try await holder.close()
     }
 
+    @Test("a port that is taken is named though ClickHouse is not there", arguments: ["0.0.0.0", "::"])
+    func takenPortWithoutClickHouse(address: String) async throws {
+        let holder = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .bind(to: SocketAddress(ipAddress: address, port: 0)).get()
+        let taken = try #require(holder.localAddress?.port)
+        let path = try configuration(
+            port: taken, metricsPort: 20_209, "clickhouse_endpoint: \(try RawHTTPServer.closedURL())")
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        try text.replacing("clickhouse_enabled: false\n", with: "").write(
+            toFile: path, atomically: true, encoding: .utf8)
+        let server = try start(path)
+        #expect(try await server.wait() == 1)
+        #expect(server.output.contains("cannot listen on port \(taken) for agents: bind("), "\(server.output)")
+        try await holder.close()
+    }
+
     @Test(
         "TLS files that are of no use are named, and the server exits with 1",
         arguments: [
