@@ -89,10 +89,13 @@ public struct HTTPClient: ~Copyable {
     /// - Parameters:
     ///   - request: The request; its `maximumResponseBytes` does not count.
     ///   - cancellation: What can end the exchange from another thread, with an error of the kind `.cancelled`.
+    ///   - silenceEnds: Asked while the answer is awaited after its head: when it is given up, with an error of the kind
+    ///     `.timeout`; nil for not because of silence.
     ///   - onHead: Called once, before the first chunk of the body. Where it returns false, the exchange is over.
     ///   - onBody: Called with every chunk of the body as it arrives. Where it returns false, the exchange is over.
     public func stream(
-        _ request: HTTPRequest, cancellation: HTTPCancellation? = nil, onHead: (HTTPHead) -> Bool,
+        _ request: HTTPRequest, cancellation: HTTPCancellation? = nil,
+        silenceEnds: () -> ContinuousClock.Instant? = { nil }, onHead: (HTTPHead) -> Bool,
         onBody: (UnsafeRawBufferPointer) -> Bool
     ) throws(HTTPError) -> StreamEnd {
         let result = withoutActuallyEscaping(onHead) { onHead in
@@ -100,7 +103,7 @@ public struct HTTPClient: ~Copyable {
                 Result { () throws(HTTPError) in
                     let answer = Answer(followsRedirects: request.maximumRedirects > 0, onHead: onHead, onBody: onBody)
                     return try withExtendedLifetime(answer) { () throws(HTTPError) in
-                        try exchange(request, cancellation, answer)
+                        try exchange(request, cancellation, answer, silenceEnds)
                     }
                 }
             }
@@ -109,7 +112,8 @@ public struct HTTPClient: ~Copyable {
     }
 
     private func exchange(
-        _ request: HTTPRequest, _ cancellation: HTTPCancellation?, _ answer: Answer
+        _ request: HTTPRequest, _ cancellation: HTTPCancellation?, _ answer: Answer,
+        _ silenceEnds: () -> ContinuousClock.Instant?
     ) throws(HTTPError) -> StreamEnd {
         // Keeps connections, DNS answers and TLS sessions.
         curl_easy_reset(easy)
@@ -122,7 +126,7 @@ public struct HTTPClient: ~Copyable {
 
         cancellation?.add(multi)
         defer { cancellation?.remove(multi) }
-        let result = try transfer(request, cancellation, answer).get()
+        let result = try transfer(request, cancellation, answer, silenceEnds).get()
         if answer.isStopped { return .stopped }
         guard result == CURLE_OK else {
             let detail = String(cString: errorText)
@@ -135,9 +139,10 @@ public struct HTTPClient: ~Copyable {
 
     /// Runs the exchange to its end, or to where it is given up.
     private func transfer(
-        _ request: HTTPRequest, _ cancellation: HTTPCancellation?, _ answer: Answer
+        _ request: HTTPRequest, _ cancellation: HTTPCancellation?, _ answer: Answer,
+        _ silenceEnds: () -> ContinuousClock.Instant?
     ) -> Result<CURLcode, HTTPError> {
-        guard case .post(let body) = request.method else { return run(request, cancellation, answer) }
+        guard case .post(let body) = request.method else { return run(request, cancellation, answer, silenceEnds) }
         return body.withUnsafeBytes { body in
             // A body of no bytes is still a body.
             let empty: StaticString = ""
@@ -145,12 +150,13 @@ public struct HTTPClient: ~Copyable {
             kubenetmon_curl_set_pointer(
                 easy, CURLOPT_POSTFIELDS, body.baseAddress ?? UnsafeRawPointer(empty.utf8Start))
             kubenetmon_curl_set_offset(easy, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(body.count))
-            return run(request, cancellation, answer)
+            return run(request, cancellation, answer, silenceEnds)
         }
     }
 
     private func run(
-        _ request: HTTPRequest, _ cancellation: HTTPCancellation?, _ answer: Answer
+        _ request: HTTPRequest, _ cancellation: HTTPCancellation?, _ answer: Answer,
+        _ silenceEnds: () -> ContinuousClock.Instant?
     ) -> Result<CURLcode, HTTPError> {
         let headDeadline = request.headTimeoutMilliseconds.map { ContinuousClock.now + .milliseconds($0) }
         curl_multi_add_handle(multi, easy)
@@ -161,10 +167,11 @@ public struct HTTPClient: ~Copyable {
             guard running > 0 else { return .success(kubenetmon_curl_multi_result(multi)) }
             // libcurl's own timers and a cancellation end the wait earlier.
             var milliseconds: Int32 = 60_000
-            if let headDeadline, !answer.hasBegun {
-                let rest = (headDeadline - .now) / .milliseconds(1)
+            if let deadline = answer.hasBegun ? silenceEnds() : headDeadline {
+                let rest = (deadline - .now) / .milliseconds(1)
                 guard rest > 0 else {
-                    return .failure(HTTPError(kind: .timeout, message: "the server does not answer"))
+                    let message = answer.hasBegun ? "the server says no more" : "the server does not answer"
+                    return .failure(HTTPError(kind: .timeout, message: message))
                 }
                 milliseconds = Int32(min(60_000, rest.rounded(.up)))
             }
@@ -193,6 +200,10 @@ extension HTTPClient {
         kubenetmon_curl_set_long(easy, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
         kubenetmon_curl_set_long(easy, CURLOPT_PROTOCOLS, Int(CURLPROTO_HTTP | CURLPROTO_HTTPS))
         kubenetmon_curl_set_long(easy, CURLOPT_REDIR_PROTOCOLS, Int(CURLPROTO_HTTPS))
+        "identity".withCString { encoding in
+            // What is compressed all the same, as some mirrors do, is decoded where an encoding was named.
+            _ = kubenetmon_curl_set_pointer(easy, CURLOPT_ACCEPT_ENCODING, encoding)
+        }
         kubenetmon_curl_set_long(easy, CURLOPT_FOLLOWLOCATION, request.maximumRedirects > 0 ? 1 : 0)
         kubenetmon_curl_set_long(easy, CURLOPT_MAXREDIRS, request.maximumRedirects)
         kubenetmon_curl_set_recent_options(easy)
@@ -219,10 +230,6 @@ extension HTTPClient {
     private func configureConnection(_ request: HTTPRequest, _ lists: Lists) {
         kubenetmon_curl_set_long(easy, CURLOPT_TIMEOUT_MS, request.timeoutMilliseconds ?? 0)
         kubenetmon_curl_set_long(easy, CURLOPT_CONNECTTIMEOUT_MS, request.connectTimeoutMilliseconds)
-        if let seconds = request.stallTimeoutSeconds {
-            kubenetmon_curl_set_long(easy, CURLOPT_LOW_SPEED_LIMIT, 1)
-            kubenetmon_curl_set_long(easy, CURLOPT_LOW_SPEED_TIME, seconds)
-        }
         // A server that is gone without a word is noticed after 30 seconds and nine probes (tcp_keepalive_probes).
         kubenetmon_curl_set_long(easy, CURLOPT_TCP_KEEPALIVE, 1)
         kubenetmon_curl_set_long(easy, CURLOPT_TCP_KEEPIDLE, 30)

@@ -23,8 +23,6 @@ public struct HTTPRequest: Sendable {
     /// How long the server may take until its answer begins, connecting included, in milliseconds; nil for as long as the
     /// whole exchange may take.
     public var headTimeoutMilliseconds: Int?
-    /// After how many seconds without a byte the exchange has failed; nil for never.
-    public var stallTimeoutSeconds: Int?
     /// The longest body that is gathered, in bytes. A body that is streamed has no bound.
     public var maximumResponseBytes: Int
     /// How often the server may send on to another place, which must be `https://`. With 0 a redirection is an answer like
@@ -35,7 +33,7 @@ public struct HTTPRequest: Sendable {
     public init(
         _ method: Method, url: String, headers: [(name: String, value: String)] = [],
         timeoutMilliseconds: Int?, connectTimeoutMilliseconds: Int, headTimeoutMilliseconds: Int? = nil,
-        stallTimeoutSeconds: Int? = nil, maximumResponseBytes: Int = HTTPClient.maximumResponseBytes,
+        maximumResponseBytes: Int = HTTPClient.maximumResponseBytes,
         maximumRedirects: Int = 0
     ) {
         self.method = method
@@ -44,7 +42,6 @@ public struct HTTPRequest: Sendable {
         self.timeoutMilliseconds = timeoutMilliseconds
         self.connectTimeoutMilliseconds = connectTimeoutMilliseconds
         self.headTimeoutMilliseconds = headTimeoutMilliseconds
-        self.stallTimeoutSeconds = stallTimeoutSeconds
         self.maximumResponseBytes = maximumResponseBytes
         self.maximumRedirects = maximumRedirects
     }

@@ -108,11 +108,14 @@ final class ClusterWatch: Service, CustomStringConvertible {
         (first + [podWatch]).map { ($0.name, $0.statistics()) }
     }
 
-    /// Whether everything that must be has been listed once.
+    /// Whether everything that must be has been listed once, and what is not watched now: that is no reason to turn agents
+    /// away, who would find no better server.
     var readiness: HealthCheck {
         let missing = unlisted.map { (name: $0.name, statistics: $0.statistics()) }
         guard let failed = missing.first(where: { $0.statistics.lastError != nil }) ?? missing.first else {
-            return HealthCheck("kubernetes", problem: nil)
+            let remarks = statistics.compactMap { $0.statistics.remark(on: $0.name) }
+            return HealthCheck(
+                "kubernetes", problem: nil, remark: remarks.isEmpty ? nil : remarks.joined(separator: "; "))
         }
         return HealthCheck(
             "kubernetes",
@@ -149,5 +152,18 @@ final class ClusterWatch: Service, CustomStringConvertible {
         await cancelWhenGracefulShutdown {
             while !condition(), !Task.isCancelled { try? await Task.sleep(for: .milliseconds(50)) }
         }
+    }
+}
+
+extension ReflectorStatistics {
+    /// After how long a watch that tells nothing is remarked upon: a bookmark comes about once a minute.
+    private static let remarkableSilence = Duration.seconds(120)
+
+    /// What is wrong with a resource that has been listed; nil where it is watched.
+    func remark(on resource: String) -> String? {
+        guard isSynced else { return nil }
+        if watchingSince == nil, let lastError { return "\(resource) are not watched: \(lastError)" }
+        guard let silence = lastProgress?.duration(to: .now), silence > Self.remarkableSilence else { return nil }
+        return "\(resource) are as they were \(Int(silence / .seconds(1))) s ago: \(lastError ?? "the watch is silent")"
     }
 }

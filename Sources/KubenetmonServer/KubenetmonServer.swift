@@ -126,7 +126,8 @@ struct KubenetmonServer: AsyncParsableCommand {
     }
 
     private func discoverCluster(_ logger: Logger) throws -> ClusterConfiguration {
-        let cluster = try ClusterConfiguration.discover(environment: ProcessInfo.processInfo.environment)
+        var cluster = try ClusterConfiguration.discover(environment: ProcessInfo.processInfo.environment)
+        cluster.userAgent = Daemon.userAgent("kubenetmon-server")
         logger.info(
             "watching the cluster", metadata: ["server": "\(cluster.server)", "configuration": "\(cluster.origin)"])
         for warning in cluster.warnings { logger.warning("\(warning)") }

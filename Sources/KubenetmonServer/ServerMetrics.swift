@@ -233,10 +233,10 @@ extension MetricsPage {
             label: "resource", watches.map { ($0.name, $0.statistics.isSynced) })
         add(
             .gauge, "kubenetmon_server_watch_silence_seconds",
-            "Time since the API server last said something of a resource; a minute is usual.",
+            "Time since the API server last told of a resource: a list, an event or a bookmark; a minute is usual.",
             label: "resource",
             watches.compactMap { watch in
-                watch.statistics.lastActivity.map { (watch.name, Int(($0.duration(to: now)) / .seconds(1))) }
+                watch.statistics.lastProgress.map { (watch.name, Int(($0.duration(to: now)) / .seconds(1))) }
             })
         add(
             .gauge, "kubenetmon_server_watch_age_seconds", "Time since a resource's watch was opened; 0 while none is.",

@@ -165,7 +165,7 @@ struct StatusPage {
             """
             <tr><th>\(name)\(problem(watch.lastError))</th><td>\(tag(watch.isSynced, "synced", "not synced"))</td>\
             <td class="number">\(ReadableText.count(watch.listedObjects))</td>\
-            <td class="number">\(watch.lastActivity.map(ago) ?? "never")</td>\
+            <td class="number">\(watch.lastProgress.map(ago) ?? "never")</td>\
             <td class="number">\(ReadableText.count(watch.watchRestarts))</td>\
             <td class="number">\(ReadableText.count(watch.failures.values.reduce(0, +)))</td></tr>
 

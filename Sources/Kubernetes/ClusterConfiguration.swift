@@ -22,6 +22,8 @@ public struct ClusterConfiguration: Equatable, Sendable {
     public var namespace: String?
     /// What was read but is not as it should be, a sentence each, for logs.
     public var warnings: [String]
+    /// Who asks, for the API server's audit log: a program and its version.
+    public var userAgent = "kubenetmon"
 
     /// Makes a configuration of its parts.
     public init(

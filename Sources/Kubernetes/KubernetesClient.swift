@@ -22,10 +22,11 @@ protocol KubernetesTransport: ~Copyable {
     mutating func expireCredentials()
 
     /// Reads a path with parameters, as the credentials stand, in the manner of
-    /// ``HTTPClient/stream(_:cancellation:onHead:onBody:)``.
+    /// ``HTTPClient/stream(_:cancellation:silenceEnds:onHead:onBody:)``.
     mutating func get(
         _ path: String, parameters: [(name: String, value: String)], accept: String,
-        timeouts: KubernetesClient.Timeouts, cancellation: HTTPCancellation, onHead: (HTTPHead) -> Bool,
+        timeouts: KubernetesClient.Timeouts, cancellation: HTTPCancellation,
+        silenceEnds: () -> ContinuousClock.Instant?, onHead: (HTTPHead) -> Bool,
         onBody: (UnsafeRawBufferPointer) -> Bool
     ) throws(KubernetesClientError) -> HTTPClient.StreamEnd
 }
@@ -38,7 +39,6 @@ struct KubernetesClient: KubernetesTransport, ~Copyable {
         var connectMilliseconds = 10_000
         /// A list of a large cluster takes the server a while before its first byte.
         var headMilliseconds = 60_000
-        var stallSeconds: Int?
         var totalMilliseconds: Int
     }
 
@@ -71,14 +71,16 @@ struct KubernetesClient: KubernetesTransport, ~Copyable {
 
     mutating func get(
         _ path: String, parameters: [(name: String, value: String)], accept: String, timeouts: Timeouts,
-        cancellation: HTTPCancellation, onHead: (HTTPHead) -> Bool, onBody: (UnsafeRawBufferPointer) -> Bool
+        cancellation: HTTPCancellation, silenceEnds: () -> ContinuousClock.Instant?, onHead: (HTTPHead) -> Bool,
+        onBody: (UnsafeRawBufferPointer) -> Bool
     ) throws(KubernetesClientError) -> HTTPClient.StreamEnd {
         let request = HTTPRequest(
             .get, url: "\(serverURL)\(path)?\(HTTPRequest.query(parameters))", headers: try headers(accept: accept),
             timeoutMilliseconds: timeouts.totalMilliseconds, connectTimeoutMilliseconds: timeouts.connectMilliseconds,
-            headTimeoutMilliseconds: timeouts.headMilliseconds, stallTimeoutSeconds: timeouts.stallSeconds)
+            headTimeoutMilliseconds: timeouts.headMilliseconds)
         do {
-            return try http.stream(request, cancellation: cancellation, onHead: onHead, onBody: onBody)
+            return try http.stream(
+                request, cancellation: cancellation, silenceEnds: silenceEnds, onHead: onHead, onBody: onBody)
         } catch {
             throw noted(error)
         }
@@ -101,7 +103,7 @@ struct KubernetesClient: KubernetesTransport, ~Copyable {
     }
 
     private func headers(accept: String) throws(KubernetesClientError) -> [(name: String, value: String)] {
-        var headers = [(name: "Accept", value: accept), (name: "User-Agent", value: "kubenetmon")]
+        var headers = [(name: "Accept", value: accept), (name: "User-Agent", value: cluster.userAgent)]
         if let token = token?.bytes { headers.append(("Authorization", "Bearer \(try Self.checked(token))")) }
         return headers
     }

@@ -20,8 +20,12 @@ public final class Reflector<Object: Sendable>: Sendable {
         public var initialBackoff = Duration.milliseconds(800)
         /// The upper bound of every wait after a failure.
         public var maximumBackoff = Duration.seconds(30)
-        /// The longest wait after a request that is forbidden; the shortest is half of it.
+        /// The longest wait after a request that stays forbidden; the shortest is half of it.
         public var forbiddenDelay = Duration.seconds(30)
+        /// How often the server sends a bookmark: a watch that tells nothing for two to three of these is given up.
+        public var bookmarkInterval = Duration.seconds(60)
+        /// How long nothing may come of a list that has begun, be it a page or a streaming list.
+        public var listSilence = Duration.seconds(30)
 
         /// Makes a configuration with the defaults.
         public init() {}

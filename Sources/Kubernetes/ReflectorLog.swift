@@ -8,7 +8,7 @@ struct ReflectorLog {
     private let logger: Logger
     private let start = ContinuousClock.now
     private var hasListed = false
-    private var reported: ReflectorFailure?
+    private var reported: (kind: ReflectorFailure, needsHelp: Bool)?
     private var reportedCredentials: [String] = []
     private var hasReportedMalformedObject = false
 
@@ -29,12 +29,11 @@ struct ReflectorLog {
         hasListed = true
     }
 
-    mutating func reportFailure(_ problem: RequestProblem, nextAttemptIn delay: Duration) {
-        guard reported != problem.failure.kind else { return }
-        reported = problem.failure.kind
+    mutating func reportFailure(_ problem: RequestProblem, needsHelp: Bool, nextAttemptIn delay: Duration) {
+        if let reported, reported == (problem.failure.kind, needsHelp) { return }
+        reported = (problem.failure.kind, needsHelp)
         logger.log(
-            // Somebody has to do something about these.
-            level: [.credentials, .unauthorized, .forbidden, .tls].contains(problem.failure.kind) ? .error : .warning,
+            level: needsHelp ? .error : .warning,
             hasListed
                 ? "\(resource) are not watched; what is known of them is kept" : "\(resource) are not known yet",
             metadata: [
@@ -57,6 +56,12 @@ struct ReflectorLog {
             logger.warning("credentials are out of date", metadata: ["error": "\(problem)"])
         }
         return !problems.isEmpty
+    }
+
+    func reportEarlierVersion(_ version: String, known: String) {
+        logger.warning(
+            "\(resource) are listed anew: the API server's versions have started over, as after a restore of etcd",
+            metadata: ["version": "\(version)", "known_version": "\(known)"])
     }
 
     func reportMissingStreamingLists(_ reason: String) {

@@ -8,6 +8,7 @@ private enum Patience {
     static let uselessWatches = 3
     static let expiredPages = 2
     static let slowLists = 2
+    static let forbiddenRequests = 5
 }
 
 /// Decides what a reflector does next: lists, watches and waits, as client-go's reflector does, so that the store always
@@ -24,6 +25,7 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
         case list(ListRequest)
         case streamingList
         case watch
+        case version
     }
 
     private enum State: Hashable {
@@ -43,10 +45,15 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
     private var uselessWatches = 0
     private var expiredPages = 0
     private var slowLists = 0
+    private var forbiddenRequests = 0
     /// Whether a watch has expired since one has told of anything.
     private var hasExpired = false
-    /// What the watch has told since the store holds a whole set.
-    private var eventsOfWatch = 0
+    /// Whether the watch has told anything since the store holds a whole set, be it what is known.
+    private var hasToldAnything = false
+    /// Whether the watch has told anything new.
+    private var hasProgressed = false
+    /// How long the watch was to last.
+    private var durationOfWatch = Duration.zero
 
     /// Whether a set is being gathered.
     private(set) var isReplacing = false
@@ -64,7 +71,8 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
     ///   - pageSize: The most objects of a page.
     ///   - watchSeconds: How long a watch lasts, drawn anew for each, so that not all of them end together.
     ///   - backoff: The waits between failures.
-    ///   - forbiddenDelay: The wait after a 403, which somebody has to do something about.
+    ///   - forbiddenDelay: The wait after a 403 that stays, which somebody has to do something about. At its start an API
+    ///     server may not have loaded its roles yet: the first few are not waited for as long.
     ///   - generator: Where jitter comes from.
     init(
         streamsLists: Bool = true, pageSize: Int = 500, watchSeconds: ClosedRange<Int> = 300...600,
@@ -91,7 +99,7 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
     /// A page has been read to its end.
     mutating func pageReceived(_ metadata: ListMetadata) -> Step {
         guard case .running(.list(let request)) = state else { return Step() }
-        hasReloadedCredentials = false
+        answered()
         if let token = metadata.continueToken, !token.isEmpty {
             // The token holds the version; a server refuses both together.
             return begin(.list(ListRequest(resourceVersion: "", limit: request.limit, continueToken: token)))
@@ -126,7 +134,6 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
     mutating func objectChanged(resourceVersion: String) -> Step {
         // Before the end of the initial events the objects come in any order, and nothing is won yet.
         guard state == .running(.watch) else { return Step() }
-        eventsOfWatch += 1
         progressed()
         if !resourceVersion.isEmpty { self.resourceVersion = resourceVersion }
         return Step()
@@ -136,13 +143,14 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
     mutating func bookmarkReceived(resourceVersion: String, endsInitialEvents: Bool) -> Step {
         switch state {
         case .running(.watch):
-            eventsOfWatch += 1
+            hasToldAnything = true
+            guard !resourceVersion.isEmpty, resourceVersion != self.resourceVersion else { return Step() }
             progressed()
-            if !resourceVersion.isEmpty { self.resourceVersion = resourceVersion }
+            self.resourceVersion = resourceVersion
             return Step()
         case .running(.streamingList) where endsInitialEvents && !resourceVersion.isEmpty:
             // As after any other list, only what the watch tells from here on is progress of the watch.
-            hasReloadedCredentials = false
+            answered()
             failedStreamingLists = 0
             state = .running(.watch)
             return Step(replacements: commit(resourceVersion))
@@ -154,45 +162,79 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
         }
     }
 
-    /// A watch has ended by itself, or its connection was cut: that is how watches end.
-    mutating func watchEnded(after duration: Duration) -> Step {
+    /// A watch has ended by itself, or, with `wasCut`, because its connection did.
+    mutating func watchEnded(after duration: Duration, wasCut: Bool = false) -> Step {
         switch state {
-        case .running(.streamingList):
-            return streamingListFailed(Failure(kind: .connection))
-        case .running(.watch):
-            if eventsOfWatch == 0 {
-                guard duration >= .seconds(1) else { return wait(for: .watch, delay: backoff.next(using: &generator)) }
-                // Bookmarks come about once a minute. Where none did, the server may not have reached our version, as
-                // after etcd was restored from a backup, and would be silent for ever.
-                if duration >= .seconds(watchSeconds.lowerBound) { return relist() }
-            } else {
-                progressed()
-            }
-            return begin(.watch)
+        case .running(.streamingList): return streamingListFailed(Failure(kind: .connection))
+        case .running(.watch): break
         default: return Step()
         }
+        let isComplete = !wasCut && duration >= durationOfWatch - .seconds(1)
+        if isComplete || duration >= Self.workingDuration { backoff.reset() }
+        // Bookmarks come about once a minute. Where none did, the server may not have reached our version, as after etcd was
+        // restored from a backup, and would be silent for ever.
+        if isComplete { return hasToldAnything ? begin(.watch) : relist() }
+        if hasProgressed { return begin(.version) }
+        let next = resumption(.version)
+        guard duration < .seconds(1) || next != .version else { return begin(.version) }
+        return wait(for: next, delay: backoff.next(using: &generator))
     }
 
-    /// A watch was refused, could not be read on, or told of an error.
+    /// A watch was refused, could not be read on, went silent or told of an error.
     mutating func watchFailed(_ failure: Failure) -> Step {
         switch state {
         case .running(.streamingList): return streamingListFailed(failure)
         case .running(.watch): break
         default: return Step()
         }
-        if failure.kind == .expired { return expired() }
-        if failure.kind == .malformed || failure.isFromTheFuture {
-            uselessWatches += 1
-            // What cannot be read may stand there for ever, and what is still to come may never come: the way around
-            // both is a list.
-            guard uselessWatches < Patience.uselessWatches else {
-                uselessWatches = 0
-                return retry(relistIntent(), after: failure)
-            }
-        }
+        switch failure.kind {
+        case .expired: return expired()
         // A refusal may be one of the version.
-        return retry(failure.kind == .refused ? relistIntent() : .watch, after: failure)
+        case .refused: return retry(relistIntent(), after: failure)
+        default: break
+        }
+        let intent = Self.mayBeAnotherServer(failure) ? Intent.version : .watch
+        let isUseless =
+            failure.endedWatch || failure.isFromTheFuture || failure.kind == .malformed || failure.status == 500
+        return retry(isUseless ? resumption(intent) : intent, after: failure)
     }
+
+    /// How a watch of no use is gone on from: some times as `intent` says, then with a list. What the server fails at or what
+    /// cannot be read may stand there for ever, and what is still to come may never come: a list is the way around all of them.
+    private mutating func resumption(_ intent: Intent) -> Intent {
+        uselessWatches += 1
+        return uselessWatches < Patience.uselessWatches ? intent : relistIntent()
+    }
+
+    /// The newest version is known. The number of an earlier one is smaller ("Resource versions", Kubernetes API
+    /// concepts): where ours is larger, versions have started over, as after etcd was restored from a backup.
+    mutating func versionReceived(_ version: String) -> Step {
+        guard state == .running(.version) else { return Step() }
+        answered()
+        if let newest = UInt64(version), let ours = UInt64(resourceVersion), newest < ours { return relist() }
+        return begin(.watch)
+    }
+
+    /// The newest version could not be found out.
+    mutating func versionFailed(_ failure: Failure) -> Step {
+        guard state == .running(.version) else { return Step() }
+        return switch failure.kind {
+        // The watch is another question, and has its own answer.
+        case .forbidden, .refused, .malformed, .expired: begin(.watch)
+        default: retry(.version, after: failure)
+        }
+    }
+
+    /// Whether a failure leaves open whether the next answer comes of the same state of the cluster.
+    private static func mayBeAnotherServer(_ failure: Failure) -> Bool {
+        switch failure.kind {
+        case .connection, .timeout, .tls, .server: true
+        default: false
+        }
+    }
+
+    /// After how long a watch has shown that the server is well.
+    private static var workingDuration: Duration { .seconds(30) }
 
     // MARK: - Transitions
 
@@ -210,21 +252,26 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
             step.action = .watch(watch(resourceVersion: "", sendsInitialEvents: true))
         case .watch:
             step.action = .watch(watch(resourceVersion: resourceVersion, sendsInitialEvents: false))
+        case .version:
+            step.action = .version
         }
         return step
     }
 
     private mutating func watch(resourceVersion: String, sendsInitialEvents: Bool) -> WatchRequest {
-        eventsOfWatch = 0
+        hasToldAnything = false
+        hasProgressed = false
+        let seconds = Int.random(in: watchSeconds, using: &generator)
+        durationOfWatch = .seconds(seconds)
         return WatchRequest(
-            resourceVersion: resourceVersion, sendsInitialEvents: sendsInitialEvents,
-            timeoutSeconds: Int.random(in: watchSeconds, using: &generator))
+            resourceVersion: resourceVersion, sendsInitialEvents: sendsInitialEvents, timeoutSeconds: seconds)
     }
 
     private mutating func commit(_ version: String) -> [ReflectorStep.Replacement] {
         isReplacing = false
         expiredPages = 0
         slowLists = 0
+        uselessWatches = 0
         relists += isSynced ? 1 : 0
         isSynced = true
         resourceVersion = version
@@ -237,9 +284,18 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
         return [.abandon]
     }
 
-    private mutating func progressed() {
-        backoff.reset()
+    /// The server has let a request pass.
+    private mutating func answered() {
         hasReloadedCredentials = false
+        forbiddenRequests = 0
+    }
+
+    /// The watch is of use.
+    private mutating func progressed() {
+        hasToldAnything = true
+        hasProgressed = true
+        answered()
+        backoff.reset()
         hasExpired = false
         uselessWatches = 0
     }
@@ -299,14 +355,23 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
         }
         var delay = backoff.next(using: &generator)
         if failure.kind == .forbidden {
-            delay = max(delay, forbiddenDelay * Double.random(in: 0.5...1, using: &generator))
+            forbiddenRequests += 1
+            if isForbidden { delay = max(delay, forbiddenDelay * Double.random(in: 0.5...1, using: &generator)) }
         }
         // No server has a reason to ask for more than some minutes.
         if let retryAfter = failure.retryAfter { delay = max(delay, min(retryAfter, .seconds(300))) }
         var step = wait(for: intent, delay: delay)
         step.reloadsCredentials = failure.kind == .unauthorized
+        step.needsHelp =
+            switch failure.kind {
+            case .credentials, .unauthorized, .tls: true
+            case .forbidden: isForbidden
+            default: false
+            }
         return step
     }
+
+    private var isForbidden: Bool { forbiddenRequests > Patience.forbiddenRequests }
 
     private mutating func wait(for intent: Intent, delay: Duration) -> Step {
         state = .waiting(intent)

@@ -10,9 +10,10 @@ public struct ReflectorStatistics: Equatable, Sendable {
     public var listedObjects = 0
     /// Changes that watches told of.
     public var changes: UInt64 = 0
-    /// When the server last sent something; nil if it never did. A healthy watch hears something about once a minute.
-    public var lastActivity: ContinuousClock.Instant?
-    /// Since when the present watch is open; nil while none is.
+    /// When the server last told something of the objects: a whole list, an event or a bookmark; nil if it never did. A
+    /// healthy watch tells something about once a minute.
+    public var lastProgress: ContinuousClock.Instant?
+    /// Since when the present watch, which may begin with a list, is open; nil while none is.
     public var watchingSince: ContinuousClock.Instant?
     /// Times that all objects were listed anew after the first.
     public var relists: UInt64 = 0
@@ -24,7 +25,7 @@ public struct ReflectorStatistics: Equatable, Sendable {
     public var malformedObjects: UInt64 = 0
     /// Addresses of objects that could not be read and were passed over.
     public var unreadableAddresses: UInt64 = 0
-    /// Why the last request failed; nil once one has been answered since.
+    /// Why the last request failed; nil once the server has told something of the objects since.
     public var lastError: String?
 
     /// Nothing has been done.

@@ -5,6 +5,8 @@ struct ReflectorStep: Hashable {
     var replacements: [Replacement] = []
     /// The token was refused: it is read again before the next request.
     var reloadsCredentials = false
+    /// What failed stays so until somebody does something about it.
+    var needsHelp = false
     /// What is to be done; nil where the request under way goes on.
     var action: Action?
 
@@ -40,6 +42,8 @@ extension ReflectorStep {
     enum Action: Hashable {
         case list(ListRequest)
         case watch(WatchRequest)
+        /// Ask for the newest version.
+        case version
         case wait(Duration)
     }
 
@@ -59,5 +63,7 @@ extension ReflectorStep {
         var retryAfter: Duration?
         /// Whether the server does not have the version asked for yet (`ResourceVersionTooLarge`).
         var isFromTheFuture = false
+        /// Whether it ended a watch that had begun.
+        var endedWatch = false
     }
 }

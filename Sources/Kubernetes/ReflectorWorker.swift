@@ -13,6 +13,8 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
     private let statistics: ReflectorStatisticsBox
     private let cancellation: HTTPCancellation
     private let wait: (Duration) -> Void
+    private let bookmarkInterval: Duration
+    private let listSilence: Duration
     private var log: ReflectorLog
     private var transport: Transport
     private var machine: ReflectorStateMachine<SystemRandomNumberGenerator>
@@ -34,6 +36,8 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
         self.statistics = statistics
         self.cancellation = cancellation
         self.wait = wait
+        bookmarkInterval = configuration.bookmarkInterval
+        listSilence = configuration.listSilence
         log = ReflectorLog(resource: resource.name, logger: logger)
         self.transport = transport
         machine = ReflectorStateMachine(
@@ -52,6 +56,7 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
             switch step.action {
             case .list(let request): step = list(request)
             case .watch(let request): step = watch(request)
+            case .version: step = askVersion()
             case .wait(let duration):
                 wait(duration)
                 step = machine.timerFired()
@@ -83,6 +88,7 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
             $0.listedObjects = gathered
             $0.resourceVersion = machine.resourceVersion
             $0.relists = UInt64(machine.relists)
+            $0.lastProgress = .now
             $0.lastError = nil
         }
     }
@@ -98,30 +104,51 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
         }
         if let limit = request.limit { parameters.append(("limit", "\(limit)")) }
         var decoder = ListDecoder(resource)
-        var exchange = KubernetesExchange()
-        let problem = get(
-            parameters, accept: resource.listContentType,
-            timeouts: KubernetesClient.Timeouts(stallSeconds: 60, totalMilliseconds: 600_000), &exchange
-        ) { chunk throws(KubernetesDecodingError) in
-            statistics.update { $0.lastActivity = .now }
-            try decoder.feed(chunk) { object in
-                store.add(object)
-                gathered += 1
-            }
-            return true
+        let page = read(&decoder, parameters) { object in
+            store.add(object)
+            gathered += 1
         }
         note(decoder.malformedObjects, decoder.lastMalformedObject)
         note(unreadableAddresses: decoder.unreadableAddresses)
-        if let problem = exchange.refusal(verb: "list", resource.name) ?? problem { return listFailed(problem) }
-        do throws(KubernetesDecodingError) {
-            return machine.pageReceived(try decoder.finish())
-        } catch {
-            return listFailed(RequestProblem(error))
+        switch page {
+        case .success(let metadata): return machine.pageReceived(metadata)
+        case .failure(let problem): return report(problem, machine.listFailed(problem.failure))
         }
     }
 
-    private func listFailed(_ problem: RequestProblem) -> Step {
-        report(problem, machine.listFailed(problem.failure))
+    /// Finds out the newest version: that of a list of one object. Without a selector the server need not look for it.
+    private func askVersion() -> Step {
+        var decoder = ListDecoder(resource)
+        switch read(&decoder, [("limit", "1")], { _ in }) {
+        case .success(let metadata):
+            let step = machine.versionReceived(metadata.resourceVersion)
+            if machine.isReplacing {
+                log.reportEarlierVersion(metadata.resourceVersion, known: machine.resourceVersion)
+            }
+            return step
+        case .failure(let problem): return report(problem, machine.versionFailed(problem.failure))
+        }
+    }
+
+    /// Reads a list, or a page of one, to its end.
+    private func read(
+        _ decoder: inout ListDecoder<Object>, _ parameters: [(name: String, value: String)], _ body: (Object) -> Void
+    ) -> Result<ListMetadata, RequestProblem> {
+        var exchange = KubernetesExchange()
+        var pulse = WatchPulse(bookmarkInterval: bookmarkInterval, listSilence: listSilence, isListing: true)
+        let problem = get(
+            parameters, accept: resource.listContentType,
+            timeouts: KubernetesClient.Timeouts(totalMilliseconds: 600_000), &exchange, &pulse
+        ) { chunk, _ throws(KubernetesDecodingError) in
+            try decoder.feed(chunk, body)
+            return true
+        }
+        if let problem = exchange.refusal(verb: "list", resource.name) ?? problem { return .failure(problem) }
+        do throws(KubernetesDecodingError) {
+            return .success(try decoder.finish())
+        } catch {
+            return .failure(RequestProblem(error))
+        }
     }
 
     // MARK: - Watches
@@ -141,7 +168,7 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
         switch outcome {
         case .left(let step): return step
         case .ended where machine.isReplacing: return watchFailed(.unfinishedStreamingList, request)
-        case .ended(let duration): return machine.watchEnded(after: duration)
+        case .ended(let duration, let wasCut): return machine.watchEnded(after: duration, wasCut: wasCut)
         case .failed(let problem): return watchFailed(problem, request)
         }
     }
@@ -149,7 +176,7 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
     private enum WatchOutcome {
         /// One of its events asks for something else.
         case left(Step)
-        case ended(Duration)
+        case ended(after: Duration, wasCut: Bool)
         case failed(RequestProblem)
     }
 
@@ -161,16 +188,28 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
         var unreadableAddresses = 0
         var step: Step?
         var status: KubernetesStatus?
+        var pulse = WatchPulse(
+            bookmarkInterval: bookmarkInterval, listSilence: listSilence, isListing: request.sendsInitialEvents)
         let start = ContinuousClock.now
         // The server ends it; the client does where the server fails to.
         let timeouts = KubernetesClient.Timeouts(totalMilliseconds: (request.timeoutSeconds + 30) * 1000)
-        let problem = get(parameters, accept: resource.watchContentType, timeouts: timeouts, &exchange) {
-            chunk throws(KubernetesDecodingError) in
+        let problem = get(parameters, accept: resource.watchContentType, timeouts: timeouts, &exchange, &pulse) {
+            statistics.update { $0.watchingSince = .now }
+        } onChunk: { chunk, pulse throws(KubernetesDecodingError) in
             var changes: [ObjectChange<Object>] = []
-            defer { apply(changes) }
+            var hasTold = false
+            defer { apply(changes, hasTold: hasTold) }
             try decoder.feed(chunk) { event in
                 guard step == nil, status == nil else { return }
-                if case .failed(let error) = event { status = error } else { step = take(event, &changes) }
+                switch event {
+                case .failed(let error):
+                    status = error
+                    return
+                case .bookmark(_, let endsInitialEvents): pulse.bookmark(endsList: endsInitialEvents)
+                case .updated, .deleted: break
+                }
+                hasTold = true
+                step = take(event, &changes)
             }
             if decoder.malformedObjects > malformedObjects {
                 note(decoder.malformedObjects - malformedObjects, decoder.lastMalformedObject)
@@ -181,11 +220,17 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
             return step == nil && status == nil
         }
         if let step { return .left(step) }
-        if let status { return .failed(RequestProblem(status, verb: "watch", resource.name)) }
+        if let status { return .failed(RequestProblem(status, verb: "watch", resource.name).ofBegunWatch) }
         if let refusal = exchange.refusal(verb: "watch", resource.name) { return .failed(refusal) }
+        guard let problem else { return .ended(after: .now - start, wasCut: false) }
+        guard exchange.head != nil else { return .failed(problem) }
+        switch problem.failure.kind {
+        case .timeout where pulse.end <= .now:
+            return .failed(RequestProblem.silence(of: resource.name, for: pulse.longestSilence).ofBegunWatch)
+        case .timeout, .malformed: return .failed(problem.ofBegunWatch)
         // That its connection is cut is one of the ways in which a watch ends.
-        if let problem, exchange.head == nil || problem.failure.kind == .malformed { return .failed(problem) }
-        return .ended(.now - start)
+        default: return .ended(after: .now - start, wasCut: true)
+        }
     }
 
     private func watchFailed(_ problem: RequestProblem, _ request: Step.WatchRequest) -> Step {
@@ -232,10 +277,13 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
         }
     }
 
-    private func apply(_ changes: [ObjectChange<Object>]) {
+    private func apply(_ changes: [ObjectChange<Object>], hasTold: Bool) {
         if !changes.isEmpty { store.apply(changes) }
         statistics.update {
-            $0.lastActivity = .now
+            if hasTold {
+                $0.lastProgress = .now
+                $0.lastError = nil
+            }
             $0.changes += UInt64(changes.count)
             $0.resourceVersion = machine.resourceVersion
         }
@@ -250,23 +298,26 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
     /// Makes a request; what came of it is in `exchange` and, where it did not come to its end, in the problem.
     private func get(
         _ parameters: [(name: String, value: String)], accept: String, timeouts: KubernetesClient.Timeouts,
-        _ exchange: inout KubernetesExchange,
-        onChunk: (UnsafeRawBufferPointer) throws(KubernetesDecodingError) -> Bool
+        _ exchange: inout KubernetesExchange, _ pulse: inout WatchPulse, onBegin: () -> Void = {},
+        onChunk: (UnsafeRawBufferPointer, inout WatchPulse) throws(KubernetesDecodingError) -> Bool
     ) -> RequestProblem? {
         var problem: RequestProblem?
         do throws(KubernetesClientError) {
             try transport.refreshCredentials()
             if log.reportStaleCredentials(transport.staleCredentials) { count(.credentials) }
             _ = try transport.get(
-                resource.path, parameters: parameters, accept: accept, timeouts: timeouts, cancellation: cancellation
+                resource.path, parameters: parameters, accept: accept, timeouts: timeouts, cancellation: cancellation,
+                silenceEnds: { pulse.end }
             ) { head in
                 exchange.head = head
-                if head.status == 200 { began() }
+                pulse.beat()
+                if head.status == 200 { onBegin() }
                 return true
             } onBody: { chunk in
+                pulse.beat()
                 guard exchange.head?.status == 200 else { return exchange.addToRefusal(chunk) }
                 do throws(KubernetesDecodingError) {
-                    return try onChunk(chunk)
+                    return try onChunk(chunk, &pulse)
                 } catch {
                     problem = RequestProblem(error)
                     return false
@@ -278,22 +329,13 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
         return problem
     }
 
-    private func began() {
-        let isWatching = !machine.isReplacing
-        statistics.update {
-            $0.lastActivity = .now
-            if isWatching {
-                $0.watchingSince = .now
-                $0.lastError = nil
-            }
-        }
-    }
-
     private func report(_ problem: RequestProblem, _ step: Step) -> Step {
         guard !cancellation.isCancelled else { return step }
         count(problem.failure.kind)
         statistics.update { $0.lastError = problem.message }
-        if case .wait(let delay) = step.action { log.reportFailure(problem, nextAttemptIn: delay) }
+        if case .wait(let delay) = step.action {
+            log.reportFailure(problem, needsHelp: step.needsHelp, nextAttemptIn: delay)
+        }
         return step
     }
 

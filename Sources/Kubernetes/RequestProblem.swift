@@ -3,8 +3,8 @@
 import HTTPClient
 
 /// Why a request of a reflector failed: for the state machine, and for a human.
-struct RequestProblem {
-    let failure: ReflectorStep.Failure
+struct RequestProblem: Error {
+    private(set) var failure: ReflectorStep.Failure
     let message: String
 
     /// A refusal, as the answer to a request or within a watch.
@@ -27,6 +27,21 @@ struct RequestProblem {
     /// A streaming list that ended before all of its objects had come.
     static let unfinishedStreamingList = RequestProblem(
         failure: ReflectorStep.Failure(kind: .connection), message: "the streaming list ended before its end")
+
+    /// A watch that told nothing for so long.
+    static func silence(of resource: String, for duration: Duration) -> RequestProblem {
+        RequestProblem(
+            failure: ReflectorStep.Failure(kind: .timeout),
+            message: "the watch of \(resource) told nothing for \(duration), not even a bookmark: the API "
+                + "server or the way to it hangs")
+    }
+
+    /// The same, of a watch that had begun.
+    var ofBegunWatch: RequestProblem {
+        var problem = self
+        problem.failure.endedWatch = true
+        return problem
+    }
 
     private init(failure: ReflectorStep.Failure, message: String) {
         self.failure = failure

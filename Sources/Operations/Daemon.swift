@@ -12,6 +12,9 @@ public enum Daemon {
     /// The release, and the beginning of the commit's hash where the build was told: `0.1.0 (2c26b46b68ff)`.
     public static let version = commit.isEmpty ? release : "\(release) (\(commit.prefix(12)))"
 
+    /// What a program calls itself to servers (RFC 9110, section 10.1.5): `kubenetmon-server/0.1.0 (2c26b46b68ff)`.
+    public static func userAgent(_ program: String) -> String { "\(program)/\(version)" }
+
     /// The hash of the commit that this was built from; empty where the build was not told.
     private static let commit = String(cString: kubenetmon_build_commit)
 

@@ -6,11 +6,14 @@ public struct HealthCheck: Equatable, Sendable {
     public let name: String
     /// Why the condition is not met and what to do, nil where it is met.
     public let problem: String?
+    /// What is wrong although the condition is met; nil where nothing is.
+    public let remark: String?
 
     /// Makes a check with its result.
-    public init(_ name: String, problem: String?) {
+    public init(_ name: String, problem: String?, remark: String? = nil) {
         self.name = name
         self.problem = problem
+        self.remark = remark
     }
 }
 
@@ -19,9 +22,9 @@ extension [HealthCheck] {
     var areMet: Bool { allSatisfy { $0.problem == nil } }
 
     /// The checks as JSON: `{"status":"not ready","checks":{"clickhouse":"cannot be reached"}}`; a condition that is
-    /// met reads `ok`.
+    /// met reads `ok`, or what is wrong all the same.
     func json(met: String, unmet: String) -> String {
-        let checks = map { "\($0.name.jsonQuoted):\(($0.problem ?? "ok").jsonQuoted)" }
+        let checks = map { "\($0.name.jsonQuoted):\(($0.problem ?? $0.remark ?? "ok").jsonQuoted)" }
         return "{\"status\":\((areMet ? met : unmet).jsonQuoted),\"checks\":{\(checks.joined(separator: ","))}}\n"
     }
 }

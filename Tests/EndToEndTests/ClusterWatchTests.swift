@@ -130,6 +130,14 @@ extension EndToEndTests {
         try await server.waitUntilReady()
         #expect(try await server.probe("/ready").status == 200)
         #expect(try await server.metric("kubenetmon_server_watch_synced{resource=\"pods\"}") == 1)
+        #expect(fixture.requests.allSatisfy { $0.userAgent?.hasPrefix("kubenetmon-server/0.") == true })
+        // What is refused later is named, and turns nobody away.
+        fixture.update { $0.tokens = ["another"] }
+        await fixture.closeConnections()
+        try await eventually("the refusal is named") {
+            let ready = try await server.probe("/ready")
+            return ready.status == 200 && ready.body.contains("pods are not watched: cannot watch pods: 401")
+        }
         try await server.stop()
         fixture.stop()
     }

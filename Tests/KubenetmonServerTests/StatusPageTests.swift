@@ -96,7 +96,7 @@ private func report(_ talkers: [[FlowBlock]], at minute: Int = 11) -> TalkerRepo
         var page = StatusPage()
         page.numbers.watches = [("pods", .init()), ("nodes", .init())]
         page.numbers.watches[0].statistics.isSynced = true
-        page.numbers.watches[0].statistics.lastActivity = page.now - .seconds(75)
+        page.numbers.watches[0].statistics.lastProgress = page.now - .seconds(75)
         page.numbers.inserts.oldestWait = .seconds(3)
         let text = page.html.body.text
         #expect(

@@ -156,6 +156,14 @@ public final class APIServerFixture: Sendable {
         for connection in state.withLock({ Array($0.connections.values) }) { try? await connection.close() }
     }
 
+    /// Neither reads nor sends on the present connections any more, as where a balancer's backend is gone without a word.
+    /// New ones are served.
+    public func freezeConnections() {
+        for connection in state.withLock({ Array($0.connections.values) }) {
+            connection.pipeline.fireUserInboundEventTriggered(Freeze())
+        }
+    }
+
     // MARK: - What a test sees of it
 
     /// The requests so far.

@@ -4,6 +4,9 @@ import Kubernetes
 import NIOCore
 import NIOHTTP1
 
+/// Makes a ``FixtureConnection`` neither read nor send any more, as one whose server is gone without a word.
+struct Freeze: Sendable {}
+
 /// One connection to an ``APIServerFixture``: answers one request after the other.
 final class FixtureConnection: ChannelInboundHandler {
     typealias InboundIn = HTTPServerRequestPart
@@ -26,8 +29,11 @@ final class FixtureConnection: ChannelInboundHandler {
     private var requestHead: HTTPRequestHead?
     private var requestBody: [UInt8] = []
     private var isBytewise = false
-    /// Bytes of the body after which the connection is cut.
+    /// Whether nothing is read and nothing is sent any more.
+    private var isFrozen = false
+    /// Bytes of the body after which the connection is cut, or frozen.
     private var bytesLeft: Int?
+    private var freezesAtEnd = false
 
     init(server: APIServerFixture) { self.server = server }
 
@@ -37,9 +43,16 @@ final class FixtureConnection: ChannelInboundHandler {
 
     func channelInactive(context: ChannelHandlerContext) { endWatch() }
 
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard event is Freeze else { return context.fireUserInboundEventTriggered(event) }
+        isFrozen = true
+        endWatch()
+    }
+
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !isFrozen else { return }
         switch unwrapInboundIn(data) {
         case .head(let head):
             requestBody = []
@@ -59,7 +72,8 @@ final class FixtureConnection: ChannelInboundHandler {
             $0.hasPrefix("Bearer ") ? String($0.dropFirst(7)) : nil
         }
         let request = FixtureRequest(
-            uri: head.uri, isPost: head.method == .POST, token: token, accept: head.headers["accept"].first)
+            uri: head.uri, isPost: head.method == .POST, token: token, accept: head.headers["accept"].first,
+            userAgent: head.headers["user-agent"].first)
         isBytewise = false
         bytesLeft = nil
         let fault = server.note(request)
@@ -85,14 +99,15 @@ final class FixtureConnection: ChannelInboundHandler {
             begin()
             return end()
         case .silence: return
-        case .cut(let count): bytesLeft = count
+        case .cut(let count): (bytesLeft, freezesAtEnd) = (count, false)
+        case .freeze(let count): (bytesLeft, freezesAtEnd) = (count, true)
         case .bytewise: isBytewise = true
         case .ignoresInitialEvents, nil: break
         }
         guard let encoding else { return answer(tokenReview: requestBody, server) }
         switch request.kind {
         case .tokenReview: break
-        case .list, .page: answer(list: request, encoding, server)
+        case .list, .page, .version: answer(list: request, encoding, server)
         case .watch: answer(watch: request, encoding, server, options)
         case .streamingList:
             guard options.streamsLists else {
@@ -268,7 +283,7 @@ final class FixtureConnection: ChannelInboundHandler {
     }
 
     private func send(_ bytes: [UInt8], promise: EventLoopPromise<Void>? = nil) {
-        guard let context else { return }
+        guard let context, !isFrozen else { return }
         let bytes = bytesLeft.map { Array(bytes.prefix($0)) } ?? bytes
         let parts = isBytewise ? bytes.map { [$0] } : [bytes]
         for (index, part) in parts.enumerated() {
@@ -283,6 +298,8 @@ final class FixtureConnection: ChannelInboundHandler {
 
     private func cut() {
         endWatch()
+        isFrozen = freezesAtEnd
+        guard !isFrozen else { return }
         context?.close(promise: nil)
     }
 
@@ -299,6 +316,7 @@ final class FixtureConnection: ChannelInboundHandler {
     }
 
     private func write(_ part: HTTPServerResponsePart) {
+        guard !isFrozen else { return }
         context?.write(wrapOutboundOut(part), promise: nil)
     }
 }

@@ -10,6 +10,8 @@ public enum FixtureFault: Sendable {
     case errorEvent(KubernetesStatus)
     /// It closes the connection after so many bytes of the body.
     case cut(afterBytes: Int)
+    /// It neither reads nor sends any more after so many bytes of the body.
+    case freeze(afterBytes: Int)
     /// It sends every byte on its own.
     case bytewise
     /// It answers with the status 200 and these bytes.

@@ -14,6 +14,8 @@ public struct FixtureRequest: Equatable, Sendable {
         case watch
         /// A watch that begins with the objects that are there.
         case streamingList
+        /// The question which version is the newest: a list of one object.
+        case version
         /// The question whose a token is.
         case tokenReview
     }
@@ -28,8 +30,10 @@ public struct FixtureRequest: Equatable, Sendable {
     public let token: String?
     /// The `Accept` header.
     public let accept: String?
+    /// The `User-Agent` header.
+    public let userAgent: String?
 
-    init(uri: String, isPost: Bool, token: String?, accept: String?) {
+    init(uri: String, isPost: Bool, token: String?, accept: String?, userAgent: String?) {
         let parts = uri.split(separator: "?", maxSplits: 1)
         resource = String(parts.first?.split(separator: "/").last ?? "")
         var parameters: [String: String] = [:]
@@ -40,12 +44,13 @@ public struct FixtureRequest: Equatable, Sendable {
         self.parameters = parameters
         self.token = token
         self.accept = accept
+        self.userAgent = userAgent
         kind = isPost ? .tokenReview : Self.kind(of: parameters)
     }
 
     private static func kind(of parameters: [String: String]) -> Kind {
         switch (parameters["watch"], parameters["sendInitialEvents"], parameters["continue"]) {
-        case (nil, _, nil): .list
+        case (nil, _, nil): parameters["limit"] == "1" ? .version : .list
         case (nil, _, _): .page
         case (_, "true", _): .streamingList
         default: .watch

@@ -27,7 +27,8 @@ private struct RecordedTransport: KubernetesTransport, ~Copyable {
 
     mutating func get(
         _ path: String, parameters: [(name: String, value: String)], accept: String,
-        timeouts: KubernetesClient.Timeouts, cancellation: HTTPCancellation, onHead: (HTTPHead) -> Bool,
+        timeouts: KubernetesClient.Timeouts, cancellation: HTTPCancellation,
+        silenceEnds: () -> ContinuousClock.Instant?, onHead: (HTTPHead) -> Bool,
         onBody: (UnsafeRawBufferPointer) -> Bool
     ) throws(KubernetesClientError) -> HTTPClient.StreamEnd {
         let asked = parameters.filter { $0.name != "timeoutSeconds" && $0.name != "allowWatchBookmarks" }
@@ -51,6 +52,8 @@ private struct RecordedTransport: KubernetesTransport, ~Copyable {
         let tape = try RecordedTransport.Tape(answers)
         var configuration = Reflector<Pod>.Configuration()
         configuration.streamsLists = streamsLists
+        // The recorded watches end when they should.
+        configuration.watchSeconds = 1...1
         let worker = ReflectorWorker(
             .pods(labels: PodLabelMapping()), RecordedTransport(tape: tape), store, configuration,
             Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, ReflectorStatisticsBox(), HTTPCancellation()

@@ -59,7 +59,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(step == .init(replacements: [.commit]))
         #expect(machine.isSynced)
         _ = machine.objectChanged(resourceVersion: "11")
-        let next = machine.watchEnded(after: .seconds(400))
+        let next = machine.watchEnded(after: .seconds(600))
         #expect(next.watch?.resourceVersion == "11")
         #expect(next.watch?.sendsInitialEvents == false)
         #expect(next.replacements.isEmpty)
@@ -188,7 +188,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         var machine = watching()
         _ = machine.objectChanged(resourceVersion: "12")
         _ = machine.bookmarkReceived(resourceVersion: "15", endsInitialEvents: false)
-        let step = machine.watchEnded(after: .seconds(300))
+        let step = machine.watchEnded(after: .seconds(600))
         #expect(step.replacements.isEmpty)
         #expect(step.watch?.resourceVersion == "15")
     }
@@ -198,7 +198,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         var seconds: Set<Int> = []
         for _ in 0..<200 {
             _ = machine.objectChanged(resourceVersion: "12")
-            seconds.insert(machine.watchEnded(after: .seconds(300)).watch?.timeoutSeconds ?? 0)
+            seconds.insert(machine.watchEnded(after: .seconds(600)).watch?.timeoutSeconds ?? 0)
         }
         #expect(seconds.allSatisfy { 300...600 ~= $0 })
         #expect(seconds.count > 50)
@@ -207,20 +207,92 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
     @Test func aWatchThatEndsAtOnceWithNothingBacksOff() {
         var machine = watching()
         var bound = 0.8
-        for _ in 0..<8 {
+        for attempt in 1...8 {
             let wait = machine.watchEnded(after: .milliseconds(200)).wait
             #expect(wait.map { $0 >= .seconds(bound / 10) && $0 <= .seconds(bound) } == true)
-            #expect(machine.timerFired().watch?.resourceVersion == "10")
             bound = min(30, bound * 2)
+            // The third time in turn, all is listed anew.
+            if attempt % 3 == 0 {
+                #expect(machine.timerFired().list == newest)
+                _ = machine.pageReceived(ListMetadata(resourceVersion: "10"))
+            } else {
+                #expect(machine.timerFired().action == .version)
+                #expect(machine.versionReceived("10").watch?.resourceVersion == "10")
+            }
         }
         _ = machine.objectChanged(resourceVersion: "11")
-        #expect(machine.watchEnded(after: .milliseconds(200)).watch?.resourceVersion == "11")
-        #expect(machine.watchEnded(after: .seconds(2)).watch != nil)
+        #expect(machine.watchEnded(after: .milliseconds(200)).action == .version)
+        #expect(machine.versionReceived("12").watch?.resourceVersion == "11")
+        #expect(machine.watchEnded(after: .seconds(2)).action == .version)
+    }
+
+    @Test func aWatchThatEndsBeforeItsTimeMayBeFollowedByAnotherServer() {
+        for wasCut in [false, true] {
+            var machine = watching()
+            _ = machine.objectChanged(resourceVersion: "12")
+            #expect(machine.watchEnded(after: .seconds(100), wasCut: wasCut).action == .version)
+            #expect(machine.versionReceived("12").watch?.resourceVersion == "12")
+        }
+        var machine = watching()
+        _ = machine.objectChanged(resourceVersion: "12")
+        #expect(machine.watchEnded(after: .seconds(600), wasCut: true).action == .version)
+    }
+
+    @Test(arguments: [true, false]) func versionsThatStartOverAreListedAnew(streamsLists: Bool) {
+        for newest in ["9", "1", "0"] {
+            var machine = watching(streamsLists: streamsLists)
+            _ = machine.watchFailed(.init(kind: .connection))
+            #expect(machine.timerFired().action == .version)
+            let step = machine.versionReceived(newest)
+            #expect(step.replacements == [.begin])
+            #expect(streamsLists ? step.watch?.sendsInitialEvents == true : step.list?.resourceVersion == "")
+        }
+        // Later versions are larger, however many digits they have; what is no number cannot be compared.
+        for newest in ["10", "11", "100", "abc", "", "99999999999999999999"] {
+            var machine = watching(streamsLists: streamsLists)
+            _ = machine.watchFailed(.init(kind: .connection))
+            _ = machine.timerFired()
+            #expect(machine.versionReceived(newest).watch?.resourceVersion == "10", "\(newest)")
+        }
+    }
+
+    @Test func theNewestVersionIsAskedForUntilItIsKnown() {
+        var machine = watching()
+        _ = machine.watchFailed(.init(kind: .timeout, endedWatch: true))
+        for failure in [.init(kind: .connection), .init(kind: .tls), .status(503), .status(429)]
+            as [ReflectorStep.Failure]
+        {
+            #expect(machine.timerFired().action == .version)
+            #expect(machine.versionFailed(failure).wait != nil)
+        }
+        #expect(machine.timerFired().action == .version)
+        #expect(machine.versionFailed(.status(401)).action == .version)
+        // Whether the watch is allowed, the watch will tell.
+        #expect(machine.versionFailed(.status(403)).watch?.resourceVersion == "10")
+    }
+
+    @Test func backOffIsForgottenAfterAWatchThatWorked() {
+        func boundAfter(_ end: (inout Machine) -> ReflectorStep) -> Bool {
+            (1...20 as ClosedRange<UInt64>).allSatisfy { seed in
+                var machine = machine(seed: seed)
+                _ = machine.timerFired()
+                for _ in 0..<10 {
+                    _ = machine.listFailed(.init(kind: .connection))
+                    _ = machine.timerFired()
+                }
+                _ = machine.pageReceived(ListMetadata(resourceVersion: "10"))
+                _ = end(&machine)
+                _ = machine.versionReceived("10")
+                return machine.watchFailed(.status(503)).wait.map { $0 <= .seconds(0.8) } == true
+            }
+        }
+        #expect(boundAfter { $0.watchEnded(after: .seconds(40), wasCut: true) })
+        #expect(!boundAfter { $0.watchEnded(after: .seconds(5), wasCut: true) })
     }
 
     @Test func aWatchThatIsSilentToItsEndMayWaitForTheFuture() {
         var machine = watching()
-        #expect(machine.watchEnded(after: .seconds(300)).list == newest)
+        #expect(machine.watchEnded(after: .seconds(600)).list == newest)
     }
 
     @Test func anExpiredWatchListsAnewAtOnceAndTheNextTimeWithBackOff() {
@@ -243,7 +315,10 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
                 _ = machine.objectChanged(resourceVersion: "\(version)")
                 _ = machine.bookmarkReceived(resourceVersion: "\(version)", endsInitialEvents: true)
                 // A list that takes its time, whose watch is over as soon as the list is.
-                if let endsAfter { #expect(machine.watchEnded(after: endsAfter).watch != nil) }
+                if let endsAfter {
+                    #expect(machine.watchEnded(after: endsAfter).action == .version)
+                    #expect(machine.versionReceived("\(version)").watch != nil)
+                }
                 let step = machine.watchFailed(.status(410))
                 guard let wait = step.wait else {
                     #expect(step.watch?.sendsInitialEvents == true)
@@ -298,10 +373,47 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         var machine = watching()
         for _ in 0..<2 {
             _ = machine.watchFailed(.init(kind: .server, status: 504, isFromTheFuture: true))
-            #expect(machine.timerFired().watch?.resourceVersion == "10")
+            #expect(machine.timerFired().action == .version)
+            #expect(machine.versionReceived("10").watch?.resourceVersion == "10")
         }
         _ = machine.watchFailed(.init(kind: .server, status: 504, isFromTheFuture: true))
         #expect(machine.timerFired().list == newest)
+    }
+
+    /// Whatever it is that ends them: an event of the server's, silence, what cannot be read.
+    @Test(arguments: [
+        ReflectorStep.Failure(kind: .server, status: 500, endedWatch: true), .init(kind: .server, status: 500),
+        .init(kind: .throttled, status: 429, endedWatch: true), .init(kind: .server, status: 503, endedWatch: true),
+        .init(kind: .unauthorized, status: 401, endedWatch: true), .init(kind: .timeout, endedWatch: true),
+        .init(kind: .malformed), .init(kind: .malformed, endedWatch: true),
+    ]) func watchesOfNoUseAreFollowedByAList(_ failure: ReflectorStep.Failure) {
+        for tellsBookmarks in [false, true] {
+            var machine = watching()
+            var watches = 0
+            var step = ReflectorStep()
+            repeat {
+                watches += 1
+                // A bookmark of the version that is known already is a sign of life and of no use.
+                if tellsBookmarks { _ = machine.bookmarkReceived(resourceVersion: "10", endsInitialEvents: false) }
+                step = machine.watchFailed(failure)
+                if step.wait != nil { step = machine.timerFired() }
+                if step.action == .version { step = machine.versionReceived("10") }
+            } while step.watch != nil && watches < 20
+            #expect(step.list == newest)
+            #expect(watches == 3)
+        }
+    }
+
+    @Test func aBusyServerIsNotAskedForMore() {
+        var machine = watching()
+        for failure in [.status(503), .status(429), .init(kind: .connection), .status(403)] as [ReflectorStep.Failure] {
+            for _ in 0..<10 {
+                var step = machine.watchFailed(failure)
+                if step.wait != nil { step = machine.timerFired() }
+                if step.action == .version { step = machine.versionReceived("10") }
+                #expect(step.watch?.resourceVersion == "10")
+            }
+        }
     }
 
     @Test func aWatchThatIsRefusedIsListedAnew() {
@@ -314,7 +426,8 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         var machine = watching()
         for _ in 0..<20 {
             #expect(machine.watchFailed(.init(kind: .connection)).wait.map { $0 <= .seconds(30) } == true)
-            #expect(machine.timerFired().watch?.resourceVersion == "10")
+            #expect(machine.timerFired().action == .version)
+            #expect(machine.versionReceived("20").watch?.resourceVersion == "10")
         }
         #expect(machine.isSynced)
     }
@@ -327,6 +440,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         _ = machine.timerFired()
         #expect(machine.watchFailed(.status(503, retryAfter: .seconds(100_000))).wait == .seconds(300))
         _ = machine.timerFired()
+        _ = machine.versionReceived("10")
         #expect(machine.watchFailed(.status(429)).wait.map { $0 <= .seconds(30) } == true)
     }
 
@@ -355,10 +469,16 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
     @Test func whatIsForbiddenIsTriedSlowly() {
         for streamsLists in [false, true] {
             var machine = machine(streamsLists: streamsLists)
-            _ = machine.timerFired()
-            let step = streamsLists ? machine.watchFailed(.status(403)) : machine.listFailed(.status(403))
-            #expect(step.wait.map { $0 >= .seconds(15) && $0 <= .seconds(30) } == true)
-            #expect(machine.timerFired().watch?.sendsInitialEvents == (streamsLists ? true : nil))
+            var next = machine.timerFired()
+            for attempt in 1...12 {
+                let step = next.list == nil ? machine.watchFailed(.status(403)) : machine.listFailed(.status(403))
+                // At its start an API server may not have loaded its roles yet.
+                let isAtStart = attempt <= 5
+                #expect(step.needsHelp == !isAtStart)
+                #expect(step.wait.map { ($0 <= .seconds(13)) == isAtStart && $0 <= .seconds(30) } == true)
+                next = machine.timerFired()
+                #expect(next.list != nil || next.watch?.sendsInitialEvents == true)
+            }
         }
     }
 
@@ -386,7 +506,9 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
                 case .bookmark(let ends):
                     model.isWhole = ends
                     step = machine.bookmarkReceived(resourceVersion: "\(model.version)", endsInitialEvents: ends)
-                case .ended(let duration): step = machine.watchEnded(after: duration)
+                case .ended(let duration, let wasCut): step = machine.watchEnded(after: duration, wasCut: wasCut)
+                case .version(let version): step = machine.versionReceived(version)
+                case .versionFailed(let failure): step = machine.versionFailed(failure)
                 case .watchFailed(let failure): step = machine.watchFailed(failure)
                 }
                 model.version += 1
@@ -401,7 +523,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
 
 /// What a reflector may see of the machine.
 private struct Model {
-    enum UnderWay { case list, watch, wait }
+    enum UnderWay { case list, watch, version, wait }
     var underWay = UnderWay.wait
     var version = 100
     /// Whether the last event completed what is being gathered.
@@ -435,6 +557,10 @@ private struct Model {
             if !request.sendsInitialEvents, request.resourceVersion != machine.resourceVersion {
                 problem = "watched from elsewhere"
             }
+        case .version:
+            underWay = .version
+            if isReplacing { problem = "asked while it listed" }
+            if !wasSynced { problem = "asked without a version of its own" }
         case .wait(let duration):
             underWay = .wait
             if isReplacing { problem = "kept half a set" }
@@ -447,12 +573,14 @@ private struct Model {
 }
 
 private enum Event {
-    case timer, page(String?), listFailed(ReflectorStep.Failure), changed, bookmark(Bool), ended(Duration)
-    case watchFailed(ReflectorStep.Failure)
+    case timer, page(String?), listFailed(ReflectorStep.Failure), changed, bookmark(Bool)
+    case ended(Duration, wasCut: Bool), watchFailed(ReflectorStep.Failure)
+    case version(String), versionFailed(ReflectorStep.Failure)
 
     static func random(for underWay: Model.UnderWay, using generator: inout SeededGenerator) -> Event {
         switch underWay {
         case .wait: return .timer
+        case .version: return versionEvent(using: &generator)
         case .list:
             switch Int.random(in: 0..<3, using: &generator) {
             case 0: return .page(nil)
@@ -463,17 +591,27 @@ private enum Event {
             switch Int.random(in: 0..<5, using: &generator) {
             case 0: return .changed
             case 1: return .bookmark(Bool.random(using: &generator))
-            case 2: return .ended(.milliseconds(Int.random(in: 0...600_000, using: &generator)))
+            case 2:
+                return .ended(
+                    .milliseconds(Int.random(in: 0...600_000, using: &generator)),
+                    wasCut: Bool.random(using: &generator))
             default: return .watchFailed(failure(using: &generator))
             }
         }
+    }
+
+    private static func versionEvent(using generator: inout SeededGenerator) -> Event {
+        Bool.random(using: &generator)
+            ? .version(["", "7", "110", "100000", "x"].randomElement(using: &generator) ?? "")
+            : .versionFailed(failure(using: &generator))
     }
 
     private static func failure(using generator: inout SeededGenerator) -> ReflectorStep.Failure {
         switch Int.random(in: 0..<3, using: &generator) {
         case 0:
             return .init(
-                kind: [.connection, .timeout, .tls, .malformed, .credentials].randomElement(using: &generator) ?? .tls)
+                kind: [.connection, .timeout, .tls, .malformed, .credentials].randomElement(using: &generator) ?? .tls,
+                endedWatch: Bool.random(using: &generator))
         case 1: return .init(kind: .server, status: 504, isFromTheFuture: true)
         default:
             let status = [400, 401, 403, 404, 410, 422, 429, 500, 503].randomElement(using: &generator) ?? 500

@@ -18,6 +18,14 @@ import Testing
                 == "{\"status\":\"not ready\",\"checks\":{\"a\":\"ok\",\"b\":\"is gone\"}}\n")
     }
 
+    @Test func aRemarkTurnsNobodyAway() {
+        let checks = [HealthCheck("a", problem: nil, remark: "is slow"), HealthCheck("b", problem: nil)]
+        #expect(checks.areMet)
+        #expect(
+            checks.json(met: "ready", unmet: "not ready")
+                == "{\"status\":\"ready\",\"checks\":{\"a\":\"is slow\",\"b\":\"ok\"}}\n")
+    }
+
     @Test func anyTextIsValidJSON() throws {
         let problem =
             String(String.UnicodeScalarView((0...0x2ff).compactMap(Unicode.Scalar.init))) + "\"\\\r\n😀\u{2028}"
