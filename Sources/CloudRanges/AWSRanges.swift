@@ -27,12 +27,32 @@ private struct AWSDocument: Decodable {
         }
     }
 
-    let prefixes: [LenientEntry<Entry>]
-    let ipv6Prefixes: [LenientEntry<Entry>]
+    let entries: [LenientEntry<Entry>]
+    /// The arrays that are not there.
+    let missing: [String]
 
-    enum CodingKeys: String, CodingKey {
+    enum CodingKeys: String, CodingKey, CaseIterable {
         case prefixes
         case ipv6Prefixes = "ipv6_prefixes"
+    }
+
+    /// Throws where none of the arrays is there.
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        var entries: [LenientEntry<Entry>] = []
+        var missing: [String] = []
+        var problem: (any Error)?
+        for key in CodingKeys.allCases {
+            do {
+                entries += try container.decode([LenientEntry<Entry>].self, forKey: key)
+            } catch {
+                missing.append(key.rawValue)
+                problem = error
+            }
+        }
+        if let problem, missing.count == CodingKeys.allCases.count { throw problem }
+        self.entries = entries
+        self.missing = missing
     }
 }
 
@@ -45,9 +65,9 @@ extension RangeList {
             expected: "AWS ip-ranges.json: an object with the arrays `prefixes` and `ipv6_prefixes`")
         var places = PlaceTable()
         var mentions: [ListedPrefix] = []
-        mentions.reserveCapacity(document.prefixes.count + document.ipv6Prefixes.count)
+        mentions.reserveCapacity(document.entries.count)
         var skipped = 0
-        for entry in [document.prefixes, document.ipv6Prefixes].joined() {
+        for entry in document.entries {
             guard let entry = entry.value else {
                 skipped += 1
                 continue
@@ -65,7 +85,7 @@ extension RangeList {
             for mention in mentions where ranks[Int(mention.label)] >= ranks[Int(best.label)] { best = mention }
             prefixes.append(best)
         }
-        return Contents(places: places.places, prefixes: prefixes, skipped: skipped)
+        return Contents(places: places.places, prefixes: prefixes, skipped: skipped, missing: document.missing)
     }
 
     /// The most telling service has the highest rank.

@@ -33,6 +33,8 @@ extension CloudRangeCatalog {
         public var maximumBytes: Int
         /// Whose certificates are trusted. Proxies are those of the environment.
         public var tls: HTTPClient.TLS
+        /// Who asks: a program and its version.
+        public var userAgent = "kubenetmon"
 
         /// Makes a configuration; by default every provider's own URL.
         public init(

@@ -210,19 +210,18 @@ extension CloudRangeCatalog {
     ) throws(RangeSourceError) -> Bool {
         source.statistics.fetches += 1
         let today = Self.now / 86_400
-        switch try fetcher.fetch(url, known: source.validators, today: today) {
+        var isChanged = false
+        let outcome = try fetcher.fetch(url, known: source.validators, today: today) {
+            document, validators throws(RangeListError) in
+            isChanged = try source.take(document, validators: validators, from: .url, at: Self.now)
+        }
+        switch outcome {
         case .notModified:
             source.statistics.notModified += 1
             source.confirm(.url, at: Self.now)
             confirmCache(of: source)
             return false
-        case .document(let document, let validators):
-            let isChanged: Bool
-            do throws(RangeListError) {
-                isChanged = try source.take(document, validators: validators, from: .url, at: Self.now)
-            } catch {
-                throw .list(error)
-            }
+        case .taken(let document, let validators):
             keep(RangeCache.Entry(validators: validators, fetched: Self.now, document: document), of: source)
             return isChanged
         }
@@ -288,6 +287,9 @@ extension CloudRangeCatalog {
             "prefixes": "\(statistics.prefixes)",
         ]
         if statistics.skipped > 0 { metadata["skipped"] = "\(statistics.skipped)" }
+        if let missing = source.list?.missing, !missing.isEmpty {
+            metadata["missing"] = "\(missing.joined(separator: ", "))"
+        }
         if let error = statistics.lastError { metadata["error"] = "\(error)" }
         return metadata
     }

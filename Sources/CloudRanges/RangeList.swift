@@ -9,13 +9,15 @@ public struct RangeList: Sendable {
     public let provider: RangeProvider
     /// Entries that could not be read and were left out.
     public let skipped: Int
+    /// The names of arrays that are not in the document, whose prefixes are unknown.
+    public let missing: [String]
     let places: [CloudPlace]
     /// Sorted; the labels are indexes of `places`.
     let prefixes: [ListedPrefix]
 
     /// Reads a document in the provider's own format.
     ///
-    /// An entry that cannot be read is left out and counted. What is not such a list at all, or an empty one, is an
+    /// An entry that cannot be read is left out and counted, an array that is missing is named. What is not such a list at all, or an empty one, is an
     /// error: nobody's addresses are not an answer.
     public init(_ json: [UInt8], of provider: RangeProvider) throws(RangeListError) {
         let contents: Contents =
@@ -31,6 +33,7 @@ public struct RangeList: Sendable {
         guard !contents.prefixes.isEmpty else { throw .noPrefixes }
         self.provider = provider
         skipped = contents.skipped
+        missing = contents.missing
         places = contents.places
         prefixes = contents.prefixes
     }
@@ -61,6 +64,7 @@ extension RangeList {
         /// Sorted, each prefix once; the labels are indexes of `places`.
         var prefixes: [ListedPrefix]
         var skipped: Int
+        var missing: [String] = []
     }
 
     /// Decodes a document whose shape `expected` tells in words.
@@ -70,6 +74,11 @@ extension RangeList {
         do {
             return try json.withUnsafeBytes { bytes in
                 guard let start = bytes.baseAddress else { throw RangeListError.notJSON(detail: "it is empty") }
+                // RFC 1952, section 2.3.1.
+                guard !bytes.starts(with: [0x1f, 0x8b]) else {
+                    throw RangeListError.notJSON(
+                        detail: "it is compressed by gzip without a Content-Encoding; have it served as it is")
+                }
                 let data = Data(
                     bytesNoCopy: UnsafeMutableRawPointer(mutating: start), count: bytes.count, deallocator: .none)
                 return try JSONDecoder().decode(type, from: data)

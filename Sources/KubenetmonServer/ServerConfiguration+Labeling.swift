@@ -97,6 +97,7 @@ extension ServerConfiguration {
 
     static func cloudRanges(_ settings: inout SettingsReader) -> CloudRangeCatalog.Configuration {
         var configuration = CloudRangeCatalog.Configuration()
+        configuration.userAgent = Daemon.userAgent("kubenetmon-server")
         configuration.namedRanges = settings.structure(
             "ranges", default: [], "[]", allowed: "a list of ranges with name, cidrs, cloud, region and service",
             "Addresses of your own with their place (docs/labels.md).", .reloadable

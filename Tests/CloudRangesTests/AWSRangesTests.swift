@@ -32,6 +32,20 @@ import Testing
         #expect(list.lines == ["192.0.2.0/24 aws us-east-1 \(expected)"])
     }
 
+    @Test func aMissingArrayLosesThatArray() throws {
+        let all = try RangeList(TestLists.aws, of: .aws)
+        #expect(all.missing.isEmpty)
+        for (name, broken) in [("prefixes", ""), ("ipv6_prefixes", ""), ("ipv6_prefixes", "\"ipv6_prefixes\": null, ")]
+        {
+            let document = TestLists.aws.replacing("\"\(name)\": [", with: broken + "\"other\": [")
+            let list = try RangeList(document, of: .aws)
+            #expect(list.missing == [name])
+            #expect(list.lines == all.lines.filter { $0.contains("::") == (name == "prefixes") })
+        }
+        let other = TestLists.aws.replacing("prefixes\": [", with: "x\": [")
+        #expect(throws: RangeListError.self) { try RangeList(other, of: .aws) }
+    }
+
     @Test func labelsAreInLowerCaseWithoutBlanks() throws {
         let list = try RangeList(TestLists.aws(("192.0.2.0/24", " EU West-1", "Some Service ")), of: .aws)
         #expect(list.lines == ["192.0.2.0/24 aws euwest-1 someservice"])

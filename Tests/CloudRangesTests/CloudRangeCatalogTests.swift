@@ -61,6 +61,52 @@ private let google = TestLists.google
         #expect(server.requests.count == 4)
     }
 
+    @Test func aListThatIsCompressedUnaskedIsDecoded() async throws {
+        let compressed = try gzip(TestLists.aws)
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: \(compressed.count)\r\n"
+        let server = try RawHTTPServer { request, _ in
+            // Nobody asked for it.
+            request.headers["accept-encoding"]?.contains("gzip") == true
+                ? .status(500) : .raw(Array("\(head)Content-Encoding: gzip\r\n\r\n".utf8) + compressed)
+        }
+        let running = running(.aws, server.url)
+        try await eventually("the list is there") { running.source(.aws).prefixes == 3 }
+        try await running.stop()
+        #expect(server.requests.first?.headers["user-agent"] == "kubenetmon")
+        // One that does not even say so.
+        let silent = try RawHTTPServer { _, _ in .raw(Array("\(head)\r\n".utf8) + compressed) }
+        let failing = self.failing(at: silent.url)
+        try await eventually("it failed") { failing.source(.google).failures > 0 }
+        #expect(failing.source(.google).lastError?.contains("compressed by gzip") == true)
+        try await failing.stop()
+    }
+
+    /// A small document that becomes a large one is bounded as a large one is.
+    @Test func aBombIsNotUnpacked() async throws {
+        let bomb = try gzip(String(repeating: " ", count: 8 << 20))
+        #expect(bomb.count < 1 << 20)
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: \(bomb.count)\r\nContent-Encoding: gzip\r\n\r\n"
+        let server = try RawHTTPServer { _, _ in .raw(Array(head.utf8) + bomb) }
+        let failing = self.failing(at: server.url)
+        try await eventually("it failed") { failing.source(.google).failures > 0 }
+        #expect(failing.source(.google).lastError?.contains("larger than 1048576 bytes") == true)
+        try await failing.stop()
+    }
+
+    private func gzip(_ text: String) throws -> [UInt8] {
+        let (process, input, output) = (Process(), Pipe(), Pipe())
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = ["gzip", "-9c"]
+        process.standardInput = input
+        process.standardOutput = output
+        try process.run()
+        Thread.detachNewThread {
+            try? input.fileHandleForWriting.write(contentsOf: Data(text.utf8))
+            try? input.fileHandleForWriting.close()
+        }
+        return Array(try output.fileHandleForReading.readToEnd() ?? Data())
+    }
+
     @Test func aListThatIsKnownIsNotSentAgain() async throws {
         let server = try RawHTTPServer { request, _ in
             request.headers["if-none-match"] == "\"v1\"" && request.headers["if-modified-since"] == "Sat"
@@ -125,9 +171,10 @@ private let google = TestLists.google
     }
 
     private func failing(_ answer: RawHTTPServer.Answer) -> RunningCatalog {
-        let url = (try? RawHTTPServer { _, _ in answer })?.url ?? ""
-        return running(.google, url)
+        failing(at: (try? RawHTTPServer { _, _ in answer })?.url ?? "")
     }
+
+    private func failing(at url: String) -> RunningCatalog { running(.google, url) }
 
     @Test func aServerThatSaysNothingIsLeft() async throws {
         let server = try RawHTTPServer { _, number in number == 0 ? .silence : .status(200, google) }
@@ -490,6 +537,30 @@ private let google = TestLists.google
         }
         try await running.stop()
         #expect(running.changes.count == 2)
+    }
+
+    /// What a mirror may answer for a day that it has no list of.
+    @Test(arguments: [
+        RawHTTPServer.Answer.status(403, "<Error><Code>AccessDenied</Code></Error>"),
+        .status(200, headers: ["Content-Type: text/html"], "<!doctype html><title>Not found</title>"),
+        .status(302, headers: ["Location: http://127.0.0.1/missing"]), .status(301), .status(410), .status(400),
+        .status(200, "{\"error\": \"no such file\"}"), .status(200), .status(200, String(TestLists.azure.dropLast(9))),
+    ]) func aMirrorMayAnswerInItsOwnWayForDaysWithoutAList(answer: RawHTTPServer.Answer) async throws {
+        let published = "/Tags_\(Self.day(4)).json"
+        let server = try RawHTTPServer { request, _ in
+            request.target == published ? .status(200, TestLists.azure) : answer
+        }
+        let finding = running(.azure, server.url + "/Tags_YYYYMMDD.json")
+        try await eventually("the list is there") { finding.source(.azure).prefixes == 3 }
+        try await finding.stop()
+        #expect(finding.source(.azure).failures == 0)
+        // A mirror that has no list at all says what it answers.
+        let empty = try RawHTTPServer { _, _ in answer }
+        let searching = running(.azure, empty.url + "/YYYYMMDD")
+        try await eventually("it failed") { searching.source(.azure).failures > 0 }
+        try await searching.stop()
+        let error = searching.source(.azure).lastError ?? ""
+        #expect(error.contains("last 30 days; of today's: ") && !error.hasSuffix(": "))
     }
 
     @Test func anotherFailureThanAMissingDayEndsTheSearch() async throws {

@@ -27,6 +27,8 @@ public final class RawHTTPServer: Sendable {
     public enum Answer: Sendable {
         /// These bytes; the connection stays open.
         case bytes(String)
+        /// These bytes, which need not be text; the connection stays open.
+        case raw([UInt8])
         /// These bytes and the end of the connection.
         case bytesAndHangUp(String)
         /// Nothing, for as long as the client waits.
@@ -104,9 +106,10 @@ public final class RawHTTPServer: Sendable {
                 return $0.count - 1
             }
             switch answer(request, number) {
-            case .bytes(let text): guard Self.send(text, to: connection) else { return }
+            case .bytes(let text): guard Self.send(Array(text.utf8), to: connection) else { return }
+            case .raw(let bytes): guard Self.send(bytes, to: connection) else { return }
             case .bytesAndHangUp(let text):
-                _ = Self.send(text, to: connection)
+                _ = Self.send(Array(text.utf8), to: connection)
                 return
             case .silence: _ = Self.receive(connection, &received)
             case .hangUp: return
@@ -114,9 +117,8 @@ public final class RawHTTPServer: Sendable {
         }
     }
 
-    /// Sends all of a text; false where the client is gone.
-    private static func send(_ text: String, to connection: Int32) -> Bool {
-        let bytes = Array(text.utf8)
+    /// Sends all of it; false where the client is gone.
+    private static func send(_ bytes: [UInt8], to connection: Int32) -> Bool {
         var sent = 0
         while sent < bytes.count {
             let length = bytes[sent...].withUnsafeBytes {
