@@ -136,7 +136,7 @@ extension EndToEndTests {
         await fixture.closeConnections()
         try await eventually("the refusal is named") {
             let ready = try await server.probe("/ready")
-            return ready.status == 200 && ready.body.contains("pods are not watched: cannot watch pods: 401")
+            return ready.status == 200 && ready.body.contains("pods are not watched: cannot list pods: 401")
         }
         try await server.stop()
         fixture.stop()
