@@ -48,9 +48,9 @@ struct PodLabelReader: Sendable {
         return labels
     }
 
-    /// Takes a value if its key comes before the one that was found so far.
+    /// Takes a value if its key comes before the one that was found so far; an empty one says nothing.
     private static func take(_ value: String, _ place: Int?, _ best: inout Int?, _ result: inout String) {
-        guard let place, let found = best, place < found else { return }
+        guard !value.isEmpty, let place, let found = best, place < found else { return }
         best = place
         result = value
     }

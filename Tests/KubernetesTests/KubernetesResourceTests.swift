@@ -64,6 +64,9 @@ extension ProtobufWriter {
         #expect([inOrder.app, inOrder.instanceID, inOrder.cell] == ["1", "2", "1"])
         let reversed = try pod([("second", "2"), ("first", "1")])
         #expect([reversed.app, reversed.instanceID, reversed.cell] == ["1", "2", "1"])
+        // An empty value says nothing, as one that is missing.
+        let empty = try pod([("first", ""), ("second", "2"), ("third", "")])
+        #expect([empty.app, empty.instanceID, empty.cell] == ["2", "2", ""])
         let one = try pod([("second", "2"), ("other", "x")])
         #expect([one.app, one.instanceID, one.cell] == ["2", "2", ""])
         #expect(one.labels.isEmpty)
