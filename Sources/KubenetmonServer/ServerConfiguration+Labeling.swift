@@ -26,8 +26,9 @@ extension ServerConfiguration {
                 "ignore_unknown_direction", default: true,
                 "Whether flows are left out of which neither end, or both, could be the local one.", .reloadable),
             privateNetworks: settings.structure(
-                "private_networks", default: [], "[]", allowed: "a list of networks such as [100.64.0.0/10]",
-                "Networks besides RFC 1918, link-local and loopback that count as private.", .reloadable
+                "private_networks", default: [], "[]", allowed: "a list of networks such as [198.51.100.0/24]",
+                "Networks besides RFC 1918, link-local, loopback and, outside ranges, 100.64.0.0/10 that count as private.",
+                .reloadable
             ) { $0.prefixes($1) },
             flagRules: settings.structure(
                 "connection_flags", default: [], "[]",

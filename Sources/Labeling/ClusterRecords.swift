@@ -11,7 +11,7 @@ struct ClusterRecords: Sendable {
         var labels: EndpointLabels
         /// Its first place in the tables.
         var head: Int32
-        /// Its node's number; -1 for a service.
+        /// Its node's number; -1 for a service, and for a pod that is on none.
         var node: Int32
         var startedAt: UInt32
         let kind: EndpointTables.Kind
@@ -84,7 +84,7 @@ struct ClusterRecords: Sendable {
             pod.uid,
             Owner(labels: labels, head: -1, node: node, startedAt: pod.startedAt, kind: .pod, store: store),
             pod.addresses, tables)
-        change?.controller = pod.owner
+        change?.controller = pod.isStatic ? nil : pod.owner
         return change
     }
 
@@ -119,7 +119,8 @@ struct ClusterRecords: Sendable {
         _ uid: ObjectUID, _ owner: Owner, _ addresses: [IPAddress], _ tables: borrowing EndpointTables
     ) -> Change? {
         if let known = owners[uid], known.labels.hasSameValues(as: owner.labels), known.node == owner.node,
-            owner.node >= 0 || owner.kind == .service, known.startedAt == owner.startedAt,
+            owner.node >= 0 || owner.kind == .service || owner.labels[.node].isEmpty,
+            known.startedAt == owner.startedAt,
             Set(tables.addresses(ofOwner: known.head)) == Set(addresses)
         {
             return nil
@@ -132,7 +133,7 @@ struct ClusterRecords: Sendable {
             if waiting.count >= Self.maximumWaiting { waiting = [:] }
             waiting[owner.uid, default: [:]][pod.uid] = owner
         }
-        return Workload.name(of: pod.owner) { replicaSets[$0] }
+        return pod.isStatic ? Workload.name(ofStatic: pod) : Workload.name(of: pod.owner) { replicaSets[$0] }
     }
 
     // MARK: - Changes of the tables
@@ -144,7 +145,9 @@ struct ClusterRecords: Sendable {
             leave(known, keeping: change.owner?.addresses ?? [], &tables, now)
         }
         guard case (var owner, let addresses)? = change.owner else { return }
-        if owner.kind != .service { owner.node = tables.number(ofNode: owner.labels[.node]) }
+        if owner.kind != .service, !owner.labels[.node].isEmpty {
+            owner.node = tables.number(ofNode: owner.labels[.node])
+        }
         if owner.kind == .pod {
             owner.labels = inZone(of: owner.node, owner.labels)
             if let controller = change.controller { owner.labels = labels(owner.labels, ofPodOf: controller) }

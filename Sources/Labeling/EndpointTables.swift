@@ -18,7 +18,7 @@ struct EndpointTables: ~Copyable, Sendable {
     /// memory.
     struct Candidate: Sendable {
         var labels: LabelsReference
-        /// The number of the node that it runs on or is; -1 for a service.
+        /// The number of the node that it runs on or is; -1 for a service, and for a pod that is on none.
         var node: Int32
         /// In seconds since the Unix epoch.
         var startedAt: UInt32
@@ -59,50 +59,56 @@ struct EndpointTables: ~Copyable, Sendable {
 
     // MARK: - Look-ups
 
-    /// Who of those with an address had it at a moment.
+    /// Who of those with an address had it at a moment, for flows that a node observed (-1 for any).
     ///
-    /// Of several who lived then, it is the one that started last: the others' objects outlive them. Where nobody lived,
-    /// it is one that has just ended; then one that starts within the minute, since clocks differ and a batch may tell of
-    /// a whole minute; then the one that ended last, up to two minutes before.
-    func endpoint(at address: IPAddress, second: UInt32) -> Int32? {
-        resolve(endpoints[address] ?? -1, second)
+    /// Of several who lived then, it is a pod before a node: a virtual kubelet's node has the address of its pod, and pods in
+    /// the host network have none here. Of several pods it is one on the observing node, whose addresses it routes to; then
+    /// the one that started last: the others' objects outlive them. Where nobody lived, it is one that has just ended; then
+    /// one that starts within the minute, since clocks differ and a batch may tell of a whole minute; then the one that ended
+    /// last, up to two minutes before; of two with the same moment the one on the observing node.
+    func endpoint(at address: IPAddress, second: UInt32, node: Int32) -> Int32? {
+        resolve(endpoints[address] ?? -1, second, node)
     }
 
     /// The same of two addresses; it waits for memory once and not twice.
     func endpoints(
-        at first: IPAddress, _ second: IPAddress, second time: UInt32
+        at first: IPAddress, _ second: IPAddress, second time: UInt32, node: Int32
     ) -> (first: Int32?, second: Int32?) {
         let heads = (endpoints[first] ?? -1, endpoints[second] ?? -1)
-        return (resolve(heads.0, time), resolve(heads.1, time))
+        return (resolve(heads.0, time, node), resolve(heads.1, time, node))
     }
 
     /// The service that had an address at a moment.
     func service(at address: IPAddress, second: UInt32) -> Int32? {
-        resolve(services[address] ?? -1, second)
+        resolve(services[address] ?? -1, second, -1)
     }
 
-    private func resolve(_ first: Int32, _ second: UInt32) -> Int32? {
+    private func resolve(_ first: Int32, _ second: UInt32, _ node: Int32) -> Int32? {
         var best: (slot: Int32, rank: UInt64)?
         var slot = first
         while slot >= 0 {
-            if let rank = rank(of: slot, at: second), rank > best?.rank ?? 0 { best = (slot, rank) }
+            if let rank = rank(of: slot, at: second, node), rank > best?.rank ?? 0 { best = (slot, rank) }
             slot = candidates[Int(slot)].next
         }
         return best?.slot
     }
 
     /// The higher the likelier, nil for one that cannot be meant.
-    private func rank(of slot: Int32, at second: UInt32) -> UInt64? {
+    private func rank(of slot: Int32, at second: UInt32, _ node: Int32) -> UInt64? {
         let startedAt = candidates[Int(slot)].startedAt
         let endedAt = candidates[Int(slot)].endedAt
+        let isHere: UInt64 = candidates[Int(slot)].node == node ? 1 : 0
         if startedAt > second {
             guard startedAt - second <= ClusterIndex.secondsBeforeTheStart else { return nil }
-            return 2 << 32 | UInt64(UInt32.max - startedAt)
+            return 2 << 40 | UInt64(UInt32.max - startedAt) << 1 | isHere
         }
-        if second <= endedAt { return 4 << 32 | UInt64(startedAt) }
+        if second <= endedAt {
+            let isPod: UInt64 = candidates[Int(slot)].kind == .node ? 0 : 1
+            return 4 << 40 | isPod << 33 | isHere << 32 | UInt64(startedAt)
+        }
         switch second - endedAt {
-        case ...ClusterIndex.secondsJustAfterTheEnd: return 3 << 32 | UInt64(endedAt)
-        case ...ClusterIndex.secondsAfterTheEnd: return 1 << 32 | UInt64(endedAt)
+        case ...ClusterIndex.secondsJustAfterTheEnd: return 3 << 40 | UInt64(endedAt) << 1 | isHere
+        case ...ClusterIndex.secondsAfterTheEnd: return 1 << 40 | UInt64(endedAt) << 1 | isHere
         default: return nil
         }
     }

@@ -37,8 +37,9 @@ extension Labeler {
             if tables.pointee.nodeNumbers[node] == nil {
                 explanation.tell("node", "\(node) is not known: none of its pods is")
             }
-            describe("source", flow.original.source, second, tables, ranges, &explanation)
-            describe("destination", flow.reply.source, second, tables, ranges, &explanation)
+            let number = tables.pointee.nodeNumbers[node] ?? -2
+            describe("source", flow.original.source, second, number, tables, ranges, &explanation)
+            describe("destination", flow.reply.source, second, number, tables, ranges, &explanation)
             if let service = tables.pointee.service(at: flow.reply.source, second: second) {
                 let name = tables.pointee.labels(of: service).labels[.service]
                 explanation.tell("", "it is the address of service \(name): a flow names who answers behind it")
@@ -54,10 +55,10 @@ extension Labeler {
     }
 
     private func describe(
-        _ topic: String, _ address: IPAddress, _ second: UInt32, _ tables: UnsafePointer<EndpointTables>,
-        _ ranges: RangeTable, _ explanation: inout Explanation
+        _ topic: String, _ address: IPAddress, _ second: UInt32, _ node: Int32,
+        _ tables: UnsafePointer<EndpointTables>, _ ranges: RangeTable, _ explanation: inout Explanation
     ) {
-        let meant = tables.pointee.endpoint(at: address, second: second)
+        let meant = tables.pointee.endpoint(at: address, second: second, node: node)
         if let meant {
             explanation.tell(topic, "\(address) is \(Self.text(tables.pointee[meant], second))")
         } else {
@@ -71,9 +72,9 @@ extension Labeler {
 
     /// Which range or network an address outside the cluster is in.
     private func whereabouts(of address: IPAddress, _ ranges: RangeTable) -> String {
-        let networks =
-            AddressScope.special + rules.configuration.privateNetworks.map { (prefix: $0, value: AddressScope.private) }
-        let network = networks.filter { $0.prefix.contains(address) }.max { $0.prefix.length < $1.prefix.length }
+        let inside = address.behindNAT64
+        guard inside == address else { return "\(inside) behind NAT64, \(whereabouts(of: inside, ranges))" }
+        let network = ranges.network(of: address)
         let range = ranges.prefix(of: address).flatMap { prefix in
             ranges.place(of: address).map { place in
                 let labels = place.labels.labels
@@ -81,11 +82,13 @@ extension Labeler {
                 return "in range \(prefix): \(words.joined(separator: " "))"
             }
         }
-        switch (network, range) {
+        switch (network.map { ($0.prefix, $0.scope) }, range) {
         case ((let prefix, .reserved)?, _): return "reserved by \(prefix): nobody's"
         case ((let prefix, .private)?, let range?) where ranges.privatePlace(of: address) != nil:
             return "private by \(prefix), \(range)"
-        case ((let prefix, .private)?, _): return "private by \(prefix): the own cloud and region"
+        case ((let prefix, .shared)?, let range?): return "shared by \(prefix), \(range)"
+        case ((let prefix, .private)?, _), ((let prefix, .shared)?, _):
+            return "private by \(prefix): the own cloud and region"
         case (_, let range?): return "public, \(range)"
         default: return "public, in no known range"
         }
@@ -124,7 +127,8 @@ extension Labeler {
         let labels = candidate.labels.labels
         let who =
             candidate.kind == .node
-            ? "node \(labels[.node])" : "pod \(labels[.namespace])/\(labels[.pod]) on \(labels[.node])"
+            ? "node \(labels[.node])"
+            : "pod \(labels[.namespace])/\(labels[.pod]) on \(labels[.node].isEmpty ? "no node" : labels[.node])"
         if candidate.startedAt > second { return "\(who), which started \(candidate.startedAt - second) s later" }
         if candidate.endedAt < second { return "\(who), which ended \(second - candidate.endedAt) s before" }
         return who

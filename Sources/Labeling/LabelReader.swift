@@ -12,7 +12,8 @@ public struct LabelReader: ~Copyable {
     private let privateLabels: LabelsReference
     private let unlistedLabels: LabelsReference
     private let tables: UnsafePointer<EndpointTables>
-    private let node: Int32?
+    /// The observing node; no node's number where it is not known.
+    private let node: Int32
     private let second: UInt32
     private let ignoreUDP: Bool
     private let ignoreNodeFlows: Bool
@@ -32,7 +33,7 @@ public struct LabelReader: ~Copyable {
         privateLabels = LabelsReference(labeler.privateLabels)
         unlistedLabels = LabelsReference(labeler.unlistedLabels)
         self.tables = tables
-        self.node = tables.pointee.nodeNumbers[node]
+        self.node = tables.pointee.nodeNumbers[node] ?? -2
         self.second = second
     }
 
@@ -40,7 +41,7 @@ public struct LabelReader: ~Copyable {
     public func label(_ flow: Flow) -> Labeler.Outcome {
         if ignoreUDP && flow.transport == .udp { return .ignored(.udp) }
         // The reply's source is the real peer behind a translated destination.
-        let ends = tables.pointee.endpoints(at: flow.original.source, flow.reply.source, second: second)
+        let ends = tables.pointee.endpoints(at: flow.original.source, flow.reply.source, second: second, node: node)
         let (source, destination) = (endpoint(ends.first), endpoint(ends.second))
         if ignoreNodeFlows && (source.isNode || destination.isNode) { return .ignored(.node) }
         guard let isSourceLocal = isSourceLocal(source, destination) else { return .ignored(.unknownDirection) }
@@ -74,6 +75,8 @@ public struct LabelReader: ~Copyable {
         let isNode: Bool
 
         var isKnown: Bool { slot >= 0 }
+        /// Whether it is on some node, or is one.
+        var isPlaced: Bool { node >= 0 }
     }
 
     private func endpoint(_ slot: Int32?) -> Endpoint {
@@ -83,11 +86,9 @@ public struct LabelReader: ~Copyable {
 
     /// Which end is local, nil where the flow is not to be recorded since it cannot be told.
     private func isSourceLocal(_ source: Endpoint, _ destination: Endpoint) -> Bool? {
-        if let node {
-            if source.node == node { return true }
-            if destination.node == node { return false }
-        }
-        switch (source.isKnown, destination.isKnown) {
+        if source.node == node { return true }
+        if destination.node == node { return false }
+        switch (source.isPlaced, destination.isPlaced) {
         case (false, true): return true
         case (true, false): return false
         default: return ignoreUnknownDirection ? nil : true
@@ -101,12 +102,16 @@ public struct LabelReader: ~Copyable {
         if endpoint.isKnown {
             return (tables.pointee.labels(of: endpoint.slot), .intraVPC, endpoint.isNode ? .node : .pod)
         }
+        let address = address.behindNAT64
         switch scopes.value(for: address) ?? .public {
         case .private:
             guard let place = ranges.privatePlace(of: address) else { return (privateLabels, .intraVPC, .private) }
             let isElsewhere = place.connectionClass == .publicInternet
             return (place.labels, isElsewhere ? .unknown : place.connectionClass, .range)
         case .reserved: return (unlistedLabels, .unknown, .unknown)
+        case .shared:
+            guard let place = ranges.place(of: address) else { return (privateLabels, .intraVPC, .private) }
+            return (place.labels, place.connectionClass, .range)
         case .public:
             guard let place = ranges.place(of: address) else { return (unlistedLabels, .publicInternet, .unknown) }
             return (place.labels, place.connectionClass, .range)

@@ -23,14 +23,15 @@ final class RangeTable: Sendable {
     let scopes: PrefixTable<AddressScope>
     /// The blocks within private networks: those that somebody has named.
     private let privateTable: PrefixTable<Int32>
+    private let cloud: String
 
     init(_ ranges: [CloudRange], site: Site, privateNetworks: [IPPrefix]) {
         var labels: [EndpointLabels] = []
         var places: [Place] = []
         var numbers: [CloudPlace: Int32] = [:]
         var entries: [(prefix: IPPrefix, value: Int32)] = []
-        entries.reserveCapacity(ranges.count)
-        for range in ranges {
+        entries.reserveCapacity(ranges.count + WellKnownPlaces.ranges.count)
+        for range in [WellKnownPlaces.ranges, ranges].joined() {
             let place = range.place
             let number = numbers[place] ?? Int32(places.count)
             if number == places.count {
@@ -47,14 +48,16 @@ final class RangeTable: Sendable {
         self.places = places
         self.entries = entries
         self.privateNetworks = privateNetworks
+        cloud = site.cloud
         table = PrefixTable(entries)
-        (scopes, privateTable) = Self.tables(entries, privateNetworks)
+        (scopes, privateTable) = Self.tables(entries, privateNetworks, cloud)
     }
 
     private init(_ other: RangeTable, privateNetworks: [IPPrefix]) {
         (labels, places, entries, table) = (other.labels, other.places, other.entries, other.table)
         self.privateNetworks = privateNetworks
-        (scopes, privateTable) = Self.tables(entries, privateNetworks)
+        cloud = other.cloud
+        (scopes, privateTable) = Self.tables(entries, privateNetworks, cloud)
     }
 
     /// The same blocks where other networks count as private.
@@ -63,9 +66,9 @@ final class RangeTable: Sendable {
     }
 
     private static func tables(
-        _ entries: [(prefix: IPPrefix, value: Int32)], _ privateNetworks: [IPPrefix]
+        _ entries: [(prefix: IPPrefix, value: Int32)], _ privateNetworks: [IPPrefix], _ cloud: String
     ) -> (PrefixTable<AddressScope>, PrefixTable<Int32>) {
-        let scopes = PrefixTable.addressScopes(adding: privateNetworks)
+        let scopes = PrefixTable.addressScopes(adding: privateNetworks, in: cloud)
         let within = entries.filter { entry in
             [entry.prefix.network, entry.prefix.last].allSatisfy { scopes.value(for: $0) == .private }
         }
@@ -84,6 +87,14 @@ final class RangeTable: Sendable {
         return places[Int(number)]
     }
 
+    /// The smallest network with a special address and how far it reaches, nil for an ordinary address.
+    func network(of address: IPAddress) -> (prefix: IPPrefix, scope: AddressScope)? {
+        let index = scopes.index(for: address)
+        guard index >= 0 else { return nil }
+        let block = AddressScope.blocks(adding: privateNetworks, in: cloud)[Int(index)]
+        return (block.prefix, block.value)
+    }
+
     /// The smallest block with an address, nil where there is none.
     func prefix(of address: IPAddress) -> IPPrefix? {
         let index = table.index(for: address)
@@ -91,7 +102,9 @@ final class RangeTable: Sendable {
     }
 
     private static func connectionClass(to place: CloudPlace, from site: Site) -> ConnectionClass {
-        guard place.cloud == site.cloud else { return .publicInternet }
+        guard place.cloud == site.cloud,
+            place.region.isEmpty || WellKnownPlaces.areInOnePartition(place.region, site.region, of: site.cloud)
+        else { return .publicInternet }
         return switch place.region {
         case "": .unknown
         // Anycast addresses: the nearest place answers.

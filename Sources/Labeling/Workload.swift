@@ -2,6 +2,11 @@
 
 import Kubernetes
 
+extension Pod {
+    /// Whether kubelet has it from a manifest of its own; the API server's copy of it belongs to the node.
+    var isStatic: Bool { owner?.kind == "Node" }
+}
+
 /// What a pod is one of, as `kind/name`.
 enum Workload {
     /// The workload of a pod with this owner, empty where it has none.
@@ -20,6 +25,13 @@ enum Workload {
         default:
             return text(owner)
         }
+    }
+
+    /// The component that a static pod is one of: kubelet names the pod `<name in the manifest>-<node>`
+    /// (https://kubernetes.io/docs/tasks/configure-pod-container/static-pod/).
+    static func name(ofStatic pod: Pod) -> String {
+        let suffix = "-\(pod.node)"
+        return "StaticPod/\(pod.name.hasSuffix(suffix) ? String(pod.name.dropLast(suffix.count)) : pod.name)"
     }
 
     private static func text(_ owner: ObjectOwner) -> String { "\(owner.kind)/\(owner.name)" }

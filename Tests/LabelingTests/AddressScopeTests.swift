@@ -16,10 +16,11 @@ import Testing
             ("fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", .private),
             ("fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", .private),
             ("ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", .reserved), ("::", "::", .reserved),
-            ("::1", "::1", .private),
+            ("::1", "::1", .private), ("100.64.0.0", "100.127.255.255", .shared),
+            ("64:ff9b:1::", "64:ff9b:1:ffff:ffff:ffff:ffff:ffff", .private),
         ] as [(String, String, AddressScope)])
     func specialBlocksEndWhereTheirRegistrySays(first: String, last: String, scope: AddressScope) {
-        let table = PrefixTable.addressScopes(adding: [])
+        let table = PrefixTable.addressScopes(adding: [], in: "aws")
         let (first, last) = (address(first), address(last))
         #expect(table.value(for: first) == scope)
         #expect(table.value(for: last) == scope)
@@ -31,9 +32,8 @@ import Testing
     }
 
     @Test func whatTheConfigurationAddsIsPrivate() {
-        let table = PrefixTable.addressScopes(adding: [
-            prefix("100.64.0.0/10"), prefix("2001:db8::/32"), prefix("240.0.0.0/8"),
-        ])
+        let table = PrefixTable.addressScopes(
+            adding: [prefix("100.64.0.0/10"), prefix("2001:db8::/32"), prefix("240.0.0.0/8")], in: "aws")
         #expect(table.value(for: address("100.64.0.1")) == .private)
         #expect(table.value(for: address("2001:db8::1")) == .private)
         #expect(table.value(for: address("240.0.0.1")) == .private)

@@ -45,9 +45,9 @@ private final class IndexUnderTest: Sendable {
     func setTime(_ seconds: UInt32) { clock.second.withLock { $0 = noon + seconds } }
 
     /// Labels of an address, as they are for a flow that was observed this many seconds after noon.
-    func labels(of text: String, at seconds: UInt32 = 0) -> EndpointLabels? {
+    func labels(of text: String, at seconds: UInt32 = 0, on node: String = "") -> EndpointLabels? {
         let from = flow(text, text.contains(":") ? "2001:db8::1" : "192.0.2.1")
-        return labeler.read(observedOn: "", at: noon + seconds) { reader in
+        return labeler.read(observedOn: node, at: noon + seconds) { reader in
             guard case .labeled(let labeled) = reader.label(from) else { return nil }
             let end = labeled.local.address == from.original.source ? labeled.local : labeled.remote
             let labels = end.labels.labels
@@ -56,7 +56,9 @@ private final class IndexUnderTest: Sendable {
     }
 
     /// The pod at an address, `nil` where nobody is and the empty text for a node.
-    func pod(at text: String, at seconds: UInt32 = 0) -> String? { labels(of: text, at: seconds)?[.pod] }
+    func pod(at text: String, at seconds: UInt32 = 0, on node: String = "") -> String? {
+        labels(of: text, at: seconds, on: node)?[.pod]
+    }
 }
 
 private func pod(
@@ -170,6 +172,50 @@ private func pod(
         #expect(test.pod(at: "10.0.0.1", at: 4) == "middle")
         // Clocks differ: better the first than nobody.
         #expect(test.pod(at: "10.0.0.1", at: 0) == "stale")
+    }
+
+    /// As on Fargate, where each pod has a node with its address.
+    @Test func ofAPodAndANodeOnOneAddressThePodIsMeant() {
+        let test = IndexUnderTest(nodes: [])
+        for order in [true, false] {
+            let node = Node(name: "fargate-1", addresses: [address("10.0.0.1")], createdAt: noon + (order ? 9 : 1))
+            let mine = pod("web", "10.0.0.1", node: "fargate-1", startedAt: order ? 1 : 9)
+            if order { test.nodes.apply([.updated(node)]) }
+            test.pods.apply([.updated(mine)])
+            if !order { test.nodes.apply([.updated(node)]) }
+            #expect(test.pod(at: "10.0.0.1", at: 20) == "web")
+        }
+        let host = pod("host", "10.0.0.1", node: "fargate-1", hostNetwork: true, startedAt: 9)
+        test.list([host], test.pods)
+        test.setTime(300)
+        test.list([host], test.pods)
+        #expect(test.labels(of: "10.0.0.1", at: 300)?[.node] == "fargate-1")
+        #expect(test.pod(at: "10.0.0.1", at: 300) == "")
+    }
+
+    @Test func ofTwoPodsThatLiveTheOneOnTheObservingNodeIsMeant() {
+        let test = IndexUnderTest()
+        test.list(
+            [pod("here", "10.0.0.1", startedAt: 1), pod("there", "10.0.0.1", node: "node-b", startedAt: 5)], test.pods)
+        #expect(test.pod(at: "10.0.0.1", at: 10, on: "node-a") == "here")
+        #expect(test.pod(at: "10.0.0.1", at: 10, on: "node-b") == "there")
+        #expect(test.pod(at: "10.0.0.1", at: 10, on: "node-c") == "there")
+        // Where nobody lives, the observing node decides between those that ended together.
+        test.setTime(20)
+        test.list([], test.pods)
+        #expect(test.pod(at: "10.0.0.1", at: 25, on: "node-a") == "here")
+        #expect(test.pod(at: "10.0.0.1", at: 25, on: "node-b") == "there")
+    }
+
+    @Test func aStaticPodsWorkloadIsItsComponent() {
+        let test = IndexUnderTest()
+        let owner = ObjectOwner(kind: "Node", name: "node-a", uid: ObjectUID("node-a"))
+        test.list(
+            [
+                pod("coredns-node-a", "10.0.0.1", owner: owner), pod("other", "10.0.0.2", owner: owner),
+            ], test.pods)
+        #expect(test.labels(of: "10.0.0.1")?[.workload] == "StaticPod/coredns")
+        #expect(test.labels(of: "10.0.0.2")?[.workload] == "StaticPod/other")
     }
 
     @Test func terminatedAndHostNetworkPodsHideNobody() {

@@ -4,6 +4,7 @@ import CloudRanges
 import FlowModel
 import Kubernetes
 import Labeling
+import TestSupport
 import Testing
 
 private let site = Site(environment: "production", cloud: "aws", region: "eu-central-1", cluster: "main")
@@ -80,6 +81,49 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
         #expect(
             explain("10.244.1.20", "192.0.2.1").contains(
                 "destination: 192.0.2.1 is no pod or node; public, in no known range"))
+    }
+
+    /// What is said of an address and the row that it gets, for addresses in and around everything that decides.
+    @Test(
+        arguments: ["aws", "azure", "gcp"],
+        [
+            [], ["100.64.0.0/10"], ["10.0.0.0/8"], ["224.0.0.0/4"], ["127.0.0.0/8", "198.51.100.0/25"],
+            ["64:ff9b::/96"],
+            ["168.63.129.16/32", "fc00::/7"],
+        ]) func whatIsSaidIsWhatTheRowHas(cloud: String, privateNetworks: [String])
+    {
+        var random = SeededGenerator(seed: 7)
+        let here = Site(environment: "test", cloud: cloud, region: "eu-central-1", cluster: "main")
+        let labeler = Labeler(
+            index: ClusterIndex(site: here) { noon }, site: here,
+            configuration: Labeler.Configuration(
+                ignoreUnknownDirection: false, privateNetworks: privateNetworks.map(prefix)))
+        labeler.setRanges(
+            ["198.51.100.0/24", "10.1.0.0/16", "100.64.0.0/16", "224.1.0.0/16", "35.191.0.0/16"].map {
+                CloudRange(prefix: prefix($0), place: CloudPlace(cloud: "aws", region: "us-east-1"))
+            })
+        let edges = [
+            "0.0.0.0", "10.0.0.0", "10.1.0.0", "100.64.0.0", "100.65.0.0", "127.0.0.0", "168.63.129.16", "192.0.0.0",
+            "192.168.0.0", "198.18.0.0", "198.51.100.0", "198.51.100.128", "199.36.153.8", "224.0.0.0", "224.1.0.0",
+            "35.191.0.0", "64:ff9b::10.0.0.1", "64:ff9b::198.51.100.1", "64:ff9b:1::", "fc00::", "fe80::", "ff00::",
+            "2600:2d00:2:2000::",
+        ].map(address)
+        for edge in edges {
+            for _ in 0..<20 {
+                let remote = IPAddress(bits: edge.bits &+ UInt128(Int.random(in: 0...3, using: &random)) &- 1)
+                let tuple = FlowTuple(
+                    source: address("192.0.2.1"), destination: remote, sourcePort: 1, destinationPort: 2)
+                let flow = Flow(
+                    transport: .tcp, original: tuple, reply: tuple.mirrored,
+                    originalCounters: FlowCounters(packets: 1, bytes: 1), replyCounters: FlowCounters())
+                let lines = labeler.explain(flow, observedOn: "", at: noon).lines
+                let said = lines.first { $0.topic == "destination" }?.text ?? ""
+                let row = lines.first { $0.topic == "remote row" }?.text ?? ""
+                let isOwn = said.hasSuffix("the own cloud and region")
+                #expect(isOwn == (row == "cloud=\(cloud) region=eu-central-1 cluster=UNKNOWN"), "\(said): \(row)")
+                #expect(said.contains("in range") == (row.contains("cloud=") && !isOwn), "\(said): \(row)")
+            }
+        }
     }
 
     @Test func whoAnswersBehindAServiceIsAskedFor() {

@@ -59,6 +59,7 @@ private let inventory = Inventory(
             hostNetwork: true),
         Pod(namespace: "edge", name: "public-1", node: "node-a", addresses: [address("3.120.0.9")]),
         Pod(namespace: "edge", name: "shared-1", node: "node-a", addresses: [address("100.64.7.1")]),
+        Pod(namespace: "edge", name: "unplaced", node: "", addresses: [address("10.244.9.9")]),
     ],
     ranges: [
         NamedRange(
@@ -166,6 +167,14 @@ private let outside = "192.0.2.99"
         Case("neither known", "192.168.1.1", outside, on: "node-a", "unknown_direction"),
         Case("both known, the node unknown", "10.244.1.20", "10.244.1.10", on: "node-z", "unknown_direction"),
         Case(
+            "a pod on no node, the other end unknown", "10.244.9.9", outside, on: "node-a", "unknown_direction"),
+        Case(
+            "a pod on no node, the other end here", "10.244.9.9", "10.244.1.10", on: "node-a",
+            "web-1:443 unplaced:40000 INTRA_VPC 200/100"),
+        Case(
+            "a pod on no node, the other end elsewhere", "10.244.1.10", "10.244.9.9", on: "node-b",
+            "unplaced:443 web-1:40000 INTRA_VPC 200/100"),
+        Case(
             "one known, the node unknown", outside, "10.244.1.10", on: "node-z",
             "[192.0.2.99]:40000 web-1:443 PUBLIC_INTERNET 100/200"),
     ])
@@ -249,7 +258,16 @@ private let outside = "192.0.2.99"
         ("2001:db8:1::1", "aws/eu-west-1:443 INTER_REGION"),
         ("2001:db8:2::1", "[2001:db8:2::1]:443 PUBLIC_INTERNET"),
         ("192.0.2.99", "[192.0.2.99]:443 PUBLIC_INTERNET"),
-        ("100.64.1.1", "[100.64.1.1]:443 PUBLIC_INTERNET"),
+        ("100.64.1.1", "aws/eu-central-1:443 INTRA_VPC"),
+        // Through NAT64, what is behind it.
+        ("64:ff9b::198.51.100.1", "aws/eu-central-1/s3:443 INTRA_REGION"),
+        ("64:ff9b::192.168.7.7", "aws/eu-central-1:443 INTRA_VPC"),
+        ("64:ff9b::192.0.2.99", "[64:ff9b::c000:263]:443 PUBLIC_INTERNET"),
+        ("64:ff9b::224.0.0.251", "[64:ff9b::e000:fb]:443 UNKNOWN"),
+        ("64:ff9b:1::1", "aws/eu-central-1:443 INTRA_VPC"),
+        // In no list.
+        ("199.36.153.9", "gcp/global/privategoogleaccess:443 PUBLIC_INTERNET"),
+        ("168.63.129.16", "[168.63.129.16]:443 PUBLIC_INTERNET"),
         // Nobody's, whatever a range says of them.
         ("224.0.0.251", "[224.0.0.251]:443 UNKNOWN"),
         ("239.255.255.255", "[239.255.255.255]:443 UNKNOWN"),
@@ -299,6 +317,53 @@ private let outside = "192.0.2.99"
         }
     }
 
+    /// Addresses that providers document and do not list, and regions between which there is nothing but the Internet.
+    @Test(arguments: [
+        ("gcp", "europe-west3", "199.36.153.8", "gcp global privategoogleaccess INTRA_REGION"),
+        ("gcp", "europe-west3", "199.36.153.7", "gcp global restrictedgoogleaccess INTRA_REGION"),
+        ("gcp", "europe-west3", "2600:2d00:2:2000::1", "gcp global privategoogleaccess INTRA_REGION"),
+        ("gcp", "europe-west3", "35.191.7.7", "gcp global loadbalancing INTRA_REGION"),
+        ("gcp", "europe-west3", "130.211.3.255", "gcp global loadbalancing INTRA_REGION"),
+        ("azure", "westeurope", "168.63.129.16", "azure westeurope INTRA_VPC"),
+        ("azure", "westeurope", "168.63.129.17", "PUBLIC_INTERNET"),
+        ("aws", "eu-central-1", "198.18.100.1", "UNKNOWN"),
+        ("aws", "eu-central-1", "203.0.113.1", "aws cn-north-1 PUBLIC_INTERNET"),
+        ("aws", "eu-central-1", "203.0.113.65", "aws us-gov-west-1 PUBLIC_INTERNET"),
+        ("aws", "cn-northwest-1", "203.0.113.1", "aws cn-north-1 INTER_REGION"),
+        ("aws", "cn-north-1", "203.0.113.1", "aws cn-north-1 INTRA_REGION"),
+        ("aws", "cn-north-1", "203.0.113.129", "aws global PUBLIC_INTERNET"),
+        ("aws", "us-gov-east-1", "203.0.113.65", "aws us-gov-west-1 INTER_REGION"),
+        ("aws", "us-gov-east-1", "203.0.113.193", "aws UNKNOWN"),
+        ("aws", "eu-central-1", "100.100.1.1", "aws us-east-1 INTER_REGION"),
+        ("aws", "eu-central-1", "100.101.1.1", "gcp europe-west1 PUBLIC_INTERNET"),
+        ("aws", "eu-central-1", "100.102.1.1", "aws eu-central-1 INTRA_VPC"),
+    ])
+    func placesThatNoListHasAreKnown(cloud: String, region: String, remote: String, expected: String) {
+        let pod = Pod(
+            namespace: "shop", name: "web", node: "node-a", addresses: [address("10.0.0.1"), address("fd00::1")])
+        let labeler = makeLabeler(
+            Inventory(nodes: [], pods: [pod]),
+            site: Site(environment: "test", cloud: cloud, region: region, cluster: "main"))
+        labeler.setRanges(
+            [
+                ("203.0.113.0/26", "aws", "cn-north-1"), ("203.0.113.64/26", "aws", "us-gov-west-1"),
+                ("203.0.113.128/26", "aws", "global"), ("203.0.113.192/26", "aws", ""),
+                ("100.100.0.0/16", "aws", "us-east-1"), ("100.101.0.0/16", "gcp", "europe-west1"),
+            ].map { CloudRange(prefix: prefix($0.0), place: CloudPlace(cloud: $0.1, region: $0.2)) })
+        labeler.read(observedOn: "node-a", at: noon) { reader in
+            let outgoing = flow(remote.contains(":") ? "fd00::1" : "10.0.0.1", remote)
+            guard case .labeled(let labeled) = reader.label(outgoing) else {
+                Issue.record("it is not labelled")
+                return
+            }
+            let labels = labeled.remote.labels.labels
+            let words = [
+                labels[.cloud], labels[.region], labels[.cloudService], labeled.connectionClass.rawValue,
+            ]
+            #expect(words.filter { !$0.isEmpty }.joined(separator: " ") == expected)
+        }
+    }
+
     @Test func furtherNetworksCanBePrivate() {
         let configuration = Labeler.Configuration(privateNetworks: [
             prefix("100.64.0.0/10"), prefix("198.51.101.128/25"),
@@ -306,6 +371,7 @@ private let outside = "192.0.2.99"
         for (remote, expected) in [
             ("100.64.1.1", "aws/eu-central-1:443 INTRA_VPC"), ("198.51.101.200", "aws/eu-central-1:443 INTRA_VPC"),
             ("198.51.101.1", "aws/eu-west-1:443 INTER_REGION"), ("100.128.0.1", "[100.128.0.1]:443 PUBLIC_INTERNET"),
+            ("100.63.255.255", "[100.63.255.255]:443 PUBLIC_INTERNET"),
         ] {
             let flow = Case(
                 remote, "10.244.1.20", remote, on: "node-a", with: configuration, "client-1:40000 \(expected) 100/200")
@@ -316,7 +382,7 @@ private let outside = "192.0.2.99"
     @Test func theNetworksThatArePrivateCanBeReplaced() {
         let labeler = makeLabeler(inventory, site: site)
         func classes() -> [ConnectionClass?] {
-            ["198.51.101.1", "198.51.101.200", "100.64.1.1"].map { remote in
+            ["198.51.101.1", "198.51.101.200", "192.0.2.1"].map { remote in
                 labeler.read(observedOn: "node-a", at: noon) { reader in
                     guard case .labeled(let labeled) = reader.label(flow("10.244.1.20", remote)) else { return nil }
                     return labeled.connectionClass
@@ -325,11 +391,11 @@ private let outside = "192.0.2.99"
         }
         #expect(classes() == [.interRegion, .interRegion, .publicInternet])
         labeler.apply(
-            Labeler.Configuration(privateNetworks: [prefix("100.64.0.0/10"), prefix("198.51.101.128/25")]))
+            Labeler.Configuration(privateNetworks: [prefix("192.0.2.0/24"), prefix("198.51.101.128/25")]))
         #expect(classes() == [.interRegion, .intraVPC, .intraVPC])
         // A range within a network that has become private, and ranges that come later.
         let elsewhere = CloudRange(
-            prefix: prefix("100.64.1.0/24"), place: CloudPlace(cloud: "aws", region: "eu-west-1"))
+            prefix: prefix("192.0.2.0/28"), place: CloudPlace(cloud: "aws", region: "eu-west-1"))
         labeler.setRanges([elsewhere])
         #expect(classes() == [.publicInternet, .intraVPC, .interRegion])
         labeler.apply(Labeler.Configuration())

@@ -15,7 +15,6 @@ import Testing
         ("Job", "backup-29384756", "CronJob/backup"), ("Job", "backup", "Job/backup"),
         ("Job", "backup-2938475x", "Job/backup-2938475x"), ("Job", "import-7", "Job/import-7"),
         ("Job", "import-20240115", "Job/import-20240115"),
-        ("Node", "node-a", "Node/node-a"),
     ])
     func whatStandsBetweenIsSeenThrough(kind: String, name: String, expected: String) {
         let owner = ObjectOwner(kind: kind, name: name, uid: ObjectUID(name))
