@@ -91,7 +91,9 @@ let package = Package(
             dependencies: [
                 "CBuildCommit", "FlowModel", "Listening", "StrictYAML", lifecycle, logging, nioCore, nioHTTP1, nioPosix,
             ]),
-        .target(name: "ClickHouse", dependencies: ["CCompression", "HTTPClient", "Labeling", "Retry", deque, logging]),
+        .target(
+            name: "ClickHouse",
+            dependencies: ["CCompression", "FlowModel", "HTTPClient", "Labeling", "Retry", deque, logging]),
 
         // The daemons
         .executableTarget(

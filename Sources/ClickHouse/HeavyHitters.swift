@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
+
 /// The heaviest keys of a stream, in bounded memory.
 ///
 /// A summary after Misra and Gries with deletions in bulk (Anderson and others, "A High-Performance Algorithm for
@@ -36,7 +38,7 @@ struct HeavyHitters: Sendable {
 
     /// Adds a weight to a key, which must not be zero.
     mutating func add(_ weight: UInt64, to key: UInt64) {
-        total &+= weight
+        total = total.clampedAdding(weight)
         if insert(weight, key), count == Self.capacity { makeRoom() }
     }
 
@@ -51,7 +53,7 @@ struct HeavyHitters: Sendable {
             }
             place = (place + 1) & ((1 << Self.slotBits) - 1)
         }
-        slots[place].weight &+= weight
+        slots[place].weight = slots[place].weight.clampedAdding(weight)
         return false
     }
 
@@ -60,7 +62,7 @@ struct HeavyHitters: Sendable {
         let share = dispensableWeight
         slots = Self.freeSlots
         count = 0
-        error &+= share
+        error = error.clampedAdding(share)
         for slot in full where slot.weight > share { _ = insert(slot.weight - share, slot.key) }
     }
 

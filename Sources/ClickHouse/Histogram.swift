@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
+
 /// How many values fell into which of a fixed set of ranges.
 public struct Histogram: Equatable, Sendable {
     /// Bounds for durations in milliseconds.
@@ -23,14 +25,16 @@ public struct Histogram: Equatable, Sendable {
     }
 
     /// How many values there were.
-    public var count: UInt64 { counts.reduce(0, +) }
+    public var count: UInt64 { counts.clampedSum }
 
     /// Adds a value.
     public mutating func add(_ value: UInt64) {
         counts[bounds.firstIndex { value <= $0 } ?? bounds.count] += 1
-        sum += value
+        sum = sum.clampedAdding(value)
     }
 
     /// Adds a duration in milliseconds.
-    public mutating func add(_ duration: Duration) { add(UInt64(max(0, duration / .milliseconds(1)))) }
+    public mutating func add(_ duration: Duration) {
+        add(UInt64(clamping: duration.attoseconds / 1_000_000_000_000_000))
+    }
 }

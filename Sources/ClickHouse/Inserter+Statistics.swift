@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
+
 extension Inserter {
     /// What has become of the blocks so far.
     public struct Statistics: Equatable, Sendable {
@@ -108,7 +110,7 @@ extension Inserter {
             if let operatorError { return "somebody must act: \(operatorError)" }
             guard let oldestWait, oldestWait > Self.patience else { return nil }
             return """
-                the oldest batch has waited for \(oldestWait.components.seconds) s: \
+                the oldest batch has waited for \(oldestWait.wholeSeconds) s: \
                 \(lastError ?? "ClickHouse has not answered yet")
                 """
         }

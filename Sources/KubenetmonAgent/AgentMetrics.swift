@@ -2,6 +2,7 @@
 
 import Conntrack
 import FlowExport
+import FlowModel
 import Operations
 import TransportSecurity
 
@@ -47,7 +48,7 @@ extension MetricsPage {
         add(
             .gauge, "kubenetmon_collector_last_collection_duration_us",
             "Duration of the last collection in microseconds.",
-            Int(collection.lastDuration / .microseconds(1)))
+            Int(clamping: collection.lastDuration / .microseconds(1)))
         add(
             .gauge, "kubenetmon_collector_last_successful_collection_timestamp_unix_seconds",
             "When the last collection without an error ended.", collection.lastSuccess)
@@ -80,14 +81,14 @@ extension MetricsPage {
         let (collection, events, export) = (numbers.collection, numbers.events, numbers.export)
         let collected = FlowSource.allCases.map { ($0.rawValue, export.collected[$0] ?? FlowAmount()) }
         let ignored: [(String, UInt64)] = FlowFilter.Reason.allCases.map {
-            ($0.rawValue, (collection.ignored[$0] ?? 0) + UInt64(events.received.ignored[$0]))
+            ($0.rawValue, (collection.ignored[$0] ?? 0) &+ UInt64(clamping: events.received.ignored[$0]))
         }
         add(
             .counter, "kubenetmon_collector_processed_flows_total", "Conntrack entries by what became of them.",
             label: "type",
             [
-                ("sent", collected.reduce(0) { $0 + $1.1.flows }),
-                ("ignored", ignored.reduce(0) { $0 + $1.1 }),
+                ("sent", collected.reduce(0) { $0 &+ $1.1.flows }),
+                ("ignored", ignored.reduce(0) { $0 &+ $1.1 }),
             ])
         add(
             .counter, "kubenetmon_agent_ignored_flows_total", "Conntrack entries that were left out, by reason.",
@@ -130,7 +131,7 @@ extension MetricsPage {
             [
                 ("spool_full", numbers.lostToBound.flows), ("spool_corrupt", numbers.lostToCorruption.flows),
                 ("answer_lost", collection.lostAnswers),
-                ("malformed", collection.malformedEntries + events.received.malformedEvents),
+                ("malformed", collection.malformedEntries &+ events.received.malformedEvents),
                 ("event_overrun", events.received.droppedEvents),
             ])
     }
@@ -149,7 +150,7 @@ extension MetricsPage {
         add(
             .gauge, "kubenetmon_agent_oldest_unacknowledged_age_seconds",
             "Time since the counters were read that have waited for longest; 0 where none wait.",
-            export.oldestObservation.map { max(0, (numbers.now - .milliseconds($0)) / .seconds(1)) } ?? 0)
+            export.oldestObservation.map { max(0, numbers.now.clampedSubtracting(.milliseconds($0)).seconds) } ?? 0)
         add(
             .counter, "kubenetmon_agent_unknown_acknowledgements_total",
             "Acknowledgements of batches that did not wait for one.", export.unknownAcknowledgements)
@@ -224,7 +225,7 @@ extension SummaryService.Numbers {
     init(_ numbers: AgentNumbers) {
         let (collected, lost) = (numbers.export.collected.values, numbers.lostToBound + numbers.lostToCorruption)
         self = [
-            ("flows", .total(collected.reduce(0) { $0 + $1.flows })),
+            ("flows", .total(collected.reduce(0) { $0 &+ $1.flows })),
             ("bytes", .total(collected.reduce(0) { $0 &+ $1.bytes })),
             ("acknowledged_flows", .total(numbers.export.acknowledgedFlows)),
             ("acknowledged_bytes", .total(numbers.export.acknowledgedReportedBytes)),
@@ -232,15 +233,17 @@ extension SummaryService.Numbers {
             (
                 "lost_flows",
                 .total(
-                    lost.flows + numbers.collection.lostAnswers + numbers.collection.malformedEntries
-                        + numbers.events.received.malformedEvents + numbers.events.received.droppedEvents)
+                    lost.flows &+ numbers.collection.lostAnswers &+ numbers.collection.malformedEntries
+                        &+ numbers.events.received.malformedEvents &+ numbers.events.received.droppedEvents)
             ),
             ("lost_bytes", .total(lost.bytes &+ numbers.events.received.droppedBytesEstimate)),
             ("event_overruns", .total(numbers.events.received.overruns)),
             ("collections", .total(numbers.collection.collections)),
             (
                 "collection_us",
-                .mean(sum: UInt64(numbers.collection.duration / .microseconds(1)), of: numbers.collection.collections)
+                .mean(
+                    sum: UInt64(clamping: numbers.collection.duration / .microseconds(1)),
+                    of: numbers.collection.collections)
             ),
             ("conntrack_entries", .present(numbers.entries ?? numbers.collection.tableEntries)),
             ("servers", .present(numbers.export.isConnected ? 1 : 0)),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowExport
+import FlowModel
 import Operations
 
 extension HTMLPage {
@@ -10,7 +11,7 @@ extension HTMLPage {
         let last =
             collection.lastSuccess > 0
             ? """
-            \(ReadableText.duration(max(.zero, numbers.now - .seconds(collection.lastSuccess)))) ago, took \
+            \(ReadableText.duration(numbers.now.clampedSubtracting(Duration(clampingSeconds: collection.lastSuccess)))) ago, took \
             \(ReadableText.duration(collection.lastDuration))
             """ : "none yet"
         let entries = ReadableText.count(numbers.entries ?? collection.tableEntries)
@@ -28,7 +29,7 @@ extension HTMLPage {
             ),
             (
                 "Events that the kernel dropped",
-                "\(ReadableText.count(events.received.droppedEvents)), about \(ReadableText.bytes(Int(clamping: events.received.droppedBytesEstimate)))"
+                "\(ReadableText.count(events.received.droppedEvents)), about \(ReadableText.bytes(events.received.droppedBytesEstimate))"
             ),
         ]
         let rows: [HTML] = facts.map { "<tr><th>\($0.0)</th><td>\($0.1)</td></tr>\n" }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
+
 /// Numbers for people: three digits and a unit.
 enum HumanNumber {
     /// `0`, `0.4`, `999`, `1.02K`, `45.1M`: powers of 1000, at most five characters.
@@ -16,10 +18,10 @@ enum HumanNumber {
         return text(value, decimals: decimals) + (units.first ?? "")
     }
 
-    /// A number that is not negative, rounded to so many digits behind the point.
+    /// A number that is not negative, rounded to so many digits behind the point; 0 for NaN.
     static func text(_ value: Double, decimals: Int) -> String {
-        let power = (0..<decimals).reduce(1) { power, _ in power * 10 }
-        let scaled = Int((value * Double(power)).rounded())
+        let power = (0..<decimals).reduce(UInt64(1)) { power, _ in power * 10 }
+        let scaled = UInt64(clamping: value * Double(power))
         guard decimals > 0 else { return "\(scaled)" }
         let fraction = String(scaled % power)
         return "\(scaled / power)." + String(repeating: "0", count: decimals - fraction.count) + fraction

@@ -17,7 +17,7 @@ extension MetricsPage {
         add(
             .counter, "kubenetmon_agent_restored_batches_total",
             "Batches restored from the spool directory, left there by an earlier agent process.",
-            UInt64(export.restoredBatches))
+            UInt64(clamping: export.restoredBatches))
         add(
             .gauge, "kubenetmon_agent_spool_directory_bytes", "Bytes of the log in the spool directory.",
             spool.logBytes)

@@ -3,6 +3,7 @@
 import ClickHouse
 import CloudRanges
 import FlowIngest
+import FlowModel
 import Kubernetes
 import Labeling
 import Operations
@@ -40,8 +41,8 @@ extension MetricsPage {
             label: "type",
             [
                 ("labeled", flows.labeled.flows),
-                ("enqueued", flows.labeled.flows - flows.dropped.flows - flows.gathering.flows),
-                ("dropped", flows.dropped.flows + quarantined.flows), ("ignored", numbers.ignored.flows),
+                ("enqueued", flows.labeled.flows &- flows.dropped.flows &- flows.gathering.flows),
+                ("dropped", flows.dropped.flows &+ quarantined.flows), ("ignored", numbers.ignored.flows),
             ])
         add(
             .counter, "kubenetmon_server_received_flows_total", "Flows received, those of each batch once.",
@@ -236,13 +237,13 @@ extension MetricsPage {
             "Time since the API server last told of a resource: a list, an event or a bookmark; a minute is usual.",
             label: "resource",
             watches.compactMap { watch in
-                watch.statistics.lastProgress.map { (watch.name, Int(($0.duration(to: now)) / .seconds(1))) }
+                watch.statistics.lastProgress.map { (watch.name, $0.duration(to: now).wholeSeconds) }
             })
         add(
             .gauge, "kubenetmon_server_watch_age_seconds", "Time since a resource's watch was opened; 0 while none is.",
             label: "resource",
             watches.map { watch in
-                (watch.name, watch.statistics.watchingSince.map { Int($0.duration(to: now) / .seconds(1)) } ?? 0)
+                (watch.name, watch.statistics.watchingSince.map { $0.duration(to: now).wholeSeconds } ?? 0)
             })
         add(
             .counter, "kubenetmon_server_watch_changes_total", "Changes that watches told of, by resource.",
@@ -281,8 +282,8 @@ extension MetricsPage {
             .counter, "kubenetmon_public_ip_refreshes_total", "Attempts to get a list, by what became of them.",
             label: "result",
             [
-                ("success", sources.reduce(0) { $0 + $1.statistics.successes }),
-                ("failure", sources.reduce(0) { $0 + $1.statistics.failures }),
+                ("success", sources.reduce(0) { $0 &+ $1.statistics.successes }),
+                ("failure", sources.reduce(0) { $0 &+ $1.statistics.failures }),
             ])
         add(
             .counter, "kubenetmon_server_range_failures_total", "Attempts to get a list that failed, by list.",

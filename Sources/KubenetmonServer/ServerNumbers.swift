@@ -22,9 +22,9 @@ extension ServerNumbers {
     /// Everything that ClickHouse does not take, for whatever reason.
     var quarantined: Inserter.Statistics.Amount {
         inserts.quarantined.values.reduce(into: .init()) { sum, amount in
-            sum.blocks += amount.blocks
-            sum.flows += amount.flows
-            sum.rows += amount.rows
+            sum.blocks &+= amount.blocks
+            sum.flows &+= amount.flows
+            sum.rows &+= amount.rows
             sum.reportedBytes &+= amount.reportedBytes
         }
     }
@@ -47,9 +47,9 @@ extension SummaryService.Numbers {
             ("flows", .total(flows.received.flows)), ("bytes", .total(flows.received.bytes)),
             ("ignored_flows", .total(numbers.ignored.flows)), ("rows", .total(inserts.inserted.rows)),
             ("inserted_bytes", .total(inserts.inserted.reportedBytes)),
-            ("lost_flows", .total(lost.flows + flows.dropped.flows)),
+            ("lost_flows", .total(lost.flows &+ flows.dropped.flows)),
             ("lost_bytes", .total(lost.reportedBytes &+ flows.dropped.bytes)),
-            ("failed_inserts", .total(inserts.failedAttempts.values.reduce(0, +))),
+            ("failed_inserts", .total(inserts.failedAttempts.values.reduce(0, &+))),
             (
                 "insert_ms",
                 .mean(sum: inserts.successfulAttemptDuration.sum, of: inserts.successfulAttemptDuration.count)

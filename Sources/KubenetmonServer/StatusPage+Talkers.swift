@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 import Operations
 
 extension StatusPage {
     /// The section of top talkers.
     var talkersSection: HTML {
-        let from = ReadableText.timeOfDay(talkers.minute * 60)
+        let from = ReadableText.timeOfDay(talkers.minute % 1440 * 60)
         let minute: HTML =
             talkers.isOver
             ? "in its last full minute, from \(from) UTC"
@@ -48,7 +49,7 @@ extension StatusPage {
 
     /// A bar as long as the part is of the whole.
     func bar(_ part: UInt64, of whole: UInt64) -> HTML {
-        let thousandths = whole == 0 ? 0 : Int((Double(part) / Double(whole) * 1000).rounded())
+        let thousandths = whole == 0 ? 0 : Int(clamping: Double(part) / Double(whole) * 1000)
         return """
             <svg class="bar" viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true">\
             <rect width="\(min(1000, thousandths))" height="10"/></svg>

@@ -3,6 +3,7 @@
 import ClickHouse
 import CloudRanges
 import FlowIngest
+import FlowModel
 import Kubernetes
 import Labeling
 import Operations
@@ -106,7 +107,7 @@ struct StatusPage {
         let failures = FailureClass.allCases.map {
             "\(ReadableText.count(inserts.failedAttemptsByClass[$0] ?? 0)) \($0.rawValue)"
         }
-        let held = inserts.queuedBytes + inserts.gatheringBytes
+        let held = inserts.queuedBytes.clampedAdding(inserts.gatheringBytes)
         let facts: [(String, HTML)] = [
             (
                 "Inserted",
@@ -126,7 +127,7 @@ struct StatusPage {
                 "Memory",
                 """
                 \(ReadableText.bytes(held)) of \(ReadableText.bytes(maximumQueuedBytes))\
-                \(bar(UInt64(max(0, held)), of: UInt64(maximumQueuedBytes)))
+                \(bar(UInt64(clamping: held), of: UInt64(clamping: maximumQueuedBytes)))
                 """
             ),
             ("Failed attempts", "\(failures.joined(separator: ", "))"),
@@ -167,7 +168,7 @@ struct StatusPage {
             <td class="number">\(ReadableText.count(watch.listedObjects))</td>\
             <td class="number">\(watch.lastProgress.map(ago) ?? "never")</td>\
             <td class="number">\(ReadableText.count(watch.watchRestarts))</td>\
-            <td class="number">\(ReadableText.count(watch.failures.values.reduce(0, +)))</td></tr>
+            <td class="number">\(ReadableText.count(watch.failures.values.clampedSum))</td></tr>
 
             """
         }
@@ -281,7 +282,7 @@ struct StatusPage {
     }
 
     private func ago(_ moment: ContinuousClock.Instant) -> String {
-        "\(ReadableText.duration(max(.zero, moment.duration(to: now)))) ago"
+        "\(ReadableText.duration(moment.duration(to: now))) ago"
     }
 
     /// The beginning of a text that somebody else has made up, who may have made it long.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ClickHouse
+import FlowModel
 import Labeling
 
 /// Who sent the most to whom in a minute, in words.
@@ -57,15 +58,15 @@ struct TalkerReport {
     ///   - minute: The present minute, in minutes since the Unix epoch.
     init(_ parts: [TalkerMinutes], minute: Int) {
         isOver = parts.contains { $0.last.bytes > 0 } || !parts.contains { $0.present.bytes > 0 }
-        self.minute = isOver ? minute - 1 : minute
+        self.minute = isOver ? minute &- 1 : minute
         let talkers = isOver ? parts.map(\.last) : parts.map(\.present)
-        bytes = talkers.reduce(0) { $0 &+ $1.bytes }
+        bytes = talkers.map(\.bytes).clampedSum
         var sums: [Line: UInt64] = [:]
         for pair in talkers.flatMap(\.pairs) {
             let line = Line(
                 source: Side(pair.source, pair.connectionClass),
                 destination: Side(pair.destination, pair.connectionClass), connectionClass: pair.connectionClass)
-            sums[line, default: 0] &+= pair.bytes
+            sums[line] = (sums[line] ?? 0).clampedAdding(pair.bytes)
         }
         lines = sums.sorted { one, other in
             (other.value, one.key.source.name, one.key.destination.name, one.key.source.place)

@@ -19,7 +19,7 @@ struct TalkerMinutes: Sendable {
     /// Begins a minute, unless it has begun. Clocks that are set back begin none.
     mutating func advance(to minute: Int) {
         guard minute > self.minute else { return }
-        last = minute == self.minute + 1 ? present : Talkers()
+        last = minute == self.minute &+ 1 ? present : Talkers()
         present = Talkers()
         self.minute = minute
     }

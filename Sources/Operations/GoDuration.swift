@@ -57,7 +57,7 @@ extension Duration {
 
     /// The duration as ``init(goDuration:)`` reads it, in as few parts as there can be: `1m30s`, `500ms`, `0s`.
     public var goText: String {
-        var rest = Int128(components.seconds) * 1_000_000_000 + Int128(components.attoseconds / 1_000_000_000)
+        var rest = attoseconds / 1_000_000_000
         var text = ""
         for unit in ["h", "m", "s", "ms", "us", "ns"] {
             guard let length = Self.nanoseconds(in: Substring(unit)), rest >= length else { continue }
@@ -67,13 +67,9 @@ extension Duration {
         return text.isEmpty ? "0s" : text
     }
 
-    /// The duration in milliseconds, fractions dropped.
-    public var milliseconds: Int {
-        Int(components.seconds) * 1000 + Int(components.attoseconds / 1_000_000_000_000_000)
-    }
+    /// The duration in milliseconds, fractions dropped, within the bounds of `Int`.
+    public var milliseconds: Int { Int(clamping: attoseconds / 1_000_000_000_000_000) }
 
     /// The duration in seconds.
-    public var seconds: Double {
-        Double(components.seconds) + Double(components.attoseconds) * 1e-18
-    }
+    public var seconds: Double { Double(attoseconds) / 1e18 }
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
+
 /// Lets a line through once a minute and counts how often it was said meanwhile.
 struct LogRepeats {
     /// For how many seconds the same line is not said again.
@@ -33,9 +35,9 @@ struct LogRepeats {
 
     private mutating func sweep(_ second: Int) -> [LogLine] {
         // A clock that is set back must not silence anybody for long.
-        guard second >= nextSweep || second < nextSweep - Self.period else { return [] }
-        nextSweep = second + 1
-        return forget { second - $0.second >= Self.period || second < $0.second }
+        guard second >= nextSweep || second < nextSweep.clampedSubtracting(Self.period) else { return [] }
+        nextSweep = second.clampedAdding(1)
+        return forget { second.clampedSubtracting($0.second) >= Self.period || second < $0.second }
     }
 
     private mutating func forget(_ isOver: (Said) -> Bool) -> [LogLine] {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
+
 /// How a page of metrics is written.
 public enum MetricsFormat: Sendable {
     /// The Prometheus text format, version 0.0.4
@@ -77,7 +79,7 @@ extension MetricsPage.Sample {
             // OpenMetrics wants bounds to look like the fractions that they could be.
             let bounds = histogram.bounds.map { format == .openMetrics ? "\(Double($0))" : "\($0)" }
             for (bound, count) in zip(bounds + ["+Inf"], histogram.counts) {
-                total += count
+                total = total.clampedAdding(count)
                 line("_bucket", pairs + ["le=\"\(bound)\""], total)
             }
             line("_sum", pairs, histogram.sum)

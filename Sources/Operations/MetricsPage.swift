@@ -120,8 +120,11 @@ extension UInt64: MetricValue {
 }
 
 extension Double: MetricValue {
-    /// The number as the page tells it.
-    public var metricText: String { description }
+    /// The number as the page tells it; what is no finite number as OpenMetrics spells it, which Prometheus reads too.
+    public var metricText: String {
+        if isFinite { return description }
+        return isNaN ? "NaN" : self < 0 ? "-Inf" : "+Inf"
+    }
 }
 
 extension Bool: MetricValue {

@@ -29,11 +29,11 @@ struct ProcessStatistics: Sendable {
         var usage = rusage()
         getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
         cpuSeconds =
-            Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
-            + Double(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6
+            Double(usage.ru_utime.tv_sec) + Double(usage.ru_stime.tv_sec)
+            + (Double(usage.ru_utime.tv_usec) + Double(usage.ru_stime.tv_usec)) / 1e6
         let fields = Self.statFields()
         virtualBytes = fields[20]
-        residentBytes = fields[21] * sysconf(CInt(_SC_PAGESIZE))
+        residentBytes = fields[21] &* sysconf(CInt(_SC_PAGESIZE))
         var limit = rlimit()
         getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
         maximumDescriptors = Int(clamping: limit.rlim_cur)

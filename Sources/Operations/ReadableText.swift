@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Numbers as people read them.
+import FlowModel
+
+/// Numbers as people read them. No value traps, whatever its type: what is shown comes from peers and from clocks that can
+/// be set back.
 public enum ReadableText {
     /// A whole number with a comma before each three digits: `1,234,567`.
     public static func count(_ value: some BinaryInteger) -> String {
@@ -31,9 +34,10 @@ public enum ReadableText {
 
     /// A duration in its two largest units, or in milliseconds below a second: `2 d 3 h`, `4 min 5 s`, `6 s`, `70 ms`.
     public static func duration(_ value: Duration) -> String {
-        let (seconds, attoseconds) = value.components
-        guard seconds > 0 else { return "\(max(0, attoseconds / 1_000_000_000_000_000)) ms" }
-        let units: [(name: String, length: Int64)] = [("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)]
+        // Not its components, which trap beyond 2^63 seconds.
+        let seconds = value.attoseconds / 1_000_000_000_000_000_000
+        guard seconds > 0 else { return "\(max(0, value.attoseconds / 1_000_000_000_000_000)) ms" }
+        let units: [(name: String, length: Int128)] = [("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)]
         guard let first = units.firstIndex(where: { seconds >= $0.length }) else { return "" }
         var text = "\(seconds / units[first].length) \(units[first].name)"
         if first + 1 < units.count {
@@ -47,14 +51,14 @@ public enum ReadableText {
     ///
     /// - Parameter second: Seconds since the Unix epoch.
     public static func timeOfDay(_ second: Int) -> String {
-        let minute = second / 60 % 1440
+        let minute = (second % 86_400 + 86_400) % 86_400 / 60
         return "\(twoDigits(minute / 60)):\(twoDigits(minute % 60))"
     }
 
     private static func twoDigits(_ value: Int) -> String { value < 10 ? "0\(value)" : "\(value)" }
 
     private static func tenths(_ value: Double) -> String {
-        let tenths = Int((value * 10).rounded())
+        let tenths = UInt64(clamping: value * 10)
         return "\(tenths / 10).\(tenths % 10)"
     }
 }

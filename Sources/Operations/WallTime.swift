@@ -24,9 +24,9 @@ struct WallTime: Equatable, Sendable, CustomStringConvertible {
             let text = "\(number)"
             return String(repeating: "0", count: max(0, count - text.count)) + text
         }
-        let date = [(parts.tm_year + 1900, 4), (parts.tm_mon + 1, 2), (parts.tm_mday, 2)]
-        let time = [(parts.tm_hour, 2), (parts.tm_min, 2), (parts.tm_sec, 2)]
-        return date.map { digits(Int($0), $1) }.joined(separator: "-") + "T"
-            + time.map { digits(Int($0), $1) }.joined(separator: ":") + ".\(digits(milliseconds, 3))Z"
+        let date = [(Int(parts.tm_year) + 1900, 4), (Int(parts.tm_mon) + 1, 2), (Int(parts.tm_mday), 2)]
+        let time = [(Int(parts.tm_hour), 2), (Int(parts.tm_min), 2), (Int(parts.tm_sec), 2)]
+        return date.map(digits).joined(separator: "-") + "T"
+            + time.map(digits).joined(separator: ":") + ".\(digits(milliseconds, 3))Z"
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import TestSupport
 import Testing
 
 @testable import ClickHouse
@@ -15,5 +16,14 @@ import Testing
         #expect(histogram.counts[last - 1] == 1 && histogram.counts[last] == 1)
         #expect(histogram.count == 5)
         #expect(histogram.sum == 11 + 600_000 + 601_000)
+    }
+
+    @Test("any value is counted, and the sum stays at the greatest number")
+    func anyValue() {
+        var histogram = Histogram(bounds: Histogram.milliseconds)
+        for duration in EdgeNumbers.durations { histogram.add(duration) }
+        for value in EdgeNumbers.integers(UInt64.self) { histogram.add(value) }
+        #expect(histogram.sum == .max)
+        #expect(histogram.count == UInt64(EdgeNumbers.durations.count + EdgeNumbers.integers(UInt64.self).count))
     }
 }

@@ -125,4 +125,11 @@ private func snapshot(_ flows: [Flow], maximumCount: Int = .max) -> CounterSnaps
     func digitsBehindThePoint(value: Double, decimals: Int, text: String) {
         #expect(HumanNumber.text(value, decimals: decimals) == text)
     }
+
+    @Test("any number")
+    func anyNumber() {
+        for value in EdgeNumbers.doubles {
+            #expect(!HumanNumber.text(value).isEmpty && !HumanNumber.text(value, decimals: 2).isEmpty)
+        }
+    }
 }

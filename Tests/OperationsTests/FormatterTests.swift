@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import TestSupport
+import Testing
+
+@testable import Operations
+
+/// What is shown comes from peers, the kernel and clocks that can be set back: no value of a formatter's type may trap.
+@Suite struct FormatterTests {
+    private func expectAll<Number: FixedWidthInteger & Sendable>(_: Number.Type) {
+        for number in EdgeNumbers.integers(Number.self) {
+            #expect(!ReadableText.count(number).isEmpty)
+            let bytes = ReadableText.bytes(number)
+            #expect(bytes.hasSuffix("B") && !bytes.contains(".-"))
+        }
+    }
+
+    @Test("counts and bytes of every type of integer")
+    func integers() {
+        expectAll(Int8.self)
+        expectAll(UInt8.self)
+        expectAll(Int32.self)
+        expectAll(UInt32.self)
+        expectAll(Int.self)
+        expectAll(UInt64.self)
+        expectAll(Int128.self)
+        expectAll(UInt128.self)
+        #expect(ReadableText.bytes(UInt128.max).hasSuffix("EiB"))
+    }
+
+    @Test("shares of any part of any whole")
+    func shares() {
+        for part in EdgeNumbers.integers(UInt64.self) {
+            for whole in EdgeNumbers.integers(UInt64.self) {
+                #expect(ReadableText.share(part, of: whole).hasSuffix(" %"))
+            }
+        }
+        #expect(ReadableText.share(.max, of: 1).hasSuffix(" %"))
+    }
+
+    @Test("durations of any length")
+    func durations() {
+        for duration in EdgeNumbers.durations {
+            #expect(!ReadableText.duration(duration).isEmpty && !ReadableText.duration(duration).hasPrefix("-"))
+            #expect(!duration.goText.isEmpty)
+            #expect(duration.seconds.isFinite)
+            #expect((duration.milliseconds >= 0) == (duration >= .zero) || duration.milliseconds == 0)
+        }
+        #expect(ReadableText.duration(Duration(attoseconds: .max)).hasPrefix("1969226660422097 d"))
+    }
+
+    @Test("times of day of any second")
+    func timesOfDay() {
+        for second in EdgeNumbers.integers(Int.self) {
+            let text = ReadableText.timeOfDay(second)
+            #expect(text.utf8.count == 5 && text < "24:00" && !text.contains("-"), "\(second) is \(text)")
+        }
+        #expect(ReadableText.timeOfDay(-60) == "23:59")
+    }
+
+    @Test("moments of a clock that can say anything")
+    func wallTimes() {
+        for second in EdgeNumbers.integers(Int.self) {
+            #expect(WallTime(seconds: second).description.hasSuffix(".000Z"))
+            var repeats = LogRepeats()
+            let line = LogLine(level: .info, label: "", message: "", metadata: [])
+            for other in [0, second, .max, .min, second] {
+                _ = repeats.admit(line, at: WallTime(seconds: other, milliseconds: 0))
+            }
+        }
+    }
+
+    @Test("metrics of any number, in both formats")
+    func metrics() {
+        var page = MetricsPage()
+        page.add(.gauge, "integers", "", label: "n", EdgeNumbers.integers(Int.self).map { ("\($0)", $0) })
+        page.add(.gauge, "naturals", "", label: "n", EdgeNumbers.integers(UInt64.self).map { ("\($0)", $0) })
+        page.add(.gauge, "reals", "", label: "n", EdgeNumbers.doubles.map { ("\($0)", $0) })
+        page.add("sizes", "", .init(bounds: [1, .max], counts: [.max, .max, .max], sum: .max))
+        #expect(page.text.contains("sizes_count \(UInt64.max)\n") && page.text.contains(" +Inf\n"))
+        #expect(page.text.contains(" -Inf\n") && page.text.contains(" NaN\n") && !page.text.contains(" inf\n"))
+        #expect(page.text(as: .openMetrics).hasSuffix("# EOF\n"))
+    }
+
+    @Test("summaries of counters that go on, stand still or go back")
+    func summaries() {
+        let numbers = EdgeNumbers.integers(UInt64.self)
+        for (before, now) in zip(numbers, numbers.reversed()) {
+            let summary = SummaryService.growth(
+                from: [
+                    ("total", .total(before)), ("present", .present(.min)), ("mean", .mean(sum: before, of: now)),
+                ],
+                to: [("total", .total(now)), ("present", .present(.max)), ("mean", .mean(sum: now, of: before))])
+            #expect(summary["total"] == "\(now &- before)")
+        }
+    }
+}
