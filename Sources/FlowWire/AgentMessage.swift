@@ -17,10 +17,7 @@ public enum AgentMessage: ~Copyable {
 
     /// Reads the protobuf message of one frame; throws ``WireError``.
     public init(decoding frame: ByteBuffer) throws(WireError) {
-        let unpacked = frame.withUnsafeReadableBytes { bytes in
-            kubenetmon__v1__agent_message__unpack(nil, bytes.count, bytes.baseAddress)
-        }
-        guard let unpacked else { throw .notAMessage(frame.readableBytes) }
+        let unpacked = try frame.unpack(kubenetmon__v1__agent_message__unpack)
         let message = UnpackedAgentMessage(unpacked)
         switch unpacked.pointee.body_case {
         case KUBENETMON__V1__AGENT_MESSAGE__BODY_HELLO:
@@ -83,6 +80,19 @@ extension Hello {
 }
 
 extension ByteBuffer {
+    /// Unpacks a message with its `…__unpack` function, unless it has more fields than it may have.
+    func unpack<Message>(
+        _ unpack: (UnsafeMutablePointer<ProtobufCAllocator>?, Int, UnsafePointer<UInt8>?)
+            -> UnsafeMutablePointer<Message>?
+    ) throws(WireError) -> UnsafeMutablePointer<Message> {
+        let (message, problem) = withUnsafeReadableBytes { bytes -> (UnsafeMutablePointer<Message>?, WireError?) in
+            if let problem = MessageFields.problem(in: bytes) { return (nil, problem) }
+            return (unpack(nil, bytes.count, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)), nil)
+        }
+        guard let message else { throw problem ?? .notAMessage(readableBytes) }
+        return message
+    }
+
     /// Packs a message behind its length.
     init(framing message: inout Kubenetmon__V1__AgentMessage) {
         let length = kubenetmon__v1__agent_message__get_packed_size(&message)

@@ -14,12 +14,9 @@ public enum ServerMessage: Equatable, Sendable {
     /// A message of a later protocol, to be passed over.
     case unknown
 
-    /// Reads the protobuf message of one frame; throws ``WireError/notAMessage(_:)``.
+    /// Reads the protobuf message of one frame; throws ``WireError``.
     public init(decoding frame: ByteBuffer) throws(WireError) {
-        let unpacked = frame.withUnsafeReadableBytes { bytes in
-            kubenetmon__v1__server_message__unpack(nil, bytes.count, bytes.baseAddress)
-        }
-        guard let unpacked else { throw .notAMessage(frame.readableBytes) }
+        let unpacked = try frame.unpack(kubenetmon__v1__server_message__unpack)
         defer { kubenetmon__v1__server_message__free_unpacked(unpacked, nil) }
         switch unpacked.pointee.body_case {
         case KUBENETMON__V1__SERVER_MESSAGE__BODY_ACK:

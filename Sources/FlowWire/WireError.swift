@@ -8,6 +8,8 @@ public enum WireError: Error, Equatable {
     case truncatedFrame(Int)
     /// A frame of this many bytes is not the protobuf message that was expected.
     case notAMessage(Int)
+    /// A message has more fields than this, known and unknown together.
+    case tooManyFields(limit: Int)
     /// `Hello.agent_id` has this many bytes instead of 16.
     case badAgentID(Int)
     /// A column of a batch does not fit the number of flows.
@@ -20,7 +22,9 @@ public enum WireError: Error, Equatable {
     case badTranslatedIndex(Int)
 
     /// Every ``reason``.
-    public static let reasons = ["frame_too_long", "truncated_frame", "not_a_message", "malformed_message"]
+    public static let reasons = [
+        "frame_too_long", "truncated_frame", "not_a_message", "too_many_fields", "malformed_message",
+    ]
 
     /// A short name for counters: one of ``reasons``.
     public var reason: String {
@@ -28,6 +32,7 @@ public enum WireError: Error, Equatable {
         case .frameTooLong: "frame_too_long"
         case .truncatedFrame: "truncated_frame"
         case .notAMessage: "not_a_message"
+        case .tooManyFields: "too_many_fields"
         case .badAgentID, .columnLength, .mixedFamilies, .valueOutOfRange, .badTranslatedIndex: "malformed_message"
         }
     }
@@ -44,6 +49,8 @@ extension WireError: CustomStringConvertible {
             """
         case .truncatedFrame(let left): "the peer closed in the middle of a frame, \(left) bytes of it had arrived"
         case .notAMessage(let length): "a frame of \(length) bytes is not a kubenetmon message"
+        case .tooManyFields(let limit):
+            "a message has more than \(limit) fields: this is no agent of kubenetmon, or one whose columns are not packed"
         case .badAgentID(let length): "Hello.agent_id has \(length) bytes instead of \(AgentID.byteCount)"
         case .columnLength(let column, let found, let expected):
             "column \(column) has \(found) entries where \(expected) were expected"

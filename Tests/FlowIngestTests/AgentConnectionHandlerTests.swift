@@ -39,6 +39,12 @@ import Testing
         BadInput(
             testDescription: "garbage instead of Hello", reason: "not_a_message", isIntroduced: false,
             bytes: [.frame([0, 1, 2, 3])]),
+        BadInput(
+            testDescription: "a frame of unknown fields", reason: "too_many_fields",
+            bytes: [.frame([UInt8](repeating: 0x78, count: Frame.maximumLength))]),
+        BadInput(
+            testDescription: "a Hello of unknown fields", reason: "too_many_fields", isIntroduced: false,
+            bytes: [.frame([0x0a, 0xd0, 0x0f] + [UInt8](repeating: 0x78, count: 2_000))]),
         // A transport and no addresses.
         BadInput(
             testDescription: "columns that do not fit together", reason: "malformed_message",
@@ -109,6 +115,20 @@ import Testing
         for unknown in [ByteBuffer.frame([]), .frame([0x4a, 3, 1, 2, 3])] { try await agent.send(unknown) }
         try await agent.send(.hello(node: "node-a"), .frame([]), .batch(1))
         _ = try await ingest.deliveries(1)
+        #expect(ingest.server.statistics.errors == [:])
+    }
+
+    @Test("a batch of a later version, with fields and a column that are not known yet, is taken")
+    func laterBatch() async throws {
+        let ingest = try await TestIngest.start()
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        // A batch without flows, number 7, with a hundred fields of 60 and a text that looks like many fields.
+        let unknown = [UInt8](repeating: 0, count: 100).flatMap { _ in [0xe0, 0x03, 0x01] as [UInt8] }
+        let text: [UInt8] = [0xea, 0x03, 0xe8, 0x07] + [UInt8](repeating: 0x78, count: 1_000)
+        let batch: [UInt8] = [0x08, 0x07] + unknown + text
+        let length = [UInt8(batch.count & 0x7f | 0x80), UInt8(batch.count >> 7)]
+        try await agent.send(.frame([0x12] + length + batch + text), .batch(8))
+        #expect(try await ingest.deliveries(2).map(\.sequence) == [7, 8])
         #expect(ingest.server.statistics.errors == [:])
     }
 

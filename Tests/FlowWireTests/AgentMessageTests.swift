@@ -28,16 +28,6 @@ import Testing
                 == .batch(sequence: 7, observedAtMilliseconds: 0, flows: []))
     }
 
-    @Test func manyBodiesInOneFrameCostNoMoreThanTheirBytes() throws {
-        // Merged one after the other, as protobuf has it for repeated bodies, these would be copied for minutes.
-        let large = Protobuf.field(2, Protobuf.field(10, [UInt8](repeating: 1, count: 500_000)))
-        let small = Protobuf.field(2, Protobuf.field(10, [1]))
-        var bytes = large
-        while bytes.count + small.count <= Frame.maximumLength { bytes += small }
-        let time = ContinuousClock().measure { _ = try? DecodedMessage(bytes) }
-        #expect(time < .seconds(60))
-    }
-
     @Test(arguments: 0..<8)
     func mutatedFramesAreReadOrRefused(_ seed: Int) async throws {
         var generator = SeededGenerator(seed: UInt64(seed))

@@ -8,6 +8,7 @@ import Testing
         (WireError.frameTooLong(1 << 21, limit: 1 << 20), "frame_too_long", "2097152"),
         (.truncatedFrame(17), "truncated_frame", "17"),
         (.notAMessage(18), "not_a_message", "18"),
+        (.tooManyFields(limit: 256), "too_many_fields", "256"),
         (.badAgentID(15), "malformed_message", "15"),
         (.columnLength(column: "reply_bytes", found: 19, expected: 20), "malformed_message", "reply_bytes"),
         (.mixedFamilies, "malformed_message", "IPv6"),

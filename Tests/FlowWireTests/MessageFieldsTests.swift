@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowWire
+import Glibc
+import NIOCore
+import Testing
+
+@Suite struct MessageFieldsTests {
+    /// A message that protobuf-c would take a piece of memory for every few bytes of.
+    struct Bomb: CustomTestStringConvertible {
+        let testDescription: String
+        /// What comes before the repeated bytes.
+        var beginning: [UInt8] = []
+        let repeated: [UInt8]
+        /// The field of the message that they are in; nil for none.
+        var body: Int?
+        /// Where it fits, the most it is made of.
+        var bytes = Frame.maximumLength
+
+        func message() -> [UInt8] {
+            let room = bytes - 8 - beginning.count
+            let filling = beginning + [[UInt8]](repeating: repeated, count: room / repeated.count).flatMap { $0 }
+            return body.map { Protobuf.field($0, filling) } ?? filling
+        }
+    }
+
+    private static let bombs = [
+        Bomb(testDescription: "unknown numbers", repeated: Protobuf.field(15, varint: 1)),
+        Bomb(testDescription: "unknown fixed32", repeated: [0x7d, 0, 0, 0, 0]),
+        Bomb(testDescription: "unknown fixed64", repeated: [0x79, 0, 0, 0, 0, 0, 0, 0, 0]),
+        Bomb(testDescription: "unknown texts", repeated: Protobuf.field(15, [])),
+        Bomb(testDescription: "unknown numbers in a batch", repeated: Protobuf.field(60, varint: 1), body: 2),
+        Bomb(testDescription: "unknown texts in a Hello", repeated: Protobuf.field(15, [0x61]), body: 1),
+        Bomb(testDescription: "empty batches", repeated: Protobuf.field(2, [])),
+        Bomb(testDescription: "Hellos and batches", repeated: Protobuf.field(1, []) + Protobuf.field(2, [])),
+        Bomb(
+            testDescription: "small batches behind a large one",
+            beginning: Protobuf.field(2, Protobuf.field(10, [UInt8](repeating: 1, count: 500_000))),
+            repeated: Protobuf.field(2, Protobuf.field(10, [1]))),
+        Bomb(testDescription: "a node's name again and again", repeated: Protobuf.field(2, [0x61]), body: 1),
+        Bomb(testDescription: "columns of one transport", repeated: Protobuf.field(9, [6]), body: 2),
+        Bomb(testDescription: "a column that is not packed", repeated: Protobuf.field(7, varint: 80), body: 2),
+    ]
+
+    @Test("a message of many fields is refused before it is unpacked, whatever they are", arguments: bombs)
+    func manyFields(_ bomb: Bomb) throws {
+        let message = bomb.message()
+        #expect(message.count > Frame.maximumLength - 32 && message.count <= Frame.maximumLength)
+        let before = Self.cpuSeconds()
+        #expect(throws: WireError.tooManyFields(limit: 256)) { try DecodedMessage(message) }
+        print("MEASURED \(bomb.testDescription): \((Self.cpuSeconds() - before) * 1e3) ms of CPU time")
+        #expect(throws: WireError.tooManyFields(limit: 256)) {
+            try ServerMessage(decoding: ByteBuffer(bytes: message))
+        }
+    }
+
+    @Test("the dearest messages that are read are dear for their bytes alone")
+    func dearest() throws {
+        let flows = 60_000
+        func column(_ number: Int) -> [UInt8] { Protobuf.field(number, [UInt8](repeating: 1, count: flows)) }
+        let addresses = [3, 4].flatMap { Protobuf.field($0, [UInt8](repeating: 1, count: 4 * flows)) }
+        let batch = addresses + [7, 8, 9, 10, 11, 12, 13].flatMap(column)
+        for (name, message) in [
+            ("a batch of as many flows as fit", Protobuf.field(2, batch)),
+            ("one unknown text", Protobuf.field(15, [UInt8](repeating: 0x78, count: Frame.maximumLength - 8))),
+        ] {
+            #expect(message.count <= Frame.maximumLength)
+            let buffer = ByteBuffer(bytes: message)
+            let before = Self.cpuSeconds()
+            if case .batch(let batch) = try AgentMessage(decoding: buffer) { #expect(batch.count == flows) }
+            print("MEASURED \(name): \((Self.cpuSeconds() - before) * 1e3) ms of CPU time")
+        }
+    }
+
+    @Test("as many unknown fields as a later version may add are ignored")
+    func laterVersions() throws {
+        let added = (0..<100).flatMap { Protobuf.field(30 + $0, varint: 1) } + Protobuf.field(200, Array("later".utf8))
+        let batch = Protobuf.field(2, Protobuf.field(1, varint: 7) + added)
+        #expect(
+            try DecodedMessage(batch + added) == .batch(sequence: 7, observedAtMilliseconds: 0, flows: []))
+        let acknowledgement = Protobuf.field(1, Protobuf.field(1, Protobuf.packed([1, 300])) + added)
+        #expect(try ServerMessage(decoding: ByteBuffer(bytes: acknowledgement + added)) == .ack([1, 300]))
+    }
+
+    @Test("a text that looks like fields is one field")
+    func texts() throws {
+        let text = [UInt8](repeating: 0x78, count: 100_000)
+        #expect(try DecodedMessage(Protobuf.field(3, text)) == .unknown)
+        let batch = Protobuf.field(2, Protobuf.field(1, varint: 7) + Protobuf.field(60, text))
+        #expect(try DecodedMessage(batch) == .batch(sequence: 7, observedAtMilliseconds: 0, flows: []))
+    }
+
+    private static func cpuSeconds() -> Double {
+        var time = timespec()
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+    }
+}
