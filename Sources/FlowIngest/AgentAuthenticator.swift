@@ -19,8 +19,8 @@ public struct AgentClaim: Sendable {
 
 /// What becomes of a peer.
 public enum AgentVerdict: Equatable, Sendable {
-    /// It is let in.
-    case admitted
+    /// It is let in, for as long as it likes or for this time.
+    case admitted(lifetime: Duration? = nil)
     /// It is not let in until something changes: `reason` is one of a small, fixed set, for counters; `explanation` says
     /// what to change, for the logs of both sides.
     case refused(reason: String, explanation: String)

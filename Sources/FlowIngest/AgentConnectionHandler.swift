@@ -39,6 +39,8 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     private var deadline: Scheduled<Void>?
     private var lastMessage = NIODeadline.uptimeNanoseconds(0)
     private var age: Scheduled<Void>?
+    /// When what the agent was let in by counts no longer.
+    private var expiry: Scheduled<Void>?
     private var heartbeat: RepeatedTask?
     private var isReadHeldBack = false
     /// What has come although it shall not be read yet. When a peer has closed or reset its connection, NIO passes on all
@@ -153,7 +155,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         }
         guard !hello.nodeName.isEmpty else { throw ConnectionError.noNodeName }
         deadline?.cancel()
-        guard let authenticator = server.configuration.authenticator else { return admit(context, hello) }
+        guard let authenticator = server.configuration.authenticator else { return admit(context, hello, for: nil) }
         phase = .examined
         let claim = AgentClaim(hello: hello, source: source)
         let bound = NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop)
@@ -165,8 +167,8 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     private func settle(_ context: ChannelHandlerContext, _ hello: Hello, _ verdict: AgentVerdict) {
         guard case .examined = phase else { return }
         switch verdict {
-        case .admitted:
-            admit(context, hello)
+        case .admitted(let lifetime):
+            admit(context, hello, for: lifetime.map { TimeAmount($0) })
             readAgain(context)
         case .refused(let reason, let explanation):
             say(context, .goAway(reason: explanation, isRefusal: true))
@@ -177,7 +179,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         }
     }
 
-    private func admit(_ context: ChannelHandlerContext, _ hello: Hello) {
+    private func admit(_ context: ChannelHandlerContext, _ hello: Hello, for lifetime: TimeAmount?) {
         var hello = hello
         hello.token = nil
         let agent = ConnectedAgent(
@@ -189,9 +191,20 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         server.note(agent, on: context.channel)
         server.log("connected", .info, "agent connected", Self.metadata(agent))
         awaitNextMessage(context, limits.idleDeadline)
-        if let age = server.configuration.maximumConnectionAge {
-            grow(context, .nanoseconds(Int64(Double(age.nanoseconds) * .random(in: 0.9...1.1))))
+        if let lifetime { expiry = schedule(context, in: lifetime) { $0.fail($1, ConnectionError.expired) } }
+        if let age = connectionAge(lifetime) { grow(context, age) }
+    }
+
+    /// The age at which the agent is asked to connect anew: so long before its token expires that it can wait for its
+    /// acknowledgements, or halfway there where the token is about to expire.
+    private func connectionAge(_ lifetime: TimeAmount?) -> TimeAmount? {
+        let configuration = server.configuration
+        let own = configuration.maximumConnectionAge.map {
+            TimeAmount.nanoseconds(Int64(Double($0.nanoseconds) * .random(in: 0.9...1.1)))
         }
+        guard let lifetime else { return own }
+        let left = max(lifetime - configuration.departureDeadline, .nanoseconds(lifetime.nanoseconds / 2))
+        return min(own ?? left, left)
     }
 
     // MARK: - Deadlines
@@ -233,7 +246,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     private func grow(_ context: ChannelHandlerContext, _ wait: TimeAmount) {
         age = schedule(context, in: wait) { handler, context in
             guard handler.server.gate.isOpen else { return handler.grow(context, .seconds(10)) }
-            handler.sendAway(context, reason: "the connection has reached its maximum age")
+            handler.sendAway(context, reason: "the connection has reached its maximum age or that of its token")
             handler.server.update { $0.agedConnections += 1 }
         }
     }
@@ -316,6 +329,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         waiting = []
         deadline?.cancel()
         age?.cancel()
+        expiry?.cancel()
         heartbeat?.cancel()
         if let agent {
             server.update { $0.connectedAgents -= 1 }

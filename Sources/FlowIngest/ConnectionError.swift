@@ -30,6 +30,8 @@ enum ConnectionError: Error {
     case tooManyWaiting(limit: Int)
     /// Nothing was read for too long because batches could not be stored.
     case notRead(TimeAmount)
+    /// What the agent was let in by counts no longer.
+    case expired
     /// The authenticator does not let the agent in, or not now.
     case notAdmitted(reason: String, explanation: String)
 
@@ -46,6 +48,7 @@ enum ConnectionError: Error {
         case unfinishedFrames = "unfinished_frames"
         case tooManyWaiting = "too_many_waiting"
         case notRead = "not_read"
+        case expired = "token_expired"
         case connectionLost = "connection_lost"
     }
 
@@ -73,6 +76,7 @@ enum ConnectionError: Error {
         case .unfinishedFrames: Reason.unfinishedFrames.rawValue
         case .tooManyWaiting: Reason.tooManyWaiting.rawValue
         case .notRead: Reason.notRead.rawValue
+        case .expired: Reason.expired.rawValue
         case .notAdmitted(let reason, _): reason
         }
     }
@@ -98,6 +102,7 @@ extension ConnectionError: CustomStringConvertible {
             "unfinished frames from this address or from all take too much memory, and this one was begun first"
         case .tooManyWaiting(let limit): "more than \(limit) messages came before the agent was let in"
         case .notRead(let limit): "nothing could be read for \(limit.seconds) s: ClickHouse stores no batches"
+        case .expired: "the agent's token has expired, and the agent has not connected with a new one"
         case .notAdmitted(_, let explanation): explanation
         }
     }

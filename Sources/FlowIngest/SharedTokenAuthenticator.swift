@@ -31,7 +31,7 @@ public struct SharedTokenAuthenticator: AgentAuthenticator {
                     reason: Reason.wrong.rawValue,
                     explanation: "the agent's token is none of the server's: compare TOKEN_FILE with agent_token_file")
             }
-            return .admitted
+            return .admitted()
         } catch {
             return .undecided(
                 reason: Reason.file.rawValue, explanation: "the server cannot read its tokens: \(error)")

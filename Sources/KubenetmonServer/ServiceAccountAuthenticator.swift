@@ -10,6 +10,7 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
     /// Why an agent is not let in, for counters.
     enum Reason: String, CaseIterable {
         case missing = "token_missing"
+        case expired = "token_expired"
         case denied = "token_denied"
         case otherAccount = "token_other_account"
         case withoutNode = "token_without_node"
@@ -18,27 +19,42 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
         case failed = "review_failed"
     }
 
-    /// Questions to the API server at the same time; one takes a few milliseconds as a rule.
-    private static let threads = 4
-    /// Agents that may wait for their question: as many as a cluster has when a server starts.
-    private static let maximumWaiting = 4_096
-    /// Those among them from one address.
-    private static let maximumWaitingPerSource = 8
+    /// What came of a token's way to the API server.
+    private enum Outcome {
+        case verdict(TokenReviewer.Verdict)
+        case failure(String)
+        case noRoom
+    }
+
+    /// A token whose agent waits.
+    private struct Claim: Sendable {
+        let token: String
+        let decided: CheckedContinuation<Outcome, Never>
+    }
+
+    private struct State {
+        var queue: ReviewQueue<Claim>
+        /// When the queue is looked at whether or not a claim comes or a review ends; nil while nothing waits for its time.
+        var alarm: ContinuousClock.Instant?
+    }
 
     private let reviewer: TokenReviewer
     private let usernames: [String]
     private let audience: String
-    private let pool = NIOThreadPool(numberOfThreads: threads)
-    private let waiting = Mutex<[String: Int]>([:])
+    private let pool: NIOThreadPool
+    private let state: Mutex<State>
 
     /// - Parameters:
     ///   - reviewer: Asks the API server.
     ///   - accounts: The accounts that agents may be of, as `NAMESPACE/NAME`.
     ///   - audience: Whom tokens are meant for, to be told to those who have none.
-    init(_ reviewer: TokenReviewer, accounts: [String], audience: String) {
+    ///   - limits: How often the API server is asked.
+    init(_ reviewer: TokenReviewer, accounts: [String], audience: String, limits: ReviewLimits = ReviewLimits()) {
         self.reviewer = reviewer
         usernames = accounts.map { "system:serviceaccount:\($0.replacing("/", with: ":"))" }
         self.audience = audience
+        state = Mutex(State(queue: ReviewQueue(limits)))
+        pool = NIOThreadPool(numberOfThreads: limits.inFlight)
         pool.start()
     }
 
@@ -51,16 +67,78 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
                     file in TOKEN_FILE
                     """)
         }
+        if let lifetime = reviewer.lifetime(of: token), lifetime <= .zero {
+            return .refused(
+                reason: Reason.expired.rawValue,
+                explanation: """
+                    the agent's token has expired: the kubelet renews the file of a projected volume, which must not be \
+                    mounted with subPath; or the clocks of the node and of the server differ
+                    """)
+        }
         if let verdict = reviewer.remembered(token) { return judge(verdict, claim) }
-        guard enqueue(claim.source) else {
+        switch await review(token, of: claim.source) {
+        case .verdict(let verdict): return judge(verdict, claim)
+        case .failure(let problem): return .undecided(reason: Reason.failed.rawValue, explanation: problem)
+        case .noRoom:
             return .undecided(
                 reason: Reason.queueFull.rawValue, explanation: "too many tokens wait for the API server")
         }
-        defer { dequeue(claim.source) }
+    }
+
+    // MARK: - Reviews
+
+    private func review(_ token: String, of source: String) async -> Outcome {
+        await withCheckedContinuation { continuation in
+            let claim = Claim(token: token, decided: continuation)
+            if state.withLock({ $0.queue.add(claim, from: source) }) {
+                beginReviews()
+            } else {
+                continuation.resume(returning: .noRoom)
+            }
+        }
+    }
+
+    /// Begins the reviews that are due, and comes again when the next one is.
+    private func beginReviews() {
+        while true {
+            let now = ContinuousClock.now
+            switch state.withLock({ $0.queue.next(at: now) }) {
+            case .review(let claim, let source): begin(claim, of: source)
+            case .wait(let moment): return setAlarm(moment)
+            case .idle: return
+            }
+        }
+    }
+
+    private func begin(_ claim: Claim, of source: String) {
+        pool.submit { [self] _ in
+            // Another connection may have brought the same token meanwhile.
+            let outcome = reviewer.remembered(claim.token).map { .verdict($0) } ?? ask(claim.token)
+            state.withLock { $0.queue.finish(source) }
+            claim.decided.resume(returning: outcome)
+            beginReviews()
+        }
+    }
+
+    private func ask(_ token: String) -> Outcome {
         do {
-            return judge(try await pool.runIfActive { try self.reviewer.review(token) }, claim)
+            return .verdict(try reviewer.review(token))
         } catch {
-            return .undecided(reason: Reason.failed.rawValue, explanation: "\(error)")
+            return .failure("\(error)")
+        }
+    }
+
+    private func setAlarm(_ moment: ContinuousClock.Instant) {
+        let isSet = state.withLock { state in
+            if let alarm = state.alarm, alarm <= moment { return false }
+            state.alarm = moment
+            return true
+        }
+        guard isSet else { return }
+        Task {
+            try? await Task.sleep(until: moment, clock: .continuous)
+            state.withLock { if $0.alarm == moment { $0.alarm = nil } }
+            beginReviews()
         }
     }
 
@@ -93,24 +171,7 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
                         spec.nodeName
                         """)
             }
-            return .admitted
-        }
-    }
-
-    private func enqueue(_ source: String) -> Bool {
-        waiting.withLock { waiting in
-            guard waiting.values.reduce(0, +) < Self.maximumWaiting,
-                waiting[source, default: 0] < Self.maximumWaitingPerSource
-            else { return false }
-            waiting[source, default: 0] += 1
-            return true
-        }
-    }
-
-    private func dequeue(_ source: String) {
-        waiting.withLock { waiting in
-            waiting[source, default: 0] -= 1
-            if waiting[source] == 0 { waiting[source] = nil }
+            return .admitted(lifetime: claim.hello.token.flatMap { reviewer.lifetime(of: $0.secret) })
         }
     }
 }

@@ -1,25 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What was said of tokens, for a short while. Tokens themselves are not kept.
+/// Verdicts on tokens, for a short while. Tokens themselves are not kept.
 struct TokenReviewCache {
-    /// A token's trace: 128 bits of SipHash under keys that this process drew at its start and nobody else knows.
-    private struct Trace: Hashable {
-        let first: Int
-        let second: Int
-
-        init(_ token: String) {
-            var hasher = Hasher()
-            hasher.combine(token)
-            first = hasher.finalize()
-            hasher = Hasher()
-            hasher.combine(true)
-            hasher.combine(token)
-            second = hasher.finalize()
-        }
-    }
-
-    private struct Entry {
-        let verdict: TokenReviewer.Verdict
+    private struct Entry<Content> {
+        let content: Content
         let expiry: ContinuousClock.Instant
     }
 
@@ -28,39 +12,60 @@ struct TokenReviewCache {
     private let goodLifetime: Duration
     /// How long a bad token counts: a repetition is not asked for, a mistake that was mended is soon forgotten.
     private let badLifetime: Duration
-    private let maximumCount: Int
-    private var entries: [Trace: Entry] = [:]
+    private let maximumGood: Int
+    private let maximumBad: Int
+    private var good: [TokenDigest: Entry<TokenIdentity>] = [:]
+    private var bad: [TokenDigest: Entry<String>] = [:]
 
     init(
-        goodLifetime: Duration = .seconds(120), badLifetime: Duration = .seconds(10), maximumCount: Int = 20_000
+        goodLifetime: Duration = .seconds(120), badLifetime: Duration = .seconds(10), maximumGood: Int = 20_000,
+        maximumBad: Int = 10_000
     ) {
         self.goodLifetime = goodLifetime
         self.badLifetime = badLifetime
-        self.maximumCount = maximumCount
+        self.maximumGood = maximumGood
+        self.maximumBad = maximumBad
     }
 
-    /// What is remembered of a token; nil where nothing is.
+    /// Returns what is remembered of a token; nil where nothing is.
     func verdict(on token: String, now: ContinuousClock.Instant) -> TokenReviewer.Verdict? {
-        guard let entry = entries[Trace(token)], now < entry.expiry else { return nil }
-        return entry.verdict
+        let digest = TokenDigest(token)
+        if let entry = bad[digest], now < entry.expiry { return .denied(entry.content) }
+        if let entry = good[digest], now < entry.expiry { return .authenticated(entry.content) }
+        return nil
     }
 
     /// Whether the last that was said of a token is that it is good, however long ago, unless that had to make room.
-    func wasGood(_ token: String) -> Bool {
-        if case .authenticated = entries[Trace(token)]?.verdict { true } else { false }
-    }
+    func wasGood(_ token: String) -> Bool { good[TokenDigest(token)] != nil }
 
-    /// Remembers what was said. Where there is no room, what is over is forgotten, then bad tokens, then all.
-    mutating func remember(_ verdict: TokenReviewer.Verdict, on token: String, now: ContinuousClock.Instant) {
-        if entries.count >= maximumCount { entries = entries.filter { now < $0.value.expiry } }
-        if entries.count >= maximumCount {
-            entries = entries.filter { if case .authenticated = $0.value.verdict { true } else { false } }
+    /// Remembers a verdict. Good and bad tokens have room of their own; where there is none, what is over is forgotten,
+    /// then all of the kind.
+    ///
+    /// - Parameter tokenLifetime: Time for which the token itself still counts; nil where it does not say.
+    mutating func remember(
+        _ verdict: TokenReviewer.Verdict, on token: String, tokenLifetime: Duration? = nil, now: ContinuousClock.Instant
+    ) {
+        let digest = TokenDigest(token)
+        good[digest] = nil
+        bad[digest] = nil
+        switch verdict {
+        case .authenticated(let identity):
+            Self.makeRoom(&good, maximumGood, now)
+            good[digest] = Entry(
+                content: identity, expiry: now + min(goodLifetime, max(.zero, tokenLifetime ?? goodLifetime)))
+        case .denied(let reason):
+            Self.makeRoom(&bad, maximumBad, now)
+            bad[digest] = Entry(content: reason, expiry: now + badLifetime)
         }
-        if entries.count >= maximumCount { entries = [:] }
-        let lifetime = if case .authenticated = verdict { goodLifetime } else { badLifetime }
-        entries[Trace(token)] = Entry(verdict: verdict, expiry: now + lifetime)
     }
 
-    /// How many tokens something is remembered of.
-    var count: Int { entries.count }
+    private static func makeRoom<Content>(
+        _ entries: inout [TokenDigest: Entry<Content>], _ maximum: Int, _ now: ContinuousClock.Instant
+    ) {
+        if entries.count >= maximum { entries = entries.filter { now < $0.value.expiry } }
+        if entries.count >= maximum { entries = [:] }
+    }
+
+    /// The number of tokens of which something is remembered.
+    var count: Int { good.count + bad.count }
 }

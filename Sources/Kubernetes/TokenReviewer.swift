@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FoundationEssentials
 import HTTPClient
 import Synchronization
 
@@ -27,16 +28,23 @@ public final class TokenReviewer: Sendable {
 
     private let cluster: ClusterConfiguration
     private let audience: String
+    private let now: @Sendable () -> Duration
     private let idle = Mutex<[Line]>([])
     private let cache = Mutex(TokenReviewCache())
 
     /// - Parameters:
     ///   - cluster: Whose API server is asked.
     ///   - audience: Whom tokens must be meant for.
-    public init(cluster: ClusterConfiguration, audience: String) {
+    ///   - now: The time since the Unix epoch; nil for the system's.
+    public init(cluster: ClusterConfiguration, audience: String, now: (@Sendable () -> Duration)? = nil) {
         self.cluster = cluster
         self.audience = audience
+        self.now = now ?? { .seconds(Date().timeIntervalSince1970) }
     }
+
+    /// Returns the time for which a token still counts by what it says itself, less than zero where that is over; nil where
+    /// it does not say.
+    public func lifetime(of token: String) -> Duration? { TokenExpiry(of: token)?.lifetime(at: now()) }
 
     /// What was said of a token a short while ago; nil where it has to be asked for.
     public func remembered(_ token: String) -> Verdict? { cache.withLock { $0.verdict(on: token, now: .now) } }
@@ -53,7 +61,8 @@ public final class TokenReviewer: Sendable {
         if answer.hasError, cache.withLock({ $0.wasGood(token) }), case .denied(let reason) = answer.verdict {
             throw TokenReviewFailure("the API server no longer knows a token that was good: \(reason)")
         }
-        cache.withLock { $0.remember(answer.verdict, on: token, now: .now) }
+        let lifetime = lifetime(of: token)
+        cache.withLock { $0.remember(answer.verdict, on: token, tokenLifetime: lifetime, now: .now) }
         return answer.verdict
     }
 

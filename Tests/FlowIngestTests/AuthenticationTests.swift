@@ -104,7 +104,7 @@ import TransportSecurity
         try await eventually("it is examined") { oracle.claims.withLock { $0.count } == 1 }
         try await ingest.turnLoops()
         #expect(ingest.deliveries().isEmpty && ingest.server.statistics.connectedAgents == 0)
-        try await oracle.answer(.admitted)
+        try await oracle.answer(.admitted())
         #expect(try await ingest.deliveries(200).map(\.sequence) == Array(1...200))
     }
 
@@ -136,7 +136,7 @@ import TransportSecurity
         let agent = ExporterUnderTest(to: ingest.address)
         agent.export()
         try await oracle.answer(.undecided(reason: "review_failed", explanation: "the API server does not answer"))
-        try await oracle.answer(.admitted)
+        try await oracle.answer(.admitted())
         _ = try await ingest.deliveries(1)
         #expect(agent.exporter.statistics.refusal == nil)
         #expect(ingest.server.statistics.errors == ["review_failed": 1])
@@ -149,7 +149,7 @@ import TransportSecurity
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
         try await eventually("it is examined") { oracle.claims.withLock { $0.count } == 1 }
         try await agent.channel.close()
-        try await oracle.answer(.admitted)
+        try await oracle.answer(.admitted())
         try await ingest.turnLoops()
         try await eventually("it is gone") { ingest.server.statistics.openConnections == 0 }
         #expect(ingest.server.statistics.connectedAgents == 0)

@@ -82,6 +82,39 @@ import Testing
         #expect(ingest.server.statistics.agedConnections == 1)
     }
 
+    /// Lets everybody in for a while.
+    private struct Visa: AgentAuthenticator {
+        let lifetime: Duration
+
+        func examine(_ claim: AgentClaim) async -> AgentVerdict { .admitted(lifetime: lifetime) }
+    }
+
+    @Test(
+        "an agent is asked to connect anew before its token expires, and closed when it does",
+        arguments: [(.seconds(1_000), 910), (.seconds(60), 30)] as [(Duration, Int64)])
+    func tokenLifetime(lifetime: Duration, leave: Int64) async throws {
+        let ingest = try await ClockedIngest.start { $0.authenticator = Visa(lifetime: lifetime) }
+        let agent = try await ingest.connect(node: "node-a")
+        try await eventually("it is let in") {
+            await ingest.pass(.zero)
+            return ingest.server.statistics.connectedAgents == 1
+        }
+        for _ in 0..<(leave - 1) / 10 {
+            try await agent.send(AgentMessage.signOfLife)
+            await ingest.pass(.seconds(10))
+        }
+        #expect(try await agent.messages() == [])
+        await ingest.pass(.seconds(leave - (leave - 1) / 10 * 10))
+        #expect(try await agent.messages().count == 1)
+        #expect(agent.isConnected && ingest.server.statistics.errors == [:])
+        try await agent.send(.batch(1))
+        await ingest.pass(.seconds(lifetime.components.seconds - leave - 1))
+        #expect(agent.isConnected)
+        await ingest.pass(.seconds(1))
+        #expect(!agent.isConnected && ingest.server.statistics.errors.count == 1)
+        #expect(ingest.server.statistics.errors["token_expired"] == 1 || leave == 910)
+    }
+
     @Test func aServerThatComesBackGetsItsShare() async throws {
         let configure: (inout IngestServer.Configuration) -> Void = { $0.maximumConnectionAge = .seconds(2) }
         let first = try await TestIngest.start(configure)

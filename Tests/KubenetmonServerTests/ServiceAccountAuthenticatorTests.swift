@@ -12,7 +12,9 @@ import Testing
 @Suite struct ServiceAccountAuthenticatorTests {
     private static let agents = "system:serviceaccount:kubenetmon-agent:kubenetmon-agent"
 
-    private func start() async throws -> (server: APIServerFixture, authenticator: ServiceAccountAuthenticator) {
+    private func start(
+        _ tokens: [String] = [], now: Duration? = nil
+    ) async throws -> (server: APIServerFixture, authenticator: ServiceAccountAuthenticator) {
         var options = APIServerFixture.Options()
         let account = FixtureAccount(
             username: Self.agents, audiences: ["kubenetmon-server"], podName: "agent", nodeName: "node-a")
@@ -20,9 +22,13 @@ import Testing
         options.accounts["old"]?.nodeName = nil
         options.accounts["other"]?.username = "system:serviceaccount:default:default"
         options.accounts["wide"]?.audiences = ["https://kubernetes.default.svc"]
+        for token in tokens { options.accounts[token] = account }
         let server = try await APIServerFixture.start(options)
+        var clock: (@Sendable () -> Duration)?
+        if let now { clock = { now } }
         let reviewer = TokenReviewer(
-            cluster: ClusterConfiguration(origin: "test", server: server.url), audience: "kubenetmon-server")
+            cluster: ClusterConfiguration(origin: "test", server: server.url), audience: "kubenetmon-server",
+            now: clock)
         return (
             server,
             ServiceAccountAuthenticator(
@@ -39,7 +45,7 @@ import Testing
 
     @Test func aPodOfTheAccountIsLetInForItsNodeAndAskedForOnce() async throws {
         let (server, authenticator) = try await start()
-        for _ in 0..<3 { #expect(await authenticator.examine(claim("good")) == .admitted) }
+        for _ in 0..<3 { #expect(await authenticator.examine(claim("good")) == .admitted()) }
         #expect(server.count(.tokenReview) == 1)
     }
 
@@ -69,22 +75,79 @@ import Testing
             Issue.record("decided")
             return
         }
-        #expect(await authenticator.examine(claim("good")) == .admitted)
+        #expect(await authenticator.examine(claim("good")) == .admitted())
     }
 
     /// One address with many tokens does not keep others from being asked for.
     @Test func aFloodFromOneAddressWaitsForItself() async throws {
         let (server, authenticator) = try await start()
-        server.inject(.silence, into: [.tokenReview], times: 3)
+        server.inject(.silence, into: [.tokenReview], times: 2)
         let flood = (0..<200).map { number in
             Task { await authenticator.examine(claim("bad \(number)", source: "10.0.0.66")) }
         }
-        try await eventually("three questions are not answered") { server.count(.tokenReview) >= 3 }
-        #expect(await authenticator.examine(claim("good")) == .admitted)
+        try await eventually("two questions are not answered") { server.count(.tokenReview) == 2 }
+        #expect(await authenticator.examine(claim("good")) == .admitted())
         var rejected = 0
         for task in flood {
             if case .undecided("review_queue_full", _) = await task.value { rejected += 1 }
         }
         #expect(rejected > 100)
+    }
+
+    @Test("a token that has expired is refused without a review, one that is about to is let in for that long")
+    func expiry() async throws {
+        let now = 1_800_000_000
+        let tokens = (0..<3).map { FixtureAccount.token(expiry: now + [-61, -50, 3_600][$0], padding: "\($0)") }
+        let (server, authenticator) = try await start(tokens, now: .seconds(now))
+        guard case .refused("token_expired", _) = await authenticator.examine(claim(tokens[0])) else {
+            Issue.record("it is let in")
+            return
+        }
+        #expect(server.count(.tokenReview) == 0)
+        #expect(await authenticator.examine(claim(tokens[1])) == .admitted(lifetime: .seconds(10)))
+        #expect(await authenticator.examine(claim(tokens[2])) == .admitted(lifetime: .seconds(3_660)))
+        #expect(await authenticator.examine(claim(tokens[2])) == .admitted(lifetime: .seconds(3_660)))
+        #expect(server.count(.tokenReview) == 2)
+    }
+
+    @Test("a wrong token is asked for once, however many connections bring it at the same time")
+    func repetition() async throws {
+        let (server, authenticator) = try await start()
+        await withTaskGroup(of: Void.self) { group in
+            for number in 0..<100 {
+                group.addTask {
+                    guard
+                        case .refused("token_denied", _) = await authenticator.examine(
+                            claim("wrong", source: "10.0.0.\(number)"))
+                    else {
+                        Issue.record("it is not refused")
+                        return
+                    }
+                }
+            }
+        }
+        #expect((1...4).contains(server.count(.tokenReview)))
+    }
+
+    @Test("an agent is let in within seconds among many connections from many addresses with wrong tokens")
+    func flood() async throws {
+        let (server, authenticator) = try await start()
+        let begin = ContinuousClock.now
+        let flood = Task {
+            await withTaskGroup(of: Void.self) { group in
+                for number in 0..<10_000 {
+                    group.addTask {
+                        let source = "10.0.\(number % 100).66"
+                        _ = await authenticator.examine(claim("wrong \(number)", source: source))
+                    }
+                }
+            }
+        }
+        try await eventually("it has begun") { server.count(.tokenReview) > 5 }
+        #expect(await authenticator.examine(claim("good", source: "10.0.0.1")) == .admitted())
+        let seconds = (ContinuousClock.now - begin) / .seconds(1)
+        print("MEASURED let in \(seconds) s after the flood has begun, \(server.count(.tokenReview)) reviews")
+        #expect(Double(server.count(.tokenReview)) <= seconds * 50 + 5)
+        flood.cancel()
     }
 }

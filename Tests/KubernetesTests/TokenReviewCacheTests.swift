@@ -21,19 +21,42 @@ import Testing
     }
 
     @Test func aFloodOfBadTokensTakesNoMoreRoomAndLeavesGoodOnes() {
-        var cache = TokenReviewCache(maximumCount: 100)
+        var cache = TokenReviewCache(maximumGood: 100)
         cache.remember(good, on: "good", now: start)
-        for number in 0..<10_000 {
+        for number in 0..<20_000 {
             cache.remember(bad, on: "bad \(number)", now: start)
-            #expect(cache.count <= 100)
+            #expect(cache.count <= 10_001)
         }
         #expect(cache.verdict(on: "good", now: start) == good)
         for number in 0..<1_000 { cache.remember(good, on: "good \(number)", now: start) }
-        #expect(cache.count <= 100)
+        #expect(cache.count <= 10_100)
+    }
+
+    @Test("a good token counts no longer than it says itself")
+    func tokenLifetime() {
+        var cache = TokenReviewCache()
+        cache.remember(good, on: "short", tokenLifetime: .seconds(30), now: start)
+        cache.remember(good, on: "long", tokenLifetime: .seconds(3_600), now: start)
+        cache.remember(good, on: "over", tokenLifetime: .seconds(-1), now: start)
+        #expect(cache.verdict(on: "short", now: start + .seconds(29)) == good)
+        #expect(cache.verdict(on: "short", now: start + .seconds(30)) == nil)
+        #expect(cache.verdict(on: "long", now: start + .seconds(119)) == good)
+        #expect(cache.verdict(on: "long", now: start + .seconds(120)) == nil)
+        #expect(cache.verdict(on: "over", now: start) == nil)
+    }
+
+    @Test("the last verdict counts")
+    func lastVerdict() {
+        var cache = TokenReviewCache()
+        cache.remember(good, on: "token", now: start)
+        cache.remember(bad, on: "token", now: start)
+        #expect(cache.verdict(on: "token", now: start) == bad && !cache.wasGood("token"))
+        cache.remember(good, on: "token", now: start)
+        #expect(cache.verdict(on: "token", now: start) == good && cache.count == 1)
     }
 
     @Test func whatIsOverMakesRoom() {
-        var cache = TokenReviewCache(maximumCount: 2)
+        var cache = TokenReviewCache(maximumGood: 2)
         cache.remember(good, on: "old", now: start)
         cache.remember(good, on: "young", now: start + .seconds(60))
         cache.remember(good, on: "new", now: start + .seconds(150))
