@@ -73,7 +73,8 @@ let package = Package(
         .target(
             name: "FlowIngest",
             dependencies: [
-                "FlowModel", "FlowWire", "Listening", "TransportSecurity", logging, nioCore, nioPosix, nioSSL, nioTLS,
+                "FlowModel", "FlowWire", "Listening", "TransportSecurity", deque, logging, nioCore, nioPosix, nioSSL,
+                nioTLS,
             ]),
         .target(name: "Listening", dependencies: ["FlowModel", logging, nioCore, nioPosix]),
         .target(name: "HTTPClient", dependencies: ["CCurl"]),

@@ -388,6 +388,8 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
             say(context, .goAway(reason: goAway.reason))
         case is UnfinishedFramesEvent:
             fail(context, ConnectionError.unfinishedFrames)
+        case is EvictedEvent:
+            fail(context, ConnectionError.tooManyConnections(limit: limits.connections))
         case TLSUserEvent.handshakeCompleted:
             if case .handshake = phase {
                 phase = .unknown
@@ -410,3 +412,6 @@ struct GoAwayEvent: Sendable {
 
 /// Told to a connection whose unfinished frame is the oldest where there are too many.
 struct UnfinishedFramesEvent: Sendable {}
+
+/// Told to the connection that has waited for longest to be let in where there are too many.
+struct EvictedEvent: Sendable {}

@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import DequeModule
+
 /// The connections that are open and what each source has of them.
 struct ConnectionTable<ID: Hashable, Connection> {
     private struct Entry {
         let connection: Connection
         let source: String
+        /// Its place in the order of all that have come.
+        let number: UInt64
+        /// Whether its agent is let in.
+        var isAdmitted = false
         /// Bytes of a frame that is not complete.
         var unfinishedBytes = 0
         /// When it was begun, in the order of all that were.
@@ -26,6 +32,8 @@ struct ConnectionTable<ID: Hashable, Connection> {
     private var sources: [String: Source] = [:]
     private var unfinishedBytes = 0
     private var clock: UInt64 = 0
+    /// Connections in the order in which they came; those that are gone or let in are dropped now and then.
+    private var arrivals: Deque<(id: ID, number: UInt64)> = []
 
     init(
         maximum: Int, maximumPerSource: Int, maximumUnfinishedBytes: Int, maximumUnfinishedBytesPerSource: Int
@@ -42,14 +50,40 @@ struct ConnectionTable<ID: Hashable, Connection> {
     /// How many are open.
     var count: Int { entries.count }
 
-    /// Takes a connection in. Throws where there are too many.
-    mutating func admit(_ id: ID, _ connection: Connection, from source: String) throws(ConnectionError) {
-        guard entries.count < maximum else { throw .tooManyConnections(limit: maximum) }
+    /// Takes a connection in. Throws where there are too many and all have agents that are let in.
+    ///
+    /// - Returns: The connection that has to go for it: the one that has waited for longest to be let in.
+    mutating func add(_ id: ID, _ connection: Connection, from source: String) throws(ConnectionError) -> Connection? {
         guard sources[source, default: Source()].connections < maximumPerSource else {
             throw .tooManyFromSource(limit: maximumPerSource)
         }
+        var evicted: Connection?
+        if entries.count >= maximum {
+            evicted = evict()
+            if evicted == nil { throw .tooManyConnections(limit: maximum) }
+        }
         sources[source, default: Source()].connections += 1
-        entries[id] = Entry(connection: connection, source: source)
+        clock += 1
+        entries[id] = Entry(connection: connection, source: source, number: clock)
+        arrivals.append((id, clock))
+        if arrivals.count > 2 * maximum { arrivals = arrivals.filter(isWaiting) }
+        return evicted
+    }
+
+    /// Takes note that a connection's agent is let in: it is not closed for another.
+    mutating func noteAdmission(of id: ID) { entries[id]?.isAdmitted = true }
+
+    private func isWaiting(_ arrival: (id: ID, number: UInt64)) -> Bool {
+        entries[arrival.id].map { $0.number == arrival.number && !$0.isAdmitted } ?? false
+    }
+
+    private mutating func evict() -> Connection? {
+        while let arrival = arrivals.popFirst() {
+            guard isWaiting(arrival), let connection = entries[arrival.id]?.connection else { continue }
+            forget(arrival.id)
+            return connection
+        }
+        return nil
     }
 
     /// Forgets a connection that is closed.

@@ -129,7 +129,10 @@ public final class IngestServer: Sendable {
         let id = ObjectIdentifier(channel)
         let source = channel.remoteAddress?.unmapped.ipAddress ?? "unknown"
         do {
-            try connections.withLock { table throws(ConnectionError) in try table.admit(id, channel, from: source) }
+            let evicted = try connections.withLock { table throws(ConnectionError) in
+                try table.add(id, channel, from: source)
+            }
+            evicted?.pipeline.fireUserInboundEventTriggered(EvictedEvent())
         } catch {
             let reason = ConnectionError.reason(of: error)
             update { $0.errors[reason, default: 0] += 1 }
@@ -202,6 +205,7 @@ public final class IngestServer: Sendable {
         let summary = AgentSummary(
             agent, remoteAddress: channel.remoteAddress?.unmapped.ipAddress ?? "unknown")
         agents.withLock { $0[ObjectIdentifier(channel)] = summary }
+        connections.withLock { $0.noteAdmission(of: ObjectIdentifier(channel)) }
     }
 
     /// A batch has come over a connection.

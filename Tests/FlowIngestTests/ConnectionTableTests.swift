@@ -10,10 +10,10 @@ import Testing
         var table = ConnectionTable<Int, Int>(
             maximum: 10, maximumPerSource: 2, maximumUnfinishedBytes: 1_000, maximumUnfinishedBytesPerSource: 100)
         for round in 0..<5 {
-            try table.admit(round * 2, 0, from: "a")
-            try table.admit(round * 2 + 1, 0, from: "a")
+            #expect(try table.add(round * 2, 0, from: "a") == nil)
+            #expect(try table.add(round * 2 + 1, 0, from: "a") == nil)
             #expect(table.note(unfinishedBytes: 90, of: round * 2) == [])
-            #expect(throws: ConnectionError.self) { try table.admit(100, 0, from: "a") }
+            #expect(throws: ConnectionError.self) { try table.add(100, 0, from: "a") }
             for id in [round * 2, round * 2 + 1, 100] { table.forget(id) }
         }
         #expect(table.count == 0)
@@ -22,7 +22,7 @@ import Testing
     @Test func theFrameThatWasBegunFirstGoes() throws {
         var table = ConnectionTable<Int, String>(
             maximum: 10, maximumPerSource: 10, maximumUnfinishedBytes: 1_000, maximumUnfinishedBytesPerSource: 100)
-        for (id, source) in ["a", "a", "a", "b"].enumerated() { try table.admit(id, "\(id)", from: source) }
+        for (id, source) in ["a", "a", "a", "b"].enumerated() { _ = try table.add(id, "\(id)", from: source) }
         #expect(table.note(unfinishedBytes: 50, of: 1) == [])
         #expect(table.note(unfinishedBytes: 10, of: 0) == [])
         #expect(table.note(unfinishedBytes: 100, of: 3) == [])
@@ -40,12 +40,30 @@ import Testing
         var table = ConnectionTable<Int, Int>(
             maximum: 1_000, maximumPerSource: 10, maximumUnfinishedBytes: 1_000, maximumUnfinishedBytesPerSource: 100)
         for id in 0..<100 {
-            try table.admit(id, id, from: "\(id)")
+            #expect(try table.add(id, id, from: "\(id)") == nil)
             #expect(table.note(unfinishedBytes: 100, of: id) == (id < 10 ? [] : [id - 10]))
         }
         table.forget(99)
-        try table.admit(100, 100, from: "100")
+        #expect(try table.add(100, 100, from: "100") == nil)
         #expect(table.note(unfinishedBytes: 100, of: 100) == [])
+    }
+
+    @Test("the connection that has waited for longest to be let in goes for a new one, those let in stay")
+    func eviction() throws {
+        var table = ConnectionTable<Int, Int>(
+            maximum: 3, maximumPerSource: 3, maximumUnfinishedBytes: 1_000, maximumUnfinishedBytesPerSource: 100)
+        for id in 0..<3 { _ = try table.add(id, id, from: "a") }
+        table.noteAdmission(of: 0)
+        #expect(try table.add(3, 3, from: "b") == 1)
+        #expect(try table.add(4, 4, from: "b") == 2)
+        table.noteAdmission(of: 3)
+        table.noteAdmission(of: 4)
+        #expect(throws: ConnectionError.self) { try table.add(5, 5, from: "b") }
+        // One that has gone is none to go again, and another may have its identity.
+        table.forget(4)
+        #expect(try table.add(4, 4, from: "b") == nil)
+        #expect(try table.add(6, 6, from: "b") == 4)
+        #expect(table.count == 3)
     }
 
     /// Against a plain list, in random order.
@@ -54,17 +72,30 @@ import Testing
         var table = ConnectionTable<Int, Int>(
             maximum: 12, maximumPerSource: 5, maximumUnfinishedBytes: 700, maximumUnfinishedBytesPerSource: 300)
         var open: [Int: (source: String, bytes: Int)] = [:]
+        var admitted: Set<Int> = []
         for id in 0..<1_000 {
             let source = ["a", "b", "c"].randomElement(using: &random) ?? ""
-            switch Int.random(in: 0..<3, using: &random) {
+            switch Int.random(in: 0..<4, using: &random) {
             case 0:
-                let hasRoom = open.count < 12 && open.values.count { $0.source == source } < 5
-                #expect(((try? table.admit(id, id, from: source)) != nil) == hasRoom)
-                if hasRoom { open[id] = (source, 0) }
+                let waiting = open.keys.filter { !admitted.contains($0) }
+                let hasRoom =
+                    (open.count < 12 || !waiting.isEmpty) && open.values.count { $0.source == source } < 5
+                do {
+                    let evicted = try table.add(id, id, from: source)
+                    #expect(hasRoom && evicted == (open.count < 12 ? nil : waiting.min()))
+                    if let evicted { open[evicted] = nil }
+                    open[id] = (source, 0)
+                } catch {
+                    #expect(!hasRoom)
+                }
             case 1:
                 guard let id = open.keys.sorted().randomElement(using: &random) else { continue }
                 table.forget(id)
                 open[id] = nil
+            case 2:
+                guard let id = open.keys.sorted().randomElement(using: &random) else { continue }
+                table.noteAdmission(of: id)
+                admitted.insert(id)
             default:
                 guard let id = open.keys.sorted().randomElement(using: &random) else { continue }
                 open[id]?.bytes = Int.random(in: 0...150, using: &random)

@@ -99,10 +99,29 @@ import Testing
             ingest.server.statistics.errors == ["too_many_from_source": 20, "too_many_connections": 5]
         }
         #expect(ingest.server.statistics.openConnections == 40)
+        // Those that came first went for the last five.
         for agent in agents { try? await agent.channel.close() }
-        try await eventually("there is room again") { ingest.server.statistics.openConnections == 10 }
+        try await eventually("there is room again") { ingest.server.statistics.openConnections == 15 }
         try await expectService(ingest)
         withExtendedLifetime(others) {}
+    }
+
+    @Test("connections that say nothing take the place of no agent")
+    func silentConnections() async throws {
+        let ingest = try await TestIngest.start(group: Self.group) {
+            $0.limits.connectionsPerSource = 100
+            $0.limits.connections = 100
+        }
+        let first = try await TestAgent.connect(to: ingest.address, node: "first", on: Self.group)
+        try await ingest.connectedAgents(1)
+        let silent = try await flood(ingest, connections: 99)
+        try await eventually("every place is taken") { ingest.server.statistics.openConnections == 100 }
+        let second = try await TestAgent.connect(to: ingest.address, node: "second", on: Self.group)
+        try await ingest.connectedAgents(2)
+        #expect(first.channel.isActive && second.channel.isActive)
+        #expect(ingest.server.statistics.errors == ["too_many_connections": 1])
+        #expect(silent.count { $0.channel.isActive } >= 98)
+        try await expectService(ingest)
     }
 
     @Test func aByteNowAndThenKeepsNoConnection() async throws {
