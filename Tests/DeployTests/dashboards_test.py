@@ -14,7 +14,7 @@ import unittest
 
 import flows
 from alerts_test import exported
-from engine import ROOT, chain, engine, grants
+from engine import ROOT, chain, engine, grants, plain_moments
 from queries_test import apply, insert
 
 GRAFANA = os.path.join(ROOT, "deploy", "grafana")
@@ -131,12 +131,18 @@ def seconds(duration):
     return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[duration[-1]]
 
 
-class ClickHousePanelTests(unittest.TestCase):
+class Panels(unittest.TestCase):
+    """What a reader gets of panels."""
+
+    zone = "UTC"
+    flows = [flows.day()]
+
     @classmethod
     def setUpClass(cls):
-        cls.engine = engine(grants("005_roles.sql"), until=cls.addClassCleanup)
+        cls.engine = engine(grants("005_roles.sql"), until=cls.addClassCleanup, zone=cls.zone)
         apply(cls.engine, chain())
-        insert(cls.engine)
+        for rows in cls.flows:
+            insert(cls.engine, rows)
 
     def query(self, text, **settings):
         return self.engine.query(text, user="kubenetmon_reader_user", **settings)
@@ -151,7 +157,9 @@ class ClickHousePanelTests(unittest.TestCase):
         since = TO - datetime.timedelta(seconds=seconds(panel.get("timeFrom", since)))
         target, = panel["targets"]
         text = expand(target["rawSql"], values, since, TO, max(60, seconds(panel.get("interval", "1m"))))
-        answer = json.loads(self.query(text + "\nFORMAT JSON", output_format_json_quote_64bit_integers=0))
+        answer = self.query(
+            text + "\nFORMAT JSON", output_format_json_quote_64bit_integers=0, date_time_output_format="iso")
+        answer = json.loads(plain_moments(answer))
         self.types = {column["name"]: column["type"] for column in answer["meta"]}
         return answer["data"]
 
@@ -161,6 +169,8 @@ class ClickHousePanelTests(unittest.TestCase):
     def total(self, rows, column):
         return sum(row[column] for row in rows)
 
+
+class ClickHousePanelTests(Panels):
     def expected(self, question):
         """An answer of queries_test.py."""
         with open(os.path.join(EXPECTED, question + ".tsv")) as file:
@@ -413,6 +423,10 @@ class ClickHousePanelTests(unittest.TestCase):
         pair, = self.answer("forensics", "Do packets get lost on the way?", pod="db-0")
         self.assertEqual((pair["from pod"], pair["to pod"], pair["missing"], pair["share"]), ("etl-1", "db-0", 4, 0.04))
         self.assertEqual(self.answer("forensics", "Do packets get lost on the way?", pod="web-1"), [])
+
+
+class ElsewherePanelTests(ClickHousePanelTests):
+    zone = "Asia/Kolkata"
 
 
 class PrometheusPanelTests(unittest.TestCase):

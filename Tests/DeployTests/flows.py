@@ -7,6 +7,12 @@ import json
 # What `now()` is in the tests' questions.
 NOW = datetime.datetime(2026, 3, 2, 12, 0, 0)
 
+
+def seconds(moment):
+    """A moment in UTC as ClickHouse takes it whatever its own time zone is."""
+    return int(moment.replace(tzinfo=datetime.timezone.utc).timestamp())
+
+
 Pod = collections.namedtuple("Pod", "namespace name node zone address app workload instance")
 Outside = collections.namedtuple("Outside", "address klass cloud region service")
 
@@ -75,7 +81,7 @@ class Flows:
     def row(start, proto, flags, direction, side, size, count):
         local, remote = side["local"], side["remote"]
         row = {
-            "date": str(start.date()), "intervalStartTime": str(start), "intervalSeconds": 60, "environment": "prod",
+            "date": str(start.date()), "intervalStartTime": seconds(start), "intervalSeconds": 60, "environment": "prod",
             "proto": proto, "direction": direction, "connectionFlags": {flag: True for flag in flags},
             "localPort": side["local_port"], "remotePort": side["remote_port"], "remoteService": side["service"],
             "bytes": size, "packets": count,
@@ -143,4 +149,13 @@ def day():
     call(CLIENT, WEB_1, 80, 3_000, 1_000_000, (9, 0), 60_000, service="shop/web", days_ago=2)
     # IPv6 between zones.
     call(IPV6_CLIENT, IPV6_WEB, 80, 1_000, 11_000, (11, 52), 59_000, service="shop/web")
+    return flows
+
+
+def nights():
+    """Ten bytes a call around midnight in UTC, on five days in a row with the end of a month among them."""
+    flows = Flows()
+    for days_ago in range(5):
+        for minute in ((0, 10), (11, 0), (23, 50)):
+            flows.connection(CART, DB, 5432, 10, 0, minute, 50_000, days_ago=days_ago, packets=(1, 0))
     return flows

@@ -6,7 +6,7 @@ import unittest
 import uuid
 
 import flows
-from engine import ROOT, SCHEMA, QueryError, chain, engine, grants, schema
+from engine import ROOT, SCHEMA, ZONES, QueryError, chain, engine, grants, schema
 
 FOR_CLUSTERS = ["006_replicated_on_cluster.sql", "007_distributed.sql"]
 TABLE_EXISTS, CONSTRAINT_VIOLATED, ACCESS_DENIED = 57, 469, 497
@@ -16,9 +16,11 @@ SETTINGS = {"async_insert": 0, "optimize_on_insert": 0}
 
 
 class SchemaTests(unittest.TestCase):
+    zone = "UTC"
+
     @classmethod
     def setUpClass(cls):
-        cls.engine = engine(grants("005_roles.sql"), until=cls.addClassCleanup)
+        cls.engine = engine(grants("005_roles.sql"), until=cls.addClassCleanup, zone=cls.zone)
         cls.flows = flows.day()
 
     def setUp(self):
@@ -86,7 +88,7 @@ class SchemaTests(unittest.TestCase):
         self.apply_all()
         self.insert()
         sums = """
-            SELECT toStartOfHour({}), direction, proto, connectionClass, connectionFlags, localNamespace, localWorkload,
+            SELECT toStartOfHour({}, 'UTC'), direction, proto, connectionClass, connectionFlags, localNamespace, localWorkload,
                 localAvailabilityZone, remoteNamespace, remoteWorkload, remoteAvailabilityZone, remoteRegion,
                 remoteCloudService, sum(bytes), sum(packets)
             FROM {} GROUP BY ALL ORDER BY ALL"""
@@ -143,6 +145,21 @@ class SchemaTests(unittest.TestCase):
         self.query("TRUNCATE TABLE network_flows_0")
         self.insert()
         self.assertEqual(filled, self.rows("SELECT * FROM network_flows_hourly FINAL ORDER BY ALL"))
+
+    def test_days_in_a_row_are_all_filled_in(self):
+        self.flows = flows.nights()
+        for name in chain()[:-1]:
+            self.apply(name)
+        self.insert()
+        self.apply(chain()[-1])
+        days = sorted({row["date"] for row in self.flows.rows})
+        for day in days:
+            for statement in schema("backfill_hourly.sql"):
+                self.query(statement, param_day=day)
+        by_day = "SELECT toDate({}, 'UTC') AS day, sum(bytes) FROM {} GROUP BY day ORDER BY day"
+        filled = self.rows(by_day.format("hour", "network_flows_hourly"))
+        self.assertEqual([day for day, _ in filled], days)
+        self.assertEqual(filled, self.rows(by_day.format("intervalStartTime", "network_flows_0")))
 
     def test_roles_may_do_what_they_are_for(self):
         self.database = "default"  # that of the grants
@@ -220,6 +237,17 @@ class SchemaTests(unittest.TestCase):
             name: self.query("SHOW CREATE TABLE " + name).replace(self.database, "")
             for name in ("network_flows_0", "network_flows_hourly", "network_flows_hourly_view")
         }
+
+
+def in_zone(name):
+    """All tests with the engine in another time zone."""
+    return type("SchemaTests_" + name.split("/")[-1], (SchemaTests,), {"zone": name})
+
+
+for zone in ZONES[1:]:
+    tests = in_zone(zone)
+    globals()[tests.__name__] = tests
+del tests
 
 
 def cluster_grants(role):

@@ -49,7 +49,7 @@ CREATE TABLE IF NOT EXISTS network_flows_hourly
     `packetsOnce` UInt64 CODEC(Delta(8), ZSTD(1))
 )
 ENGINE = SummingMergeTree((bytes, packets, bytesOnce, packetsOnce))
-PARTITION BY toYYYYMM(hour)
+PARTITION BY toYYYYMM(hour, 'UTC')
 PRIMARY KEY (hour, localNamespace, localWorkload)
 ORDER BY (hour, localNamespace, localWorkload, direction, connectionClass, environment, proto, connectionFlags, localCloud, localRegion, localCluster, localCell, localAvailabilityZone, localApp, localInstanceID, remoteCloud, remoteRegion, remoteCluster, remoteCell, remoteAvailabilityZone, remoteNamespace, remoteWorkload, remoteApp, remoteCloudService)
 TTL hour + toIntervalMonth(25)
@@ -59,11 +59,15 @@ SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, non_replicated_dedup
 -- reaches the rollup once as well. Before ClickHouse 26 that needs deduplicate_blocks_in_dependent_materialized_views = 1
 -- with the insert; 005_roles.sql gives it to the writer.
 --
+-- Hours and months are those of UTC. A view that was made by an earlier form of this file has hours of the ClickHouse
+-- server's time zone, which are others where that is not whole hours from UTC: give it the SELECT below with
+-- ALTER TABLE network_flows_hourly_view MODIFY QUERY.
+--
 -- Sees only rows that are inserted from now on; backfill_hourly.sql fills in the days before.
 CREATE MATERIALIZED VIEW IF NOT EXISTS network_flows_hourly_view TO network_flows_hourly
 DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS SELECT
-    toStartOfHour(flows.intervalStartTime) AS hour,
+    toStartOfHour(flows.intervalStartTime, 'UTC') AS hour,
     environment, direction, proto, connectionClass, connectionFlags,
     localCloud, localRegion, localCluster, localCell, localAvailabilityZone,
     localNamespace, localWorkload, localApp, localInstanceID,

@@ -89,7 +89,7 @@ CREATE TABLE IF NOT EXISTS network_flows_hourly ON CLUSTER '{cluster}'
     `packetsOnce` UInt64 CODEC(Delta(8), ZSTD(1))
 )
 ENGINE = ReplicatedSummingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}', (bytes, packets, bytesOnce, packetsOnce))
-PARTITION BY toYYYYMM(hour)
+PARTITION BY toYYYYMM(hour, 'UTC')
 PRIMARY KEY (hour, localNamespace, localWorkload)
 ORDER BY (hour, localNamespace, localWorkload, direction, connectionClass, environment, proto, connectionFlags, localCloud, localRegion, localCluster, localCell, localAvailabilityZone, localApp, localInstanceID, remoteCloud, remoteRegion, remoteCluster, remoteCell, remoteAvailabilityZone, remoteNamespace, remoteWorkload, remoteApp, remoteCloudService)
 TTL hour + toIntervalMonth(25)
@@ -99,7 +99,7 @@ SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, replicated_deduplica
 CREATE MATERIALIZED VIEW IF NOT EXISTS network_flows_hourly_view ON CLUSTER '{cluster}' TO network_flows_hourly
 DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS SELECT
-    toStartOfHour(flows.intervalStartTime) AS hour,
+    toStartOfHour(flows.intervalStartTime, 'UTC') AS hour,
     environment, direction, proto, connectionClass, connectionFlags,
     localCloud, localRegion, localCluster, localCell, localAvailabilityZone,
     localNamespace, localWorkload, localApp, localInstanceID,

@@ -1,4 +1,4 @@
--- Fills one day of the rollup from network_flows_0, for a day before the view of 004_rollup_hourly.sql was made. A day that
+-- Fills one day in UTC of the rollup from network_flows_0, for a day before the view of 004_rollup_hourly.sql was made. A day that
 -- the rollup has rows of is left as it is, so that a second run adds nothing; the day on which the view was made stays
 -- partial. Run it a day at a time: clickhouse-client --param_day=2026-03-01 --queries-file backfill_hourly.sql
 INSERT INTO network_flows_hourly
@@ -9,7 +9,7 @@ INSERT INTO network_flows_hourly
     remoteNamespace, remoteWorkload, remoteApp, remoteCloudService,
     bytes, packets, bytesOnce, packetsOnce)
 SELECT
-    toStartOfHour(flows.intervalStartTime) AS hour,
+    toStartOfHour(flows.intervalStartTime, 'UTC') AS hour,
     environment, direction, proto, connectionClass, connectionFlags,
     localCloud, localRegion, localCluster, localCell, localAvailabilityZone,
     localNamespace, localWorkload, localApp, localInstanceID,
@@ -20,7 +20,7 @@ SELECT
     sumIf(flows.bytes, direction = 'out' OR localNode = '' OR remoteNode IN ('', localNode)) AS bytesOnce,
     sumIf(flows.packets, direction = 'out' OR localNode = '' OR remoteNode IN ('', localNode)) AS packetsOnce
 FROM network_flows_0 AS flows
-WHERE date = {day:Date} AND NOT (SELECT count() > 0 FROM network_flows_hourly WHERE toDate(hour) = {day:Date})
+WHERE date = {day:Date} AND NOT (SELECT count() > 0 FROM network_flows_hourly WHERE toDate(hour, 'UTC') = {day:Date})
 GROUP BY
     hour, environment, direction, proto, connectionClass, connectionFlags,
     localCloud, localRegion, localCluster, localCell, localAvailabilityZone,

@@ -2,7 +2,7 @@
 -- connections before and after. Connections within a node that peers opened, and those through another node's port, are
 -- reported by the peers' side alone: they are the second half.
 WITH
-    toDateTime('2026-03-02 11:00:00') AS deployed,
+    toDateTime('2026-03-02 11:00:00', 'UTC') AS deployed,
     INTERVAL 1 HOUR AS around,
     'shop' AS of_namespace,
     'web' AS of_app

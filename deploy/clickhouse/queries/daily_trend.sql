@@ -1,7 +1,7 @@
--- How does traffic grow, by class, each byte counted once? A row a day over the last 90 days.
+-- How does traffic grow, by class, each byte counted once? A row a day in UTC over the last 90 days.
 -- Needs 004_rollup_hourly.sql.
 SELECT
-    toDate(hour) AS day,
+    toDate(hour, 'UTC') AS day,
     connectionClass AS class,
     sum(bytesOnce) AS moved,
     formatReadableSize(moved) AS moved_readable

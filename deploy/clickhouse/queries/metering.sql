@@ -1,10 +1,10 @@
--- What did each workload move in each month, by kind? For bills, up to 25 months back. `sent` and `received` are the
+-- What did each workload move in each month in UTC, by kind? For bills, up to 25 months back. `sent` and `received` are the
 -- workload's own and complete where they can cost anything; of traffic within a node, which is SAME_ZONE, they have only what
 -- the workload opened itself. `once` may be summed over all workloads: every byte is in one of them.
 -- Needs 004_rollup_hourly.sql.
 WITH localCluster = 'UNKNOWN' AND remoteCluster != 'UNKNOWN' AS is_turned  -- a visitor through another node's port
 SELECT
-    toStartOfMonth(hour) AS month,
+    toStartOfMonth(hour, 'UTC') AS month,
     environment,
     if(is_turned, remoteCluster, localCluster) AS cluster,
     if(is_turned, remoteNamespace, localNamespace) AS namespace,
@@ -18,6 +18,6 @@ SELECT
     sumIf(bytes, (direction = 'in') != is_turned) AS received,
     sum(bytesOnce) AS once
 FROM network_flows_hourly
-WHERE hour >= toStartOfMonth(now()) - INTERVAL 12 MONTH
+WHERE hour >= toDateTime(toStartOfMonth(now(), 'UTC') - INTERVAL 12 MONTH, 'UTC')
 GROUP BY month, environment, cluster, namespace, workload, kind
 ORDER BY month, namespace, workload, kind
