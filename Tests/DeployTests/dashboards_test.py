@@ -429,6 +429,24 @@ class ElsewherePanelTests(ClickHousePanelTests):
     zone = "Asia/Kolkata"
 
 
+class OpenerPanelTests(Panels):
+    """A server that listens on a port as high as clients' (gRPC's 50051)."""
+
+    flows = [flows.grpc()]
+
+    def test_a_service_is_called_whatever_the_ports(self):
+        chosen = {"namespace": "shop", "workload": "Deployment/caller"}
+        peers = self.answer("workload", "Whom does it call, and who calls it?", **chosen)
+        row, = [row for row in peers if row["peer"] == "Deployment/grpc" and row["service port"] == 50_051 and row["connections"] >= 20]
+        self.assertEqual((row["role"], row["sent"] >= 20_000, row["received"] >= 180_000), ("calls", True, True))
+        called = self.answer("workload", "How many connections had it?", namespace="shop", workload="Deployment/grpc")
+        self.assertGreaterEqual(called[0]["opened to it"], 23)
+        role = {row["role"] for row in self.answer("forensics", "Which connections were there?", pod="grpc-1", peer="caller-1")}
+        self.assertEqual(role, {"is called by"})
+        role = {row["role"] for row in self.answer("forensics", "Which connections were there?", pod="caller-1", peer="grpc-1")}
+        self.assertEqual(role, {"calls"})
+
+
 class PrometheusPanelTests(unittest.TestCase):
     def expressions(self):
         for name, panel in panels(PROMETHEUS):

@@ -159,3 +159,24 @@ def nights():
         for minute in ((0, 10), (11, 0), (23, 50)):
             flows.connection(CART, DB, 5432, 10, 0, minute, 50_000, days_ago=days_ago, packets=(1, 0))
     return flows
+
+
+GRPC = pod("shop", "grpc-1", "node-1", "10.0.1.60", "grpc", "Deployment/grpc")
+CALLER = pod("shop", "caller-1", "node-2", "10.0.2.61", "caller", "Deployment/caller")
+
+
+def grpc():
+    """Calls to port 50051 from ports below and above it, each of them new: 20 through a service, 8 straight to another pod
+    of the kind, 6 to an address outside, and 3 visits to the service's own pod from there."""
+    flows = Flows()
+    headless = GRPC._replace(name="grpc-2", address="10.0.1.62")
+    ports = [32_768 + 1_400 * n for n in range(20)]
+    for n, source_port in enumerate(ports):
+        flows.connection(CALLER, GRPC, 50_051, 1_000, 9_000, (11, 30), source_port, service="shop/grpc")
+        if n < 8:
+            flows.connection(CALLER, headless, 50_051, 100, 200, (11, 31), source_port)
+        if n < 6:
+            flows.connection(CALLER, STRANGER, 50_051, 10_000, 20_000, (11, 32), ports[3 * n])
+        if n < 3:
+            flows.connection(VISITOR, GRPC, 50_051, 7, 5, (11, 33), ports[9 * n])
+    return flows

@@ -45,8 +45,12 @@ def insert(clickhouse, rows=None):
         optimize_on_insert=0, input_format_skip_unknown_fields=1)
 
 
-def ask(clickhouse, name):
+def ask(clickhouse, name, **names):
+    """A question's answer at NOW; `names` are put in place of those at its top."""
     question = text(name).replace("now()", "toDateTime(%d)" % flows.seconds(flows.NOW))
+    for name, value in names.items():
+        question, count = re.subn(r"'[^']*' AS %s\b" % name, "'%s' AS %s" % (value, name), question)
+        assert count == 1, name
     return plain_moments(clickhouse.query(question + "\nFORMAT TabSeparatedWithNames", date_time_output_format="iso"))
 
 
@@ -99,6 +103,33 @@ class QueryTests(unittest.TestCase):
         for name in names():
             with self.subTest(name):
                 self.assertRegex(text(name), r"\A-- [A-Z].*[a-z]")
+
+
+class OpenerTests(unittest.TestCase):
+    """A server that listens on a port as high as clients' (gRPC's 50051): no call is missing."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.engine = engine(until=cls.addClassCleanup)
+        apply(cls.engine, chain())
+        insert(cls.engine, flows.grpc())
+
+    def test_every_call_of_a_service_is_counted(self):
+        row, = rows(ask(self.engine, "called_services"))
+        self.assertEqual((row["service"], row["caller"]), ("shop/grpc", "Deployment/caller"))
+        self.assertEqual((row["connections"], row["moved"], row["across_zones"]), ("20", "200000", "200000"))
+
+    def test_every_new_connection_is_its_opener_s(self):
+        opened = {row["pod"]: int(row["opened"]) for row in rows(ask(self.engine, "new_connections"))}
+        self.assertEqual(opened["caller-1"], 20 + 8 + 6)
+        # Its service says that it was called; who called the other pod nobody knows, so that it counts at both ends.
+        self.assertNotIn("grpc-1", opened)
+        self.assertEqual(opened["grpc-2"], 8)
+
+    def test_every_address_that_is_called_is_seen_and_no_visitor(self):
+        row, = rows(ask(self.engine, "outside_addresses", of_namespace="shop"))
+        self.assertEqual((row["address"], row["port"], row["sent"], row["received"]),
+                         ("203.0.113.7", "50051", "60000", "120000"))
 
 
 class OriginalTableTests(unittest.TestCase):
