@@ -15,7 +15,7 @@ import unittest
 import flows
 from alerts_test import exported
 from engine import ROOT, chain, engine, grants, plain_moments
-from queries_test import apply, insert
+from queries_test import apply, insert, text
 
 GRAFANA = os.path.join(ROOT, "deploy", "grafana")
 EXPECTED = os.path.join(ROOT, "Tests", "DeployTests", "expected")
@@ -329,13 +329,22 @@ class ClickHousePanelTests(Panels):
 
     # Cost
 
+    def test_prices_are_those_of_the_question(self):
+        listed = variables(DASHBOARDS["cost"])["prices"]["query"].split(", ")
+        in_question = re.findall(r"'(\w+/[^']*)', ([0-9.]+)", text("egress_cost"))
+        self.assertEqual(
+            [tuple(price.split("=")) for price in listed], [(key, "%g" % float(price)) for key, price in in_question])
+
     def test_costs_are_those_of_the_question(self):
+        kinds = {"zone sent": "other zone", "zone received": "other zone", "region": "other region", "Internet": "Internet"}
         prices = {"other zone": 0.01, "other region": 0.02, "Internet": 0.09}
         costs = {}
         for row in self.expected("egress_cost"):
-            cost = int(row["moved"]) / GIB * prices[row["kind"]]
-            costs[row["app"], row["kind"]] = costs.get((row["app"], row["kind"]), 0) + cost
+            kind = kinds[row["kind"]]
+            cost = int(row["moved"]) / GIB * prices[kind]
+            costs[row["app"], kind] = costs.get((row["app"], kind), 0) + cost
         figures, = self.answer("cost", "What did it cost?", since="7d")
+        self.assertEqual(figures["bytes without a price"], 0)
         self.assertAlmostEqual(figures["in this range"], sum(costs.values()), 9)
         self.assertAlmostEqual(figures["a month at this rate"], sum(costs.values()) * 30 / 7, 9)
         apps = {"Deployment/coredns": "kube-dns"}
@@ -357,11 +366,17 @@ class ClickHousePanelTests(Panels):
         self.assertAlmostEqual(visited["Internet"], 800_000_000 / GIB * 0.09)  # one of the visits through another node
 
     def test_prices_can_be_edited(self):
-        cheap, = self.answer("cost", "What did it cost?", price_zone="0", price_region="0", price_internet="1")
+        title = "What did it cost?"
+        cheap, = self.answer(
+            "cost", title, prices="aws/*/zone sent=0, aws/*/zone received=0,aws/*/region = 0 , aws/*/Internet=1")
         sent, = self.answer("cost", "How much was sent beyond the zone?")
         self.assertAlmostEqual(cheap["in this range"], sent["to the Internet"] / GIB)
-        nothing, = self.answer("cost", "What did it cost?", price_zone="", price_region="a", price_internet="' OR 1")
-        self.assertEqual(nothing["in this range"], 0)
+        for prices in ("", "' OR 1", "aws/*/Internet=, =, aws/*/region=a, aws/*/zone sent"):
+            nothing, = self.answer("cost", title, prices=prices)
+            self.assertEqual(nothing["in this range"], 0)
+            self.assertGreater(nothing["bytes without a price"], 10 ** 9)
+        own, = self.answer("cost", title, prices="aws/*/Internet=1, aws/eu-central-1/Internet=2")
+        self.assertAlmostEqual(own["in this range"], 2 * sent["to the Internet"] / GIB)
 
     def test_what_crosses_zones_is_once_with_its_sender(self):
         pairs = {}
@@ -427,6 +442,34 @@ class ClickHousePanelTests(Panels):
 
 class ElsewherePanelTests(ClickHousePanelTests):
     zone = "Asia/Kolkata"
+
+
+class CloudPanelTests(Panels):
+    flows = list(flows.clouds())
+
+    def test_each_cloud_has_its_own_prices_or_none(self):
+        titles = ("Which workloads cost most?", "Which workloads send across zones, and to whom?",
+                  "Who uses the cloud's services and other regions?")
+        # The costs of the three, and what of them has no price.
+        expected = {
+            "eu-central-1": (0.21, 0.08, 0.04, ""), "westeurope": (0.127, 0, 0.04, ""),
+            "europe-west3": (0.2, 0.04, 0.04, ""), "sa-east-1": (0.08, 0.08, 0, "aws/sa-east-1/"),
+            "fsn1": (0, 0, 0, "hetzner/fsn1/"),
+        }
+        # 4 GiB sent and received across zones, 2 to another region and 1 to the Internet.
+        unpriced = {"sa-east-1": 3 * GIB, "fsn1": 11 * GIB}
+        for region, (*costs, place) in expected.items():
+            with self.subTest(region):
+                answers = [self.answer("cost", title, cluster=[region]) for title in titles]
+                for rows, column, cost in zip(answers, ("total", "price", "price"), costs):
+                    self.assertAlmostEqual(self.total(rows, column), cost)
+                notes = {row["not in it"] for rows in answers for row in rows} - {""}
+                for note in notes:
+                    self.assertTrue(note.startswith("no price: " + place), note)
+                self.assertEqual(bool(notes), bool(place))
+                figures, = self.answer("cost", "What did it cost?", cluster=[region])
+                self.assertAlmostEqual(figures["in this range"], costs[0])
+                self.assertEqual(figures["bytes without a price"], unpriced.get(region, 0))
 
 
 class OpenerPanelTests(Panels):

@@ -44,7 +44,8 @@ GROUP = Outside("224.0.0.251", "UNKNOWN", "", "", "")
 
 
 class Flows:
-    def __init__(self):
+    def __init__(self, cloud="aws", region="eu-central-1", cluster="main"):
+        self.site = {"Cloud": cloud, "Region": region, "Cluster": cluster}
         self.rows = []
         self.carried = 0  # bytes, each once
 
@@ -77,8 +78,7 @@ class Flows:
                 if size or count:
                     self.rows.append(self.row(start, proto, flags, direction, side, size, count))
 
-    @staticmethod
-    def row(start, proto, flags, direction, side, size, count):
+    def row(self, start, proto, flags, direction, side, size, count):
         local, remote = side["local"], side["remote"]
         row = {
             "date": str(start.date()), "intervalStartTime": seconds(start), "intervalSeconds": 60, "environment": "prod",
@@ -86,8 +86,8 @@ class Flows:
             "localPort": side["local_port"], "remotePort": side["remote_port"], "remoteService": side["service"],
             "bytes": size, "packets": count,
         }
-        row.update(end("local", local))
-        row.update(end("remote", remote))
+        row.update(end("local", local, self.site))
+        row.update(end("remote", remote, self.site))
         row["connectionClass"] = next((side.klass for side in (remote, local) if isinstance(side, Outside)), "INTRA_VPC")
         return row
 
@@ -95,14 +95,12 @@ class Flows:
         return "\n".join(json.dumps(row) for row in self.rows)
 
 
-def end(side, of):
+def end(side, of, site):
     family = "IPv6" if ":" in of.address else "IPv4"
     if isinstance(of, Pod):
-        labels = {
-            "Cloud": "aws", "Region": "eu-central-1", "Cluster": "main", "AvailabilityZone": of.zone, "Node": of.node,
-            "Namespace": of.namespace, "Pod": of.name, "App": of.app, "Workload": of.workload,
-            "InstanceID": of.instance,
-        }
+        labels = dict(
+            site, AvailabilityZone=of.zone, Node=of.node, Namespace=of.namespace, Pod=of.name, App=of.app,
+            Workload=of.workload, InstanceID=of.instance)
     else:
         labels = {"Cloud": of.cloud, "Region": of.region, "Cluster": "UNKNOWN", "CloudService": of.service}
     labels[family] = of.address
@@ -180,3 +178,19 @@ def grpc():
         if n < 3:
             flows.connection(VISITOR, GRPC, 50_051, 7, 5, (11, 33), ports[9 * n])
     return flows
+
+
+# Clouds and regions of theirs; of the last two, the region or the cloud is in no list of prices.
+CLOUDS = [("aws", "eu-central-1"), ("azure", "westeurope"), ("gcp", "europe-west3"), ("aws", "sa-east-1"), ("hetzner", "fsn1")]
+
+
+def clouds():
+    """In each cloud's region the same: 4 GiB to another zone, 2 GiB to another region, 1 GiB to the Internet and 8 GiB from there."""
+    gib = 2 ** 30
+    for cloud, region in CLOUDS:
+        flows = Flows(cloud, region, cluster=region)
+        far = Outside("198.18.0.1", "INTER_REGION", cloud, "elsewhere", "")
+        flows.connection(ETL, DB, 5432, 4 * gib, 0, (11, 0), 50_000)
+        flows.connection(ETL, far, 443, 2 * gib, 0, (11, 1), 50_001)
+        flows.connection(ETL, STRANGER, 443, gib, 8 * gib, (11, 2), 50_002)
+        yield flows

@@ -132,6 +132,30 @@ class OpenerTests(unittest.TestCase):
                          ("203.0.113.7", "50051", "60000", "120000"))
 
 
+class PriceTests(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.engine = engine(until=cls.addClassCleanup)
+        apply(cls.engine, chain()[:1])
+        for rows_of_cloud in flows.clouds():
+            insert(cls.engine, rows_of_cloud)
+
+    def test_each_cloud_has_its_own_prices_or_none(self):
+        found = {}
+        for row in rows(ask(self.engine, "egress_cost")):
+            found.setdefault(row["region"], {})[row["app"], row["kind"]] = row["usd"]
+        sent, received, region, internet = (
+            ("etl", "zone sent"), ("db", "zone received"), ("etl", "region"), ("etl", "Internet"))
+        self.maxDiff = None
+        self.assertEqual(found, {
+            "eu-central-1": {sent: "0.04", received: "0.04", region: "0.04", internet: "0.09"},
+            "westeurope": {region: "0.04", internet: "0.087"},
+            "europe-west3": {sent: "0.04", region: "0.04", internet: "0.12"},
+            "sa-east-1": {sent: "0.04", received: "0.04", region: "no price", internet: "no price"},
+            "fsn1": {sent: "no price", received: "no price", region: "no price", internet: "no price"},
+        })
+
+
 class OriginalTableTests(unittest.TestCase):
     """The original's table alone answers all questions that do not say what else they need."""
 

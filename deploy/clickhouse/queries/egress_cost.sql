@@ -1,38 +1,47 @@
--- What does each workload's traffic cost, by kind? Edit the prices: US dollars for 2^30 bytes, here AWS' list prices for the
--- first 10 TB of a month in Frankfurt. Bytes across zones cost at either end, bytes to other regions and to the Internet
--- where they leave. Where a visitor came through another node's port, the row's local end is the visitor and the workload
--- the remote one.
+-- What does each workload's traffic cost, by kind, where its cloud charges for it? Edit the prices: US dollars for 2^30 bytes
+-- by cloud, region ('*' stands for every region without a price of its own) and kind. Here are list prices as published in
+-- 2025, those of the first paid tier of a month: aws.amazon.com/ec2/pricing/on-demand, cloud.google.com/vpc/network-pricing
+-- (premium tier), azure.microsoft.com/pricing/details/bandwidth (Azure has not charged for traffic across zones since 2024).
+-- "region" is another region: of AWS any, of the others one on the same continent. AWS charges both ends of a byte across
+-- zones, Google its sender; what comes from other regions and the Internet is free with all three, and left out, as is what
+-- has the price 0. Where the cloud or the region is not in the list, the row says "no price". Where a visitor came through
+-- another node's port, the row's local end is the visitor and the workload the remote one.
 WITH
+    map(
+        'aws/*/zone sent', 0.01, 'aws/*/zone received', 0.01,
+        'aws/eu-central-1/region', 0.02, 'aws/eu-central-1/Internet', 0.09,
+        'aws/eu-west-1/region', 0.02, 'aws/eu-west-1/Internet', 0.09,
+        'aws/us-east-1/region', 0.02, 'aws/us-east-1/Internet', 0.09,
+        'aws/us-west-2/region', 0.02, 'aws/us-west-2/Internet', 0.09,
+        'azure/*/zone sent', 0., 'azure/*/zone received', 0.,
+        'azure/eastus/region', 0.02, 'azure/eastus/Internet', 0.087,
+        'azure/northeurope/region', 0.02, 'azure/northeurope/Internet', 0.087,
+        'azure/westeurope/region', 0.02, 'azure/westeurope/Internet', 0.087,
+        'gcp/*/zone sent', 0.01, 'gcp/*/zone received', 0.,
+        'gcp/europe-west1/region', 0.02, 'gcp/europe-west1/Internet', 0.12,
+        'gcp/europe-west3/region', 0.02, 'gcp/europe-west3/Internet', 0.12,
+        'gcp/us-central1/region', 0.02, 'gcp/us-central1/Internet', 0.12
+    )::Map(String, Nullable(Float64)) AS prices,
     localNode = '' AND remoteNode != '' AS is_turned,
-    prices AS
-    (
-        SELECT *
-        FROM values(
-            'kind String, way String, price Float64',
-            ('other zone', 'out', 0.01),
-            ('other zone', 'in', 0.01),
-            ('other region', 'out', 0.02),
-            ('Internet', 'out', 0.09))
-    ),
-    traffic AS
-    (
-        SELECT
-            if(is_turned, remoteNamespace, localNamespace) AS namespace,
-            if(is_turned, remoteApp, localApp) AS app,
-            multiIf(
-                connectionClass = 'PUBLIC_INTERNET', 'Internet',
-                connectionClass = 'INTER_REGION', 'other region',
-                localAvailabilityZone != '' AND remoteAvailabilityZone != ''
-                    AND localAvailabilityZone != remoteAvailabilityZone, 'other zone',
-                'free') AS kind,
-            if((direction = 'out') != is_turned, 'out', 'in') AS way,
-            sum(bytes) AS moved
-        FROM network_flows_0
-        WHERE intervalStartTime >= now() - INTERVAL 30 DAY
-        GROUP BY namespace, app, kind, way
-    )
-SELECT namespace, app, kind, way, moved, round(moved / pow(2, 30) * price, 4) AS usd
-FROM traffic
-INNER JOIN prices USING (kind, way)
-ORDER BY usd DESC, namespace, app, kind, way
-LIMIT 50
+    (direction = 'out') != is_turned AS is_sent
+SELECT
+    if(is_turned, remoteNamespace, localNamespace) AS namespace,
+    if(is_turned, remoteApp, localApp) AS app,
+    if(is_turned, remoteCloud, localCloud) AS cloud,
+    if(is_turned, remoteRegion, localRegion) AS region,
+    multiIf(
+        connectionClass = 'PUBLIC_INTERNET' AND is_sent, 'Internet',
+        connectionClass = 'INTER_REGION' AND is_sent, 'region',
+        connectionClass IN ('PUBLIC_INTERNET', 'INTER_REGION'), 'free',
+        localAvailabilityZone = '' OR remoteAvailabilityZone IN ('', localAvailabilityZone), 'free',
+        is_sent, 'zone sent',
+        'zone received') AS kind,
+    sum(bytes) AS moved,
+    coalesce(prices[concat(cloud, '/', region, '/', kind)], prices[concat(cloud, '/*/', kind)]) AS price,
+    if(price IS NULL, 'no price', toString(round(moved / pow(2, 30) * price, 4))) AS usd
+FROM network_flows_0
+WHERE intervalStartTime >= now() - INTERVAL 30 DAY
+GROUP BY namespace, app, cloud, region, kind
+HAVING kind != 'free' AND moved > 0 AND (price IS NULL OR price > 0)
+ORDER BY moved * price DESC NULLS LAST, moved DESC, namespace, app, kind
+LIMIT 50 BY price IS NULL

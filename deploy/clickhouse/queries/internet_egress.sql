@@ -1,13 +1,10 @@
--- Which workloads send how much to the Internet, and to how many addresses? Edit the price: US dollars for 2^30 bytes. Where
--- a visitor came through another node's port, the row's local end is the visitor and the workload the remote one.
-WITH
-    0.09 AS price,
-    localNode = '' AND remoteNode != '' AS is_turned
+-- Which workloads send how much to the Internet, and to how many addresses? What it costs: egress_cost.sql. Where a visitor
+-- came through another node's port, the row's local end is the visitor and the workload the remote one.
+WITH localNode = '' AND remoteNode != '' AS is_turned
 SELECT
     if(is_turned, remoteNamespace, localNamespace) AS namespace,
     if(is_turned, remoteApp, localApp) AS app,
     sum(bytes) AS sent,
-    round(sent / pow(2, 30) * price, 4) AS usd,
     uniqExact(if(is_turned, localIPv4, remoteIPv4)) AS addresses,
     argMax(if(is_turned, localIPv4, remoteIPv4), bytes) AS largest_minute_to
 FROM network_flows_0
