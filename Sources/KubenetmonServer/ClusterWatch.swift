@@ -164,6 +164,6 @@ extension ReflectorStatistics {
         guard isSynced else { return nil }
         if watchingSince == nil, let lastError { return "\(resource) are not watched: \(lastError)" }
         guard let silence = lastProgress?.duration(to: .now), silence > Self.remarkableSilence else { return nil }
-        return "\(resource) are as they were \(Int(silence / .seconds(1))) s ago: \(lastError ?? "the watch is silent")"
+        return "\(resource) are as they were \(silence.wholeSeconds) s ago: \(lastError ?? "the watch is silent")"
     }
 }

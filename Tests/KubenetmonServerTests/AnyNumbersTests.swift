@@ -82,7 +82,7 @@ import Testing
     private func watch(_ draw: inout Draw) -> ReflectorStatistics {
         var watch = ReflectorStatistics()
         (watch.listedObjects, watch.changes) = (draw.integer(), draw.natural())
-        (watch.lastActivity, watch.watchingSince) = (draw.moment(), draw.moment())
+        (watch.lastProgress, watch.watchingSince) = (draw.moment(), draw.moment())
         (watch.relists, watch.watchRestarts) = (draw.natural(), draw.natural())
         (watch.malformedObjects, watch.unreadableAddresses) = (draw.natural(), draw.natural())
         for failure in ReflectorFailure.allCases { watch.failures[failure] = draw.natural() }
