@@ -25,6 +25,10 @@ extension ServerConfiguration {
             ignoreUnknownDirection: settings.bool(
                 "ignore_unknown_direction", default: true,
                 "Whether flows are left out of which neither end, or both, could be the local one.", .reloadable),
+            ignoreTransit: settings.bool(
+                "ignore_transit", default: true,
+                "Whether flows of other nodes' pods that only pass the observing node, to outside, are left out.",
+                .reloadable),
             privateNetworks: settings.structure(
                 "private_networks", default: [], "[]", allowed: "a list of networks such as [198.51.100.0/24]",
                 "Networks besides RFC 1918, link-local, loopback and, outside ranges, 100.64.0.0/10 that count as private.",

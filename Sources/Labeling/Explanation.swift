@@ -143,6 +143,8 @@ extension Labeler.IgnoredReason {
         case .node: "one end is a node, and ignore_node_flows is true"
         case .unknownDirection:
             "no end is a pod of the observing node, and neither or both are of another; ignore_unknown_direction is true"
+        case .transit:
+            "the source is a pod of another node, which tells of it, and it only passes here; ignore_transit is true"
         }
     }
 }

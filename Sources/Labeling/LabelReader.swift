@@ -18,6 +18,7 @@ public struct LabelReader: ~Copyable {
     private let ignoreUDP: Bool
     private let ignoreNodeFlows: Bool
     private let ignoreUnknownDirection: Bool
+    private let ignoreTransit: Bool
 
     init(
         labeler: Labeler, rules: Labeler.Rules, tables: UnsafePointer<EndpointTables>, ranges: RangeTable,
@@ -26,6 +27,7 @@ public struct LabelReader: ~Copyable {
         ignoreUDP = rules.configuration.ignoreUDP
         ignoreNodeFlows = rules.configuration.ignoreNodeFlows
         ignoreUnknownDirection = rules.configuration.ignoreUnknownDirection
+        ignoreTransit = rules.configuration.ignoreTransit
         flagRules = rules.flagRules
         hasFlagRules = !rules.flagRules.isEmpty
         scopes = ranges.scopes
@@ -44,7 +46,12 @@ public struct LabelReader: ~Copyable {
         let ends = tables.pointee.endpoints(at: flow.original.source, flow.reply.source, second: second, node: node)
         let (source, destination) = (endpoint(ends.first), endpoint(ends.second))
         if ignoreNodeFlows && (source.isNode || destination.isNode) { return .ignored(.node) }
-        guard let isSourceLocal = isSourceLocal(source, destination) else { return .ignored(.unknownDirection) }
+        let isSourceLocal: Bool
+        switch localEnd(source, destination) {
+        case .source: isSourceLocal = true
+        case .destination: isSourceLocal = false
+        case .none(let reason): return .ignored(reason)
+        }
         let (sourceLabels, sourceClass, sourceKind) = labels(of: flow.original.source, source)
         let (destinationLabels, destinationClass, destinationKind) = labels(of: flow.reply.source, destination)
         let sourceEnd = LabeledEndpoint(
@@ -84,14 +91,22 @@ public struct LabelReader: ~Copyable {
         return Endpoint(slot: slot, node: tables.pointee.node(of: slot), isNode: tables.pointee.isNode(slot))
     }
 
-    /// Which end is local, nil where the flow is not to be recorded since it cannot be told.
-    private func isSourceLocal(_ source: Endpoint, _ destination: Endpoint) -> Bool? {
-        if source.node == node { return true }
-        if destination.node == node { return false }
-        switch (source.isPlaced, destination.isPlaced) {
-        case (false, true): return true
-        case (true, false): return false
-        default: return ignoreUnknownDirection ? nil : true
+    private enum LocalEnd {
+        case source
+        case destination
+        /// The flow is not to be recorded.
+        case none(Labeler.IgnoredReason)
+    }
+
+    private func localEnd(_ source: Endpoint, _ destination: Endpoint) -> LocalEnd {
+        if source.node == node { return .source }
+        if destination.node == node { return .destination }
+        return switch (source.isPlaced, destination.isPlaced) {
+        // Through this node's port: the pod's node sees this node as the client, and not who it is.
+        case (false, true): .source
+        // An agent whose node is not known would lose all that its pods send.
+        case (true, false): ignoreTransit && node >= 0 ? .none(.transit) : .destination
+        default: ignoreUnknownDirection ? .none(.unknownDirection) : .source
         }
     }
 

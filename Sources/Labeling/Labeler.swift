@@ -14,6 +14,9 @@ public final class Labeler: Sendable {
         public var ignoreNodeFlows: Bool
         /// Leave out flows of which neither end, or both, could be the local one. Recorded, their source counts as local.
         public var ignoreUnknownDirection: Bool
+        /// Leave out flows of a pod of another node that only pass the observing one, to or from outside: the pod's node tells
+        /// of them too. Recorded, their other end counts as local.
+        public var ignoreTransit: Bool
         /// Networks besides RFC 1918, link-local and loopback that count as private, such as 100.64.0.0/10.
         public var privateNetworks: [IPPrefix]
         /// What sets the column `connectionFlags`; at most ``ConnectionFlagRule/maximumCount`` rules.
@@ -22,11 +25,12 @@ public final class Labeler: Sendable {
         /// Makes a configuration; the defaults are kubenetmon's.
         public init(
             ignoreUDP: Bool = true, ignoreNodeFlows: Bool = true, ignoreUnknownDirection: Bool = true,
-            privateNetworks: [IPPrefix] = [], flagRules: [ConnectionFlagRule] = []
+            ignoreTransit: Bool = true, privateNetworks: [IPPrefix] = [], flagRules: [ConnectionFlagRule] = []
         ) {
             self.ignoreUDP = ignoreUDP
             self.ignoreNodeFlows = ignoreNodeFlows
             self.ignoreUnknownDirection = ignoreUnknownDirection
+            self.ignoreTransit = ignoreTransit
             self.privateNetworks = privateNetworks
             self.flagRules = flagRules
         }
@@ -40,6 +44,9 @@ public final class Labeler: Sendable {
         case node
         /// Neither end, or both, could be the local one, and ``Configuration/ignoreUnknownDirection`` is set.
         case unknownDirection = "unknown_direction"
+        /// A pod of another node opened it to outside, and ``Configuration/ignoreTransit`` is set: an egress gateway's or a
+        /// NAT node's part of what the pod's node tells.
+        case transit
     }
 
     /// What becomes of a flow.

@@ -157,8 +157,16 @@ private let outside = "192.0.2.99"
         Case(
             "only the destination known, here", outside, "10.244.1.10", on: "node-a",
             "web-1:443 [192.0.2.99]:40000 PUBLIC_INTERNET 200/100"),
+        Case("only the source known, elsewhere: it passes through", "10.244.1.20", outside, on: "node-b", "transit"),
         Case(
-            "only the source known, elsewhere", "10.244.1.20", outside, on: "node-b",
+            "only the source known, elsewhere, recorded", "10.244.1.20", outside, on: "node-b",
+            with: Labeler.Configuration(ignoreTransit: false),
+            "[192.0.2.99]:443 client-1:40000 PUBLIC_INTERNET 200/100"),
+        Case(
+            "an egress gateway, which translates the source", "10.244.1.20", outside, to: "172.18.0.3", on: "node-b",
+            "transit"),
+        Case(
+            "only the source known, the node unknown", "10.244.1.20", outside, on: "node-z",
             "[192.0.2.99]:443 client-1:40000 PUBLIC_INTERNET 200/100"),
         Case(
             "only the destination known, elsewhere", outside, "10.244.2.10", on: "node-a",
@@ -172,8 +180,7 @@ private let outside = "192.0.2.99"
             "a pod on no node, the other end here", "10.244.9.9", "10.244.1.10", on: "node-a",
             "web-1:443 unplaced:40000 INTRA_VPC 200/100"),
         Case(
-            "a pod on no node, the other end elsewhere", "10.244.1.10", "10.244.9.9", on: "node-b",
-            "unplaced:443 web-1:40000 INTRA_VPC 200/100"),
+            "a pod on no node, the other end elsewhere", "10.244.1.10", "10.244.9.9", on: "node-b", "transit"),
         Case(
             "one known, the node unknown", outside, "10.244.1.10", on: "node-z",
             "[192.0.2.99]:40000 web-1:443 PUBLIC_INTERNET 100/200"),
@@ -508,6 +515,6 @@ private let outside = "192.0.2.99"
     }
 
     @Test func reasonsHaveTheNamesThatMetricsShow() {
-        #expect(Labeler.IgnoredReason.allCases.map(\.rawValue) == ["udp", "node", "unknown_direction"])
+        #expect(Labeler.IgnoredReason.allCases.map(\.rawValue) == ["udp", "node", "unknown_direction", "transit"])
     }
 }
