@@ -10,8 +10,17 @@ import Synchronization
 /// all pods, and tables that have to grow, are made beside the old ones and put in their place. Those who change wait for
 /// each other at a lock of their own.
 public final class ClusterIndex: Sendable {
-    /// For how many seconds an address keeps its labels when its pod or node is gone: batches come late.
-    public static let secondsAfterTheEnd: UInt32 = 120
+    /// For how many seconds beyond its end a pod or node may still be meant: deletions are heard of early.
+    static let secondsAfterTheEnd: UInt32 = 120
+
+    /// For how many seconds it is known who had an address: flows that waited for a server for a week are believed.
+    static let secondsKept: UInt32 = 7 * 86_400
+
+    /// The most who had an address and have it no more, over all addresses; of more, those that ended first are forgotten.
+    static let maximumEnded = 65_536
+
+    /// The same of one address: look-ups go through all of them.
+    static let maximumEndedAtAddress = 8
 
     /// The most addresses that are forgotten while look-ups wait.
     private static let forgottenAtOnce = 256

@@ -50,7 +50,10 @@ struct ClusterRecords: Sendable {
     private static let maximumWaiting = 10_000
     /// Whether anybody tells of ReplicaSets.
     var knowsReplicaSets = false
+    /// In the order of their ends.
     private var tombstones: Deque<Tombstone> = []
+    /// How many tombstones of a place are of those that were forgotten before their time: they come first.
+    private var forgottenEarly: [Int32: Int] = [:]
     /// Labels that nobody refers to any more once the changed tables are in place.
     private var retired: [EndpointLabels] = []
     private var counts: [EndpointTables.Kind: Int] = [:]
@@ -182,11 +185,16 @@ struct ClusterRecords: Sendable {
         var slot = owner.head
         while slot >= 0 {
             let next = tables.next(ofOwnerOf: slot)
-            if addresses.contains(tables.address(of: slot)) {
+            let address = tables.address(of: slot)
+            if addresses.contains(address) {
                 tables.remove(slot)
             } else {
                 tables.end(slot, at: now)
                 tombstones.append(Tombstone(slot: slot, endedAt: now, labels: owner.labels))
+                if let first = tables.firstEnded(at: address, of: owner.kind, now: now) {
+                    tables.remove(first)
+                    forgottenEarly[first, default: 0] += 1
+                }
             }
             slot = next
         }
@@ -233,10 +241,12 @@ struct ClusterRecords: Sendable {
     /// Forgets those that ended so long ago that nobody asks for them; of very many, some at a time.
     mutating func forgetEnded(_ tables: inout EndpointTables, now: UInt32, atMost maximum: Int = .max) {
         var forgotten = 0
-        while forgotten < maximum, let oldest = tombstones.first,
-            now > oldest.endedAt &+ ClusterIndex.secondsAfterTheEnd
-        {
-            tables.remove(oldest.slot)
+        while forgotten < maximum, hasEnded(now: now), let oldest = tombstones.first {
+            if let early = forgottenEarly[oldest.slot] {
+                forgottenEarly[oldest.slot] = early > 1 ? early - 1 : nil
+            } else {
+                tables.remove(oldest.slot)
+            }
             retired.append(oldest.labels)
             tombstones.removeFirst()
             forgotten += 1
@@ -245,7 +255,9 @@ struct ClusterRecords: Sendable {
 
     /// Whether ``forgetEnded(_:now:)`` has anything to do.
     func hasEnded(now: UInt32) -> Bool {
-        tombstones.first.map { now > $0.endedAt &+ ClusterIndex.secondsAfterTheEnd } ?? false
+        guard let oldest = tombstones.first else { return false }
+        let isTooMany = tombstones.count > ClusterIndex.maximumEnded
+        return now > oldest.endedAt &+ (isTooMany ? ClusterIndex.secondsAfterTheEnd : ClusterIndex.secondsKept)
     }
 
     /// Hands over what the tables no longer refer to.

@@ -204,6 +204,25 @@ struct EndpointTables: ~Copyable, Sendable {
     /// Notes when one has ended; it is still found for a while.
     mutating func end(_ slot: Int32, at second: UInt32) { candidates[Int(slot)].endedAt = second }
 
+    /// The one with an address that ended first and is meant no more, where there are too many of them.
+    func firstEnded(at address: IPAddress, of kind: Kind, now: UInt32) -> Int32? {
+        var first: Int32?
+        var count = 0
+        var slot = head(of: kind, at: address) ?? -1
+        while slot >= 0 {
+            let endedAt = candidates[Int(slot)].endedAt
+            if endedAt != .max {
+                count += 1
+                if first.map({ endedAt < candidates[Int($0)].endedAt }) ?? true { first = slot }
+            }
+            slot = candidates[Int(slot)].next
+        }
+        guard count > ClusterIndex.maximumEndedAtAddress, let first,
+            now > candidates[Int(first)].endedAt &+ ClusterIndex.secondsAfterTheEnd
+        else { return nil }
+        return first
+    }
+
     /// Gives all places of one owner other labels.
     mutating func relabel(_ head: Int32, _ labels: EndpointLabels) {
         var slot = head

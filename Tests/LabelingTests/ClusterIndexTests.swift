@@ -86,7 +86,7 @@ private func pod(
         #expect(test.index.statistics.nodes == 1)
     }
 
-    @Test func aDeletedPodKeepsItsAddressForTwoMinutes() {
+    @Test func aDeletedPodIsMeantForTwoMinutesAndRememberedForAWeek() {
         let test = IndexUnderTest()
         test.list([pod("web", "10.0.0.1")], test.pods)
         test.setTime(10)
@@ -95,11 +95,36 @@ private func pod(
         #expect(test.pod(at: "10.0.0.1", at: 130) == "web")
         #expect(test.pod(at: "10.0.0.1", at: 131) == nil)
         #expect(test.index.statistics.pods == 0)
-        // With the next change it is forgotten for good.
-        test.setTime(131)
-        test.pods.apply([.updated(pod("other", "10.0.0.2"))])
+        // Who has the address now does not change who had it: an agent may have waited for a server.
+        let week: UInt32 = 7 * 86_400
+        test.setTime(week)
+        test.pods.apply([.updated(pod("other", "10.0.0.1", startedAt: 200))])
+        #expect(test.pod(at: "10.0.0.1", at: 5) == "web")
+        #expect(test.pod(at: "10.0.0.1", at: week) == "other")
+        test.setTime(week + 11)
+        test.pods.apply([.updated(pod("another", "10.0.0.2", startedAt: 200))])
         #expect(test.pod(at: "10.0.0.1", at: 5) == nil)
-        #expect(test.pod(at: "10.0.0.2", at: 5) == "other")
+    }
+
+    @Test func ofManyWhoHadAnAddressTheLastAreRemembered() {
+        let test = IndexUnderTest()
+        for number in 0..<20 as Range<UInt32> {
+            let pod = pod("pod-\(number)", "10.0.0.1", startedAt: 1 + number * 200)
+            test.setTime(1 + number * 200)
+            test.pods.apply([.updated(pod)])
+            test.setTime(150 + number * 200)
+            test.pods.apply([.deleted(pod)])
+        }
+        let names = (0..<20 as Range<UInt32>).map { test.pod(at: "10.0.0.1", at: 100 + $0 * 200) }
+        #expect(names == Array(repeating: nil, count: 12) + (12..<20).map { "pod-\($0)" })
+        // What was forgotten before its time is not forgotten twice, though others have its place by then.
+        test.list((0..<40).map { pod("new-\($0)", "10.0.1.\($0)", startedAt: 1) }, test.pods)
+        test.setTime(7 * 86_400 + 10_000)
+        for number in 0..<9 as Range<UInt32> {
+            test.pods.apply([.updated(pod("last-\(number)", "10.0.2.\(number)", startedAt: 9_000))])
+        }
+        for number in 0..<40 { #expect(test.pod(at: "10.0.1.\(number)", at: 20_000) == "new-\(number)") }
+        #expect(test.pod(at: "10.0.0.1", at: 100 + 19 * 200) == nil)
     }
 
     @Test func ofManyThatEndedSomeAreForgottenWithEachChange() {
@@ -110,7 +135,7 @@ private func pod(
         test.setTime(10)
         test.list([], test.pods)
         test.pods.apply([.updated(pod("other", "10.1.0.1"))])
-        test.setTime(131)
+        test.setTime(7 * 86_400 + 11)
         #expect(known() == 1_000)
         test.pods.apply([.updated(pod("other", "10.1.0.1"))])
         let afterOne = known()
