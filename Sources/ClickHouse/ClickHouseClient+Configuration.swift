@@ -16,6 +16,8 @@ extension ClickHouseClient {
         public var headers: [String: String]
         /// How the sides of an `https://` connection prove who they are.
         public var tls: HTTPClient.TLS
+        /// What stands between this client and ClickHouse.
+        public var proxy: HTTPClient.Proxy
         /// How long connecting may take, in milliseconds.
         public var connectTimeoutMilliseconds: Int
         /// How long ClickHouse may take for an answer, in milliseconds.
@@ -25,7 +27,8 @@ extension ClickHouseClient {
         public init(
             endpoints: [String], database: String = "default", credentials: ClickHouseCredentials = .none,
             headers: [String: String] = [:], tls: HTTPClient.TLS = HTTPClient.TLS(),
-            connectTimeoutMilliseconds: Int = 30_000, timeoutMilliseconds: Int = 120_000
+            proxy: HTTPClient.Proxy = .none, connectTimeoutMilliseconds: Int = 30_000,
+            timeoutMilliseconds: Int = 120_000
         ) {
             precondition(!endpoints.isEmpty, "a client without a server")
             self.endpoints = endpoints
@@ -33,6 +36,7 @@ extension ClickHouseClient {
             self.credentials = credentials
             self.headers = headers
             self.tls = tls
+            self.proxy = proxy
             self.connectTimeoutMilliseconds = connectTimeoutMilliseconds
             self.timeoutMilliseconds = timeoutMilliseconds
         }

@@ -38,7 +38,7 @@ public struct ClickHouseClient: ~Copyable {
     public init(_ configuration: Configuration, cancellation: HTTPCancellation? = nil) {
         self.configuration = configuration
         self.cancellation = cancellation
-        http = HTTPClient(tls: configuration.tls)
+        http = HTTPClient(tls: configuration.tls, proxy: configuration.proxy)
     }
 
     /// The endpoint that is spoken to.

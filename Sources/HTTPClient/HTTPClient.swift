@@ -12,6 +12,8 @@ public struct HTTPClient: ~Copyable {
         /// `https_proxy`, `http_proxy`, `all_proxy` and `no_proxy` are heeded, as libcurl does
         /// (https://everything.curl.dev/usingcurl/proxies/env.html): right for what is on the Internet.
         case environment
+        /// The proxy at this URL, for every server.
+        case url(String)
     }
 
     /// How a stream came to its end.
@@ -234,8 +236,12 @@ extension HTTPClient {
         kubenetmon_curl_set_long(easy, CURLOPT_TCP_KEEPALIVE, 1)
         kubenetmon_curl_set_long(easy, CURLOPT_TCP_KEEPIDLE, 30)
         kubenetmon_curl_set_long(easy, CURLOPT_TCP_KEEPINTVL, 10)
-        if proxy == .none {
-            "".withCString { _ = kubenetmon_curl_set_pointer(easy, CURLOPT_PROXY, $0) }
+        switch proxy {
+        case .none: "".withCString { _ = kubenetmon_curl_set_pointer(easy, CURLOPT_PROXY, $0) }
+        case .environment: break
+        case .url(let url):
+            url.withCString { _ = kubenetmon_curl_set_pointer(easy, CURLOPT_PROXY, $0) }
+            "".withCString { _ = kubenetmon_curl_set_pointer(easy, CURLOPT_NOPROXY, $0) }
         }
         if let destination {
             lists.destinations = curl_slist_append(lists.destinations, "::\(destination)")

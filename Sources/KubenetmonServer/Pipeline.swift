@@ -3,6 +3,7 @@
 import CMalloc
 import ClickHouse
 import FlowIngest
+import FoundationEssentials
 import HTTPClient
 import Kubernetes
 import Labeling
@@ -171,6 +172,15 @@ final class Pipeline: Service, CustomStringConvertible {
 
     /// Asks for the table's columns until they are there; nil where the daemon shuts down before.
     private func waitForTable() async throws -> TableSchema? {
+        if configuration.clickHouse.proxy == .none,
+            let variable = configuration.clickHouse.endpoints.lazy.compactMap({ url in
+                HTTPClient.Proxy.variable(for: url, in: ProcessInfo.processInfo.environment)
+            }).first
+        {
+            logger.notice(
+                "the proxy of the environment is not used for ClickHouse",
+                metadata: ["variable": "\(variable)", "remedy": "clickhouse_proxy: environment, if it is to be used"])
+        }
         let pool = NIOThreadPool(numberOfThreads: 1)
         pool.start()
         let cancellation = HTTPCancellation()

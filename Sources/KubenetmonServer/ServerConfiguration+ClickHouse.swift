@@ -73,6 +73,13 @@ extension ServerConfiguration {
                 "Header fields that every request has besides.", .secret
             ) { $0.texts($1) },
             tls: tls(&settings, verifiesServer: !skipVerify),
+            proxy: settings.value(
+                "clickhouse_proxy", default: HTTPClient.Proxy.none,
+                allowed: "none, environment or the http:// or https:// URL of a proxy",
+                """
+                Proxy between the server and ClickHouse: none, its URL, or environment for https_proxy, http_proxy, all_proxy \
+                and no_proxy.
+                """, .hidesCredentials, show: \.description, parse: HTTPClient.Proxy.init),
             connectTimeoutMilliseconds: settings.duration(
                 "clickhouse_dial_timeout", in: .milliseconds(100) ... .seconds(3600), default: .seconds(30),
                 "How long a connection may take to be made."

@@ -66,4 +66,27 @@ private final class TLSTerminator: Sendable {
             #expect(error.failureClass == .operator || error.reason == "connection")
         }
     }
+
+    @Test("Rows travel through a proxy, with TLS and without") func proxies() async throws {
+        let certificates = try await TestCertificates()
+        let database = try await TestDatabase.make()
+        let terminator = try await TLSTerminator(before: database.url, certificates)
+        let (tunnel, forwarder) = (try ConnectProxy(), try FaultyProxy.start(before: database.url) { _, _ in .none })
+        var configuration = ClickHouseClient.Configuration(database)
+        configuration.tls = HTTPClient.TLS(
+            authorities: .file(certificates.path("authority.pem")), certificate: .file(certificates.path("client.pem")),
+            key: .file(certificates.path("client.key")))
+        // The second name is known to the proxy alone.
+        for (endpoint, proxy) in [(terminator.url, tunnel.url), ("http://clickhouse.invalid:8123", forwarder.url)] {
+            configuration.endpoints = [endpoint]
+            configuration.proxy = .url(proxy)
+            let test = try InserterUnderTest(configuration)
+            test.submit(1)
+            #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+            #expect(test.inserter.statistics.failedAttempts.isEmpty)
+        }
+        #expect(tunnel.targets.map { "https://\($0)" } == [terminator.url])
+        #expect(forwarder.inserts.first?.target.hasPrefix("http://clickhouse.invalid:8123/?") == true)
+        #expect(try await database.rows("SELECT count(), sum(bytes) FROM network_flows_0") == [["4", "600"]])
+    }
 }

@@ -26,4 +26,65 @@ import Testing
             #expect(proxy.requests.first?.target == "\(url)/")
         }
     }
+
+    @Test("A proxy's URL counts for every server, whatever the environment says")
+    func url() async {
+        await #expect(processExitsWith: .success) {
+            let server = try RawHTTPServer { _, _ in .status(200, "server") }
+            let (proxy, other) = (
+                try RawHTTPServer { _, _ in .status(200, "proxy") }, try RawHTTPServer { _, _ in .status(200, "other") }
+            )
+            setenv("http_proxy", other.url, 1)
+            setenv("no_proxy", "*", 1)
+            let (url, proxyURL) = (server.url, proxy.url)
+            let text = try await onThread {
+                try HTTPClient(proxy: .url(proxyURL)).perform(
+                    HTTPRequest(.get, url: url, timeoutMilliseconds: 300_000, connectTimeoutMilliseconds: 300_000)
+                ).text
+            }
+            #expect(text == "proxy" && proxy.requests.first?.target == "\(url)/")
+            #expect(server.requests.isEmpty && other.requests.isEmpty)
+        }
+    }
+
+    @Test("TLS goes through a proxy from end to end") func connect() async throws {
+        let certificates = try await TestCertificates()
+        let server = try await TLSServer(certificates)
+        let proxy = try ConnectProxy()
+        let (url, proxyURL, authority) = (
+            "https://127.0.0.1:\(server.port)/", proxy.url, certificates.path("authority.pem")
+        )
+        let status = try await onThread {
+            try HTTPClient(tls: .init(authorities: .file(authority)), proxy: .url(proxyURL)).perform(
+                HTTPRequest(.get, url: url, timeoutMilliseconds: 300_000, connectTimeoutMilliseconds: 300_000)
+            ).status
+        }
+        #expect(status == 200)
+        #expect(proxy.targets == ["127.0.0.1:\(server.port)"])
+    }
+
+    @Test(
+        "A setting names a proxy",
+        arguments: [
+            ("none", HTTPClient.Proxy.none), ("environment", .environment), ("http://p:3128", .url("http://p:3128")),
+            ("https://u:p@p", .url("https://u:p@p")), ("", nil), ("http://", nil), ("p:3128", nil), ("ftp://p", nil),
+        ] as [(String, HTTPClient.Proxy?)])
+    func setting(text: String, proxy: HTTPClient.Proxy?) {
+        #expect(HTTPClient.Proxy(text) == proxy)
+        if let proxy { #expect(proxy.description == text) }
+    }
+
+    @Test(
+        "The environment's variables are those of libcurl",
+        arguments: [
+            ("https://c:8443", ["HTTPS_PROXY": "p"], "HTTPS_PROXY"),
+            ("https://c:8443", ["https_proxy": "p"], "https_proxy"),
+            ("https://c:8443", ["http_proxy": "p"], nil), ("https://c:8443", ["HTTPS_PROXY": ""], nil),
+            ("http://c:8123", ["http_proxy": "p", "ALL_PROXY": "q"], "http_proxy"),
+            ("http://c:8123", ["HTTP_PROXY": "p"], nil), ("http://c:8123", ["ALL_PROXY": "p"], "ALL_PROXY"),
+            ("http://c:8123", [:], nil),
+        ] as [(String, [String: String], String?)])
+    func variables(url: String, environment: [String: String], name: String?) {
+        #expect(HTTPClient.Proxy.variable(for: url, in: environment) == name)
+    }
 }

@@ -165,6 +165,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
             clickhouse_table: flows
             clickhouse_compression: zstd
             clickhouse_async_insert: true
+            clickhouse_proxy: http://me:p@proxy:3128
             clickhouse_ca_file: /etc/tls/ca.crt
             clickhouse_certificate_file: /etc/tls/tls.crt
             clickhouse_key_file: /etc/tls/tls.key
@@ -181,14 +182,24 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
                         endpoints: ["https://db:8443"], credentials: credentials, headers: ["X-Route": "a b"],
                         tls: .init(
                             authorities: .file("/etc/tls/ca.crt"), certificate: .file("/etc/tls/tls.crt"),
-                            key: .file("/etc/tls/tls.key"))),
+                            key: .file("/etc/tls/tls.key")), proxy: .url("http://me:p@proxy:3128")),
                     workers: 20, maximumQueuedBytes: 1_048_576, compression: .zstd, asyncInsert: .always,
                     quarantine: .init(directory: "/var/quarantine", maximumBytes: 1000)))
         let other = try configuration(required).inserter
         #expect(other.compression == .lz4 && other.asyncInsert == .automatic && other.quarantine == nil)
+        #expect(other.client.proxy == .none)
         #expect(problems("\(required)clickhouse_compression: gzip").first?.contains("none, lz4 or zstd") == true)
         #expect(
             problems("\(required)clickhouse_certificate_file: a.pem").first?.contains("clickhouse_key_file") == true)
+    }
+
+    @Test("A proxy's credentials are used and not shown")
+    func proxyCredentials() throws {
+        let (read, settings) = try ServerConfiguration.read("\(required)clickhouse_proxy: http://me:p@ss@proxy:3128")
+        #expect(read.clickHouse.proxy == .url("http://me:p@ss@proxy:3128"))
+        #expect(settings.settings.first { $0.key == "clickhouse_proxy" }?.value == "http://proxy:3128")
+        let problem = problems("\(required)clickhouse_proxy: proxy:3128").first
+        #expect(problem?.contains("is not none, environment or the http:// or https:// URL of a proxy") == true)
     }
 
     @Test func missingKeysAreToldTogether() {

@@ -3,7 +3,8 @@
 import Foundation
 import Glibc
 
-/// An HTTP proxy on the loopback in front of a real server, which fails as a test tells it to.
+/// An HTTP proxy on the loopback in front of a real server, which fails as a test tells it to. Clients may also be told to use
+/// it as their proxy.
 public enum FaultyProxy {
     /// What happens to a request.
     public enum Fault: Sendable {
@@ -65,8 +66,12 @@ public enum FaultyProxy {
         guard isConnected else { return "" }
         var headers = request.headers
         headers["connection"] = "close"
+        // A client that takes this for its proxy names the server, too.
+        let target =
+            request.target.hasPrefix("http://")
+            ? String(request.target.dropFirst("http://".count).drop { $0 != "/" }) : request.target
         let head =
-            "\(request.method) \(request.target) HTTP/1.1\r\n"
+            "\(request.method) \(target) HTTP/1.1\r\n"
             + headers.map { "\($0.key): \($0.value)\r\n" }.joined() + "\r\n"
         let bytes = Array(head.utf8) + request.body
         var rest = bytes.prefix(firstBytes ?? bytes.count)
