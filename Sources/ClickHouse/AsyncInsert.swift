@@ -4,7 +4,7 @@
 /// Either way, its answer comes when the rows are in the table.
 public enum AsyncInsert: String, CaseIterable, Sendable {
     /// Small batches asynchronously, so that those of many servers become one part; large ones, and all of a table whose
-    /// window against duplicates would not apply, synchronously.
+    /// window against duplicates would not apply or cannot be seen, synchronously.
     case automatic = "auto"
     /// Always.
     case always = "true"

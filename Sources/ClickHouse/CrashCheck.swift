@@ -22,6 +22,8 @@ struct CrashCheck {
     /// When the first attempt began of which nobody knows whether its rows were stored; nil where there is none.
     private var openSince: ContinuousClock.Instant?
 
+    /// What must be readable for it.
+    private static let questions: Set<TableSchema.Question> = [.engine, .parts, .metrics]
     /// ClickHouse removes a part that was merged eight minutes after it was made (`old_parts_lifetime`).
     private static let patience: Int64 = 400
     /// Seconds by which clocks and roundings may differ.
@@ -36,7 +38,9 @@ struct CrashCheck {
     func verdict(
         _ batch: InsertBatch, in schema: TableSchema, asking client: borrowing ClickHouseClient
     ) throws(ClickHouseError) -> Verdict {
-        guard let openSince, schema.deduplication.isSynchronousOnly, !batch.isAsynchronous else { return .stored }
+        guard let openSince, schema.deduplication.isSynchronousOnly, !batch.isAsynchronous,
+            !schema.hidden.contains(where: Self.questions.contains)
+        else { return .stored }
         let (open, all) = (Self.seconds(since: openSince), Self.seconds(since: begun))
         guard all < Self.patience else { return .stored }
         let server = client.lastServer

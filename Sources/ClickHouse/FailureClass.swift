@@ -38,6 +38,7 @@ extension ClickHouseError {
     static let timeoutExceeded = 159
     static let memoryLimitExceeded = 241
     static let tooManyParts = 252
+    static let accessDenied = 497
 
     /// The codes of src/Common/ErrorCodes.cpp that need somebody: what is missing, and what is not allowed.
     private static let operatorCodes: Set<Int> = [
@@ -62,7 +63,7 @@ extension ClickHouseError {
         452,  // SETTING_CONSTRAINT_VIOLATION
         471,  // INVALID_SETTING_VALUE
         472,  // READONLY_SETTING
-        497,  // ACCESS_DENIED
+        accessDenied,
         516,  // AUTHENTICATION_FAILED
         774,  // TABLE_IS_PERMANENTLY_READ_ONLY
     ]

@@ -16,6 +16,9 @@ enum FlowColumn: String, CaseIterable {
     /// Without these a row would say nothing.
     static let required: [FlowColumn] = [.date, .intervalStartTime, .direction, .bytes, .packets]
 
+    /// The columns of the original's table, those of deploy/clickhouse/001_network_flows_0.sql.
+    static let original = allCases.prefix { $0 != .localWorkload }
+
     /// Which end a label column tells of, and which label.
     var label: (isLocal: Bool, label: Label)? {
         switch self {

@@ -10,6 +10,8 @@ extension TableSchema {
         case replicated(window: Int)
         /// Another engine, such as Distributed: what its target does cannot be seen from here.
         case unknown(engine: String)
+        /// The server's user may not read it.
+        case hidden
 
         static let plainSetting = "non_replicated_deduplication_window"
         static let replicatedSetting = "replicated_deduplication_window"
@@ -36,9 +38,13 @@ extension TableSchema {
             }
         }
 
-        /// Whether the window is there and asynchronous inserts would go past it.
+        /// Whether the window is there, or may be, and asynchronous inserts would go past it.
         var isSynchronousOnly: Bool {
-            if case .plain(let window) = self { window > 0 } else { false }
+            switch self {
+            case .plain(let window): window > 0
+            case .hidden: true
+            case .replicated, .unknown: false
+            }
         }
     }
 
@@ -72,9 +78,20 @@ extension TableSchema {
                 table \(table) is of the engine \(engine): whether a batch that is sent again is stored twice depends on \
                 the tables behind it (deploy/clickhouse/003_deduplication_window.sql)
                 """)
-        case .plain, .replicated: break
+        case .plain, .replicated, .hidden: break
         }
+        if !hidden.isEmpty { warnings.append(hiddenWarning) }
         return warnings
+    }
+
+    private var hiddenWarning: String {
+        // Some cost the same.
+        let costs = hidden.map(\.cost).reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }
+        return """
+            ClickHouse does not let the server's user read \(hidden.map(\.name).joined(separator: ", ")), so what they say is \
+            unknown: \(costs.joined(separator: "; ")); run: \
+            \(hidden.map { "GRANT \($0.grant(quotedTable)) TO the user" }.joined(separator: "; "))
+            """
     }
 
     private func windowWarning(_ setting: String) -> String {

@@ -11,6 +11,8 @@ public struct TableSchema: Equatable, Sendable {
     public let deduplication: Deduplication
     /// ClickHouse's version, such as `26.9.2.1`.
     public let serverVersion: String
+    /// What the server's user may not ask.
+    let hidden: [Question]
     let columns: [FlowColumn]
 
     /// Whether flows between IPv6 addresses can be told apart in the table.
@@ -21,38 +23,69 @@ public struct TableSchema: Equatable, Sendable {
     public static func load(
         table: String = defaultTable, of client: borrowing ClickHouseClient
     ) throws(ClickHouseError) -> TableSchema {
-        let columns = try client.query(
-            """
-            SELECT name FROM system.columns WHERE \(condition(on: table, column: "table")) \
-            AND default_kind NOT IN ('MATERIALIZED', 'ALIAS', 'EPHEMERAL') FORMAT TabSeparatedRaw
-            """)
-        let engine = try client.query(
-            """
-            SELECT version(), engine, replaceRegexpAll(engine_full, '\\\\s', ' '), \
-            (SELECT any(value) FROM system.merge_tree_settings WHERE name = '\(Deduplication.plainSetting)'), \
-            (SELECT any(value) FROM system.replicated_merge_tree_settings \
-            WHERE name = '\(Deduplication.replicatedSetting)') \
-            FROM system.tables WHERE \(condition(on: table, column: "name")) FORMAT TabSeparatedRaw
-            """)
-        let parts = engine.split(separator: "\n").first.map {
-            $0.split(separator: "\t", omittingEmptySubsequences: false).map(String.init)
+        var hidden: [Question] = []
+        let version = try client.query("SELECT version() FORMAT TabSeparatedRaw")
+        let columns: [String]
+        do throws(ClickHouseError) {
+            columns =
+                try answer(.columns, "DESCRIBE TABLE \(quoted(table)) FORMAT TabSeparated", &hidden, of: client)
+                .map(insertableColumns) ?? FlowColumn.original.map(\.rawValue)
+        } catch .exception(ClickHouseError.unknownTable, _) {
+            throw .missingTable(name: table)
         }
-        guard let parts, parts.count == 5 else { throw .missingTable(name: table) }
+        let deduplication = try loadDeduplication(table, &hidden, of: client)
+        for (question, name) in [(Question.parts, "parts"), (.metrics, "metrics")] {
+            _ = try answer(question, "SELECT 1 FROM system.\(name) LIMIT 0", &hidden, of: client)
+        }
         return try TableSchema(
-            table: table, columnNames: columns.split(separator: "\n").map(String.init),
-            deduplication: Deduplication(
-                engine: parts[1], definition: parts[2], plainDefault: parts[3], replicatedDefault: parts[4]),
-            serverVersion: parts[0])
+            table: table, columnNames: columns, deduplication: deduplication,
+            serverVersion: String(version.prefix { !$0.isNewline }), hidden: hidden)
+    }
+
+    /// The names in the answer of `DESCRIBE TABLE` whose values an insert may give.
+    private static func insertableColumns(_ description: String) -> [String] {
+        description.split(separator: "\n").compactMap { line in
+            let fields = line.split(separator: "\t", maxSplits: 3, omittingEmptySubsequences: false)
+            guard fields.count > 2, !["MATERIALIZED", "ALIAS", "EPHEMERAL"].contains(fields[2]) else { return nil }
+            return String(fields[0])
+        }
+    }
+
+    private static func loadDeduplication(
+        _ table: String, _ hidden: inout [Question], of client: borrowing ClickHouseClient
+    ) throws(ClickHouseError) -> Deduplication {
+        /// The server's own window, ClickHouse's default where it is hidden.
+        func window(_ question: Question, _ setting: String, _ usual: String) throws(ClickHouseError) -> String {
+            let sql = "SELECT value FROM \(question.name) WHERE name = '\(setting)' FORMAT TabSeparatedRaw"
+            return String((try answer(question, sql, &hidden, of: client) ?? usual).prefix { !$0.isNewline })
+        }
+        let engine = try answer(
+            .engine,
+            """
+            SELECT engine, replaceRegexpAll(engine_full, '\\\\s', ' ') FROM system.tables \
+            WHERE \(condition(on: table, column: "name")) FORMAT TabSeparatedRaw
+            """, &hidden, of: client)
+        guard let engine else { return .hidden }
+        let fields = engine.prefix { !$0.isNewline }.split(separator: "\t", maxSplits: 1).map(String.init)
+        guard fields.count == 2 else {
+            hidden.append(.engine)
+            return .hidden
+        }
+        return Deduplication(
+            engine: fields[0], definition: fields[1],
+            plainDefault: try window(.plainDefault, Deduplication.plainSetting, "0"),
+            replicatedDefault: try window(.replicatedDefault, Deduplication.replicatedSetting, "10000"))
     }
 
     init(
         table: String, columnNames: [String], deduplication: Deduplication = .plain(window: 0),
-        serverVersion: String = ""
+        serverVersion: String = "", hidden: [Question] = []
     ) throws(ClickHouseError) {
         guard !columnNames.isEmpty else { throw .missingTable(name: table) }
         self.table = table
         self.deduplication = deduplication
         self.serverVersion = serverVersion
+        self.hidden = hidden
         columns = FlowColumn.allCases.filter { columnNames.contains($0.rawValue) }
         let missing = FlowColumn.required.filter { !columns.contains($0) }
         guard missing.isEmpty else {
@@ -66,7 +99,11 @@ public struct TableSchema: Equatable, Sendable {
         return "INSERT INTO \(quotedTable) (\(names)) FORMAT Native"
     }
 
-    var quotedTable: String { "`\(table.replacing("\\", with: "\\\\").replacing("`", with: "\\`"))`" }
+    var quotedTable: String { Self.quoted(table) }
+
+    private static func quoted(_ table: String) -> String {
+        "`\(table.replacing("\\", with: "\\\\").replacing("`", with: "\\`"))`"
+    }
 
     /// What selects the table in a system table whose column of table names has this name.
     static func condition(on table: String, column: String) -> String {

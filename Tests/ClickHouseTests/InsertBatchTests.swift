@@ -37,7 +37,7 @@ private func settings(
         arguments: [
             (.automatic, 9_999, .plain(window: 0), true), (.automatic, 10_000, .plain(window: 0), false),
             (.automatic, 1, .plain(window: 1), false), (.automatic, 1, .replicated(window: 1), true),
-            (.automatic, 1, .unknown(engine: "Distributed"), true), (.always, 1_000_000, .plain(window: 1), true),
+            (.automatic, 1, .unknown(engine: "Distributed"), true), (.automatic, 1, .hidden, false), (.always, 1_000_000, .plain(window: 1), true),
             (.never, 1, .plain(window: 0), false),
         ] as [(AsyncInsert, Int, TableSchema.Deduplication, Bool)])
     func smallBatchesAreGatheredWhereNoDuplicateCanComeOfIt(

@@ -83,6 +83,21 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         #expect(try await database.counts() == [hasWindow ? ["2", "2", "300"] : ["4", "2", "600"]])
     }
 
+    @Test("A ClickHouse that may not be asked for its parts is believed")
+    func hiddenParts() async throws {
+        let database = try await TestDatabase.make()
+        try await database.setWindow()
+        let proxy = try FaultyProxy.start(before: database.url) { _, number in
+            number == 0 ? .cutAnswer(afterBytes: 0) : .none
+        }
+        let test = try InserterUnderTest(
+            ClickHouseClient.Configuration(database, over: [proxy.url]), hidden: [.parts])
+        test.submit(1)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(proxy.requests.count == 2 && proxy.inserts.count == 2)
+        #expect(try await database.counts() == [["2", "2", "300"]])
+    }
+
     @Test func aClickHouseThatStoresAndIsSilentIsAskedAgain() async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()

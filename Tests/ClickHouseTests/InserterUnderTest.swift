@@ -18,7 +18,7 @@ final class InserterUnderTest: Sendable {
     /// Makes an inserter whose waits are short; `change` may change its configuration.
     init(
         _ client: ClickHouseClient.Configuration, workers: Int = 1,
-        deduplication: TableSchema.Deduplication = .plain(window: 10_000),
+        deduplication: TableSchema.Deduplication = .plain(window: 10_000), hidden: [TableSchema.Question] = [],
         _ change: (inout Inserter.Configuration) -> Void = { _ in }
     ) throws {
         var configuration = Inserter.Configuration(
@@ -31,7 +31,7 @@ final class InserterUnderTest: Sendable {
             configuration: configuration,
             schema: try TableSchema(
                 table: "network_flows_0", columnNames: FlowColumn.original.map(\.rawValue),
-                deduplication: deduplication),
+                deduplication: deduplication, hidden: hidden),
             logger: quiet, onPressure: { isHigh in log.pressure.withLock { $0.append(isHigh) } })
     }
 

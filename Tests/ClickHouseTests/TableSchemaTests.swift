@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
 import TestSupport
 import Testing
 
@@ -11,11 +12,6 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
     try await withClient(ClickHouseClient.Configuration(database)) { client throws(ClickHouseError) in
         try TableSchema.load(table: table, of: client)
     }
-}
-
-extension FlowColumn {
-    /// The columns of the original's table.
-    static let original = allCases.prefix { $0 != .localWorkload }
 }
 
 @Suite struct TableSchemaTests {
@@ -89,6 +85,71 @@ extension FlowColumn {
         #expect(after.warnings() == [])
         // The window is for synchronous inserts.
         #expect(after.warnings(.always).count == 1)
+    }
+
+    @Test("A user who may only insert is told what stays unknown, and what its grants mend")
+    func insertOnly() async throws {
+        let clickHouse = try await ClickHouseProcess.start(roles: [
+            "inserter": ["GRANT INSERT ON default.network_flows_0"],
+            "stranger": ["GRANT INSERT ON default.other"],
+        ])
+        let administrator = ClickHouseClient.Configuration(endpoints: [clickHouse.url])
+        for file in ["001_network_flows_0", "002_extended_columns", "003_deduplication_window"] {
+            let sql = try String(contentsOf: Repository.file("deploy/clickhouse/\(file).sql"), encoding: .utf8)
+            _ = try await withClient(administrator) { client throws(ClickHouseError) in try client.query(sql) }.get()
+        }
+        var configuration = administrator
+        configuration.credentials = .fixed(user: "inserter_user", password: "")
+        let schema = try await withClient(configuration) { client throws(ClickHouseError) in
+            try TableSchema.load(of: client)
+        }.get()
+        // An insert's right implies that of seeing the table.
+        #expect(schema.columns == FlowColumn.allCases)
+        #expect(schema.deduplication == .plain(window: 10_000))
+        #expect(schema.hidden.contains(.parts) && schema.hidden.contains(.metrics))
+        let warning = try #require(schema.warnings().first)
+        #expect(schema.warnings().count == 1)
+        #expect(warning.contains("system.parts") && warning.contains("GRANT SELECT ON system.parts TO the user"))
+        #expect(warning.contains("a batch whose rows ClickHouse lost when it was killed is not found"))
+
+        let inserter = Inserter(
+            configuration: .init(client: configuration), schema: schema, logger: quiet, onPressure: { _ in })
+        inserter.submit(flowBlock()) {}
+        #expect(await inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(inserter.statistics.inserted.rows == 2 && inserter.statistics.failedAttempts.isEmpty)
+
+        configuration.credentials = .fixed(user: "stranger_user", password: "")
+        let refused = try await withClient(configuration) { client throws(ClickHouseError) in
+            try TableSchema.load(of: client)
+        }
+        // Nothing at all is known: the original's columns are sent, and the insert says what is missing.
+        let unknown = try refused.get()
+        #expect(unknown.columns == Array(FlowColumn.original) && unknown.deduplication == .hidden)
+        #expect(unknown.warnings().first?.contains("GRANT SHOW COLUMNS ON `network_flows_0` TO the user") == true)
+        try await clickHouse.stop()
+    }
+
+    @Test("Each question that is refused leaves the others", arguments: TableSchema.Question.allCases)
+    func refusedQuestion(question: TableSchema.Question) async throws {
+        let database = try await TestDatabase.make()
+        try await database.setWindow()
+        let proxy = try FaultyProxy.start(before: database.url) { request, _ in
+            let sql = String(decoding: request.body, as: UTF8.self)
+            let isRefused = question == .columns ? sql.hasPrefix("DESCRIBE") : sql.contains("FROM \(question.name) ")
+            return isRefused
+                ? .answer(
+                    .clickHouse(
+                        403, headers: ["X-ClickHouse-Exception-Code: 497"],
+                        "Code: 497. DB::Exception: u: Not enough privileges. (ACCESS_DENIED)")) : .none
+        }
+        var configuration = ClickHouseClient.Configuration(database)
+        configuration.endpoints = [proxy.url]
+        let schema = try await withClient(configuration) { client throws(ClickHouseError) in
+            try TableSchema.load(of: client)
+        }.get()
+        #expect(schema.hidden == [question] && schema.columns == Array(FlowColumn.original))
+        #expect(schema.deduplication == (question == .engine ? .hidden : .plain(window: 10_000)))
+        #expect(schema.warnings().count == 1 && schema.warnings().first?.contains(question.name) == true)
     }
 
     @Test func theMigrationSetsTheWindow() async throws {

@@ -8,29 +8,45 @@ public final class ClickHouseProcess: Sendable {
     /// Where it listens.
     public let url: String
     private let folder: URL
+    private let roles: [String: [String]]
     private let child: ChildProcess
 
-    private init(url: String, folder: URL, child: ChildProcess) {
+    private init(url: String, folder: URL, roles: [String: [String]], child: ChildProcess) {
         self.url = url
         self.folder = folder
+        self.roles = roles
         self.child = child
     }
 
     /// Starts one on a free port with no data.
-    public static func start() async throws -> ClickHouseProcess {
+    ///
+    /// - Parameter roles: GRANT statements without their `TO`; for the role `x` there is a user `x_user`.
+    public static func start(roles: [String: [String]] = [:]) async throws -> ClickHouseProcess {
         let folder = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-ch-\(UUID().uuidString)")
-        return try await start(folder: folder, port: 0)
+        return try await start(folder: folder, port: 0, roles: roles)
     }
 
-    private static func start(folder: URL, port: Int) async throws -> ClickHouseProcess {
-        let child = try ChildProcess(Repository.file("tools/clickhouse"), [folder.path, "\(port)"])
+    private static func start(
+        folder: URL, port: Int, roles: [String: [String]]
+    ) async throws -> ClickHouseProcess {
+        let (program, arguments) =
+            roles.isEmpty
+            ? (Repository.file("tools/clickhouse"), [])
+            : (
+                URL(filePath: "/usr/bin/env"),
+                [
+                    "python3", "-B", Repository.file("Tests/DeployTests/engine.py").path,
+                    String(decoding: try JSONEncoder().encode(roles), as: UTF8.self),
+                ]
+            )
+        let child = try ChildProcess(program, arguments + [folder.path, "\(port)"])
         try await eventually("ClickHouse answers") {
             guard child.isRunning else { throw TestEnvironmentError("tools/clickhouse ended: \(child.output)") }
             return child.output.contains("READY {")
         }
         let url = child.output.firstMatch(of: /"http": "([^"]+)"/)?.output.1
         guard let url else { throw TestEnvironmentError("tools/clickhouse names no port: \(child.output)") }
-        return ClickHouseProcess(url: String(url), folder: folder, child: child)
+        return ClickHouseProcess(url: String(url), folder: folder, roles: roles, child: child)
     }
 
     /// Ends it without a chance to put anything in order.
@@ -42,7 +58,7 @@ public final class ClickHouseProcess: Sendable {
     /// Starts it again on its data and its port, after ``kill()``.
     public func restart() async throws -> ClickHouseProcess {
         guard let port = URLComponents(string: url)?.port else { throw TestEnvironmentError("no port in \(url)") }
-        return try await Self.start(folder: folder, port: port)
+        return try await Self.start(folder: folder, port: port, roles: roles)
     }
 
     /// Ends it and removes its data.

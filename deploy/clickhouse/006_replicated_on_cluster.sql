@@ -121,7 +121,6 @@ GROUP BY
 -- asynchronous insert that is known by its token is refused there.
 CREATE ROLE IF NOT EXISTS kubenetmon_writer ON CLUSTER '{cluster}' SETTINGS deduplicate_blocks_in_dependent_materialized_views = 1;
 GRANT ON CLUSTER '{cluster}' INSERT ON network_flows_0 TO kubenetmon_writer;
-GRANT ON CLUSTER '{cluster}' SELECT ON system.columns TO kubenetmon_writer;
 GRANT ON CLUSTER '{cluster}' SELECT ON system.tables TO kubenetmon_writer;
 GRANT ON CLUSTER '{cluster}' SELECT ON system.parts TO kubenetmon_writer;
 GRANT ON CLUSTER '{cluster}' SELECT ON system.metrics TO kubenetmon_writer;

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+extension TableSchema {
+    /// What the server asks ClickHouse besides inserting. A user who may only insert is refused some of it.
+    enum Question: CaseIterable, Sendable {
+        case columns
+        case engine
+        case plainDefault
+        case replicatedDefault
+        case parts
+        case metrics
+
+        /// What is read.
+        var name: String {
+            switch self {
+            case .columns: "the table's columns"
+            case .engine: "system.tables"
+            case .plainDefault: "system.merge_tree_settings"
+            case .replicatedDefault: "system.replicated_merge_tree_settings"
+            case .parts: "system.parts"
+            case .metrics: "system.metrics"
+            }
+        }
+
+        /// What is lost without the answer.
+        var cost: String {
+            switch self {
+            case .columns: "only the columns of 001_network_flows_0.sql are filled"
+            case .engine: "every insert is synchronous, and a table without a deduplication window is not warned of"
+            case .plainDefault, .replicatedDefault: "a deduplication window that is not the table's own is not seen"
+            case .parts, .metrics: "a batch whose rows ClickHouse lost when it was killed is not found"
+            }
+        }
+
+        /// The right that is missing.
+        func grant(_ quotedTable: String) -> String {
+            switch self {
+            case .columns: "SHOW COLUMNS ON \(quotedTable)"
+            default: "SELECT ON \(name)"
+            }
+        }
+    }
+
+    /// The answer to a question; nil where the user may not ask it.
+    static func answer(
+        _ question: Question, _ sql: String, _ hidden: inout [Question], of client: borrowing ClickHouseClient
+    ) throws(ClickHouseError) -> String? {
+        do throws(ClickHouseError) {
+            return try client.query(sql)
+        } catch .exception(ClickHouseError.accessDenied, _) {
+            hidden.append(question)
+            return nil
+        }
+    }
+}
