@@ -130,6 +130,16 @@ public struct ClickHouseClient: ~Copyable {
         guard let code = code ?? digits.flatMap({ Int($0) }) else {
             return .unexpectedAnswer(endpoint: endpoint, status: response.status, body: text)
         }
-        return .exception(code: code, message: String((message ?? text[...]).prefix(1000).prefix { !$0.isNewline }))
+        let start = String((message ?? text[...]).prefix(1000).prefix { !$0.isNewline })
+        // The name stands at the end, behind the view's expression, which may be of any length.
+        let end = text.suffix(2000)
+        if let view = end.firstMatch(of: /while pushing to view (\S+?)\.?(?:\s|$)/)?.output.1 {
+            return .failingView(name: String(view.prefix(200)), code: code, message: start)
+        }
+        // Here ClickHouse gives the table's name for the view's.
+        if let target = end.firstMatch(of: /Target table '([^']+)' of view/)?.output.1 {
+            return .failingView(name: "into \(target.prefix(200))", code: code, message: start)
+        }
+        return .exception(code: code, message: start)
     }
 }

@@ -8,6 +8,8 @@ public enum ClickHouseError: Error, Equatable, Sendable {
     case unreachable(endpoint: String, HTTPError)
     /// ClickHouse answered with an exception; the codes are those of src/Common/ErrorCodes.cpp.
     case exception(code: Int, message: String)
+    /// A materialized view on the table failed with an exception. The table may have the rows.
+    case failingView(name: String, code: Int, message: String)
     /// Something else answered, such as a proxy, and may have asked to be left alone for a while.
     case unexpectedAnswer(endpoint: String, status: Int, body: String, retryAfter: Duration? = nil)
     /// The table does not exist.
@@ -21,7 +23,7 @@ public enum ClickHouseError: Error, Equatable, Sendable {
     public static let reasons =
         HTTPError.Kind.allCases.map { "\($0)" } + [
             "too_many_parts", "memory_limit", "unknown_table", "exception", "rejected", "refused_data",
-            "unexpected_answer", "missing_columns", "credentials",
+            "failing_view", "unexpected_answer", "missing_columns", "credentials",
         ]
 
     /// A short name for counters: one of ``reasons``.
@@ -36,8 +38,9 @@ public enum ClickHouseError: Error, Equatable, Sendable {
             switch failureClass {
             case .transient: "exception"
             case .operator: "rejected"
-            case .content: "refused_data"
+            case .content, .view: "refused_data"
             }
+        case .failingView: "failing_view"
         case .unexpectedAnswer: "unexpected_answer"
         case .missingColumns: "missing_columns"
         case .unreadableCredentials: "credentials"
@@ -51,6 +54,8 @@ extension ClickHouseError: CustomStringConvertible {
         switch self {
         case .unreachable(let endpoint, let error): "ClickHouse at \(endpoint) cannot be reached: \(error)"
         case .exception(let code, let message): "ClickHouse answered with exception \(code): \(message)"
+        case .failingView(let name, let code, let message):
+            "the materialized view \(name) failed with exception \(code): \(message)"
         case .unexpectedAnswer(let endpoint, let status, let body, _):
             "\(endpoint) answered with status \(status), not as ClickHouse does: \(body.prefix(200))"
         case .unreadableCredentials(let reason): "ClickHouse's user and password cannot be read: \(reason)"

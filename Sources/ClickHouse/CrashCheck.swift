@@ -71,7 +71,7 @@ extension ClickHouseError {
     fileprivate var leavesOutcomeOpen: Bool {
         switch self {
         case .unreachable, .unexpectedAnswer: failureClass == .transient
-        case .exception, .missingTable, .missingColumns, .unreadableCredentials: false
+        case .exception, .failingView, .missingTable, .missingColumns, .unreadableCredentials: false
         }
     }
 }

@@ -9,6 +9,8 @@ public enum FailureClass: String, CaseIterable, Sendable {
     case `operator`
     /// Nothing: ClickHouse does not take these bytes. Refused twice the same way, the batch is counted as lost.
     case content
+    /// The owner of a materialized view that fails on the batch. The table may have the rows.
+    case view
 }
 
 extension ClickHouseError {
@@ -21,6 +23,7 @@ extension ClickHouseError {
             case .connection, .timeout, .cancelled: .transient
             }
         case .exception(let code, _): Self.failureClass(ofException: code)
+        case .failingView: .view
         case .unexpectedAnswer(_, let status, _, _):
             (400..<500).contains(status) && status != 408 && status != 429 ? .operator : .transient
         case .missingTable, .missingColumns, .unreadableCredentials: .operator

@@ -6,28 +6,32 @@ import FoundationEssentials
 struct InsertBatch: Sendable {
     let statement: String
     let body: ClickHouseClient.Body
-    private(set) var settings: [(name: String, value: String)]
     /// What ClickHouse knows the batch by.
     private(set) var token: String
     let isAsynchronous: Bool
+    /// Whether a materialized view that fails leaves the insert as it is.
+    private(set) var ignoresViewErrors: Bool
     let flows: Int
     let rows: Int
     let reportedBytes: UInt64
     let begun: ContinuousClock.Instant
     let completion: @Sendable () -> Void
+    private let fixedSettings: [(name: String, value: String)]
+    private let knowsIgnoringViews: Bool
 
     init(
         _ block: FlowBlock, rows: Int, body: ClickHouseClient.Body, into schema: TableSchema,
-        _ asyncInsert: AsyncInsert,
-        timeoutMilliseconds: Int, completion: @escaping @Sendable () -> Void
+        _ asyncInsert: AsyncInsert = .automatic, _ viewErrors: ViewErrors = .automatic, timeoutMilliseconds: Int,
+        completion: @escaping @Sendable () -> Void = {}
     ) {
         statement = schema.insertStatement
         self.body = body
-        token = Self.makeToken()
+        token = UUID().uuidString.lowercased()
         isAsynchronous = asyncInsert.isAsynchronous(rows: rows, into: schema.deduplication)
-        settings = Self.settings(
-            token: token, isAsynchronous: isAsynchronous, into: schema.deduplication,
-            timeoutMilliseconds: timeoutMilliseconds)
+        ignoresViewErrors = !viewErrors.areHeard(isAsynchronous, schema.deduplication)
+        fixedSettings = Self.settings(
+            isAsynchronous: isAsynchronous, into: schema, timeoutMilliseconds: timeoutMilliseconds)
+        knowsIgnoringViews = schema.serverVersion.isEmpty || schema.isServer(atLeast: 23, 3)
         flows = block.flows
         self.rows = rows
         reportedBytes = block.reportedBytes
@@ -35,25 +39,33 @@ struct InsertBatch: Sendable {
         self.completion = completion
     }
 
-    /// Makes it another batch to ClickHouse.
-    mutating func renewToken() {
-        let newToken = Self.makeToken()
-        settings = settings.map { $0.value == token ? ($0.name, newToken) : $0 }
-        token = newToken
+    /// The settings of its insert.
+    var settings: [(name: String, value: String)] {
+        // Where the table has a deduplication window, a batch is stored once.
+        fixedSettings + [("insert_deduplication_token", token)]
+            + (knowsIgnoringViews ? [("materialized_views_ignore_errors", ignoresViewErrors ? "1" : "0")] : [])
     }
 
-    private static func makeToken() -> String { UUID().uuidString.lowercased() }
+    /// Makes it another batch to ClickHouse.
+    mutating func renewToken() { token = UUID().uuidString.lowercased() }
+
+    /// Sends the batch from now on to the table and those views that take it.
+    mutating func ignoreViewErrors() { ignoresViewErrors = true }
 
     static func settings(
-        token: String, isAsynchronous: Bool, into deduplication: TableSchema.Deduplication, timeoutMilliseconds: Int
+        isAsynchronous: Bool, into schema: TableSchema, timeoutMilliseconds: Int
     ) -> [(name: String, value: String)] {
         var settings = [
             // Always said: the server's default differs between releases.
             ("async_insert", isAsynchronous ? "1" : "0"),
             // Merging rows at insertion costs five times what the insertion does; the merges do it anyway.
             ("optimize_on_insert", "0"),
-            // Where the table has a deduplication window, a batch is stored once.
-            ("insert_deduplication_token", token),
+            // A batch that a view failed on reaches the view with the next attempt, although the table has it. Before 26.1,
+            // ClickHouse refuses an asynchronous insert with it.
+            (
+                "deduplicate_blocks_in_dependent_materialized_views",
+                isAsynchronous && !schema.isServer(atLeast: 26, 1) ? "0" : "1"
+            ),
         ]
         if isAsynchronous {
             settings += [
@@ -63,7 +75,7 @@ struct InsertBatch: Sendable {
                 ("wait_for_async_insert_timeout", "\(max(1, timeoutMilliseconds / 1000 - 10))"),
             ]
             // Off by default: the token would count for synchronous inserts alone.
-            if case .replicated = deduplication { settings.append(("async_insert_deduplicate", "1")) }
+            if case .replicated = schema.deduplication { settings.append(("async_insert_deduplicate", "1")) }
         }
         return settings
     }

@@ -10,8 +10,18 @@ struct InsertRetry: Sendable {
         case tryNextEndpoint
         /// Ask the next endpoint after a while; with one endpoint, that one again.
         case wait(Duration, Wait)
+        /// Send it to the table and those views that take it: a view has failed too often.
+        case ignoreViews
         /// Give the batch up: ClickHouse has refused its bytes twice in the same way.
         case quarantine
+    }
+
+    /// What may be done about a batch.
+    struct Choices: Sendable {
+        /// Whether the batch may be given up at all; where not, what is refused waits for an operator.
+        var mayQuarantine = true
+        /// Failures of a view after which the batch goes without it; nil where it never does, or does already.
+        var viewPatience: Int?
     }
 
     /// What is waited for, after every endpoint has failed.
@@ -34,6 +44,7 @@ struct InsertRetry: Sendable {
     private var slow: Backoff
     private var round = Round()
     private var refusal: String?
+    private var viewFailures = 0
 
     /// The failures since the last wait.
     private struct Round {
@@ -60,18 +71,26 @@ struct InsertRetry: Sendable {
     ///
     /// - Parameters:
     ///   - error: Why.
-    ///   - mayQuarantine: Whether a batch may be given up at all; where not, what is refused waits for somebody.
+    ///   - choices: What may be done about the batch.
     ///   - generator: For the jitter.
     mutating func failed(
-        _ error: ClickHouseError, mayQuarantine: Bool, using generator: inout some RandomNumberGenerator
+        _ error: ClickHouseError, _ choices: Choices, using generator: inout some RandomNumberGenerator
     ) -> Step {
-        if error.failureClass == .content {
+        let needsSomebody: Bool
+        switch error.failureClass {
+        case .transient: needsSomebody = false
+        case .operator: needsSomebody = true
+        case .content:
             let isSame = refusal == error.identity
             refusal = error.identity
-            if isSame && mayQuarantine { return .quarantine }
+            if isSame && choices.mayQuarantine { return .quarantine }
+            needsSomebody = !choices.mayQuarantine
+        case .view:
+            viewFailures += 1
+            if let patience = choices.viewPatience, viewFailures >= patience { return .ignoreViews }
+            needsSomebody = choices.viewPatience == nil
         }
         round.failures += 1
-        let needsSomebody = error.failureClass == .operator || (error.failureClass == .content && !mayQuarantine)
         round.allNeedSomebody = round.allNeedSomebody && needsSomebody
         round.noneAnswered = round.noneAnswered && !error.isAnswered
         if let asked = error.retryAfter { round.asked = min(asked, round.asked ?? Self.maximumAskedWait) }

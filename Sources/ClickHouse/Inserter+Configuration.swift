@@ -16,6 +16,8 @@ extension Inserter {
         public var compression: InsertCompression
         /// Whether ClickHouse gathers inserts before it writes them.
         public var asyncInsert: AsyncInsert
+        /// What becomes of a batch that a materialized view fails on.
+        public var viewErrors: ViewErrors
         /// Where batches go that ClickHouse does not take; nil for nowhere. They are counted as lost either way.
         public var quarantine: Quarantine.Configuration?
         /// Waits after failures that pass by themselves.
@@ -43,7 +45,7 @@ extension Inserter {
         public init(
             client: ClickHouseClient.Configuration, workers: Int = 4, maximumQueuedBytes: Int = 40 << 20,
             compression: InsertCompression = .lz4, asyncInsert: AsyncInsert = .automatic,
-            quarantine: Quarantine.Configuration? = nil,
+            viewErrors: ViewErrors = .automatic, quarantine: Quarantine.Configuration? = nil,
             retryDelays: Delays = Delays(initial: .milliseconds(200), maximum: .seconds(30)),
             slowRetryDelays: Delays = Delays(initial: .seconds(2), maximum: .seconds(60))
         ) {
@@ -52,6 +54,7 @@ extension Inserter {
             self.maximumQueuedBytes = maximumQueuedBytes
             self.compression = compression
             self.asyncInsert = asyncInsert
+            self.viewErrors = viewErrors
             self.quarantine = quarantine
             self.retryDelays = retryDelays
             self.slowRetryDelays = slowRetryDelays

@@ -14,6 +14,9 @@ public final class Inserter: Sendable {
     /// insert succeeds.
     static let maximumQuarantinesInARow = 3
 
+    /// A warning about something that lasts is repeated after this time.
+    private static let warningInterval = Duration.seconds(3600)
+
     /// How often ClickHouse is asked, once a second, whether it has a batch.
     private static let maximumQuestions = 30
 
@@ -34,6 +37,10 @@ public final class Inserter: Sendable {
 
     private struct State {
         var queue: Deque<Job> = []
+        /// Whether a view has failed since the last batch that every view took.
+        var viewsAreFailing = false
+        /// When a warning was logged, by its subject.
+        var warned: [String: ContinuousClock.Instant] = [:]
         /// The blocks that threads have in their hands, by the thread's number.
         var underWay: [Int: UnderWay] = [:]
         /// Since when there is too much; nil while there is not.
@@ -186,7 +193,7 @@ public final class Inserter: Sendable {
                 reusing: spareBodies.withLock { $0.popLast() } ?? [])
         }
         let batch = InsertBatch(
-            job.block, rows: rows, body: body, into: schema, configuration.asyncInsert,
+            job.block, rows: rows, body: body, into: schema, configuration.asyncInsert, configuration.viewErrors,
             timeoutMilliseconds: configuration.client.timeoutMilliseconds, completion: job.completion)
         state.withLock { state in
             state.statistics.queuedRows += rows - job.block.rows
@@ -214,7 +221,7 @@ public final class Inserter: Sendable {
             } catch {
                 guard !cancellation.isCancelled else { return }
                 crash.note(error, of: begin)
-                let step = fail(error, &retry, at: endpoint, after: .now - begin)
+                let step = fail(error, batch, &retry, at: endpoint, after: .now - begin)
                 log(error, batch, step)
                 switch step {
                 case .tryNextEndpoint:
@@ -222,6 +229,8 @@ public final class Inserter: Sendable {
                 case .wait(let delay, let reason):
                     client.moveOn()
                     waits.wait(delay, reason)
+                case .ignoreViews:
+                    batch.ignoreViewErrors()
                 case .quarantine:
                     return giveUp(batch, number, error)
                 }
@@ -275,6 +284,7 @@ public final class Inserter: Sendable {
             state.statistics.operatorError = nil
             state.lastLogged = nil
             state.quarantinesInARow = 0
+            if !batch.ignoresViewErrors { state.viewsAreFailing = false }
             state.statistics.inserted.add(batch)
             state.underWay[number]?.pending = (0, 0)
             state.statistics.batchRows.add(UInt64(batch.rows))
@@ -291,18 +301,27 @@ public final class Inserter: Sendable {
     /// Counts a failure and decides what comes next. No batch is given up where one after another would be: then it is
     /// the table that has changed.
     private func fail(
-        _ error: ClickHouseError, _ retry: inout InsertRetry, at endpoint: String, after duration: Duration
+        _ error: ClickHouseError, _ batch: InsertBatch, _ retry: inout InsertRetry, at endpoint: String,
+        after duration: Duration
     ) -> InsertRetry.Step {
         var generator = SystemRandomNumberGenerator()
         return state.withLock { state in
             state.statistics.failedAttempts[error.reason, default: 0] += 1
             state.statistics.failedAttemptsByClass[error.failureClass, default: 0] += 1
             state.statistics.failedAttemptDuration.add(duration)
+            state.statistics.count(at: endpoint, error: error)
+            let leavesViews = configuration.viewErrors == .automatic && !batch.ignoresViewErrors
+            let step = retry.failed(
+                error,
+                InsertRetry.Choices(
+                    mayQuarantine: state.quarantinesInARow < Self.maximumQuarantinesInARow,
+                    viewPatience: leavesViews ? state.viewsAreFailing ? 1 : ViewErrors.patience : nil),
+                using: &generator)
+            if step == .ignoreViews { state.viewsAreFailing = true }
+            // What goes on without a wait is no state that lasts.
+            guard step != .ignoreViews else { return step }
             state.statistics.lastError = "\(error)"
             state.statistics.lastFailureClass = error.failureClass
-            state.statistics.count(at: endpoint, error: error)
-            let step = retry.failed(
-                error, mayQuarantine: state.quarantinesInARow < Self.maximumQuarantinesInARow, using: &generator)
             if case .wait(_, let reason) = step {
                 state.statistics.operatorError = reason == .forSomebody ? "\(error)" : nil
             }
@@ -375,6 +394,14 @@ public final class Inserter: Sendable {
 
     /// Says why an attempt failed; of many threads that fail in the same way, one every ten seconds.
     private func log(_ error: ClickHouseError, _ batch: InsertBatch, _ step: InsertRetry.Step) {
+        if step == .ignoreViews, case .failingView(let view, _, _) = error {
+            return warn(
+                "a materialized view fails; batches are stored in the table without it", about: view,
+                [
+                    "view": "\(view)", "error": "\(error)",
+                    "remedy": "mend or drop the view, then fill in what it lacks",
+                ])
+        }
         let isNew = state.withLock { state in
             if let last = state.lastLogged, last.reason == error.reason, last.time + .seconds(10) > .now {
                 return false
@@ -388,6 +415,17 @@ public final class Inserter: Sendable {
         logger.log(
             level: error.failureClass == .transient ? .warning : .error,
             "an insert failed; its rows are kept and it is tried again", metadata: metadata)
+    }
+
+    /// Logs a warning about something that lasts, once in ``warningInterval``.
+    private func warn(_ message: Logger.Message, about subject: String, _ metadata: Logger.Metadata) {
+        let isDue = state.withLock { state in
+            state.warned = state.warned.filter { $0.value + Self.warningInterval > .now }
+            guard state.warned[subject] == nil else { return false }
+            state.warned[subject] = .now
+            return true
+        }
+        if isDue { logger.warning(message, metadata: metadata) }
     }
 }
 

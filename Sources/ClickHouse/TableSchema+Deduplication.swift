@@ -46,6 +46,15 @@ extension TableSchema {
             case .replicated, .unknown: false
             }
         }
+
+        /// True where the table is known to store an insert once that is sent again with its token.
+        func knowsRetries(isAsynchronous: Bool) -> Bool {
+            switch self {
+            case .plain(let window): window > 0 && !isAsynchronous
+            case .replicated(let window): window > 0
+            case .hidden, .unknown: false
+            }
+        }
     }
 
     /// The oldest release with long-term support whose features are all relied upon: tokens for asynchronous inserts, the
@@ -53,10 +62,9 @@ extension TableSchema {
     static let oldestVersion = (23, 8)
 
     /// What is worth a warning at start, and what to do about it.
-    public func warnings(_ asyncInsert: AsyncInsert = .automatic) -> [String] {
+    public func warnings(_ asyncInsert: AsyncInsert = .automatic, _ viewErrors: ViewErrors = .automatic) -> [String] {
         var warnings: [String] = []
-        let version = serverVersion.split(separator: ".").prefix(2).compactMap { Int($0) }
-        if version.count == 2, (version[0], version[1]) < Self.oldestVersion {
+        if !serverVersion.isEmpty, !isServer(atLeast: Self.oldestVersion.0, Self.oldestVersion.1) {
             warnings.append(
                 """
                 ClickHouse \(serverVersion) is older than 23.8, the oldest release that inserts are made for: a batch that \
@@ -79,6 +87,15 @@ extension TableSchema {
                 the tables behind it (deploy/clickhouse/003_deduplication_window.sql)
                 """)
         case .plain, .replicated, .hidden: break
+        }
+        if viewErrors == .retried,
+            !deduplication.knowsRetries(isAsynchronous: asyncInsert.isAsynchronous(rows: 1, into: deduplication))
+        {
+            warnings.append(
+                """
+                clickhouse_view_errors: retry: each retry stores the batch again in table \(table), which is not known to \
+                drop duplicates; set clickhouse_view_errors: auto
+                """)
         }
         if !hidden.isEmpty { warnings.append(hiddenWarning) }
         return warnings

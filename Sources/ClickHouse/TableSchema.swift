@@ -105,6 +105,12 @@ public struct TableSchema: Equatable, Sendable {
         "`\(table.replacing("\\", with: "\\\\").replacing("`", with: "\\`"))`"
     }
 
+    /// Whether ClickHouse is of a release, or newer; false where it does not say.
+    func isServer(atLeast major: Int, _ minor: Int) -> Bool {
+        let version = serverVersion.split(separator: ".").prefix(2).compactMap { Int($0) }
+        return version.count == 2 && (version[0], version[1]) >= (major, minor)
+    }
+
     /// What selects the table in a system table whose column of table names has this name.
     static func condition(on table: String, column: String) -> String {
         "database = currentDatabase() AND \(column) = '\(escaped(table))'"

@@ -194,7 +194,8 @@ final class Pipeline: Service, CustomStringConvertible {
                 }
                 switch result {
                 case .success(let schema):
-                    for warning in schema.warnings(self.configuration.inserter.asyncInsert) {
+                    let inserter = self.configuration.inserter
+                    for warning in schema.warnings(inserter.asyncInsert, inserter.viewErrors) {
                         self.logger.warning("\(warning)")
                     }
                     return schema

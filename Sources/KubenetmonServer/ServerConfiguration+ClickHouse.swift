@@ -29,6 +29,13 @@ extension ServerConfiguration {
             asyncInsert: settings.choice(
                 "clickhouse_async_insert", default: AsyncInsert.automatic,
                 "Whether ClickHouse gathers inserts; auto leaves small ones to it."),
+            viewErrors: settings.choice(
+                "clickhouse_view_errors", default: ViewErrors.automatic,
+                """
+                What becomes of a batch that a materialized view on the table fails on: ignore stores it without the view, \
+                retry keeps it until the view takes it, auto tries again a few times where the table drops duplicates and then \
+                ignores the view.
+                """),
             quarantine: directory.map { Quarantine.Configuration(directory: $0, maximumBytes: quarantineBytes) })
     }
 

@@ -38,6 +38,9 @@ private func unexpected(_ status: Int) -> ClickHouseError {
             (exception(53), "refused_data", .content), (exception(117), "refused_data", .content),
             (exception(131), "refused_data", .content), (exception(321), "refused_data", .content),
             (exception(618), "refused_data", .content),
+            // What the owner of a view can mend, whatever the code.
+            (.failingView(name: "d.v", code: 469, message: "no"), "failing_view", .view),
+            (.failingView(name: "d.v", code: 241, message: "no"), "failing_view", .view),
         ] as [(ClickHouseError, String, FailureClass)])
     func anErrorHasAReasonAndTellsWhatCanMendIt(error: ClickHouseError, reason: String, failureClass: FailureClass) {
         #expect(error.reason == reason)

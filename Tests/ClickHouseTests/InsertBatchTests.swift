@@ -5,39 +5,75 @@ import Testing
 
 @testable import ClickHouse
 
+/// The settings of a small batch, its token apart.
 private func settings(
-    isAsynchronous: Bool, into deduplication: TableSchema.Deduplication = .plain(window: 0)
-) -> [String: String] {
-    Dictionary(
-        uniqueKeysWithValues: InsertBatch.settings(
-            token: "t", isAsynchronous: isAsynchronous, into: deduplication, timeoutMilliseconds: 30_000
-        ).map { ($0.name, $0.value) })
+    isAsynchronous: Bool, into deduplication: TableSchema.Deduplication = .plain(window: 0),
+    _ viewErrors: ViewErrors = .automatic, version: String = "26.9.2.1"
+) throws -> [String: String] {
+    let schema = try TableSchema(
+        table: "t", columnNames: FlowColumn.required.map(\.rawValue), deduplication: deduplication,
+        serverVersion: version)
+    let batch = InsertBatch(
+        flowBlock(), rows: 2, body: .init([]), into: schema, isAsynchronous ? .always : .never, viewErrors,
+        timeoutMilliseconds: 30_000)
+    var settings = Dictionary(uniqueKeysWithValues: batch.settings.map { ($0.name, $0.value) })
+    #expect(settings.removeValue(forKey: "insert_deduplication_token") == batch.token)
+    return settings
 }
 
+private let (ignored, viewsToo) = (
+    "materialized_views_ignore_errors", "deduplicate_blocks_in_dependent_materialized_views"
+)
+
 @Suite struct InsertBatchTests {
-    @Test func theModeIsAlwaysSaid() {
+    @Test func theModeIsAlwaysSaid() throws {
         #expect(
-            settings(isAsynchronous: false)
-                == ["async_insert": "0", "optimize_on_insert": "0", "insert_deduplication_token": "t"])
+            try settings(isAsynchronous: false)
+                == ["async_insert": "0", "optimize_on_insert": "0", viewsToo: "1", ignored: "1"])
         #expect(
-            settings(isAsynchronous: true)
+            try settings(isAsynchronous: true)
                 == [
-                    "async_insert": "1", "optimize_on_insert": "0", "insert_deduplication_token": "t",
+                    "async_insert": "1", "optimize_on_insert": "0", viewsToo: "1", ignored: "1",
                     // ClickHouse gives up waiting before the client does.
                     "wait_for_async_insert": "1", "wait_for_async_insert_timeout": "20",
                 ])
     }
 
-    @Test func replicasKnowAsynchronousInsertsByTheirTokens() {
-        #expect(settings(isAsynchronous: true, into: .replicated(window: 1))["async_insert_deduplicate"] == "1")
-        #expect(settings(isAsynchronous: false, into: .replicated(window: 1))["async_insert_deduplicate"] == nil)
+    @Test func replicasKnowAsynchronousInsertsByTheirTokens() throws {
+        #expect(try settings(isAsynchronous: true, into: .replicated(window: 1))["async_insert_deduplicate"] == "1")
+        #expect(try settings(isAsynchronous: false, into: .replicated(window: 1))["async_insert_deduplicate"] == nil)
+    }
+
+    @Test("Views' errors are heard where a retry is stored once")
+    func viewErrors() throws {
+        let cases: [(TableSchema.Deduplication, isAsynchronous: Bool, isIgnored: String)] = [
+            (.plain(window: 0), false, "1"), (.plain(window: 1), false, "0"), (.plain(window: 1), true, "1"),
+            (.replicated(window: 1), true, "0"), (.replicated(window: 0), false, "1"), (.hidden, false, "1"),
+            (.unknown(engine: "Distributed"), false, "1"),
+        ]
+        for (deduplication, isAsynchronous, isIgnored) in cases {
+            #expect(try settings(isAsynchronous: isAsynchronous, into: deduplication)[ignored] == isIgnored)
+            #expect(try settings(isAsynchronous: isAsynchronous, into: deduplication, .ignored)[ignored] == "1")
+            #expect(try settings(isAsynchronous: isAsynchronous, into: deduplication, .retried)[ignored] == "0")
+        }
+    }
+
+    @Test("A release gets the settings that it knows")
+    func releases() throws {
+        #expect(try settings(isAsynchronous: false, version: "23.2.1.1")[ignored] == nil)
+        #expect(try settings(isAsynchronous: false, version: "23.3.1.1")[ignored] == "1")
+        #expect(try settings(isAsynchronous: false, version: "23.8.1.1")[viewsToo] == "1")
+        // Refused there with exception 344.
+        #expect(try settings(isAsynchronous: true, version: "25.12.1.1")[viewsToo] == "0")
+        #expect(try settings(isAsynchronous: true, version: "26.1.1.1")[viewsToo] == "1")
     }
 
     @Test(
         arguments: [
             (.automatic, 9_999, .plain(window: 0), true), (.automatic, 10_000, .plain(window: 0), false),
             (.automatic, 1, .plain(window: 1), false), (.automatic, 1, .replicated(window: 1), true),
-            (.automatic, 1, .unknown(engine: "Distributed"), true), (.automatic, 1, .hidden, false), (.always, 1_000_000, .plain(window: 1), true),
+            (.automatic, 1, .unknown(engine: "Distributed"), true), (.automatic, 1, .hidden, false),
+            (.always, 1_000_000, .plain(window: 1), true),
             (.never, 1, .plain(window: 0), false),
         ] as [(AsyncInsert, Int, TableSchema.Deduplication, Bool)])
     func smallBatchesAreGatheredWhereNoDuplicateCanComeOfIt(

@@ -16,6 +16,7 @@ private func asking(_ wait: Duration) -> ClickHouseError {
     .unexpectedAnswer(endpoint: "e", status: 429, body: "", retryAfter: wait)
 }
 private let refusal = ClickHouseError.exception(code: 117, message: "incorrect data")
+private let view = ClickHouseError.failingView(name: "d.v", code: 395, message: "thrown")
 private let otherRefusal = ClickHouseError.exception(code: 27, message: "cannot parse")
 
 /// A retry, and what is decided.
@@ -30,7 +31,11 @@ private final class RetryUnderTest {
     }
 
     func failed(_ error: ClickHouseError, mayQuarantine: Bool = true) -> InsertRetry.Step {
-        retry.failed(error, mayQuarantine: mayQuarantine, using: &generator)
+        failed(error, InsertRetry.Choices(mayQuarantine: mayQuarantine))
+    }
+
+    func failed(_ error: ClickHouseError, _ choices: InsertRetry.Choices) -> InsertRetry.Step {
+        retry.failed(error, choices, using: &generator)
     }
 
     /// The wait after an error; nil where there is none.
@@ -107,6 +112,24 @@ private final class RetryUnderTest {
         #expect(try #require(test.wait(unreachable)) < .seconds(1))
         #expect(test.failed(needsSomebody) == .tryNextEndpoint)
         #expect(try #require(test.wait(needsSomebody)) >= .seconds(10))
+    }
+
+    // MARK: - Views
+
+    @Test("A view is left out when it has failed too often") func leaveOut() {
+        let test = RetryUnderTest()
+        for _ in 0..<2 {
+            guard case .wait(_, .forClickHouse) = test.failed(view, .init(viewPatience: 3)) else {
+                Issue.record("it is not waited for")
+                return
+            }
+        }
+        #expect(test.failed(view, .init(viewPatience: 3)) == .ignoreViews)
+        #expect(RetryUnderTest(endpoints: 2).failed(view, .init(viewPatience: 1)) == .ignoreViews)
+    }
+
+    @Test("A view that is never left out needs an operator") func neverLeftOut() {
+        #expect(RetryUnderTest().waits(view, view, view) == .forSomebody)
     }
 
     // MARK: - What is waited for

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Logging
 import Synchronization
 import TestSupport
 
@@ -13,12 +14,33 @@ final class InserterUnderTest: Sendable {
     private final class Log: Sendable {
         let pressure = Mutex<[Bool]>([])
         let completed = Mutex<[Int]>([])
+        let warnings = Mutex<[String]>([])
+    }
+
+    /// Notes what is logged from the level `warning` on.
+    private struct Handler: LogHandler {
+        let log: Log
+        var metadata: Logger.Metadata = [:]
+        var logLevel = Logger.Level.warning
+
+        init(_ log: Log) { self.log = log }
+
+        subscript(metadataKey key: String) -> Logger.MetadataValue? {
+            get { metadata[key] }
+            set { metadata[key] = newValue }
+        }
+
+        func log(event: LogEvent) {
+            let fields = (event.metadata ?? [:]).sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+            log.warnings.withLock { $0.append(([event.message.description] + fields).joined(separator: " ")) }
+        }
     }
 
     /// Makes an inserter whose waits are short; `change` may change its configuration.
     init(
         _ client: ClickHouseClient.Configuration, workers: Int = 1,
-        deduplication: TableSchema.Deduplication = .plain(window: 10_000), hidden: [TableSchema.Question] = [],
+        deduplication: TableSchema.Deduplication = .plain(window: 10_000),
+        columns: [FlowColumn] = Array(FlowColumn.original), hidden: [TableSchema.Question] = [],
         _ change: (inout Inserter.Configuration) -> Void = { _ in }
     ) throws {
         var configuration = Inserter.Configuration(
@@ -30,14 +52,18 @@ final class InserterUnderTest: Sendable {
         inserter = Inserter(
             configuration: configuration,
             schema: try TableSchema(
-                table: "network_flows_0", columnNames: FlowColumn.original.map(\.rawValue),
-                deduplication: deduplication, hidden: hidden),
-            logger: quiet, onPressure: { isHigh in log.pressure.withLock { $0.append(isHigh) } })
+                table: "network_flows_0", columnNames: columns.map(\.rawValue), deduplication: deduplication,
+                hidden: hidden),
+            logger: Logger(label: "test") { _ in Handler(log) },
+            onPressure: { isHigh in log.pressure.withLock { $0.append(isHigh) } })
     }
 
     var pressure: [Bool] { log.pressure.withLock { $0 } }
     /// The numbers of blocks whose completion was called, once for each call.
     var completed: [Int] { log.completed.withLock { $0 }.sorted() }
+
+    /// What was logged as a warning or an error, with its metadata.
+    var warnings: [String] { log.warnings.withLock { $0 } }
 
     func submit(_ number: Int, _ block: FlowBlock) {
         inserter.submit(block) { [log] in log.completed.withLock { $0.append(number) } }

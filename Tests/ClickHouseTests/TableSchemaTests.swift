@@ -152,6 +152,17 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
         #expect(schema.warnings().count == 1 && schema.warnings().first?.contains(question.name) == true)
     }
 
+    @Test("A table without a known window is no place for retries until a view works")
+    func retriedViews() throws {
+        func warnings(_ deduplication: TableSchema.Deduplication, _ viewErrors: ViewErrors) throws -> [String] {
+            try TableSchema(
+                table: "t", columnNames: FlowColumn.required.map(\.rawValue), deduplication: deduplication
+            ).warnings(.automatic, viewErrors).filter { $0.contains("clickhouse_view_errors") }
+        }
+        #expect(try warnings(.plain(window: 1), .retried).isEmpty && warnings(.plain(window: 0), .automatic).isEmpty)
+        #expect(try warnings(.plain(window: 0), .retried).count == 1 && warnings(.hidden, .retried).count == 1)
+    }
+
     @Test func theMigrationSetsTheWindow() async throws {
         let database = try await TestDatabase.make()
         try await database.query(

@@ -165,6 +165,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
             clickhouse_table: flows
             clickhouse_compression: zstd
             clickhouse_async_insert: true
+            clickhouse_view_errors: retry
             clickhouse_proxy: http://me:p@proxy:3128
             clickhouse_ca_file: /etc/tls/ca.crt
             clickhouse_certificate_file: /etc/tls/tls.crt
@@ -184,10 +185,10 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
                             authorities: .file("/etc/tls/ca.crt"), certificate: .file("/etc/tls/tls.crt"),
                             key: .file("/etc/tls/tls.key")), proxy: .url("http://me:p@proxy:3128")),
                     workers: 20, maximumQueuedBytes: 1_048_576, compression: .zstd, asyncInsert: .always,
-                    quarantine: .init(directory: "/var/quarantine", maximumBytes: 1000)))
+                    viewErrors: .retried, quarantine: .init(directory: "/var/quarantine", maximumBytes: 1000)))
         let other = try configuration(required).inserter
         #expect(other.compression == .lz4 && other.asyncInsert == .automatic && other.quarantine == nil)
-        #expect(other.client.proxy == .none)
+        #expect(other.viewErrors == .automatic && other.client.proxy == .none)
         #expect(problems("\(required)clickhouse_compression: gzip").first?.contains("none, lz4 or zstd") == true)
         #expect(
             problems("\(required)clickhouse_certificate_file: a.pem").first?.contains("clickhouse_key_file") == true)

@@ -56,8 +56,7 @@ TTL hour + toIntervalMonth(25)
 SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
 
 -- The window above is the rollup's own: a batch that is sent again, since its first insert ended between the two tables,
--- reaches the rollup once as well. Before ClickHouse 26 that needs deduplicate_blocks_in_dependent_materialized_views = 1
--- with the insert; 005_roles.sql gives it to the writer.
+-- reaches the rollup once as well: the server sends deduplicate_blocks_in_dependent_materialized_views = 1 with its inserts.
 --
 -- Hours and months are those of UTC. A view that was made by an earlier form of this file has hours of the ClickHouse
 -- server's time zone, which are others where that is not whole hours from UTC: give it the SELECT below with

@@ -7,7 +7,7 @@
 -- twice, and after a crash of ClickHouse how many rows its parts have. It cannot read a row. The view of 004 runs as the one
 -- who made it, so that its target needs no grant. Without the grants on system tables the server starts all the same, and
 -- says what they would be for.
-CREATE ROLE IF NOT EXISTS kubenetmon_writer SETTINGS deduplicate_blocks_in_dependent_materialized_views = 1;
+CREATE ROLE IF NOT EXISTS kubenetmon_writer;
 GRANT INSERT ON network_flows_0 TO kubenetmon_writer;
 GRANT SELECT ON system.tables TO kubenetmon_writer;
 GRANT SELECT ON system.parts TO kubenetmon_writer;

@@ -117,9 +117,7 @@ GROUP BY
     remoteCloud, remoteRegion, remoteCluster, remoteCell, remoteAvailabilityZone,
     remoteNamespace, remoteWorkload, remoteApp, remoteCloudService;
 
--- Before ClickHouse 26 the setting goes together with `clickhouse_async_insert: false` in the server's configuration: an
--- asynchronous insert that is known by its token is refused there.
-CREATE ROLE IF NOT EXISTS kubenetmon_writer ON CLUSTER '{cluster}' SETTINGS deduplicate_blocks_in_dependent_materialized_views = 1;
+CREATE ROLE IF NOT EXISTS kubenetmon_writer ON CLUSTER '{cluster}';
 GRANT ON CLUSTER '{cluster}' INSERT ON network_flows_0 TO kubenetmon_writer;
 GRANT ON CLUSTER '{cluster}' SELECT ON system.tables TO kubenetmon_writer;
 GRANT ON CLUSTER '{cluster}' SELECT ON system.parts TO kubenetmon_writer;

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What becomes of a batch where a materialized view on the table fails. ClickHouse reports the view's error as the insert's,
+/// although the table has the rows.
+public enum ViewErrors: String, CaseIterable, Sendable {
+    /// Tried again a few times, so that a view that recovers has the batch, then without the view. Where the table would store
+    /// a retry a second time, without the view from the first attempt on.
+    case automatic = "auto"
+    /// The rows of the table count: no attempt hears of a view's error.
+    case ignored = "ignore"
+    /// The batch is kept and tried again until the view takes it.
+    case retried = "retry"
+
+    /// Attempts that a view may fail before a batch goes without it.
+    static let patience = 5
+
+    /// Whether the first attempt hears of views' errors.
+    func areHeard(_ isAsynchronous: Bool, _ deduplication: TableSchema.Deduplication) -> Bool {
+        switch self {
+        case .automatic: deduplication.knowsRetries(isAsynchronous: isAsynchronous)
+        case .ignored: false
+        case .retried: true
+        }
+    }
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import TestSupport
+import Testing
+
+@testable import ClickHouse
+
+extension TestDatabase {
+    /// Makes a materialized view that fails on every row while `switch` is empty, and one that always works.
+    fileprivate func makeViews() async throws {
+        try await query("CREATE TABLE switch (on UInt8) ENGINE = MergeTree ORDER BY on")
+        for (name, expression) in [
+            ("broken", "throwIf((SELECT count() FROM \(self.name).switch) = 0, 'as a test wants it')"), ("sound", "0"),
+        ] {
+            try await query(
+                """
+                CREATE TABLE \(name)_rows (bytes UInt64, failed UInt8) ENGINE = MergeTree ORDER BY bytes
+                SETTINGS non_replicated_deduplication_window = 1000
+                """)
+            try await query(
+                """
+                CREATE MATERIALIZED VIEW \(name) TO \(name)_rows
+                AS SELECT bytes, \(expression) AS failed FROM network_flows_0
+                """)
+        }
+    }
+
+    /// The bytes in the table and in the targets of both views.
+    fileprivate func sums() async throws -> [String] {
+        try await rows(
+            """
+            SELECT (SELECT sum(bytes) FROM network_flows_0), (SELECT sum(bytes) FROM sound_rows),
+                (SELECT sum(bytes) FROM broken_rows)
+            """
+        ).first ?? []
+    }
+}
+
+/// A user's materialized view on the table, against the real engine.
+@Suite("A materialized view that fails") struct ViewErrorTests {
+    @Test("leaves the table's bytes as they are, once", arguments: [true, false])
+    func exactSums(hasWindow: Bool) async throws {
+        let database = try await TestDatabase.make()
+        if hasWindow { try await database.setWindow() }
+        try await database.makeViews()
+        let test = try InserterUnderTest(
+            ClickHouseClient.Configuration(database), deduplication: .plain(window: hasWindow ? 10_000 : 0))
+        for number in 0..<10 { test.submit(number) }
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(test.completed == Array(0..<10))
+        let statistics = test.inserter.statistics
+        #expect(statistics.quarantined.isEmpty && statistics.problem == nil && statistics.lastError == nil)
+        #expect(statistics.inserted.reportedBytes == 3_000)
+        #expect(try await database.sums() == ["3000", "3000", "0"])
+        guard hasWindow else {
+            // Nothing tells of the view here.
+            #expect(statistics.failedAttempts.isEmpty)
+            return
+        }
+        // The first batch waits for the view, the others know better.
+        #expect(statistics.failedAttempts == ["failing_view": UInt64(ViewErrors.patience) + 9])
+        #expect(statistics.failedAttemptsByClass == [.view: UInt64(ViewErrors.patience) + 9])
+        let warnings = test.warnings.filter { $0.contains("stored in the table without it") }
+        #expect(warnings.count == 1 && warnings.first?.contains("view=\(database.name).broken") == true)
+    }
+
+    @Test("has every batch once when it recovers in time", arguments: [ViewErrors.automatic, .retried])
+    func recovery(viewErrors: ViewErrors) async throws {
+        let database = try await TestDatabase.make()
+        try await database.setWindow()
+        try await database.makeViews()
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(database)) {
+            $0.viewErrors = viewErrors
+            $0.retryDelays = .init(initial: .seconds(5), maximum: .seconds(5))
+        }
+        test.submit(1)
+        try await eventually("the view has failed") {
+            test.inserter.statistics.failedAttempts["failing_view", default: 0] >= 1
+        }
+        if viewErrors == .retried {
+            try await eventually("an operator is called") {
+                test.inserter.statistics.problem?.contains("\(database.name).broken") == true
+            }
+        }
+        try await database.query("INSERT INTO switch VALUES (1)")
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(try await database.sums() == ["300", "300", "300"])
+        #expect(test.inserter.statistics.problem == nil)
+    }
+
+    @Test("is waited for again once it has taken a batch") func patienceReturns() async throws {
+        let database = try await TestDatabase.make()
+        try await database.setWindow()
+        try await database.makeViews()
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(database))
+        func failures() -> UInt64 { test.inserter.statistics.failedAttempts["failing_view", default: 0] }
+        test.submit(0)
+        try await eventually("the view is left out") { test.completed == [0] }
+        try await database.query("INSERT INTO switch VALUES (1)")
+        test.submit(1)
+        try await eventually("the view has a batch") { test.completed == [0, 1] }
+        let before = failures()
+        try await database.query("TRUNCATE TABLE switch")
+        test.submit(2)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(failures() == before + UInt64(ViewErrors.patience))
+        #expect(try await database.sums() == ["900", "900", "300"])
+    }
+
+    @Test("is named, however long its expression is") func longExpression() async throws {
+        let database = try await TestDatabase.make()
+        try await database.setWindow()
+        let text = String(repeating: "x", count: 5_000)
+        try await database.query(
+            """
+            CREATE MATERIALIZED VIEW long ENGINE = Memory
+            AS SELECT throwIf(bytes > 0 AND localPod != '\(text)', 'no') AS failed FROM network_flows_0
+            """)
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(database)) { $0.viewErrors = .retried }
+        test.submit(1)
+        try await eventually("the view fails") { test.inserter.statistics.lastFailureClass == .view }
+        #expect(test.inserter.statistics.lastError?.contains("view \(database.name).long failed") == true)
+        _ = await test.inserter.drain(timeout: .zero)
+    }
+
+    @Test("whose target refuses the rows or is gone costs no row either", arguments: [true, false])
+    func target(hasWindow: Bool) async throws {
+        let database = try await TestDatabase.make()
+        if hasWindow { try await database.setWindow() }
+        try await database.makeViews()
+        try await database.query("INSERT INTO switch VALUES (1)")
+        try await database.query("ALTER TABLE broken_rows ADD CONSTRAINT small CHECK bytes < 150")
+        let test = try InserterUnderTest(
+            ClickHouseClient.Configuration(database), deduplication: .plain(window: hasWindow ? 10_000 : 0))
+        for number in 0..<3 { test.submit(number) }
+        try await eventually("all are stored") { test.completed == [0, 1, 2] }
+        try await database.query("DROP TABLE broken_rows SYNC")
+        for number in 3..<6 { test.submit(number) }
+        try await eventually("all are stored without the target") { test.completed == Array(0..<6) }
+        #expect(test.inserter.statistics.quarantined.isEmpty)
+        #expect(
+            try await database.rows("SELECT sum(bytes), (SELECT sum(bytes) FROM sound_rows) FROM network_flows_0")
+                == [["1800", "1800"]])
+        _ = await test.inserter.drain(timeout: .zero)
+    }
+}
