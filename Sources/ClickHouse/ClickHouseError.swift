@@ -23,7 +23,7 @@ public enum ClickHouseError: Error, Equatable, Sendable {
     public static let reasons =
         HTTPError.Kind.allCases.map { "\($0)" } + [
             "too_many_parts", "memory_limit", "unknown_table", "exception", "rejected", "refused_data",
-            "failing_view", "unexpected_answer", "missing_columns", "credentials",
+            "failing_view", "too_large", "unexpected_answer", "missing_columns", "credentials",
         ]
 
     /// A short name for counters: one of ``reasons``.
@@ -41,6 +41,7 @@ public enum ClickHouseError: Error, Equatable, Sendable {
             case .content, .view: "refused_data"
             }
         case .failingView: "failing_view"
+        case .unexpectedAnswer(_, Self.tooLargeStatus, _, _): "too_large"
         case .unexpectedAnswer: "unexpected_answer"
         case .missingColumns: "missing_columns"
         case .unreadableCredentials: "credentials"
@@ -56,6 +57,11 @@ extension ClickHouseError: CustomStringConvertible {
         case .exception(let code, let message): "ClickHouse answered with exception \(code): \(message)"
         case .failingView(let name, let code, let message):
             "the materialized view \(name) failed with exception \(code): \(message)"
+        case .unexpectedAnswer(let endpoint, Self.tooLargeStatus, _, _):
+            """
+            \(endpoint) refuses a body for its size (status \(Self.tooLargeStatus)): raise the limit of the proxy that \
+            answers (nginx: client_max_body_size) or lower clickhouse_batch_size
+            """
         case .unexpectedAnswer(let endpoint, let status, let body, _):
             "\(endpoint) answered with status \(status), not as ClickHouse does: \(body.prefix(200))"
         case .unreadableCredentials(let reason): "ClickHouse's user and password cannot be read: \(reason)"

@@ -67,10 +67,20 @@ struct CrashCheck {
 }
 
 extension ClickHouseError {
-    /// Whether the rows may be in the table all the same.
+    /// Whether the rows may be in the table, with or without the error.
+    var mayBeStored: Bool {
+        switch self {
+        case .unreachable(_, let error): failureClass == .transient && error.wasSent
+        case .failingView: true
+        case .exception, .unexpectedAnswer: failureClass == .transient
+        case .missingTable, .missingColumns, .unreadableCredentials: false
+        }
+    }
+
+    /// Whether ClickHouse may have ended while it stored the rows.
     fileprivate var leavesOutcomeOpen: Bool {
         switch self {
-        case .unreachable, .unexpectedAnswer: failureClass == .transient
+        case .unreachable, .unexpectedAnswer: mayBeStored
         case .exception, .failingView, .missingTable, .missingColumns, .unreadableCredentials: false
         }
     }

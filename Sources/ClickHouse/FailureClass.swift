@@ -7,7 +7,8 @@ public enum FailureClass: String, CaseIterable, Sendable {
     /// Somebody who looks after ClickHouse or this server: the batch is kept, the server is not ready, and it is tried
     /// again now and then.
     case `operator`
-    /// Nothing: ClickHouse does not take these bytes. Refused twice the same way, the batch is counted as lost.
+    /// Nothing: these bytes are not taken. Those that are too many are sent in halves; what is refused twice the same way is
+    /// counted as lost.
     case content
     /// The owner of a materialized view that fails on the batch. The table may have the rows.
     case view
@@ -24,6 +25,7 @@ extension ClickHouseError {
             }
         case .exception(let code, _): Self.failureClass(ofException: code)
         case .failingView: .view
+        case .unexpectedAnswer(_, Self.tooLargeStatus, _, _): .content
         case .unexpectedAnswer(_, let status, _, _):
             (400..<500).contains(status) && status != 408 && status != 429 ? .operator : .transient
         case .missingTable, .missingColumns, .unreadableCredentials: .operator
@@ -42,6 +44,8 @@ extension ClickHouseError {
     static let memoryLimitExceeded = 241
     static let tooManyParts = 252
     static let accessDenied = 497
+    /// The status of proxies that refuse a body for its size (RFC 9110, section 15.5.14).
+    static let tooLargeStatus = 413
 
     /// The codes of src/Common/ErrorCodes.cpp that need somebody: what is missing, and what is not allowed.
     private static let operatorCodes: Set<Int> = [

@@ -15,14 +15,12 @@ struct InsertBatch: Sendable {
     let rows: Int
     let reportedBytes: UInt64
     let begun: ContinuousClock.Instant
-    let completion: @Sendable () -> Void
     private let fixedSettings: [(name: String, value: String)]
     private let knowsIgnoringViews: Bool
 
     init(
         _ block: FlowBlock, rows: Int, body: ClickHouseClient.Body, into schema: TableSchema,
-        _ asyncInsert: AsyncInsert = .automatic, _ viewErrors: ViewErrors = .automatic, timeoutMilliseconds: Int,
-        completion: @escaping @Sendable () -> Void = {}
+        _ asyncInsert: AsyncInsert = .automatic, _ viewErrors: ViewErrors = .automatic, timeoutMilliseconds: Int
     ) {
         statement = schema.insertStatement
         self.body = body
@@ -36,7 +34,21 @@ struct InsertBatch: Sendable {
         self.rows = rows
         reportedBytes = block.reportedBytes
         begun = block.begun
-        self.completion = completion
+    }
+
+    /// A part of a batch.
+    private init(_ batch: InsertBatch, part: String, flows: Int, rows: Int, reportedBytes: UInt64, body: [UInt8]) {
+        statement = batch.statement
+        self.body = ClickHouseClient.Body(body, compression: batch.body.compression)
+        token = "\(batch.token)-\(part)"
+        isAsynchronous = batch.isAsynchronous
+        ignoresViewErrors = batch.ignoresViewErrors
+        fixedSettings = batch.fixedSettings
+        knowsIgnoringViews = batch.knowsIgnoringViews
+        self.flows = flows
+        self.rows = rows
+        self.reportedBytes = reportedBytes
+        begun = batch.begun
     }
 
     /// The settings of its insert.
@@ -51,6 +63,24 @@ struct InsertBatch: Sendable {
 
     /// Sends the batch from now on to the table and those views that take it.
     mutating func ignoreViewErrors() { ignoresViewErrors = true }
+
+    /// Two batches of half of the rows each, to be sent instead of this one; there must be more than one row. Their tokens
+    /// follow from the batch's, which must not have been stored.
+    func halves() -> (InsertBatch, InsertBatch) {
+        let all = NativeRows(Decompressor.decompress(body))
+        let (middle, compressor) = (rows / 2, Compressor())
+        func half(_ part: String, _ range: Range<Int>, flows: Int) -> InsertBatch {
+            var body: [UInt8] = []
+            compressor.append(all.body(of: range), to: &body, with: self.body.compression)
+            compressor.finish(&body, with: self.body.compression)
+            return InsertBatch(
+                self, part: part, flows: flows, rows: range.count, reportedBytes: all.reportedBytes(of: range),
+                body: body)
+        }
+        return (
+            half("0", 0..<middle, flows: flows / 2), half("1", middle..<rows, flows: flows - flows / 2)
+        )
+    }
 
     static func settings(
         isAsynchronous: Bool, into schema: TableSchema, timeoutMilliseconds: Int

@@ -10,6 +10,8 @@ struct InsertRetry: Sendable {
         case tryNextEndpoint
         /// Ask the next endpoint after a while; with one endpoint, that one again.
         case wait(Duration, Wait)
+        /// Send it in halves: every endpoint was asked, and one refuses so many bytes at once.
+        case split
         /// Send it to the table and those views that take it: a view has failed too often.
         case ignoreViews
         /// Give the batch up: ClickHouse has refused its bytes twice in the same way.
@@ -18,8 +20,18 @@ struct InsertRetry: Sendable {
 
     /// What may be done about a batch.
     struct Choices: Sendable {
+        /// What to do about a batch that is too large.
+        enum Size: Sendable {
+            case split
+            /// A single row: it is given up like other refused data.
+            case giveUp
+            /// An earlier attempt may have stored it: its halves would be stored again.
+            case keep
+        }
+
         /// Whether the batch may be given up at all; where not, what is refused waits for an operator.
         var mayQuarantine = true
+        var size = Size.giveUp
         /// Failures of a view after which the batch goes without it; nil where it never does, or does already.
         var viewPatience: Int?
     }
@@ -51,6 +63,7 @@ struct InsertRetry: Sendable {
         var failures = 0
         var allNeedSomebody = true
         var noneAnswered = true
+        var isTooLarge = false
         /// The shortest wait that an endpoint has asked for.
         var asked: Duration?
     }
@@ -80,6 +93,9 @@ struct InsertRetry: Sendable {
         switch error.failureClass {
         case .transient: needsSomebody = false
         case .operator: needsSomebody = true
+        case .content where error.isTooLarge && choices.size != .giveUp:
+            round.isTooLarge = true
+            needsSomebody = choices.size == .keep
         case .content:
             let isSame = refusal == error.identity
             refusal = error.identity
@@ -96,6 +112,7 @@ struct InsertRetry: Sendable {
         if let asked = error.retryAfter { round.asked = min(asked, round.asked ?? Self.maximumAskedWait) }
         guard round.failures >= endpoints else { return .tryNextEndpoint }
         defer { round = Round() }
+        if round.isTooLarge && choices.size == .split { return .split }
         let wait = round.allNeedSomebody ? slow.next(using: &generator) : transient.next(using: &generator)
         if let asked = round.asked { return .wait(max(wait, asked), .asAsked) }
         if round.allNeedSomebody { return .wait(wait, .forSomebody) }
@@ -107,6 +124,11 @@ extension ClickHouseError {
     /// What two refusals of the same kind have in common: their code.
     fileprivate var identity: String {
         if case .exception(let code, _) = self { "\(code)" } else { reason }
+    }
+
+    /// Whether the body was refused for its size.
+    fileprivate var isTooLarge: Bool {
+        if case .unexpectedAnswer(_, Self.tooLargeStatus, _, _) = self { true } else { false }
     }
 
     /// How long the endpoint asks to be left alone.

@@ -17,6 +17,9 @@ public final class Inserter: Sendable {
     /// A warning about something that lasts is repeated after this time.
     private static let warningInterval = Duration.seconds(3600)
 
+    /// A proxy's limit on bodies is tried again after this time: small inserts cost more than a refusal.
+    private static let sizeLimitLifetime = Duration.seconds(60)
+
     /// How often ClickHouse is asked, once a second, whether it has a batch.
     private static let maximumQuestions = 30
 
@@ -28,7 +31,7 @@ public final class Inserter: Sendable {
     }
 
     /// What is asked of a block that a thread has in its hands.
-    private struct UnderWay {
+    fileprivate struct UnderWay {
         let begun: ContinuousClock.Instant
         let submitted: ContinuousClock.Instant
         /// Its flows and their network bytes, until it is counted as stored or lost.
@@ -39,6 +42,8 @@ public final class Inserter: Sendable {
         var queue: Deque<Job> = []
         /// Whether a view has failed since the last batch that every view took.
         var viewsAreFailing = false
+        /// The smallest body that was refused for its size, and when. Others as large are split without being sent.
+        var refusedSize: (bytes: Int, time: ContinuousClock.Instant)?
         /// When a warning was logged, by its subject.
         var warned: [String: ContinuousClock.Instant] = [:]
         /// The blocks that threads have in their hands, by the thread's number.
@@ -48,6 +53,16 @@ public final class Inserter: Sendable {
         var quarantinesInARow = 0
         var statistics = Statistics()
         var lastLogged: (reason: String, time: ContinuousClock.Instant)?
+
+        /// The size from which on bodies are refused, as far as that is known.
+        var sizeLimit: Int? {
+            guard let refusedSize, refusedSize.time + sizeLimitLifetime > .now else { return nil }
+            return refusedSize.bytes
+        }
+
+        mutating func noteRefusal(of bytes: Int) {
+            if let limit = sizeLimit { refusedSize?.bytes = min(limit, bytes) } else { refusedSize = (bytes, .now) }
+        }
     }
 
     private let configuration: Configuration
@@ -164,13 +179,13 @@ public final class Inserter: Sendable {
         while true {
             available.wait()
             guard !cancellation.isCancelled else { return }
-            guard let batch = takeBatch(number) else { continue }
-            insert(batch, number, over: client)
+            guard let (batch, completion) = takeBatch(number) else { continue }
+            insert(batch, number, completion, over: client)
         }
     }
 
     /// Takes the next block from the queue and makes of it what is sent.
-    private func takeBatch(_ number: Int) -> InsertBatch? {
+    private func takeBatch(_ number: Int) -> (InsertBatch, completion: @Sendable () -> Void)? {
         guard
             var job = state.withLock({ state in
                 state.underWay[number] = state.queue.first.map {
@@ -194,34 +209,77 @@ public final class Inserter: Sendable {
         }
         let batch = InsertBatch(
             job.block, rows: rows, body: body, into: schema, configuration.asyncInsert, configuration.viewErrors,
-            timeoutMilliseconds: configuration.client.timeoutMilliseconds, completion: job.completion)
+            timeoutMilliseconds: configuration.client.timeoutMilliseconds)
         state.withLock { state in
             state.statistics.queuedRows += rows - job.block.rows
             state.statistics.queuedBytes += body.bytes.count - job.memoryBytes
         }
         updatePressure()
-        return batch
+        return (batch, job.completion)
     }
 
-    private func insert(_ batch: InsertBatch, _ number: Int, over client: borrowing ClickHouseClient) {
+    /// Sends a batch until ClickHouse has it or it is counted as lost, in parts where it is too large.
+    private func insert(
+        _ batch: consuming InsertBatch, _ number: Int, _ completion: () -> Void, over client: borrowing ClickHouseClient
+    ) {
+        let rows = batch.rows
+        var parts = [batch]
+        while let part = parts.popLast() {
+            if part.rows > 1, let limit = state.withLock(\.sizeLimit), part.body.bytes.count >= limit {
+                parts += split(part)
+                continue
+            }
+            switch send(part, number, over: client) {
+            case .settled: break
+            case .tooLarge: parts += split(part)
+            case .ended: return
+            }
+        }
+        // Before anything says that the batch is settled: whoever drains closes the agents' connections then.
+        completion()
+        state.withLock { state in
+            state.underWay[number] = nil
+            state.statistics.queuedBlocks -= 1
+            state.statistics.queuedRows -= rows
+        }
+        updatePressure()
+    }
+
+    /// What became of a batch that was sent.
+    private enum Outcome {
+        /// ClickHouse has it, or it is counted as lost.
+        case settled
+        case tooLarge
+        /// The inserter ends.
+        case ended
+    }
+
+    private func send(_ batch: InsertBatch, _ number: Int, over client: borrowing ClickHouseClient) -> Outcome {
         var batch = batch
         var retry = InsertRetry(
             endpoints: configuration.client.endpoints.count, transient: configuration.retryDelays.backoff,
             slow: configuration.slowRetryDelays.backoff)
         var crash = CrashCheck()
+        var mayBeStored = false
         while !cancellation.isCancelled {
             let (endpoint, begin) = (client.endpoint, ContinuousClock.now)
             do {
                 try client.insert(batch.statement, batch.body, settings: batch.settings)
                 let duration = ContinuousClock.now - begin
-                guard let isMissing = isMissing(batch, crash, over: client) else { return }
-                guard isMissing else { return succeed(batch, number, at: endpoint, after: duration) }
+                guard let isMissing = isMissing(batch, crash, over: client) else { return .ended }
+                guard isMissing else {
+                    succeed(batch, number, at: endpoint, after: duration)
+                    return .settled
+                }
                 batch.renewToken()
                 crash = CrashCheck()
+                mayBeStored = false
             } catch {
-                guard !cancellation.isCancelled else { return }
+                guard !cancellation.isCancelled else { return .ended }
                 crash.note(error, of: begin)
-                let step = fail(error, batch, &retry, at: endpoint, after: .now - begin)
+                mayBeStored = mayBeStored || error.mayBeStored
+                let size: InsertRetry.Choices.Size = batch.rows == 1 ? .giveUp : mayBeStored ? .keep : .split
+                let step = fail(error, batch, size, &retry, at: endpoint, after: .now - begin)
                 log(error, batch, step)
                 switch step {
                 case .tryNextEndpoint:
@@ -229,13 +287,28 @@ public final class Inserter: Sendable {
                 case .wait(let delay, let reason):
                     client.moveOn()
                     waits.wait(delay, reason)
+                case .split:
+                    return .tooLarge
                 case .ignoreViews:
                     batch.ignoreViewErrors()
                 case .quarantine:
-                    return giveUp(batch, number, error)
+                    giveUp(batch, number, error)
+                    return .settled
                 }
             }
         }
+        return .ended
+    }
+
+    /// The halves of a batch, the first one last.
+    private func split(_ batch: InsertBatch) -> [InsertBatch] {
+        // One at a time: an uncompressed batch takes some megabytes.
+        let (first, second) = encoder.withLock { _ in batch.halves() }
+        state.withLock {
+            $0.statistics.queuedBytes += first.body.bytes.count + second.body.bytes.count - batch.body.bytes.count
+        }
+        updatePressure()
+        return [second, first]
     }
 
     /// Whether ClickHouse has said that it has a batch and has not; nil where the inserter ends before it is known. Where
@@ -286,7 +359,8 @@ public final class Inserter: Sendable {
             state.quarantinesInARow = 0
             if !batch.ignoresViewErrors { state.viewsAreFailing = false }
             state.statistics.inserted.add(batch)
-            state.underWay[number]?.pending = (0, 0)
+            state.underWay[number]?.remove(batch)
+            state.statistics.queuedBytes -= batch.body.bytes.count
             state.statistics.batchRows.add(UInt64(batch.rows))
             state.statistics.successfulAttemptDuration.add(duration)
             state.statistics.batchAge.add(.now - batch.begun)
@@ -295,14 +369,14 @@ public final class Inserter: Sendable {
         }
         if hasRecovered { logger.notice("ClickHouse takes rows again") }
         waits.succeeded()
-        settle(batch, number)
+        keepMemory(of: batch)
     }
 
     /// Counts a failure and decides what comes next. No batch is given up where one after another would be: then it is
     /// the table that has changed.
     private func fail(
-        _ error: ClickHouseError, _ batch: InsertBatch, _ retry: inout InsertRetry, at endpoint: String,
-        after duration: Duration
+        _ error: ClickHouseError, _ batch: InsertBatch, _ size: InsertRetry.Choices.Size, _ retry: inout InsertRetry,
+        at endpoint: String, after duration: Duration
     ) -> InsertRetry.Step {
         var generator = SystemRandomNumberGenerator()
         return state.withLock { state in
@@ -314,12 +388,13 @@ public final class Inserter: Sendable {
             let step = retry.failed(
                 error,
                 InsertRetry.Choices(
-                    mayQuarantine: state.quarantinesInARow < Self.maximumQuarantinesInARow,
+                    mayQuarantine: state.quarantinesInARow < Self.maximumQuarantinesInARow, size: size,
                     viewPatience: leavesViews ? state.viewsAreFailing ? 1 : ViewErrors.patience : nil),
                 using: &generator)
             if step == .ignoreViews { state.viewsAreFailing = true }
+            if step == .split { state.noteRefusal(of: batch.body.bytes.count) }
             // What goes on without a wait is no state that lasts.
-            guard step != .ignoreViews else { return step }
+            guard step != .split && step != .ignoreViews else { return step }
             state.statistics.lastError = "\(error)"
             state.statistics.lastFailureClass = error.failureClass
             if case .wait(_, let reason) = step {
@@ -333,7 +408,8 @@ public final class Inserter: Sendable {
     private func giveUp(_ batch: InsertBatch, _ number: Int, _ error: ClickHouseError) {
         state.withLock { state in
             state.quarantinesInARow += 1
-            state.underWay[number]?.pending = (0, 0)
+            state.underWay[number]?.remove(batch)
+            state.statistics.queuedBytes -= batch.body.bytes.count
             state.statistics.quarantined[error.reason, default: Statistics.Amount()].add(batch)
         }
         var metadata: Logger.Metadata = [
@@ -347,18 +423,11 @@ public final class Inserter: Sendable {
             }
         }
         logger.error("ClickHouse does not take a batch; its rows are counted as lost", metadata: metadata)
-        settle(batch, number)
+        keepMemory(of: batch)
     }
 
-    private func settle(_ batch: InsertBatch, _ number: Int) {
-        // Before anything says that the batch is settled: whoever drains closes the agents' connections then.
-        batch.completion()
-        state.withLock { state in
-            state.underWay[number] = nil
-            state.statistics.queuedBlocks -= 1
-            state.statistics.queuedRows -= batch.rows
-            state.statistics.queuedBytes -= batch.body.bytes.count
-        }
+    /// Keeps the memory of a body that is not needed any more for another.
+    private func keepMemory(of batch: InsertBatch) {
         if !isUnderPressure { spareBodies.withLock { if $0.count < 2 { $0.append(batch.body.bytes) } } }
         updatePressure()
     }
@@ -394,13 +463,19 @@ public final class Inserter: Sendable {
 
     /// Says why an attempt failed; of many threads that fail in the same way, one every ten seconds.
     private func log(_ error: ClickHouseError, _ batch: InsertBatch, _ step: InsertRetry.Step) {
-        if step == .ignoreViews, case .failingView(let view, _, _) = error {
+        switch (step, error) {
+        case (.ignoreViews, .failingView(let view, _, _)):
             return warn(
                 "a materialized view fails; batches are stored in the table without it", about: view,
                 [
                     "view": "\(view)", "error": "\(error)",
                     "remedy": "mend or drop the view, then fill in what it lacks",
                 ])
+        case (.split, _):
+            return warn(
+                "a batch is refused for its size and sent in halves", about: "size",
+                ["error": "\(error)", "rows": "\(batch.rows)", "bytes": "\(batch.body.bytes.count)"])
+        default: break
         }
         let isNew = state.withLock { state in
             if let last = state.lastLogged, last.reason == error.reason, last.time + .seconds(10) > .now {
@@ -426,6 +501,14 @@ public final class Inserter: Sendable {
             return true
         }
         if isDue { logger.warning(message, metadata: metadata) }
+    }
+}
+
+extension Inserter.UnderWay {
+    /// A part of the block is counted as stored or lost.
+    fileprivate mutating func remove(_ batch: InsertBatch) {
+        pending.flows -= batch.flows
+        pending.bytes &-= batch.reportedBytes
     }
 }
 

@@ -35,6 +35,13 @@ struct NativeBlock {
         }
     }
 
+    /// A column whose values are given as they stand in a block, the same number of bytes for each row.
+    mutating func appendColumn(_ name: String, type: String, values: ArraySlice<UInt8>) {
+        precondition(values.count.isMultiple(of: rows), "column \(name) has a part of a value")
+        beginColumn(name, type: type, count: rows)
+        bytes.append(contentsOf: values)
+    }
+
     /// A column of numbers that has one value in every row.
     mutating func appendColumn<Number: FixedWidthInteger & BitwiseCopyable>(
         _ name: String, type: String, constant: Number

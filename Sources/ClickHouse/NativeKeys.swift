@@ -11,6 +11,12 @@ struct NativeKeys: Sendable {
         for string in strings { append(string) }
     }
 
+    /// Takes strings that have their lengths before them already.
+    init(serialized strings: [ArraySlice<UInt8>]) {
+        count = strings.count
+        for string in strings { bytes.append(contentsOf: string) }
+    }
+
     private mutating func append(_ string: String) {
         bytes.appendVarUInt(UInt64(string.utf8.count))
         bytes.append(contentsOf: string.utf8)

@@ -134,7 +134,8 @@ public struct HTTPClient: ~Copyable {
             let detail = String(cString: errorText)
             throw HTTPError(
                 kind: HTTPError.Kind(result, detail: detail, wasRedirected: information(CURLINFO_REDIRECT_COUNT) > 0),
-                message: detail.isEmpty ? String(cString: curl_easy_strerror(result)) : detail)
+                message: detail.isEmpty ? String(cString: curl_easy_strerror(result)) : detail,
+                wasSent: information(CURLINFO_REQUEST_SIZE) > 0)
         }
         return .complete
     }

@@ -24,11 +24,14 @@ public struct HTTPError: Error, Equatable, Sendable {
     public let kind: Kind
     /// libcurl's words for it, the server's name included, credentials not.
     public let message: String
+    /// False where no byte of the request was sent, as when there was no connection.
+    public let wasSent: Bool
 
     /// Makes an error of its parts.
-    public init(kind: Kind, message: String) {
+    public init(kind: Kind, message: String, wasSent: Bool = true) {
         self.kind = kind
         self.message = message
+        self.wasSent = wasSent
     }
 }
 

@@ -37,7 +37,7 @@ private func unexpected(_ status: Int) -> ClickHouseError {
             (exception(27), "refused_data", .content), (exception(26), "refused_data", .content),
             (exception(53), "refused_data", .content), (exception(117), "refused_data", .content),
             (exception(131), "refused_data", .content), (exception(321), "refused_data", .content),
-            (exception(618), "refused_data", .content),
+            (exception(618), "refused_data", .content), (unexpected(413), "too_large", .content),
             // What the owner of a view can mend, whatever the code.
             (.failingView(name: "d.v", code: 469, message: "no"), "failing_view", .view),
             (.failingView(name: "d.v", code: 241, message: "no"), "failing_view", .view),
@@ -74,5 +74,21 @@ private func unexpected(_ status: Int) -> ClickHouseError {
         let columns = "\(ClickHouseError.missingColumns(table: "t", columns: ["bytes", "packets"]))"
         #expect(columns.contains("table t has no column bytes, packets"))
         #expect(columns.contains("deploy/clickhouse/001_network_flows_0.sql"))
+    }
+
+    @Test("tell whether the rows may be in the table")
+    func mayBeStored() {
+        func unreachable(wasSent: Bool) -> ClickHouseError {
+            .unreachable(endpoint: "e", HTTPError(kind: .connection, message: "no", wasSent: wasSent))
+        }
+        for error in [
+            unreachable(wasSent: true), exception(159), exception(319), unexpected(502),
+            .failingView(name: "d.v", code: 395, message: "no"),
+        ] {
+            #expect(error.mayBeStored, "\(error)")
+        }
+        for error in [unreachable(wasSent: false), exception(60), exception(117), unexpected(413), unexpected(401)] {
+            #expect(!error.mayBeStored, "\(error)")
+        }
     }
 }

@@ -16,6 +16,7 @@ private func asking(_ wait: Duration) -> ClickHouseError {
     .unexpectedAnswer(endpoint: "e", status: 429, body: "", retryAfter: wait)
 }
 private let refusal = ClickHouseError.exception(code: 117, message: "incorrect data")
+private let tooLarge = ClickHouseError.unexpectedAnswer(endpoint: "e", status: 413, body: "")
 private let view = ClickHouseError.failingView(name: "d.v", code: 395, message: "thrown")
 private let otherRefusal = ClickHouseError.exception(code: 27, message: "cannot parse")
 
@@ -114,7 +115,32 @@ private final class RetryUnderTest {
         #expect(try #require(test.wait(needsSomebody)) >= .seconds(10))
     }
 
-    // MARK: - Views
+    // MARK: - Sizes and views
+
+    @Test("A batch that is too large is split at once, after every endpoint was asked") func split() {
+        #expect(RetryUnderTest().failed(tooLarge, .init(size: .split)) == .split)
+        let test = RetryUnderTest(endpoints: 3)
+        #expect(test.failed(tooLarge, .init(size: .split)) == .tryNextEndpoint)
+        #expect(test.failed(unreachable, .init(size: .split)) == .tryNextEndpoint)
+        #expect(test.failed(needsSomebody, .init(size: .split)) == .split)
+    }
+
+    @Test("A batch that is too large and may be stored waits for an operator") func keep() {
+        let test = RetryUnderTest()
+        for _ in 0..<10 {
+            guard case .wait(_, .forSomebody) = test.failed(tooLarge, .init(size: .keep)) else {
+                Issue.record("it is not waited for")
+                return
+            }
+        }
+    }
+
+    @Test("A single row that is too large is given up like refused data") func singleRow() {
+        let test = RetryUnderTest()
+        #expect(test.wait(tooLarge) != nil)
+        #expect(test.failed(tooLarge) == .quarantine)
+        #expect(RetryUnderTest().waits(tooLarge, tooLarge, mayQuarantine: false) == .forSomebody)
+    }
 
     @Test("A view is left out when it has failed too often") func leaveOut() {
         let test = RetryUnderTest()

@@ -87,4 +87,19 @@ import Testing
     func variables(url: String, environment: [String: String], name: String?) {
         #expect(HTTPClient.Proxy.variable(for: url, in: environment) == name)
     }
+
+    @Test("An error tells whether anything of the request was sent") func wasSent() async throws {
+        let (dead, hangingUp) = (try RawHTTPServer.closedURL(), try RawHTTPServer { _, _ in .hangUp })
+        for (url, wasSent) in [(dead, false), ("http://name.invalid", false), (hangingUp.url, true)] {
+            let error = try await onThread {
+                do throws(HTTPError) {
+                    _ = try HTTPClient().perform(
+                        HTTPRequest(
+                            .post([1]), url: url, timeoutMilliseconds: 300_000, connectTimeoutMilliseconds: 300_000))
+                    return HTTPError?.none
+                } catch { return error }
+            }
+            #expect(error?.wasSent == wasSent, "\(url)")
+        }
+    }
 }

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import Foundation
+import Labeling
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import ClickHouse
+
+private let tooLarge = RawHTTPServer.Answer.status(413, "<html>413 Request Entity Too Large</html>")
+
+/// A proxy before a database that refuses bodies above a limit; `fault` says what happens to others.
+private func proxy(
+    before database: TestDatabase, limit: Int,
+    _ fault: @escaping @Sendable (RawHTTPServer.Request) -> FaultyProxy.Fault = { _ in .none }
+) throws -> RawHTTPServer {
+    try FaultyProxy.start(before: database.url) { request, _ in
+        request.body.count > limit ? .answer(tooLarge) : fault(request)
+    }
+}
+
+extension ClickHouseClient.Configuration {
+    fileprivate init(_ database: TestDatabase, over endpoints: [String]) {
+        self.init(database)
+        self.endpoints = endpoints
+    }
+}
+
+/// A block of flows whose rows differ in every column that a table can have.
+private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
+    var block = FlowBlock(environment: "testing", flagNames: ["nat", "proxy"], dayOf: lastSecondOfADay)
+    for flow in 0..<flows {
+        func endpoint(_ side: String, _ port: UInt16) -> LabeledEndpoint {
+            let bits = UInt64(number * 1_000 + flow)
+            return LabeledEndpoint(
+                labels: kept(podLabels("\(side)-\(number)-\(flow)")),
+                address: flow.isMultiple(of: 3)
+                    ? IPAddress(bits: UInt128(bits) << 64 | 1) : IPAddress(v4: UInt32(bits)),
+                port: port)
+        }
+        block.append(
+            LabeledFlow(
+                transport: flow.isMultiple(of: 2) ? .tcp : .udp, local: endpoint("local", UInt16(flow)),
+                remote: endpoint("remote", 443), connectionClass: .intraVPC,
+                flags: ConnectionFlags(rawValue: UInt64(flow % 4)),
+                sent: FlowCounters(packets: 1, bytes: UInt64(flow + 1)), received: FlowCounters(packets: 2, bytes: 7)),
+            observedAt: lastSecondOfADay - UInt32(60 * flow))
+    }
+    return block
+}
+
+@Suite("Bodies that a proxy refuses for their size") struct TooLargeTests {
+    @Test("are sent in halves that hold every row once", arguments: InsertCompression.allCases)
+    func halves(compression: InsertCompression) async throws {
+        let (direct, database) = (try await TestDatabase.make(), try await TestDatabase.make())
+        for database in [direct, database] {
+            try await database.setWindow()
+            try await database.query(
+                String(contentsOf: Repository.file("deploy/clickhouse/002_extended_columns.sql"), encoding: .utf8))
+        }
+        let proxy = try proxy(before: database, limit: 3_000)
+        var refused = 0
+        for (target, endpoint) in [(direct, direct.url), (database, proxy.url)] {
+            let test = try InserterUnderTest(
+                ClickHouseClient.Configuration(target, over: [endpoint]), workers: 2, columns: FlowColumn.allCases
+            ) { $0.compression = compression }
+            for number in 0..<3 { test.submit(number, variousBlock(number, flows: 200)) }
+            #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+            #expect(test.completed == [0, 1, 2])
+            let statistics = test.inserter.statistics
+            #expect(statistics.inserted.rows == 1_200 && statistics.inserted.flows == 600)
+            #expect(statistics.inserted.reportedBytes == 3 * (200 * 201 / 2 + 200 * 7))
+            #expect(statistics.queuedBytes == 0 && statistics.queuedRows == 0 && statistics.queuedBlocks == 0)
+            #expect(statistics.pendingFlows == 0 && statistics.pendingBytes == 0 && statistics.quarantined.isEmpty)
+            #expect(statistics.lastError == nil)
+            refused = Int(statistics.failedAttempts["too_large", default: 0])
+            if refused > 0 {
+                #expect(statistics.failedAttempts.count == 1 && statistics.failedAttemptsByClass[.content] != nil)
+                // One warning, however often.
+                #expect(test.warnings.count == 1 && test.warnings.first?.contains("client_max_body_size") == true)
+            }
+        }
+        #expect(refused > 0)
+        let sums = """
+            SELECT count(), sum(bytes), sum(packets), countIf(localIPv6 != '::'), sum(length(connectionFlags)),
+                sum(cityHash64(* EXCEPT connectionFlags)), sum(cityHash64(toString(connectionFlags)))
+            FROM network_flows_0
+            """
+        #expect(try await database.rows(sums) == direct.rows(sums))
+        #expect(try await database.rows(sums).first?.first == "1200")
+    }
+
+    @Test("are known by their size from then on") func knownSize() async throws {
+        let database = try await TestDatabase.make()
+        try await database.setWindow()
+        let proxy = try proxy(before: database, limit: 6_000)
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: [proxy.url]))
+        test.submit(0, flows: 300)
+        try await eventually("the first is stored") { test.completed == [0] }
+        let refused = test.inserter.statistics.failedAttempts["too_large", default: 0]
+        for number in 1..<4 { test.submit(number, flows: 300) }
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+        // Halves differ a little in size.
+        #expect(test.inserter.statistics.failedAttempts["too_large", default: 0] <= refused + 3)
+        #expect(try await database.counts() == [["2400", "2400", "360000"]])
+    }
+
+    @Test("are cut down to single rows, and only a row that is too large alone is lost")
+    func singleRows() async throws {
+        let database = try await TestDatabase.make()
+        try await database.setWindow()
+        let proxy = try proxy(before: database, limit: 20_000)
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: [proxy.url]))
+        var generator = SeededGenerator(seed: 1)
+        // Random letters: no compression makes them fit.
+        let name = String(
+            (0..<40_000).map { _ in "abcdefghijklmnopqrstuvwxyz0123456789".randomElement(using: &generator) ?? "a" })
+        let flows =
+            (0..<50).map { labeledFlow(podLabels("\($0)")) } + [labeledFlow(podLabels(name), sent: FlowCounters())]
+        test.submit(1, flowBlock(flows))
+        test.submit(2)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(test.completed == [1, 2])
+        let statistics = test.inserter.statistics
+        #expect(statistics.quarantined.keys.sorted() == ["too_large"])
+        #expect(statistics.quarantined["too_large"]?.rows == 1)
+        #expect(statistics.quarantined["too_large"]?.reportedBytes == 200)
+        #expect(statistics.inserted.rows == 102 && statistics.inserted.reportedBytes == 51 * 300)
+        let lost = statistics.quarantined["too_large"]?.flows ?? 0
+        #expect(statistics.inserted.flows + lost == 52)
+        #expect(try await database.counts() == [["102", "102", "15300"]])
+        #expect(test.warnings.contains { $0.contains("rows are counted as lost") && $0.contains("rows=1") })
+    }
+
+    @Test("are stored once in halves whose answers are lost") func lostAnswers() async throws {
+        let database = try await TestDatabase.make()
+        try await database.setWindow()
+        let seen = Mutex<Set<String>>([])
+        let proxy = try proxy(before: database, limit: 6_000) { request in
+            guard let token = request.parameter("insert_deduplication_token") else { return .none }
+            return seen.withLock { $0.insert(token).inserted } ? .cutAnswer(afterBytes: 0) : .none
+        }
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: [proxy.url]))
+        test.submit(1, flows: 300)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(test.inserter.statistics.failedAttempts["connection", default: 0] >= 2)
+        #expect(try await database.counts() == [["600", "600", "90000"]])
+        // Each half keeps a token of its own that follows from the whole's.
+        let whole = try #require(proxy.inserts.first?.parameter("insert_deduplication_token"))
+        let tokens = seen.withLock { $0 }
+        #expect(tokens.allSatisfy { $0.hasPrefix("\(whole)-") } && tokens.count >= 2)
+    }
+
+    @Test("are kept whole where an earlier attempt may have stored them") func mayBeStored() async throws {
+        let database = try await TestDatabase.make()
+        try await database.setWindow()
+        let limit = Mutex<Int?>(nil)
+        let proxy = try FaultyProxy.start(before: database.url) { request, number in
+            if number == 0 { return .cutAnswer(afterBytes: 0) }
+            return limit.withLock { request.body.count > $0 ?? 0 } ? .answer(tooLarge) : .none
+        }
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: [proxy.url]))
+        test.submit(1, flows: 300)
+        try await eventually("an operator is called") {
+            test.inserter.statistics.failedAttempts["too_large", default: 0] >= 3
+                && test.inserter.statistics.problem?.contains("client_max_body_size") == true
+        }
+        limit.withLock { $0 = .max }
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(test.completed == [1])
+        #expect(try await database.counts() == [["600", "600", "90000"]])
+        #expect(Set(proxy.inserts.map { $0.parameter("insert_deduplication_token") }).count == 1)
+    }
+
+    @Test("are split after attempts that reached nobody, and go whole where another endpoint takes them")
+    func endpoints() async throws {
+        let database = try await TestDatabase.make()
+        try await database.setWindow()
+        let dead = try RawHTTPServer.closedURL()
+        let strict = try proxy(before: database, limit: 6_000)
+        let lenient = try proxy(before: database, limit: .max)
+        for (endpoints, isSplit) in [([dead, strict.url], true), ([strict.url, lenient.url], false)] {
+            let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: endpoints))
+            test.submit(1, flows: 300)
+            #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+            #expect((test.inserter.statistics.inserted.blocks > 1) == isSplit)
+        }
+        #expect(lenient.inserts.count == 1)
+        #expect(try await database.counts() == [["1200", "600", "180000"]])
+    }
+
+    @Test("are given up at the end like others") func end() async throws {
+        let database = try await TestDatabase.make()
+        let proxy = try proxy(before: database, limit: 6_000) { _ in .answer(.status(503, "busy")) }
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: [proxy.url]))
+        test.submit(1, flows: 300)
+        try await eventually("a half has failed") {
+            test.inserter.statistics.failedAttempts["unexpected_answer", default: 0] >= 1
+        }
+        #expect(await test.inserter.drain(timeout: .zero) == 600)
+        #expect(test.completed == [])
+    }
+}
