@@ -49,6 +49,13 @@ public enum ClickHouseError: Error, Equatable, Sendable {
     }
 }
 
+extension ClickHouseError {
+    /// Whether the body was refused for its size.
+    var isTooLarge: Bool {
+        if case .unexpectedAnswer(_, Self.tooLargeStatus, _, _) = self { true } else { false }
+    }
+}
+
 extension ClickHouseError: CustomStringConvertible {
     /// What happened, and what to do about it.
     public var description: String {

@@ -38,16 +38,37 @@ struct CrashCheck {
     func verdict(
         _ batch: InsertBatch, in schema: TableSchema, asking client: borrowing ClickHouseClient
     ) throws(ClickHouseError) -> Verdict {
-        guard let openSince, schema.deduplication.isSynchronousOnly, !batch.isAsynchronous,
-            !schema.hidden.contains(where: Self.questions.contains)
-        else { return .stored }
-        let (open, all) = (Self.seconds(since: openSince), Self.seconds(since: begun))
-        guard all < Self.patience else { return .stored }
+        guard let openSince, schema.deduplication.isSynchronousOnly else { return .stored }
         let server = client.lastServer
+        let verdict = try findPart(
+            of: batch, in: schema, believing: "uptime() > \(Self.seconds(since: openSince))", asking: client)
+        // Behind one address, another server may have answered.
+        return client.lastServer == server ? verdict : .stored
+    }
+
+    /// True where the endpoint has no part that the batch may have become, so that no attempt has stored it. An attempt that is
+    /// still on its way is not seen.
+    func excludesStored(
+        _ batch: InsertBatch, in schema: TableSchema, asking client: borrowing ClickHouseClient
+    ) -> Bool {
+        // Of replicas, another one may have it.
+        guard case .plain = schema.deduplication else { return false }
+        return (try? findPart(of: batch, in: schema, believing: "0", asking: client)) == .missing
+    }
+
+    /// Looks for the part of a batch that was inserted synchronously; `.stored` where a condition of SQL holds, or where it
+    /// cannot be told.
+    private func findPart(
+        of batch: InsertBatch, in schema: TableSchema, believing condition: String,
+        asking client: borrowing ClickHouseClient
+    ) throws(ClickHouseError) -> Verdict {
+        let all = Self.seconds(since: begun)
+        guard !batch.isAsynchronous, all < Self.patience, !schema.hidden.contains(where: Self.questions.contains)
+        else { return .stored }
         // A table with parts of other kinds splits a batch. All times are ClickHouse's own.
         let answer = try client.queryEndpoint(
             """
-            SELECT multiIf(uptime() > \(open), 'stored', (SELECT any(partition_key) FROM system.tables \
+            SELECT multiIf(\(condition), 'stored', (SELECT any(partition_key) FROM system.tables \
             WHERE \(TableSchema.condition(on: schema.table, column: "name"))) NOT IN ('date', ''), 'stored', \
             (SELECT sum(value) FROM system.metrics \
             WHERE metric LIKE 'MergeTreeOutdatedPartsLoaderThreads%' AND metric NOT LIKE '%Threads') > 0, 'loading', \
@@ -56,8 +77,6 @@ struct CrashCheck {
             AND rows = \(batch.rows) AND modification_time >= now() - \(all + Self.margin)) > 0, 'stored', 'missing') \
             FORMAT TabSeparatedRaw
             """)
-        // Behind one address, another server may have answered.
-        guard client.lastServer == server else { return .stored }
         return Verdict(rawValue: String(answer.prefix { !$0.isNewline })) ?? .stored
     }
 

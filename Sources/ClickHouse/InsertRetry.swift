@@ -126,11 +126,6 @@ extension ClickHouseError {
         if case .exception(let code, _) = self { "\(code)" } else { reason }
     }
 
-    /// Whether the body was refused for its size.
-    fileprivate var isTooLarge: Bool {
-        if case .unexpectedAnswer(_, Self.tooLargeStatus, _, _) = self { true } else { false }
-    }
-
     /// How long the endpoint asks to be left alone.
     fileprivate var retryAfter: Duration? {
         if case .unexpectedAnswer(_, _, _, let retryAfter) = self { retryAfter } else { nil }

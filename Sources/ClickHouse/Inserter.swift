@@ -261,6 +261,7 @@ public final class Inserter: Sendable {
             slow: configuration.slowRetryDelays.backoff)
         var crash = CrashCheck()
         var mayBeStored = false
+        var isKeptWhole = false
         while !cancellation.isCancelled {
             let (endpoint, begin) = (client.endpoint, ContinuousClock.now)
             do {
@@ -278,6 +279,11 @@ public final class Inserter: Sendable {
                 guard !cancellation.isCancelled else { return .ended }
                 crash.note(error, of: begin)
                 mayBeStored = mayBeStored || error.mayBeStored
+                if isKeptWhole, error.isTooLarge, crash.excludesStored(batch, in: schema, asking: client) {
+                    mayBeStored = false
+                }
+                // The first time, an attempt may still be on its way.
+                isKeptWhole = mayBeStored && error.isTooLarge
                 let size: InsertRetry.Choices.Size = batch.rows == 1 ? .giveUp : mayBeStored ? .keep : .split
                 let step = fail(error, batch, size, &retry, at: endpoint, after: .now - begin)
                 log(error, batch, step)

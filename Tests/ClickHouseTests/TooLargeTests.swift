@@ -174,6 +174,22 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         #expect(Set(proxy.inserts.map { $0.parameter("insert_deduplication_token") }).count == 1)
     }
 
+    @Test("are split where ClickHouse has no part of an earlier attempt") func notStored() async throws {
+        let database = try await TestDatabase.make()
+        try await database.setWindow()
+        let strict = try FaultyProxy.start(before: database.url) { request, number in
+            // As of a proxy that resets a connection whose body it does not want.
+            number == 0 ? .answer(.hangUp) : request.body.count > 6_000 ? .answer(tooLarge) : .none
+        }
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: [strict.url]))
+        test.submit(1, flows: 300)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+        // Whatever was on its way had the time of a wait.
+        #expect(test.inserter.statistics.failedAttempts["too_large", default: 0] >= 2)
+        #expect(test.inserter.statistics.inserted.rows == 600 && test.inserter.statistics.problem == nil)
+        #expect(try await database.counts() == [["600", "600", "90000"]])
+    }
+
     @Test("are split after attempts that reached nobody, and go whole where another endpoint takes them")
     func endpoints() async throws {
         let database = try await TestDatabase.make()
