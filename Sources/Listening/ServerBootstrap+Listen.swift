@@ -47,7 +47,7 @@ extension ServerBootstrap {
     static let withoutIPv6 = [EAFNOSUPPORT, EPROTONOSUPPORT, EADDRNOTAVAIL, EPERM, EACCES]
 }
 
-/// Tells of connections that could not be accepted, and pauses.
+/// Tells of connections that could not be accepted, or would have taken the last descriptors, and pauses.
 ///
 /// NIO's `AcceptBackoffHandler` delays the next read alone. The read that failed stays pending, the socket stays registered
 /// with epoll(7), and a core spins in accept(2).
@@ -57,6 +57,13 @@ private final class AcceptErrorHandler: ChannelInboundHandler {
     private let failures: AcceptFailures
 
     init(_ failures: AcceptFailures) { self.failures = failures }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard DescriptorReserve.isTouched else { return context.fireChannelRead(data) }
+        unwrapInboundIn(data).close(promise: nil)
+        failures.note(IOError(errnoCode: EMFILE, reason: "the last \(DescriptorReserve.count) are not for connections"))
+        pause(context)
+    }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         if let error = error as? IOError {

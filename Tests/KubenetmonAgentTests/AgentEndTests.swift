@@ -162,7 +162,7 @@ private struct RecordingLogHandler: LogHandler {
                      "--collection-interval", "1s"],
                     env=dict(os.environ, NODE_NAME="node-a"), stdout=subprocess.DEVNULL, stderr=open("log", "w"))
                 def get(path):
-                    return urlopen("http://127.0.0.1:8883" + path, timeout=5).read().decode()
+                    return urlopen("http://127.0.0.1:8883" + path, timeout=60).read().decode()
                 def wait(condition):
                     while not condition():
                         assert agent.poll() is None, open("log").read()
@@ -179,8 +179,8 @@ private struct RecordingLogHandler: LogHandler {
                 wait(lambda: lives() and "kubenetmon_agent_collections_total 0\\n" not in get("/metrics"))
                 used = len(os.listdir("/proc/%d/fd" % agent.pid))
                 hard = resource.prlimit(agent.pid, resource.RLIMIT_NOFILE)[1]
-                resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, (used + 2, hard))
-                held = [socket.create_connection(("127.0.0.1", 8883)) for _ in range(20)]
+                resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, (used + 20, hard))
+                held = [socket.create_connection(("127.0.0.1", 8883)) for _ in range(40)]
                 wait(lambda: "cannot accept a connection" in open("log").read())
                 before = cpu()
                 time.sleep(2)
@@ -194,7 +194,7 @@ private struct RecordingLogHandler: LogHandler {
                 print("%d lines" % open("log").read().count("cannot accept"))
                 agent.kill()
                 END
-                timeout 60 python3 test.py \(Self.program)
+                timeout 300 python3 test.py \(Self.program)
                 """)
         }
         #expect(output == "idle\ncounted\n1 lines\n")
@@ -213,7 +213,7 @@ private struct RecordingLogHandler: LogHandler {
                     ["setpriv", "--pdeathsig", "KILL", sys.argv[1], "--server-host", "127.0.0.1"],
                     env=dict(os.environ, NODE_NAME="node-a"), stdout=subprocess.DEVNULL, stderr=open("log", "w"))
                 def get(path):
-                    return urlopen("http://127.0.0.1:8883" + path, timeout=5).read().decode()
+                    return urlopen("http://127.0.0.1:8883" + path, timeout=60).read().decode()
                 def memory():
                     return [int(line.split()[1]) for line in open("/proc/%d/status" % agent.pid) if "VmHWM" in line][0]
                 while True:
@@ -245,7 +245,7 @@ private struct RecordingLogHandler: LogHandler {
                 print("small" if memory() - before < 6000 else memory() - before)
                 agent.kill()
                 END
-                timeout 60 python3 test.py \(Self.program)
+                timeout 300 python3 test.py \(Self.program)
                 """)
         }
         #expect(output == "fast\nsmall\n")
