@@ -19,7 +19,7 @@ public struct AgentClaim: Sendable {
 
 /// What becomes of a peer.
 public enum AgentVerdict: Equatable, Sendable {
-    /// It is let in, for as long as it likes or for this time.
+    /// The agent is admitted, for this time where there is one.
     case admitted(lifetime: Duration? = nil)
     /// It is not let in until something changes: `reason` is one of a small, fixed set, for counters; `explanation` says
     /// what to change, for the logs of both sides.

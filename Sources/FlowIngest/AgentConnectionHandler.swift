@@ -39,7 +39,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     private var deadline: Scheduled<Void>?
     private var lastMessage = NIODeadline.uptimeNanoseconds(0)
     private var age: Scheduled<Void>?
-    /// When what the agent was let in by counts no longer.
+    /// The end of the token by which the agent was admitted.
     private var expiry: Scheduled<Void>?
     private var heartbeat: RepeatedTask?
     private var isReadHeldBack = false
@@ -195,8 +195,8 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         if let age = connectionAge(lifetime) { grow(context, age) }
     }
 
-    /// The age at which the agent is asked to connect anew: so long before its token expires that it can wait for its
-    /// acknowledgements, or halfway there where the token is about to expire.
+    /// The age at which the agent is asked to reconnect: early enough before its token expires to wait for acknowledgements,
+    /// or halfway there where the token is about to expire.
     private func connectionAge(_ lifetime: TimeAmount?) -> TimeAmount? {
         let configuration = server.configuration
         let own = configuration.maximumConnectionAge.map {
@@ -413,5 +413,5 @@ struct GoAwayEvent: Sendable {
 /// Told to a connection whose unfinished frame is the oldest where there are too many.
 struct UnfinishedFramesEvent: Sendable {}
 
-/// Told to the connection that has waited for longest to be let in where there are too many.
+/// Told to the connection that has waited for longest to be admitted where there are too many.
 struct EvictedEvent: Sendable {}

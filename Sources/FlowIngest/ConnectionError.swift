@@ -30,7 +30,7 @@ enum ConnectionError: Error {
     case tooManyWaiting(limit: Int)
     /// Nothing was read for too long because batches could not be stored.
     case notRead(TimeAmount)
-    /// What the agent was let in by counts no longer.
+    /// The token by which the agent was admitted has expired.
     case expired
     /// The authenticator does not let the agent in, or not now.
     case notAdmitted(reason: String, explanation: String)

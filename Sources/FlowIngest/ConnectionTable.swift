@@ -9,7 +9,7 @@ struct ConnectionTable<ID: Hashable, Connection> {
         let source: String
         /// Its place in the order of all that have come.
         let number: UInt64
-        /// Whether its agent is let in.
+        /// True once its agent is admitted.
         var isAdmitted = false
         /// Bytes of a frame that is not complete.
         var unfinishedBytes = 0
@@ -32,7 +32,7 @@ struct ConnectionTable<ID: Hashable, Connection> {
     private var sources: [String: Source] = [:]
     private var unfinishedBytes = 0
     private var clock: UInt64 = 0
-    /// Connections in the order in which they came; those that are gone or let in are dropped now and then.
+    /// Connections in the order of their arrival; those that are closed or admitted are dropped in bulk.
     private var arrivals: Deque<(id: ID, number: UInt64)> = []
 
     init(
@@ -50,9 +50,10 @@ struct ConnectionTable<ID: Hashable, Connection> {
     /// How many are open.
     var count: Int { entries.count }
 
-    /// Takes a connection in. Throws where there are too many and all have agents that are let in.
+    /// Adds a connection. Throws where there are too many and all of them are admitted.
     ///
-    /// - Returns: The connection that has to go for it: the one that has waited for longest to be let in.
+    /// - Returns: The connection to close for it, where there are too many: the one that has waited for longest to be
+    ///   admitted.
     mutating func add(_ id: ID, _ connection: Connection, from source: String) throws(ConnectionError) -> Connection? {
         guard sources[source, default: Source()].connections < maximumPerSource else {
             throw .tooManyFromSource(limit: maximumPerSource)
@@ -70,7 +71,7 @@ struct ConnectionTable<ID: Hashable, Connection> {
         return evicted
     }
 
-    /// Takes note that a connection's agent is let in: it is not closed for another.
+    /// Notes that a connection's agent is admitted: it is not evicted.
     mutating func noteAdmission(of id: ID) { entries[id]?.isAdmitted = true }
 
     private func isWaiting(_ arrival: (id: ID, number: UInt64)) -> Bool {

@@ -44,7 +44,7 @@ extension Duration {
     /// The duration in seconds, fractions dropped, within the bounds of `Int`.
     public var wholeSeconds: Int { Int(clamping: attoseconds / 1_000_000_000_000_000_000) }
 
-    /// A duration of so many seconds, as long as one can be at most; zero for NaN.
+    /// Makes a duration of seconds, within the type's bounds; zero for NaN.
     public init(clampingSeconds seconds: Double) {
         // In two parts: attoseconds of today's date would have more digits than a Double.
         let whole = Int128(clamping: seconds.rounded(.towardZero))

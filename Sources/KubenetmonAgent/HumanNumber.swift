@@ -18,7 +18,7 @@ enum HumanNumber {
         return text(value, decimals: decimals) + (units.first ?? "")
     }
 
-    /// A number that is not negative, rounded to so many digits behind the point; 0 for NaN.
+    /// A number that is not negative, rounded to `decimals` digits behind the point; 0 for NaN.
     static func text(_ value: Double, decimals: Int) -> String {
         let power = (0..<decimals).reduce(UInt64(1)) { power, _ in power * 10 }
         let scaled = UInt64(clamping: value * Double(power))
