@@ -172,6 +172,12 @@ public final class Inserter: Sendable {
         return rest
     }
 
+    /// Gives back memory that is kept for the next blocks.
+    public func releaseMemory() {
+        encoder.withLock { $0 = BlockEncoder() }
+        forgetSpares()
+    }
+
     // MARK: - A thread's work
 
     private func work(_ number: Int) {

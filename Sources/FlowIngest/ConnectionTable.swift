@@ -74,6 +74,13 @@ struct ConnectionTable<ID: Hashable, Connection> {
     /// Notes that a connection's agent is admitted: it is not evicted.
     mutating func noteAdmission(of id: ID) { entries[id]?.isAdmitted = true }
 
+    /// Gives back memory of connections that are closed.
+    mutating func releaseMemory() {
+        entries.releaseMemory()
+        sources.releaseMemory()
+        arrivals = arrivals.filter(isWaiting)
+    }
+
     private func isWaiting(_ arrival: (id: ID, number: UInt64)) -> Bool {
         entries[arrival.id].map { $0.number == arrival.number && !$0.isAdmitted } ?? false
     }
@@ -133,5 +140,12 @@ struct ConnectionTable<ID: Hashable, Connection> {
         sources[entry.source]?.unfinishedBytes += unfinishedBytes - entry.unfinishedBytes
         self.unfinishedBytes += unfinishedBytes - entry.unfinishedBytes
         entry.unfinishedBytes = unfinishedBytes
+    }
+}
+
+extension Dictionary {
+    /// Moves into a smaller table where three quarters of this one are free.
+    mutating func releaseMemory() {
+        if capacity > 4 * count + 64 { self = filter { _ in true } }
     }
 }

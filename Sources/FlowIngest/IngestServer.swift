@@ -190,6 +190,12 @@ public final class IngestServer: Sendable {
         try? await EventLoopFuture.andAllComplete(closed, on: group.any()).get()
     }
 
+    /// Gives back memory of connections that are closed.
+    public func releaseMemory() {
+        connections.withLock { $0.releaseMemory() }
+        agents.withLock { $0.releaseMemory() }
+    }
+
     func update(_ change: (inout IngestStatistics) -> Void) { statisticsStorage.withLock { change(&$0) } }
 
     /// Writes a line of a kind, unless there were many of it just now.

@@ -183,6 +183,7 @@ struct KubenetmonServer: AsyncParsableCommand {
         let summary = SummaryService(logger: logger) {
             SummaryService.Numbers(pipeline.numbers(with: reload.statistics))
         }
-        return [probes, summary, reload, rangeService] + (watch.map { [$0] } ?? []) + [pipeline]
+        let memory = MemoryRelease { pipeline.releaseMemory() }
+        return [probes, summary, memory, reload, rangeService] + (watch.map { [$0] } ?? []) + [pipeline]
     }
 }

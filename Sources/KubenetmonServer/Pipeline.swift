@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CMalloc
 import ClickHouse
 import FlowIngest
 import FoundationEssentials
@@ -104,6 +103,16 @@ final class Pipeline: Service, CustomStringConvertible {
         return page
     }
 
+    /// Gives back memory that is kept for reuse.
+    func releaseMemory() {
+        switch stage.withLock({ $0 }) {
+        case .waiting, .preparing: break
+        case .running(let ingest, let inserter), .stopping(let ingest, let inserter):
+            ingest.releaseMemory()
+            inserter?.releaseMemory()
+        }
+    }
+
     // MARK: - Life
 
     func run() async throws {
@@ -115,8 +124,7 @@ final class Pipeline: Service, CustomStringConvertible {
         await ranges.waitUntilTried()
         guard !Task.isShuttingDownGracefully, !Task.isCancelled else { return }
         // What the first lists took on their way, and what only the start needed.
-        malloc_trim(0)
-        ProgramText.unmap()
+        MemoryRelease.trim()
         let holder = IngestHolder()
         let inserter = schema.map { schema in
             Inserter(

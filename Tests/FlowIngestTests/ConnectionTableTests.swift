@@ -66,6 +66,21 @@ import Testing
         #expect(table.count == 3)
     }
 
+    @Test("a table that has given back its memory is the same as before")
+    func releasedMemory() throws {
+        var table = ConnectionTable<Int, Int>(
+            maximum: 2_000, maximumPerSource: 2_000, maximumUnfinishedBytes: 1_000, maximumUnfinishedBytesPerSource: 100
+        )
+        for id in 0..<2_000 { _ = try table.add(id, id, from: "\(id % 7)") }
+        for id in 3..<2_000 { table.forget(id) }
+        table.noteAdmission(of: 0)
+        table.releaseMemory()
+        #expect(table.count == 3 && table.connections.sorted() == [0, 1, 2])
+        for id in 3..<2_000 { #expect(try table.add(id, id, from: "b") == nil) }
+        #expect(try table.add(2_000, 2_000, from: "c") == 1)
+        #expect(table.note(unfinishedBytes: 101, of: 2) == [2])
+    }
+
     /// Against a plain list, in random order.
     @Test(arguments: 0..<20) func theSumsAreThoseOfTheOpenConnections(seed: UInt64) {
         var random = SeededGenerator(seed: seed)

@@ -174,9 +174,9 @@ import Testing
         }
     }
 
-    @Test("whichever service fails, the others end", arguments: 0..<5)
+    @Test("whichever service fails, the others end", arguments: 0..<6)
     func failingService(place: Int) async throws {
-        let path = try configuration(port: 20_210 + 2 * place, metricsPort: 20_211 + 2 * place)
+        let path = try configuration(port: 20_260 + 2 * place, metricsPort: 20_261 + 2 * place)
         let file = ConfigurationFile(path: path, arguments: [], environment: [:])
         let (configuration, effective) = try file.read()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -184,7 +184,7 @@ import Testing
         var services = try await KubenetmonServer.services(
             configuration, configuration.inventory(), nil, group, descriptors: 1_000, logger
         ) { apply in ConfigurationReload(file, settings: effective, logger: logger, apply: apply) }
-        #expect(services.count == 5)
+        #expect(services.count == 6)
         services[place] = FailingService()
         await #expect(throws: Daemon.Failure.self) {
             try await Daemon.run(services, until: patient(logger), logger)
