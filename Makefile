@@ -153,7 +153,9 @@ bench-server: ## Measure what a flow costs the server (CASES="sink.lz4 clickhous
 	@tools/clickhouse --install
 	@echo "bench-server: building (a few minutes the first time)"
 	@$(SWIFT) build -c release --product kubenetmon-server --static-swift-stdlib --scratch-path .build-static --quiet
-	@$(SWIFT) build -c release --package-path Benchmarks --product ServerLoad --quiet
+	@for tool in ServerLoad ClusterFixture; do \
+		$(SWIFT) build -c release --package-path Benchmarks --product $$tool --quiet || exit; \
+	done
 	@Benchmarks/server .build-static/release/kubenetmon-server Benchmarks/.build/release/ServerLoad $(CASES)
 
 .PHONY: soak

@@ -111,11 +111,11 @@ static void add_flow(struct columns *columns, unsigned node, unsigned number, ui
     add(columns, TRANSLATED_DESTINATION_PORT, source_port);
 }
 
-struct body make_body(unsigned node) {
+struct body make_body(unsigned node, unsigned flows) {
     struct columns *columns = calloc(1, sizeof *columns);
     struct body body = {.bytes = malloc(sizeof *columns)};
     if (!columns || !body.bytes) abort();
-    for (unsigned number = 0; number < FLOWS_PER_BATCH; number++)
+    for (unsigned number = 0; number < flows; number++)
         add_flow(columns, node, number, &body.reported_bytes);
     for (unsigned column = 0; column < COLUMNS; column++) {
         if (columns->length[column] == 0) continue;

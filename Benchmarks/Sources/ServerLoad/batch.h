@@ -19,7 +19,9 @@ struct body {
 
 /// What a node sees: 60 % of its flows are between pods (of those that its pods open a third through a service's
 /// address), 30 % go to clouds, 10 % to other public addresses. Both directions of each carried something.
-struct body make_body(unsigned node);
+///
+/// `flows` are FLOWS_PER_BATCH at most.
+struct body make_body(unsigned node, unsigned flows);
 
 /// Writes what comes before a body, the frame's length included, and returns its length.
 size_t write_head(uint8_t *head, const struct body *body, uint64_t sequence, uint64_t milliseconds);

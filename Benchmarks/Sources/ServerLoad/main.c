@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // ServerLoad inventory
-// ServerLoad send PORT CONNECTIONS
+// ServerLoad send PORT CONNECTIONS [BATCHES_UNDER_WAY]
+// ServerLoad fleet PORT AGENTS SOURCES
+//
+// The first prints a cluster for the server, the third is told of in fleet.h. The second:
 //
 // Agents for one kubenetmon-server, as many as there are connections, in one thread. Prints READY when all are connected.
 // For each line with a number on standard input, every agent sends that many batches, four of them at most without an
@@ -28,6 +31,7 @@
 
 #include "batch.h"
 #include "cluster.h"
+#include "fleet.h"
 
 enum { BODIES = 4, DEADLINE_SECONDS = 600, INPUT_CAPACITY = 1 << 16 };
 
@@ -179,19 +183,22 @@ int main(int argument_count, char **arguments) {
         print_inventory();
         return 0;
     }
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    if (argument_count == 5 && strcmp(arguments[1], "fleet") == 0)
+        return run_fleet((uint16_t)atoi(arguments[2]), (unsigned)atoi(arguments[3]), (unsigned)atoi(arguments[4]));
     if (argument_count < 4 || argument_count > 5 || strcmp(arguments[1], "send") != 0) {
-        fputs("usage: ServerLoad inventory | ServerLoad send PORT CONNECTIONS [BATCHES_UNDER_WAY]\n", stderr);
+        fputs("usage: ServerLoad inventory | send PORT CONNECTIONS [BATCHES_UNDER_WAY] | fleet PORT AGENTS SOURCES\n",
+              stderr);
         return 2;
     }
     uint16_t port = (uint16_t)atoi(arguments[2]);
     unsigned count = (unsigned)atoi(arguments[3]);
     if (argument_count == 5) most_under_way = (unsigned)atoi(arguments[4]);
-    struct rlimit files;
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
     for (unsigned node = 0; node < NODES; node++)
-        for (unsigned number = 0; number < BODIES; number++) bodies[node][number] = make_body(node);
+        for (unsigned number = 0; number < BODIES; number++) bodies[node][number] = make_body(node, FLOWS_PER_BATCH);
     struct agent *agents = calloc(count, sizeof *agents);
     uint8_t *input = malloc((size_t)count * INPUT_CAPACITY);
     int poller = epoll_create1(0);
