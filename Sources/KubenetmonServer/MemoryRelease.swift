@@ -8,8 +8,8 @@ import ServiceLifecycle
 /// Returns the memory of a peak to the system: blocks and buffers that are kept for reuse, and pages that the allocator keeps
 /// free between what is still in use.
 ///
-/// Looks once a minute and acts only where the process has more memory than it had lately: for the allocator to find its free
-/// pages, every thread waits, 0.2 µs a free piece (20 to 50 ms where a cluster of 100,000 pods was listed anew).
+/// Looks once a minute and acts only where the process has more memory than it had lately. Every thread that allocates waits
+/// while the allocator looks for free pages, 0.2 µs for each free piece: 50 ms where 66 MB lay free in 250,000 pieces.
 final class MemoryRelease: Service, CustomStringConvertible {
     private static let interval = Duration.seconds(60)
 
