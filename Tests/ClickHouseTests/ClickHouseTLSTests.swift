@@ -1,43 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Foundation
 import HTTPClient
 import TestSupport
 import Testing
 
 @testable import ClickHouse
 
-/// Speaks TLS on one side and plain HTTP to a real ClickHouse on the other, and wants to see a client's certificate.
-private final class TLSTerminator: Sendable {
-    let url: String
-    private let process: ChildProcess
-
-    init(before url: String, _ certificates: TestCertificates) async throws {
-        let target = try #require(URLComponents(string: url)?.port)
-        let path = certificates.path
-        process = try ChildProcess(
-            URL(filePath: "/usr/bin/env"),
-            [
-                "socat", "-d", "-d",
-                "OPENSSL-LISTEN:0,bind=127.0.0.1,fork,reuseaddr,verify=1,cert=\(path("server.pem")),"
-                    + "key=\(path("server.key")),cafile=\(path("authority.pem"))",
-                "TCP:127.0.0.1:\(target)",
-            ])
-        var port: String?
-        let process = process
-        try await eventually("socat listens") {
-            port = process.output.firstMatch(of: /listening on .*127\.0\.0\.1:(\d+)/).map { String($0.1) }
-            return port != nil
-        }
-        self.url = "https://127.0.0.1:\(port ?? "")"
-    }
-}
-
 @Suite struct ClickHouseTLSTests {
-    @Test func rowsTravelOverTLSWithBothSidesKnown() async throws {
-        let (certificates, others) = (try await TestCertificates(), try await TestCertificates())
+    @Test(
+        "rows travel over TLS to a real ClickHouse, with keys that cert-manager issues at both sides",
+        arguments: TestCertificates.Key.issued)
+    func rows(_ key: TestCertificates.Key) async throws {
+        let (certificates, others) = (try await TestCertificates(key), try await TestCertificates())
         let database = try await TestDatabase.make()
-        let terminator = try await TLSTerminator(before: database.url, certificates)
+        let terminator = try await TLSTerminator(before: database.url, certificates, asksForClient: true)
         var configuration = ClickHouseClient.Configuration(database)
         configuration.endpoints = [terminator.url]
         configuration.tls = HTTPClient.TLS(

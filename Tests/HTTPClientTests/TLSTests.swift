@@ -18,6 +18,14 @@ private func outcome(
     }
 }
 
+/// A server behind TLS, and its URL.
+private func serve(
+    _ certificates: TestCertificates, asksForClient: Bool = false, offer: TLSTerminator.Offer = .everything
+) async throws -> TLSTerminator {
+    let server = try RawHTTPServer { _, _ in .status(200) }
+    return try await TLSTerminator(before: server.url, certificates, asksForClient: asksForClient, offer: offer)
+}
+
 extension Result where Failure == HTTPError {
     fileprivate var failure: HTTPError? {
         if case .failure(let error) = self { error } else { nil }
@@ -27,8 +35,8 @@ extension Result where Failure == HTTPError {
 @Suite struct TLSTests {
     @Test func aServerIsCheckedAgainstTheAuthoritiesGiven() async throws {
         let certificates = try await TestCertificates()
-        let server = try await TLSServer(certificates)
-        let url = "https://127.0.0.1:\(server.port)/"
+        let server = try await serve(certificates)
+        let url = server.url
         let (file, bytes) = (certificates.path("authority.pem"), try certificates.bytes("authority.pem"))
         #expect(try await outcome(.init(authorities: .file(file)), url: url) == .success(200))
         #expect(try await outcome(.init(authorities: .bytes(bytes)), url: url) == .success(200))
@@ -41,8 +49,8 @@ extension Result where Failure == HTTPError {
 
     @Test func authoritiesThatAreNoneAreAnErrorOfTheRequest() async throws {
         let certificates = try await TestCertificates()
-        let server = try await TLSServer(certificates)
-        let url = "https://127.0.0.1:\(server.port)/"
+        let server = try await serve(certificates)
+        let url = server.url
         let missing = try await outcome(.init(authorities: .file("/nonexistent/ca.crt")), url: url)
         #expect(missing.failure?.kind == .badRequest)
         #expect(missing.failure?.message.contains("/nonexistent/ca.crt") == true)
@@ -52,7 +60,7 @@ extension Result where Failure == HTTPError {
 
     @Test func theNameInTheURLIsTheOneThatIsChecked() async throws {
         let certificates = try await TestCertificates()
-        let server = try await TLSServer(certificates)
+        let server = try await serve(certificates)
         let tls = HTTPClient.TLS(authorities: .file(certificates.path("authority.pem")))
         let destination = "127.0.0.1:\(server.port)"
         #expect(
@@ -63,8 +71,8 @@ extension Result where Failure == HTTPError {
 
     @Test func aClientShowsItsCertificate() async throws {
         let certificates = try await TestCertificates()
-        let server = try await TLSServer(certificates, asksForClient: true)
-        let url = "https://127.0.0.1:\(server.port)/"
+        let server = try await serve(certificates, asksForClient: true)
+        let url = server.url
         var tls = HTTPClient.TLS(authorities: .file(certificates.path("authority.pem")))
         #expect(try await outcome(tls, url: url).failure?.kind == .tls)
         tls.certificate = .file(certificates.path("client.pem"))
@@ -75,5 +83,29 @@ extension Result where Failure == HTTPError {
         #expect(try await outcome(tls, url: url) == .success(200))
         tls.key = .bytes(try certificates.bytes("server.key"))
         #expect(try await outcome(tls, url: url).failure?.kind == .badRequest)
+    }
+
+    /// One matrix: every key is that of the server's certificate, of the client's, of the authority and of the one above it.
+    @Test(
+        "certificates of every key that cert-manager issues are taken, whichever authority is trusted",
+        arguments: TestCertificates.Key.issued)
+    func keys(_ key: TestCertificates.Key) async throws {
+        let certificates = try await TestCertificates(key, hasIntermediate: true)
+        for offer in [TLSTerminator.Offer.everything, .version12] {
+            let server = try await serve(certificates, asksForClient: true, offer: offer)
+            for authorities in ["root.pem", "authority.pem", "authorities.pem"] {
+                let files = HTTPClient.TLS(
+                    authorities: .file(certificates.path(authorities)),
+                    certificate: .file(certificates.path("client.pem")), key: .file(certificates.path("client.key")))
+                // As the API server's, which a kubeconfig may hold.
+                let bytes = HTTPClient.TLS(
+                    authorities: .bytes(try certificates.bytes(authorities)),
+                    certificate: .bytes(try certificates.bytes("client.pem")),
+                    key: .bytes(try certificates.bytes("client.key")))
+                for tls in [files, bytes] {
+                    #expect(try await outcome(tls, url: server.url) == .success(200), "\(offer) \(authorities)")
+                }
+            }
+        }
     }
 }

@@ -74,4 +74,23 @@ private func server(_ certificates: TestCertificates, asksForClient: Bool = fals
             .nodes, of: ClusterConfiguration(origin: "a test", server: server.url, verifiesServer: false)
         ).holds(["node-a"])
     }
+
+    @Test(
+        "keys that cert-manager issues work at both sides, and an intermediate authority can be the trusted one",
+        arguments: TestCertificates.Key.issued)
+    func keys(_ key: TestCertificates.Key) async throws {
+        let certificates = try await TestCertificates(key, hasIntermediate: true)
+        let server = try await APIServerFixture.start()
+        server.apply(Node(name: "node-a", addresses: []))
+        let terminator = try await TLSTerminator(before: server.port, certificates, asksForClient: true)
+        for authorities in ["root.pem", "authority.pem", "authorities.pem"] {
+            try await RunningReflector(
+                .nodes,
+                of: ClusterConfiguration(
+                    origin: "a test", server: terminator.url, authorities: .file(certificates.path(authorities)),
+                    certificate: .bytes(try certificates.bytes("client.pem")),
+                    key: .file(certificates.path("client.key")))
+            ).holds(["node-a"])
+        }
+    }
 }

@@ -4,31 +4,73 @@ public import Foundation
 
 /// An authority of a test's own, and what it has signed: files in PEM form, which go away with the object.
 public final class TestCertificates: Sendable {
+    /// The kind of all keys.
+    public enum Key: String, CaseIterable, Sendable {
+        /// What cert-manager issues.
+        case rsa2048, rsa4096, p256, p384, p521, ed25519
+        /// What OpenSSL makes besides.
+        case p224, secp256k1, ed448
+
+        /// What cert-manager issues (https://cert-manager.io/docs/reference/api-docs/#cert-manager.io/v1.PrivateKeyAlgorithm).
+        public static let issued: [Key] = [.rsa2048, .rsa4096, .p256, .p384, .p521, .ed25519]
+        /// What TLS has no signature algorithm for, or BoringSSL does not know.
+        public static let unsupported: [Key] = [.p224, .secp256k1, .ed448]
+
+        fileprivate var options: String {
+            switch self {
+            case .rsa2048: "rsa:2048"
+            case .rsa4096: "rsa:4096"
+            case .p256: "ec -pkeyopt ec_paramgen_curve:prime256v1"
+            case .p384: "ec -pkeyopt ec_paramgen_curve:secp384r1"
+            case .p521: "ec -pkeyopt ec_paramgen_curve:secp521r1"
+            case .ed25519: "ed25519"
+            case .p224: "ec -pkeyopt ec_paramgen_curve:secp224r1"
+            case .secp256k1: "ec -pkeyopt ec_paramgen_curve:secp256k1"
+            case .ed448: "ed448"
+            }
+        }
+    }
+
     /// The folder of the files.
     public let folder: URL
 
     /// Makes an authority, a server's certificate for `127.0.0.1`, `::1`, `localhost` and `api.cluster.test`, a client's,
     /// one for `elsewhere.test`, and expired ones.
-    public init() async throws {
+    ///
+    /// - Parameter hasIntermediate: Whether the authority is itself signed by another, `root.pem`; `authorities.pem` holds
+    ///   both, and server and client show the authority behind their own certificate (`server-alone.pem`,
+    ///   `client-alone.pem`).
+    public init(_ key: Key = .p256, hasIntermediate: Bool = false) async throws {
         folder = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         try await ChildProcess.shell(
             """
             cd '\(folder.path)'
-            new="-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
-            openssl req -x509 $new -days 2 -subj /CN=authority -keyout authority.key -out authority.pem
+            new="-newkey \(key.options) -nodes"
             sign() {
                 openssl req $new -subj "/CN=$1" -keyout "$1.key" -out "$1.request"
                 echo "$2" > "$1.extensions"
-                openssl x509 -req -in "$1.request" -CA authority.pem -CAkey authority.key -CAcreateserial -days 2 \\
+                openssl x509 -req -in "$1.request" -CA "$3.pem" -CAkey "$3.key" -CAcreateserial -days 2 \\
                     -extfile "$1.extensions" -out "$1.pem"
             }
-            sign server "subjectAltName=IP:127.0.0.1,IP:::1,DNS:localhost,DNS:api.cluster.test"
-            sign client "extendedKeyUsage=clientAuth"
-            sign elsewhere "subjectAltName=DNS:elsewhere.test"
+            authority() { openssl req -x509 $new -days 2 -subj "/CN=$1" -keyout "$1.key" -out "$1.pem"; }
+            if \(hasIntermediate); then
+                authority root
+                sign authority "basicConstraints=critical,CA:TRUE" root
+                cat authority.pem root.pem > authorities.pem
+            else
+                authority authority
+            fi
+            sign server "subjectAltName=IP:127.0.0.1,IP:::1,DNS:localhost,DNS:api.cluster.test" authority
+            sign client "extendedKeyUsage=clientAuth" authority
+            sign elsewhere "subjectAltName=DNS:elsewhere.test" authority
             for name in server client; do
                 openssl x509 -req -in $name.request -CA authority.pem -CAkey authority.key -CAcreateserial -days -1 \\
                     -extfile $name.extensions -out expired-$name.pem && cp $name.key expired-$name.key
+                if \(hasIntermediate); then
+                    cp $name.pem $name-alone.pem && cp $name.key $name-alone.key
+                    cat authority.pem >> $name.pem
+                fi
             done
             """)
     }
