@@ -289,7 +289,12 @@ extension HTTPError.Kind {
             case CURLE_UNSUPPORTED_PROTOCOL where wasRedirected: .redirect
             case CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CERTPROBLEM:
                 .badRequest
-            case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CIPHER, CURLE_SSL_ISSUER_ERROR:
+            // An OpenSSL error reads "error:0A00010B:SSL routines::wrong version number". Without one, the connection was reset
+            // or closed during the handshake, as by a balancer without backends; OpenSSL 3 has an error for the close too.
+            case CURLE_SSL_CONNECT_ERROR where !detail.contains(" routines:") || detail.contains("unexpected eof"):
+                .connection
+            case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CIPHER, CURLE_SSL_ISSUER_ERROR,
+                CURLE_SSL_CLIENTCERT:
                 .tls
             // TLS 1.3 refuses a client's certificate after the handshake.
             case CURLE_RECV_ERROR where detail.contains("alert"), CURLE_SEND_ERROR where detail.contains("alert"): .tls

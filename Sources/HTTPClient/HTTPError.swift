@@ -4,11 +4,11 @@
 public struct HTTPError: Error, Equatable, Sendable {
     /// What kind of failure it was.
     public enum Kind: String, Equatable, Sendable, CaseIterable {
-        /// The server's name or address, or the connection to it, failed.
+        /// The server's name or address, or the connection to it, failed; also during a TLS handshake.
         case connection
         /// The time was over, or no byte came for too long. The server may have acted on the request all the same.
         case timeout
-        /// The server's certificate or the TLS handshake was refused, by either side.
+        /// A certificate, or another part of the TLS handshake, was rejected by either side.
         case tls
         /// The answer is larger than the bound.
         case responseTooLarge

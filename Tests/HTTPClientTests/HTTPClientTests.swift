@@ -123,8 +123,6 @@ extension RawHTTPServer {
         for url in ["", "http://", "ftp://127.0.0.1/", "file:///etc/hosts", "http://a b/"] {
             #expect(try await failure(url)?.kind == .badRequest, "\(url)")
         }
-        #expect(
-            try await failure("https" + (try RawHTTPServer(answering: .bytes("no")).url.dropFirst(4)))?.kind == .tls)
     }
 
     @Test func aTimedOutClientCanBeUsedAgain() async throws {

@@ -108,4 +108,13 @@ extension Result where Failure == HTTPError {
             }
         }
     }
+
+    @Test(
+        "a connection that is lost during the handshake is a failure of the connection, other failures are of TLS",
+        arguments: HandshakeEnd.allCases)
+    func unfinishedHandshake(_ end: HandshakeEnd) async throws {
+        let peer = try UnfinishedHandshake(end)
+        let error = try await outcome(.init(), url: "https://127.0.0.1:\(peer.port)/").failure
+        #expect(error?.kind == (end == .plainText ? .tls : .connection), "\(error?.message ?? "")")
+    }
 }
