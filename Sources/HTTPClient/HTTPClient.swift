@@ -251,7 +251,15 @@ extension HTTPClient {
     }
 
     private func configureTLS() throws(HTTPError) {
-        kubenetmon_curl_set_long(easy, CURLOPT_SSLVERSION, Int(CURL_SSLVERSION_TLSv1_2))
+        // For TLS 1.2: forward secrecy and authenticated encryption. The suites of TLS 1.3 have both.
+        "ECDHE+AESGCM:ECDHE+CHACHA20".withCString { suites in
+            for option in [CURLOPT_SSL_CIPHER_LIST, CURLOPT_PROXY_SSL_CIPHER_LIST] {
+                kubenetmon_curl_set_pointer(easy, option, suites)
+            }
+        }
+        for option in [CURLOPT_SSLVERSION, CURLOPT_PROXY_SSLVERSION] {
+            kubenetmon_curl_set_long(easy, option, Int(CURL_SSLVERSION_TLSv1_2))
+        }
         kubenetmon_curl_set_long(easy, CURLOPT_SSL_VERIFYPEER, tls.verifiesServer ? 1 : 0)
         kubenetmon_curl_set_long(easy, CURLOPT_SSL_VERIFYHOST, tls.verifiesServer ? 2 : 0)
         if let authorities = tls.authorities {

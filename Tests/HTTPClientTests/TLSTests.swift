@@ -110,6 +110,16 @@ extension Result where Failure == HTTPError {
     }
 
     @Test(
+        "a server with TLS 1.2 without forward secrecy or authenticated encryption is left",
+        arguments: [TLSTerminator.Offer.cbcAlone, .rsaKeyExchangeAlone])
+    func weakServers(_ offer: TLSTerminator.Offer) async throws {
+        let certificates = try await TestCertificates(.rsa2048)
+        let server = try await serve(certificates, offer: offer)
+        let tls = HTTPClient.TLS(authorities: .file(certificates.path("authority.pem")))
+        #expect(try await outcome(tls, url: server.url).failure?.kind == .tls)
+    }
+
+    @Test(
         "a connection that is lost during the handshake is a failure of the connection, other failures are of TLS",
         arguments: HandshakeEnd.allCases)
     func unfinishedHandshake(_ end: HandshakeEnd) async throws {
