@@ -271,7 +271,11 @@ extension HTTPClient {
         if let certificate = tls.certificate {
             try set(certificate, file: CURLOPT_SSLCERT, bytes: CURLOPT_SSLCERT_BLOB)
         }
-        if let key = tls.key { try set(key, file: CURLOPT_SSLKEY, bytes: CURLOPT_SSLKEY_BLOB) }
+        if let key = tls.key {
+            try set(key, file: CURLOPT_SSLKEY, bytes: CURLOPT_SSLKEY_BLOB)
+            // Without a password, OpenSSL would ask the terminal for that of an encrypted key.
+            "".withCString { _ = kubenetmon_curl_set_pointer(easy, CURLOPT_KEYPASSWD, $0) }
+        }
     }
 
     private func set(_ pem: TLS.PEM, file: CURLoption, bytes: CURLoption) throws(HTTPError) {

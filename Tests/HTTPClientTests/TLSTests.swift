@@ -87,7 +87,7 @@ extension Result where Failure == HTTPError {
 
     /// One matrix: every key is that of the server's certificate, of the client's, of the authority and of the one above it.
     @Test(
-        "certificates of every key that cert-manager issues are taken, whichever authority is trusted",
+        "certificates of every key that cert-manager issues pass the check and a handshake, whichever authority is trusted",
         arguments: TestCertificates.Key.issued)
     func keys(_ key: TestCertificates.Key) async throws {
         let certificates = try await TestCertificates(key, hasIntermediate: true)
@@ -103,9 +103,37 @@ extension Result where Failure == HTTPError {
                     certificate: .bytes(try certificates.bytes("client.pem")),
                     key: .bytes(try certificates.bytes("client.key")))
                 for tls in [files, bytes] {
+                    try tls.check()
                     #expect(try await outcome(tls, url: server.url) == .success(200), "\(offer) \(authorities)")
                 }
             }
+        }
+    }
+
+    @Test("certificates and keys that no connection could be made with fail the check")
+    func check() async throws {
+        let certificates = try await TestCertificates()
+        try await ChildProcess.shell(
+            """
+            cd '\(certificates.folder.path)'
+            openssl pkcs8 -topk8 -in client.key -passout pass:x -out encrypted.key
+            echo rubbish >rubbish.pem
+            """)
+        func tls(_ authority: String, _ certificate: String, _ key: String) -> HTTPClient.TLS {
+            HTTPClient.TLS(
+                authorities: .file(certificates.path(authority)), certificate: .file(certificates.path(certificate)),
+                key: .file(certificates.path(key)))
+        }
+        try tls("authority.pem", "client.pem", "client.key").check()
+        try HTTPClient.TLS().check()
+        for unusable in [
+            tls("rubbish.pem", "client.pem", "client.key"), tls("missing.pem", "client.pem", "client.key"),
+            tls("authority.pem", "rubbish.pem", "client.key"), tls("authority.pem", "client.pem", "rubbish.pem"),
+            tls("authority.pem", "client.pem", "server.key"), tls("authority.pem", "client.pem", "encrypted.key"),
+        ] {
+            let error = #expect(throws: HTTPError.self) { try unusable.check() }
+            #expect(
+                error?.kind == .badRequest && error?.message.isEmpty == false, "\(unusable): \(error?.message ?? "")")
         }
     }
 

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Dispatch
+import Glibc
+
+extension HTTPClient.TLS {
+    /// Loads certificates and keys as a connection does, and throws why no connection could be made with them.
+    ///
+    /// libcurl loads them once a connection is open. This one goes to a listener on the loopback that answers nothing, so that
+    /// the handshake ends right behind the loading.
+    public func check() throws(HTTPError) {
+        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        defer {
+            // Ends the waiting for a connection that has not come.
+            shutdown(listener, Int32(SHUT_RDWR))
+            close(listener)
+        }
+        guard let port = Self.listen(listener) else {
+            throw HTTPError(
+                kind: .connection, message: "cannot listen on 127.0.0.1: \(String(cString: strerror(errno)))")
+        }
+        DispatchQueue.global().async {
+            let peer = accept(listener, nil, nil)
+            guard peer >= 0 else { return }
+            // Closed unread, the connection would be reset, possibly before the loading.
+            shutdown(peer, Int32(SHUT_WR))
+            var byte: UInt8 = 0
+            while read(peer, &byte, 1) > 0 {}
+            close(peer)
+        }
+        let request = HTTPRequest(
+            .get, url: "https://127.0.0.1:\(port)/", timeoutMilliseconds: 10_000, connectTimeoutMilliseconds: 10_000)
+        do throws(HTTPError) {
+            _ = try HTTPClient(tls: self).perform(request)
+        } catch  where error.kind == .badRequest {
+            throw error
+        } catch {
+            // The end of the handshake.
+        }
+    }
+
+    /// Listens on a port of the loopback; nil where that fails.
+    private static func listen(_ listener: Int32) -> UInt16? {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isListening = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
+                bind(listener, pointer, length) == 0 && Glibc.listen(listener, 1) == 0
+                    && getsockname(listener, pointer, &length) == 0
+            }
+        }
+        return isListening ? UInt16(bigEndian: address.sin_port) : nil
+    }
+}
