@@ -6,7 +6,7 @@ import NIOSSL
 public enum TLSFailure: String, CaseIterable, Sendable {
     /// The peer does not speak TLS.
     case notTLS = "tls_not_tls"
-    /// The two sides have no version of TLS in common.
+    /// The two sides have no version of TLS, cipher suite or signature algorithm in common.
     case version = "tls_version"
     /// The client has sent no certificate where one is asked for.
     case noCertificate = "tls_no_certificate"
@@ -30,6 +30,8 @@ public enum TLSFailure: String, CaseIterable, Sendable {
         ("ALERT_BAD_CERTIFICATE", .certificateRefused), ("ALERT_CERTIFICATE_", .certificateRefused),
         ("ALERT_UNSUPPORTED_CERTIFICATE", .certificateRefused), ("WRONG_VERSION_NUMBER", .notTLS),
         ("HTTP_REQUEST", .notTLS), ("UNSUPPORTED_PROTOCOL", .version), ("ALERT_PROTOCOL_VERSION", .version),
+        ("NO_SHARED_CIPHER", .version), ("NO_COMMON_SIGNATURE_ALGORITHMS", .version),
+        ("ALERT_HANDSHAKE_FAILURE", .version),
         ("EOF during handshake", .closed),
     ]
 
@@ -56,7 +58,12 @@ public enum TLSFailure: String, CaseIterable, Sendable {
         case .otherName: "the server's certificate is of another name: set SERVER_NAME to one that it is of"
         case .certificateRefused:
             "the server does not take CLIENT_CERTIFICATE_FILE: is it expired, or not of the server's tls_client_ca_file?"
-        case .version, .other: "look at the server's log"
+        case .version:
+            """
+            the server needs TLS 1.3, or TLS 1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305, and a signature algorithm for \
+            CLIENT_KEY_FILE
+            """
+        case .other: "look at the server's log"
         }
     }
 
@@ -69,7 +76,12 @@ public enum TLSFailure: String, CaseIterable, Sendable {
         case .certificateRefused, .otherName:
             "the agent does not trust tls_certificate_file: its authority must be in the agent's SERVER_CA_FILE"
         case .closed: "the peer left in the middle, as probes and load balancers do; an agent says why in its log"
-        case .timeout, .version, .other: "look at the agent's log"
+        case .version:
+            """
+            the peer needs TLS 1.3, or TLS 1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305, and a signature algorithm for \
+            tls_key_file
+            """
+        case .timeout, .other: "look at the agent's log"
         }
     }
 }

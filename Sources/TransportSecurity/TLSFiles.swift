@@ -19,6 +19,9 @@ public struct TLSFiles: Equatable, Sendable {
         self.authorities = authorities
     }
 
+    /// Reads the files and throws what a connection could not be opened with; nothing is kept. It blocks.
+    public func check(isServer: Bool) throws(CredentialError) { _ = try context(of: read(), isServer: isServer) }
+
     /// The bytes of the files at one moment.
     struct Contents: Equatable {
         var certificate: [UInt8]?
@@ -52,10 +55,16 @@ public struct TLSFiles: Equatable, Sendable {
     ) throws(CredentialError) -> (context: NIOSSLContext, notValidAfter: Int?) {
         var chain: [NIOSSLCertificate] = []
         var privateKey: NIOSSLPrivateKey?
-        if let bytes = contents.certificate, let path = certificate { chain = try Self.certificates(bytes, path) }
+        if let bytes = contents.certificate, let path = certificate {
+            chain = try Self.certificates(bytes, path).map(\.certificate)
+        }
         if let bytes = contents.key, let path = key {
             guard let parsed = try? NIOSSLPrivateKey(bytes: bytes, format: .pem) else {
-                throw CredentialError("\(path) holds no private key in PEM form, or one with a password")
+                throw CredentialError(
+                    """
+                    \(path) holds no private key in PEM form, one with a password, or one that is not \
+                    \(CertificateFields.supportedKeys)
+                    """)
             }
             privateKey = parsed
         }
@@ -70,9 +79,9 @@ public struct TLSFiles: Equatable, Sendable {
             configuration.certificateChain = chain.map { .certificate($0) }
             configuration.privateKey = .privateKey(privateKey)
         }
-        configuration.minimumTLSVersion = .tlsv12
+        configuration.applyPolicy()
         if let bytes = contents.authorities, let path = authorities {
-            configuration.trustRoots = .certificates(try Self.certificates(bytes, path))
+            configuration.trustRoots = .certificates(try Self.anchors(bytes, path))
             // What a client must match is the authority; a server, its name too.
             configuration.certificateVerification = isServer ? .noHostnameVerification : .fullVerification
         }
@@ -84,10 +93,43 @@ public struct TLSFiles: Equatable, Sendable {
         }
     }
 
-    private static func certificates(_ bytes: [UInt8], _ path: String) throws(CredentialError) -> [NIOSSLCertificate] {
+    /// Reads the certificates that chains may end at. One that may not issue others is no authority, unless it is its own.
+    private static func anchors(_ bytes: [UInt8], _ path: String) throws(CredentialError) -> [NIOSSLCertificate] {
+        var anchors: [NIOSSLCertificate] = []
+        for (certificate, der, fields) in try certificates(bytes, path) {
+            guard fields.isAuthority || fields.isSelfIssued, let anchor = try? NIOSSLCertificate.trustAnchor(der: der)
+            else {
+                throw CredentialError(
+                    """
+                    \(path) must hold authorities, and this certificate may not issue others: \(certificate); replace it \
+                    with its issuer's
+                    """)
+            }
+            anchors.append(anchor)
+        }
+        return anchors
+    }
+
+    /// Reads certificates and rejects those that no handshake could use.
+    private static func certificates(
+        _ bytes: [UInt8], _ path: String
+    ) throws(CredentialError) -> [(certificate: NIOSSLCertificate, der: [UInt8], fields: CertificateFields)] {
         guard let certificates = try? NIOSSLCertificate.fromPEMBytes(bytes), !certificates.isEmpty else {
             throw CredentialError("\(path) holds no certificate in PEM form")
         }
-        return certificates
+        var parsed: [(NIOSSLCertificate, [UInt8], CertificateFields)] = []
+        for certificate in certificates {
+            guard let der = try? certificate.toDERBytes(), let fields = CertificateFields(der: der),
+                fields.hasSupportedKey
+            else {
+                throw CredentialError(
+                    """
+                    \(path) holds a certificate with a key that TLS cannot use here: \(certificate); have it issued for \
+                    \(CertificateFields.supportedKeys)
+                    """)
+            }
+            parsed.append((certificate, der, fields))
+        }
+        return parsed
     }
 }
