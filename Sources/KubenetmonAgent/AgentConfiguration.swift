@@ -144,6 +144,14 @@ struct AgentConfiguration: Equatable, Sendable {
             files: TLSFiles(certificate: certificate, key: key, authorities: authorities), serverName: name)
     }
 
+    /// What is wrong with the files that the settings name, a line each.
+    var problemsOfFiles: [String] {
+        var problems: [String] = []
+        do throws(CredentialError) { try tls?.files.check(isServer: false) } catch { problems.append("\(error)") }
+        do throws(CredentialError) { _ = try token?.read() } catch { problems.append("\(error)") }
+        return problems
+    }
+
     /// Reads which protocols are collected.
     static func protocols(_ settings: inout SettingsReader) -> [TransportProtocol] {
         settings.value(

@@ -17,7 +17,11 @@ struct KubenetmonAgent: AsyncParsableCommand {
             """,
         version: Daemon.version, subcommands: [EnableAccounting.self])
 
-    @Flag(help: "Check the settings, print each with its value and where that comes from, and exit: 0 if all is well.")
+    @Flag(
+        help: """
+            Check the settings and the files that they name, print each setting with its value and where that comes from, \
+            and exit: 0 if all is well, 64 if not.
+            """)
     var checkConfig = false
     @Flag(
         help: """
@@ -61,10 +65,16 @@ struct KubenetmonAgent: AsyncParsableCommand {
         }
         let sources = SettingsSources(arguments: settings, environment: environment)
         let (configuration, effective) = try read(sources) { AgentConfiguration(&$0) }
-        if checkConfig { return print(effective.description) }
+        if checkConfig { return try check(configuration, effective) }
         // Files are read anew when they change; there is nothing that a signal could add.
         signal(SIGHUP, SIG_IGN)
         try await Agent(configuration, warnings: effective.warnings).run()
+    }
+
+    private func check(_ configuration: AgentConfiguration, _ effective: EffectiveSettings) throws {
+        print(effective.description)
+        let problems = configuration.problemsOfFiles
+        guard problems.isEmpty else { throw ValidationError(problems.joined(separator: "\n")) }
     }
 
     private func read<Value>(

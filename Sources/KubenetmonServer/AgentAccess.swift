@@ -137,10 +137,7 @@ struct AgentAccess: Equatable, Sendable {
     }
 
     /// Throws where agents cannot be shown a certificate.
-    func checkTLSFiles() throws(CredentialError) {
-        let logger = Logger(label: "check") { _ in SwiftLogNoOpLogHandler() }
-        if let tls { try TLSContextSource(tls, isServer: true, logger: logger).refresh() }
-    }
+    func checkTLSFiles() throws(CredentialError) { try tls?.check(isServer: true) }
 
     /// What is wrong with the files, a line each.
     var problemsOfFiles: [String] {

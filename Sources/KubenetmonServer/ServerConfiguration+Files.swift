@@ -27,11 +27,23 @@ extension ServerConfiguration {
         var problems: [String] = []
         do throws(YAMLProblems) { _ = try inventory() } catch { problems.append("\(error)") }
         do { _ = try clickHouse.credentials.read() } catch { problems.append("\(error)") }
+        return problems + problemsOfClickHouseTLS() + agents.problemsOfFiles + problemsOfRanges()
+    }
+
+    private func problemsOfClickHouseTLS() -> [String] {
         let tls = clickHouse.tls
-        for case .file(let path)? in [tls.authorities, tls.certificate, tls.key] where access(path, R_OK) != 0 {
+        let files = [tls.authorities, tls.certificate, tls.key].compactMap { $0 }
+        var problems: [String] = []
+        for case .file(let path) in files where access(path, R_OK) != 0 {
             problems.append("\(path): cannot be read: \(String(cString: strerror(errno)))")
         }
-        return problems + agents.problemsOfFiles + problemsOfRanges()
+        guard problems.isEmpty, !files.isEmpty else { return problems }
+        do throws(HTTPError) {
+            try tls.check()
+            return []
+        } catch {
+            return ["clickhouse_ca_file, clickhouse_certificate_file, clickhouse_key_file: \(error)"]
+        }
     }
 
     private func problemsOfRanges() -> [String] {

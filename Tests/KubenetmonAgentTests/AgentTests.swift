@@ -61,4 +61,30 @@ private func run(
         let bad = try await run(["--check-config", "--metrics-port", "0"], environment: ["NODE_NAME": "node-a"])
         #expect(bad.code == 64 && bad.output.contains("--metrics-port: '0' is not"))
     }
+
+    @Test("--check-config reads the files that the settings name")
+    func checkedFiles() async throws {
+        let certificates = try await TestCertificates()
+        let unusable = try await TestCertificates(.ed448)
+        func check(_ settings: [String: String]) async throws -> (code: Int32, output: String) {
+            try await run(
+                ["--check-config"], environment: settings.merging(["NODE_NAME": "a", "SERVER_TLS": "true"]) { $1 })
+        }
+        let own = [
+            "CLIENT_CERTIFICATE_FILE": certificates.path("client.pem"),
+            "CLIENT_KEY_FILE": certificates.path("client.key"),
+        ]
+        let good = try await check(own.merging(["SERVER_CA_FILE": certificates.path("authority.pem")]) { $1 })
+        #expect(good.code == 0, "\(good.output)")
+        for (settings, part) in [
+            (["SERVER_CA_FILE": unusable.path("authority.pem")], "Ed25519"),
+            (["SERVER_CA_FILE": certificates.path("missing.pem")], "No such file"),
+            (["CLIENT_KEY_FILE": certificates.path("server.key")], "do not fit together"),
+            (["TOKEN_FILE": certificates.path("missing")], "No such file"),
+        ] {
+            let bad = try await check(own.merging(settings) { $1 })
+            #expect(bad.code == 64 && bad.output.contains(part), "\(bad.output)")
+            #expect(bad.output.contains(certificates.folder.path) || bad.output.contains(unusable.folder.path))
+        }
+    }
 }

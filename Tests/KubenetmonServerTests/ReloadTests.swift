@@ -165,4 +165,35 @@ private final class MountedServer {
         #expect(bad.code == 64)
         for name in ["i.yaml", "ca.pem", "aws.json"] { #expect(bad.output.contains("/nowhere/\(name): ")) }
     }
+
+    @Test("--check-config rejects certificates that agents' or ClickHouse's connections could not use")
+    func checkedCertificates() async throws {
+        let certificates = try await TestCertificates()
+        let unusable = try await TestCertificates(.ed448)
+        let file = certificates.folder.appending(path: "config.yaml")
+        func check(_ text: String) async throws -> (code: Int32, output: String) {
+            let required = "environment: test\ncloud: aws\nregion: eu-central-1\ncluster: main\n"
+            try (required + text).write(to: file, atomically: true, encoding: .utf8)
+            let child = try ChildProcess(
+                Repository.program("kubenetmon-server"),
+                ["--config", file.path, "--credentials", "/nowhere", "--check-config"])
+            return (try await child.wait(), child.output)
+        }
+        func settings(_ certificates: TestCertificates, key: String = "client.key") -> String {
+            """
+            tls_certificate_file: \(certificates.path("server.pem"))
+            tls_key_file: \(certificates.path("server.key"))
+            tls_client_ca_file: \(certificates.path("authority.pem"))
+            clickhouse_certificate_file: \(certificates.path("client.pem"))
+            clickhouse_key_file: \(certificates.path(key))
+
+            """
+        }
+        let good = try await check(settings(certificates))
+        #expect(good.code == 0, "\(good.output)")
+        let agents = try await check(settings(unusable))
+        #expect(agents.code == 64 && agents.output.contains("P-256, P-384, P-521"), "\(agents.output)")
+        let clickHouse = try await check(settings(certificates, key: "server.key"))
+        #expect(clickHouse.code == 64 && clickHouse.output.contains("clickhouse_key_file"), "\(clickHouse.output)")
+    }
 }
