@@ -8,6 +8,8 @@ extension ClickHouseClient {
         /// The `http://` or `https://` URLs without a query, such as `http://127.0.0.1:8123`; at least one. Where one does
         /// not do its work, the next is tried.
         public var endpoints: [String]
+        /// What to add to the error where no connection to an endpoint can be made: which setting to look at, by URL.
+        public var remedies: [String: String]
         /// The database that tables are in.
         public var database: String
         /// The user and the password. They travel in header fields, never in a URL.
@@ -25,13 +27,15 @@ extension ClickHouseClient {
 
         /// Makes a configuration of its parts.
         public init(
-            endpoints: [String], database: String = "default", credentials: ClickHouseCredentials = .none,
-            headers: [String: String] = [:], tls: HTTPClient.TLS = HTTPClient.TLS(),
-            proxy: HTTPClient.Proxy = .none, connectTimeoutMilliseconds: Int = 30_000,
+            endpoints: [String], remedies: [String: String] = [:], database: String = "default",
+            credentials: ClickHouseCredentials = .none, headers: [String: String] = [:],
+            tls: HTTPClient.TLS = HTTPClient.TLS(), proxy: HTTPClient.Proxy = .none,
+            connectTimeoutMilliseconds: Int = 30_000,
             timeoutMilliseconds: Int = 120_000
         ) {
             precondition(!endpoints.isEmpty, "a client without a server")
             self.endpoints = endpoints
+            self.remedies = remedies
             self.database = database
             self.credentials = credentials
             self.headers = headers

@@ -42,6 +42,9 @@ extension ServerConfiguration {
     private static func client(_ settings: inout SettingsReader) -> ClickHouseClient.Configuration {
         let disableTLS = settings.bool(
             "clickhouse_disable_tls", default: false, "Whether endpoints that are no URL are spoken to without TLS.")
+        let allowsPlaintextOnTLSPort = settings.bool(
+            "clickhouse_allow_plaintext_on_tls_port", default: false,
+            "Whether an endpoint's port 8443 or 9440 may be spoken to without TLS.")
         // Several stand behind one another, with commas between them.
         var hasCredentials = false
         let endpoints = settings.text(
@@ -58,7 +61,7 @@ extension ServerConfiguration {
                 hasCredentials = endpoints != given
                 return endpoints.filter { !$0.isEmpty }.joined(separator: ",")
             }
-        ).split(separator: ",").map { endpoint(String($0), disableTLS: disableTLS) }
+        ).split(separator: ",").map { ClickHouseEndpoint(String($0), disableTLS: disableTLS) }
         if hasCredentials {
             settings.warn(
                 """
@@ -66,12 +69,20 @@ extension ServerConfiguration {
                 clickhouse_credentials_directory
                 """)
         }
-        for warning in endpoints.flatMap(\.warnings) { settings.warn(warning) }
+        for warning in endpoints.compactMap(\.translation) { settings.warn(warning) }
+        if !allowsPlaintextOnTLSPort {
+            for problem in endpoints.compactMap(\.plaintextOnTLSPort) {
+                settings.report("clickhouse_endpoint", problem)
+            }
+        }
         let skipVerify = settings.bool(
             "clickhouse_insecure_skip_verify", default: false, "Whether ClickHouse's certificate is not checked.")
         if skipVerify { settings.warn("clickhouse_insecure_skip_verify: ClickHouse's certificate is not checked") }
         return ClickHouseClient.Configuration(
             endpoints: endpoints.map(\.url),
+            remedies: Dictionary(
+                endpoints.compactMap { endpoint in endpoint.remedy.map { (endpoint.url, $0) } },
+                uniquingKeysWith: { first, _ in first }),
             database: settings.text(
                 "clickhouse_database", default: "default", allowed: "the name of a database", "Database of the table."),
             credentials: credentials(&settings),
@@ -120,23 +131,5 @@ extension ServerConfiguration {
             "clickhouse_credentials_directory", default: "/etc/clickhouse", allowed: "a path",
             "Directory of the files username and password, read anew for every request.", .flag("--credentials"))
         return .files(user: "\(directory)/username", password: "\(directory)/password")
-    }
-
-    /// Takes a URL as it is, and makes one of kubenetmon's `host:port`, whose well-known ports of the native protocol
-    /// become those of HTTP.
-    private static func endpoint(_ text: String, disableTLS: Bool) -> (url: String, warnings: [String]) {
-        var text = text
-        while text.hasSuffix("/") { text.removeLast() }
-        if text.hasPrefix("http://") || text.hasPrefix("https://") { return (text, []) }
-        let scheme = disableTLS ? "http" : "https"
-        let nativePorts = [":9000": disableTLS ? ":8123" : ":8443", ":9440": ":8443"]
-        for (native, http) in nativePorts where text.hasSuffix(native) {
-            let url = "\(scheme)://\(text.dropLast(native.count))\(http)"
-            return (
-                url,
-                ["clickhouse_endpoint: '\(text)' is a port of the native protocol; using HTTP at \(url) instead"]
-            )
-        }
-        return ("\(scheme)://\(text)", [])
     }
 }

@@ -65,4 +65,22 @@ import Testing
         #expect(forwarder.inserts.first?.target.hasPrefix("http://clickhouse.invalid:8123/?") == true)
         #expect(try await database.rows("SELECT count(), sum(bytes) FROM network_flows_0") == [["4", "600"]])
     }
+
+    @Test("TLS towards ClickHouse's port without TLS fails with a line that names the setting")
+    func plainPort() async throws {
+        let database = try await TestDatabase.make()
+        var configuration = ClickHouseClient.Configuration(database)
+        let url = database.url.replacing("http://", with: "https://")
+        configuration.endpoints = [url]
+        configuration.remedies = [url: "set clickhouse_disable_tls: true"]
+        let result = try await withClient(configuration) { client throws(ClickHouseError) in
+            try client.query("SELECT 1")
+        }
+        guard case .failure(let error) = result else {
+            Issue.record("the engine speaks TLS")
+            return
+        }
+        #expect("\(error)".hasSuffix("; set clickhouse_disable_tls: true"), "\(error)")
+        #expect(error.reason == "tls")
+    }
 }

@@ -60,8 +60,9 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         #expect(
             read.clickHouse
                 == ClickHouseClient.Configuration(
-                    endpoints: ["https://clickhouse.default.svc.cluster.local:8443"], database: "default",
-                    credentials: credentials, connectTimeoutMilliseconds: 30_000))
+                    endpoints: ["https://clickhouse.default.svc.cluster.local:8443"],
+                    remedies: read.clickHouse.remedies, database: "default", credentials: credentials,
+                    connectTimeoutMilliseconds: 30_000))
         #expect(read.inserter.workers == 20 && read.batchRows == 15_000)
         #expect(settings.warnings.count == 4)
         for (warning, key) in zip(
@@ -149,6 +150,44 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
             "\(required)clickhouse_endpoint: \"\(endpoint)\"\nclickhouse_disable_tls: \(disableTLS)")
         #expect(read.clickHouse.endpoints == [url])
         #expect(settings.warnings.contains { $0.contains("'\(endpoint)'") && $0.contains(url) } == isWarned)
+    }
+
+    @Test(
+        "a port with TLS is spoken to without only where that is said twice",
+        arguments: [
+            ("db:9440", "clickhouse_disable_tls", "clickhouse_disable_tls: true"),
+            ("db:8443", "clickhouse_disable_tls", "clickhouse_disable_tls: true"),
+            ("[::1]:8443", "clickhouse_disable_tls", "clickhouse_disable_tls: true"),
+            ("a:8123,db:9440", "clickhouse_disable_tls", "clickhouse_disable_tls: true"),
+            ("http://db:8443", "write https://", ""), ("http://db:9440/x", "write https://", ""),
+        ])
+    func plaintextOnTLSPort(endpoint: String, remedy: String, setting: String) throws {
+        let text = "\(required)clickhouse_endpoint: \"\(endpoint)\"\n\(setting)\n"
+        let found = problems(text)
+        #expect(found.count == 1)
+        let problem = found.first ?? ""
+        #expect(problem.hasPrefix("config.yaml:5: clickhouse_endpoint: "), "\(problem)")
+        for part in [remedy, "8123", "clickhouse_allow_plaintext_on_tls_port: true"] {
+            #expect(problem.contains(part), "\(problem)")
+        }
+        let read = try configuration("\(text)clickhouse_allow_plaintext_on_tls_port: true")
+        #expect(read.clickHouse.endpoints.allSatisfy { $0.hasPrefix("http://") })
+    }
+
+    @Test(
+        "where TLS is spoken to a port without, the errors that follow name the setting",
+        arguments: [
+            ("db:9000", "https://db:8443"), ("db:8123", "https://db:8123"), ("https://db:8123", "https://db:8123"),
+            ("https://db:9000", "https://db:9000"),
+        ])
+    func tlsOnPlainPort(endpoint: String, url: String) throws {
+        let read = try configuration("\(required)clickhouse_endpoint: \(endpoint)")
+        #expect(read.clickHouse.endpoints == [url])
+        #expect(read.clickHouse.remedies[url]?.contains("clickhouse_disable_tls: true") == true)
+        #expect(read.clickHouse.remedies[url]?.contains("inserter.disableTLS") == true)
+        for other in ["db:8443", "db:9440", "http://db:8123", "db"] {
+            #expect(try configuration("\(required)clickhouse_endpoint: \(other)").clickHouse.remedies == [:])
+        }
     }
 
     @Test func severalEndpointsStandBehindOneAnother() throws {

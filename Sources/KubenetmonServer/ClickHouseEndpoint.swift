@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+
+/// ClickHouse's HTTP interface as `clickhouse_endpoint` names it: a URL, or kubenetmon's `host:port`, whose ports of the
+/// native protocol stand for those of HTTP.
+struct ClickHouseEndpoint: Equatable, Sendable {
+    /// The text of the setting.
+    let text: String
+    /// The URL that requests go to.
+    let url: String
+
+    /// The ports with TLS that ClickHouse's documentation and packages use: HTTPS and the native protocol.
+    private static let portsWithTLS: Set = [8443, 9440]
+    /// The ports without.
+    private static let plainPorts: Set = [8123, 9000]
+
+    /// Reads a URL, or `host:port`.
+    ///
+    /// - Parameter disableTLS: Whether `host:port` is spoken to without TLS; a URL says it itself.
+    init(_ text: String, disableTLS: Bool) {
+        var text = text
+        while text.hasSuffix("/") { text.removeLast() }
+        self.text = text
+        let isURL = text.hasPrefix("http://") || text.hasPrefix("https://")
+        let nativePorts = [":9000": disableTLS ? ":8123" : ":8443", ":9440": ":8443"]
+        if isURL {
+            url = text
+        } else if let (native, http) = nativePorts.first(where: { text.hasSuffix($0.key) }) {
+            url = "\(disableTLS ? "http" : "https")://\(text.dropLast(native.count))\(http)"
+        } else {
+            url = "\(disableTLS ? "http" : "https")://\(text)"
+        }
+    }
+
+    private var isURL: Bool { text == url }
+    private var isEncrypted: Bool { url.hasPrefix("https://") }
+    private var port: Int? { URLAuthority(text).port }
+
+    /// What is wrong where a port with TLS would be spoken to without; nil where nothing is.
+    var plaintextOnTLSPort: String? {
+        guard !isEncrypted, let port, Self.portsWithTLS.contains(port) else { return nil }
+        return """
+            '\(text)' is a port with TLS and would be spoken to without, password included: \
+            \(isURL ? "write https://" : "remove clickhouse_disable_tls (the chart's inserter.disableTLS)"), or name the port \
+            without TLS, 8123; if this one has none, set clickhouse_allow_plaintext_on_tls_port: true as well
+            """
+    }
+
+    /// A warning where requests go to another port than the one that is written.
+    var translation: String? {
+        guard !isURL, port == 9000 || port == 9440 else { return nil }
+        let remedy = remedy.map { "; \($0)" } ?? ""
+        return "clickhouse_endpoint: '\(text)' is a port of the native protocol; using HTTP at \(url) instead\(remedy)"
+    }
+
+    /// What to change where TLS fails at a port that has none by default.
+    var remedy: String? {
+        guard isEncrypted, let port, Self.plainPorts.contains(port) else { return nil }
+        return """
+            port \(port) is ClickHouse's without TLS: name 8443 if ClickHouse has TLS; if not, write http://HOST:8123, or \
+            HOST:8123 with clickhouse_disable_tls: true (the chart's inserter.disableTLS)
+            """
+    }
+}
