@@ -55,7 +55,7 @@ struct AgentConfiguration: Equatable, Sendable {
         token = settings.path(
             "token_file", "File with what proves to the server that this agent may send, read for every connection."
         ).map { TokenFile($0) }
-        if tls == nil {
+        if tls == nil, !URLAuthority(host: serverHost).isLoopback {
             settings.warn(
                 """
                 flows\(token == nil ? "" : " and the token") travel unencrypted to the server: set SERVER_TLS=true where the \

@@ -75,7 +75,7 @@ struct KubenetmonServer: AsyncParsableCommand {
             let logger = log.makeLogger("kubenetmon-server")
             _ = try configuration.clickHouse.credentials.read()
             let inventory = try configuration.inventory()
-            for warning in effective.warnings { logger.warning("\(warning)") }
+            for warning in effective.warnings + configuration.warningsOfFiles() { logger.warning("\(warning)") }
             let cluster = try configuration.needsCluster ? discoverCluster(logger) : nil
             let group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
             let services: [any Service]
@@ -113,6 +113,7 @@ struct KubenetmonServer: AsyncParsableCommand {
 
     private func check(_ configuration: ServerConfiguration, _ effective: EffectiveSettings) throws {
         print(effective.description)
+        for warning in configuration.warningsOfFiles() { print("# warning: \(warning)") }
         let problems = configuration.problemsOfFiles()
         guard problems.isEmpty else { throw ValidationError(problems.joined(separator: "\n")) }
     }

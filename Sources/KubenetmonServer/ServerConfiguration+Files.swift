@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CloudRanges
+import FlowModel
 import Glibc
 import HTTPClient
 import Kubernetes
@@ -20,6 +21,21 @@ extension ServerConfiguration {
         var ranges = cloudRanges
         ranges.namedRanges += inventory.ranges.flatMap(\.cloudRanges)
         return ranges
+    }
+
+    /// What of the files' content is worth a warning, a line each.
+    func warningsOfFiles() -> [String] {
+        let exposed = clickHouse.endpoints.filter { $0.hasPrefix("http://") && !URLAuthority($0).isLoopback }
+        guard isClickHouseEnabled, !exposed.isEmpty else { return [] }
+        let password = (try? clickHouse.credentials.read().password) ?? ""
+        guard !password.isEmpty || !clickHouse.headers.isEmpty else { return [] }
+        return [
+            """
+            ClickHouse's \(password.isEmpty ? "clickhouse_headers travel" : "password travels") unencrypted to \
+            \(exposed.joined(separator: ", ")): write https:// in clickhouse_endpoint, or remove clickhouse_disable_tls (the \
+            chart's inserter.disableTLS)
+            """
+        ]
     }
 
     /// What is wrong with the files that the settings name, a line each.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 import FoundationEssentials
 import Glibc
 import StrictYAML
@@ -60,6 +61,12 @@ extension ClusterConfiguration {
             configuration.token = .file(user.resolved(tokenFile))
         } else if let token = user.optionalText("token") {
             configuration.token = .bytes(Array(token.utf8))
+        }
+        let isPlain = configuration.server.hasPrefix("http://")
+        if isPlain, configuration.token != nil, !URLAuthority(configuration.server).isLoopback {
+            configuration.warnings.append(
+                "\(path): \(cluster.path("server")): the token travels unencrypted to \(configuration.server): write https://"
+            )
         }
         return configuration
     }

@@ -164,4 +164,19 @@ private func problems(_ arguments: [String], _ environment: [String: String]) ->
             try String(contentsOf: Repository.file("docs/configuration.md"), encoding: .utf8).contains(table),
             "docs/configuration.md is stale: make configuration-reference")
     }
+
+    @Test(
+        "what travels unencrypted to another machine is warned of",
+        arguments: [
+            ([], "flows travel unencrypted"), (["--token-file", "/token"], "flows and the token travel unencrypted"),
+            (["--server-host", "127.0.0.1"], nil), (["--server-host", "::1"], nil),
+            (["--server-host", "localhost"], nil),
+            (["--server-tls", "true"], nil),
+        ])
+    func exposedToken(arguments: [String], warning: String?) throws {
+        let sources = SettingsSources(arguments: ["--node-name", "a"] + arguments, environment: [:])
+        let warnings = try SettingsReader.read(sources) { AgentConfiguration(&$0) }.settings.warnings
+        #expect(warnings.count == (warning == nil ? 0 : 1))
+        #expect(warnings.allSatisfy { $0.hasPrefix(warning ?? "") && $0.contains("SERVER_TLS=true") })
+    }
 }

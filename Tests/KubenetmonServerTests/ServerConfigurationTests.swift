@@ -190,6 +190,34 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         }
     }
 
+    @Test(
+        "a password that travels unencrypted to another machine is warned of",
+        arguments: [
+            ("http://db:8123", "", "secret", "password travels unencrypted to http://db:8123: "),
+            ("db:9000", "clickhouse_disable_tls: true", "secret", "unencrypted to http://db:8123: "),
+            ("https://db,http://other:8123", "", "secret", "unencrypted to http://other:8123: "),
+            ("http://db:8123", "clickhouse_headers: {X-Token: secret}", "", "clickhouse_headers travel unencrypted"),
+            ("http://db:8123", "", "", nil), ("https://db:8443", "", "secret", nil),
+            ("http://127.0.0.2:8123", "", "secret", nil), ("http://[::1]:8123", "", "secret", nil),
+            ("http://localhost:8123", "", "secret", nil),
+            ("http://db:8123", "clickhouse_enabled: false", "secret", nil),
+        ])
+    func exposedPassword(endpoint: String, setting: String, password: String, warning: String?) throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        try password.write(to: folder.appending(path: "password"), atomically: true, encoding: .utf8)
+        let warnings = try configuration(
+            """
+            \(required)clickhouse_credentials_directory: \(folder.path)
+            clickhouse_endpoint: "\(endpoint)"
+            \(setting)
+            """
+        ).warningsOfFiles()
+        #expect(warnings.count == (warning == nil ? 0 : 1))
+        #expect(warnings.allSatisfy { $0.contains(warning ?? "") && $0.contains("https://") && !$0.contains("secret") })
+    }
+
     @Test func severalEndpointsStandBehindOneAnother() throws {
         let (read, settings) = try ServerConfiguration.read(
             "\(required)clickhouse_endpoint: http://a:8123, b:9000 ,https://me:p@c\n")

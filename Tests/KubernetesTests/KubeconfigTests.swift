@@ -9,7 +9,7 @@ private struct Kubeconfig {
     let folder: TemporaryFolder
     let path: String
 
-    init(cluster: String = "", user: String = "") throws {
+    init(server: String = "https://prod.example:6443/", cluster: String = "", user: String = "") throws {
         folder = try TemporaryFolder()
         for file in ["ca.pem", "client.pem", "client.key", "token"] { try folder.write(file, to: file) }
         path = try folder.write(
@@ -32,7 +32,7 @@ private struct Kubeconfig {
               cluster: {server: https://dev.example}
             - name: prod-cluster
               cluster:
-                server: https://prod.example:6443/
+                server: \(server)
                 \(cluster)
             users:
             - name: dev
@@ -95,6 +95,24 @@ private struct Kubeconfig {
         #expect(configuration.warnings.count == 1)
         #expect(configuration.warnings.first?.contains("insecure-skip-tls-verify") == true)
         #expect(try Kubeconfig(cluster: "insecure-skip-tls-verify: false").read().verifiesServer)
+    }
+
+    @Test(
+        "a token that travels unencrypted to another machine is warned of",
+        arguments: [
+            ("http://prod.example:8080", "token: secret", true), ("http://prod.example", "tokenFile: token", true),
+            ("http://127.0.0.1:8001", "token: secret", false), ("http://[::1]:8001", "token: secret", false),
+            ("http://localhost:8001", "token: secret", false), ("http://prod.example", "", false),
+            ("https://prod.example", "token: secret", false),
+        ])
+    func exposedToken(server: String, user: String, isWarned: Bool) throws {
+        let warnings = try Kubeconfig(server: server, user: user).read().warnings
+        #expect(warnings.count == (isWarned ? 1 : 0))
+        for warning in warnings {
+            #expect(
+                warning.contains("clusters[prod-cluster].cluster.server: the token travels unencrypted to \(server): "))
+            #expect(!warning.contains("secret"))
+        }
     }
 
     @Test func theServersNameCanBeAnother() throws {
