@@ -223,6 +223,13 @@ class RenderedChartTests(unittest.TestCase):
         for probe in ("livenessProbe", "readinessProbe"):
             self.assertEqual(container[probe]["httpGet"]["port"], 9100)
 
+    def test_clickhouse_is_spoken_to_with_tls_unless_told_otherwise(self):
+        names = {"disableTLS": "clickhouse_disable_tls",
+                 "allowPlaintextOnTLSPort": "clickhouse_allow_plaintext_on_tls_port"}
+        for value, key in names.items():
+            self.assertIs(server().settings[key], False)
+            self.assertIs(server(inserter={value: True}).settings[key], True)
+
     def test_nothing_is_encrypted_or_proved_unless_asked_for(self):
         workload = agent()
         self.assertFalse({"SERVER_TLS", "TOKEN_FILE"} & set(workload.settings))
