@@ -49,7 +49,8 @@ import Testing
 
     @Test("TLS goes through a proxy from end to end") func connect() async throws {
         let certificates = try await TestCertificates()
-        let server = try await TLSServer(certificates)
+        let plain = try RawHTTPServer { _, _ in .status(200) }
+        let server = try await TLSTerminator(before: plain.url, certificates)
         let proxy = try ConnectProxy()
         let (url, proxyURL, authority) = (
             "https://127.0.0.1:\(server.port)/", proxy.url, certificates.path("authority.pem")
