@@ -47,7 +47,7 @@ public struct LabelReader: ~Copyable {
         let (source, destination) = (endpoint(ends.first), endpoint(ends.second))
         if ignoreNodeFlows && (source.isNode || destination.isNode) { return .ignored(.node) }
         let isSourceLocal: Bool
-        switch localEnd(source, destination) {
+        switch localEnd(source, destination, of: flow) {
         case .source: isSourceLocal = true
         case .destination: isSourceLocal = false
         case .none(let reason): return .ignored(reason)
@@ -98,15 +98,28 @@ public struct LabelReader: ~Copyable {
         case none(Labeler.IgnoredReason)
     }
 
-    private func localEnd(_ source: Endpoint, _ destination: Endpoint) -> LocalEnd {
+    private func localEnd(_ source: Endpoint, _ destination: Endpoint, of flow: Flow) -> LocalEnd {
         if source.node == node { return .source }
         if destination.node == node { return .destination }
         return switch (source.isPlaced, destination.isPlaced) {
         // Through this node's port: the pod's node sees this node as the client, and not who it is.
         case (false, true): .source
-        // An agent whose node is not known would lose all that its pods send.
-        case (true, false): ignoreTransit && node >= 0 ? .none(.transit) : .destination
+        // An agent whose node is not known would lose all that its pods send. A private address may be behind this node: a
+        // container's, a machine's, or that of a pod that has not been heard of.
+        case (true, false):
+            ignoreTransit && node >= 0 && isElsewhere(flow.reply.source) ? .none(.transit) : .destination
         default: ignoreUnknownDirection ? .none(.unknownDirection) : .source
+        }
+    }
+
+    /// Whether an address that nobody of the cluster has cannot be behind the observing node.
+    private func isElsewhere(_ address: IPAddress) -> Bool {
+        let address = address.behindNAT64
+        return switch scopes.value(for: address) ?? .public {
+        case .public: true
+        case .private: ranges.privatePlace(of: address) != nil
+        case .shared: ranges.place(of: address) != nil
+        case .reserved: false
         }
     }
 

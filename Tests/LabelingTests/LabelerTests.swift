@@ -166,6 +166,12 @@ private let outside = "192.0.2.99"
             "an egress gateway, which translates the source", "10.244.1.20", outside, to: "172.18.0.3", on: "node-b",
             "transit"),
         Case(
+            "only the source known, elsewhere, and a machine that may be behind this node", "10.244.1.20",
+            "192.168.122.7", on: "node-b", "aws/eu-central-1:443 client-1:40000 INTRA_VPC 200/100"),
+        Case(
+            "only the source known, elsewhere, and a named private network", "10.244.1.20", "10.1.2.3", on: "node-b",
+            "transit"),
+        Case(
             "only the source known, the node unknown", "10.244.1.20", outside, on: "node-z",
             "[192.0.2.99]:443 client-1:40000 PUBLIC_INTERNET 200/100"),
         Case(
