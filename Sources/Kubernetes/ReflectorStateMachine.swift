@@ -6,6 +6,8 @@ import Retry
 private enum Patience {
     static let streamingLists = 3
     static let uselessWatches = 3
+    /// As often as that where lists did not help.
+    static let mostUselessWatches = 24
     static let expiredPages = 2
     static let slowLists = 2
     static let forbiddenRequests = 5
@@ -43,6 +45,10 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
     private var hasReloadedCredentials = false
     private var failedStreamingLists = 0
     private var uselessWatches = 0
+    /// Lists in turn that useless watches led to.
+    private var listsInVain = 0
+    /// Whether the server was asked for the newest version before this watch, and told it.
+    private var followsVersion = false
     private var expiredPages = 0
     private var slowLists = 0
     private var forbiddenRequests = 0
@@ -174,8 +180,7 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
         // Bookmarks come about once a minute. Where none did, the server may not have reached our version, as after etcd was
         // restored from a backup, and would be silent for ever.
         if isComplete { return hasToldAnything ? begin(.watch) : relist() }
-        if hasProgressed { return begin(.version) }
-        let next = resumption(.version)
+        let next = hasProgressed ? .version : resumption(.version)
         guard duration < .seconds(1) || next != .version else { return begin(.version) }
         return wait(for: next, delay: backoff.next(using: &generator))
     }
@@ -196,14 +201,20 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
         let intent = Self.mayBeAnotherServer(failure) ? Intent.version : .watch
         let isUseless =
             failure.endedWatch || failure.isFromTheFuture || failure.kind == .malformed || failure.status == 500
+            // The server is there, and tells versions.
+            || followsVersion && failure.kind != .unauthorized && failure.kind != .credentials
         return retry(isUseless ? resumption(intent) : intent, after: failure)
     }
 
     /// How a watch of no use is gone on from: some times as `intent` says, then with a list. What the server fails at or what
     /// cannot be read may stand there for ever, and what is still to come may never come: a list is the way around all of them.
+    /// Where the watch after it is of no use either, the next list comes later and later.
     private mutating func resumption(_ intent: Intent) -> Intent {
         uselessWatches += 1
-        return uselessWatches < Patience.uselessWatches ? intent : relistIntent()
+        let patience = min(Patience.uselessWatches << min(listsInVain, 8), Patience.mostUselessWatches)
+        guard uselessWatches >= patience else { return intent }
+        listsInVain += 1
+        return relistIntent()
     }
 
     /// The newest version is known. The number of an earlier one is smaller ("Resource versions", Kubernetes API
@@ -212,7 +223,9 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
         guard state == .running(.version) else { return Step() }
         answered()
         if let newest = UInt64(version), let ours = UInt64(resourceVersion), newest < ours { return relist() }
-        return begin(.watch)
+        let step = begin(.watch)
+        followsVersion = true
+        return step
     }
 
     /// The newest version could not be found out.
@@ -228,7 +241,7 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
     /// Whether a failure leaves open whether the next answer comes of the same state of the cluster.
     private static func mayBeAnotherServer(_ failure: Failure) -> Bool {
         switch failure.kind {
-        case .connection, .timeout, .tls, .server: true
+        case .connection, .timeout, .tls, .server, .throttled, .forbidden: true
         default: false
         }
     }
@@ -261,6 +274,7 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
     private mutating func watch(resourceVersion: String, sendsInitialEvents: Bool) -> WatchRequest {
         hasToldAnything = false
         hasProgressed = false
+        followsVersion = false
         let seconds = Int.random(in: watchSeconds, using: &generator)
         durationOfWatch = .seconds(seconds)
         return WatchRequest(
@@ -285,10 +299,7 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
     }
 
     /// The server has let a request pass.
-    private mutating func answered() {
-        hasReloadedCredentials = false
-        forbiddenRequests = 0
-    }
+    private mutating func answered() { hasReloadedCredentials = false }
 
     /// The watch is of use.
     private mutating func progressed() {
@@ -298,6 +309,8 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
         backoff.reset()
         hasExpired = false
         uselessWatches = 0
+        listsInVain = 0
+        forbiddenRequests = 0
     }
 
     /// How all objects are asked for after the first time: not older than what is there already.

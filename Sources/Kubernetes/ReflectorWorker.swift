@@ -25,6 +25,8 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
     /// Changes after the first object that went before the set was whole: they come after it, in their order.
     private var heldBack: [ObjectChange<Object>] = []
     private var hasWatched = false
+    /// Whether any watch has had a bookmark.
+    private var hasBookmarks = false
 
     init(
         _ resource: KubernetesResource<Object>, _ transport: consuming Transport, _ store: any ObjectStore<Object>,
@@ -189,7 +191,8 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
         var step: Step?
         var status: KubernetesStatus?
         var pulse = WatchPulse(
-            bookmarkInterval: bookmarkInterval, listSilence: listSilence, isListing: request.sendsInitialEvents)
+            bookmarkInterval: bookmarkInterval, listSilence: listSilence, isListing: request.sendsInitialEvents,
+            hasBookmarks: hasBookmarks)
         let start = ContinuousClock.now
         // The server ends it; the client does where the server fails to.
         let timeouts = KubernetesClient.Timeouts(totalMilliseconds: (request.timeoutSeconds + 30) * 1000)
@@ -205,7 +208,9 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
                 case .failed(let error):
                     status = error
                     return
-                case .bookmark(_, let endsInitialEvents): pulse.bookmark(endsList: endsInitialEvents)
+                case .bookmark(_, let endsInitialEvents):
+                    pulse.bookmark(endsList: endsInitialEvents)
+                    hasBookmarks = true
                 case .updated, .deleted: break
                 }
                 hasTold = true
@@ -225,7 +230,7 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
         guard let problem else { return .ended(after: .now - start, wasCut: false) }
         guard exchange.head != nil else { return .failed(problem) }
         switch problem.failure.kind {
-        case .timeout where pulse.end <= .now:
+        case .timeout where pulse.end.map { $0 <= .now } ?? false:
             return .failed(RequestProblem.silence(of: resource.name, for: pulse.longestSilence).ofBegunWatch)
         case .timeout, .malformed: return .failed(problem.ofBegunWatch)
         // That its connection is cut is one of the ways in which a watch ends.

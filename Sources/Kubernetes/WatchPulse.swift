@@ -15,6 +15,8 @@ struct WatchPulse {
     private let bookmarkInterval: Duration
     private let listSilence: Duration
     private var isListing: Bool
+    /// Whether the server is known to send bookmarks.
+    private(set) var hasBookmarks: Bool
     private var lastSign = ContinuousClock.now
     private var lastBookmark: ContinuousClock.Instant?
     private var intervals = 0
@@ -26,10 +28,13 @@ struct WatchPulse {
     ///   - bookmarkInterval: How often a watch gets a bookmark until more is known of the server.
     ///   - listSilence: How long nothing may come while objects are listed.
     ///   - isListing: Whether a list comes first, or nothing else.
-    init(bookmarkInterval: Duration, listSilence: Duration, isListing: Bool) {
+    ///   - hasBookmarks: Whether the server is known to send bookmarks. Older ones send none of a resource that has not
+    ///     changed since they began.
+    init(bookmarkInterval: Duration, listSilence: Duration, isListing: Bool, hasBookmarks: Bool = false) {
         self.bookmarkInterval = bookmarkInterval
         self.listSilence = listSilence
         self.isListing = isListing
+        self.hasBookmarks = hasBookmarks
     }
 
     /// How long nothing may come.
@@ -41,8 +46,8 @@ struct WatchPulse {
         return max(longestInterval * Self.missingBookmarks, min(Self.shortestSilence, bookmarkInterval))
     }
 
-    /// When the answer is given up unless something comes.
-    var end: ContinuousClock.Instant { lastSign + longestSilence }
+    /// When the answer is given up unless something comes; nil where silence means nothing.
+    var end: ContinuousClock.Instant? { isListing || hasBookmarks ? lastSign + longestSilence : nil }
 
     /// Something has come, be it a part of an event.
     mutating func beat(at now: ContinuousClock.Instant = .now) { lastSign = now }
@@ -50,6 +55,7 @@ struct WatchPulse {
     /// A bookmark has come; `endsList` where it ends the list that came first.
     mutating func bookmark(endsList: Bool, at now: ContinuousClock.Instant = .now) {
         if endsList { isListing = false }
+        hasBookmarks = true
         if let lastBookmark {
             intervals += 1
             longestInterval = max(longestInterval, now - lastBookmark)

@@ -212,7 +212,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
             #expect(wait.map { $0 >= .seconds(bound / 10) && $0 <= .seconds(bound) } == true)
             bound = min(30, bound * 2)
             // The third time in turn, all is listed anew.
-            if attempt % 3 == 0 {
+            if attempt == 3 {
                 #expect(machine.timerFired().list == newest)
                 _ = machine.pageReceived(ListMetadata(resourceVersion: "10"))
             } else {
@@ -221,7 +221,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
             }
         }
         _ = machine.objectChanged(resourceVersion: "11")
-        #expect(machine.watchEnded(after: .milliseconds(200)).action == .version)
+        #expect(machine.watchEnded(after: .seconds(2)).action == .version)
         #expect(machine.versionReceived("12").watch?.resourceVersion == "11")
         #expect(machine.watchEnded(after: .seconds(2)).action == .version)
     }
@@ -404,16 +404,56 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         }
     }
 
-    @Test func aBusyServerIsNotAskedForMore() {
+    /// A server, or what stands before it, that tells versions and lists and refuses every watch, or never answers one.
+    @Test(arguments: [
+        ReflectorStep.Failure.status(503), .status(429), .status(403), .status(502), .init(kind: .timeout),
+        .init(kind: .connection),
+    ]) func watchesThatNeverBeginAreFollowedByListsThatBecomeRare(_ failure: ReflectorStep.Failure) {
         var machine = watching()
-        for failure in [.status(503), .status(429), .init(kind: .connection), .status(403)] as [ReflectorStep.Failure] {
-            for _ in 0..<10 {
-                var step = machine.watchFailed(failure)
-                if step.wait != nil { step = machine.timerFired() }
-                if step.action == .version { step = machine.versionReceived("10") }
-                #expect(step.watch?.resourceVersion == "10")
+        var watchesBetweenLists = [0]
+        for _ in 0..<200 {
+            watchesBetweenLists[watchesBetweenLists.count - 1] += 1
+            var step = machine.watchFailed(failure)
+            #expect(step.wait != nil)
+            step = machine.timerFired()
+            if step.action == .version { step = machine.versionReceived("10") }
+            if step.list != nil {
+                watchesBetweenLists.append(0)
+                step = machine.pageReceived(ListMetadata(resourceVersion: "10"))
             }
+            #expect(step.watch?.resourceVersion == "10")
         }
+        // The first was not preceded by an answer.
+        #expect(watchesBetweenLists.prefix(6) == [4, 7, 13, 25, 25, 25])
+        _ = machine.objectChanged(resourceVersion: "11")
+        _ = machine.watchFailed(failure)
+        #expect(machine.timerFired().action == .version)
+    }
+
+    @Test func aServerThatAnswersNothingIsNotListed() {
+        var machine = watching()
+        for failure in [.status(503), .status(429), .init(kind: .connection)] as [ReflectorStep.Failure] {
+            #expect(machine.watchFailed(failure).wait != nil)
+            for _ in 0..<10 {
+                #expect(machine.timerFired().action == .version)
+                #expect(machine.versionFailed(failure).wait != nil)
+            }
+            _ = machine.timerFired()
+            _ = machine.versionReceived("10")
+            _ = machine.objectChanged(resourceVersion: "10")
+        }
+        #expect(machine.relists == 0)
+    }
+
+    @Test func aWatchThatEndsAtOnceBacksOffThoughItTells() {
+        var machine = watching()
+        for _ in 0..<20 {
+            _ = machine.objectChanged(resourceVersion: "11")
+            #expect(machine.watchEnded(after: .milliseconds(200)).wait.map { $0 <= .seconds(0.8) } == true)
+            #expect(machine.timerFired().action == .version)
+            _ = machine.versionReceived("11")
+        }
+        #expect(machine.relists == 0)
     }
 
     @Test func aWatchThatIsRefusedIsListedAnew() {
@@ -424,11 +464,13 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
 
     @Test func aServerThatCannotBeReachedIsTriedFromTheSameVersion() {
         var machine = watching()
+        #expect(machine.watchFailed(.init(kind: .connection)).wait != nil)
         for _ in 0..<20 {
-            #expect(machine.watchFailed(.init(kind: .connection)).wait.map { $0 <= .seconds(30) } == true)
             #expect(machine.timerFired().action == .version)
-            #expect(machine.versionReceived("20").watch?.resourceVersion == "10")
+            #expect(machine.versionFailed(.init(kind: .connection)).wait.map { $0 <= .seconds(30) } == true)
         }
+        _ = machine.timerFired()
+        #expect(machine.versionReceived("20").watch?.resourceVersion == "10")
         #expect(machine.isSynced)
     }
 
@@ -438,6 +480,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         var machine = watching()
         #expect(machine.watchFailed(.status(429, retryAfter: .seconds(120))).wait == .seconds(120))
         _ = machine.timerFired()
+        _ = machine.versionReceived("10")
         #expect(machine.watchFailed(.status(503, retryAfter: .seconds(100_000))).wait == .seconds(300))
         _ = machine.timerFired()
         _ = machine.versionReceived("10")

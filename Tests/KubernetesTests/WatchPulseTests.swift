@@ -7,8 +7,9 @@ import Testing
 @Suite struct WatchPulseTests {
     private let start = ContinuousClock.now
 
-    private func pulse(isListing: Bool = false) -> WatchPulse {
-        var pulse = WatchPulse(bookmarkInterval: .seconds(60), listSilence: .seconds(30), isListing: isListing)
+    private func pulse(isListing: Bool = false, hasBookmarks: Bool = true) -> WatchPulse {
+        var pulse = WatchPulse(
+            bookmarkInterval: .seconds(60), listSilence: .seconds(30), isListing: isListing, hasBookmarks: hasBookmarks)
         pulse.beat(at: start)
         return pulse
     }
@@ -27,6 +28,13 @@ import Testing
         #expect(pulse().end == start + .seconds(150))
         // kube-apiserver spreads them by a quarter.
         #expect(pulse(bookmarksAt: [60, 135, 190, 265]).end == start + .seconds(265 + 150))
+    }
+
+    @Test func silenceMeansNothingWhereNoBookmarkEverCame() {
+        var pulse = pulse(hasBookmarks: false)
+        #expect(pulse.end == nil)
+        pulse.bookmark(endsList: false, at: start)
+        #expect(pulse.end == start + .seconds(150))
     }
 
     @Test func everyByteIsASignOfLife() {
