@@ -49,6 +49,7 @@ let package = Package(
             name: "CNetfilter", linkerSettings: [.linkedLibrary("mnl"), .linkedLibrary("netfilter_conntrack")]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CCompression", providers: [.apt(["liblz4-dev", "libzstd-dev"])]),
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .systemLibrary(name: "CMalloc"),
@@ -86,7 +87,7 @@ let package = Package(
             dependencies: [
                 "CCrypto", "CKubernetesProto", "FlowModel", "HTTPClient", "Retry", "StrictYAML", "YAMLParsing", logging,
             ]),
-        .target(name: "CloudRanges", dependencies: ["FlowModel", "HTTPClient", "Retry", logging]),
+        .target(name: "CloudRanges", dependencies: ["CZlib", "FlowModel", "HTTPClient", "Retry", logging]),
         .target(name: "Labeling", dependencies: ["CloudRanges", "FlowModel", "Kubernetes", deque]),
         .target(
             name: "Operations",

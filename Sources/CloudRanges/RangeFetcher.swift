@@ -45,7 +45,8 @@ struct RangeFetcher: ~Copyable {
             do throws(RangeSourceError) {
                 return try get(url, known: known, take)
             } catch {
-                guard error.isOfDayWithoutList else { throw error }
+                // Beyond the list in use there are only older ones.
+                guard error.isOfDayWithoutList, url != known?.url else { throw error }
                 if newest == nil { newest = error }
             }
         }

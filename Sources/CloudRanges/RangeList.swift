@@ -71,14 +71,11 @@ extension RangeList {
     static func decode<Document: Decodable>(
         _ type: Document.Type, _ json: [UInt8], expected: String
     ) throws(RangeListError) -> Document {
+        // Mirrors send it unasked, with or without a Content-Encoding.
+        if Gzip.isBeginning(of: json) { return try decode(type, Gzip.unpack(json), expected: expected) }
         do {
             return try json.withUnsafeBytes { bytes in
                 guard let start = bytes.baseAddress else { throw RangeListError.notJSON(detail: "it is empty") }
-                // RFC 1952, section 2.3.1.
-                guard !bytes.starts(with: [0x1f, 0x8b]) else {
-                    throw RangeListError.notJSON(
-                        detail: "it is compressed by gzip without a Content-Encoding; have it served as it is")
-                }
                 let data = Data(
                     bytesNoCopy: UnsafeMutableRawPointer(mutating: start), count: bytes.count, deallocator: .none)
                 return try JSONDecoder().decode(type, from: data)

@@ -203,10 +203,6 @@ extension HTTPClient {
         kubenetmon_curl_set_long(easy, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
         kubenetmon_curl_set_long(easy, CURLOPT_PROTOCOLS, Int(CURLPROTO_HTTP | CURLPROTO_HTTPS))
         kubenetmon_curl_set_long(easy, CURLOPT_REDIR_PROTOCOLS, Int(CURLPROTO_HTTPS))
-        "identity".withCString { encoding in
-            // What is compressed all the same, as some mirrors do, is decoded where an encoding was named.
-            _ = kubenetmon_curl_set_pointer(easy, CURLOPT_ACCEPT_ENCODING, encoding)
-        }
         kubenetmon_curl_set_long(easy, CURLOPT_FOLLOWLOCATION, request.maximumRedirects > 0 ? 1 : 0)
         kubenetmon_curl_set_long(easy, CURLOPT_MAXREDIRS, request.maximumRedirects)
         kubenetmon_curl_set_recent_options(easy)

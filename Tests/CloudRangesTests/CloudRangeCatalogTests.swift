@@ -61,36 +61,35 @@ private let google = TestLists.google
         #expect(server.requests.count == 4)
     }
 
-    @Test func aListThatIsCompressedUnaskedIsDecoded() async throws {
+    @Test(arguments: ["Content-Encoding: gzip\r\n", "Content-Encoding: UTF-8\r\n", ""])
+    func aListThatIsCompressedUnaskedIsDecoded(header: String) async throws {
         let compressed = try gzip(TestLists.aws)
-        let head = "HTTP/1.1 200 OK\r\nContent-Length: \(compressed.count)\r\n"
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: \(compressed.count)\r\n\(header)\r\n"
         let server = try RawHTTPServer { request, _ in
-            // Nobody asked for it.
-            request.headers["accept-encoding"]?.contains("gzip") == true
-                ? .status(500) : .raw(Array("\(head)Content-Encoding: gzip\r\n\r\n".utf8) + compressed)
+            request.headers["accept-encoding"] == nil ? .raw(Array(head.utf8) + compressed) : .status(500)
         }
         let running = running(.aws, server.url)
         try await eventually("the list is there") { running.source(.aws).prefixes == 3 }
         try await running.stop()
         #expect(server.requests.first?.headers["user-agent"] == "kubenetmon")
-        // One that does not even say so.
-        let silent = try RawHTTPServer { _, _ in .raw(Array("\(head)\r\n".utf8) + compressed) }
-        let failing = self.failing(at: silent.url)
-        try await eventually("it failed") { failing.source(.google).failures > 0 }
-        #expect(failing.source(.google).lastError?.contains("compressed by gzip") == true)
-        try await failing.stop()
     }
 
-    /// A small document that becomes a large one is bounded as a large one is.
-    @Test func aBombIsNotUnpacked() async throws {
-        let bomb = try gzip(String(repeating: " ", count: 8 << 20))
+    @Test func whatIsDamagedOrBecomesTooLargeIsNoList() throws {
+        let compressed = try gzip(TestLists.aws)
+        for damaged in [
+            Array(compressed.dropLast(9)), Array(compressed.prefix(2)), compressed.prefix(20) + [0xff, 0xff],
+        ] {
+            #expect(throws: RangeListError.notJSON(detail: "it is compressed, and damaged or cut")) {
+                try RangeList(damaged, of: .aws)
+            }
+        }
+        let bomb = try gzip(String(repeating: " ", count: 65 << 20))
         #expect(bomb.count < 1 << 20)
-        let head = "HTTP/1.1 200 OK\r\nContent-Length: \(bomb.count)\r\nContent-Encoding: gzip\r\n\r\n"
-        let server = try RawHTTPServer { _, _ in .raw(Array(head.utf8) + bomb) }
-        let failing = self.failing(at: server.url)
-        try await eventually("it failed") { failing.source(.google).failures > 0 }
-        #expect(failing.source(.google).lastError?.contains("larger than 1048576 bytes") == true)
-        try await failing.stop()
+        #expect(
+            throws: RangeListError.notJSON(detail: "it is compressed, and larger than 67108864 bytes when unpacked")
+        ) {
+            try RangeList(bomb, of: .aws)
+        }
     }
 
     private func gzip(_ text: String) throws -> [UInt8] {
@@ -171,10 +170,9 @@ private let google = TestLists.google
     }
 
     private func failing(_ answer: RawHTTPServer.Answer) -> RunningCatalog {
-        failing(at: (try? RawHTTPServer { _, _ in answer })?.url ?? "")
+        let url = (try? RawHTTPServer { _, _ in answer })?.url ?? ""
+        return running(.google, url)
     }
-
-    private func failing(at url: String) -> RunningCatalog { running(.google, url) }
 
     @Test func aServerThatSaysNothingIsLeft() async throws {
         let server = try RawHTTPServer { _, number in number == 0 ? .silence : .status(200, google) }
@@ -561,6 +559,25 @@ private let google = TestLists.google
         try await searching.stop()
         let error = searching.source(.azure).lastError ?? ""
         #expect(error.contains("last 30 days; of today's: ") && !error.hasSuffix(": "))
+    }
+
+    @Test func aListThatIsInUseGivesWayToNoOlderOne() async throws {
+        let (newer, older) = ("/\(Self.day(4))", "/\(Self.day(11))")
+        let isClosed = Mutexed(false)
+        let server = try RawHTTPServer { request, _ in
+            switch request.target {
+            case newer where !isClosed.value: .status(200, TestLists.azure)
+            case older: .status(200, TestLists.azure.replacing("4.145.74", with: "4.145.75"))
+            default: .status(200, "<html>closed for maintenance</html>")
+            }
+        }
+        let running = running(.azure, server.url + "/YYYYMMDD", refreshInterval: .milliseconds(20))
+        try await eventually("the list is there") { running.source(.azure).successes > 0 }
+        isClosed.change { $0 = true }
+        try await eventually("it fails") { running.source(.azure).failures > 0 }
+        try await running.stop()
+        #expect(running.changes.count == 1)
+        #expect(running.lines.contains("4.145.74.52/30 azure westeurope actiongroup"))
     }
 
     @Test func anotherFailureThanAMissingDayEndsTheSearch() async throws {
