@@ -25,8 +25,8 @@ struct InsertBatch: Sendable {
         statement = schema.insertStatement
         self.body = body
         token = UUID().uuidString.lowercased()
-        isAsynchronous = asyncInsert.isAsynchronous(rows: rows, into: schema.deduplication)
-        ignoresViewErrors = !viewErrors.areHeard(isAsynchronous, schema.deduplication)
+        isAsynchronous = asyncInsert.isAsynchronous(rows: rows, into: schema)
+        ignoresViewErrors = !viewErrors.areHeard(isAsynchronous, schema)
         fixedSettings = Self.settings(
             isAsynchronous: isAsynchronous, into: schema, timeoutMilliseconds: timeoutMilliseconds)
         knowsIgnoringViews = schema.serverVersion.isEmpty || schema.isServer(atLeast: 23, 3)
@@ -85,18 +85,23 @@ struct InsertBatch: Sendable {
     static func settings(
         isAsynchronous: Bool, into schema: TableSchema, timeoutMilliseconds: Int
     ) -> [(name: String, value: String)] {
+        let reachesViews = schema.passesRetriesToViews(isAsynchronous: isAsynchronous)
         var settings = [
             // Always said: the server's default differs between releases.
             ("async_insert", isAsynchronous ? "1" : "0"),
             // Merging rows at insertion costs five times what the insertion does; the merges do it anyway.
             ("optimize_on_insert", "0"),
-            // A batch that a view failed on reaches the view with the next attempt, although the table has it. Before 26.1,
-            // ClickHouse refuses an asynchronous insert with it.
-            (
-                "deduplicate_blocks_in_dependent_materialized_views",
-                isAsynchronous && !schema.isServer(atLeast: 26, 1) ? "0" : "1"
-            ),
         ]
+        // A batch that a view failed on reaches the view with the next attempt, although the table has it. Synchronous inserts
+        // of releases that have no safe value leave it to the user's profile.
+        if reachesViews || isAsynchronous {
+            settings.append(("deduplicate_blocks_in_dependent_materialized_views", reachesViews ? "1" : "0"))
+        }
+        if reachesViews, !schema.isServer(atLeast: 26, 1) {
+            // Each view has a token of its own: of two views into one table, the second one's rows would be taken for a copy.
+            // From 24.7 on, ClickHouse does so by itself; 26.9 calls the setting obsolete.
+            settings.append(("update_insert_deduplication_token_in_dependent_materialized_views", "1"))
+        }
         if isAsynchronous {
             settings += [
                 // The answer comes when the rows are in the table, not when they are in a buffer.

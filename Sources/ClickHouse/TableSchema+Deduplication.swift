@@ -57,6 +57,24 @@ extension TableSchema {
         }
     }
 
+    /// True where ClickHouse passes an insert that the table has already on to its views, and each view knows it by a token of
+    /// its own: since 24.2 with the settings of ``InsertBatch``. Before 26.1, it refuses them in asynchronous inserts.
+    func passesRetriesToViews(isAsynchronous: Bool) -> Bool {
+        isAsynchronous ? isServer(atLeast: 26, 1) : isServer(atLeast: 24, 2)
+    }
+
+    /// True where a batch that a view failed on reaches the view with another attempt, and the table keeps it once.
+    func canRetryForViews(isAsynchronous: Bool) -> Bool {
+        deduplication.knowsRetries(isAsynchronous: isAsynchronous)
+            && passesRetriesToViews(isAsynchronous: isAsynchronous)
+    }
+
+    /// Whether asynchronous inserts would go past the window, or past views where an insert comes again.
+    var isSynchronousOnly: Bool {
+        if case .replicated = deduplication { return !passesRetriesToViews(isAsynchronous: true) }
+        return deduplication.isSynchronousOnly
+    }
+
     /// The oldest release with long-term support whose features are all relied upon: tokens for asynchronous inserts, the
     /// exception's code in a header field, `Content-Encoding` for both compressions.
     static let oldestVersion = (23, 8)
@@ -80,6 +98,12 @@ extension TableSchema {
                 clickhouse_async_insert: true: the deduplication window of table \(table) is for synchronous inserts; a \
                 batch that is sent again may be stored twice
                 """)
+        case .replicated where asyncInsert == .always && isSynchronousOnly:
+            warnings.append(
+                """
+                clickhouse_async_insert: true: before ClickHouse 26.1, a batch that is sent again does not reach the \
+                materialized views on table \(table); set clickhouse_async_insert: auto
+                """)
         case .unknown(let engine):
             warnings.append(
                 """
@@ -88,17 +112,48 @@ extension TableSchema {
                 """)
         case .plain, .replicated, .hidden: break
         }
-        if viewErrors == .retried,
-            !deduplication.knowsRetries(isAsynchronous: asyncInsert.isAsynchronous(rows: 1, into: deduplication))
-        {
-            warnings.append(
-                """
-                clickhouse_view_errors: retry: each retry stores the batch again in table \(table), which is not known to \
-                drop duplicates; set clickhouse_view_errors: auto
-                """)
+        if let warning = viewWarning(viewErrors, isAsynchronous: asyncInsert.isAsynchronous(rows: 1, into: self)) {
+            warnings.append(warning)
         }
         if !hidden.isEmpty { warnings.append(hiddenWarning) }
         return warnings
+    }
+
+    /// What views lose where no retry completes them.
+    private func viewWarning(_ viewErrors: ViewErrors, isAsynchronous: Bool) -> String? {
+        guard !canRetryForViews(isAsynchronous: isAsynchronous) else { return nil }
+        let storesAgain = !deduplication.knowsRetries(isAsynchronous: isAsynchronous)
+        switch viewErrors {
+        case .ignored: return nil
+        case .retried where storesAgain:
+            return """
+                clickhouse_view_errors: retry: each retry stores the batch again in table \(table), which is not known to \
+                drop duplicates; set clickhouse_view_errors: auto
+                """
+        case .retried:
+            return """
+                clickhouse_view_errors: retry: no retry reaches the materialized views on table \(table); \
+                \(viewRemedy(isAsynchronous: isAsynchronous))
+                """
+        case .automatic where views.isEmpty: return nil
+        case .automatic:
+            return """
+                table \(table) has materialized views (\(views.joined(separator: ", "))), and a batch that is sent again \
+                \(storesAgain ? "may be stored twice" : "does not reach them"): where a view fails, clickhouse_view_errors: \
+                auto stores the batch without it, and nothing tells of it; \(viewRemedy(isAsynchronous: isAsynchronous))
+                """
+        }
+    }
+
+    /// What makes retries complete views.
+    private func viewRemedy(isAsynchronous: Bool) -> String {
+        switch deduplication {
+        case .plain(window: 0): return "give the table a window with deploy/clickhouse/003_deduplication_window.sql"
+        case .replicated(window: 0): return "set \(Deduplication.replicatedSetting)"
+        case .plain, .replicated:
+            return isAsynchronous ? "set clickhouse_async_insert: auto" : "update ClickHouse to 24.2 or newer"
+        case .unknown, .hidden: return "put views on the tables behind it, with a deduplication window"
+        }
     }
 
     private var hiddenWarning: String {

@@ -26,7 +26,11 @@ extension TableSchema {
         var cost: String {
             switch self {
             case .columns: "only the columns of 001_network_flows_0.sql are filled"
-            case .engine: "every insert is synchronous, and a table without a deduplication window is not warned of"
+            case .engine:
+                """
+                every insert is synchronous, a table without a deduplication window is not warned of, and failures of \
+                materialized views are not seen
+                """
             case .plainDefault, .replicatedDefault: "a deduplication window that is not the table's own is not seen"
             case .parts, .metrics: "a batch whose rows ClickHouse lost when it was killed is not found"
             }

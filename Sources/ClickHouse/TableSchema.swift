@@ -9,6 +9,8 @@ public struct TableSchema: Equatable, Sendable {
     public let table: String
     /// What happens to a batch that comes twice.
     public let deduplication: Deduplication
+    /// The materialized views that inserts into the table go to, as far as the server's user may see them.
+    let views: [String]
     /// ClickHouse's version, such as `26.9.2.1`.
     public let serverVersion: String
     /// What the server's user may not ask.
@@ -33,12 +35,12 @@ public struct TableSchema: Equatable, Sendable {
         } catch .exception(ClickHouseError.unknownTable, _) {
             throw .missingTable(name: table)
         }
-        let deduplication = try loadDeduplication(table, &hidden, of: client)
+        let (deduplication, views) = try loadEngine(table, &hidden, of: client)
         for (question, name) in [(Question.parts, "parts"), (.metrics, "metrics")] {
             _ = try answer(question, "SELECT 1 FROM system.\(name) LIMIT 0", &hidden, of: client)
         }
         return try TableSchema(
-            table: table, columnNames: columns, deduplication: deduplication,
+            table: table, columnNames: columns, deduplication: deduplication, views: views,
             serverVersion: String(version.prefix { !$0.isNewline }), hidden: hidden)
     }
 
@@ -51,9 +53,9 @@ public struct TableSchema: Equatable, Sendable {
         }
     }
 
-    private static func loadDeduplication(
+    private static func loadEngine(
         _ table: String, _ hidden: inout [Question], of client: borrowing ClickHouseClient
-    ) throws(ClickHouseError) -> Deduplication {
+    ) throws(ClickHouseError) -> (Deduplication, views: [String]) {
         /// The server's own window, ClickHouse's default where it is hidden.
         func window(_ question: Question, _ setting: String, _ usual: String) throws(ClickHouseError) -> String {
             let sql = "SELECT value FROM \(question.name) WHERE name = '\(setting)' FORMAT TabSeparatedRaw"
@@ -62,28 +64,32 @@ public struct TableSchema: Equatable, Sendable {
         let engine = try answer(
             .engine,
             """
-            SELECT engine, replaceRegexpAll(engine_full, '\\\\s', ' ') FROM system.tables \
+            SELECT engine, replaceRegexpAll(engine_full, '\\\\s', ' '), \
+            arrayStringConcat(arrayMap((d, t) -> d || '.' || t, dependencies_database, dependencies_table), '\\n') \
+            FROM system.tables \
             WHERE \(condition(on: table, column: "name")) FORMAT TabSeparatedRaw
             """, &hidden, of: client)
-        guard let engine else { return .hidden }
-        let fields = engine.prefix { !$0.isNewline }.split(separator: "\t", maxSplits: 1).map(String.init)
-        guard fields.count == 2 else {
+        guard let engine else { return (.hidden, []) }
+        let fields = engine.split(separator: "\t", maxSplits: 2, omittingEmptySubsequences: false).map(String.init)
+        guard fields.count == 3 else {
             hidden.append(.engine)
-            return .hidden
+            return (.hidden, [])
         }
-        return Deduplication(
+        let deduplication = Deduplication(
             engine: fields[0], definition: fields[1],
             plainDefault: try window(.plainDefault, Deduplication.plainSetting, "0"),
             replicatedDefault: try window(.replicatedDefault, Deduplication.replicatedSetting, "10000"))
+        return (deduplication, fields[2].split(whereSeparator: \.isNewline).map(String.init).sorted())
     }
 
     init(
         table: String, columnNames: [String], deduplication: Deduplication = .plain(window: 0),
-        serverVersion: String = "", hidden: [Question] = []
+        views: [String] = [], serverVersion: String = "", hidden: [Question] = []
     ) throws(ClickHouseError) {
         guard !columnNames.isEmpty else { throw .missingTable(name: table) }
         self.table = table
         self.deduplication = deduplication
+        self.views = views
         self.serverVersion = serverVersion
         self.hidden = hidden
         columns = FlowColumn.allCases.filter { columnNames.contains($0.rawValue) }

@@ -3,8 +3,8 @@
 /// What becomes of a batch where a materialized view on the table fails. ClickHouse reports the view's error as the insert's,
 /// although the table has the rows.
 public enum ViewErrors: String, CaseIterable, Sendable {
-    /// Tried again a few times, so that a view that recovers has the batch, then without the view. Where the table would store
-    /// a retry a second time, without the view from the first attempt on.
+    /// Tried again a few times, so that a view that recovers has the batch, then without the view. Where a retry would be
+    /// stored a second time or not reach the view, without the view from the first attempt on.
     case automatic = "auto"
     /// The rows of the table count: no attempt hears of a view's error.
     case ignored = "ignore"
@@ -15,9 +15,9 @@ public enum ViewErrors: String, CaseIterable, Sendable {
     static let patience = 5
 
     /// Whether the first attempt hears of views' errors.
-    func areHeard(_ isAsynchronous: Bool, _ deduplication: TableSchema.Deduplication) -> Bool {
+    func areHeard(_ isAsynchronous: Bool, _ schema: TableSchema) -> Bool {
         switch self {
-        case .automatic: deduplication.knowsRetries(isAsynchronous: isAsynchronous)
+        case .automatic: schema.canRetryForViews(isAsynchronous: isAsynchronous)
         case .ignored: false
         case .retried: true
         }

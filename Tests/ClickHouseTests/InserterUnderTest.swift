@@ -53,7 +53,7 @@ final class InserterUnderTest: Sendable {
             configuration: configuration,
             schema: try TableSchema(
                 table: "network_flows_0", columnNames: columns.map(\.rawValue), deduplication: deduplication,
-                hidden: hidden),
+                serverVersion: "26.9.2.1", hidden: hidden),
             logger: Logger(label: "test") { _ in Handler(log) },
             onPressure: { isHigh in log.pressure.withLock { $0.append(isHigh) } })
     }

@@ -98,20 +98,24 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
             let sql = try String(contentsOf: Repository.file("deploy/clickhouse/\(file).sql"), encoding: .utf8)
             _ = try await withClient(administrator) { client throws(ClickHouseError) in try client.query(sql) }.get()
         }
+        let view = "CREATE MATERIALIZED VIEW view ENGINE = Memory AS SELECT bytes FROM network_flows_0"
+        _ = try await withClient(administrator) { client throws(ClickHouseError) in try client.query(view) }.get()
         var configuration = administrator
         configuration.credentials = .fixed(user: "inserter_user", password: "")
         let schema = try await withClient(configuration) { client throws(ClickHouseError) in
             try TableSchema.load(of: client)
         }.get()
-        // An insert's right implies that of seeing the table.
+        // An insert's right implies that of seeing the table, and system.tables names its views.
         #expect(schema.columns == FlowColumn.allCases)
-        #expect(schema.deduplication == .plain(window: 10_000))
+        #expect(schema.deduplication == .plain(window: 10_000) && schema.views == ["default.view"])
         #expect(schema.hidden.contains(.parts) && schema.hidden.contains(.metrics))
         let warning = try #require(schema.warnings().first)
         #expect(schema.warnings().count == 1)
         #expect(warning.contains("system.parts") && warning.contains("GRANT SELECT ON system.parts TO the user"))
         #expect(warning.contains("a batch whose rows ClickHouse lost when it was killed is not found"))
 
+        let drop = "DROP VIEW view"
+        _ = try await withClient(administrator) { client throws(ClickHouseError) in try client.query(drop) }.get()
         let inserter = Inserter(
             configuration: .init(client: configuration), schema: schema, logger: quiet, onPressure: { _ in })
         inserter.submit(flowBlock()) {}
@@ -154,13 +158,53 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
 
     @Test("A table without a known window is no place for retries until a view works")
     func retriedViews() throws {
-        func warnings(_ deduplication: TableSchema.Deduplication, _ viewErrors: ViewErrors) throws -> [String] {
+        func warnings(
+            _ deduplication: TableSchema.Deduplication, _ viewErrors: ViewErrors, version: String = "26.9.2.1"
+        ) throws -> [String] {
             try TableSchema(
-                table: "t", columnNames: FlowColumn.required.map(\.rawValue), deduplication: deduplication
+                table: "t", columnNames: FlowColumn.required.map(\.rawValue), deduplication: deduplication,
+                serverVersion: version
             ).warnings(.automatic, viewErrors).filter { $0.contains("clickhouse_view_errors") }
         }
         #expect(try warnings(.plain(window: 1), .retried).isEmpty && warnings(.plain(window: 0), .automatic).isEmpty)
         #expect(try warnings(.plain(window: 0), .retried).count == 1 && warnings(.hidden, .retried).count == 1)
+        let old = try warnings(.plain(window: 1), .retried, version: "23.8.1.1")
+        #expect(old.count == 1 && old.first?.contains("no retry reaches the materialized views") == true)
+    }
+
+    @Test("Views that no retry completes are named at start, with the remedy") func viewsAtStart() async throws {
+        let database = try await TestDatabase.make()
+        for view in ["one", "two"] {
+            try await database.query(
+                "CREATE MATERIALIZED VIEW \(view) ENGINE = Memory AS SELECT bytes FROM network_flows_0")
+        }
+        let before = try await load(database).get()
+        #expect(before.views == ["\(database.name).one", "\(database.name).two"])
+        let named = before.warnings().filter { $0.contains("(\(database.name).one, \(database.name).two)") }
+        #expect(named.count == 1 && named.first?.contains("003_deduplication_window.sql") == true)
+        #expect(before.warnings(.automatic, .ignored).count == 1)
+        try await database.setWindow()
+        #expect(try await load(database).get().warnings() == [])
+    }
+
+    @Test("Releases whose retries do not reach views are warned of")
+    func retriesThatReachNoView() throws {
+        func warnings(
+            _ deduplication: TableSchema.Deduplication, _ asyncInsert: AsyncInsert, version: String,
+            views: [String] = []
+        ) throws -> [String] {
+            try TableSchema(
+                table: "t", columnNames: FlowColumn.required.map(\.rawValue), deduplication: deduplication,
+                views: views, serverVersion: version
+            ).warnings(asyncInsert)
+        }
+        #expect(try warnings(.replicated(window: 1), .automatic, version: "25.12.1.1", views: ["d.v"]).isEmpty)
+        #expect(try warnings(.replicated(window: 1), .always, version: "26.1.1.1", views: ["d.v"]).isEmpty)
+        let always = try warnings(.replicated(window: 1), .always, version: "25.12.1.1")
+        #expect(always.count == 1 && always.first?.contains("set clickhouse_async_insert: auto") == true)
+        let old = try warnings(.plain(window: 1), .automatic, version: "23.8.1.1", views: ["d.v"])
+        #expect(old.count == 1 && old.first?.contains("does not reach them") == true)
+        #expect(old.first?.contains("24.2") == true)
     }
 
     @Test func theMigrationSetsTheWindow() async throws {

@@ -5,6 +5,9 @@
 -- Servers insert into network_flows_0 of any replica of a shard; a batch that is sent again to another replica of that shard
 -- is known by its token. It is not known by another shard: with several, give each kubenetmon-server the endpoints of one.
 --
+-- Before ClickHouse 26.1, servers insert synchronously here whatever the size of a batch (clickhouse_async_insert: auto): with
+-- asynchronous inserts, a batch that is sent again would not reach the rollup.
+--
 -- A table that has rows becomes replicated in place: ATTACH TABLE … AS REPLICATED, or ATTACH PARTITION FROM one by one.
 CREATE TABLE IF NOT EXISTS network_flows_0 ON CLUSTER '{cluster}'
 (
