@@ -50,6 +50,11 @@ public enum ClickHouseError: Error, Equatable, Sendable {
 }
 
 extension ClickHouseError {
+    /// True where a materialized view failed, so that the table may have the rows.
+    var isOfView: Bool {
+        if case .failingView = self { true } else { false }
+    }
+
     /// Whether the body was refused for its size.
     var isTooLarge: Bool {
         if case .unexpectedAnswer(_, Self.tooLargeStatus, _, _) = self { true } else { false }

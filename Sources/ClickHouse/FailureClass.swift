@@ -10,7 +10,7 @@ public enum FailureClass: String, CaseIterable, Sendable {
     /// Nothing: these bytes are not taken. Those that are too many are sent in halves; what is refused twice the same way is
     /// counted as lost.
     case content
-    /// The owner of a materialized view that fails on the batch. The table may have the rows.
+    /// The owner of a materialized view that is broken or does not take the batch. The table may have the rows.
     case view
 }
 
@@ -24,7 +24,7 @@ extension ClickHouseError {
             case .connection, .timeout, .cancelled: .transient
             }
         case .exception(let code, _): Self.failureClass(ofException: code)
-        case .failingView: .view
+        case .failingView(_, let code, _): Self.passingCodes.contains(code) ? .transient : .view
         case .unexpectedAnswer(_, Self.tooLargeStatus, _, _): .content
         case .unexpectedAnswer(_, let status, _, _):
             (400..<500).contains(status) && status != 408 && status != 429 ? .operator : .transient
@@ -73,6 +73,45 @@ extension ClickHouseError {
         accessDenied,
         516,  // AUTHENTICATION_FAILED
         774,  // TABLE_IS_PERMANENTLY_READ_ONLY
+    ]
+
+    /// The codes that pass by themselves where a materialized view fails. A view can fail with any other code at each batch
+    /// for ever, so that one in no list is taken for the view's own.
+    private static let passingCodes: Set<Int> = [
+        95,  // CANNOT_READ_FROM_SOCKET
+        96,  // CANNOT_WRITE_TO_SOCKET
+        timeoutExceeded,
+        160,  // TOO_SLOW
+        173,  // CANNOT_ALLOCATE_MEMORY
+        202,  // TOO_MANY_SIMULTANEOUS_QUERIES
+        203,  // NO_FREE_CONNECTION
+        209,  // SOCKET_TIMEOUT
+        210,  // NETWORK_ERROR
+        225,  // NO_ZOOKEEPER
+        236,  // ABORTED
+        memoryLimitExceeded,
+        242,  // TABLE_IS_READ_ONLY
+        243,  // NOT_ENOUGH_SPACE
+        tooManyParts,
+        254,  // NO_ACTIVE_REPLICAS
+        279,  // ALL_CONNECTION_TRIES_FAILED
+        285,  // TOO_FEW_LIVE_REPLICAS
+        286,  // UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE
+        297,  // SHARD_HAS_NO_CONNECTIONS
+        319,  // UNKNOWN_STATUS_OF_INSERT
+        364,  // RECEIVED_ERROR_TOO_MANY_REQUESTS
+        394,  // QUERY_WAS_CANCELLED
+        439,  // CANNOT_SCHEDULE_TASK
+        473,  // DEADLOCK_AVOIDED
+        499,  // S3_ERROR
+        500,  // AZURE_BLOB_STORAGE_ERROR
+        574,  // DISTRIBUTED_TOO_MANY_PENDING_BYTES
+        745,  // SERVER_OVERLOADED
+        749,  // TCP_CONNECTION_LIMIT_REACHED
+        762,  // HTTP_CONNECTION_LIMIT_REACHED
+        777,  // MEMORY_RESERVATION_KILLED
+        778,  // MEMORY_RESERVATION_FAILED
+        999,  // KEEPER_EXCEPTION
     ]
 
     /// The codes that are about the bytes that were sent. All others, among them TOO_MANY_SIMULTANEOUS_QUERIES 202,

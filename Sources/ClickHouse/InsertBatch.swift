@@ -11,6 +11,8 @@ struct InsertBatch: Sendable {
     let isAsynchronous: Bool
     /// Whether a materialized view that fails leaves the insert as it is.
     private(set) var ignoresViewErrors: Bool
+    /// True once a view has failed for so long that the batch goes without it.
+    private(set) var isWithoutViews = false
     let flows: Int
     let rows: Int
     let reportedBytes: UInt64
@@ -43,6 +45,7 @@ struct InsertBatch: Sendable {
         token = "\(batch.token)-\(part)"
         isAsynchronous = batch.isAsynchronous
         ignoresViewErrors = batch.ignoresViewErrors
+        isWithoutViews = batch.isWithoutViews
         fixedSettings = batch.fixedSettings
         knowsIgnoringViews = batch.knowsIgnoringViews
         self.flows = flows
@@ -62,7 +65,7 @@ struct InsertBatch: Sendable {
     mutating func renewToken() { token = UUID().uuidString.lowercased() }
 
     /// Sends the batch from now on to the table and those views that take it.
-    mutating func ignoreViewErrors() { ignoresViewErrors = true }
+    mutating func leaveViews() { (ignoresViewErrors, isWithoutViews) = (true, true) }
 
     /// Two batches of half of the rows each, to be sent instead of this one; there must be more than one row. Their tokens
     /// follow from the batch's, which must not have been stored.

@@ -12,7 +12,7 @@ struct InsertRetry: Sendable {
         case wait(Duration, Wait)
         /// Send it in halves: every endpoint was asked, and one refuses so many bytes at once.
         case split
-        /// Send it to the table and those views that take it: a view has failed too often.
+        /// Send it to the table and those views that take it: a view has failed for too long.
         case ignoreViews
         /// Give the batch up: ClickHouse has refused its bytes twice in the same way.
         case quarantine
@@ -32,8 +32,9 @@ struct InsertRetry: Sendable {
         /// Whether the batch may be given up at all; where not, what is refused waits for an operator.
         var mayQuarantine = true
         var size = Size.giveUp
-        /// Failures of a view after which the batch goes without it; nil where it never does, or does already.
-        var viewPatience: Int?
+        /// The time since the first failure of a view after which the batch goes without views that fail; nil where it never
+        /// does, or does already.
+        var viewLimit: Duration?
     }
 
     /// What is waited for, after every endpoint has failed.
@@ -56,7 +57,7 @@ struct InsertRetry: Sendable {
     private var slow: Backoff
     private var round = Round()
     private var refusal: String?
-    private var viewFailures = 0
+    private var viewFailures = ViewFailures()
 
     /// The failures since the last wait.
     private struct Round {
@@ -85,10 +86,16 @@ struct InsertRetry: Sendable {
     /// - Parameters:
     ///   - error: Why.
     ///   - choices: What may be done about the batch.
+    ///   - now: When it failed.
     ///   - generator: For the jitter.
     mutating func failed(
-        _ error: ClickHouseError, _ choices: Choices, using generator: inout some RandomNumberGenerator
+        _ error: ClickHouseError, _ choices: Choices, at now: ContinuousClock.Instant = .now,
+        using generator: inout some RandomNumberGenerator
     ) -> Step {
+        if error.isOfView {
+            let duration = viewFailures.record(error.failureClass, at: now)
+            if let limit = choices.viewLimit, duration >= limit { return .ignoreViews }
+        }
         let needsSomebody: Bool
         switch error.failureClass {
         case .transient: needsSomebody = false
@@ -101,10 +108,7 @@ struct InsertRetry: Sendable {
             refusal = error.identity
             if isSame && choices.mayQuarantine { return .quarantine }
             needsSomebody = !choices.mayQuarantine
-        case .view:
-            viewFailures += 1
-            if let patience = choices.viewPatience, viewFailures >= patience { return .ignoreViews }
-            needsSomebody = choices.viewPatience == nil
+        case .view: needsSomebody = choices.viewLimit == nil
         }
         round.failures += 1
         round.allNeedSomebody = round.allNeedSomebody && needsSomebody

@@ -18,6 +18,8 @@ extension Inserter {
         public var asyncInsert: AsyncInsert
         /// What becomes of a batch that a materialized view fails on.
         public var viewErrors: ViewErrors
+        /// How long failures of views are waited out.
+        var viewLimits = ViewFailures.Limits()
         /// Where batches go that ClickHouse does not take; nil for nowhere. They are counted as lost either way.
         public var quarantine: Quarantine.Configuration?
         /// Waits after failures that pass by themselves.

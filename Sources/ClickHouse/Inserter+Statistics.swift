@@ -52,6 +52,8 @@ extension Inserter {
 
         /// What ClickHouse has.
         public var inserted = Amount()
+        /// What of that was stored although a materialized view failed: the view lacks it.
+        public var withoutViews = Amount()
         /// What ClickHouse does not take, by reason: counted as lost.
         public var quarantined: [String: Amount] = [:]
         /// Attempts that failed, by ``ClickHouseError/reason``.

@@ -40,8 +40,8 @@ public final class Inserter: Sendable {
 
     private struct State {
         var queue: Deque<Job> = []
-        /// Whether a view has failed since the last batch that every view took.
-        var viewsAreFailing = false
+        /// Since the last batch that every view took.
+        var viewFailures = ViewFailures()
         /// The smallest body that was refused for its size, and when. Others as large are split without being sent.
         var refusedSize: (bytes: Int, time: ContinuousClock.Instant)?
         /// When a warning was logged, by its subject.
@@ -302,7 +302,7 @@ public final class Inserter: Sendable {
                 case .split:
                     return .tooLarge
                 case .ignoreViews:
-                    batch.ignoreViewErrors()
+                    batch.leaveViews()
                 case .quarantine:
                     giveUp(batch, number, error)
                     return .settled
@@ -369,7 +369,8 @@ public final class Inserter: Sendable {
             state.statistics.operatorError = nil
             state.lastLogged = nil
             state.quarantinesInARow = 0
-            if !batch.ignoresViewErrors { state.viewsAreFailing = false }
+            if !batch.ignoresViewErrors { state.viewFailures = ViewFailures() }
+            if batch.isWithoutViews { state.statistics.withoutViews.add(batch) }
             state.statistics.inserted.add(batch)
             state.underWay[number]?.remove(batch)
             state.statistics.queuedBytes -= batch.body.bytes.count
@@ -396,14 +397,12 @@ public final class Inserter: Sendable {
             state.statistics.failedAttemptsByClass[error.failureClass, default: 0] += 1
             state.statistics.failedAttemptDuration.add(duration)
             state.statistics.count(at: endpoint, error: error)
-            let leavesViews = configuration.viewErrors == .automatic && !batch.ignoresViewErrors
             let step = retry.failed(
                 error,
                 InsertRetry.Choices(
                     mayQuarantine: state.quarantinesInARow < Self.maximumQuarantinesInARow, size: size,
-                    viewPatience: leavesViews ? state.viewsAreFailing ? 1 : ViewErrors.patience : nil),
+                    viewLimit: viewLimit(error, batch, &state.viewFailures)),
                 using: &generator)
-            if step == .ignoreViews { state.viewsAreFailing = true }
             if step == .split { state.noteRefusal(of: batch.body.bytes.count) }
             // What goes on without a wait is no state that lasts.
             guard step != .split && step != .ignoreViews else { return step }
@@ -414,6 +413,15 @@ public final class Inserter: Sendable {
             }
             return step
         }
+    }
+
+    /// The time for which failures of a view are waited out for a batch: none where the last batches have waited as long.
+    private func viewLimit(
+        _ error: ClickHouseError, _ batch: InsertBatch, _ failures: inout ViewFailures
+    ) -> Duration? {
+        guard configuration.viewErrors == .automatic, !batch.ignoresViewErrors, error.isOfView else { return nil }
+        let limit = configuration.viewLimits[error.failureClass]
+        return failures.record(error.failureClass, at: .now) >= limit ? .zero : limit
     }
 
     /// Counts a batch as lost. Its agents are told to forget it: they would send it for ever.

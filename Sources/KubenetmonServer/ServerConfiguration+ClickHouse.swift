@@ -33,8 +33,8 @@ extension ServerConfiguration {
                 "clickhouse_view_errors", default: ViewErrors.automatic,
                 """
                 What becomes of a batch that a materialized view on the table fails on: ignore stores it without the view, \
-                retry keeps it until the view takes it, auto tries again a few times where the table drops duplicates and then \
-                ignores the view.
+                retry keeps it until the view takes it, auto tries again for a while where a retry completes the view and then \
+                ignores it.
                 """),
             quarantine: directory.map { Quarantine.Configuration(directory: $0, maximumBytes: quarantineBytes) })
     }

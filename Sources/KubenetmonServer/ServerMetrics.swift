@@ -133,6 +133,7 @@ extension MetricsPage {
     /// What became of rows. Those that are quarantined are lost; everything else is stored or waits.
     private mutating func addFates(_ numbers: ServerNumbers) {
         let (inserted, quarantined) = (numbers.inserts.inserted, numbers.quarantined)
+        let withoutViews = numbers.inserts.withoutViews
         let lost = ClickHouseError.reasons.map { ($0, numbers.inserts.quarantined[$0] ?? .init()) }
         add(
             .counter, "kubenetmon_worker_rows_total", "Rows by what became of them.", label: "type",
@@ -146,6 +147,12 @@ extension MetricsPage {
         add(
             .counter, "kubenetmon_worker_inserted_bytes_total", "Network bytes that the inserted rows report.",
             inserted.reportedBytes)
+        add(
+            .counter, "kubenetmon_worker_without_views_batches_total",
+            "Inserted batches that a failing materialized view lacks.", withoutViews.blocks)
+        add(
+            .counter, "kubenetmon_worker_without_views_bytes_total",
+            "Network bytes of inserted batches that a failing materialized view lacks.", withoutViews.reportedBytes)
         add(
             .counter, "kubenetmon_worker_lost_flows_total", "Flows whose rows ClickHouse does not take, by reason.",
             label: "reason", lost.map { ($0.0, $0.1.flows) })

@@ -40,7 +40,8 @@ private func unexpected(_ status: Int) -> ClickHouseError {
             (exception(618), "refused_data", .content), (unexpected(413), "too_large", .content),
             // What the owner of a view can mend, whatever the code.
             (.failingView(name: "d.v", code: 469, message: "no"), "failing_view", .view),
-            (.failingView(name: "d.v", code: 241, message: "no"), "failing_view", .view),
+            (.failingView(name: "d.v", code: 395, message: "no"), "failing_view", .view),
+            (.failingView(name: "d.v", code: 241, message: "no"), "failing_view", .transient),
         ] as [(ClickHouseError, String, FailureClass)])
     func anErrorHasAReasonAndTellsWhatCanMendIt(error: ClickHouseError, reason: String, failureClass: FailureClass) {
         #expect(error.reason == reason)

@@ -18,6 +18,7 @@ private func asking(_ wait: Duration) -> ClickHouseError {
 private let refusal = ClickHouseError.exception(code: 117, message: "incorrect data")
 private let tooLarge = ClickHouseError.unexpectedAnswer(endpoint: "e", status: 413, body: "")
 private let view = ClickHouseError.failingView(name: "d.v", code: 395, message: "thrown")
+private let busyView = ClickHouseError.failingView(name: "d.v", code: 241, message: "no memory")
 private let otherRefusal = ClickHouseError.exception(code: 27, message: "cannot parse")
 
 /// A retry, and what is decided.
@@ -35,8 +36,10 @@ private final class RetryUnderTest {
         failed(error, InsertRetry.Choices(mayQuarantine: mayQuarantine))
     }
 
-    func failed(_ error: ClickHouseError, _ choices: InsertRetry.Choices) -> InsertRetry.Step {
-        retry.failed(error, choices, using: &generator)
+    func failed(
+        _ error: ClickHouseError, _ choices: InsertRetry.Choices, at now: ContinuousClock.Instant = .now
+    ) -> InsertRetry.Step {
+        retry.failed(error, choices, at: now, using: &generator)
     }
 
     /// The wait after an error; nil where there is none.
@@ -142,16 +145,34 @@ private final class RetryUnderTest {
         #expect(RetryUnderTest().waits(tooLarge, tooLarge, mayQuarantine: false) == .forSomebody)
     }
 
-    @Test("A view is left out when it has failed too often") func leaveOut() {
-        let test = RetryUnderTest()
-        for _ in 0..<2 {
-            guard case .wait(_, .forClickHouse) = test.failed(view, .init(viewPatience: 3)) else {
+    @Test("A view is left out when it has failed for too long, however often and at however many endpoints")
+    func leaveOut() {
+        let (test, start) = (RetryUnderTest(endpoints: 5), ContinuousClock.now)
+        for second in 0..<10 {
+            #expect(test.failed(view, .init(viewLimit: .seconds(10)), at: start + .seconds(second)) != .ignoreViews)
+        }
+        #expect(test.failed(view, .init(viewLimit: .seconds(10)), at: start + .seconds(10)) == .ignoreViews)
+        #expect(RetryUnderTest(endpoints: 2).failed(view, .init(viewLimit: .zero)) == .ignoreViews)
+        guard case .wait(_, .forClickHouse) = RetryUnderTest().failed(view, .init(viewLimit: .seconds(10))) else {
+            Issue.record("it is not waited for")
+            return
+        }
+    }
+
+    @Test("A view's passing failures are waited out and do not shorten the time for a broken one")
+    func passingFailures() {
+        let (test, start) = (RetryUnderTest(), ContinuousClock.now)
+        for second in 0..<600 {
+            let step = test.failed(busyView, .init(viewLimit: .seconds(600)), at: start + .seconds(second))
+            guard case .wait(_, .forClickHouse) = step else {
                 Issue.record("it is not waited for")
                 return
             }
         }
-        #expect(test.failed(view, .init(viewPatience: 3)) == .ignoreViews)
-        #expect(RetryUnderTest(endpoints: 2).failed(view, .init(viewPatience: 1)) == .ignoreViews)
+        #expect(test.failed(view, .init(viewLimit: .seconds(10)), at: start + .seconds(599)) != .ignoreViews)
+        #expect(test.failed(busyView, .init(viewLimit: .seconds(600)), at: start + .seconds(600)) == .ignoreViews)
+        // Where views are never left out, it is no operator's either.
+        #expect(RetryUnderTest().waits(busyView, busyView, busyView) == .forClickHouse)
     }
 
     @Test("A view that is never left out needs an operator") func neverLeftOut() {

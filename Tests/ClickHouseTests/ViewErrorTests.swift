@@ -26,6 +26,19 @@ extension TestDatabase {
         }
     }
 
+    /// Makes `broken` fail with TOO_MANY_PARTS, as while merges fall behind.
+    fileprivate func blockTarget() async throws {
+        try await query("INSERT INTO switch VALUES (1)")
+        try await query("SYSTEM STOP MERGES broken_rows")
+        try await query("INSERT INTO broken_rows VALUES (0, 0)")
+        try await query("ALTER TABLE broken_rows MODIFY SETTING parts_to_delay_insert = 1, parts_to_throw_insert = 1")
+    }
+
+    fileprivate func unblockTarget() async throws {
+        try await query("ALTER TABLE broken_rows RESET SETTING parts_to_delay_insert, parts_to_throw_insert")
+        try await query("SYSTEM START MERGES broken_rows")
+    }
+
     /// The bytes in the table and in the targets of both views.
     fileprivate func sums() async throws -> [String] {
         try await rows(
@@ -45,7 +58,8 @@ extension TestDatabase {
         if hasWindow { try await database.setWindow() }
         try await database.makeViews()
         let test = try InserterUnderTest(
-            ClickHouseClient.Configuration(database), deduplication: .plain(window: hasWindow ? 10_000 : 0))
+            ClickHouseClient.Configuration(database), deduplication: .plain(window: hasWindow ? 10_000 : 0)
+        ) { $0.viewLimits.broken = .milliseconds(300) }
         for number in 0..<10 { test.submit(number) }
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.completed == Array(0..<10))
@@ -55,12 +69,12 @@ extension TestDatabase {
         #expect(try await database.sums() == ["3000", "3000", "0"])
         guard hasWindow else {
             // Nothing tells of the view here.
-            #expect(statistics.failedAttempts.isEmpty)
+            #expect(statistics.failedAttempts.isEmpty && statistics.withoutViews.blocks == 0)
             return
         }
-        // The first batch waits for the view, the others know better.
-        #expect(statistics.failedAttempts == ["failing_view": UInt64(ViewErrors.patience) + 9])
-        #expect(statistics.failedAttemptsByClass == [.view: UInt64(ViewErrors.patience) + 9])
+        #expect(statistics.failedAttempts.keys.sorted() == ["failing_view"])
+        #expect(statistics.failedAttemptsByClass.keys.sorted { $0.rawValue < $1.rawValue } == [.view])
+        #expect(statistics.withoutViews.blocks == 10 && statistics.withoutViews.reportedBytes == 3_000)
         let warnings = test.warnings.filter { $0.contains("stored in the table without it") }
         #expect(warnings.count == 1 && warnings.first?.contains("view=\(database.name).broken") == true)
     }
@@ -93,7 +107,9 @@ extension TestDatabase {
         let database = try await TestDatabase.make()
         try await database.setWindow()
         try await database.makeViews()
-        let test = try InserterUnderTest(ClickHouseClient.Configuration(database))
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(database)) {
+            $0.viewLimits.broken = .milliseconds(300)
+        }
         func failures() -> UInt64 { test.inserter.statistics.failedAttempts["failing_view", default: 0] }
         test.submit(0)
         try await eventually("the view is left out") { test.completed == [0] }
@@ -103,9 +119,69 @@ extension TestDatabase {
         let before = failures()
         try await database.query("TRUNCATE TABLE switch")
         test.submit(2)
+        try await eventually("the view is left out again") { test.completed == [0, 1, 2] }
+        #expect(failures() >= before + 2)
+        // While it keeps failing, no batch waits.
+        let later = failures()
+        test.submit(3)
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
-        #expect(failures() == before + UInt64(ViewErrors.patience))
-        #expect(try await database.sums() == ["900", "900", "300"])
+        #expect(failures() == later + 1)
+        #expect(try await database.sums() == ["1200", "1200", "300"])
+    }
+
+    @Test("is waited for at every endpoint while it fails in passing")
+    func passingFailure() async throws {
+        let database = try await TestDatabase.make()
+        try await database.setWindow()
+        try await database.makeViews()
+        try await database.blockTarget()
+        var configuration = ClickHouseClient.Configuration(database)
+        configuration.endpoints = Array(repeating: database.url, count: 5)
+        let test = try InserterUnderTest(configuration) { $0.viewLimits.broken = .zero }
+        test.submit(1)
+        try await eventually("the view has failed often") {
+            test.inserter.statistics.failedAttempts["failing_view", default: 0] >= 12
+        }
+        #expect(
+            test.inserter.statistics.failedAttemptsByClass.keys.sorted { $0.rawValue < $1.rawValue } == [.transient])
+        try await database.unblockTarget()
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(try await database.sums() == ["300", "300", "300"])
+        #expect(test.inserter.statistics.withoutViews.blocks == 0)
+    }
+
+    @Test("is left out, and that is counted, once it has failed in passing for too long")
+    func lastingFailure() async throws {
+        let database = try await TestDatabase.make()
+        try await database.setWindow()
+        try await database.makeViews()
+        try await database.blockTarget()
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(database)) {
+            $0.viewLimits.passing = .milliseconds(300)
+        }
+        test.submit(0)
+        try await eventually("the view is left out") { test.completed == [0] }
+        #expect(test.inserter.statistics.failedAttempts["failing_view", default: 0] >= 2)
+        try await database.unblockTarget()
+        test.submit(1)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(try await database.sums() == ["600", "600", "300"])
+        let withoutViews = test.inserter.statistics.withoutViews
+        #expect(withoutViews.blocks == 1 && withoutViews.reportedBytes == 300)
+    }
+
+    @Test("does not keep a second view into the same table from its rows") func oneTarget() async throws {
+        let database = try await TestDatabase.make()
+        try await database.setWindow()
+        try await database.makeViews()
+        try await database.query(
+            "CREATE MATERIALIZED VIEW second TO sound_rows AS SELECT bytes, 0 AS failed FROM network_flows_0")
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(database)) {
+            $0.viewLimits.broken = .milliseconds(300)
+        }
+        test.submit(0)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(try await database.sums() == ["300", "600", "0"])
     }
 
     @Test("is named, however long its expression is") func longExpression() async throws {
@@ -132,7 +208,8 @@ extension TestDatabase {
         try await database.query("INSERT INTO switch VALUES (1)")
         try await database.query("ALTER TABLE broken_rows ADD CONSTRAINT small CHECK bytes < 150")
         let test = try InserterUnderTest(
-            ClickHouseClient.Configuration(database), deduplication: .plain(window: hasWindow ? 10_000 : 0))
+            ClickHouseClient.Configuration(database), deduplication: .plain(window: hasWindow ? 10_000 : 0)
+        ) { $0.viewLimits.broken = .milliseconds(300) }
         for number in 0..<3 { test.submit(number) }
         try await eventually("all are stored") { test.completed == [0, 1, 2] }
         try await database.query("DROP TABLE broken_rows SYNC")

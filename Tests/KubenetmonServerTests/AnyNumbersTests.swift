@@ -55,7 +55,7 @@ import Testing
 
     private func inserts(_ draw: inout Draw) -> Inserter.Statistics {
         var inserts = Inserter.Statistics()
-        inserts.inserted = draw.inserted()
+        (inserts.inserted, inserts.withoutViews) = (draw.inserted(), draw.inserted())
         for reason in ClickHouseError.reasons {
             inserts.quarantined[reason] = draw.inserted()
             inserts.failedAttempts[reason] = draw.natural()
