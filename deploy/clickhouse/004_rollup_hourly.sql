@@ -61,7 +61,8 @@ SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, non_replicated_dedup
 --
 -- Hours and months are those of UTC. A view that was made by an earlier form of this file has hours of the ClickHouse
 -- server's time zone, which are others where that is not whole hours from UTC: give it the SELECT below with
--- ALTER TABLE network_flows_hourly_view MODIFY QUERY.
+-- ALTER TABLE network_flows_hourly_view MODIFY QUERY. A table that was made by it is partitioned by that time zone's month,
+-- toYYYYMM(hour), and keeps that: only what a partition holds at the ends of months differs.
 --
 -- Sees only rows that are inserted from now on; backfill_hourly.sql fills in the days before.
 CREATE MATERIALIZED VIEW IF NOT EXISTS network_flows_hourly_view TO network_flows_hourly

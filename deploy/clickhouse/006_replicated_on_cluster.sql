@@ -8,6 +8,12 @@
 -- Before ClickHouse 26.1, servers insert synchronously here whatever the size of a batch (clickhouse_async_insert: auto): with
 -- asynchronous inserts, a batch that is sent again would not reach the rollup.
 --
+-- Existing tables keep their form, such as network_flows_hourly with PARTITION BY toYYYYMM(hour) of an earlier form of this file.
+-- A new replica of a table is not made with this file, which would give it another path and perhaps another form, but with
+-- what an existing replica answers to
+--   SHOW CREATE TABLE network_flows_hourly FORMAT TSVRaw SETTINGS show_table_uuid_in_table_create_query_if_not_nil = 1
+-- (the UUID is part of the path in Keeper, which refuses a replica of another form); of network_flows_0 first, of the view last.
+--
 -- A table that has rows becomes replicated in place: ATTACH TABLE … AS REPLICATED, or ATTACH PARTITION FROM one by one.
 CREATE TABLE IF NOT EXISTS network_flows_0 ON CLUSTER '{cluster}'
 (
