@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Dispatch
+internal import FlowModel
 internal import Glibc
 internal import HTTPClient
 public import Logging
@@ -61,7 +62,9 @@ public final class CloudRangeCatalog: Sendable {
         var statistics = published.withLock { $0.statistics }
         let now = Self.now
         for index in statistics.sources.indices {
-            statistics.sources[index].age = statistics.sources[index].confirmed.map { max(0, now - $0) }
+            statistics.sources[index].age = statistics.sources[index].confirmed.map {
+                max(0, now.clampedSubtracting($0))
+            }
         }
         return statistics
     }
