@@ -16,7 +16,9 @@ import Testing
     /// Apart from the one of all other tests, whose deadlines are short.
     private static let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
 
-    /// So many connections as this process may have both ends of, at most `wanted`.
+    /// So many connections as this process may have both ends of, at most `wanted`: with more than 1,300 descriptors it would
+    /// end by a signal when another test begins a program, since Foundation's `Process` reads the last name of /proc/self/fd
+    /// beyond its buffer. `make bench-server CASES=agents10k` has thousands.
     private static func connections(_ wanted: Int) -> Int {
         var limit = rlimit()
         getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
@@ -55,9 +57,9 @@ import Testing
     }
 
     @Test(arguments: [false, true])
-    func thousandsOfConnectionsThatSayNothing(_ isEncrypted: Bool) async throws {
+    func hundredsOfConnectionsThatSayNothing(_ isEncrypted: Bool) async throws {
         let certificates = try await TestCertificates()
-        let count = Self.connections(3_000)
+        let count = Self.connections(400)
         let ingest = try await TestIngest.start(helloDeadline: .seconds(2), group: Self.group) {
             if isEncrypted { $0.tls = certificates.serverFiles() }
             $0.limits.handshakeDeadline = .seconds(2)
