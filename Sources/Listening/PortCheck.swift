@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
-public import NIOCore
+import NIOCore
 import NIOPosix
 
 /// Finds out whether a port can be listened on, for a daemon that will do so only later.
