@@ -20,6 +20,8 @@ extension ClickHouseClient {
         public var tls: HTTPClient.TLS
         /// What stands between this client and ClickHouse.
         public var proxy: HTTPClient.Proxy
+        /// Who asks, for the column `http_user_agent` of `system.query_log`: a program and its version.
+        public var userAgent: String
         /// How long connecting may take, in milliseconds.
         public var connectTimeoutMilliseconds: Int
         /// How long ClickHouse may take for an answer, in milliseconds.
@@ -30,7 +32,7 @@ extension ClickHouseClient {
             endpoints: [String], remedies: [String: String] = [:], database: String = "default",
             credentials: ClickHouseCredentials = .none, headers: [String: String] = [:],
             tls: HTTPClient.TLS = HTTPClient.TLS(), proxy: HTTPClient.Proxy = .none,
-            connectTimeoutMilliseconds: Int = 30_000,
+            userAgent: String = "kubenetmon", connectTimeoutMilliseconds: Int = 30_000,
             timeoutMilliseconds: Int = 120_000
         ) {
             precondition(!endpoints.isEmpty, "a client without a server")
@@ -41,6 +43,7 @@ extension ClickHouseClient {
             self.headers = headers
             self.tls = tls
             self.proxy = proxy
+            self.userAgent = userAgent
             self.connectTimeoutMilliseconds = connectTimeoutMilliseconds
             self.timeoutMilliseconds = timeoutMilliseconds
         }

@@ -96,6 +96,7 @@ public struct ClickHouseClient: ~Copyable {
         do { (user, password) = try configuration.credentials.read() } catch {
             throw .unreadableCredentials("\(error)")
         }
+        headers.append(("User-Agent", configuration.userAgent))
         if !user.isEmpty { headers.append(("X-ClickHouse-User", user)) }
         if !password.isEmpty { headers.append(("X-ClickHouse-Key", password)) }
         let response: HTTPResponse

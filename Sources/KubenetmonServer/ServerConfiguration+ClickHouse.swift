@@ -98,6 +98,7 @@ extension ServerConfiguration {
                 Proxy between the server and ClickHouse: none, its URL, or environment for https_proxy, http_proxy, all_proxy \
                 and no_proxy.
                 """, .hidesCredentials, show: \.description, parse: HTTPClient.Proxy.init),
+            userAgent: Daemon.userAgent("kubenetmon-server"),
             connectTimeoutMilliseconds: settings.duration(
                 "clickhouse_dial_timeout", in: .milliseconds(100) ... .seconds(3600), default: .seconds(30),
                 "How long a connection may take to be made."

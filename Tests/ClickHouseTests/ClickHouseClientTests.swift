@@ -171,6 +171,7 @@ private let memory =
             #expect(request.headers["x-clickhouse-user"] == "kübe")
             #expect(request.headers["x-clickhouse-key"] == "s3cret: & %41\"")
             #expect(request.headers["authorization"] == nil)
+            #expect(request.headers["user-agent"] == "kubenetmon")
             #expect(request.headers["x-route"] == "a b")
             #expect(!request.target.contains("s3cret") && !request.target.contains("k%C3%BCbe"))
             #expect(request.parameter("database") == "d&b=")

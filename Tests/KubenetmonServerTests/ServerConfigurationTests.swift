@@ -62,7 +62,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
                 == ClickHouseClient.Configuration(
                     endpoints: ["https://clickhouse.default.svc.cluster.local:8443"],
                     remedies: read.clickHouse.remedies, database: "default", credentials: credentials,
-                    connectTimeoutMilliseconds: 30_000))
+                    userAgent: Daemon.userAgent("kubenetmon-server"), connectTimeoutMilliseconds: 30_000))
         #expect(read.inserter.workers == 20 && read.batchRows == 15_000)
         #expect(settings.warnings.count == 4)
         for (warning, key) in zip(
@@ -124,7 +124,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
             read.clickHouse
                 == ClickHouseClient.Configuration(
                     endpoints: ["http://db:8123"], database: "net", credentials: credentials,
-                    tls: .init(verifiesServer: false),
+                    tls: .init(verifiesServer: false), userAgent: Daemon.userAgent("kubenetmon-server"),
                     connectTimeoutMilliseconds: 1_000, timeoutMilliseconds: 2_000))
         #expect(settings.warnings.count == 4)
         #expect(settings.warnings[0].hasPrefix("clickhouse_enabled: false"))
@@ -250,7 +250,8 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
                         endpoints: ["https://db:8443"], credentials: credentials, headers: ["X-Route": "a b"],
                         tls: .init(
                             authorities: .file("/etc/tls/ca.crt"), certificate: .file("/etc/tls/tls.crt"),
-                            key: .file("/etc/tls/tls.key")), proxy: .url("http://me:p@proxy:3128")),
+                            key: .file("/etc/tls/tls.key")), proxy: .url("http://me:p@proxy:3128"),
+                        userAgent: Daemon.userAgent("kubenetmon-server")),
                     workers: 20, maximumQueuedBytes: 1_048_576, compression: .zstd, asyncInsert: .always,
                     viewErrors: .retried, quarantine: .init(directory: "/var/quarantine", maximumBytes: 1000)))
         let other = try configuration(required).inserter
