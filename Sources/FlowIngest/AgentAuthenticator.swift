@@ -13,7 +13,7 @@ public protocol AgentAuthenticator: Sendable {
 public struct AgentClaim: Sendable {
     /// How it introduces itself.
     public let hello: Hello
-    /// The address that it comes from, without the port.
+    /// What limits count it under: the IPv4 address that it comes from, or the /64 of its IPv6 address.
     public let source: String
 }
 

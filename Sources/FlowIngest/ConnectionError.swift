@@ -97,9 +97,10 @@ extension ConnectionError: CustomStringConvertible {
         case .stayed(let limit): "the agent was asked to connect anew and has not within \(limit.seconds) s"
         case .noNodeName: "Hello.node_name is empty: set NODE_NAME for the agent"
         case .tooManyConnections(let limit): "\(limit) connections are open already, the limit of all"
-        case .tooManyFromSource(let limit): "\(limit) connections from this address are open already, its limit"
+        case .tooManyFromSource(let limit):
+            "\(limit) connections from this address or its /64 are open already, the limit of a source"
         case .unfinishedFrames:
-            "unfinished frames from this address or from all take too much memory, and this one was begun first"
+            "unfinished frames from this source or from all take too much memory, and this one was begun first"
         case .tooManyWaiting(let limit): "more than \(limit) messages came before the agent was let in"
         case .notRead(let limit): "nothing could be read for \(limit.seconds) s: ClickHouse stores no batches"
         case .expired: "the agent's token has expired, and the agent has not connected with a new one"

@@ -29,8 +29,8 @@ extension IngestServer {
 
     /// How much of the server a peer may take.
     ///
-    /// A source is an address: that of a node or an agent's pod as a rule, of many agents where they come through one
-    /// address translation.
+    /// A source is an IPv4 address, that of a node or an agent's pod as a rule, or the /64 of an IPv6 address: of many
+    /// agents where they come through one address translation or are in one IPv6 subnet.
     public struct Limits: Equatable, Sendable {
         /// Connections that are open.
         public var connections = 10_000

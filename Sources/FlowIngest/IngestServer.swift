@@ -127,7 +127,7 @@ public final class IngestServer: Sendable {
             preconditionFailure("a connection came up on an event loop of another group")
         }
         let id = ObjectIdentifier(channel)
-        let source = channel.remoteAddress?.unmapped.ipAddress ?? "unknown"
+        let source = channel.remoteAddress?.source ?? "unknown"
         do {
             let evicted = try connections.withLock { table throws(ConnectionError) in
                 try table.add(id, channel, from: source)
@@ -138,7 +138,10 @@ public final class IngestServer: Sendable {
             update { $0.errors[reason, default: 0] += 1 }
             log(
                 reason, .warning, "a connection is refused",
-                ["error": "\(error)", "reason": "\(reason)", "remote_address": "\(source)"])
+                [
+                    "error": "\(error)", "reason": "\(reason)",
+                    "remote_address": "\(channel.remoteAddress?.unmapped.ipAddress ?? "unknown")",
+                ])
             throw error
         }
         channel.closeFuture.whenComplete { _ in self.forget(id) }

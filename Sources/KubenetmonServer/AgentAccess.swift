@@ -70,7 +70,7 @@ struct AgentAccess: Equatable, Sendable {
             "max_connections", in: 1...1_000_000, default: limits.connections, "Agents' connections at the same time.")
         limits.connectionsPerSource = settings.integer(
             "max_connections_per_source", in: 1...1_000_000, default: limits.connectionsPerSource,
-            "Connections from one address at the same time.")
+            "Connections from one IPv4 address or IPv6 /64 at the same time.")
         limits.batchesInFlight = settings.integer(
             "max_batches_in_flight", in: 16...1_000_000, default: limits.batchesInFlight,
             "Batches of one agent that wait for ClickHouse, above which it is not read from.")

@@ -57,4 +57,14 @@ private let failures = AcceptFailures(purpose: "tests", logger: Logger(label: "t
         let address = try SocketAddress(ipAddress: text, port: 77)
         #expect(address.unmapped.ipAddress == unmapped && address.unmapped.port == 77)
     }
+
+    @Test(
+        "a source is an IPv4 address or an IPv6 /64",
+        arguments: [
+            ("192.0.2.1", "192.0.2.1"), ("::ffff:192.0.2.1", "192.0.2.1"), ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+            ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::/64"), ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ])
+    func source(text: String, source: String) throws {
+        #expect(try SocketAddress(ipAddress: text, port: 77).source == source)
+    }
 }
