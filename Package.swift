@@ -74,7 +74,7 @@ let package = Package(
         .target(
             name: "FlowIngest",
             dependencies: [
-                "FlowModel", "FlowWire", "Listening", "TransportSecurity", deque, logging, nioCore, nioPosix, nioSSL,
+                "FlowModel", "FlowWire", "Listening", "TransportSecurity", logging, nioCore, nioPosix, nioSSL,
                 nioTLS,
             ]),
         .target(name: "Listening", dependencies: ["FlowModel", logging, nioCore, nioPosix]),

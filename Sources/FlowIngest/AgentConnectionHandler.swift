@@ -157,6 +157,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         deadline?.cancel()
         guard let authenticator = server.configuration.authenticator else { return admit(context, hello, for: nil) }
         phase = .examined
+        server.noteExamination(on: context.channel)
         let claim = AgentClaim(hello: hello, source: source)
         let bound = NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop)
         context.eventLoop.makeFutureWithTask { await authenticator.examine(claim) }.whenSuccess { verdict in
@@ -413,5 +414,5 @@ struct GoAwayEvent: Sendable {
 /// Told to a connection whose unfinished frame is the oldest where there are too many.
 struct UnfinishedFramesEvent: Sendable {}
 
-/// Told to the connection that has waited for longest to be admitted where there are too many.
+/// Told to the connection that has to go for a new one where there are too many.
 struct EvictedEvent: Sendable {}

@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import DequeModule
-
 /// The connections that are open and what each source has of them.
 struct ConnectionTable<ID: Hashable, Connection> {
+    /// How far a connection is on its way to be admitted.
+    private enum Stage {
+        /// `Hello` has not come.
+        case silent
+        /// The agent's token is being examined.
+        case examined
+        case admitted
+    }
+
     private struct Entry {
         let connection: Connection
         let source: String
         /// Its place in the order of all that have come.
         let number: UInt64
-        /// True once its agent is admitted.
-        var isAdmitted = false
+        var stage = Stage.silent
         /// Bytes of a frame that is not complete.
         var unfinishedBytes = 0
         /// When it was begun, in the order of all that were.
@@ -22,6 +28,41 @@ struct ConnectionTable<ID: Hashable, Connection> {
     private struct Source {
         var connections = 0
         var unfinishedBytes = 0
+        /// The connections in each stage before admission.
+        var waiting: [Stage: WaitingList] = [:]
+
+        /// Forgets a connection of a stage. A source whose connections are all admitted takes no memory for them here.
+        mutating func removeWaiting(_ number: UInt64, from stage: Stage) {
+            waiting[stage]?.remove(number: number)
+            if waiting[stage]?.count == 0 { waiting[stage] = nil }
+            if waiting.isEmpty { waiting = [:] }
+        }
+    }
+
+    /// Connections in the order of their numbers.
+    private struct WaitingList {
+        private var places: [(number: UInt64, id: ID)] = []
+
+        var count: Int { places.count }
+        var oldest: (number: UInt64, id: ID)? { places.first }
+
+        mutating func insert(_ id: ID, number: UInt64) { places.insert((number, id), at: index(of: number)) }
+
+        mutating func remove(number: UInt64) {
+            let index = index(of: number)
+            if index < places.count, places[index].number == number { places.remove(at: index) }
+        }
+
+        /// The index of the first place whose number is no lower.
+        private func index(of number: UInt64) -> Int {
+            var range = places.indices
+            while !range.isEmpty {
+                let middle = range.lowerBound + range.count / 2
+                range =
+                    places[middle].number < number ? middle + 1..<range.upperBound : range.lowerBound..<middle
+            }
+            return range.lowerBound
+        }
     }
 
     private let maximum: Int
@@ -32,8 +73,6 @@ struct ConnectionTable<ID: Hashable, Connection> {
     private var sources: [String: Source] = [:]
     private var unfinishedBytes = 0
     private var clock: UInt64 = 0
-    /// Connections in the order of their arrival; those that are closed or admitted are dropped in bulk.
-    private var arrivals: Deque<(id: ID, number: UInt64)> = []
 
     init(
         maximum: Int, maximumPerSource: Int, maximumUnfinishedBytes: Int, maximumUnfinishedBytesPerSource: Int
@@ -52,8 +91,9 @@ struct ConnectionTable<ID: Hashable, Connection> {
 
     /// Adds a connection. Throws where there are too many and all of them are admitted.
     ///
-    /// - Returns: The connection to close for it, where there are too many: the one that has waited for longest to be
-    ///   admitted.
+    /// - Returns: The connection to close for it, where there are too many: one without `Hello` rather than one that is
+    ///   being examined, so that a flood does not evict an agent that waits for its review; among those the oldest of the
+    ///   source that has most of them.
     mutating func add(_ id: ID, _ connection: Connection, from source: String) throws(ConnectionError) -> Connection? {
         guard sources[source, default: Source()].connections < maximumPerSource else {
             throw .tooManyFromSource(limit: maximumPerSource)
@@ -66,38 +106,56 @@ struct ConnectionTable<ID: Hashable, Connection> {
         sources[source, default: Source()].connections += 1
         clock += 1
         entries[id] = Entry(connection: connection, source: source, number: clock)
-        arrivals.append((id, clock))
-        if arrivals.count > 2 * maximum { arrivals = arrivals.filter(isWaiting) }
+        sources[source]?.waiting[.silent, default: WaitingList()].insert(id, number: clock)
         return evicted
     }
 
+    /// Notes that a connection's agent has said `Hello` and is being examined.
+    mutating func noteExamination(of id: ID) { move(id, to: .examined) }
+
     /// Notes that a connection's agent is admitted: it is not evicted.
-    mutating func noteAdmission(of id: ID) { entries[id]?.isAdmitted = true }
+    mutating func noteAdmission(of id: ID) { move(id, to: .admitted) }
+
+    private mutating func move(_ id: ID, to stage: Stage) {
+        guard let entry = entries[id] else { return }
+        sources[entry.source]?.removeWaiting(entry.number, from: entry.stage)
+        if stage != .admitted {
+            sources[entry.source]?.waiting[stage, default: WaitingList()].insert(id, number: entry.number)
+        }
+        entries[id]?.stage = stage
+    }
 
     /// Gives back memory of connections that are closed.
     mutating func releaseMemory() {
         entries.releaseMemory()
         sources.releaseMemory()
-        arrivals = arrivals.filter(isWaiting)
-    }
-
-    private func isWaiting(_ arrival: (id: ID, number: UInt64)) -> Bool {
-        entries[arrival.id].map { $0.number == arrival.number && !$0.isAdmitted } ?? false
     }
 
     private mutating func evict() -> Connection? {
-        while let arrival = arrivals.popFirst() {
-            guard isWaiting(arrival), let connection = entries[arrival.id]?.connection else { continue }
-            forget(arrival.id)
-            return connection
+        guard let id = oldest(in: .silent) ?? oldest(in: .examined) else { return nil }
+        defer { forget(id) }
+        return entries[id]?.connection
+    }
+
+    /// The oldest connection in a stage, of the source that has most in it.
+    private func oldest(in stage: Stage) -> ID? {
+        var most = 0
+        var oldest: (number: UInt64, id: ID)?
+        for source in sources.values {
+            guard let waiting = source.waiting[stage], waiting.count >= most, let first = waiting.oldest else {
+                continue
+            }
+            if waiting.count > most || first.number < oldest?.number ?? .max { oldest = first }
+            most = waiting.count
         }
-        return nil
+        return oldest?.id
     }
 
     /// Forgets a connection that is closed.
     mutating func forget(_ id: ID) {
         guard var entry = entries.removeValue(forKey: id) else { return }
         set(0, &entry)
+        sources[entry.source]?.removeWaiting(entry.number, from: entry.stage)
         sources[entry.source]?.connections -= 1
         if sources[entry.source]?.connections == 0 { sources[entry.source] = nil }
     }

@@ -209,6 +209,11 @@ public final class IngestServer: Sendable {
         logger.log(level: level, message, metadata: metadata)
     }
 
+    /// An agent has said `Hello` and is being examined.
+    func noteExamination(on channel: any Channel) {
+        connections.withLock { $0.noteExamination(of: ObjectIdentifier(channel)) }
+    }
+
     /// An agent is let in.
     func note(_ agent: ConnectedAgent, on channel: any Channel) {
         let summary = AgentSummary(

@@ -66,6 +66,48 @@ import Testing
         #expect(table.count == 3)
     }
 
+    @Test("connections that have not said Hello go before those whose token is being reviewed")
+    func examinedStay() throws {
+        var table = ConnectionTable<Int, Int>(
+            maximum: 4, maximumPerSource: 4, maximumUnfinishedBytes: 1_000, maximumUnfinishedBytesPerSource: 100)
+        _ = try table.add(0, 0, from: "good")
+        table.noteExamination(of: 0)
+        for id in 1..<4 { _ = try table.add(id, id, from: "bad") }
+        for id in 4..<100 { #expect(try table.add(id, id, from: "bad") == id - 3) }
+        for id in 97..<100 { table.noteExamination(of: id) }
+        // All are being examined: the source that has most loses its oldest.
+        #expect(try table.add(100, 100, from: "bad") == 97)
+        table.noteAdmission(of: 0)
+        #expect(table.count == 4 && table.connections.sorted() == [0, 98, 99, 100])
+    }
+
+    @Test("the source that has most connections loses its oldest, among equals the oldest of all goes")
+    func evictedSource() throws {
+        var table = ConnectionTable<Int, Int>(
+            maximum: 5, maximumPerSource: 5, maximumUnfinishedBytes: 1_000, maximumUnfinishedBytesPerSource: 100)
+        for (id, source) in ["good", "a", "b", "b", "b"].enumerated() { _ = try table.add(id, id, from: source) }
+        #expect(try table.add(5, 5, from: "c") == 2)
+        #expect(try table.add(6, 6, from: "d") == 3)
+        #expect(try table.add(7, 7, from: "e") == 0)
+    }
+
+    @Test("an agent that waits for its review stays among 10,000 connections at 1,000 a second")
+    func reviewAmidFlood() throws {
+        var table = ConnectionTable<Int, Int>(
+            maximum: 10_000, maximumPerSource: 1_000, maximumUnfinishedBytes: 1_000,
+            maximumUnfinishedBytesPerSource: 100
+        )
+        _ = try table.add(-1, -1, from: "good")
+        table.noteExamination(of: -1)
+        // Eleven seconds of it, from 100 sources, each connection at once being examined.
+        for id in 0..<11_000 {
+            #expect(try table.add(id, id, from: "\(id % 100)") != -1)
+            table.noteExamination(of: id)
+        }
+        table.noteAdmission(of: -1)
+        #expect(table.connections.contains(-1))
+    }
+
     @Test("a table that has given back its memory is the same as before")
     func releasedMemory() throws {
         var table = ConnectionTable<Int, Int>(
@@ -77,7 +119,7 @@ import Testing
         table.releaseMemory()
         #expect(table.count == 3 && table.connections.sorted() == [0, 1, 2])
         for id in 3..<2_000 { #expect(try table.add(id, id, from: "b") == nil) }
-        #expect(try table.add(2_000, 2_000, from: "c") == 1)
+        #expect(try table.add(2_000, 2_000, from: "c") == 3)
         #expect(table.note(unfinishedBytes: 101, of: 2) == [2])
     }
 
@@ -88,16 +130,25 @@ import Testing
             maximum: 12, maximumPerSource: 5, maximumUnfinishedBytes: 700, maximumUnfinishedBytesPerSource: 300)
         var open: [Int: (source: String, bytes: Int)] = [:]
         var admitted: Set<Int> = []
+        var examined: Set<Int> = []
+        func victim() -> Int? {
+            let waiting = open.keys.filter { !admitted.contains($0) }
+            let silent = waiting.filter { !examined.contains($0) }
+            let candidates = silent.isEmpty ? waiting : silent
+            let counts = candidates.reduce(into: [String: Int]()) { $0[open[$1]?.source ?? "", default: 0] += 1 }
+            return candidates.filter { counts[open[$0]?.source ?? ""] == counts.values.max() }.min()
+        }
         for id in 0..<1_000 {
             let source = ["a", "b", "c"].randomElement(using: &random) ?? ""
-            switch Int.random(in: 0..<4, using: &random) {
+            switch Int.random(in: 0..<5, using: &random) {
             case 0:
                 let waiting = open.keys.filter { !admitted.contains($0) }
                 let hasRoom =
                     (open.count < 12 || !waiting.isEmpty) && open.values.count { $0.source == source } < 5
                 do {
+                    let expected = open.count < 12 ? nil : victim()
                     let evicted = try table.add(id, id, from: source)
-                    #expect(hasRoom && evicted == (open.count < 12 ? nil : waiting.min()))
+                    #expect(hasRoom && evicted == expected)
                     if let evicted { open[evicted] = nil }
                     open[id] = (source, 0)
                 } catch {
@@ -111,6 +162,12 @@ import Testing
                 guard let id = open.keys.sorted().randomElement(using: &random) else { continue }
                 table.noteAdmission(of: id)
                 admitted.insert(id)
+            case 3:
+                guard let id = open.keys.sorted().randomElement(using: &random), !admitted.contains(id) else {
+                    continue
+                }
+                table.noteExamination(of: id)
+                examined.insert(id)
             default:
                 guard let id = open.keys.sorted().randomElement(using: &random) else { continue }
                 open[id]?.bytes = Int.random(in: 0...150, using: &random)
