@@ -5,7 +5,7 @@ public import FlowWire
 /// Decides whether an agent is let in.
 public protocol AgentAuthenticator: Sendable {
     /// Looks at how a peer introduces itself. It answers within seconds, whatever happens; meanwhile nothing is read from
-    /// the peer.
+    /// the peer. The task is cancelled when the peer's connection ends: the answer no longer matters then.
     func examine(_ claim: AgentClaim) async -> AgentVerdict
 }
 

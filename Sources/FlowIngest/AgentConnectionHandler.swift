@@ -42,6 +42,8 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     /// The end of the token by which the agent was admitted.
     private var expiry: Scheduled<Void>?
     private var heartbeat: RepeatedTask?
+    /// Decides whether the agent is let in; cancelled when the connection ends.
+    private var examination: Task<Void, Never>?
     private var isReadHeldBack = false
     /// What has come although it shall not be read yet. When a peer has closed or reset its connection, NIO passes on all
     /// that was left; such a peer sends it to another server, so it is forgotten with the connection.
@@ -160,12 +162,15 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         server.noteExamination(on: context.channel)
         let claim = AgentClaim(hello: hello, source: source)
         let bound = NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop)
-        context.eventLoop.makeFutureWithTask { await authenticator.examine(claim) }.whenSuccess { verdict in
-            bound.value.handler.settle(bound.value.context, hello, verdict)
+        let eventLoop = context.eventLoop
+        examination = Task {
+            let verdict = await authenticator.examine(claim)
+            eventLoop.execute { bound.value.handler.settle(bound.value.context, hello, verdict) }
         }
     }
 
     private func settle(_ context: ChannelHandlerContext, _ hello: Hello, _ verdict: AgentVerdict) {
+        examination = nil
         guard case .examined = phase else { return }
         switch verdict {
         case .admitted(let lifetime):
@@ -320,6 +325,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
 
     func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
         phase = .ending
+        examination?.cancel()
         context.close(mode: mode, promise: promise)
         // The peer's answer to the end of a TLS connection.
         readAgain(context)
@@ -327,6 +333,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
 
     func channelInactive(context: ChannelHandlerContext) {
         phase = .ending
+        examination?.cancel()
         waiting = []
         deadline?.cancel()
         age?.cancel()

@@ -81,10 +81,16 @@ import TransportSecurity
     private final class Oracle: AgentAuthenticator {
         private let waiting = Mutex<[CheckedContinuation<AgentVerdict, Never>]>([])
         let claims = Mutex<[AgentClaim]>([])
+        /// The nodes of those whose examination was cancelled.
+        let cancelled = Mutex<[String]>([])
 
         func examine(_ claim: AgentClaim) async -> AgentVerdict {
             claims.withLock { $0.append(claim) }
-            return await withCheckedContinuation { continuation in waiting.withLock { $0.append(continuation) } }
+            return await withTaskCancellationHandler {
+                await withCheckedContinuation { continuation in waiting.withLock { $0.append(continuation) } }
+            } onCancel: {
+                cancelled.withLock { $0.append(claim.hello.nodeName) }
+            }
         }
 
         func answer(_ verdict: AgentVerdict) async throws {
@@ -143,12 +149,39 @@ import TransportSecurity
         try await agent.stop()
     }
 
+    @Test("an examination ends with a connection that is evicted, and the silent ones go first")
+    func eviction() async throws {
+        let oracle = Oracle()
+        let ingest = try await TestIngest.start {
+            $0.authenticator = oracle
+            $0.limits.connections = 3
+        }
+        var agents: [TestAgent] = []
+        for number in 1...2 {
+            agents.append(try await TestAgent.connect(to: ingest.address, node: "node-\(number)"))
+            try await eventually("it is examined") { oracle.claims.withLock { $0.count } == number }
+        }
+        agents.append(try await TestAgent.connect(to: ingest.address))
+        try await eventually("it has come") { ingest.server.statistics.openConnections == 3 }
+        agents.append(try await TestAgent.connect(to: ingest.address, node: "node-3"))
+        try await agents[2].closed()
+        try await eventually("it is examined") { oracle.claims.withLock { $0.count } == 3 }
+        #expect(oracle.cancelled.withLock { $0 } == [])
+        agents.append(try await TestAgent.connect(to: ingest.address, node: "node-4"))
+        try await agents[0].closed()
+        try await eventually("the examination is cancelled") { oracle.cancelled.withLock { $0 } == ["node-1"] }
+        #expect(ingest.server.statistics.errors == ["too_many_connections": 2])
+        for _ in 0..<4 { try await oracle.answer(.undecided(reason: "test", explanation: "the test is over")) }
+        for agent in agents { try await agent.closed() }
+    }
+
     @Test func whoLeavesWhileItIsExaminedIsForgotten() async throws {
         let oracle = Oracle()
         let ingest = try await TestIngest.start { $0.authenticator = oracle }
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
         try await eventually("it is examined") { oracle.claims.withLock { $0.count } == 1 }
         try await agent.channel.close()
+        try await eventually("the examination is cancelled") { oracle.cancelled.withLock { $0 } == ["node-a"] }
         try await oracle.answer(.admitted())
         try await ingest.turnLoops()
         try await eventually("it is gone") { ingest.server.statistics.openConnections == 0 }
