@@ -110,7 +110,7 @@ let package = Package(
             dependencies: [
                 "CMalloc", "ClickHouse", "CloudRanges", "FlowIngest", "FlowModel", "FlowWire", "HTTPClient",
                 "Kubernetes", "Labeling", "Listening", "Operations", "Retry", "StrictYAML", "TransportSecurity",
-                "YAMLParsing", nioCore, nioPosix, argumentParser, lifecycle, logging, unixSignals,
+                "YAMLParsing", deque, nioCore, nioPosix, argumentParser, lifecycle, logging, unixSignals,
             ]),
 
         // The tests
@@ -174,6 +174,7 @@ let package = Package(
             name: "KubenetmonServerTests",
             dependencies: [
                 "FlowIngest", "FlowModel", "FlowWire", "KubenetmonServer", "Kubernetes", "KubernetesTestKit",
+                "Listening",
                 "Operations", "StrictYAML", "TestSupport", "TransportSecurity", "YAMLParsing", lifecycle, logging,
                 nioCore, nioPosix,
             ]),

@@ -26,16 +26,47 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
         case noRoom
     }
 
-    /// A token whose agent waits.
-    private struct Claim: Sendable {
+    /// A token whose agent waits. The first decision counts: of a review, a deadline or the connection's end.
+    private final class Claim: Sendable {
+        private enum State {
+            case open
+            case awaited(CheckedContinuation<Outcome, Never>)
+            case decided(Outcome)
+        }
+
         let token: String
-        let decided: CheckedContinuation<Outcome, Never>
+        private let state = Mutex(State.open)
+
+        init(_ token: String) { self.token = token }
+
+        var outcome: Outcome {
+            get async {
+                await withCheckedContinuation { continuation in
+                    let outcome: Outcome? = state.withLock { state in
+                        if case .decided(let outcome) = state { return outcome }
+                        state = .awaited(continuation)
+                        return nil
+                    }
+                    if let outcome { continuation.resume(returning: outcome) }
+                }
+            }
+        }
+
+        func decide(_ outcome: Outcome) {
+            let continuation: CheckedContinuation<Outcome, Never>? = state.withLock { state in
+                if case .decided = state { return nil }
+                defer { state = .decided(outcome) }
+                if case .awaited(let continuation) = state { return continuation }
+                return nil
+            }
+            continuation?.resume(returning: outcome)
+        }
     }
 
     private struct State {
         var queue: ReviewQueue<Claim>
-        /// When the queue is looked at whether or not a claim comes or a review ends; nil while nothing waits for its time.
-        var alarm: ContinuousClock.Instant?
+        /// Looks at the queue whether or not a claim comes or a review ends; nil while nothing waits for its time.
+        var alarm: (moment: ContinuousClock.Instant, task: Task<Void, Never>)?
     }
 
     private let reviewer: TokenReviewer
@@ -88,34 +119,55 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
     // MARK: - Reviews
 
     private func review(_ token: String, of source: String) async -> Outcome {
-        await withCheckedContinuation { continuation in
-            let claim = Claim(token: token, decided: continuation)
-            if state.withLock({ $0.queue.add(claim, from: source) }) {
-                beginReviews()
-            } else {
-                continuation.resume(returning: .noRoom)
-            }
+        let claim = Claim(token)
+        let wasGood = reviewer.lastIdentity(of: token).map(isAgents) ?? false
+        let place = state.withLock { $0.queue.add(claim, from: source, wasGood: wasGood, at: .now) }
+        guard let place else { return .noRoom }
+        place.displaced?.decide(.noRoom)
+        // A review of the same token that has ended just now did not find this claim.
+        if let verdict = reviewer.remembered(token) {
+            state.withLock { $0.queue.remove(place.number) }
+            return .verdict(verdict)
+        }
+        beginReviews()
+        return await withTaskCancellationHandler {
+            await claim.outcome
+        } onCancel: {
+            state.withLock { $0.queue.remove(place.number) }
+            claim.decide(.failure("the connection has ended"))
         }
     }
 
-    /// Begins the reviews that are due, and comes again when the next one is.
+    /// Begins the reviews that are due, ends the claims that are late, and comes again when there is more to do.
     private func beginReviews() {
         while true {
             let now = ContinuousClock.now
             switch state.withLock({ $0.queue.next(at: now) }) {
-            case .review(let claim, let source): begin(claim, of: source)
+            case .review(let claim, let number): begin(claim, number)
+            case .expire(let claim, let isUnanswered):
+                claim.decide(isUnanswered ? .failure("the API server does not answer") : .noRoom)
             case .wait(let moment): return setAlarm(moment)
             case .idle: return
             }
         }
     }
 
-    private func begin(_ claim: Claim, of source: String) {
+    private func begin(_ claim: Claim, _ number: UInt64) {
         pool.submit { [self] _ in
             // Another connection may have brought the same token meanwhile.
             let outcome = reviewer.remembered(claim.token).map { .verdict($0) } ?? ask(claim.token)
-            state.withLock { $0.queue.finish(source) }
-            claim.decided.resume(returning: outcome)
+            let verdict: ReviewQueue<Claim>.Verdict? =
+                switch outcome {
+                case .verdict(.authenticated(let identity)): isAgents(identity) ? .good : .refused
+                case .verdict(.denied): .refused
+                case .failure, .noRoom: nil
+                }
+            let repetitions: [Claim] = state.withLock { state in
+                state.queue.finish(number, verdict, at: .now)
+                return verdict == nil ? [] : state.queue.remove { $0.token == claim.token }
+            }
+            claim.decide(outcome)
+            for repetition in repetitions { repetition.decide(outcome) }
             beginReviews()
         }
     }
@@ -129,18 +181,19 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
     }
 
     private func setAlarm(_ moment: ContinuousClock.Instant) {
-        let isSet = state.withLock { state in
-            if let alarm = state.alarm, alarm <= moment { return false }
-            state.alarm = moment
-            return true
-        }
-        guard isSet else { return }
-        Task {
-            try? await Task.sleep(until: moment, clock: .continuous)
-            state.withLock { if $0.alarm == moment { $0.alarm = nil } }
-            beginReviews()
+        state.withLock { state in
+            if let alarm = state.alarm, alarm.moment <= moment { return }
+            state.alarm?.task.cancel()
+            let task = Task {
+                do { try await Task.sleep(until: moment, clock: .continuous) } catch { return }
+                self.state.withLock { if $0.alarm?.moment == moment { $0.alarm = nil } }
+                beginReviews()
+            }
+            state.alarm = (moment, task)
         }
     }
+
+    private func isAgents(_ identity: TokenIdentity) -> Bool { usernames.contains(identity.username) }
 
     private func judge(_ verdict: TokenReviewer.Verdict, _ claim: AgentClaim) -> AgentVerdict {
         switch verdict {
@@ -148,7 +201,7 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
             return .refused(
                 reason: Reason.denied.rawValue,
                 explanation: "the API server does not take the agent's token: \(reason)")
-        case .authenticated(let identity) where !usernames.contains(identity.username):
+        case .authenticated(let identity) where !isAgents(identity):
             return .refused(
                 reason: Reason.otherAccount.rawValue,
                 explanation: """

@@ -35,8 +35,9 @@ struct TokenReviewCache {
         return nil
     }
 
-    /// Whether the last that was said of a token is that it is good, however long ago, unless that had to make room.
-    func wasGood(_ token: String) -> Bool { good[TokenDigest(token)] != nil }
+    /// Returns whose a token is where the last that was said of it is that it is good, however long ago, unless that had to
+    /// make room.
+    func lastIdentity(of token: String) -> TokenIdentity? { good[TokenDigest(token)]?.content }
 
     /// Remembers a verdict. Good and bad tokens have room of their own; where there is none, what is over is forgotten,
     /// then all of the kind.

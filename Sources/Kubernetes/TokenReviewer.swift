@@ -49,6 +49,10 @@ public final class TokenReviewer: Sendable {
     /// What was said of a token a short while ago; nil where it has to be asked for.
     public func remembered(_ token: String) -> Verdict? { cache.withLock { $0.verdict(on: token, now: .now) } }
 
+    /// Returns whose a token was when the API server last called it good, however long ago; nil where it has called it bad
+    /// since, or never good.
+    public func lastIdentity(of token: String) -> TokenIdentity? { cache.withLock { $0.lastIdentity(of: token) } }
+
     /// Asks, which blocks for ten seconds at most, whatever is remembered. Throws where there is no answer; the token may
     /// be good all the same: so where the API server denies one with an error that it called good before.
     public func review(_ token: String) throws(TokenReviewFailure) -> Verdict {
@@ -58,7 +62,7 @@ public final class TokenReviewer: Sendable {
         }
         idle.withLock { $0.append(line) }
         let answer = try result.get()
-        if answer.hasError, cache.withLock({ $0.wasGood(token) }), case .denied(let reason) = answer.verdict {
+        if answer.hasError, lastIdentity(of: token) != nil, case .denied(let reason) = answer.verdict {
             throw TokenReviewFailure("the API server no longer knows a token that was good: \(reason)")
         }
         let lifetime = lifetime(of: token)

@@ -13,7 +13,7 @@ import Testing
 @testable import FlowIngest
 @testable import KubenetmonServer
 
-/// Connections with wrong tokens from one address beside an agent from another, all of them real, and the API server's
+/// Connections with wrong tokens from one address or many beside an agent from another, all of them real, and the API server's
 /// fixture behind.
 @Suite struct WrongTokenFloodTests {
     private final class Sink: FlowSink {
@@ -35,8 +35,9 @@ import Testing
     }
 
     @Test(
-        "a flood of wrong tokens costs ten reviews a second and keeps no other agent waiting", .timeLimit(.minutes(5)))
-    func flood() async throws {
+        "a flood of wrong tokens costs ten reviews a second of a source and keeps no other agent waiting",
+        .timeLimit(.minutes(5)), arguments: [1, 50])
+    func flood(sources: Int) async throws {
         var options = APIServerFixture.Options()
         options.accounts["good"] = FixtureAccount(
             username: "system:serviceaccount:kubenetmon-agent:kubenetmon-agent", audiences: ["kubenetmon-server"],
@@ -64,7 +65,7 @@ import Testing
                             count += 1
                             let token = "wrong \(flooder) \(count)"
                             let channel = try? await connect(
-                                address, from: "127.0.0.2", node: "node-b", token: token, on: group)
+                                address, from: "127.0.1.\(flooder % sources)", node: "node-b", token: token, on: group)
                             // As long as the server has it.
                             try? await channel?.closeFuture.get()
                         }
@@ -85,13 +86,15 @@ import Testing
         flood.cancel()
         let connections = await flood.value
         print("MEASURED \(connections) connections, \(reviews) reviews in \(seconds) s; let in after \(wait)")
+        #expect(wait < .seconds(5))
         // The agent's is one more.
-        #expect(Double(reviews) <= seconds * 10 + 2)
-        #expect(connections > reviews)
+        #expect(Double(reviews) <= seconds * (sources == 1 ? 10 : 50) + 2)
+        #expect(connections >= reviews - 1)
         #expect(server.statistics.connectedAgents == 1)
         let errors = server.statistics.errors
         #expect(Set(errors.keys).isSubset(of: ["token_denied", "review_queue_full", "too_many_from_source"]))
-        #expect(errors["token_denied", default: 0] >= 25 && errors["review_queue_full", default: 0] > 0)
+        #expect(errors["token_denied", default: 0] >= 25)
+        if sources == 1 { #expect(errors["review_queue_full", default: 0] > 0) }
         try await agent.close()
         await server.closeConnections()
     }

@@ -50,7 +50,7 @@ import Testing
         var cache = TokenReviewCache()
         cache.remember(good, on: "token", now: start)
         cache.remember(bad, on: "token", now: start)
-        #expect(cache.verdict(on: "token", now: start) == bad && !cache.wasGood("token"))
+        #expect(cache.verdict(on: "token", now: start) == bad && cache.lastIdentity(of: "token") == nil)
         cache.remember(good, on: "token", now: start)
         #expect(cache.verdict(on: "token", now: start) == good && cache.count == 1)
     }
