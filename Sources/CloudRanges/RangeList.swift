@@ -72,7 +72,7 @@ extension RangeList {
         _ type: Document.Type, _ json: [UInt8], expected: String
     ) throws(RangeListError) -> Document {
         // Mirrors send it unasked, with or without a Content-Encoding.
-        if Gzip.isBeginning(of: json) { return try decode(type, Gzip.unpack(json), expected: expected) }
+        let json = Gzip.isBeginning(of: json) ? try Gzip.unpack(json) : json
         do {
             return try json.withUnsafeBytes { bytes in
                 guard let start = bytes.baseAddress else { throw RangeListError.notJSON(detail: "it is empty") }

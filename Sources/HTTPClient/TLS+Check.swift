@@ -10,16 +10,18 @@ extension HTTPClient.TLS {
     /// the handshake ends right behind the loading.
     public func check() throws(HTTPError) {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        let isOver = DispatchGroup()
         defer {
-            // Ends the waiting for a connection that has not come.
+            // Ends the waiting for a connection that has not come. Until then the number must not become another file's.
             shutdown(listener, Int32(SHUT_RDWR))
+            isOver.wait()
             close(listener)
         }
         guard let port = Self.listen(listener) else {
             throw HTTPError(
                 kind: .connection, message: "cannot listen on 127.0.0.1: \(String(cString: strerror(errno)))")
         }
-        DispatchQueue.global().async {
+        DispatchQueue.global().async(group: isOver) {
             let peer = accept(listener, nil, nil)
             guard peer >= 0 else { return }
             // Closed unread, the connection would be reset, possibly before the loading.

@@ -39,7 +39,10 @@ struct ClickHouseEndpoint: Equatable, Sendable {
 
     /// What is wrong where a port with TLS would be spoken to without; nil where nothing is.
     var plaintextOnTLSPort: String? {
-        guard !isEncrypted, let port, Self.portsWithTLS.contains(port) else { return nil }
+        // What listens on the loopback, such as kubectl port-forward or a proxy in the pod, has ports of its own choice.
+        guard !isEncrypted, !URLAuthority(url).isLoopback, let port, Self.portsWithTLS.contains(port) else {
+            return nil
+        }
         return """
             '\(text)' is a port with TLS and would be spoken to without, password included: \
             \(isURL ? "write https://" : "remove clickhouse_disable_tls (the chart's inserter.disableTLS)"), or name the port \

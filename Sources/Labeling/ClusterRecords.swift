@@ -191,7 +191,7 @@ struct ClusterRecords: Sendable {
             } else {
                 tables.end(slot, at: now)
                 tombstones.append(Tombstone(slot: slot, endedAt: now, labels: owner.labels))
-                if let first = tables.firstEnded(at: address, of: owner.kind, now: now) {
+                while let first = tables.firstEnded(at: address, of: owner.kind, now: now) {
                     tables.remove(first)
                     forgottenEarly[first, default: 0] += 1
                 }

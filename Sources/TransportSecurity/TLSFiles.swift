@@ -56,7 +56,8 @@ public struct TLSFiles: Equatable, Sendable {
         var chain: [NIOSSLCertificate] = []
         var privateKey: NIOSSLPrivateKey?
         if let bytes = contents.certificate, let path = certificate {
-            chain = try Self.certificates(bytes, path).map(\.certificate)
+            chain = try Self.certificates(bytes, path)
+            for certificate in chain { _ = try Self.supported(certificate, path) }
         }
         if let bytes = contents.key, let path = key {
             guard let parsed = try? NIOSSLPrivateKey(bytes: bytes, format: .pem) else {
@@ -94,42 +95,51 @@ public struct TLSFiles: Equatable, Sendable {
     }
 
     /// Reads the certificates that chains may end at. One that may not issue others is no authority, unless it is its own.
+    ///
+    /// Those of a bundle that are of no use here, such as a leaf before its issuer, are passed over beside one that is.
     private static func anchors(_ bytes: [UInt8], _ path: String) throws(CredentialError) -> [NIOSSLCertificate] {
         var anchors: [NIOSSLCertificate] = []
-        for (certificate, der, fields) in try certificates(bytes, path) {
-            guard fields.isAuthority || fields.isSelfIssued, let anchor = try? NIOSSLCertificate.trustAnchor(der: der)
-            else {
-                throw CredentialError(
-                    """
-                    \(path) must hold authorities, and this certificate may not issue others: \(certificate); replace it \
-                    with its issuer's
-                    """)
+        var problem: CredentialError?
+        for certificate in try certificates(bytes, path) {
+            do throws(CredentialError) {
+                let (der, fields) = try supported(certificate, path)
+                guard fields.isAuthority || fields.isSelfIssued,
+                    let anchor = try? NIOSSLCertificate.trustAnchor(der: der)
+                else {
+                    throw CredentialError(
+                        """
+                        \(path) must hold authorities, and this certificate may not issue others: \(certificate); replace \
+                        it with its issuer's
+                        """)
+                }
+                anchors.append(anchor)
+            } catch {
+                problem = problem ?? error
             }
-            anchors.append(anchor)
         }
+        if anchors.isEmpty, let problem { throw problem }
         return anchors
     }
 
-    /// Reads certificates and rejects those that no handshake could use.
-    private static func certificates(
-        _ bytes: [UInt8], _ path: String
-    ) throws(CredentialError) -> [(certificate: NIOSSLCertificate, der: [UInt8], fields: CertificateFields)] {
+    private static func certificates(_ bytes: [UInt8], _ path: String) throws(CredentialError) -> [NIOSSLCertificate] {
         guard let certificates = try? NIOSSLCertificate.fromPEMBytes(bytes), !certificates.isEmpty else {
             throw CredentialError("\(path) holds no certificate in PEM form")
         }
-        var parsed: [(NIOSSLCertificate, [UInt8], CertificateFields)] = []
-        for certificate in certificates {
-            guard let der = try? certificate.toDERBytes(), let fields = CertificateFields(der: der),
-                fields.hasSupportedKey
-            else {
-                throw CredentialError(
-                    """
-                    \(path) holds a certificate with a key that TLS cannot use here: \(certificate); have it issued for \
-                    \(CertificateFields.supportedKeys)
-                    """)
-            }
-            parsed.append((certificate, der, fields))
+        return certificates
+    }
+
+    /// What a certificate holds; throws where no handshake could use it.
+    private static func supported(
+        _ certificate: NIOSSLCertificate, _ path: String
+    ) throws(CredentialError) -> (der: [UInt8], fields: CertificateFields) {
+        guard let der = try? certificate.toDERBytes(), let fields = CertificateFields(der: der), fields.hasSupportedKey
+        else {
+            throw CredentialError(
+                """
+                \(path) holds a certificate with a key that TLS cannot use here: \(certificate); have it issued for \
+                \(CertificateFields.supportedKeys)
+                """)
         }
-        return parsed
+        return (der, fields)
     }
 }

@@ -157,7 +157,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         arguments: [
             ("db:9440", "clickhouse_disable_tls", "clickhouse_disable_tls: true"),
             ("db:8443", "clickhouse_disable_tls", "clickhouse_disable_tls: true"),
-            ("[::1]:8443", "clickhouse_disable_tls", "clickhouse_disable_tls: true"),
+            ("[fd00::1]:8443", "clickhouse_disable_tls", "clickhouse_disable_tls: true"),
             ("a:8123,db:9440", "clickhouse_disable_tls", "clickhouse_disable_tls: true"),
             ("http://db:8443", "write https://", ""), ("http://db:9440/x", "write https://", ""),
         ])
@@ -172,6 +172,10 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         }
         let read = try configuration("\(text)clickhouse_allow_plaintext_on_tls_port: true")
         #expect(read.clickHouse.endpoints.allSatisfy { $0.hasPrefix("http://") })
+        // As through kubectl port-forward.
+        for local in ["http://127.0.0.1:8443", "http://localhost:9440", "http://[::1]:8443"] {
+            #expect(problems("\(required)clickhouse_endpoint: \"\(local)\"") == [])
+        }
     }
 
     @Test(

@@ -29,6 +29,22 @@ import Testing
             TLSFiles(certificate: chain.path, key: usable.path("server.key")), isServer: true, names: [chain.path])
     }
 
+    @Test("a bundle may hold what is of no use beside an authority")
+    func bundles() async throws {
+        let usable = try await TestCertificates()
+        let unusable = try await TestCertificates(try #require(TestCertificates.Key.unsupported.first))
+        let authority = try usable.bytes("authority.pem")
+        let bundle = usable.folder.appending(path: "bundle.pem")
+        for other in [try usable.bytes("server.pem"), try unusable.bytes("authority.pem")] {
+            for bytes in [other + authority, authority + other] {
+                try Data(bytes).write(to: bundle)
+                try TLSFiles(
+                    certificate: usable.path("server.pem"), key: usable.path("server.key"), authorities: bundle.path
+                ).check(isServer: true)
+            }
+        }
+    }
+
     @Test("a certificate that may not issue others is no authority, unless it is its own")
     func authorities() async throws {
         let certificates = try await TestCertificates(hasIntermediate: true)
