@@ -98,21 +98,42 @@ public struct Talkers: Sendable {
     }
 }
 
-/// Draws from a stream of bytes at even intervals: whom a drawn byte belongs to stands for the whole interval. Whoever has a
-/// share of the bytes is drawn in that share, large amounts always.
+/// Draws a byte of each interval of a stream of bytes: its owner stands for the whole interval. Which one it is is left to
+/// chance: at even distances, of flows that alternate and are alike, always the same would be drawn. Who has a share of the
+/// bytes is drawn in that share, large amounts always.
 private struct ByteSampler {
-    /// The bytes from one that is drawn to the next; 1 where all are drawn.
+    /// The bytes of which one is drawn; 1 where all are.
     var interval: UInt64 = 1 {
-        didSet { passed %= interval }
+        didSet {
+            passed = 0
+            drawTarget()
+        }
     }
     private var passed: UInt64 = 0
+    private var target: UInt64 = 0
+    private var state: UInt64 = .random(in: 1...UInt64.max)
 
     /// Lets bytes of one owner go by, and returns for how many those stand that are drawn.
     mutating func draw(_ bytes: UInt64) -> UInt64 {
-        passed &+= bytes
-        guard passed >= interval else { return 0 }
-        let drawn = passed - passed % interval
-        passed -= drawn
-        return drawn
+        let isBeforeTarget = passed <= target
+        let rest = interval - passed
+        guard bytes >= rest else {
+            passed += bytes
+            return isBeforeTarget && target < passed ? interval : 0
+        }
+        let (whole, part) = (bytes - rest).quotientAndRemainder(dividingBy: interval)
+        passed = part
+        drawTarget()
+        let intervals = whole + (isBeforeTarget ? 1 : 0) + (target < part ? 1 : 0)
+        return intervals.multipliedReportingOverflow(by: interval).overflow ? .max : intervals * interval
+    }
+
+    private mutating func drawTarget() {
+        guard interval > 1 else { return target = 0 }
+        // Marsaglia, "Xorshift RNGs", 2003.
+        state ^= state << 13
+        state ^= state >> 7
+        state ^= state << 17
+        target = state.multipliedFullWidth(by: interval).high
     }
 }

@@ -150,6 +150,23 @@ private func told(_ talkers: Talkers) -> [String: UInt64] {
         #expect(heaviest.allSatisfy(toldFirst.contains))
     }
 
+    /// At even distances always the same of them would be drawn.
+    @Test(arguments: [4_097, 8_192, 16_384, 20_480]) func flowsThatAlternateAndAreAlikeAreAllDrawn(count: Int) async {
+        let (a, b, c) = (pod("a", on: "n1"), pod("b", on: "n2"), pod("c", on: "n3"))
+        var block = FlowBlock(environment: "", dayOf: lastSecondOfADay)
+        for number in 0..<count {
+            if number % 5_000 == 0 { await Task.yield() }
+            block.append(flow(number % 2 == 0 ? a : b, c, 1 << 30, 1 << 30), observedAt: lastSecondOfADay)
+        }
+        var talkers = Talkers()
+        talkers.add(block)
+        let told = told(talkers)
+        for pair in ["a@z1 > c@z1 INTRA_VPC", "b@z1 > c@z1 INTRA_VPC"] {
+            let share = Double(told[pair] ?? 0) / (Double(count) / 2 * Double(1 << 30))
+            #expect(share > 0.8 && share < 1.2, "\(pair): \(share)")
+        }
+    }
+
     @Test func whoSentNothingIsToldOfNothing() async {
         let (a, b, c) = (pod("a", on: "n1"), pod("b", on: "n2"), pod("c", on: "n3"))
         var talkers = Talkers()
