@@ -47,6 +47,10 @@ static inline CURLcode kubenetmon_curl_get_long(CURL *handle, CURLINFO info, lon
     return curl_easy_getinfo(handle, info, value);
 }
 
+static inline CURLcode kubenetmon_curl_get_offset(CURL *handle, CURLINFO info, curl_off_t *value) {
+    return curl_easy_getinfo(handle, info, value);
+}
+
 // How the one transfer of `multi` has ended; CURLE_OK also where it has not.
 static inline CURLcode kubenetmon_curl_multi_result(CURLM *multi) {
     int queued;

@@ -135,7 +135,7 @@ public struct HTTPClient: ~Copyable {
             throw HTTPError(
                 kind: HTTPError.Kind(result, detail: detail, wasRedirected: information(CURLINFO_REDIRECT_COUNT) > 0),
                 message: detail.isEmpty ? String(cString: curl_easy_strerror(result)) : detail,
-                wasSent: information(CURLINFO_REQUEST_SIZE) > 0)
+                wasSent: isWholeBodySent(of: request), isOfHandshake: result == CURLE_SSL_CONNECT_ERROR)
         }
         return .complete
     }
@@ -181,6 +181,14 @@ public struct HTTPClient: ~Copyable {
             curl_multi_poll(multi, nil, 0, milliseconds, nil)
         }
         return .failure(HTTPError(kind: .cancelled, message: "the request was cancelled"))
+    }
+
+    /// True once the request's head and all of its body were written to the connection.
+    private func isWholeBodySent(of request: HTTPRequest) -> Bool {
+        var uploaded: curl_off_t = 0
+        kubenetmon_curl_get_offset(easy, CURLINFO_SIZE_UPLOAD_T, &uploaded)
+        let length = if case .post(let body) = request.method { body.count } else { 0 }
+        return information(CURLINFO_REQUEST_SIZE) > 0 && uploaded >= length
     }
 
     private func information(_ information: CURLINFO) -> Int {

@@ -24,14 +24,22 @@ public struct HTTPError: Error, Equatable, Sendable {
     public let kind: Kind
     /// libcurl's words for it, the server's name included, credentials not.
     public let message: String
-    /// False where no byte of the request was sent, as when there was no connection.
+    /// False where the request was not sent to its end, so that the server cannot have acted on its whole body.
     public let wasSent: Bool
+    /// True where a TLS handshake did not finish.
+    public let isOfHandshake: Bool
 
     /// Makes an error of its parts.
-    public init(kind: Kind, message: String, wasSent: Bool = true) {
+    public init(kind: Kind, message: String, wasSent: Bool = true, isOfHandshake: Bool = false) {
         self.kind = kind
         self.message = message
         self.wasSent = wasSent
+        self.isOfHandshake = isOfHandshake
+    }
+
+    /// Returns the same error with a remedy behind its message.
+    public func advising(_ remedy: String) -> HTTPError {
+        HTTPError(kind: kind, message: "\(message); \(remedy)", wasSent: wasSent, isOfHandshake: isOfHandshake)
     }
 }
 

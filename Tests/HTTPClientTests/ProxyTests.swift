@@ -89,18 +89,27 @@ import Testing
         #expect(HTTPClient.Proxy.variable(for: url, in: environment) == name)
     }
 
-    @Test("An error tells whether anything of the request was sent") func wasSent() async throws {
-        let (dead, hangingUp) = (try RawHTTPServer.closedURL(), try RawHTTPServer { _, _ in .hangUp })
-        for (url, wasSent) in [(dead, false), ("http://name.invalid", false), (hangingUp.url, true)] {
+    @Test("An error tells whether the whole request was sent") func wasSent() async throws {
+        let dead = try RawHTTPServer.closedURL()
+        let (hangingUp, strict) = (
+            try RawHTTPServer { _, _ in .hangUp }, try RawHTTPServer(maximumBodyBytes: 1) { _, _ in .hangUp }
+        )
+        // More than the buffers of both sides' sockets take.
+        let large = 64 << 20
+        for (url, bytes, wasSent) in [
+            (dead, 1, false), ("http://name.invalid", 1, false), (hangingUp.url, 1, true), (hangingUp.url, large, true),
+            (strict.url, large, false),
+        ] {
+            let body = [UInt8](repeating: 1, count: bytes)
             let error = try await onThread {
                 do throws(HTTPError) {
                     _ = try HTTPClient().perform(
                         HTTPRequest(
-                            .post([1]), url: url, timeoutMilliseconds: 300_000, connectTimeoutMilliseconds: 300_000))
+                            .post(body), url: url, timeoutMilliseconds: 300_000, connectTimeoutMilliseconds: 300_000))
                     return HTTPError?.none
                 } catch { return error }
             }
-            #expect(error?.wasSent == wasSent, "\(url)")
+            #expect(error?.wasSent == wasSent, "\(url) \(bytes)")
         }
     }
 }

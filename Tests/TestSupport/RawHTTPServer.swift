@@ -51,12 +51,15 @@ public final class RawHTTPServer: Sendable {
     /// Where it listens.
     public let url: String
     private let answer: @Sendable (Request, _ number: Int) -> Answer
+    private let maximumBodyBytes: Int
     private let log = Mutex<[Request]>([])
     private let accepted = Mutex(0)
 
     /// Starts a server that lives as long as the test's process. `answer` gets each request and how many came before it.
-    public init(_ answer: @escaping @Sendable (Request, _ number: Int) -> Answer) throws {
+    /// The connection of a request with a larger body than `maximumBodyBytes` ends before that is read.
+    public init(maximumBodyBytes: Int = .max, _ answer: @escaping @Sendable (Request, _ number: Int) -> Answer) throws {
         self.answer = answer
+        self.maximumBodyBytes = maximumBodyBytes
         let (listener, url) = try Self.bound()
         self.url = url
         guard listen(listener, 64) == 0 else {
@@ -100,7 +103,7 @@ public final class RawHTTPServer: Sendable {
     private func serve(_ connection: Int32) {
         defer { close(connection) }
         var received: [UInt8] = []
-        while let request = Self.read(connection, &received) {
+        while let request = read(connection, &received) {
             let number = log.withLock {
                 $0.append(request)
                 return $0.count - 1
@@ -131,12 +134,12 @@ public final class RawHTTPServer: Sendable {
     }
 
     /// Reads one request; nil where the client is gone.
-    private static func read(_ connection: Int32, _ received: inout [UInt8]) -> Request? {
+    private func read(_ connection: Int32, _ received: inout [UInt8]) -> Request? {
         let blank = Array("\r\n\r\n".utf8)
         var end: Range<Int>?
         while end == nil {
             end = received.firstRange(of: blank)
-            guard end != nil || receive(connection, &received) else { return nil }
+            guard end != nil || Self.receive(connection, &received) else { return nil }
             // The first byte of TLS.
             guard received.first != 0x16 else { return nil }
         }
@@ -152,8 +155,9 @@ public final class RawHTTPServer: Sendable {
                 parts.count < 2 ? "" : parts[1].trimmingCharacters(in: .whitespaces)
         }
         let count = request.headers["content-length"].flatMap { Int($0) } ?? 0
+        guard count <= maximumBodyBytes else { return nil }
         while received.count < end.upperBound + count {
-            guard receive(connection, &received) else { return nil }
+            guard Self.receive(connection, &received) else { return nil }
         }
         request.body = Array(received[end.upperBound..<end.upperBound + count])
         received.removeFirst(end.upperBound + count)
