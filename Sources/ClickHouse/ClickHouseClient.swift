@@ -108,7 +108,8 @@ public struct ClickHouseClient: ~Copyable {
                     connectTimeoutMilliseconds: configuration.connectTimeoutMilliseconds),
                 cancellation: cancellation)
         } catch {
-            throw .unreachable(endpoint: endpoint, withRemedy(error))
+            let remedy = error.kind == .tls || error.isOfHandshake ? configuration.remedies[endpoint] : nil
+            throw .unreachable(endpoint: endpoint, remedy.map(error.advising) ?? error)
         }
         position.lastServer = response.headers["x-clickhouse-server-display-name"]
         if let code = response.headers["x-clickhouse-exception-code"] {
@@ -120,13 +121,6 @@ public struct ClickHouseClient: ~Copyable {
                 endpoint: endpoint, status: response.status, body: response.text, retryAfter: response.head.retryAfter)
         }
         return response
-    }
-
-    private func withRemedy(_ error: HTTPError) -> HTTPError {
-        guard error.kind == .tls || error.kind == .connection, let remedy = configuration.remedies[endpoint] else {
-            return error
-        }
-        return HTTPError(kind: error.kind, message: "\(error.message); \(remedy)")
     }
 
     /// Reads `Code: 60. DB::Exception: …`, which may stand behind other text. Its first code is its own, those of what

@@ -83,4 +83,25 @@ import Testing
         #expect("\(error)".hasSuffix("; set clickhouse_disable_tls: true"), "\(error)")
         #expect(error.reason == "tls")
     }
+
+    @Test("A remedy for the wrong port is given where a handshake does not finish, not in an outage")
+    func remedies() async throws {
+        // This one hangs up on TLS.
+        let plain = try RawHTTPServer { _, _ in .hangUp }
+        let database = try await TestDatabase.make()
+        for (server, hasRemedy) in [(plain.url, true), (try RawHTTPServer.closedURL(), false)] {
+            var configuration = ClickHouseClient.Configuration(database)
+            let url = server.replacing("http://", with: "https://")
+            (configuration.endpoints, configuration.remedies) = ([url], [url: "use another port"])
+            let result = try await withClient(configuration) { client throws(ClickHouseError) in
+                try client.query("SELECT 1")
+            }
+            guard case .failure(.unreachable(_, let error)) = result else {
+                Issue.record("it is reached")
+                continue
+            }
+            #expect("\(error)".hasSuffix("; use another port") == hasRemedy, "\(error)")
+            #expect(error.kind == .connection && !error.wasSent)
+        }
+    }
 }
