@@ -65,6 +65,7 @@ struct InsertRetry: Sendable {
         var allNeedSomebody = true
         var noneAnswered = true
         var isTooLarge = false
+        var hasFailingView = false
         /// The shortest wait that an endpoint has asked for.
         var asked: Duration?
     }
@@ -93,6 +94,7 @@ struct InsertRetry: Sendable {
         using generator: inout some RandomNumberGenerator
     ) -> Step {
         if error.isOfView {
+            round.hasFailingView = true
             let duration = viewFailures.record(error.failureClass, at: now)
             if let limit = choices.viewLimit, duration >= limit { return .ignoreViews }
         }
@@ -116,6 +118,7 @@ struct InsertRetry: Sendable {
         if let asked = error.retryAfter { round.asked = min(asked, round.asked ?? Self.maximumAskedWait) }
         guard round.failures >= endpoints else { return .tryNextEndpoint }
         defer { round = Round() }
+        if !round.hasFailingView { viewFailures.pause() }
         if round.isTooLarge && choices.size == .split { return .split }
         let wait = round.allNeedSomebody ? slow.next(using: &generator) : transient.next(using: &generator)
         if let asked = round.asked { return .wait(max(wait, asked), .asAsked) }

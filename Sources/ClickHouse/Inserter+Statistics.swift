@@ -52,7 +52,7 @@ extension Inserter {
 
         /// What ClickHouse has.
         public var inserted = Amount()
-        /// What of that was stored although a materialized view failed: the view lacks it.
+        /// What of that was stored although a materialized view failed: the view may lack it.
         public var withoutViews = Amount()
         /// What ClickHouse does not take, by reason: counted as lost.
         public var quarantined: [String: Amount] = [:]

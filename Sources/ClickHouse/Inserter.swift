@@ -40,8 +40,8 @@ public final class Inserter: Sendable {
 
     private struct State {
         var queue: Deque<Job> = []
-        /// Since the last batch that every view took.
-        var viewFailures = ViewFailures()
+        /// The kinds of views' failures that a batch has waited out in vain since the last batch that every view took.
+        var lastingViewFailures: Set<FailureClass> = []
         /// The smallest body that was refused for its size, and when. Others as large are split without being sent.
         var refusedSize: (bytes: Int, time: ContinuousClock.Instant)?
         /// When a warning was logged, by its subject.
@@ -369,7 +369,7 @@ public final class Inserter: Sendable {
             state.statistics.operatorError = nil
             state.lastLogged = nil
             state.quarantinesInARow = 0
-            if !batch.ignoresViewErrors { state.viewFailures = ViewFailures() }
+            if !batch.ignoresViewErrors { state.lastingViewFailures = [] }
             if batch.isWithoutViews { state.statistics.withoutViews.add(batch) }
             state.statistics.inserted.add(batch)
             state.underWay[number]?.remove(batch)
@@ -401,8 +401,9 @@ public final class Inserter: Sendable {
                 error,
                 InsertRetry.Choices(
                     mayQuarantine: state.quarantinesInARow < Self.maximumQuarantinesInARow, size: size,
-                    viewLimit: viewLimit(error, batch, &state.viewFailures)),
+                    viewLimit: viewLimit(error, batch, state.lastingViewFailures)),
                 using: &generator)
+            if step == .ignoreViews { state.lastingViewFailures.insert(error.failureClass) }
             if step == .split { state.noteRefusal(of: batch.body.bytes.count) }
             // What goes on without a wait is no state that lasts.
             guard step != .split && step != .ignoreViews else { return step }
@@ -415,13 +416,10 @@ public final class Inserter: Sendable {
         }
     }
 
-    /// The time for which failures of a view are waited out for a batch: none where the last batches have waited as long.
-    private func viewLimit(
-        _ error: ClickHouseError, _ batch: InsertBatch, _ failures: inout ViewFailures
-    ) -> Duration? {
+    /// The time for which failures of a view are waited out for a batch: none where another batch has waited in vain.
+    private func viewLimit(_ error: ClickHouseError, _ batch: InsertBatch, _ lasting: Set<FailureClass>) -> Duration? {
         guard configuration.viewErrors == .automatic, !batch.ignoresViewErrors, error.isOfView else { return nil }
-        let limit = configuration.viewLimits[error.failureClass]
-        return failures.record(error.failureClass, at: .now) >= limit ? .zero : limit
+        return lasting.contains(error.failureClass) ? .zero : configuration.viewLimits[error.failureClass]
     }
 
     /// Counts a batch as lost. Its agents are told to forget it: they would send it for ever.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// How long materialized views have been failing, by what can mend it.
+/// How long materialized views have been failing for a batch, by what can mend it.
 struct ViewFailures: Sendable {
     /// How long failures of views are waited out before a batch goes without them.
     struct Limits: Equatable, Sendable {
@@ -12,12 +12,17 @@ struct ViewFailures: Sendable {
         subscript(_ failureClass: FailureClass) -> Duration { failureClass == .transient ? passing : broken }
     }
 
-    private var begun: [FailureClass: ContinuousClock.Instant] = [:]
+    /// The last failure of each class since the views' clock was paused.
+    private var last: [FailureClass: ContinuousClock.Instant] = [:]
+    private var durations: [FailureClass: Duration] = [:]
 
-    /// Records a failure and returns the time since the first one of its class.
+    /// Records a failure and returns for how long failures of its class have lasted, without the time of pauses.
     mutating func record(_ failureClass: FailureClass, at now: ContinuousClock.Instant) -> Duration {
-        let first = begun[failureClass] ?? now
-        begun[failureClass] = first
-        return now - first
+        let duration = durations[failureClass, default: .zero] + (now - (last[failureClass] ?? now))
+        (last[failureClass], durations[failureClass]) = (now, duration)
+        return duration
     }
+
+    /// Stops the clock until a view's next failure: ClickHouse itself does not take the batch.
+    mutating func pause() { last = [:] }
 }

@@ -149,10 +149,10 @@ extension MetricsPage {
             inserted.reportedBytes)
         add(
             .counter, "kubenetmon_worker_without_views_batches_total",
-            "Inserted batches that a failing materialized view lacks.", withoutViews.blocks)
+            "Inserted batches that a failing materialized view may lack.", withoutViews.blocks)
         add(
             .counter, "kubenetmon_worker_without_views_bytes_total",
-            "Network bytes of inserted batches that a failing materialized view lacks.", withoutViews.reportedBytes)
+            "Network bytes of inserted batches that a failing materialized view may lack.", withoutViews.reportedBytes)
         add(
             .counter, "kubenetmon_worker_lost_flows_total", "Flows whose rows ClickHouse does not take, by reason.",
             label: "reason", lost.map { ($0.0, $0.1.flows) })

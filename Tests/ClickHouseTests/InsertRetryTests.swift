@@ -175,6 +175,32 @@ private final class RetryUnderTest {
         #expect(RetryUnderTest().waits(busyView, busyView, busyView) == .forClickHouse)
     }
 
+    @Test("An outage of ClickHouse does not count as a view's failure") func outage() {
+        let (test, start) = (RetryUnderTest(), ContinuousClock.now)
+        func fail(_ error: ClickHouseError, at second: Int) -> InsertRetry.Step {
+            test.failed(error, .init(viewLimit: .seconds(600)), at: start + .seconds(second))
+        }
+        #expect(fail(busyView, at: 0) != .ignoreViews)
+        #expect(fail(busyView, at: 10) != .ignoreViews)
+        for second in stride(from: 20, to: 1_200, by: 20) { #expect(fail(unreachable, at: second) != .ignoreViews) }
+        #expect(fail(busyView, at: 1_200) != .ignoreViews)
+        #expect(fail(busyView, at: 1_789) != .ignoreViews)
+        #expect(fail(busyView, at: 1_790) == .ignoreViews)
+    }
+
+    @Test("An endpoint that is down does not stop a view's clock", arguments: [true, false])
+    func oneEndpointDown(isFirst: Bool) {
+        let (test, start) = (RetryUnderTest(endpoints: 2), ContinuousClock.now)
+        for second in 0..<10 {
+            for error in isFirst ? [unreachable, view] : [view, unreachable] {
+                let step = test.failed(error, .init(viewLimit: .seconds(10)), at: start + .seconds(second))
+                #expect(step != .ignoreViews)
+            }
+        }
+        if isFirst { _ = test.failed(unreachable, .init(viewLimit: .seconds(10)), at: start + .seconds(10)) }
+        #expect(test.failed(view, .init(viewLimit: .seconds(10)), at: start + .seconds(10)) == .ignoreViews)
+    }
+
     @Test("A view that is never left out needs an operator") func neverLeftOut() {
         #expect(RetryUnderTest().waits(view, view, view) == .forSomebody)
     }

@@ -86,6 +86,7 @@ extension TestDatabase {
         try await database.makeViews()
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database)) {
             $0.viewErrors = viewErrors
+            $0.viewLimits.broken = .seconds(300)
             $0.retryDelays = .init(initial: .seconds(5), maximum: .seconds(5))
         }
         test.submit(1)
