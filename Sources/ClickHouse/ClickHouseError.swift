@@ -72,7 +72,7 @@ extension ClickHouseError: CustomStringConvertible {
         case .unexpectedAnswer(let endpoint, Self.tooLargeStatus, _, _):
             """
             \(endpoint) refuses a body for its size (status \(Self.tooLargeStatus)): raise the limit of the proxy that \
-            answers (nginx: client_max_body_size) or lower clickhouse_batch_size
+            answers (nginx: client_max_body_size)
             """
         case .unexpectedAnswer(let endpoint, let status, let body, _):
             "\(endpoint) answered with status \(status), not as ClickHouse does: \(body.prefix(200))"

@@ -10,6 +10,8 @@ struct InsertRetry: Sendable {
         case tryNextEndpoint
         /// Ask the next endpoint after a while; with one endpoint, that one again.
         case wait(Duration, Wait)
+        /// Set the batch aside for a while and send others: it is too large and may be stored already.
+        case setAside(Duration, Wait)
         /// Send it in halves: every endpoint was asked, and one refuses so many bytes at once.
         case split
         /// Send it to the table and those views that take it: a view has failed for too long.
@@ -120,10 +122,15 @@ struct InsertRetry: Sendable {
         defer { round = Round() }
         if !round.hasFailingView { viewFailures.pause() }
         if round.isTooLarge && choices.size == .split { return .split }
+        let (wait, reason) = wait(using: &generator)
+        return round.isTooLarge ? .setAside(wait, reason) : .wait(wait, reason)
+    }
+
+    private mutating func wait(using generator: inout some RandomNumberGenerator) -> (Duration, Wait) {
         let wait = round.allNeedSomebody ? slow.next(using: &generator) : transient.next(using: &generator)
-        if let asked = round.asked { return .wait(max(wait, asked), .asAsked) }
-        if round.allNeedSomebody { return .wait(wait, .forSomebody) }
-        return .wait(wait, round.noneAnswered ? .forConnection : .forClickHouse)
+        if let asked = round.asked { return (max(wait, asked), .asAsked) }
+        if round.allNeedSomebody { return (wait, .forSomebody) }
+        return (wait, round.noneAnswered ? .forConnection : .forClickHouse)
     }
 }
 

@@ -20,12 +20,24 @@ extension Inserter {
         public var viewErrors: ViewErrors
         /// How long failures of views are waited out.
         var viewLimits = ViewFailures.Limits()
+        /// What is done about bodies that a proxy refuses for their size.
+        var sizeRefusals = SizeRefusals()
         /// Where batches go that ClickHouse does not take; nil for nowhere. They are counted as lost either way.
         public var quarantine: Quarantine.Configuration?
         /// Waits after failures that pass by themselves.
         public var retryDelays: Delays
         /// Waits after failures that somebody must mend.
         public var slowRetryDelays: Delays
+
+        /// What is done about bodies that a proxy refuses for their size.
+        struct SizeRefusals: Equatable, Sendable {
+            /// How often a body beyond the known limit is sent to find out whether that was raised: small inserts cost more
+            /// than a refusal.
+            var probeInterval = Duration.seconds(60)
+            /// For how long a batch that may be stored is set aside before it is split all the same: a known, counted doubling
+            /// is better than memory that is never freed.
+            var longestSetAside = Duration.seconds(900)
+        }
 
         /// Upper bounds of waits, which grow twofold from the first to the last and have full jitter.
         public struct Delays: Equatable, Sendable {

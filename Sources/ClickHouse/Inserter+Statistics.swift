@@ -54,6 +54,8 @@ extension Inserter {
         public var inserted = Amount()
         /// What of that was stored although a materialized view failed: the view may lack it.
         public var withoutViews = Amount()
+        /// Batches that were split although an earlier attempt may have stored them whole.
+        public var possiblyDoubled = Amount()
         /// What ClickHouse does not take, by reason: counted as lost.
         public var quarantined: [String: Amount] = [:]
         /// Attempts that failed, by ``ClickHouseError/reason``.
@@ -81,7 +83,8 @@ extension Inserter {
         public var pressureTime = Duration.zero
         /// How long ago the oldest of them was begun, nil where there is none.
         public var oldestAge: Duration?
-        /// How long ago the one of them that has waited for longest was submitted, nil where there is none.
+        /// How long ago the one of them that has waited for longest was submitted, nil where there is none. Those that
+        /// were set aside do not count.
         public var oldestWait: Duration?
         /// Why the last attempt failed, nil after a success.
         public var lastError: String?

@@ -17,9 +17,6 @@ public final class Inserter: Sendable {
     /// A warning about something that lasts is repeated after this time.
     private static let warningInterval = Duration.seconds(3600)
 
-    /// A proxy's limit on bodies is tried again after this time: small inserts cost more than a refusal.
-    private static let sizeLimitLifetime = Duration.seconds(60)
-
     /// How often ClickHouse is asked, once a second, whether it has a batch.
     private static let maximumQuestions = 30
 
@@ -30,39 +27,55 @@ public final class Inserter: Sendable {
         let completion: @Sendable () -> Void
     }
 
-    /// What is asked of a block that a thread has in its hands.
+    /// A block that was taken from the queue, and what of it is still to be sent.
+    private struct Work: Sendable {
+        /// Its key in ``State/underWay``.
+        let number: Int
+        let rows: Int
+        let completion: @Sendable () -> Void
+        /// The next one comes last.
+        var parts: [InsertBatch]
+        /// What the attempts on a part have shown that was set aside.
+        var attempts: Attempts?
+    }
+
+    /// What the attempts on one batch have shown.
+    private struct Attempts: Sendable {
+        var retry: InsertRetry
+        var crash: CrashCheck
+        var mayBeStored = false
+        /// True where the last attempt was refused for its size and an earlier one may have stored the batch.
+        var isKeptWhole = false
+        var setAsideSince: ContinuousClock.Instant?
+    }
+
+    /// What is asked of a block that was taken from the queue.
     fileprivate struct UnderWay {
         let begun: ContinuousClock.Instant
         let submitted: ContinuousClock.Instant
         /// Its flows and their network bytes, until it is counted as stored or lost.
         var pending: (flows: Int, bytes: UInt64)
+        /// True once a part was set aside: it waits for a proxy while others are inserted.
+        var isSetAside = false
     }
 
     private struct State {
         var queue: Deque<Job> = []
+        /// Blocks of which a part was set aside and is due.
+        var due: Deque<Work> = []
+        var blocksTaken = 0
         /// The kinds of views' failures that a batch has waited out in vain since the last batch that every view took.
         var lastingViewFailures: Set<FailureClass> = []
-        /// The smallest body that was refused for its size, and when. Others as large are split without being sent.
-        var refusedSize: (bytes: Int, time: ContinuousClock.Instant)?
+        var sizeLimit = SizeLimit()
         /// When a warning was logged, by its subject.
         var warned: [String: ContinuousClock.Instant] = [:]
-        /// The blocks that threads have in their hands, by the thread's number.
+        /// The blocks that were taken from the queue and are not settled.
         var underWay: [Int: UnderWay] = [:]
         /// Since when there is too much; nil while there is not.
         var pressureSince: ContinuousClock.Instant?
         var quarantinesInARow = 0
         var statistics = Statistics()
         var lastLogged: (reason: String, time: ContinuousClock.Instant)?
-
-        /// The size from which on bodies are refused, as far as that is known.
-        var sizeLimit: Int? {
-            guard let refusedSize, refusedSize.time + sizeLimitLifetime > .now else { return nil }
-            return refusedSize.bytes
-        }
-
-        mutating func noteRefusal(of bytes: Int) {
-            if let limit = sizeLimit { refusedSize?.bytes = min(limit, bytes) } else { refusedSize = (bytes, .now) }
-        }
     }
 
     private let configuration: Configuration
@@ -104,7 +117,7 @@ public final class Inserter: Sendable {
         self.state = Mutex(state)
         for number in 0..<configuration.workers {
             // A queue of its own that is blocked has a thread of its own.
-            DispatchQueue(label: "insert-\(number)").async { self.work(number) }
+            DispatchQueue(label: "insert-\(number)").async { self.work() }
         }
     }
 
@@ -126,7 +139,8 @@ public final class Inserter: Sendable {
             if let since = state.pressureSince { statistics.pressureTime += .now - since }
             let begun = state.queue.map(\.block.begun) + state.underWay.values.map(\.begun)
             statistics.oldestAge = begun.min().map { .now - $0 }
-            let submitted = state.queue.map(\.submitted) + state.underWay.values.map(\.submitted)
+            let submitted =
+                state.queue.map(\.submitted) + state.underWay.values.filter { !$0.isSetAside }.map(\.submitted)
             statistics.oldestWait = submitted.min().map { .now - $0 }
             return (statistics, look())
         }
@@ -180,28 +194,35 @@ public final class Inserter: Sendable {
 
     // MARK: - A thread's work
 
-    private func work(_ number: Int) {
+    private func work() {
         let client = ClickHouseClient(configuration.client, cancellation: cancellation)
         while true {
             available.wait()
             guard !cancellation.isCancelled else { return }
-            guard let (batch, completion) = takeBatch(number) else { continue }
-            insert(batch, number, completion, over: client)
+            guard let work = state.withLock({ $0.due.popFirst() }) ?? takeBlock() else { continue }
+            insert(work, over: client)
+        }
+    }
+
+    /// Gives a block back for a while, so that its worker takes up others.
+    private func setAside(_ work: Work, for duration: Duration) {
+        state.withLock { $0.underWay[work.number]?.isSetAside = true }
+        DispatchQueue.global().asyncAfter(deadline: .now() + duration / .seconds(1)) {
+            self.state.withLock { $0.due.append(work) }
+            self.available.signal()
         }
     }
 
     /// Takes the next block from the queue and makes of it what is sent.
-    private func takeBatch(_ number: Int) -> (InsertBatch, completion: @Sendable () -> Void)? {
-        guard
-            var job = state.withLock({ state in
-                state.underWay[number] = state.queue.first.map {
-                    UnderWay(
-                        begun: $0.block.begun, submitted: $0.submitted,
-                        pending: ($0.block.flows, $0.block.reportedBytes))
-                }
-                return state.queue.popFirst()
-            })
-        else { return nil }
+    private func takeBlock() -> Work? {
+        let taken = state.withLock { state -> (Job, Int)? in
+            guard let job = state.queue.popFirst() else { return nil }
+            state.blocksTaken += 1
+            state.underWay[state.blocksTaken] = UnderWay(
+                begun: job.block.begun, submitted: job.submitted, pending: (job.block.flows, job.block.reportedBytes))
+            return (job, state.blocksTaken)
+        }
+        guard case (var job, let number)? = taken else { return nil }
         let (body, rows) = encoder.withLock { encoder in
             defer {
                 if isUnderPressure {
@@ -221,28 +242,36 @@ public final class Inserter: Sendable {
             state.statistics.queuedBytes += body.bytes.count - job.memoryBytes
         }
         updatePressure()
-        return (batch, job.completion)
+        return Work(number: number, rows: rows, completion: job.completion, parts: [batch])
     }
 
-    /// Sends a batch until ClickHouse has it or it is counted as lost, in parts where it is too large.
-    private func insert(
-        _ batch: consuming InsertBatch, _ number: Int, _ completion: () -> Void, over client: borrowing ClickHouseClient
-    ) {
-        let rows = batch.rows
-        var parts = [batch]
-        while let part = parts.popLast() {
-            if part.rows > 1, let limit = state.withLock(\.sizeLimit), part.body.bytes.count >= limit {
-                parts += split(part)
+    /// Sends a block until ClickHouse has it, it is counted as lost, or a part is set aside; in parts where it is too large.
+    private func insert(_ work: consuming Work, over client: borrowing ClickHouseClient) {
+        while var part = work.parts.popLast() {
+            var admission = SizeLimit.Admission.send
+            if work.attempts == nil, part.rows > 1 {
+                admission = state.withLock { $0.sizeLimit.admit(part.body.bytes.count) }
+            }
+            if admission == .split {
+                work.parts += split(part)
                 continue
             }
-            switch send(part, number, over: client) {
+            let outcome = send(&part, &work, over: client)
+            if admission == .probe {
+                state.withLock { $0.sizeLimit.endProbe(next: .now + configuration.sizeRefusals.probeInterval) }
+            }
+            switch outcome {
             case .settled: break
-            case .tooLarge: parts += split(part)
+            case .tooLarge: work.parts += split(part)
+            case .setAside(let duration):
+                work.parts.append(part)
+                return setAside(work, for: duration)
             case .ended: return
             }
         }
         // Before anything says that the batch is settled: whoever drains closes the agents' connections then.
-        completion()
+        work.completion()
+        let (number, rows) = (work.number, work.rows)
         state.withLock { state in
             state.underWay[number] = nil
             state.statistics.queuedBlocks -= 1
@@ -256,42 +285,50 @@ public final class Inserter: Sendable {
         /// ClickHouse has it, or it is counted as lost.
         case settled
         case tooLarge
+        /// It is sent again after this time.
+        case setAside(Duration)
         /// The inserter ends.
         case ended
     }
 
-    private func send(_ batch: InsertBatch, _ number: Int, over client: borrowing ClickHouseClient) -> Outcome {
-        var batch = batch
-        var retry = InsertRetry(
-            endpoints: configuration.client.endpoints.count, transient: configuration.retryDelays.backoff,
-            slow: configuration.slowRetryDelays.backoff)
-        var crash = CrashCheck()
-        var mayBeStored = false
-        var isKeptWhole = false
+    private func send(
+        _ batch: inout InsertBatch, _ work: inout Work, over client: borrowing ClickHouseClient
+    ) -> Outcome {
+        var attempts =
+            work.attempts
+            ?? Attempts(
+                retry: InsertRetry(
+                    endpoints: configuration.client.endpoints.count, transient: configuration.retryDelays.backoff,
+                    slow: configuration.slowRetryDelays.backoff),
+                crash: CrashCheck())
+        work.attempts = nil
         while !cancellation.isCancelled {
             let (endpoint, begin) = (client.endpoint, ContinuousClock.now)
             do {
                 try client.insert(batch.statement, batch.body, settings: batch.settings)
                 let duration = ContinuousClock.now - begin
-                guard let isMissing = isMissing(batch, crash, over: client) else { return .ended }
+                guard let isMissing = isMissing(batch, attempts.crash, over: client) else { return .ended }
                 guard isMissing else {
-                    succeed(batch, number, at: endpoint, after: duration)
+                    succeed(batch, work.number, at: endpoint, after: duration)
                     return .settled
                 }
                 batch.renewToken()
-                crash = CrashCheck()
-                mayBeStored = false
+                attempts.crash = CrashCheck()
+                attempts.mayBeStored = false
             } catch {
                 guard !cancellation.isCancelled else { return .ended }
-                crash.note(error, of: begin)
-                mayBeStored = mayBeStored || error.mayBeStored
-                if isKeptWhole, error.isTooLarge, crash.excludesStored(batch, in: schema, asking: client) {
-                    mayBeStored = false
+                attempts.crash.note(error, of: begin)
+                attempts.mayBeStored = attempts.mayBeStored || error.mayBeStored
+                // Of several endpoints, another one may have it.
+                if attempts.isKeptWhole, error.isTooLarge, configuration.client.endpoints.count == 1,
+                    attempts.crash.excludesStored(batch, in: schema, asking: client)
+                {
+                    attempts.mayBeStored = false
                 }
                 // The first time, an attempt may still be on its way.
-                isKeptWhole = mayBeStored && error.isTooLarge
-                let size: InsertRetry.Choices.Size = batch.rows == 1 ? .giveUp : mayBeStored ? .keep : .split
-                let step = fail(error, batch, size, &retry, at: endpoint, after: .now - begin)
+                attempts.isKeptWhole = attempts.mayBeStored && error.isTooLarge
+                let step = fail(
+                    error, batch, sizeChoice(batch, attempts), &attempts.retry, at: endpoint, after: .now - begin)
                 log(error, batch, step)
                 switch step {
                 case .tryNextEndpoint:
@@ -299,17 +336,37 @@ public final class Inserter: Sendable {
                 case .wait(let delay, let reason):
                     client.moveOn()
                     waits.wait(delay, reason)
+                case .setAside(let delay, _):
+                    client.moveOn()
+                    attempts.setAsideSince = attempts.setAsideSince ?? .now
+                    work.attempts = attempts
+                    return .setAside(delay)
                 case .split:
+                    if attempts.mayBeStored { noteDoubling(of: batch) }
                     return .tooLarge
                 case .ignoreViews:
                     batch.leaveViews()
                 case .quarantine:
-                    giveUp(batch, number, error)
+                    giveUp(batch, work.number, error)
                     return .settled
                 }
             }
         }
         return .ended
+    }
+
+    /// What to do about a batch that a proxy refuses for its size.
+    private func sizeChoice(_ batch: InsertBatch, _ attempts: Attempts) -> InsertRetry.Choices.Size {
+        guard batch.rows > 1 else { return .giveUp }
+        let isOverdue = attempts.setAsideSince.map { $0 + configuration.sizeRefusals.longestSetAside <= .now } ?? false
+        return attempts.mayBeStored && !isOverdue ? .keep : .split
+    }
+
+    private func noteDoubling(of batch: InsertBatch) {
+        state.withLock { $0.statistics.possiblyDoubled.add(batch) }
+        logger.warning(
+            "a batch that may be stored already is split and may be stored twice: a proxy still refuses its size",
+            metadata: ["rows": "\(batch.rows)", "reported_bytes": "\(batch.reportedBytes)"])
     }
 
     /// The halves of a batch, the first one last.
@@ -370,6 +427,7 @@ public final class Inserter: Sendable {
             state.lastLogged = nil
             state.quarantinesInARow = 0
             if !batch.ignoresViewErrors { state.lastingViewFailures = [] }
+            state.sizeLimit.noteSuccess(of: batch.body.bytes.count)
             if batch.isWithoutViews { state.statistics.withoutViews.add(batch) }
             state.statistics.inserted.add(batch)
             state.underWay[number]?.remove(batch)
@@ -403,14 +461,21 @@ public final class Inserter: Sendable {
                     mayQuarantine: state.quarantinesInARow < Self.maximumQuarantinesInARow, size: size,
                     viewLimit: viewLimit(error, batch, state.lastingViewFailures)),
                 using: &generator)
-            if step == .ignoreViews { state.lastingViewFailures.insert(error.failureClass) }
-            if step == .split { state.noteRefusal(of: batch.body.bytes.count) }
+            switch step {
+            case .split, .setAside:
+                state.sizeLimit.noteRefusal(
+                    of: batch.body.bytes.count, nextProbe: .now + configuration.sizeRefusals.probeInterval)
+            case .ignoreViews: state.lastingViewFailures.insert(error.failureClass)
+            case .tryNextEndpoint, .wait, .quarantine: break
+            }
             // What goes on without a wait is no state that lasts.
             guard step != .split && step != .ignoreViews else { return step }
             state.statistics.lastError = "\(error)"
             state.statistics.lastFailureClass = error.failureClass
-            if case .wait(_, let reason) = step {
+            switch step {
+            case .wait(_, let reason), .setAside(_, let reason):
                 state.statistics.operatorError = reason == .forSomebody ? "\(error)" : nil
+            case .tryNextEndpoint, .split, .ignoreViews, .quarantine: break
             }
             return step
         }
@@ -504,7 +569,10 @@ public final class Inserter: Sendable {
         }
         guard isNew, step != .quarantine else { return }
         var metadata: Logger.Metadata = ["error": "\(error)", "rows": "\(batch.rows)"]
-        if case .wait(let delay, _) = step { metadata["next_attempt_in"] = "\(delay)" }
+        switch step {
+        case .wait(let delay, _), .setAside(let delay, _): metadata["next_attempt_in"] = "\(delay)"
+        case .tryNextEndpoint, .split, .ignoreViews, .quarantine: break
+        }
         logger.log(
             level: error.failureClass == .transient ? .warning : .error,
             "an insert failed; its rows are kept and it is tried again", metadata: metadata)

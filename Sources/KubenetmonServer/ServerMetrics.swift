@@ -174,6 +174,9 @@ extension MetricsPage {
             "Batches sent again because ClickHouse had ended and kept their token without their rows.",
             inserts.rescuedBatches)
         add(
+            .counter, "kubenetmon_worker_possibly_doubled_bytes_total",
+            "Network bytes of batches that may be stored twice.", inserts.possiblyDoubled.reportedBytes)
+        add(
             .counter, "kubenetmon_worker_insert_attempts_total", "Attempts by their end and by what can mend it.",
             label: "class",
             [("success", inserts.inserted.blocks)]

@@ -128,11 +128,11 @@ private final class RetryUnderTest {
         #expect(test.failed(needsSomebody, .init(size: .split)) == .split)
     }
 
-    @Test("A batch that is too large and may be stored waits for an operator") func keep() {
+    @Test("A batch that is too large and may be stored is set aside for an operator") func keep() {
         let test = RetryUnderTest()
         for _ in 0..<10 {
-            guard case .wait(_, .forSomebody) = test.failed(tooLarge, .init(size: .keep)) else {
-                Issue.record("it is not waited for")
+            guard case .setAside(_, .forSomebody) = test.failed(tooLarge, .init(size: .keep)) else {
+                Issue.record("it is not set aside")
                 return
             }
         }

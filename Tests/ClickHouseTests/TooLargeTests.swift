@@ -174,6 +174,115 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         #expect(Set(proxy.inserts.map { $0.parameter("insert_deduplication_token") }).count == 1)
     }
 
+    /// A proxy that loses its first answer and refuses bodies above `limit`, without one those above none.
+    private func losingProxy(before database: TestDatabase, limit: @escaping @Sendable () -> Int) throws
+        -> RawHTTPServer
+    {
+        try FaultyProxy.start(before: database.url) { request, number in
+            if number == 0 { return .cutAnswer(afterBytes: 0) }
+            return request.body.count > limit() ? .answer(tooLarge) : .none
+        }
+    }
+
+    @Test("hold no worker while they are kept whole, and others are split before they are sent")
+    func setAside() async throws {
+        let database = try await TestDatabase.make()
+        try await database.setWindow()
+        let limit = Mutex(6_000)
+        let proxy = try losingProxy(before: database) { limit.withLock { $0 } }
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: [proxy.url]))
+        test.submit(1, flows: 300)
+        try await eventually("it is refused") {
+            test.inserter.statistics.failedAttempts["too_large", default: 0] >= 1
+        }
+        for number in 2..<5 { test.submit(number, flows: 400) }
+        try await eventually("the only worker stores others") { test.completed == [2, 3, 4] }
+        let whole = try #require(proxy.inserts.first)
+        #expect(proxy.inserts.filter { $0.body.count >= whole.body.count }.allSatisfy { $0.target == whole.target })
+        #expect(test.inserter.statistics.oldestWait == nil && test.inserter.statistics.oldestAge != nil)
+        #expect(test.inserter.statistics.pendingFlows == 300 && test.inserter.statistics.queuedRows == 600)
+        limit.withLock { $0 = .max }
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(test.completed == [1, 2, 3, 4] && test.inserter.statistics.possiblyDoubled.blocks == 0)
+        #expect(try await database.counts() == [["3000", "3000", "450000"]])
+    }
+
+    @Test("are kept whole where another endpoint may have stored them") func otherEndpoint() async throws {
+        let database = try await TestDatabase.make()
+        try await database.setWindow()
+        let isMended = Mutex(false)
+        let losing = try FaultyProxy.start(before: database.url) { _, _ in
+            isMended.withLock { $0 } ? .none : .answer(.hangUp)
+        }
+        let strict = try proxy(before: database, limit: 6_000)
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: [losing.url, strict.url]))
+        test.submit(1, flows: 300)
+        try await eventually("the other endpoint has refused it often") {
+            test.inserter.statistics.failedAttempts["too_large", default: 0] >= 4
+        }
+        isMended.withLock { $0 = true }
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(test.inserter.statistics.inserted.blocks == 1)
+        #expect(try await database.counts() == [["600", "600", "90000"]])
+    }
+
+    @Test("are split in the end even where they may be stored, and that is counted") func doubled() async throws {
+        let database = try await TestDatabase.make()
+        try await database.setWindow()
+        let proxy = try losingProxy(before: database) { 6_000 }
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: [proxy.url])) {
+            $0.sizeRefusals.longestSetAside = .milliseconds(300)
+        }
+        test.submit(1, flows: 300)
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(test.inserter.statistics.possiblyDoubled.rows == 600)
+        #expect(test.inserter.statistics.possiblyDoubled.reportedBytes == 90_000)
+        #expect(test.warnings.contains { $0.contains("may be stored twice") && $0.contains("rows=600") })
+        #expect(try await database.counts() == [["1200", "600", "180000"]])
+        // The halves' tokens follow from the whole's: however often they are sent, there are two copies at most.
+        let whole = try #require(proxy.inserts.first?.parameter("insert_deduplication_token"))
+        #expect(proxy.inserts.allSatisfy { $0.parameter("insert_deduplication_token")?.hasPrefix(whole) == true })
+    }
+
+    @Test("go whole again once the limit is raised") func raisedLimit() async throws {
+        let database = try await TestDatabase.make()
+        try await database.setWindow()
+        let limit = Mutex(6_000)
+        let proxy = try FaultyProxy.start(before: database.url) { request, _ in
+            request.body.count > limit.withLock { $0 } ? .answer(tooLarge) : .none
+        }
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: [proxy.url])) {
+            $0.sizeRefusals.probeInterval = .zero
+        }
+        test.submit(0, flows: 300)
+        try await eventually("it is stored") { test.completed == [0] }
+        limit.withLock { $0 = .max }
+        let inserts = proxy.inserts.count
+        for number in 1..<4 { test.submit(number, flows: 300) }
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(proxy.inserts.count == inserts + 3)
+        #expect(try await database.counts() == [["2400", "2400", "360000"]])
+    }
+
+    @Test("are probed for one at a time, until one is accepted") func probes() {
+        var (limit, now) = (SizeLimit(), ContinuousClock.now)
+        func admit(_ bytes: Int) -> SizeLimit.Admission { limit.admit(bytes, at: now) }
+        #expect(admit(100) == .send)
+        limit.noteRefusal(of: 100, nextProbe: now + .seconds(60))
+        limit.noteRefusal(of: 80, nextProbe: now + .seconds(90))
+        now += .seconds(59)
+        #expect(admit(79) == .send && admit(80) == .split)
+        now += .seconds(1)
+        #expect(admit(80) == .probe && admit(100) == .split)
+        limit.endProbe(next: now + .seconds(60))
+        #expect(admit(100) == .split)
+        limit.noteSuccess(of: 79)
+        now += .seconds(3_600)
+        #expect(admit(100) == .probe && admit(100) == .split)
+        limit.noteSuccess(of: 100)
+        #expect(admit(100) == .send)
+    }
+
     @Test("are split where ClickHouse has no part of an earlier attempt") func notStored() async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()

@@ -56,6 +56,7 @@ import Testing
     private func inserts(_ draw: inout Draw) -> Inserter.Statistics {
         var inserts = Inserter.Statistics()
         (inserts.inserted, inserts.withoutViews) = (draw.inserted(), draw.inserted())
+        inserts.possiblyDoubled = draw.inserted()
         for reason in ClickHouseError.reasons {
             inserts.quarantined[reason] = draw.inserted()
             inserts.failedAttempts[reason] = draw.natural()

@@ -27,6 +27,7 @@ import Testing
         numbers.flows.ignored = ["udp": .init(flows: 4, bytes: 40), "node": .init(flows: 5, bytes: 50)]
         numbers.inserts.inserted = .init(blocks: 2, flows: 8, rows: 20, reportedBytes: 1_000)
         numbers.inserts.withoutViews = .init(blocks: 1, flows: 2, rows: 3, reportedBytes: 40)
+        numbers.inserts.possiblyDoubled = .init(blocks: 1, flows: 1, rows: 2, reportedBytes: 60)
         numbers.inserts.quarantined = [
             "refused_data": .init(blocks: 1, flows: 1, rows: 3, reportedBytes: 50),
             "exception": .init(blocks: 1, flows: 0, rows: 1, reportedBytes: 0),
@@ -68,6 +69,7 @@ import Testing
         ("kubenetmon_worker_insert_retries_total{reason=\"timeout\"}", 6), ("kubenetmon_worker_queued_rows", 7),
         ("kubenetmon_worker_rows_total{type=\"quarantined\"}", 4),
         ("kubenetmon_worker_without_views_batches_total", 1), ("kubenetmon_worker_without_views_bytes_total", 40),
+        ("kubenetmon_worker_possibly_doubled_bytes_total", 60),
         ("kubenetmon_worker_lost_bytes_total{reason=\"refused_data\"}", 50),
         ("kubenetmon_worker_lost_flows_total{reason=\"refused_data\"}", 1),
         ("kubenetmon_worker_insert_attempts_total{class=\"success\"}", 2),
