@@ -8,7 +8,7 @@
 /// the part that is looked for: an insert makes one part of level 0, with as many rows as the batch. Wherever something else
 /// may be the reason that there is none, ClickHouse is believed.
 struct CrashCheck {
-    enum Verdict: String {
+    enum Verdict {
         /// Nothing speaks against what ClickHouse said.
         case stored
         /// The rows are not there.
@@ -17,10 +17,18 @@ struct CrashCheck {
         case loading
     }
 
-    /// When the first attempt began.
-    private let begun = ContinuousClock.now
+    /// A part of the same block that an attempt with a clear outcome has stored.
+    struct Sibling {
+        let rows: Int
+        /// What the server calls itself that has it.
+        let server: String?
+    }
+
+    /// When the block was taken up, so that the parts of all siblings are younger.
+    private let begun: ContinuousClock.Instant
+    private let siblings: [Sibling]
     /// When the first attempt began of which nobody knows whether its rows were stored; nil where there is none.
-    private var openSince: ContinuousClock.Instant?
+    private(set) var openSince: ContinuousClock.Instant?
 
     /// What must be readable for it.
     private static let questions: Set<TableSchema.Question> = [.engine, .parts, .metrics]
@@ -28,6 +36,11 @@ struct CrashCheck {
     private static let patience: Int64 = 400
     /// Seconds by which clocks and roundings may differ.
     private static let margin: Int64 = 10
+
+    init(since begun: ContinuousClock.Instant = .now, siblings: [Sibling] = []) {
+        self.begun = begun
+        self.siblings = siblings
+    }
 
     /// Takes note of an attempt that failed.
     mutating func note(_ error: ClickHouseError, of attempt: ContinuousClock.Instant) {
@@ -68,16 +81,20 @@ struct CrashCheck {
         // A table with parts of other kinds splits a batch. All times are ClickHouse's own.
         let answer = try client.queryEndpoint(
             """
-            SELECT multiIf(\(condition), 'stored', (SELECT any(partition_key) FROM system.tables \
-            WHERE \(TableSchema.condition(on: schema.table, column: "name"))) NOT IN ('date', ''), 'stored', \
+            SELECT multiIf(\(condition), 'believed', (SELECT any(partition_key) FROM system.tables \
+            WHERE \(TableSchema.condition(on: schema.table, column: "name"))) NOT IN ('date', ''), 'believed', \
             (SELECT sum(value) FROM system.metrics \
             WHERE metric LIKE 'MergeTreeOutdatedPartsLoaderThreads%' AND metric NOT LIKE '%Threads') > 0, 'loading', \
-            (SELECT count() FROM system.parts \
+            (SELECT toString(count()) FROM system.parts \
             WHERE \(TableSchema.condition(on: schema.table, column: "table")) AND level = 0 \
-            AND rows = \(batch.rows) AND modification_time >= now() - \(all + Self.margin)) > 0, 'stored', 'missing') \
+            AND rows = \(batch.rows) AND modification_time >= now() - \(all + Self.margin))) \
             FORMAT TabSeparatedRaw
             """)
-        return Verdict(rawValue: String(answer.prefix { !$0.isNewline })) ?? .stored
+        let result = String(answer.prefix { !$0.isNewline })
+        guard let parts = Int(result) else { return result == "loading" ? .loading : .stored }
+        // Halves of a batch have as many rows.
+        let server = client.lastServer
+        return parts > siblings.count { $0.rows == batch.rows && $0.server == server } ? .stored : .missing
     }
 
     private static func seconds(since moment: ContinuousClock.Instant) -> Int64 {

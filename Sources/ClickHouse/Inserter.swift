@@ -32,11 +32,13 @@ public final class Inserter: Sendable {
         /// Its key in ``State/underWay``.
         let number: Int
         let rows: Int
+        let begun = ContinuousClock.now
         let completion: @Sendable () -> Void
         /// The next one comes last.
         var parts: [InsertBatch]
         /// What the attempts on a part have shown that was set aside.
         var attempts: Attempts?
+        var siblings: [CrashCheck.Sibling] = []
     }
 
     /// What the attempts on one batch have shown.
@@ -294,26 +296,29 @@ public final class Inserter: Sendable {
     private func send(
         _ batch: inout InsertBatch, _ work: inout Work, over client: borrowing ClickHouseClient
     ) -> Outcome {
+        let crash = CrashCheck(since: work.begun, siblings: work.siblings)
         var attempts =
             work.attempts
             ?? Attempts(
                 retry: InsertRetry(
                     endpoints: configuration.client.endpoints.count, transient: configuration.retryDelays.backoff,
                     slow: configuration.slowRetryDelays.backoff),
-                crash: CrashCheck())
+                crash: crash)
         work.attempts = nil
         while !cancellation.isCancelled {
             let (endpoint, begin) = (client.endpoint, ContinuousClock.now)
             do {
                 try client.insert(batch.statement, batch.body, settings: batch.settings)
                 let duration = ContinuousClock.now - begin
+                let server = client.lastServer
                 guard let isMissing = isMissing(batch, attempts.crash, over: client) else { return .ended }
                 guard isMissing else {
+                    if attempts.crash.openSince == nil { work.siblings.append(.init(rows: batch.rows, server: server)) }
                     succeed(batch, work.number, at: endpoint, after: duration)
                     return .settled
                 }
                 batch.renewToken()
-                attempts.crash = CrashCheck()
+                attempts.crash = crash
                 attempts.mayBeStored = false
             } catch {
                 guard !cancellation.isCancelled else { return .ended }

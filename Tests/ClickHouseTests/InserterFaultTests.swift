@@ -184,6 +184,48 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         try await clickHouse.stop()
     }
 
+    /// As above, after its sibling of as many rows was stored.
+    @Test(arguments: [true, false]) func halvesThatAKilledClickHouseOnlySaysToHaveAreSentAgain(
+        hasPart: Bool
+    ) async throws {
+        enum Way { case losesSecondHalf, isBroken, isMended }
+        var (clickHouse, configuration) = try await startClickHouse()
+        try await ask(configuration, "SYSTEM STOP MERGES network_flows_0")
+        let way = Mutex(Way.losesSecondHalf)
+        let proxy = try FaultyProxy.start(before: clickHouse.url) { _, number in
+            switch (way.withLock({ $0 }), number) {
+            case (.losesSecondHalf, 0): .answer(.status(413))
+            case (.losesSecondHalf, 1): .none
+            case (.losesSecondHalf, _): .cutAnswer(afterBytes: 0)
+            case (.isBroken, _): .answer(.hangUp)
+            case (.isMended, _): .none
+            }
+        }
+        var overProxy = configuration
+        overProxy.endpoints = [proxy.url]
+        let test = try InserterUnderTest(overProxy)
+        test.submit(1, flows: 7)
+        try await eventually("both halves are stored, and the second one is not known to be") {
+            test.inserter.statistics.failedAttempts["connection", default: 0] >= 1
+        }
+        way.withLock { $0 = .isBroken }
+        let parts = try await ask(
+            configuration,
+            "SELECT path FROM system.parts WHERE table = 'network_flows_0' AND rows = 7 ORDER BY min_block_number")
+        try #require(parts.count == 2)
+        try await clickHouse.kill()
+        if !hasPart { try FileManager.default.removeItem(atPath: parts[1]) }
+        clickHouse = try await clickHouse.restart()
+        way.withLock { $0 = .isMended }
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(test.completed == [1] && test.inserter.statistics.inserted.rows == 14)
+        #expect(test.inserter.statistics.rescuedBatches == (hasPart ? 0 : 1))
+        #expect(
+            try await ask(configuration, "SELECT count(), uniqExact(localPod, direction) FROM network_flows_0")
+                == ["14", "14"])
+        try await clickHouse.stop()
+    }
+
     @Test func aTableThatIsRenamedIsWaitedFor() async throws {
         let database = try await TestDatabase.make()
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database))
