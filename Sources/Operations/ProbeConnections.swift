@@ -19,7 +19,7 @@ final class ProbeConnections {
     /// Takes in a connection; closes another one where there are too many.
     func open(_ channel: any Channel) throws {
         let id = ObjectIdentifier(channel)
-        if let evicted = table.insert(id, channel, from: channel.remoteAddress?.unmapped.ipAddress ?? "unknown") {
+        if let evicted = table.insert(id, channel, from: channel.remoteAddress?.source ?? "unknown") {
             responder.evictedConnections += 1
             evicted.close(promise: nil)
         }
