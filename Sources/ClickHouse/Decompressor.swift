@@ -2,7 +2,8 @@
 
 import CCompression
 
-/// Undoes what ``Compressor`` did to a body of the server's own.
+/// Undoes what ``Compressor`` did to a body of the server's own. It ends the process where the libraries cannot allocate
+/// their contexts, as ``Compressor`` does: the batch could neither be sent nor be told from one that was.
 enum Decompressor {
     /// Memory for decompressed bytes grows by so much at a time.
     private static let pieceBytes = 1 << 20

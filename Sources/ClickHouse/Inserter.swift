@@ -271,7 +271,7 @@ public final class Inserter: Sendable {
             case .ended: return
             }
         }
-        // Before anything says that the batch is settled: whoever drains closes the agents' connections then.
+        // Agents are told before the counts change: once those are zero, a drain closes the agents' connections.
         work.completion()
         let (number, rows) = (work.number, work.rows)
         state.withLock { state in

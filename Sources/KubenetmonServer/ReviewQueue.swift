@@ -167,7 +167,7 @@ struct ReviewQueue<Claim: Sendable> {
         return Place(number: number, displaced: displaced?.claim)
     }
 
-    /// Forgets a claim that waits: nobody wants to know any more.
+    /// Removes a waiting claim whose connection has ended.
     mutating func remove(_ number: UInt64) {
         guard let entry = entries[number], entry.reviewBegin == nil else { return }
         entries[number] = nil

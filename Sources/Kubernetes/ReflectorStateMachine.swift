@@ -77,8 +77,8 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
     ///   - pageSize: The most objects of a page.
     ///   - watchSeconds: How long a watch lasts, drawn anew for each, so that not all of them end together.
     ///   - backoff: The waits between failures.
-    ///   - forbiddenDelay: The wait after a 403 that stays, which somebody has to do something about. At its start an API
-    ///     server may not have loaded its roles yet: the first few are not waited for as long.
+    ///   - forbiddenDelay: The wait after a 403 that stays, which only an operator can change. An API server may not have
+    ///     loaded its roles yet when it starts: the waits after the first few are shorter.
     ///   - generator: Where jitter comes from.
     init(
         streamsLists: Bool = true, pageSize: Int = 500, watchSeconds: ClosedRange<Int> = 300...600,

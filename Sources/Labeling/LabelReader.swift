@@ -114,13 +114,21 @@ public struct LabelReader: ~Copyable {
 
     /// Whether an address that nobody of the cluster has cannot be behind the observing node.
     private func isElsewhere(_ address: IPAddress) -> Bool {
+        let (scope, place) = surroundings(of: address)
+        return scope == .public || place != nil
+    }
+
+    /// How far an address reaches, and what is known of it by the ranges that may speak of it.
+    private func surroundings(of address: IPAddress) -> (scope: AddressScope, place: RangeTable.Place?) {
         let address = address.behindNAT64
-        return switch scopes.value(for: address) ?? .public {
-        case .public: true
-        case .private: ranges.privatePlace(of: address) != nil
-        case .shared: ranges.place(of: address) != nil
-        case .reserved: false
-        }
+        let scope = scopes.value(for: address) ?? .public
+        let place: RangeTable.Place? =
+            switch scope {
+            case .public, .shared: ranges.place(of: address)
+            case .private: ranges.privatePlace(of: address)
+            case .reserved: nil
+            }
+        return (scope, place)
     }
 
     /// What is known about an address, and how far a flow between it and a pod of ours travels.
@@ -130,19 +138,15 @@ public struct LabelReader: ~Copyable {
         if endpoint.isKnown {
             return (tables.pointee.labels(of: endpoint.slot), .intraVPC, endpoint.isNode ? .node : .pod)
         }
-        let address = address.behindNAT64
-        switch scopes.value(for: address) ?? .public {
-        case .private:
-            guard let place = ranges.privatePlace(of: address) else { return (privateLabels, .intraVPC, .private) }
-            let isElsewhere = place.connectionClass == .publicInternet
-            return (place.labels, isElsewhere ? .unknown : place.connectionClass, .range)
-        case .reserved: return (unlistedLabels, .unknown, .unknown)
-        case .shared:
-            guard let place = ranges.place(of: address) else { return (privateLabels, .intraVPC, .private) }
-            return (place.labels, place.connectionClass, .range)
-        case .public:
-            guard let place = ranges.place(of: address) else { return (unlistedLabels, .publicInternet, .unknown) }
-            return (place.labels, place.connectionClass, .range)
+        let (scope, place) = surroundings(of: address)
+        if let place {
+            let isOnlyPrivate = scope == .private && place.connectionClass == .publicInternet
+            return (place.labels, isOnlyPrivate ? .unknown : place.connectionClass, .range)
+        }
+        return switch scope {
+        case .private, .shared: (privateLabels, .intraVPC, .private)
+        case .reserved: (unlistedLabels, .unknown, .unknown)
+        case .public: (unlistedLabels, .publicInternet, .unknown)
         }
     }
 
