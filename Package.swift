@@ -163,6 +163,7 @@ let package = Package(
             ]),
         .testTarget(
             name: "ListeningTests", dependencies: ["FlowModel", "Listening", "TestSupport", logging, nioCore, nioPosix]),
+        .testTarget(name: "TestSupportTests", dependencies: ["TestSupport"]),
         .testTarget(name: "RetryTests", dependencies: ["Retry", "TestSupport"]),
         .testTarget(
             name: "KubenetmonAgentTests",

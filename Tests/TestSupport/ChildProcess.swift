@@ -25,6 +25,8 @@ public final class ChildProcess: Sendable {
         process.standardOutput = handle
         process.standardError = handle
         try process.run()
+        // Foundation keeps a process, and what was opened for it, beyond the last reference to it.
+        try handle.close()
         self.process = Mutex(process)
     }
 
