@@ -14,12 +14,17 @@ public struct Pod: Hashable, Sendable {
     public var node: String
     /// Its addresses (`status.podIPs`); the node's own if it is in the host network.
     public var addresses: [IPAddress]
+    /// Those of its further interfaces, as annotations tell them; the word of whoever made the pod.
+    public var secondaryAddresses: [IPAddress]
+    /// The addresses of the node it runs on (`status.hostIPs`).
+    public var hostAddresses: [IPAddress]
     /// Whether it shares the network of its node, and so its node's addresses.
     public var hostNetwork: Bool
     /// Whether all of its containers have ended for good (phase `Succeeded` or `Failed`): its address is free again.
     public var isTerminated: Bool
-    /// When its node took it on (`status.startTime`, else `metadata.creationTimestamp`), in seconds since the Unix epoch;
-    /// 0 if unknown.
+    /// From when on it may have had its address, in seconds since the Unix epoch, 0 if unknown: the newest of
+    /// `status.startTime` and the time at which its condition `PodReadyToStartContainers`, or else `Initialized`, became true;
+    /// where it has neither, `metadata.creationTimestamp`.
     public var startedAt: UInt32
     /// The application it is an instance of; empty if unknown.
     public var app: String
@@ -35,7 +40,8 @@ public struct Pod: Hashable, Sendable {
     /// Makes a pod of its parts; without a `uid`, namespace and name tell it apart.
     public init(
         uid: ObjectUID? = nil, namespace: String, name: String, node: String, addresses: [IPAddress],
-        hostNetwork: Bool = false, isTerminated: Bool = false, startedAt: UInt32 = 0, app: String = "",
+        secondaryAddresses: [IPAddress] = [], hostAddresses: [IPAddress] = [], hostNetwork: Bool = false,
+        isTerminated: Bool = false, startedAt: UInt32 = 0, app: String = "",
         instanceID: String = "", cell: String = "", owner: ObjectOwner? = nil, labels: [String: String] = [:]
     ) {
         self.uid = uid ?? ObjectUID("\(namespace)/\(name)")
@@ -43,6 +49,8 @@ public struct Pod: Hashable, Sendable {
         self.name = name
         self.node = node
         self.addresses = addresses
+        self.secondaryAddresses = secondaryAddresses
+        self.hostAddresses = hostAddresses
         self.hostNetwork = hostNetwork
         self.isTerminated = isTerminated
         self.startedAt = startedAt
