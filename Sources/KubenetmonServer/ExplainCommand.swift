@@ -20,6 +20,8 @@ struct ExplainCommand: ParsableCommand {
     var dst: String
     @Option(help: "Who really answers, behind a service's address.")
     var answeredBy: String?
+    @Option(help: "Where replies go, if the node has translated the source.")
+    var repliesTo: String?
     @Option(help: "The node on which the flow is observed.")
     var node: String
     @Option(help: "tcp or udp.")
@@ -36,6 +38,7 @@ struct ExplainCommand: ParsableCommand {
             URLQueryItem(name: "node", value: node), URLQueryItem(name: "proto", value: proto),
         ]
         if let answeredBy { components.queryItems?.append(URLQueryItem(name: "answered_by", value: answeredBy)) }
+        if let repliesTo { components.queryItems?.append(URLQueryItem(name: "replies_to", value: repliesTo)) }
         if let at { components.queryItems?.append(URLQueryItem(name: "at", value: "\(at)")) }
         let url = "http://127.0.0.1:\(metricsPort)/explain?\(components.percentEncodedQuery ?? "")"
         let response: HTTPResponse

@@ -23,13 +23,14 @@ struct FlowQuestion: Equatable {
         for item in query.split(separator: "&").flatMap({ URLComponents(string: "?\($0)")?.queryItems ?? [] }) {
             parameters[item.name] = item.value ?? ""
         }
-        let known = ["src", "dst", "answered_by", "node", "proto", "at"]
+        let known = ["src", "dst", "answered_by", "replies_to", "node", "proto", "at"]
         if let unknown = parameters.keys.first(where: { !known.contains($0) }) {
             throw Problem(description: "unknown parameter '\(unknown)'; there are \(known.joined(separator: ", "))")
         }
         let source = try Self.endpoint("src", parameters)
         let destination = try Self.endpoint("dst", parameters)
         let peer = try parameters["answered_by"] == nil ? destination : Self.endpoint("answered_by", parameters)
+        let client = try parameters["replies_to"] == nil ? source : Self.endpoint("replies_to", parameters)
         guard let node = parameters["node"], !node.isEmpty else { throw Problem(description: "node is missing") }
         let transports: [String: TransportProtocol] = ["tcp": .tcp, "udp": .udp]
         guard let transport = transports[parameters["proto"] ?? "tcp"] else {
@@ -48,8 +49,8 @@ struct FlowQuestion: Equatable {
                 source: source.address, destination: destination.address, sourcePort: source.port,
                 destinationPort: destination.port),
             reply: FlowTuple(
-                source: peer.address, destination: source.address, sourcePort: peer.port,
-                destinationPort: source.port), originalCounters: FlowCounters(), replyCounters: FlowCounters())
+                source: peer.address, destination: client.address, sourcePort: peer.port,
+                destinationPort: client.port), originalCounters: FlowCounters(), replyCounters: FlowCounters())
     }
 
     /// Reads `10.0.0.1:80` or `[fd00::1]:80`.

@@ -47,6 +47,9 @@ extension ServerConfiguration {
                 guard names.count < ConnectionFlagRule.maximumCount else {
                     throw BadValue("is one flag too many: there can be \(ConnectionFlagRule.maximumCount)")
                 }
+                guard name != ConnectionFlagRule.translatedName else {
+                    throw BadValue("is the name of the flag that is set where a source was translated")
+                }
                 guard names.insert(name).inserted else { throw BadValue("is the name of an earlier flag") }
                 return name
             }

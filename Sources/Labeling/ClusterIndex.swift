@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import FlowModel
+public import FlowModel
 import Glibc
 import Synchronization
 
@@ -74,6 +74,11 @@ public final class ClusterIndex: Sendable {
     /// The system's clock in seconds since the Unix epoch.
     public static let secondsSinceTheEpoch: @Sendable () -> UInt32 = { UInt32(clamping: time(nil)) }
 
+    /// Notes which addresses a node's host has, as its agent tells them; of at most 256.
+    public func setHostAddresses(_ addresses: [IPAddress], ofNode name: String) {
+        change { records, tables, _ in records.change(hostAddresses: addresses, ofNode: name, tables) }
+    }
+
     /// How much is known.
     public var statistics: Statistics { statisticsStorage.withLock { $0 } }
 
@@ -83,11 +88,11 @@ public final class ClusterIndex: Sendable {
     }
 
     /// Looks at the records, and changes the tables in place where `body` returns what there is to change.
-    func change(_ body: (inout ClusterRecords, borrowing EndpointTables) -> ChangeOfTables?) {
+    func change(_ body: (inout ClusterRecords, borrowing EndpointTables, _ now: UInt32) -> ChangeOfTables?) {
         let now = now()
         records.withLock { records in
             // Nobody else changes the tables meanwhile.
-            let change = tables.read { tables in body(&records, tables.pointee) }
+            let change = tables.read { tables in body(&records, tables.pointee, now) }
             guard change != nil || records.hasEnded(now: now) else { return }
             records.makeRoom()
             guard tables.read({ $0.pointee.hasRoom }) else {
@@ -98,7 +103,7 @@ public final class ClusterIndex: Sendable {
             }
             tables.write { tables in
                 change?(&records, &tables, now)
-                records.settle(&tables)
+                records.settle(&tables, now: now)
                 records.forgetEnded(&tables, now: now, atMost: Self.forgottenAtOnce)
             }
             finish(&records)
@@ -118,7 +123,7 @@ public final class ClusterIndex: Sendable {
     ) {
         var next = tables.read { EndpointTables(copying: $0.pointee) }
         body(&records, &next)
-        records.settle(&next)
+        records.settle(&next, now: now)
         records.forgetEnded(&next, now: now)
         tables.write { swap(&$0, &next) }
         finish(&records)

@@ -6,15 +6,26 @@ import Kubernetes
 
 /// What is known of a cluster's objects beyond what look-ups need; keeps the labels that ``EndpointTables`` refer to.
 struct ClusterRecords: Sendable {
-    /// A pod, node or service with addresses.
+    /// A pod, node or service.
     struct Owner: Sendable {
+        enum Kind: Sendable {
+            /// A pod outside the host network.
+            case pod
+            /// A pod in the host network, which has no address of its own.
+            case hostNetworkPod
+            case node
+            /// What pods say of the addresses of a node of which there is no Node object.
+            case standIn
+            case service
+        }
+
         var labels: EndpointLabels
         /// Its first place in the tables.
         var head: Int32
         /// Its node's number; -1 for a service, and for a pod that is on none.
         var node: Int32
         var startedAt: UInt32
-        let kind: EndpointTables.Kind
+        let kind: Kind
         /// Which store has it; stores know nothing of each other's objects.
         let store: Int
     }
@@ -23,9 +34,23 @@ struct ClusterRecords: Sendable {
     struct Change: Sendable {
         let uid: ObjectUID
         /// Nil where it is gone or has no address of its own.
-        let owner: (owner: Owner, addresses: [IPAddress])?
+        let owner: (owner: Owner, positions: [EndpointTables.Position])?
         /// What controls a pod: its workload is told anew when the change is made.
         var controller: ObjectOwner?
+        /// The blocks that a node gives its pods addresses of.
+        var podNetworks: [IPPrefix] = []
+        /// The addresses of the machine that a pod runs on.
+        var hostAddresses: [IPAddress] = []
+    }
+
+    /// What is known of the machine behind a node's name.
+    private struct Host: Sendable {
+        /// Its addresses, as the last pod has them that tells them.
+        var addresses: [IPAddress] = []
+        /// How many pods it has, those in its network included.
+        var pods = 0
+        /// How many Node objects there are of it.
+        var nodes = 0
     }
 
     private struct Tombstone: Sendable {
@@ -38,11 +63,17 @@ struct ClusterRecords: Sendable {
     /// The rules whose conditions on labels are looked at when a pod comes.
     var podFlags: ConnectionFlagRules
     private(set) var owners: [ObjectUID: Owner] = [:]
-    private var zones: [Int32: String] = [:]
-    /// How many pods each node has; it has no entry where it has none.
-    private var podsOfNodes: [Int32: Int] = [:]
+    /// The labels of all nodes that have a number.
+    private var nodeLabels: ContiguousArray<EndpointLabels> = []
+    /// The nodes that have pods or Node objects.
+    private var hosts: [Int32: Host] = [:]
+    /// The pod networks of Node objects.
+    private var podNetworks: [ObjectUID: [IPPrefix]] = [:]
+    private var told: ToldAddresses
     /// Nodes whose pods have their zone to be told.
     private var rezoned: Set<Int32> = []
+    /// Nodes for which somebody may have to stand in, or no more.
+    private var reconsidered: Set<Int32> = []
     private var replicaSets: [ObjectUID: ObjectOwner?] = [:]
     /// Pods whose ReplicaSet was not known when they came, by the ReplicaSet.
     private var waiting: [ObjectUID: [ObjectUID: ObjectOwner]] = [:]
@@ -56,11 +87,12 @@ struct ClusterRecords: Sendable {
     private var forgottenEarly: [Int32: Int] = [:]
     /// Labels that nobody refers to any more once the changed tables are in place.
     private var retired: [EndpointLabels] = []
-    private var counts: [EndpointTables.Kind: Int] = [:]
+    private var counts: [Owner.Kind: Int] = [:]
 
     init(site: Site, podFlags: ConnectionFlagRules) {
         self.site = site
         self.podFlags = podFlags
+        told = ToldAddresses(cloud: site.cloud)
     }
 
     var statistics: ClusterIndex.Statistics {
@@ -75,42 +107,72 @@ struct ClusterRecords: Sendable {
     // MARK: - What objects say
 
     /// What a pod changes, nil where it changes nothing.
-    mutating func change(_ pod: Pod, store: Int, _ tables: borrowing EndpointTables) -> Change? {
-        // A host-network pod's address is its node's, and a terminated pod's is free again.
-        guard !pod.hostNetwork, !pod.isTerminated, !pod.addresses.isEmpty else { return removal(of: pod.uid) }
+    ///
+    /// Its addresses count from when a watch showed them: it may have been admitted long before it was given any. When those
+    /// of a pod in a list were given to it is not known; what the pod says counts.
+    mutating func change(
+        _ pod: Pod, store: Int, isListed: Bool, _ tables: borrowing EndpointTables, now: UInt32
+    ) -> Change? {
+        guard !pod.isTerminated, pod.hostNetwork || !pod.addresses.isEmpty else { return removal(of: pod.uid) }
         let node = tables.nodeNumbers[pod.node] ?? -1
-        let labels = EndpointLabels(
+        let positions =
+            pod.hostNetwork
+            ? []
+            : pod.addresses.map { EndpointTables.Position(.pod, $0) }
+                + pod.secondaryAddresses.map { EndpointTables.Position(.claimingPod, $0) }
+        var startedAt = isListed ? pod.startedAt : now
+        if let known = owners[pod.uid], tables.positions(ofOwner: known.head).contains(where: positions.contains) {
+            startedAt = known.startedAt
+        }
+        let owner = Owner(
+            labels: pod.hostNetwork ? labels(ofNode: node, named: pod.node) : labels(of: pod, on: node), head: -1,
+            node: node, startedAt: startedAt, kind: pod.hostNetwork ? .hostNetworkPod : .pod, store: store)
+        let controller = pod.isStatic || pod.hostNetwork ? nil : pod.owner
+        // A pod in the host network has its node's addresses.
+        let hostAddresses = pod.hostNetwork && pod.hostAddresses.isEmpty ? pod.addresses : pod.hostAddresses
+        return differing(
+            Change(uid: pod.uid, owner: (owner, positions), controller: controller, hostAddresses: hostAddresses),
+            tables)
+    }
+
+    private mutating func labels(of pod: Pod, on node: Int32) -> EndpointLabels {
+        EndpointLabels(
             cloud: site.cloud, region: site.region, cluster: site.cluster, cell: pod.cell,
-            availabilityZone: zones[node] ?? "", node: pod.node, instanceID: pod.instanceID, namespace: pod.namespace,
+            availabilityZone: zone(ofNode: node), node: pod.node, instanceID: pod.instanceID, namespace: pod.namespace,
             pod: pod.name, app: pod.app, workload: workload(of: pod), flags: podFlags.flags(ofPodWith: pod.labels))
-        var change = change(
-            pod.uid,
-            Owner(labels: labels, head: -1, node: node, startedAt: pod.startedAt, kind: .pod, store: store),
-            pod.addresses, tables)
-        change?.controller = pod.isStatic ? nil : pod.owner
-        return change
     }
 
     /// What a node changes, nil where it changes nothing.
     func change(_ node: Node, store: Int, _ tables: borrowing EndpointTables) -> Change? {
         let labels = EndpointLabels(
             cloud: site.cloud, region: site.region, cluster: site.cluster, availabilityZone: node.zone, node: node.name)
-        return change(
-            node.uid,
-            Owner(
-                labels: labels, head: -1, node: tables.nodeNumbers[node.name] ?? -1, startedAt: node.createdAt,
-                kind: .node, store: store), node.addresses, tables)
+        let owner = Owner(
+            labels: labels, head: -1, node: tables.nodeNumbers[node.name] ?? -1, startedAt: node.createdAt,
+            kind: .node, store: store)
+        let positions = node.addresses.map { EndpointTables.Position(.node, $0) }
+        return differing(Change(uid: node.uid, owner: (owner, positions), podNetworks: node.podNetworks), tables)
     }
 
     /// What a service changes, nil where it changes nothing.
     func change(_ service: ClusterService, store: Int, _ tables: borrowing EndpointTables) -> Change? {
-        guard !service.clusterAddresses.isEmpty else { return removal(of: service.uid) }
+        let positions = Self.positions(of: service)
+        guard !positions.isEmpty else { return removal(of: service.uid) }
         let labels = EndpointLabels(cluster: site.cluster, service: "\(service.namespace)/\(service.name)")
-        return change(
-            service.uid,
-            Owner(
-                labels: labels, head: -1, node: -1, startedAt: service.createdAt, kind: .service, store: store),
-            service.clusterAddresses, tables)
+        let owner = Owner(
+            labels: labels, head: -1, node: -1, startedAt: service.createdAt, kind: .service, store: store)
+        return differing(Change(uid: service.uid, owner: (owner, positions)), tables)
+    }
+
+    /// Where clients dial a service. Its cluster addresses are its own; other addresses are those of its ports alone.
+    private static func positions(of service: ClusterService) -> [EndpointTables.Position] {
+        let external = Set(service.externalAddresses).subtracting(service.clusterAddresses)
+        return service.clusterAddresses.map { EndpointTables.Position(.service, $0) }
+            + service.ports.flatMap { port in
+                external.map { EndpointTables.Position(service: $0, port.number, port.transport) }
+            }
+            + service.ports.filter { $0.nodePort != 0 }.map {
+                EndpointTables.Position(nodePort: $0.nodePort, $0.transport)
+            }
     }
 
     /// What the end of an object changes, nil where it changes nothing.
@@ -118,17 +180,29 @@ struct ClusterRecords: Sendable {
         owners[uid] == nil ? nil : Change(uid: uid, owner: nil)
     }
 
-    private func change(
-        _ uid: ObjectUID, _ owner: Owner, _ addresses: [IPAddress], _ tables: borrowing EndpointTables
-    ) -> Change? {
-        if let known = owners[uid], known.labels.hasSameValues(as: owner.labels), known.node == owner.node,
+    /// A change, nil where everything stands like that already.
+    private func differing(_ change: Change, _ tables: borrowing EndpointTables) -> Change? {
+        guard let (owner, positions) = change.owner, let known = owners[change.uid],
+            known.kind == owner.kind, known.labels.hasSameValues(as: owner.labels), known.node == owner.node,
             owner.node >= 0 || owner.kind == .service || owner.labels[.node].isEmpty,
             known.startedAt == owner.startedAt,
-            Set(tables.addresses(ofOwner: known.head)) == Set(addresses)
-        {
+            Set(tables.positions(ofOwner: known.head)) == Set(positions),
+            podNetworks[change.uid] ?? [] == change.podNetworks,
+            change.hostAddresses.isEmpty || hosts[owner.node]?.addresses == change.hostAddresses
+        else { return change }
+        return nil
+    }
+
+    /// What agents tell of a node's addresses, nil where it changes nothing.
+    mutating func change(
+        hostAddresses addresses: [IPAddress], ofNode name: String, _ tables: borrowing EndpointTables
+    ) -> ClusterIndex.ChangeOfTables? {
+        guard let node = tables.nodeNumbers[name] else {
+            told.keep(addresses, ofNode: name)
             return nil
         }
-        return Change(uid: uid, owner: (owner, addresses))
+        guard !told.isKnown(addresses, ofNode: node) else { return nil }
+        return { records, tables, _ in records.told.set(addresses, ofNode: node, &tables.hostAddresses) }
     }
 
     private mutating func workload(of pod: Pod) -> String {
@@ -145,53 +219,77 @@ struct ClusterRecords: Sendable {
     mutating func apply(_ change: Change, _ tables: inout EndpointTables, now: UInt32) {
         if let known = owners.removeValue(forKey: change.uid) {
             count(known, -1)
-            leave(known, keeping: change.owner?.addresses ?? [], &tables, now)
+            leave(known, keeping: change.owner?.positions ?? [], &tables, now)
+            for network in podNetworks.removeValue(forKey: change.uid) ?? [] {
+                tables.podNetworks.remove(network, ofNode: known.node)
+            }
         }
-        guard case (var owner, let addresses)? = change.owner else { return }
+        guard case (var owner, let positions)? = change.owner else { return }
         if owner.kind != .service, !owner.labels[.node].isEmpty {
-            owner.node = tables.number(ofNode: owner.labels[.node])
+            owner.node = number(ofNode: owner.labels[.node], &tables)
         }
         if owner.kind == .pod {
             owner.labels = inZone(of: owner.node, owner.labels)
             if let controller = change.controller { owner.labels = labels(owner.labels, ofPodOf: controller) }
         }
-        for address in addresses {
+        for position in positions {
             owner.head = tables.insert(
                 EndpointTables.Candidate(
-                    labels: LabelsReference(owner.labels), node: owner.node, startedAt: owner.startedAt,
-                    kind: owner.kind),
-                at: address, nextOfOwner: owner.head)
+                    labels: LabelsReference(owner.labels), node: owner.node, startedAt: owner.startedAt),
+                at: position, nextOfOwner: owner.head)
         }
         owners[change.uid] = owner
         count(owner, 1)
-        if owner.kind == .node { setZone(owner.labels[.availabilityZone], ofNode: owner.node) }
+        if owner.kind == .node { setZone(owner.labels[.availabilityZone], ofNode: owner.node, &tables) }
+        if !change.podNetworks.isEmpty {
+            podNetworks[change.uid] = change.podNetworks
+            for network in change.podNetworks { tables.podNetworks.insert(network, ofNode: owner.node) }
+        }
+        if !change.hostAddresses.isEmpty, let host = hosts[owner.node], host.addresses != change.hostAddresses {
+            hosts[owner.node]?.addresses = change.hostAddresses
+            reconsidered.insert(owner.node)
+        }
+    }
+
+    /// The number of a node, a new one where the name is new.
+    private mutating func number(ofNode name: String, _ tables: inout EndpointTables) -> Int32 {
+        if let number = tables.nodeNumbers[name] { return number }
+        let labels = EndpointLabels(cloud: site.cloud, region: site.region, cluster: site.cluster, node: name)
+        nodeLabels.append(labels)
+        let number = tables.addNode(name, labels)
+        if let addresses = told.takeKept(ofNode: name) {
+            told.set(addresses, ofNode: number, &tables.hostAddresses)
+        }
+        return number
     }
 
     private mutating func count(_ owner: Owner, _ difference: Int) {
         counts[owner.kind, default: 0] += difference
-        guard owner.kind == .pod else { return }
-        let pods = podsOfNodes[owner.node, default: 0] + difference
-        podsOfNodes[owner.node] = pods > 0 ? pods : nil
+        guard owner.node >= 0, owner.kind != .standIn else { return }
+        var host = hosts[owner.node] ?? Host()
+        if owner.kind == .node { host.nodes += difference } else { host.pods += difference }
+        hosts[owner.node] = host.pods + host.nodes > 0 ? host : nil
+        reconsidered.insert(owner.node)
     }
 
     /// Makes sure that the changes which come next do not have to wait until the owners are put in a larger table.
     mutating func makeRoom() { owners.reserveCapacity(owners.count + EndpointTables.room) }
 
-    /// Takes an owner's places out of the tables: at once where it keeps the address, else when nobody asks any more.
+    /// Takes an owner's places out of the tables: at once where it keeps the position, else when nobody asks any more.
     private mutating func leave(
-        _ owner: Owner, keeping addresses: [IPAddress], _ tables: inout EndpointTables, _ now: UInt32
+        _ owner: Owner, keeping positions: [EndpointTables.Position], _ tables: inout EndpointTables, _ now: UInt32
     ) {
         retired.append(owner.labels)
         var slot = owner.head
         while slot >= 0 {
             let next = tables.next(ofOwnerOf: slot)
-            let address = tables.address(of: slot)
-            if addresses.contains(address) {
+            let position = tables.position(of: slot)
+            if positions.contains(position) || owner.kind == .standIn {
                 tables.remove(slot)
             } else {
                 tables.end(slot, at: now)
                 tombstones.append(Tombstone(slot: slot, endedAt: now, labels: owner.labels))
-                while let first = tables.firstEnded(at: address, of: owner.kind, now: now) {
+                while let first = tables.firstEnded(at: position, now: now) {
                     tables.remove(first)
                     forgottenEarly[first, default: 0] += 1
                 }
@@ -202,10 +300,21 @@ struct ClusterRecords: Sendable {
 
     /// Labels with the zone of a node.
     private mutating func inZone(of node: Int32, _ labels: EndpointLabels) -> EndpointLabels {
-        let zone = zones[node] ?? ""
+        let zone = zone(ofNode: node)
         guard labels[.availabilityZone] != zone else { return labels }
         retired.append(labels)
         return labels.replacing(.availabilityZone, with: zone)
+    }
+
+    private func zone(ofNode node: Int32) -> String {
+        node >= 0 ? nodeLabels[Int(node)][.availabilityZone] : ""
+    }
+
+    /// The labels of a node, which may have no number yet.
+    private func labels(ofNode node: Int32, named name: String) -> EndpointLabels {
+        node >= 0
+            ? nodeLabels[Int(node)]
+            : EndpointLabels(cloud: site.cloud, region: site.region, cluster: site.cluster, node: name)
     }
 
     /// Labels with the workload as it is known by now.
@@ -216,19 +325,37 @@ struct ClusterRecords: Sendable {
         return labels.replacing(.workload, with: workload)
     }
 
-    private mutating func setZone(_ zone: String, ofNode node: Int32) {
-        guard zones[node] ?? "" != zone else { return }
-        zones[node] = zone
-        if podsOfNodes[node] != nil { rezoned.insert(node) }
+    private mutating func setZone(_ zone: String, ofNode node: Int32, _ tables: inout EndpointTables) {
+        guard self.zone(ofNode: node) != zone else { return }
+        let labels = nodeLabels[Int(node)]
+        retired.append(labels)
+        nodeLabels[Int(node)] = labels.replacing(.availabilityZone, with: zone)
+        tables.relabel(node: node, nodeLabels[Int(node)])
+        rezoned.insert(node)
     }
 
-    /// Does what changes ask for beyond their own objects, once for all of them: tells pods the new zones of their nodes.
-    mutating func settle(_ tables: inout EndpointTables) {
-        guard !rezoned.isEmpty else { return }
-        for (uid, owner) in owners where owner.kind == .pod && rezoned.contains(owner.node) {
-            relabel(uid, inZone(of: owner.node, owner.labels), &tables)
+    /// Does what changes ask for beyond their own objects, once for all of them: tells pods the new zones of their nodes, and
+    /// keeps the addresses of nodes that have pods and no Node object.
+    mutating func settle(_ tables: inout EndpointTables, now: UInt32) {
+        if rezoned.contains(where: { hosts[$0]?.pods ?? 0 > 0 }) {
+            for (uid, owner) in owners where owner.kind == .pod && rezoned.contains(owner.node) {
+                relabel(uid, inZone(of: owner.node, owner.labels), &tables)
+            }
         }
         rezoned = []
+        for node in reconsidered { reconsider(node, &tables, now) }
+        reconsidered = []
+    }
+
+    private mutating func reconsider(_ node: Int32, _ tables: inout EndpointTables, _ now: UInt32) {
+        let uid = ObjectUID("addresses of node \(node)")
+        let addresses = hosts[node].map { $0.nodes == 0 ? $0.addresses : [] } ?? []
+        guard !addresses.isEmpty || owners[uid] != nil else { return }
+        let owner = Owner(
+            labels: nodeLabels[Int(node)], head: -1, node: node, startedAt: 0, kind: .standIn, store: 0)
+        let change = Change(
+            uid: uid, owner: addresses.isEmpty ? nil : (owner, addresses.map { EndpointTables.Position(.node, $0) }))
+        apply(change, &tables, now: now)
     }
 
     private mutating func relabel(_ uid: ObjectUID, _ labels: EndpointLabels, _ tables: inout EndpointTables) {

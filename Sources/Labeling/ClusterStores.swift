@@ -6,17 +6,19 @@ import Synchronization
 extension ClusterIndex {
     /// What keeps the index's pods up to date. Several stores know nothing of each other's pods.
     public func podStore() -> some ObjectStore<Pod> {
-        ClusterStore(index: self) { records, pod, store, tables in
-            records.change(pod, store: store, tables)
+        ClusterStore(index: self) { records, pod, context, tables in
+            records.change(pod, store: context.store, isListed: context.isListed, tables, now: context.now)
         } uid: {
             $0.uid
+        } didList: { tables, now in
+            tables.podsKnownSince = min(tables.podsKnownSince, now)
         }
     }
 
     /// What keeps the index's nodes up to date.
     public func nodeStore() -> some ObjectStore<Node> {
-        ClusterStore(index: self) { records, node, store, tables in
-            records.change(node, store: store, tables)
+        ClusterStore(index: self) { records, node, context, tables in
+            records.change(node, store: context.store, tables)
         } uid: {
             $0.uid
         }
@@ -24,8 +26,8 @@ extension ClusterIndex {
 
     /// What keeps the index's services up to date.
     public func serviceStore() -> some ObjectStore<ClusterService> {
-        ClusterStore(index: self) { records, service, store, tables in
-            records.change(service, store: store, tables)
+        ClusterStore(index: self) { records, service, context, tables in
+            records.change(service, store: context.store, tables)
         } uid: {
             $0.uid
         }
@@ -61,22 +63,34 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
 
     private let index: ClusterIndex
     private let number = storeNumbers.add(1, ordering: .relaxed).newValue
-    private let change:
-        @Sendable (inout ClusterRecords, Object, _ store: Int, borrowing EndpointTables) -> ClusterRecords.Change?
+    /// How an object is told of.
+    struct Context: Sendable {
+        let store: Int
+        /// Whether it stands in a list; else a watch has shown it.
+        let isListed: Bool
+        /// In seconds since the Unix epoch.
+        let now: UInt32
+    }
+
+    typealias ChangeOfObject =
+        @Sendable (inout ClusterRecords, Object, Context, borrowing EndpointTables) -> ClusterRecords.Change?
+
+    private let change: ChangeOfObject
     private let uid: @Sendable (Object) -> ObjectUID
+    /// Is called when a list is in the tables.
+    private let didList: @Sendable (inout EndpointTables, _ now: UInt32) -> Void
     private let replacement = Mutex(Replacement())
 
     init(
         index: ClusterIndex,
-        change:
-            @escaping @Sendable (
-                inout ClusterRecords, Object, _ store: Int, borrowing EndpointTables
-            ) -> ClusterRecords.Change?,
-        uid: @escaping @Sendable (Object) -> ObjectUID
+        change: @escaping ChangeOfObject,
+        uid: @escaping @Sendable (Object) -> ObjectUID,
+        didList: @escaping @Sendable (inout EndpointTables, _ now: UInt32) -> Void = { _, _ in }
     ) {
         self.index = index
         self.change = change
         self.uid = uid
+        self.didList = didList
     }
 
     func beginReplacement() { replacement.withLock { $0 = Replacement() } }
@@ -85,8 +99,8 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
 
     func add(_ object: Object) {
         let uid = uid(object)
-        index.change { records, tables in
-            let change = change(&records, object, number, tables)
+        index.change { records, tables, now in
+            let change = change(&records, object, Context(store: number, isListed: true, now: now), tables)
             replacement.withLock { replacement in
                 replacement.seen.insert(uid)
                 if let change { replacement.changes.append(change) }
@@ -106,6 +120,7 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
                 records.apply(ClusterRecords.Change(uid: uid, owner: nil), &tables, now: now)
             }
             for change in replacement.changes { records.apply(change, &tables, now: now) }
+            didList(&tables, now)
         }
     }
 
@@ -137,12 +152,13 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
     }
 
     private func applyAtOnce(_ changes: [ObjectChange<Object>]) {
-        index.change { records, tables in
+        index.change { records, tables, now in
+            let context = Context(store: number, isListed: false, now: now)
             var due: [ClusterRecords.Change] = []
             for change in changes {
                 switch change {
                 case .updated(let object):
-                    if let change = self.change(&records, object, number, tables) { due.append(change) }
+                    if let change = self.change(&records, object, context, tables) { due.append(change) }
                 case .deleted(let object):
                     if let change = records.removal(of: uid(object)) { due.append(change) }
                 }
@@ -162,7 +178,7 @@ private final class ReplicaSetStore: ObjectStore {
 
     init(index: ClusterIndex) {
         self.index = index
-        index.change { records, _ in
+        index.change { records, _, _ in
             records.knowsReplicaSets = true
             return nil
         }
@@ -180,14 +196,14 @@ private final class ReplicaSetStore: ObjectStore {
             return replacement
         }
         let seen = Set(replicaSets.map(\.uid))
-        index.change { records, _ in
+        index.change { records, _, _ in
             for uid in records.replicaSetUIDs where !seen.contains(uid) { records.forget(replicaSet: uid) }
             return Self.note(replicaSets, &records)
         }
     }
 
     func apply(_ changes: [ObjectChange<ReplicaSet>]) {
-        index.change { records, _ in
+        index.change { records, _, _ in
             var updated: [ReplicaSet] = []
             for change in changes {
                 switch change {

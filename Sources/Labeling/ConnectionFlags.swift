@@ -2,20 +2,27 @@
 
 public import FlowModel
 
-/// Which of up to 64 configured flags a connection has: a bit each, by the rule's place.
+/// Which flags a connection has: a bit for ``translated``, and one for each rule of the configuration by its place.
 public struct ConnectionFlags: OptionSet, Hashable, Sendable {
     /// The bits.
     public let rawValue: UInt64
 
     /// Makes a set of its bits.
     public init(rawValue: UInt64) { self.rawValue = rawValue }
+
+    /// The observing node has put another address in the place of the source's: replies do not go to who opened the
+    /// connection.
+    public static let translated = ConnectionFlags(rawValue: 1)
 }
 
 /// A flag of the column `connectionFlags`, and which connections have it: those with an end that meets every condition
 /// that the rule has.
 public struct ConnectionFlagRule: Equatable, Sendable {
     /// The most rules that there can be.
-    public static let maximumCount = 64
+    public static let maximumCount = 63
+
+    /// The name of ``ConnectionFlags/translated``, which no rule may have.
+    public static let translatedName = "translated"
 
     /// The flag's name.
     public var name: String
@@ -55,12 +62,12 @@ struct ConnectionFlagRules: Sendable {
     /// Gives each rule a bit. A rule that was there before keeps its own, and others take bits that none had while there
     /// are such: the bits of pods that were labelled by the rules before never stand for another flag.
     init(_ rules: [ConnectionFlagRule], after previous: ConnectionFlagRules? = nil) {
-        precondition(rules.count <= ConnectionFlagRule.maximumCount, "a flag is a bit of 64")
+        precondition(rules.count <= ConnectionFlagRule.maximumCount, "a flag is a bit of 63")
         let slots = Self.slots(rules, after: previous?.slots ?? [])
         self.slots = slots
-        names = slots.map { $0?.name ?? "" }
+        names = [ConnectionFlagRule.translatedName] + slots.map { $0?.name ?? "" }
         let numbered = slots.enumerated().compactMap { number, rule in
-            rule.map { (flag: ConnectionFlags(rawValue: 1 << UInt64(number)), rule: $0) }
+            rule.map { (flag: ConnectionFlags(rawValue: 2 << UInt64(number)), rule: $0) }
         }
         self.rules = numbered.compactMap { flag, rule in
             guard !rule.prefixes.isEmpty || !rule.ports.isEmpty || !rule.podLabels.isEmpty else { return nil }

@@ -31,21 +31,20 @@ extension Labeler {
             "\(transport) \(Self.text(flow.original.source, flow.original.sourcePort)) to "
                 + "\(Self.text(flow.original.destination, flow.original.destinationPort))\(answeredBy), "
                 + "observed on \(node)")
-        let ranges = ranges
-        let rules = rules
-        index.read { tables in
+        let (ranges, rules) = (ranges, rules)
+        read(observedOn: node, at: second, by: rules) { reader in
+            let tables = reader.tables
             if tables.pointee.nodeNumbers[node] == nil {
                 explanation.tell("node", "\(node) is not known: none of its pods is")
             }
-            let number = tables.pointee.nodeNumbers[node] ?? -2
-            describe("source", flow.original.source, second, number, tables, ranges, &explanation)
-            describe("destination", flow.reply.source, second, number, tables, ranges, &explanation)
-            if let service = tables.pointee.service(at: flow.reply.source, second: second) {
+            describe("source", flow.original.source, second, reader, ranges, &explanation)
+            describe("destination", flow.reply.source, second, reader, ranges, &explanation)
+            if let service = tables.pointee.service(
+                at: flow.reply.source, flow.reply.sourcePort, flow.transport, second: second)
+            {
                 let name = tables.pointee.labels(of: service).labels[.service]
                 explanation.tell("", "it is the address of service \(name): a flow names who answers behind it")
             }
-        }
-        read(observedOn: node, at: second, by: rules) { reader in
             switch reader.label(flow) {
             case .ignored(let reason): explanation.tell("ignored", reason.explanation)
             case .labeled(let labeled): describe(labeled, flow, node, rules, &explanation)
@@ -55,19 +54,26 @@ extension Labeler {
     }
 
     private func describe(
-        _ topic: String, _ address: IPAddress, _ second: UInt32, _ node: Int32,
-        _ tables: UnsafePointer<EndpointTables>, _ ranges: RangeTable, _ explanation: inout Explanation
+        _ topic: String, _ address: IPAddress, _ second: UInt32, _ reader: borrowing LabelReader, _ ranges: RangeTable,
+        _ explanation: inout Explanation
     ) {
-        let meant = tables.pointee.endpoint(at: address, second: second, node: node)
-        if let meant {
-            explanation.tell(topic, "\(address) is \(Self.text(tables.pointee[meant], second))")
-        } else {
-            explanation.tell(topic, "\(address) is no pod or node; \(whereabouts(of: address, ranges))")
+        let tables = reader.tables
+        var meant: LabelsReference?
+        switch reader.holder(of: address) {
+        case .candidate(let slot)?:
+            meant = tables.pointee.labels(of: slot)
+            explanation.tell(topic, "\(address) is \(Self.text(tables.pointee[slot], second))")
+        case .host(let number)?:
+            let name = tables.pointee.labels(ofNode: number).labels[.node]
+            let reason =
+                tables.pointee.hostAddresses.areTold(ofNode: number)
+                ? "its agent tells so" : "the address is of its pods' block, and no pod has it"
+            explanation.tell(topic, "\(address) is node \(name): \(reason)")
+        case nil: explanation.tell(topic, "\(address) is no pod or node; \(whereabouts(of: address, ranges))")
         }
-        let others = tables.pointee.candidates(at: address).filter { other in
-            meant.map { tables.pointee.labels(of: $0) != other.labels } ?? true
+        for other in tables.pointee.candidates(at: address) where other.labels != meant {
+            explanation.tell("", "rather than \(Self.text(other, second))")
         }
-        for other in others { explanation.tell("", "rather than \(Self.text(other, second))") }
     }
 
     /// Which range or network an address outside the cluster is in.
@@ -101,11 +107,15 @@ extension Labeler {
             labeled.local.address == flow.original.source && labeled.local.port == flow.original.sourcePort
         let local = labeled.local.labels.labels
         let side = isSourceLocal ? "source" : "destination"
+        let isOurs = labeled.local.kind == .pod || labeled.local.kind == .node
+        let isRemoteOurs = labeled.remote.kind == .pod || labeled.remote.kind == .node
         let reason =
-            local[.node] == node
-            ? "it runs on \(node)"
-            : local[.node].isEmpty && !labeled.remote.labels.labels[.node].isEmpty
-                ? "only the other end is known, on another node" : "it cannot be told"
+            switch (isOurs, isRemoteOurs) {
+            case (true, _) where local[.node] == node: "it runs on \(node)"
+            case (false, true): "only the other end is known, on another node"
+            case (false, false) where local[.node] == node: "it is taken to be behind \(node)"
+            default: "it cannot be told"
+            }
         explanation.tell("local", "the \(side): \(reason)")
         if let service = labeled.service { explanation.tell("service", service.labels[.service]) }
         explanation.tell("class", labeled.connectionClass.rawValue)
@@ -129,6 +139,7 @@ extension Labeler {
             candidate.kind == .node
             ? "node \(labels[.node])"
             : "pod \(labels[.namespace])/\(labels[.pod]) on \(labels[.node].isEmpty ? "no node" : labels[.node])"
+                + (candidate.kind == .claimingPod ? " by an annotation, which counts for private addresses" : "")
         if candidate.startedAt > second { return "\(who), which started \(candidate.startedAt - second) s later" }
         if candidate.endedAt < second { return "\(who), which ended \(second - candidate.endedAt) s before" }
         return who

@@ -9,9 +9,11 @@ public struct LabelReader: ~Copyable {
     private let hasFlagRules: Bool
     private let scopes: PrefixTable<AddressScope>
     private let ranges: RangeTable
+    /// What is known of a local end that nobody of the cluster is: it is behind the observing node.
+    private let localLabels: LabelsReference
     private let privateLabels: LabelsReference
     private let unlistedLabels: LabelsReference
-    private let tables: UnsafePointer<EndpointTables>
+    let tables: UnsafePointer<EndpointTables>
     /// The observing node; no node's number where it is not known.
     private let node: Int32
     private let second: UInt32
@@ -35,7 +37,9 @@ public struct LabelReader: ~Copyable {
         privateLabels = LabelsReference(labeler.privateLabels)
         unlistedLabels = LabelsReference(labeler.unlistedLabels)
         self.tables = tables
-        self.node = tables.pointee.nodeNumbers[node] ?? -2
+        let number = tables.pointee.nodeNumbers[node]
+        self.node = number ?? -2
+        localLabels = number.map { tables.pointee.labels(ofNode: $0) } ?? LabelsReference(labeler.siteLabels)
         self.second = second
     }
 
@@ -44,7 +48,8 @@ public struct LabelReader: ~Copyable {
         if ignoreUDP && flow.transport == .udp { return .ignored(.udp) }
         // The reply's source is the real peer behind a translated destination.
         let ends = tables.pointee.endpoints(at: flow.original.source, flow.reply.source, second: second, node: node)
-        let (source, destination) = (endpoint(ends.first), endpoint(ends.second))
+        let source = endpoint(ends.first, at: flow.original.source)
+        let destination = endpoint(ends.second, at: flow.reply.source)
         if ignoreNodeFlows && (source.isNode || destination.isNode) { return .ignored(.node) }
         let isSourceLocal: Bool
         switch localEnd(source, destination, of: flow) {
@@ -55,10 +60,11 @@ public struct LabelReader: ~Copyable {
         let (sourceLabels, sourceClass, sourceKind) = labels(of: flow.original.source, source)
         let (destinationLabels, destinationClass, destinationKind) = labels(of: flow.reply.source, destination)
         let sourceEnd = LabeledEndpoint(
-            labels: sourceLabels, address: flow.original.source, port: flow.original.sourcePort, kind: sourceKind)
+            labels: isSourceLocal && !source.isKnown ? localLabels : sourceLabels, address: flow.original.source,
+            port: flow.original.sourcePort, kind: sourceKind)
         let destinationEnd = LabeledEndpoint(
-            labels: destinationLabels, address: flow.reply.source, port: flow.reply.sourcePort,
-            kind: destinationKind)
+            labels: !isSourceLocal && !destination.isKnown ? localLabels : destinationLabels,
+            address: flow.reply.source, port: flow.reply.sourcePort, kind: destinationKind)
         let (localClass, remoteClass) =
             isSourceLocal ? (sourceClass, destinationClass) : (destinationClass, sourceClass)
         return .labeled(
@@ -69,27 +75,62 @@ public struct LabelReader: ~Copyable {
                 service: service(dialledBy: flow),
                 // An outside client behind which a pod of another node answers is local only by name.
                 connectionClass: remoteClass == .intraVPC ? localClass : remoteClass,
-                flags: hasFlagRules ? flagRules.flags(of: sourceEnd).union(flagRules.flags(of: destinationEnd)) : [],
+                flags: flags(of: flow, sourceEnd, destinationEnd),
                 sent: isSourceLocal ? flow.originalCounters : flow.replyCounters,
                 received: isSourceLocal ? flow.replyCounters : flow.originalCounters))
     }
 
+    private func flags(of flow: Flow, _ source: LabeledEndpoint, _ destination: LabeledEndpoint) -> ConnectionFlags {
+        let translated: ConnectionFlags = flow.reply.destination == flow.original.source ? [] : .translated
+        guard hasFlagRules else { return translated }
+        return translated.union(flagRules.flags(of: source)).union(flagRules.flags(of: destination))
+    }
+
     /// One end as the index knows it.
     private struct Endpoint {
-        /// Below zero where nobody is known.
-        let slot: Int32
+        /// Nil where nobody is known.
+        let labels: LabelsReference?
         let node: Int32
         let isNode: Bool
 
-        var isKnown: Bool { slot >= 0 }
+        static let unknown = Endpoint(labels: nil, node: -1, isNode: false)
+
+        var isKnown: Bool { labels != nil }
         /// Whether it is on some node, or is one.
         var isPlaced: Bool { node >= 0 }
     }
 
-    private func endpoint(_ slot: Int32?) -> Endpoint {
-        guard let slot else { return Endpoint(slot: -1, node: -1, isNode: false) }
-        return Endpoint(slot: slot, node: tables.pointee.node(of: slot), isNode: tables.pointee.isNode(slot))
+    private func endpoint(_ slot: Int32?, at address: IPAddress) -> Endpoint {
+        switch holder(slot, of: address) {
+        case .candidate(let slot):
+            Endpoint(
+                labels: tables.pointee.labels(of: slot), node: tables.pointee.node(of: slot),
+                isNode: tables.pointee.isNode(slot))
+        case .host(let number): Endpoint(labels: tables.pointee.labels(ofNode: number), node: number, isNode: true)
+        case nil: .unknown
+        }
     }
+
+    /// Who has an address.
+    enum Holder {
+        /// A pod or Node object of the tables.
+        case candidate(Int32)
+        /// The node of this number, as one of its host's addresses.
+        case host(Int32)
+    }
+
+    /// Who has an address, nil where nobody of the cluster does.
+    func holder(of address: IPAddress) -> Holder? {
+        holder(tables.pointee.endpoint(at: address, second: second, node: node), of: address)
+    }
+
+    private func holder(_ slot: Int32?, of address: IPAddress) -> Holder? {
+        if let slot, !(tables.pointee.isClaiming(slot) && isPublic(address)) { return .candidate(slot) }
+        return tables.pointee.host(of: address, second: second, observedBy: node).map { .host($0) }
+    }
+
+    /// Whether an address is one that a pod's author cannot claim for it.
+    private func isPublic(_ address: IPAddress) -> Bool { scopes.value(for: address) ?? .public == .public }
 
     private enum LocalEnd {
         case source
@@ -107,9 +148,27 @@ public struct LabelReader: ~Copyable {
         // An agent whose node is not known would lose all that its pods send. A private address may be behind this node: a
         // container's, a machine's, or that of a pod that has not been heard of.
         case (true, false):
-            ignoreTransit && node >= 0 && isElsewhere(flow.reply.source) ? .none(.transit) : .destination
+            ignoreTransit && node >= 0 && isElsewhere(flow.reply.source)
+                && !isAnsweredFromLoadBalancer(flow, destination) ? .none(.transit) : .destination
+        case (false, false) where isAnsweredFromLoadBalancer(flow, destination): .destination
+        // A container or a machine behind this node, or a pod that has not been heard of.
+        case (false, false) where !source.isKnown && !destination.isKnown && isBehindThisNode(flow.original.source):
+            .source
         default: ignoreUnknownDirection ? .none(.unknownDirection) : .source
         }
+    }
+
+    /// Whether a flow's destination stays the address of a load balancer, from which a pod of this node answers itself (direct
+    /// server return).
+    private func isAnsweredFromLoadBalancer(_ flow: Flow, _ destination: Endpoint) -> Bool {
+        !destination.isKnown && node >= 0 && flow.reply.source == flow.original.destination
+            && dialledService(of: flow) != nil
+    }
+
+    /// Whether an address that nobody of the cluster has may be behind the observing node.
+    private func isBehindThisNode(_ address: IPAddress) -> Bool {
+        let (scope, place) = surroundings(of: address)
+        return node >= 0 && (scope == .private || scope == .shared) && place == nil && !address.isLoopback
     }
 
     /// Whether an address that nobody of the cluster has cannot be behind the observing node.
@@ -135,9 +194,7 @@ public struct LabelReader: ~Copyable {
     private func labels(
         of address: IPAddress, _ endpoint: Endpoint
     ) -> (LabelsReference, ConnectionClass, EndpointKind) {
-        if endpoint.isKnown {
-            return (tables.pointee.labels(of: endpoint.slot), .intraVPC, endpoint.isNode ? .node : .pod)
-        }
+        if let labels = endpoint.labels { return (labels, .intraVPC, endpoint.isNode ? .node : .pod) }
         let (scope, place) = surroundings(of: address)
         if let place {
             let isOnlyPrivate = scope == .private && place.connectionClass == .publicInternet
@@ -150,11 +207,25 @@ public struct LabelReader: ~Copyable {
         }
     }
 
-    /// The service whose address the flow was opened to, nil where the flow goes where it was opened to.
+    /// The labels of the service whose address the flow was opened to, nil where it was none's.
     private func service(dialledBy flow: Flow) -> LabelsReference? {
-        guard flow.original.destination != flow.reply.source,
-            let slot = tables.pointee.service(at: flow.original.destination, second: second)
+        dialledService(of: flow).map { tables.pointee.labels(of: $0) }
+    }
+
+    private func dialledService(of flow: Flow) -> Int32? {
+        let (address, port) = (flow.original.destination, flow.original.destinationPort)
+        if let slot = tables.pointee.service(at: address, port, flow.transport, second: second) { return slot }
+        guard flow.reply.source != address || flow.reply.sourcePort != port,
+            let slot = tables.pointee.service(atNodePort: port, flow.transport, second: second), isNode(address)
         else { return nil }
-        return tables.pointee.labels(of: slot)
+        return slot
+    }
+
+    private func isNode(_ address: IPAddress) -> Bool {
+        switch holder(of: address) {
+        case .candidate(let slot)?: tables.pointee.isNode(slot)
+        case .host?: true
+        case nil: false
+        }
     }
 }

@@ -70,6 +70,8 @@ public final class Labeler: Sendable {
 
     let privateLabels: EndpointLabels
     let unlistedLabels = EndpointLabels()
+    /// Of a local end that nobody of the cluster is, behind a node that nobody knows.
+    let siteLabels: EndpointLabels
     private let site: Site
     private let rangeTable: Mutex<RangeTable>
     private let rulesStorage: Mutex<Rules>
@@ -81,6 +83,7 @@ public final class Labeler: Sendable {
         rulesStorage = Mutex(
             Rules(configuration: configuration, flagRules: ConnectionFlagRules(configuration.flagRules)))
         privateLabels = EndpointLabels(cloud: site.cloud, region: site.region)
+        siteLabels = EndpointLabels(cloud: site.cloud, region: site.region, cluster: site.cluster)
         rangeTable = Mutex(RangeTable([], site: site, privateNetworks: configuration.privateNetworks))
     }
 

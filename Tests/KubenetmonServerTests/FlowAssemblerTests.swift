@@ -262,7 +262,7 @@ private final class AssemblerUnderTest: Sendable {
         try await test.send(3, [try flow()])
         try await test.flush()
         #expect(test.blocks.map(\.rows) == [4, 2])
-        #expect(test.blocks.map(\.flagNames) == [[], ["https"]])
+        #expect(test.blocks.map(\.flagNames) == [["translated"], ["translated", "https"]])
         try await test.stop()
     }
 

@@ -22,6 +22,10 @@ import Testing
         #expect(asked.flow.original.source == IPAddress("10.0.0.1") && asked.flow.original.sourcePort == 40_000)
         #expect(asked.flow.original.destination == IPAddress("10.96.0.80") && asked.flow.original.destinationPort == 80)
         #expect(asked.flow.reply.source == IPAddress("10.0.0.2") && asked.flow.reply.sourcePort == 8080)
+        let translated = try FlowQuestion(
+            query: "src=10.0.0.1:40000&dst=192.0.2.1:80&replies_to=172.18.0.2:61000&node=node-a")
+        #expect(translated.flow.reply.destination == IPAddress("172.18.0.2"))
+        #expect(translated.flow.reply.destinationPort == 61_000)
         let plain = try FlowQuestion(query: "src=%5Bfd00::1%5D:1&dst=[fd00::2]:2&node=n")
         #expect(plain.flow.original.source == IPAddress("fd00::1") && !plain.flow.isTranslated)
         #expect(plain.second == nil && plain.flow.transport == .tcp)

@@ -140,8 +140,12 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         ] { #expect(found.contains { $0.contains(part) }, "\(part)\n\(found.joined(separator: "\n"))") }
     }
 
-    @Test func thereAreAtMost64Flags() {
-        let many = (0..<65).map { "  - {name: flag-\($0), ports: [\($0 + 1)]}" }.joined(separator: "\n")
+    @Test func thereAreAtMost63FlagsBesideTheOneThatIsBuiltIn() {
+        let many = (0..<64).map { "  - {name: flag-\($0), ports: [\($0 + 1)]}" }.joined(separator: "\n")
         #expect(problems("connection_flags:\n" + many).map { $0.contains("one flag too many") } == [true])
+        #expect(
+            problems("connection_flags:\n  - {name: translated, ports: [1]}").map {
+                $0.contains("'translated' is the name of the flag that is set where a source was translated")
+            } == [true])
     }
 }

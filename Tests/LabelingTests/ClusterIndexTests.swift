@@ -7,10 +7,10 @@ import Synchronization
 import TestSupport
 import Testing
 
-private let site = Site(environment: "production", cloud: "aws", region: "eu-central-1", cluster: "main")
+let indexSite = Site(environment: "production", cloud: "aws", region: "eu-central-1", cluster: "main")
 
 /// An index with stores for everything and a clock that stands still until it is moved.
-private final class IndexUnderTest: Sendable {
+final class IndexUnderTest: Sendable {
     let index: ClusterIndex
     let pods: any ObjectStore<Pod>
     let nodes: any ObjectStore<Node>
@@ -25,13 +25,14 @@ private final class IndexUnderTest: Sendable {
     init(nodes: [Node] = [Node(name: "node-a", addresses: [address("172.18.0.2")], zone: "a")]) {
         let clock = Clock()
         self.clock = clock
-        index = ClusterIndex(site: site) { clock.second.withLock { $0 } }
+        index = ClusterIndex(site: indexSite) { clock.second.withLock { $0 } }
         pods = index.podStore()
         self.nodes = index.nodeStore()
         services = index.serviceStore()
         labeler = Labeler(
-            index: index, site: site,
-            configuration: Labeler.Configuration(ignoreNodeFlows: false, ignoreUnknownDirection: false))
+            index: index, site: indexSite,
+            configuration: Labeler.Configuration(
+                ignoreNodeFlows: false, ignoreUnknownDirection: false, ignoreTransit: false))
         list(nodes, self.nodes)
     }
 
@@ -50,8 +51,7 @@ private final class IndexUnderTest: Sendable {
         return labeler.read(observedOn: node, at: noon + seconds) { reader in
             guard case .labeled(let labeled) = reader.label(from) else { return nil }
             let end = labeled.local.address == from.original.source ? labeled.local : labeled.remote
-            let labels = end.labels.labels
-            return labels[.node].isEmpty ? nil : labels
+            return end.kind == .pod || end.kind == .node ? end.labels.labels : nil
         }
     }
 
@@ -61,7 +61,7 @@ private final class IndexUnderTest: Sendable {
     }
 }
 
-private func pod(
+func pod(
     _ name: String, _ addresses: String..., node: String = "node-a", hostNetwork: Bool = false,
     isTerminated: Bool = false, startedAt: UInt32 = 0, owner: ObjectOwner? = nil
 ) -> Pod {
@@ -167,7 +167,7 @@ private func pod(
         test.pods.apply([.updated(pod("new", "10.0.0.1", startedAt: 15))])
         #expect(test.pod(at: "10.0.0.1", at: 8) == "old")
         #expect(test.pod(at: "10.0.0.1", at: 12) == "old")
-        #expect(test.pod(at: "10.0.0.1", at: 15) == "new")
+        #expect(test.pod(at: "10.0.0.1", at: 20) == "new")
         #expect(test.pod(at: "10.0.0.1", at: 60) == "new")
     }
 
@@ -182,8 +182,8 @@ private func pod(
         test.pods.apply([.deleted(pod("old", "10.0.0.2", startedAt: 1))])
         test.setTime(100)
         test.pods.apply([.updated(pod("next", "10.0.0.2", startedAt: 90))])
-        #expect(test.pod(at: "10.0.0.2", at: 30) == "old")
-        #expect(test.pod(at: "10.0.0.2", at: 31) == "next")
+        #expect(test.pod(at: "10.0.0.2", at: 39) == "old")
+        #expect(test.pod(at: "10.0.0.2", at: 40) == "next")
     }
 
     @Test func ofSeveralThatLiveTheOneThatStartedLastIsMeant() {
@@ -257,10 +257,37 @@ private func pod(
         #expect(test.pod(at: "10.0.0.2", at: 200) == nil)
     }
 
-    @Test func hostNetworkPodsOfANodeThatIsGoneInheritNothing() {
+    /// A pod is admitted, and waits for its address while another has it.
+    @Test func anAddressCountsFromWhenAWatchShowedIt() {
         let test = IndexUnderTest()
-        test.list([pod("proxy", "172.18.0.9", node: "node-z", hostNetwork: true)], test.pods)
-        #expect(test.pod(at: "172.18.0.9") == nil)
+        test.list([pod("former", "10.0.0.1", startedAt: 1), pod("pending", startedAt: 5)], test.pods)
+        test.setTime(200)
+        test.pods.apply([.deleted(pod("former", "10.0.0.1", startedAt: 1))])
+        test.setTime(210)
+        test.pods.apply([.updated(pod("pending", "10.0.0.1", startedAt: 5))])
+        #expect(test.pod(at: "10.0.0.1", at: 100) == "former")
+        #expect(test.pod(at: "10.0.0.1", at: 200) == "former")
+        #expect(test.pod(at: "10.0.0.1", at: 210) == "pending")
+        // What comes later of the same pod changes nothing, in a watch or in a list.
+        test.setTime(300)
+        test.pods.apply([.updated(pod("pending", "10.0.0.1", startedAt: 6))])
+        test.list([pod("pending", "10.0.0.1", startedAt: 5)], test.pods)
+        #expect(test.pod(at: "10.0.0.1", at: 100) == "former")
+        #expect(test.pod(at: "10.0.0.1", at: 210) == "pending")
+    }
+
+    /// A server that has just started, and agents that have waited for it for half an hour.
+    @Test func podsOfTheFirstListHadTheirAddressesBeforeIt() {
+        let test = IndexUnderTest()
+        test.setTime(1_800)
+        test.list(
+            [pod("old", "10.0.0.1"), pod("recent", "10.0.0.2", startedAt: 900), pod("host", hostNetwork: true)],
+            test.pods)
+        for second in stride(from: 1 as UInt32, to: 1_800, by: 100) {
+            #expect(test.pod(at: "10.0.0.1", at: second, on: "node-a") == "old")
+        }
+        #expect(test.pod(at: "10.0.0.2", at: 900) == "recent")
+        #expect(test.pod(at: "10.0.0.2", at: 800) == nil)
     }
 
     @Test func twoNodesWithOneAddressAreStillANode() {

@@ -132,6 +132,26 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
                 ": it is the address of service shop/web: a flow names who answers behind it"))
     }
 
+    @Test func whyAnAddressIsANodesIsTold() {
+        labeler.index.setHostAddresses([address("10.244.1.1")], ofNode: "node-a")
+        #expect(
+            explain("10.244.1.20", "10.244.1.1").contains("destination: 10.244.1.1 is node node-a: its agent tells so"))
+        labeler.index.nodeStore().apply([
+            .updated(Node(name: "node-c", addresses: [], podNetworks: [prefix("10.244.3.0/24")]))
+        ])
+        labeler.index.podStore().apply([
+            .updated(
+                Pod(
+                    namespace: "shop", name: "claiming", node: "node-b", addresses: [address("10.244.2.30")],
+                    secondaryAddresses: [address("192.168.9.9"), address("192.0.2.7")]))
+        ])
+        let annotation = "by an annotation, which counts for private addresses"
+        #expect(
+            explain("10.244.1.20", "192.168.9.9").contains(
+                "destination: 192.168.9.9 is pod shop/claiming on node-b \(annotation)"))
+        #expect(explain("10.244.1.20", "192.0.2.7").contains(": rather than pod shop/claiming on node-b \(annotation)"))
+    }
+
     @Test func whyAFlowIsIgnoredIsTold() {
         #expect(
             explain("10.244.1.20", "172.18.0.3").last == "ignored: one end is a node, and ignore_node_flows is true")

@@ -161,24 +161,33 @@ private let outside = "192.0.2.99"
         Case(
             "only the source known, elsewhere, recorded", "10.244.1.20", outside, on: "node-b",
             with: Labeler.Configuration(ignoreTransit: false),
-            "[192.0.2.99]:443 client-1:40000 PUBLIC_INTERNET 200/100"),
+            "node-b:443 client-1:40000 PUBLIC_INTERNET 200/100"),
         Case(
             "an egress gateway, which translates the source", "10.244.1.20", outside, to: "172.18.0.3", on: "node-b",
             "transit"),
         Case(
             "only the source known, elsewhere, and a machine that may be behind this node", "10.244.1.20",
-            "192.168.122.7", on: "node-b", "aws/eu-central-1:443 client-1:40000 INTRA_VPC 200/100"),
+            "192.168.122.7", on: "node-b", "node-b:443 client-1:40000 INTRA_VPC 200/100"),
         Case(
             "only the source known, elsewhere, and a named private network", "10.244.1.20", "10.1.2.3", on: "node-b",
             "transit"),
         Case(
             "only the source known, the node unknown", "10.244.1.20", outside, on: "node-z",
-            "[192.0.2.99]:443 client-1:40000 PUBLIC_INTERNET 200/100"),
+            "aws/eu-central-1:443 client-1:40000 PUBLIC_INTERNET 200/100"),
         Case(
             "only the destination known, elsewhere", outside, "10.244.2.10", on: "node-a",
-            "[192.0.2.99]:40000 web-2:443 PUBLIC_INTERNET 100/200"),
+            "node-a:40000 web-2:443 PUBLIC_INTERNET 100/200"),
         Case("both elsewhere", "10.244.1.20", "10.244.1.10", on: "node-b", "unknown_direction"),
-        Case("neither known", "192.168.1.1", outside, on: "node-a", "unknown_direction"),
+        Case("neither known", "192.0.2.1", outside, on: "node-a", "unknown_direction"),
+        Case(
+            "neither known, the source private: behind this node", "169.254.172.7", outside, to: "172.18.0.2",
+            on: "node-a", "node-a:40000 [192.0.2.99]:443 PUBLIC_INTERNET 100/200"),
+        Case(
+            "neither known, both private", "172.17.0.2", "192.168.7.7", on: "node-a",
+            "node-a:40000 aws/eu-central-1:443 INTRA_VPC 100/200"),
+        Case("neither known, the source in a named network", "10.1.2.3", outside, on: "node-a", "unknown_direction"),
+        Case("neither known, the node to itself", "127.0.0.1", "127.0.0.1", on: "node-a", "unknown_direction"),
+        Case("neither known, the node unknown", "172.17.0.2", outside, on: "node-z", "unknown_direction"),
         Case("both known, the node unknown", "10.244.1.20", "10.244.1.10", on: "node-z", "unknown_direction"),
         Case(
             "a pod on no node, the other end unknown", "10.244.9.9", outside, on: "node-a", "unknown_direction"),
@@ -189,7 +198,7 @@ private let outside = "192.0.2.99"
             "a pod on no node, the other end elsewhere", "10.244.1.10", "10.244.9.9", on: "node-b", "transit"),
         Case(
             "one known, the node unknown", outside, "10.244.1.10", on: "node-z",
-            "[192.0.2.99]:40000 web-1:443 PUBLIC_INTERNET 100/200"),
+            "aws/eu-central-1:40000 web-1:443 PUBLIC_INTERNET 100/200"),
     ])
     fileprivate func theLocalSideIsThatOfTheObservingNode(_ flow: Case) {
         #expect(flow.outcome == flow.expected)
@@ -239,15 +248,15 @@ private let outside = "192.0.2.99"
         Case(
             "a node's port from the Internet, the pod on another node", outside, "172.18.0.2",
             answeredBy: ("10.244.2.10", 8080), to: "172.18.0.2", on: "node-a",
-            "[192.0.2.99]:40000 web-2:8080 PUBLIC_INTERNET 100/200"),
+            "node-a:40000 web-2:8080 PUBLIC_INTERNET 100/200"),
         Case(
             "a node's port from the own network, the pod on another node", "192.168.7.7", "172.18.0.2",
             answeredBy: ("10.244.2.10", 8080), to: "172.18.0.2", on: "node-a",
-            "aws/eu-central-1:40000 web-2:8080 INTRA_VPC 100/200"),
+            "node-a:40000 web-2:8080 INTRA_VPC 100/200"),
         Case(
             "a node's port from another region, the pod on another node", "198.51.101.7", "172.18.0.2",
             answeredBy: ("10.244.2.10", 8080), to: "172.18.0.2", on: "node-a",
-            "aws/eu-west-1:40000 web-2:8080 INTER_REGION 100/200"),
+            "node-a:40000 web-2:8080 INTER_REGION 100/200"),
         Case(
             "a node's port from the Internet, the pod here", outside, "172.18.0.2",
             answeredBy: ("10.244.1.10", 8080), on: "node-a", "web-1:8080 [192.0.2.99]:40000 PUBLIC_INTERNET 200/100"),
@@ -506,6 +515,115 @@ private let outside = "192.0.2.99"
         #expect(service(of: dialled) == nil)
     }
 
+    /// The address of a load balancer may be shared by services, and a port of all nodes is one service's.
+    @Test func aServiceIsNamedByEveryAddressThatIsDialled() {
+        let labeler = makeLabeler(inventory, site: site)
+        let ingress = ClusterService(
+            namespace: "edge", name: "ingress", clusterAddresses: [address("10.96.0.80")],
+            externalAddresses: [address("192.0.2.50"), address("172.18.0.2")],
+            ports: [ClusterService.Port(transport: .tcp, number: 443, nodePort: 30_443)])
+        let dns = ClusterService(
+            namespace: "edge", name: "dns", clusterAddresses: [], externalAddresses: [address("192.0.2.50")],
+            ports: [
+                ClusterService.Port(transport: .udp, number: 443, nodePort: 30_443),
+                ClusterService.Port(transport: .tcp, number: 53),
+            ])
+        let store = labeler.index.serviceStore()
+        store.apply([.updated(ingress), .updated(dns)])
+        func service(at destination: String, _ port: UInt16, _ transport: TransportProtocol = .tcp) -> String? {
+            var dialled = flow("198.51.100.9", destination, ports: (40_000, port))
+            dialled.transport = transport
+            dialled.reply.source = address("10.244.1.10")
+            dialled.reply.sourcePort = 8443
+            return labeler.read(
+                observedOn: "node-a", at: noon,
+                by: Labeler(
+                    index: labeler.index, site: site, configuration: Labeler.Configuration(ignoreUDP: false)
+                ).rules
+            ) { reader in
+                guard case .labeled(let labeled) = reader.label(dialled) else { return "not labelled" }
+                return labeled.service?.labels[.service]
+            }
+        }
+        #expect(service(at: "10.96.0.80", 443) == "edge/ingress")
+        #expect(service(at: "192.0.2.50", 443) == "edge/ingress")
+        #expect(service(at: "192.0.2.50", 443, .udp) == "edge/dns")
+        #expect(service(at: "192.0.2.50", 53) == "edge/dns")
+        #expect(service(at: "192.0.2.50", 80) == nil)
+        // A load balancer that uses nodes' addresses, and the ports of nodes.
+        #expect(service(at: "172.18.0.2", 443) == "edge/ingress")
+        #expect(service(at: "172.18.0.3", 30_443) == "edge/ingress")
+        #expect(service(at: "172.18.0.3", 30_443, .udp) == "edge/dns")
+        #expect(service(at: "172.18.0.3", 443) == nil)
+        #expect(service(at: "192.0.2.51", 30_443) == nil)
+        store.apply([.deleted(ingress)])
+        #expect(service(at: "192.0.2.50", 53) == "edge/dns")
+    }
+
+    /// Direct server return: a pod answers from the load balancer's address.
+    @Test func whatStaysAtALoadBalancersAddressIsAnsweredHere() {
+        let labeler = makeLabeler(inventory, site: site)
+        labeler.index.serviceStore().apply([
+            .updated(
+                ClusterService(
+                    namespace: "edge", name: "ingress", clusterAddresses: [],
+                    externalAddresses: [address("198.51.100.50"), address("192.168.240.1")],
+                    ports: [ClusterService.Port(transport: .tcp, number: 443)]))
+        ])
+        for (source, destination) in [
+            (outside, "198.51.100.50"), ("192.168.7.7", "192.168.240.1"), ("10.244.2.10", "198.51.100.50"),
+        ] {
+            labeler.read(observedOn: "node-a", at: noon) { reader in
+                guard case .labeled(let labeled) = reader.label(flow(source, destination, ports: (40_000, 443))) else {
+                    Issue.record("it is not labelled")
+                    return
+                }
+                #expect(labeled.local.address == address(destination))
+                #expect(labeled.local.labels.labels[.node] == "node-a")
+                #expect(labeled.service?.labels[.service] == "edge/ingress")
+            }
+        }
+    }
+
+    @Test func aLocalEndThatIsOutsideHasTheLabelsOfTheObservingNode() {
+        let labeler = makeLabeler(inventory, site: site)
+        for (source, destination, peer) in [
+            ("198.51.101.7", "172.18.0.2", "10.244.2.10"), (outside, "172.18.0.2", "10.244.2.10"),
+            ("172.17.0.2", outside, outside),
+        ] {
+            var visit = flow(source, destination)
+            visit.reply.source = address(peer)
+            labeler.read(observedOn: "node-a", at: noon) { reader in
+                guard case .labeled(let labeled) = reader.label(visit) else {
+                    Issue.record("it is not labelled")
+                    return
+                }
+                let local = labeled.local.labels.labels
+                #expect(labeled.local.address == address(source))
+                #expect(
+                    [.cloud, .region, .cluster, .node, .availabilityZone, .pod, .namespace].map { local[$0] }
+                        == ["aws", "eu-central-1", "main", "node-a", "eu-central-1a", "", ""])
+            }
+        }
+    }
+
+    @Test func aTranslatedSourceSetsAFlag() {
+        let labeler = makeLabeler(inventory, site: site)
+        for (replyDestination, expected) in [("10.244.1.20", false), ("172.18.0.2", true)] {
+            var masqueraded = flow("10.244.1.20", outside)
+            masqueraded.reply.destination = address(replyDestination)
+            masqueraded.reply.destinationPort = 61_000
+            labeler.read(observedOn: "node-a", at: noon) { reader in
+                guard case .labeled(let labeled) = reader.label(masqueraded) else {
+                    Issue.record("it is not labelled")
+                    return
+                }
+                #expect(labeled.flags.contains(.translated) == expected)
+            }
+        }
+        #expect(labeler.rules.flagNames == ["translated"])
+    }
+
     @Test func flowsOfUnknownDirectionAreRecordedWhereAskedFor() {
         let configuration = Labeler.Configuration(ignoreUnknownDirection: false)
         for flow in [
@@ -513,8 +631,8 @@ private let outside = "192.0.2.99"
                 "both elsewhere", "10.244.1.20", "10.244.1.10", on: "node-b", with: configuration,
                 "client-1:40000 web-1:443 INTRA_VPC 100/200"),
             Case(
-                "neither known", "192.168.1.1", outside, on: "node-a", with: configuration,
-                "aws/eu-central-1:40000 [192.0.2.99]:443 PUBLIC_INTERNET 100/200"),
+                "neither known", "192.0.2.1", outside, on: "node-a", with: configuration,
+                "node-a:40000 [192.0.2.99]:443 PUBLIC_INTERNET 100/200"),
         ] {
             #expect(flow.outcome == flow.expected)
         }

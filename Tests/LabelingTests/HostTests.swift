@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import Kubernetes
+import Labeling
+import TestSupport
+import Testing
+
+/// The addresses of nodes that no Node object lists.
+@Suite struct HostTests {
+    private let test = IndexUnderTest(nodes: [
+        Node(
+            name: "node-a", addresses: [address("172.18.0.2")],
+            podNetworks: [prefix("10.244.1.0/24"), prefix("fd00:244:1::/64")], zone: "a"),
+        Node(name: "node-b", addresses: [address("172.18.0.3")], podNetworks: [prefix("10.244.2.0/24")], zone: "b"),
+    ])
+
+    private func node(at text: String, at seconds: UInt32 = 0, on node: String = "node-b") -> String? {
+        guard let labels = test.labels(of: text, at: seconds, on: node), labels[.pod].isEmpty else { return nil }
+        return labels[.node]
+    }
+
+    /// The labels of whoever opens a connection to a pod of node-b there, and what kind of end it is.
+    private func client(
+        _ text: String, at seconds: UInt32 = 0, on node: String = "node-b"
+    ) -> (kind: EndpointKind, node: String) {
+        let flow = flow(text, text.contains(":") ? "fd00:244:2::10" : "10.244.2.10")
+        return test.labeler.read(observedOn: node, at: noon + seconds) { reader in
+            guard case .labeled(let labeled) = reader.label(flow) else { return (.unknown, "not labelled") }
+            let end = labeled.local.address == flow.original.source ? labeled.local : labeled.remote
+            return (end.kind, end.labels.labels[.node])
+        }
+    }
+
+    private func listPods() {
+        test.list(
+            [
+                pod("web", "10.244.2.10", "fd00:244:2::10", node: "node-b"),
+                pod("client", "10.244.1.20", node: "node-a"),
+            ], test.pods)
+    }
+
+    /// flannel.1, cni0, OVN's management port and the like: in the block of the node's pods, and no pod's.
+    @Test func anAddressInANodesBlockThatNoPodHasIsTheNodes() {
+        listPods()
+        for text in ["10.244.1.0", "10.244.1.1", "10.244.1.2", "10.244.1.255", "fd00:244:1::1"] {
+            #expect(client(text) == (.node, "node-a"))
+        }
+        #expect(client("10.244.1.20") == (.pod, "node-a"))
+        #expect(client("10.244.3.1").kind == .private)
+        #expect(test.labels(of: "10.244.1.1", on: "node-b")?[.availabilityZone] == "a")
+        // The block may go to another node.
+        test.nodes.apply([
+            .updated(Node(name: "node-c", addresses: [], podNetworks: [prefix("10.244.1.0/24")])),
+            .deleted(Node(name: "node-a", addresses: [])),
+        ])
+        #expect(client("10.244.1.1") == (.node, "node-c"))
+        test.nodes.apply([.deleted(Node(name: "node-c", addresses: []))])
+        #expect(client("10.244.1.1").kind == .private)
+    }
+
+    @Test func ofBlocksAroundEachOtherTheSmallestCounts() {
+        test.nodes.apply([
+            .updated(
+                Node(name: "node-c", addresses: [], podNetworks: [prefix("10.0.0.0/8"), prefix("10.244.1.64/26")]))
+        ])
+        listPods()
+        #expect(client("10.244.1.1") == (.node, "node-a"))
+        #expect(client("10.244.1.65") == (.node, "node-c"))
+        #expect(client("10.7.7.7") == (.node, "node-c"))
+    }
+
+    /// Before the first list nobody knew whose an address was: a pod that is gone by now may have had it.
+    @Test func whatWasObservedBeforeTheFirstListIsNotTakenForANodes() {
+        test.setTime(1_800)
+        listPods()
+        #expect(client("10.244.1.1", at: 900).kind == .private)
+        #expect(client("10.244.1.1", at: 1_800) == (.node, "node-a"))
+    }
+
+    @Test func whatAnAgentTellsIsItsNodes() {
+        listPods()
+        test.index.setHostAddresses(["10.244.1.0", "192.168.77.1", "fd00:9::1"].map(address), ofNode: "node-a")
+        for text in ["10.244.1.0", "192.168.77.1", "fd00:9::1"] { #expect(client(text) == (.node, "node-a")) }
+        // What it does not tell is a pod that nobody has told of yet.
+        #expect(client("10.244.1.1").kind == .private)
+        test.index.setHostAddresses([address("10.244.1.1")], ofNode: "node-a")
+        #expect(client("10.244.1.1") == (.node, "node-a"))
+        #expect(client("192.168.77.1").kind == .private)
+        // A pod has its address, whatever an agent says.
+        test.index.setHostAddresses([address("10.244.2.10")], ofNode: "node-a")
+        #expect(test.pod(at: "10.244.2.10", on: "node-b") == "web")
+    }
+
+    @Test func anAddressThatSeveralNodesHaveIsEachOnesOwn() {
+        listPods()
+        let bridge = address("172.17.0.1")
+        test.index.setHostAddresses([bridge], ofNode: "node-a")
+        #expect(client("172.17.0.1") == (.node, "node-a"))
+        test.index.setHostAddresses([bridge, address("169.254.20.10"), address("203.0.113.9")], ofNode: "node-b")
+        for text in ["172.17.0.1", "169.254.20.10", "203.0.113.9"] { #expect(client(text) == (.node, "node-b")) }
+        #expect(node(at: "172.17.0.1", on: "node-a") == "node-a")
+        // Link-local and public ones count at home alone.
+        for text in ["169.254.20.10", "203.0.113.9"] { #expect(client(text, on: "node-a").kind != .node) }
+        test.nodes.apply([.updated(Node(name: "node-c", addresses: []))])
+        #expect(client("172.17.0.1", on: "node-c").kind == .private)
+        test.index.setHostAddresses([], ofNode: "node-a")
+        #expect(client("172.17.0.1", on: "node-c") == (.node, "node-b"))
+    }
+
+    @Test func whatAnAgentTellsWaitsForItsNode() {
+        test.index.setHostAddresses([address("192.168.77.1")], ofNode: "node-c")
+        listPods()
+        #expect(client("192.168.77.1").kind == .private)
+        test.nodes.apply([.updated(Node(name: "node-c", addresses: [], zone: "c"))])
+        #expect(client("192.168.77.1") == (.node, "node-c"))
+        #expect(test.labels(of: "192.168.77.1", on: "node-b")?[.availabilityZone] == "c")
+        // Of nodes that nobody else knows, so many are kept.
+        for number in 0..<2_000 {
+            test.index.setHostAddresses([address("192.168.78.1")], ofNode: "nobody-\(number)")
+        }
+        #expect(client("192.168.78.1").kind == .private)
+    }
+
+    /// Bridges of agents against sets of who has told what.
+    @Test(arguments: 0..<10) func itAgreesWithAllThatWasTold(seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        listPods()
+        let names = ["node-a", "node-b", "node-c", "node-d"]
+        test.nodes.apply(names.suffix(2).map { .updated(Node(name: $0, addresses: [])) })
+        var told: [String: Set<IPAddress>] = [:]
+        for _ in 0..<200 {
+            let name = names.randomElement(using: &random) ?? ""
+            let addresses = (0..<Int.random(in: 0...6, using: &random)).map { _ in
+                address("192.168.9.\(Int.random(in: 1...8, using: &random))")
+            }
+            told[name] = Set(addresses)
+            test.index.setHostAddresses(addresses, ofNode: name)
+            for number in 1...8 {
+                let text = "192.168.9.\(number)"
+                let tellers = names.filter { told[$0]?.contains(address(text)) ?? false }
+                let expected = tellers.contains("node-b") ? "node-b" : tellers.count == 1 ? tellers[0] : nil
+                let found = client(text)
+                #expect(found.kind == (expected == nil ? .private : .node))
+                if let expected { #expect(found.node == expected) }
+            }
+        }
+    }
+
+    @Test func podsTellTheAddressesOfANodeThatIsGone() {
+        let proxy = Pod(
+            namespace: "kube-system", name: "proxy", node: "node-z", addresses: [address("172.18.0.9")],
+            hostAddresses: [address("172.18.0.9"), address("fc00::9")], hostNetwork: true)
+        let web = Pod(
+            namespace: "shop", name: "web", node: "node-y", addresses: [address("10.244.9.1")],
+            hostAddresses: [address("172.18.0.8")])
+        test.list([proxy, web], test.pods)
+        for (text, name) in [("172.18.0.9", "node-z"), ("fc00::9", "node-z"), ("172.18.0.8", "node-y")] {
+            #expect(node(at: text) == name)
+        }
+        #expect(test.index.statistics.nodes == 2)
+        // The Node object's word counts, and when it is gone that of the pods again.
+        let object = Node(name: "node-z", addresses: [address("172.18.0.77")], zone: "z")
+        test.nodes.apply([.updated(object)])
+        test.setTime(200)
+        #expect(node(at: "172.18.0.9", at: 200) == nil)
+        #expect(node(at: "172.18.0.77", at: 200) == "node-z")
+        test.nodes.apply([.deleted(object)])
+        #expect(test.labels(of: "172.18.0.9", at: 200, on: "node-b")?[.availabilityZone] == "z")
+        test.pods.apply([.deleted(proxy)])
+        #expect(node(at: "172.18.0.9", at: 200) == nil)
+        #expect(node(at: "172.18.0.8", at: 200) == "node-y")
+        test.list([], test.pods)
+        #expect(node(at: "172.18.0.8", at: 400) == nil)
+    }
+
+    /// What its author writes into a pod's annotations counts for private addresses that nobody else has.
+    @Test func aPodHasItsSecondaryAddresses() {
+        let claiming = Pod(
+            namespace: "shop", name: "claiming", node: "node-a", addresses: [address("10.244.1.30")],
+            secondaryAddresses: ["192.168.100.7", "10.244.2.10", "172.18.0.3", "203.0.113.5"].map(address))
+        test.list([claiming, pod("web", "10.244.2.10", node: "node-b")], test.pods)
+        #expect(test.pod(at: "192.168.100.7") == "claiming")
+        #expect(test.pod(at: "10.244.2.10", on: "node-a") == "web")
+        #expect(node(at: "172.18.0.3", on: "node-a") == "node-b")
+        #expect(test.labels(of: "203.0.113.5") == nil)
+        test.pods.apply([.deleted(claiming)])
+        test.setTime(300)
+        #expect(test.pod(at: "192.168.100.7", at: 300) == nil)
+    }
+}
