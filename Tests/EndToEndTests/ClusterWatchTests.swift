@@ -96,6 +96,34 @@ extension EndToEndTests {
         fixture.stop()
     }
 
+    /// An agent has waited for half an hour; the server that took the first of it is killed, and another takes the rest.
+    @Test func whatWaitedForHalfAnHourIsStillItsPods() async throws {
+        let fixture = try await APIServerFixture.start(APIServerFixture.Options())
+        let inventory = try Inventory(contentsOf: Repository.file("tools/lab-inventory.yaml").path)
+        fixture.apply(inventory.nodes)
+        let hourAgo = UInt32(clamping: time(nil)) - 3600
+        for pod in inventory.pods {
+            var pod = pod
+            pod.startedAt = hourAgo
+            fixture.apply(pod)
+        }
+        let database = try await TestDatabase.make()
+        let agent = EagerAgent()
+        for batches in [0..<10, 10..<30] {
+            let server = try ServerUnderTest.start(database, kubeconfig: kubeconfig(of: fixture.url, token: "any"))
+            try await server.waitUntilReady()
+            try await agent.send(batches, as: 1, secondsAgo: 1_800 - 60 * Double(batches.lowerBound))
+            try await eventually("all are stored") { agent.acknowledgedBatches == batches.upperBound }
+            server.process.signal(SIGKILL)
+            _ = try await server.process.wait()
+        }
+        let bytes = try await database.rows(
+            "SELECT sum(bytes), sumIf(bytes, localPod = 'client-1') FROM network_flows_0")
+        let expected = "\(30 * 3_000 * EagerAgent.flowsPerBatch)"
+        #expect(bytes == [[expected, expected]])
+        fixture.stop()
+    }
+
     @Test func aServerThatWaitsForASilentClusterEndsWhenAsked() async throws {
         let silent = try RawHTTPServer { _, _ in .silence }
         let server = try ServerUnderTest.start(
