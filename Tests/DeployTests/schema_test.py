@@ -84,6 +84,20 @@ class SchemaTests(unittest.TestCase):
         self.query("OPTIMIZE TABLE network_flows_0 FINAL")
         self.assertEqual(self.total(), 2 * self.reported)
 
+    def test_a_view_of_before_is_given_the_new_rule(self):
+        self.apply_all()
+        definitions = self.definitions()
+        self.query("DROP VIEW network_flows_hourly_view")
+        made, = [statement for statement in schema(chain()[-1]) if statement.startswith("CREATE MATERIALIZED VIEW")]
+        before = re.sub(
+            r"WITH multiIf\(.*?\) AS is_once\nSELECT", "WITH direction = 'out' OR localNode = '' OR remoteNode IN ('', localNode)"
+            " AS is_once SELECT", made, flags=re.S)
+        self.assertNotEqual(before, made)
+        self.query(before)
+        self.assertNotEqual(self.definitions(), definitions)
+        self.apply(chain()[-1])
+        self.assertEqual(self.definitions(), definitions)
+
     def test_the_rollup_agrees_with_the_table(self):
         self.apply_all()
         self.insert()

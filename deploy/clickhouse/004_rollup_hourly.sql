@@ -11,12 +11,23 @@
 -- receive"): filter by the local columns and by direction, and nothing is double. (A connection within a node is reported
 -- once, from the side that opened it; the other side's rows lack it. It crosses no border and costs nothing.)
 --
--- A sum over all workloads counts bytes between nodes twice. `bytesOnce` is for such sums: every byte is in one row alone,
--- in its sender's where the sender is observed. That is all of `out`, and of `in` what comes from an end that no agent
--- reports: one without a node (the Internet, a cloud's service, another cluster), or one on the local node itself. A visitor
--- who reaches a pod through another node's port is local by name only, without a node: both ways count, since on the pod's
--- node the connection is the other node's and not recorded. The rule holds where every node has an agent and flows of
--- nodes are left out (ignore_node_flows). It counts too little where nodes masquerade for pods that call pods.
+-- A sum over all workloads counts bytes between nodes twice. `bytesOnce` is for such sums: every byte is in one row alone.
+-- Counted are
+--   both ways: what no other node reports, that is, a remote end without a node (the Internet, a cloud's service, another
+--     cluster) or on the local node itself;
+--   of a pod on another node: what is sent to it (its own node reports the rest), and both ways where its node sees a node
+--     as the peer: a node's own process, a visitor or a container behind the node (no local pod), or a source that the
+--     local node has masqueraded (the flag `translated`);
+--   of another node: what a node, or a masqueraded source, sends to it. What a pod exchanges with another node itself is in
+--     that node's rows, and in no row where flows of nodes are left out (ignore_node_flows).
+-- The rule holds for both settings of ignore_node_flows, where every node has an agent. Rows without the flag, from before
+-- the server set it, count too little where nodes masquerade for pods that call pods.
+--
+-- Whose bytes are they? The local pod's; the remote pod's where the local end is no pod (localNamespace = '' and
+-- remoteNamespace != ''); both pods' where the row is `translated`, since the other node has no row that names the two. With
+-- ignore_node_flows: false, a pod's rows about another node repeat one of those; of rows whose remote end is a node
+-- (remoteNamespace = '' and remoteCluster is ours) take bytesOnce for bytes unless they are `translated`, as
+-- queries/metering.sql does.
 CREATE TABLE IF NOT EXISTS network_flows_hourly
 (
     `hour` DateTime CODEC(Delta(4), ZSTD(1)),
@@ -59,15 +70,17 @@ SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, non_replicated_dedup
 -- reaches the rollup once as well, with the settings that the server sends from ClickHouse 24.2 on (docs/clickhouse.md). Where
 -- network_flows_0 has no window (003), a batch that the view fails on is missing in the rollup without a sign.
 --
--- Hours and months are those of UTC. A view that was made by an earlier form of this file has hours of the ClickHouse
--- server's time zone, which are others where that is not whole hours from UTC: give it the SELECT below with
--- ALTER TABLE network_flows_hourly_view MODIFY QUERY. A table that was made by it is partitioned by that time zone's month,
--- toYYYYMM(hour), and keeps that: only what a partition holds at the ends of months differs.
+-- Hours and months are those of UTC. A table that was made by an earlier form of this file is partitioned by the month of the
+-- ClickHouse server's time zone, toYYYYMM(hour), and keeps that: only what a partition holds at the ends of months differs.
 --
 -- Sees only rows that are inserted from now on; backfill_hourly.sql fills in the days before.
 CREATE MATERIALIZED VIEW IF NOT EXISTS network_flows_hourly_view TO network_flows_hourly
 DEFINER = CURRENT_USER SQL SECURITY DEFINER
-AS SELECT
+AS WITH multiIf(
+    remoteNode IN ('', localNode), true,
+    remotePod != '', direction = 'out' OR localPod = '' OR connectionFlags['translated'],
+    direction = 'out' AND (localPod = '' OR connectionFlags['translated'])) AS is_once
+SELECT
     toStartOfHour(flows.intervalStartTime, 'UTC') AS hour,
     environment, direction, proto, connectionClass, connectionFlags,
     localCloud, localRegion, localCluster, localCell, localAvailabilityZone,
@@ -76,8 +89,34 @@ AS SELECT
     remoteNamespace, remoteWorkload, remoteApp, remoteCloudService,
     sum(flows.bytes) AS bytes,
     sum(flows.packets) AS packets,
-    sumIf(flows.bytes, direction = 'out' OR localNode = '' OR remoteNode IN ('', localNode)) AS bytesOnce,
-    sumIf(flows.packets, direction = 'out' OR localNode = '' OR remoteNode IN ('', localNode)) AS packetsOnce
+    sumIf(flows.bytes, is_once) AS bytesOnce,
+    sumIf(flows.packets, is_once) AS packetsOnce
+FROM network_flows_0 AS flows
+GROUP BY
+    hour, environment, direction, proto, connectionClass, connectionFlags,
+    localCloud, localRegion, localCluster, localCell, localAvailabilityZone,
+    localNamespace, localWorkload, localApp, localInstanceID,
+    remoteCloud, remoteRegion, remoteCluster, remoteCell, remoteAvailabilityZone,
+    remoteNamespace, remoteWorkload, remoteApp, remoteCloudService;
+
+-- A view that was made by an earlier form of this file is given the SELECT above: its hours were those of the ClickHouse
+-- server's time zone, or its bytesOnce lacked what is masqueraded. Rows that are in the rollup already stay as they are.
+ALTER TABLE network_flows_hourly_view MODIFY QUERY
+WITH multiIf(
+    remoteNode IN ('', localNode), true,
+    remotePod != '', direction = 'out' OR localPod = '' OR connectionFlags['translated'],
+    direction = 'out' AND (localPod = '' OR connectionFlags['translated'])) AS is_once
+SELECT
+    toStartOfHour(flows.intervalStartTime, 'UTC') AS hour,
+    environment, direction, proto, connectionClass, connectionFlags,
+    localCloud, localRegion, localCluster, localCell, localAvailabilityZone,
+    localNamespace, localWorkload, localApp, localInstanceID,
+    remoteCloud, remoteRegion, remoteCluster, remoteCell, remoteAvailabilityZone,
+    remoteNamespace, remoteWorkload, remoteApp, remoteCloudService,
+    sum(flows.bytes) AS bytes,
+    sum(flows.packets) AS packets,
+    sumIf(flows.bytes, is_once) AS bytesOnce,
+    sumIf(flows.packets, is_once) AS packetsOnce
 FROM network_flows_0 AS flows
 GROUP BY
     hour, environment, direction, proto, connectionClass, connectionFlags,

@@ -104,10 +104,15 @@ ORDER BY (hour, localNamespace, localWorkload, direction, connectionClass, envir
 TTL hour + toIntervalMonth(25)
 SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, replicated_deduplication_window = 10000;
 
--- Runs on the replica that a batch is inserted into; its target is replicated.
+-- Runs on the replica that a batch is inserted into; its target is replicated. An existing view keeps its SELECT: give it this
+-- one with ALTER TABLE network_flows_hourly_view ON CLUSTER '{cluster}' MODIFY QUERY, as 004_rollup_hourly.sql does.
 CREATE MATERIALIZED VIEW IF NOT EXISTS network_flows_hourly_view ON CLUSTER '{cluster}' TO network_flows_hourly
 DEFINER = CURRENT_USER SQL SECURITY DEFINER
-AS SELECT
+AS WITH multiIf(
+    remoteNode IN ('', localNode), true,
+    remotePod != '', direction = 'out' OR localPod = '' OR connectionFlags['translated'],
+    direction = 'out' AND (localPod = '' OR connectionFlags['translated'])) AS is_once
+SELECT
     toStartOfHour(flows.intervalStartTime, 'UTC') AS hour,
     environment, direction, proto, connectionClass, connectionFlags,
     localCloud, localRegion, localCluster, localCell, localAvailabilityZone,
@@ -116,8 +121,8 @@ AS SELECT
     remoteNamespace, remoteWorkload, remoteApp, remoteCloudService,
     sum(flows.bytes) AS bytes,
     sum(flows.packets) AS packets,
-    sumIf(flows.bytes, direction = 'out' OR localNode = '' OR remoteNode IN ('', localNode)) AS bytesOnce,
-    sumIf(flows.packets, direction = 'out' OR localNode = '' OR remoteNode IN ('', localNode)) AS packetsOnce
+    sumIf(flows.bytes, is_once) AS bytesOnce,
+    sumIf(flows.packets, is_once) AS packetsOnce
 FROM network_flows_0 AS flows
 GROUP BY
     hour, environment, direction, proto, connectionClass, connectionFlags,

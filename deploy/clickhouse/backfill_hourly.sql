@@ -8,6 +8,10 @@ INSERT INTO network_flows_hourly
     remoteCloud, remoteRegion, remoteCluster, remoteCell, remoteAvailabilityZone,
     remoteNamespace, remoteWorkload, remoteApp, remoteCloudService,
     bytes, packets, bytesOnce, packetsOnce)
+WITH multiIf(
+    remoteNode IN ('', localNode), true,
+    remotePod != '', direction = 'out' OR localPod = '' OR connectionFlags['translated'],
+    direction = 'out' AND (localPod = '' OR connectionFlags['translated'])) AS is_once
 SELECT
     toStartOfHour(flows.intervalStartTime, 'UTC') AS hour,
     environment, direction, proto, connectionClass, connectionFlags,
@@ -17,8 +21,8 @@ SELECT
     remoteNamespace, remoteWorkload, remoteApp, remoteCloudService,
     sum(flows.bytes) AS bytes,
     sum(flows.packets) AS packets,
-    sumIf(flows.bytes, direction = 'out' OR localNode = '' OR remoteNode IN ('', localNode)) AS bytesOnce,
-    sumIf(flows.packets, direction = 'out' OR localNode = '' OR remoteNode IN ('', localNode)) AS packetsOnce
+    sumIf(flows.bytes, is_once) AS bytesOnce,
+    sumIf(flows.packets, is_once) AS packetsOnce
 FROM network_flows_0 AS flows
 WHERE date = {day:Date} AND NOT (SELECT count() > 0 FROM network_flows_hourly WHERE toDate(hour, 'UTC') = {day:Date})
 GROUP BY
