@@ -14,7 +14,8 @@ def seconds(moment):
 
 
 Pod = collections.namedtuple("Pod", "namespace name node zone address app workload instance")
-Outside = collections.namedtuple("Outside", "address klass cloud region service")
+Host = collections.namedtuple("Host", "node zone address")
+Outside = collections.namedtuple("Outside", "address klass cloud region service zone", defaults=[""])
 
 ZONES = {"node-1": "eu-central-1a", "node-2": "eu-central-1b", "node-3": "eu-central-1a"}
 
@@ -25,6 +26,7 @@ def pod(namespace, name, node, address, app, workload, instance=""):
 
 WEB_1 = pod("shop", "web-1", "node-1", "10.0.1.11", "web", "Deployment/web")
 WEB_2 = pod("shop", "web-2", "node-2", "10.0.2.12", "web", "Deployment/web")
+NODE_1, NODE_2, NODE_3 = (Host(node, zone, "192.168.0.%s" % node[-1]) for node, zone in ZONES.items())
 DB = pod("shop", "db-0", "node-1", "10.0.1.20", "db", "StatefulSet/db", "tenant-a")
 CART = pod("shop", "cart-1", "node-3", "10.0.3.30", "cart", "Deployment/cart")
 ETL = pod("batch", "etl-1", "node-2", "10.0.2.40", "etl", "CronJob/etl")
@@ -40,6 +42,7 @@ STRANGER = Outside("203.0.113.7", "PUBLIC_INTERNET", "", "", "")
 VISITOR = Outside("198.51.100.77", "PUBLIC_INTERNET", "", "", "")
 OTHER_CLOUD = Outside("34.118.1.1", "PUBLIC_INTERNET", "gcp", "europe-west3", "googlecloud")
 MACHINE = Outside("10.99.0.9", "INTRA_VPC", "aws", "eu-central-1", "")
+WAREHOUSE = Outside("10.99.1.7", "INTRA_REGION", "aws", "eu-central-1", "warehouse", "eu-central-1b")
 GROUP = Outside("224.0.0.251", "UNKNOWN", "", "", "")
 
 
@@ -50,12 +53,12 @@ class Flows:
         self.carried = 0  # bytes, each once
 
     def connection(self, source, destination, port, sent, received, minute, source_port, proto="tcp", service="",
-                   packets=None, lost=0, flags=(), days_ago=0, through_node=False):
+                   packets=None, lost=0, flags=(), days_ago=0, entry=""):
         """What a connection carries in a minute of the day.
 
         `sent` and `received` are the source's bytes; of `packets` (sent, received) so many sent ones are `lost` between
-        the nodes. A visitor from outside is never the local end, except `through_node`, the port of a node that is not the
-        pod's and that masquerades: there is no other side then.
+        the nodes. A visitor from outside is never the local end, except through the port of the node `entry`, which is not
+        the pod's and masquerades: there is no other side then.
         """
         self.carried += sent + received
         hour, past = minute
@@ -63,30 +66,58 @@ class Flows:
         packets = packets or (sent // 1000 + 1, received // 1000 + 1)
         at_source = dict(
             local=source, remote=destination, local_port=source_port, remote_port=port,
-            out=(sent, packets[0]), into=(received, packets[1]), service=service)
+            out=(sent, packets[0]), into=(received, packets[1]), service=service, observer=entry,
+            flags=[*flags, "translated"] if entry else flags)
         size = sent // packets[0]
         at_destination = dict(
             local=destination, remote=source, local_port=port, remote_port=source_port,
-            out=(received, packets[1]), into=(sent - lost * size, packets[0] - lost), service="")
+            out=(received, packets[1]), into=(sent - lost * size, packets[0] - lost), service="",
+            observer="", flags=flags)
         sides = []
-        if isinstance(source, Pod) or through_node:
+        if isinstance(source, Pod) or entry:
             sides.append(at_source)
-        if isinstance(destination, Pod) and not through_node and not (isinstance(source, Pod) and source.node == destination.node):
+        if isinstance(destination, Pod) and not entry and not (isinstance(source, Pod) and source.node == destination.node):
             sides.append(at_destination)
         for side in sides:
             for direction, (size, count) in (("out", side["out"]), ("in", side["into"])):
                 if size or count:
-                    self.rows.append(self.row(start, proto, flags, direction, side, size, count))
+                    self.rows.append(self.row(start, proto, direction, side, size, count))
 
-    def row(self, start, proto, flags, direction, side, size, count):
+    def observe(self, observer, source, destination, dialled=None, seen_as=None, node_flows=False, sent=1_000, received=9_000):
+        """Adds what the agent of a node makes the server write of a connection, by the rules of docs/labels.md.
+
+        The original tuple is from `source` to `dialled`, the reply tuple from `destination` to `seen_as`.
+        """
+        if not node_flows and (isinstance(source, Host) or isinstance(destination, Host)):
+            return
+        is_translated = seen_as not in (None, source)
+        on_source, on_destination = node_of(source), node_of(destination)
+        if observer == on_source or not on_source and not on_destination and source.klass == "INTRA_VPC":
+            local_is_source = True
+        elif observer == on_destination:
+            local_is_source = False
+        elif not on_source and on_destination and is_translated:
+            local_is_source = True
+        elif on_source and not on_destination and destination.klass == "INTRA_VPC":
+            local_is_source = False
+        else:
+            return  # transit, or no known direction
+        ends = dict(local=source, remote=destination, out=(sent, 1), into=(received, 1), local_port=50_000, remote_port=80)
+        if not local_is_source:
+            ends = dict(local=destination, remote=source, out=(received, 1), into=(sent, 1), local_port=80, remote_port=50_000)
+        ends.update(service="", observer=observer, flags=["translated"] if is_translated else [])
+        for direction, way in (("out", "out"), ("in", "into")):
+            self.rows.append(self.row(NOW - datetime.timedelta(hours=1), "tcp", direction, ends, *ends[way]))
+
+    def row(self, start, proto, direction, side, size, count):
         local, remote = side["local"], side["remote"]
         row = {
             "date": str(start.date()), "intervalStartTime": seconds(start), "intervalSeconds": 60, "environment": "prod",
-            "proto": proto, "direction": direction, "connectionFlags": {flag: True for flag in flags},
+            "proto": proto, "direction": direction, "connectionFlags": {flag: True for flag in side["flags"]},
             "localPort": side["local_port"], "remotePort": side["remote_port"], "remoteService": side["service"],
             "bytes": size, "packets": count,
         }
-        row.update(end("local", local, self.site))
+        row.update(end("local", local, self.site, side["observer"]))
         row.update(end("remote", remote, self.site))
         row["connectionClass"] = next((side.klass for side in (remote, local) if isinstance(side, Outside)), "INTRA_VPC")
         return row
@@ -95,14 +126,25 @@ class Flows:
         return "\n".join(json.dumps(row) for row in self.rows)
 
 
-def end(side, of, site):
+def node_of(end):
+    return getattr(end, "node", "")
+
+
+def end(side, of, site, observer=""):
+    """The columns of one end; a local end outside has those of the `observer`, which rows of old servers lack."""
     family = "IPv6" if ":" in of.address else "IPv4"
     if isinstance(of, Pod):
         labels = dict(
             site, AvailabilityZone=of.zone, Node=of.node, Namespace=of.namespace, Pod=of.name, App=of.app,
             Workload=of.workload, InstanceID=of.instance)
+    elif isinstance(of, Host):
+        labels = dict(site, AvailabilityZone=of.zone, Node=of.node)
+    elif observer:
+        labels = dict(site, AvailabilityZone=ZONES[observer], Node=observer)
     else:
-        labels = {"Cloud": of.cloud, "Region": of.region, "Cluster": "UNKNOWN", "CloudService": of.service}
+        labels = {
+            "Cloud": of.cloud, "Region": of.region, "Cluster": "UNKNOWN", "CloudService": of.service,
+            "AvailabilityZone": of.zone}
     labels[family] = of.address
     return {side + name: value for name, value in labels.items()}
 
@@ -134,7 +176,7 @@ def day():
     call(ETL, STRANGER, 443, 3_000_000_000, 2_000_000, (11, 4), 55_004, flags=("nat_gateway",))
     call(CART, STRANGER, 443, 200_000_000, 100_000, (11, 5), 55_005)
     call(VISITOR, WEB_2, 443, 9_000, 500_000_000, (11, 6), 61_000)
-    call(VISITOR, WEB_2, 80, 4_000, 300_000_000, (11, 7), 62_000, through_node=True)
+    call(VISITOR, WEB_2, 80, 4_000, 300_000_000, (11, 7), 62_000, entry="node-1")
     # DNS: other node, other zone, and one question without an answer; over TCP on the same node.
     call(CLIENT, DNS, 53, 120, 240, (11, 10), 45_000, "udp", "kube-system/kube-dns", packets=(2, 2))
     call(ETL, DNS, 53, 70, 0, (11, 40), 45_001, "udp", "kube-system/kube-dns", packets=(1, 0))
@@ -194,3 +236,73 @@ def clouds():
         flows.connection(ETL, far, 443, 2 * gib, 0, (11, 1), 50_001)
         flows.connection(ETL, STRANGER, 443, gib, 8 * gib, (11, 2), 50_002)
         yield flows
+
+
+Case = collections.namedtuple("Case", "name seen recorded", defaults=[(True, True)])
+# What is seen of a connection: by which node, from whom to whom, and where they differ the address that was dialled and the
+# one that the destination answers. `recorded`: whether it is to be found with ignore_node_flows true, and false.
+ONLY_WITH_NODE_FLOWS, NEVER = (False, True), (False, False)
+CONTAINER = Outside("172.17.0.2", "INTRA_VPC", "aws", "eu-central-1", "")
+CASES = [
+    Case("pod to a pod of its node", [("node-1", WEB_1, DB)]),
+    Case("pod to a pod of another node", [("node-2", WEB_2, DB), ("node-1", WEB_2, DB)]),
+    Case("pod to itself through a service", [("node-1", DB, DB, None, NODE_1)]),
+    Case("pod to a pod elsewhere, masqueraded", [
+        ("node-2", WEB_2, DB, NODE_2, NODE_2), ("node-1", NODE_2, DB)]),
+    Case("pod to another node's port with its pod, masqueraded there", [
+        ("node-2", WEB_2, NODE_1), ("node-1", WEB_2, DB, NODE_1, NODE_1)]),
+    Case("pod to another node's port with its pod, masqueraded on both", [
+        ("node-2", WEB_2, NODE_1, None, NODE_2), ("node-1", NODE_2, DB, NODE_1, NODE_1)], ONLY_WITH_NODE_FLOWS),
+    Case("pod to another node's port with a third node's pod: no node knows both ends", [
+        ("node-2", WEB_2, NODE_3), ("node-3", WEB_2, DB, NODE_3, NODE_3), ("node-1", NODE_3, DB)], NEVER),
+    Case("visitor to a pod of the entry node", [("node-1", VISITOR, DB, NODE_1, NODE_1)]),
+    Case("visitor to a pod elsewhere, masqueraded", [
+        ("node-2", VISITOR, DB, NODE_2, NODE_2), ("node-1", NODE_2, DB)]),
+    Case("visitor to a pod elsewhere, routed", [("node-2", VISITOR, DB, NODE_2), ("node-1", VISITOR, DB)]),
+    Case("visitor of a private network to a pod elsewhere", [
+        ("node-2", MACHINE, DB, NODE_2, NODE_2), ("node-1", NODE_2, DB)]),
+    Case("visitor to a process of the entry node", [("node-1", VISITOR, NODE_1)], ONLY_WITH_NODE_FLOWS),
+    Case("visitor to a process of another node", [
+        ("node-2", VISITOR, NODE_1, NODE_2, NODE_2), ("node-1", NODE_2, NODE_1)], ONLY_WITH_NODE_FLOWS),
+    Case("process to a pod of its node", [("node-1", NODE_1, DB)], ONLY_WITH_NODE_FLOWS),
+    Case("process to a pod elsewhere", [("node-2", NODE_2, DB), ("node-1", NODE_2, DB)], ONLY_WITH_NODE_FLOWS),
+    Case("process to a pod elsewhere, from another address of the node", [
+        ("node-2", NODE_2, DB, None, NODE_2._replace(address="10.244.2.0")), ("node-1", NODE_2, DB)], ONLY_WITH_NODE_FLOWS),
+    Case("pod to a process of its node", [("node-1", DB, NODE_1)], ONLY_WITH_NODE_FLOWS),
+    Case("pod to a process of another node", [("node-2", WEB_2, NODE_1), ("node-1", WEB_2, NODE_1)], ONLY_WITH_NODE_FLOWS),
+    Case("pod to a process of another node, masqueraded", [
+        ("node-2", WEB_2, NODE_1, None, NODE_2), ("node-1", NODE_2, NODE_1)], ONLY_WITH_NODE_FLOWS),
+    Case("node to a node", [("node-2", NODE_2, NODE_1), ("node-1", NODE_2, NODE_1)], ONLY_WITH_NODE_FLOWS),
+    Case("node to the Internet", [("node-1", NODE_1, STRANGER)], ONLY_WITH_NODE_FLOWS),
+    Case("pod to the Internet", [("node-1", DB, STRANGER, None, NODE_1)]),
+    Case("pod to the Internet through an egress gateway", [
+        ("node-1", DB, STRANGER), ("node-2", DB, STRANGER, None, NODE_2)]),
+    Case("container behind a node to the Internet", [("node-1", CONTAINER, STRANGER, None, NODE_1)]),
+    Case("container behind a node to a pod of it", [("node-1", CONTAINER, DB)]),
+    Case("container behind a node to a pod elsewhere", [
+        ("node-2", CONTAINER, DB, None, NODE_2), ("node-1", NODE_2, DB)]),
+    Case("container behind a node to a process of another node", [
+        ("node-2", CONTAINER, NODE_1, None, NODE_2), ("node-1", NODE_2, NODE_1)], ONLY_WITH_NODE_FLOWS),
+    Case("pod to a container's port of another node", [
+        ("node-2", WEB_2, NODE_1), ("node-1", WEB_2, CONTAINER, NODE_1)]),
+    Case("pod to a container's port of another node, masqueraded", [
+        ("node-2", WEB_2, NODE_1, None, NODE_2), ("node-1", NODE_2, CONTAINER, NODE_1)], ONLY_WITH_NODE_FLOWS),
+]
+
+
+def case(case, node_flows):
+    flows = Flows()
+    for observer, source, destination, *translated in case.seen:
+        flows.observe(observer, source, destination, *translated, node_flows=node_flows)
+    return flows
+
+
+def moved(case, within_node):
+    """What each workload of a case sent and received; `within_node`: also as the destination on its source's node."""
+    (_, source, *_), (_, _, destination, *_) = case.seen[0], case.seen[-1]
+    found = collections.defaultdict(lambda: (0, 0))
+    for end, sent, received in ((source, 1_000, 9_000), (destination, 9_000, 1_000)):
+        is_reported = end == source or not isinstance(source, Pod) or source.node != node_of(destination)
+        if isinstance(end, Pod) and (within_node or is_reported):
+            found[end.workload] = (found[end.workload][0] + sent, found[end.workload][1] + received)
+    return dict(found)

@@ -54,6 +54,11 @@ def ask(clickhouse, name, **names):
     return plain_moments(clickhouse.query(question + "\nFORMAT TabSeparatedWithNames", date_time_output_format="iso"))
 
 
+def named(name):
+    case, = [case for case in flows.CASES if case.name == name]
+    return case
+
+
 def rows(answer):
     lines = [line.split("\t") for line in answer.splitlines()]
     return [dict(zip(lines[0], line)) for line in lines[1:]]
@@ -154,6 +159,103 @@ class PriceTests(unittest.TestCase):
             "sa-east-1": {sent: "0.04", received: "0.04", region: "no price", internet: "no price"},
             "fsn1": {sent: "no price", received: "no price", region: "no price", internet: "no price"},
         })
+
+
+class OwnerTests(unittest.TestCase):
+    """Connections of every kind, with ignore_node_flows and without: each byte once, and on its workload."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.engine = engine(until=cls.addClassCleanup)
+        apply(cls.engine, chain())
+
+    def fill(self, flows):
+        for table in ("network_flows_0", "network_flows_hourly"):
+            self.engine.query("TRUNCATE TABLE " + table)
+        if flows.rows:
+            insert(self.engine, flows)
+
+    def cases(self):
+        for case in flows.CASES:
+            for node_flows in (False, True):
+                with self.subTest(case.name, ignore_node_flows=not node_flows):
+                    self.fill(flows.case(case, node_flows))
+                    yield case, case.recorded[node_flows]
+
+    def test_every_byte_is_in_one_row(self):
+        for case, is_recorded in self.cases():
+            carried = 10_000 if is_recorded else 0
+            self.assertEqual(int(self.engine.query("SELECT sum(bytesOnce) FROM network_flows_hourly")), carried)
+            self.assertEqual(sum(int(row["moved"]) for row in rows(ask(self.engine, "namespace_matrix"))), carried)
+            self.assertEqual(sum(int(row["once"]) for row in rows(ask(self.engine, "metering"))), carried)
+
+    def test_every_workload_has_what_it_moved(self):
+        for case, is_recorded in self.cases():
+            if not is_recorded:
+                continue
+            found = {}
+            for row in rows(ask(self.engine, "metering")):
+                if row["workload"]:
+                    sent, received = found.get(row["workload"], (0, 0))
+                    found[row["workload"]] = (sent + int(row["sent"]), received + int(row["received"]))
+            self.assertEqual(found, flows.moved(case, within_node=False))
+
+    def test_rows_of_before_the_upgrade_are_counted_as_before(self):
+        visits = flows.case(named("visitor to a pod elsewhere, masqueraded"), False)
+        for row in visits.rows:
+            self.assertEqual((row["localNode"], row["localCluster"]), ("node-2", "main"))
+            row.update(localNode="", localCluster="UNKNOWN", localAvailabilityZone="", connectionFlags={})
+        self.fill(visits)
+        metered, = rows(ask(self.engine, "metering"))
+        self.assertEqual(
+            (metered["cluster"], metered["workload"], metered["sent"], metered["received"], metered["once"]),
+            ("main", "StatefulSet/db", "9000", "1000", "10000"))
+        self.assertEqual([row["sent"] for row in rows(ask(self.engine, "internet_egress"))], ["9000"])
+        self.assertEqual([row["kind"] for row in rows(ask(self.engine, "egress_cost"))], ["Internet"])
+        self.assertEqual(ask(self.engine, "cross_zone_talkers").count("\n"), 1)
+
+    def costs(self, name, node_flows=False):
+        self.fill(flows.case(named(name), node_flows))
+        return {(row["app"], row["kind"]): int(row["moved"]) for row in rows(ask(self.engine, "egress_cost"))}
+
+    def test_a_visit_costs_its_workload_the_way_from_the_entry_node(self):
+        for node_flows in (False, True):
+            self.assertEqual(
+                self.costs("visitor to a pod elsewhere, masqueraded", node_flows),
+                {("db", "Internet"): 9_000, ("db", "zone sent"): 10_000, ("db", "zone received"): 10_000})
+            self.assertEqual(
+                [(row["from_zone"][-1], row["to_zone"][-1], row["sent"]) for row in rows(ask(self.engine, "cross_zone_talkers"))],
+                [("a", "b", "9000"), ("b", "a", "1000")])
+            self.assertEqual(self.costs("visitor to a pod of the entry node", node_flows), {("db", "Internet"): 9_000})
+
+    def test_both_ends_pay_across_zones_if_one_is_masqueraded(self):
+        for name in ("pod to a pod of another node", "pod to a pod elsewhere, masqueraded"):
+            for node_flows in (False, True):
+                self.assertEqual(self.costs(name, node_flows), {
+                    ("web", "zone sent"): 1_000, ("web", "zone received"): 9_000,
+                    ("db", "zone sent"): 9_000, ("db", "zone received"): 1_000}, name)
+
+    def test_a_process_of_a_node_costs_the_pod_s_workload_both_ends(self):
+        for name, app in (("process to a pod elsewhere", "db"), ("pod to a process of another node", "web")):
+            self.assertEqual(
+                self.costs(name, True), {(app, "zone sent"): 10_000, (app, "zone received"): 10_000}, name)
+
+    def test_a_database_in_another_zone_costs_both_ways(self):
+        database = flows.Flows()
+        database.observe("node-1", flows.DB, flows.WAREHOUSE)
+        self.fill(database)
+        self.assertEqual(
+            {row["kind"]: row["moved"] for row in rows(ask(self.engine, "egress_cost"))},
+            {"zone sent": "1000", "zone received": "9000"})
+        self.assertEqual(
+            [(row["app"], row["peer_app"], row["from_zone"], row["sent"])
+             for row in rows(ask(self.engine, "cross_zone_talkers"))],
+            [("warehouse", "db", "eu-central-1b", "9000"), ("db", "warehouse", "eu-central-1a", "1000")])
+        self.assertEqual([row["kind"] for row in rows(ask(self.engine, "metering"))], ["OTHER_ZONE"])
+
+    def test_packets_of_masqueraded_pods_are_not_missing(self):
+        self.fill(flows.case(named("pod to a pod elsewhere, masqueraded"), True))
+        self.assertEqual(ask(self.engine, "lost_on_the_way").count("\n"), 1)
 
 
 class OriginalTableTests(unittest.TestCase):

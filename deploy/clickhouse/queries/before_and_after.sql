@@ -1,6 +1,6 @@
 -- What changed with a deploy? Edit when, which workload, and how long to look at either side. Per peer: bytes and
--- connections before and after. Connections within a node that peers opened, and those through another node's port, are
--- reported by the peers' side alone: they are the second half.
+-- connections before and after. Connections within a node that peers opened, those through another node's port and those of
+-- masqueraded peers are reported as what they are by the peers' side alone: they are the second half.
 WITH
     toDateTime('2026-03-02 11:00:00', 'UTC') AS deployed,
     INTERVAL 1 HOUR AS around,
@@ -21,6 +21,7 @@ FROM
     FROM network_flows_0
     WHERE intervalStartTime >= deployed - around AND intervalStartTime < deployed + around
         AND localNamespace = of_namespace AND localApp = of_app
+        AND (remotePod != '' OR remoteNode IN ('', localNode) OR connectionFlags['translated'])
     UNION ALL
     SELECT
         if(localApp = '', connectionClass, localApp) AS peer, intervalStartTime AS minute, bytes AS moved,
@@ -28,7 +29,7 @@ FROM
     FROM network_flows_0
     WHERE intervalStartTime >= deployed - around AND intervalStartTime < deployed + around
         AND remoteNamespace = of_namespace AND remoteApp = of_app
-        AND localNode IN ('', remoteNode)
+        AND (localPod = '' OR localNode = remoteNode OR connectionFlags['translated'])
 )
 GROUP BY peer
 ORDER BY greatest(bytes_before, bytes_after) DESC

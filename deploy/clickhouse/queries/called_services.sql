@@ -8,7 +8,7 @@ SELECT
     localWorkload AS caller,
     uniqExact(localIPv4, localIPv6, localPort) AS connections,
     sum(bytes) AS moved,
-    sumIf(bytes, localAvailabilityZone != remoteAvailabilityZone) AS across_zones
+    sumIf(bytes, localAvailabilityZone != '' AND remoteAvailabilityZone NOT IN ('', localAvailabilityZone)) AS across_zones
 FROM network_flows_0
 WHERE intervalStartTime >= now() - INTERVAL 1 DAY
     AND remoteService != ''

@@ -1,19 +1,24 @@
--- Which workloads send most across zones? Only `out` is looked at: of two pods in different zones both nodes report, and so
--- every byte is counted once, with its sender.
+-- Which workloads send most across zones? Each byte once: from its sender's row, or where only one node reports it, from that
+-- node's (004_rollup_hourly.sql says which): what comes from a database that has a zone in `ranges`, and both ways between the
+-- node that a visitor entered by and a pod elsewhere.
+WITH if(remoteApp = '', remoteCloudService, remoteApp) AS remote_name
 SELECT
-    localNamespace AS namespace,
-    localApp AS app,
-    localAvailabilityZone AS from_zone,
-    remoteNamespace AS peer_namespace,
-    remoteApp AS peer_app,
-    remoteAvailabilityZone AS to_zone,
+    if(direction = 'out', localNamespace, remoteNamespace) AS namespace,
+    if(direction = 'out', localApp, remote_name) AS app,
+    if(direction = 'out', localAvailabilityZone, remoteAvailabilityZone) AS from_zone,
+    if(direction = 'out', remoteNamespace, localNamespace) AS peer_namespace,
+    if(direction = 'out', remote_name, localApp) AS peer_app,
+    if(direction = 'out', remoteAvailabilityZone, localAvailabilityZone) AS to_zone,
     sum(bytes) AS sent,
     formatReadableSize(sent) AS sent_readable
 FROM network_flows_0
 WHERE intervalStartTime >= now() - INTERVAL 1 DAY
-    AND direction = 'out'
-    AND localAvailabilityZone != '' AND remoteAvailabilityZone != ''
-    AND localAvailabilityZone != remoteAvailabilityZone
+    AND localAvailabilityZone != '' AND remoteAvailabilityZone NOT IN ('', localAvailabilityZone)
+    AND (connectionClass IN ('INTRA_VPC', 'INTRA_REGION') OR remoteNode != '')
+    AND multiIf(
+        remoteNode IN ('', localNode), true,
+        remotePod != '', direction = 'out' OR localPod = '' OR connectionFlags['translated'],
+        direction = 'out' AND (localPod = '' OR connectionFlags['translated']))
 GROUP BY namespace, app, from_zone, peer_namespace, peer_app, to_zone
 ORDER BY sent DESC, app, peer_app
 LIMIT 20

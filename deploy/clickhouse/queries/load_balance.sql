@@ -1,6 +1,6 @@
 -- Is the load of a service even over its replicas? Edit namespace, app and port. It does not matter through which address
--- clients came. Connections within a node, and through another node's port, are reported by the caller's side alone:
--- they are the second half.
+-- clients came. Connections within a node, through another node's port and from masqueraded callers are reported as what they
+-- are by the caller's side alone: they are the second half.
 WITH 'shop' AS of_namespace, 'web' AS of_app, 80 AS of_port
 SELECT
     replica,
@@ -17,6 +17,7 @@ FROM
     FROM network_flows_0
     WHERE intervalStartTime >= now() - INTERVAL 1 DAY
         AND localNamespace = of_namespace AND localApp = of_app AND localPort = of_port
+        AND (remotePod != '' OR remoteNode IN ('', localNode) OR connectionFlags['translated'])
     UNION ALL
     SELECT
         remotePod AS replica, remoteAvailabilityZone AS replica_zone, localIPv4 AS caller, localPort AS caller_port,
@@ -24,7 +25,7 @@ FROM
     FROM network_flows_0
     WHERE intervalStartTime >= now() - INTERVAL 1 DAY
         AND remoteNamespace = of_namespace AND remoteApp = of_app AND remotePort = of_port
-        AND localNode IN ('', remoteNode)
+        AND (localPod = '' OR localNode = remoteNode OR connectionFlags['translated'])
 )
 GROUP BY replica
 ORDER BY replica

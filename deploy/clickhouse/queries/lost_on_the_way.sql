@@ -16,6 +16,7 @@ WHERE intervalStartTime >= now() - INTERVAL 1 DAY
     AND intervalStartTime < now() - INTERVAL 5 MINUTE
     AND localPod != '' AND remotePod != ''
     AND localNode != remoteNode
+    AND NOT connectionFlags['translated']  -- the other node has no such row
 GROUP BY from_namespace, from_pod, to_pod, from_node, to_node
 HAVING missing != 0
 ORDER BY abs(missing) DESC

@@ -1,6 +1,9 @@
 -- How much of each node's bandwidth is left at its busiest? Edit the nodes' capacities in Gbit/s; a node that is not named
--- has the default. Counts what pods move over the node's border, averaged over a minute; shorter bursts do not show.
+-- has the default. Counts what pods move over the node's border, averaged over a minute; shorter bursts do not show. What a
+-- visitor exchanges with a pod elsewhere through this node's port comes in and goes out again; it does not show on the pod's
+-- node.
 WITH
+    localPod = '' AND remotePod != '' AND connectionClass != 'INTRA_VPC' AS is_visitor,
     10 AS default_gbit_s,
     capacities AS (SELECT * FROM values('node String, gbit_s Float64', ('node-2', 1))),
     rates AS
@@ -8,8 +11,8 @@ WITH
         SELECT
             localNode AS node,
             intervalStartTime AS minute,
-            sumIf(bytes, direction = 'out') * 8 / 60 / 1e9 AS out_gbit_s,
-            sumIf(bytes, direction = 'in') * 8 / 60 / 1e9 AS in_gbit_s
+            sumIf(bytes, direction = 'out' OR is_visitor) * 8 / 60 / 1e9 AS out_gbit_s,
+            sumIf(bytes, direction = 'in' OR is_visitor) * 8 / 60 / 1e9 AS in_gbit_s
         FROM network_flows_0
         WHERE intervalStartTime >= now() - INTERVAL 1 DAY
             AND localNode != ''

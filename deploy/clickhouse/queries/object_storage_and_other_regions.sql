@@ -1,14 +1,16 @@
 -- Which pods pull from, or push to, the cloud's own services such as S3, and other regions? INTER_REGION is what costs:
--- a bucket in the wrong region shows here as an S3 row of another region.
+-- a bucket in the wrong region shows here as an S3 row of another region. Of a visitor through another node's port, region
+-- and service are not stored.
+WITH localPod = '' AND remotePod != '' AS is_turned
 SELECT
-    localNamespace AS namespace,
-    localPod AS pod,
+    if(is_turned, remoteNamespace, localNamespace) AS namespace,
+    if(is_turned, remotePod, localPod) AS pod,
     connectionClass AS class,
-    remoteRegion AS region,
+    if(is_turned, '', remoteRegion) AS region,
     remoteCloudService AS service,
-    sumIf(bytes, direction = 'in') AS pulled,
-    sumIf(bytes, direction = 'out') AS pushed,
-    uniqExact(remoteIPv4) AS addresses
+    sumIf(bytes, (direction = 'in') != is_turned) AS pulled,
+    sumIf(bytes, (direction = 'out') != is_turned) AS pushed,
+    uniqExact(if(is_turned, localIPv4, remoteIPv4)) AS addresses
 FROM network_flows_0
 WHERE intervalStartTime >= now() - INTERVAL 1 DAY
     AND connectionClass IN ('INTRA_REGION', 'INTER_REGION')

@@ -1,6 +1,6 @@
 -- Who opens connections to a workload, and from where? Edit namespace, app and port: the end with the well-known port is the
--- one that was called. Connections within a node, and through another node's port, are reported by the caller's side
--- alone: they are the second half.
+-- one that was called. Connections within a node, through another node's port and from masqueraded callers are
+-- reported as what they are by the caller's side alone: they are the second half.
 WITH 'shop' AS of_namespace, 'db' AS of_app, 5432 AS of_port
 SELECT
     namespace,
@@ -18,6 +18,7 @@ FROM
     FROM network_flows_0
     WHERE intervalStartTime >= now() - INTERVAL 1 DAY
         AND localNamespace = of_namespace AND localApp = of_app AND localPort = of_port
+        AND (remotePod != '' OR remoteNode IN ('', localNode) OR connectionFlags['translated'])
     UNION ALL
     SELECT
         localNamespace AS namespace, localApp AS app, localAvailabilityZone AS zone, localIPv4 AS address,
@@ -25,7 +26,7 @@ FROM
     FROM network_flows_0
     WHERE intervalStartTime >= now() - INTERVAL 1 DAY
         AND remoteNamespace = of_namespace AND remoteApp = of_app AND remotePort = of_port
-        AND localNode IN ('', remoteNode)
+        AND (localPod = '' OR localNode = remoteNode OR connectionFlags['translated'])
 )
 GROUP BY namespace, caller, zone
 ORDER BY connections DESC, caller, zone
