@@ -265,6 +265,11 @@ class RenderedChartTests(unittest.TestCase):
         self.assertEqual(settings["agent_token_audience"], "flows")
         self.assertEqual(settings["agent_service_accounts"], "monitoring/agents")
 
+    def test_udp_is_recorded_unless_a_values_file_says_otherwise(self):
+        self.assertIs(server().settings["ignore_udp"], False)
+        self.assertIs(server(inserter={"ignoreUDP": True}).settings["ignore_udp"], True)
+        self.assertIs(server().settings.get("ignore_node_flows", True), True)
+
     def test_a_spool_is_the_components_or_the_pods(self):
         path = "/var/spool/kubenetmon"
         for values, volume in (({"hostPath": path}, {"hostPath": {"path": path, "type": "DirectoryOrCreate"}}),

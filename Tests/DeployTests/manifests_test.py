@@ -392,6 +392,11 @@ class ManifestTests(unittest.TestCase):
             self.assertTrue(configuration[key])
 
     @for_each_overlay
+    def test_udp_is_recorded_and_nodes_are_not(self, overlay):
+        self.assertIs(overlay.configuration["ignore_udp"], False)
+        self.assertIs(overlay.configuration.get("ignore_node_flows", True), True)
+
+    @for_each_overlay
     def test_no_secret_is_in_the_configuration(self, overlay):
         for item in overlay.all("ConfigMap"):
             for text in item["data"].values():
