@@ -150,12 +150,19 @@ public struct LabelReader: ~Copyable {
         case (true, false):
             ignoreTransit && node >= 0 && isElsewhere(flow.reply.source)
                 && !isAnsweredFromLoadBalancer(flow, destination) ? .none(.transit) : .destination
+        // Through a port of this node, from a pod of another one to a pod of a third: both of their nodes see this one.
+        case (true, true) where isTranslatedHere(flow): .source
         case (false, false) where isAnsweredFromLoadBalancer(flow, destination): .destination
         // A container or a machine behind this node, or a pod that has not been heard of.
         case (false, false) where !source.isKnown && !destination.isKnown && isBehindThisNode(flow.original.source):
             .source
         default: ignoreUnknownDirection ? .none(.unknownDirection) : .source
         }
+    }
+
+    /// Whether the observing node has replaced both a flow's source and its destination.
+    private func isTranslatedHere(_ flow: Flow) -> Bool {
+        flow.reply.destination != flow.original.source && flow.reply.source != flow.original.destination
     }
 
     /// Whether a flow's destination stays the address of a load balancer, from which a pod of this node answers itself (direct

@@ -98,6 +98,8 @@ class Flows:
             local_is_source = False
         elif not on_source and on_destination and is_translated:
             local_is_source = True
+        elif on_source and on_destination and is_translated and dialled not in (None, destination):
+            local_is_source = True
         elif on_source and not on_destination and destination.klass == "INTRA_VPC":
             local_is_source = False
         else:
@@ -241,7 +243,7 @@ def clouds():
 Case = collections.namedtuple("Case", "name seen recorded", defaults=[(True, True)])
 # What is seen of a connection: by which node, from whom to whom, and where they differ the address that was dialled and the
 # one that the destination answers. `recorded`: whether it is to be found with ignore_node_flows true, and false.
-ONLY_WITH_NODE_FLOWS, NEVER = (False, True), (False, False)
+ONLY_WITH_NODE_FLOWS = (False, True)
 CONTAINER = Outside("172.17.0.2", "INTRA_VPC", "aws", "eu-central-1", "")
 CASES = [
     Case("pod to a pod of its node", [("node-1", WEB_1, DB)]),
@@ -253,8 +255,8 @@ CASES = [
         ("node-2", WEB_2, NODE_1), ("node-1", WEB_2, DB, NODE_1, NODE_1)]),
     Case("pod to another node's port with its pod, masqueraded on both", [
         ("node-2", WEB_2, NODE_1, None, NODE_2), ("node-1", NODE_2, DB, NODE_1, NODE_1)], ONLY_WITH_NODE_FLOWS),
-    Case("pod to another node's port with a third node's pod: no node knows both ends", [
-        ("node-2", WEB_2, NODE_3), ("node-3", WEB_2, DB, NODE_3, NODE_3), ("node-1", NODE_3, DB)], NEVER),
+    Case("pod to another node's port with a third node's pod", [
+        ("node-2", WEB_2, NODE_3), ("node-3", WEB_2, DB, NODE_3, NODE_3), ("node-1", NODE_3, DB)]),
     Case("visitor to a pod of the entry node", [("node-1", VISITOR, DB, NODE_1, NODE_1)]),
     Case("visitor to a pod elsewhere, masqueraded", [
         ("node-2", VISITOR, DB, NODE_2, NODE_2), ("node-1", NODE_2, DB)]),

@@ -44,6 +44,7 @@ private let inventory = Inventory(
     nodes: [
         Node(name: "node-a", addresses: [address("172.18.0.2"), address("fc00::2")], zone: "eu-central-1a"),
         Node(name: "node-b", addresses: [address("172.18.0.3")], zone: "eu-central-1b"),
+        Node(name: "node-c", addresses: [address("172.18.0.4")]),
     ],
     pods: [
         Pod(
@@ -177,6 +178,10 @@ private let outside = "192.0.2.99"
         Case(
             "only the destination known, elsewhere", outside, "10.244.2.10", on: "node-a",
             "node-a:40000 web-2:443 PUBLIC_INTERNET 100/200"),
+        Case(
+            "both elsewhere, through a port of this node", "10.244.1.20", "172.18.0.4",
+            answeredBy: ("10.244.2.10", 8080), to: "172.18.0.4", on: "node-c",
+            "client-1:40000 web-2:8080 INTRA_VPC 100/200"),
         Case("both elsewhere", "10.244.1.20", "10.244.1.10", on: "node-b", "unknown_direction"),
         Case("neither known", "192.0.2.1", outside, on: "node-a", "unknown_direction"),
         Case(
