@@ -40,7 +40,8 @@ extension Pod {
             isTerminated: phase == "Succeeded" || phase == "Failed",
             startedAt: started > 0 ? started : UInt32(metadata.creation_timestamp),
             app: labels.app, instanceID: labels.instanceID, cell: labels.cell,
-            owner: try metadata.controller, labels: labels.kept)
+            owner: try metadata.controller, labels: labels.kept,
+            labelSignature: labels.signature)
     }
 
     /// `podIPs`, or `podIP` of a server that does not know those.

@@ -36,13 +36,17 @@ public struct Pod: Hashable, Sendable {
     public var owner: ObjectOwner?
     /// Its labels as far as somebody asked for them.
     public var labels: [String: String]
+    /// A digest of all of its labels.
+    public var labelSignature: LabelSignature
 
-    /// Makes a pod of its parts; without a `uid`, namespace and name tell it apart.
+    /// Makes a pod of its parts; without a `uid`, namespace and name tell it apart, and without a `labelSignature`, it is that
+    /// of `labels`.
     public init(
         uid: ObjectUID? = nil, namespace: String, name: String, node: String, addresses: [IPAddress],
         secondaryAddresses: [IPAddress] = [], hostAddresses: [IPAddress] = [], hostNetwork: Bool = false,
         isTerminated: Bool = false, startedAt: UInt32 = 0, app: String = "",
-        instanceID: String = "", cell: String = "", owner: ObjectOwner? = nil, labels: [String: String] = [:]
+        instanceID: String = "", cell: String = "", owner: ObjectOwner? = nil, labels: [String: String] = [:],
+        labelSignature: LabelSignature? = nil
     ) {
         self.uid = uid ?? ObjectUID("\(namespace)/\(name)")
         self.namespace = namespace
@@ -59,5 +63,6 @@ public struct Pod: Hashable, Sendable {
         self.cell = cell
         self.owner = owner
         self.labels = labels
+        self.labelSignature = labelSignature ?? LabelSignature(labels)
     }
 }

@@ -8,6 +8,7 @@ struct PodLabelReader: Sendable {
         var instanceID = ""
         var cell = ""
         var kept: [String: String] = [:]
+        var signature = LabelSignature()
     }
 
     /// What a key is good for: its place among the keys of each purpose.
@@ -37,6 +38,7 @@ struct PodLabelReader: Sendable {
         var labels = Labels()
         var best = Purpose(app: .max, instanceID: .max, cell: .max)
         try metadata.forEachLabel { label, text throws(MalformedObject.Problem) in
+            labels.signature.insert(CStringBytes(label), CStringBytes(text))
             let key = String(cString: label)
             guard let purpose = purposes[key] else { return }
             let value = try String(text, field: "metadata.labels")

@@ -26,6 +26,8 @@ struct ClusterRecords: Sendable {
         var node: Int32
         var startedAt: UInt32
         let kind: Kind
+        /// A pod's labels, or those that a service with external addresses selects its pods by.
+        var labelSignature = LabelSignature()
         /// Which store has it; stores know nothing of each other's objects.
         let store: Int
     }
@@ -70,6 +72,7 @@ struct ClusterRecords: Sendable {
     /// The pod networks of Node objects.
     private var podNetworks: [ObjectUID: [IPPrefix]] = [:]
     private var told: ToldAddresses
+    private var backends = ServiceBackends()
     /// Nodes whose pods have their zone to be told.
     private var rezoned: Set<Int32> = []
     /// Nodes for which somebody may have to stand in, or no more.
@@ -126,7 +129,8 @@ struct ClusterRecords: Sendable {
         }
         let owner = Owner(
             labels: pod.hostNetwork ? labels(ofNode: node, named: pod.node) : labels(of: pod, on: node), head: -1,
-            node: node, startedAt: startedAt, kind: pod.hostNetwork ? .hostNetworkPod : .pod, store: store)
+            node: node, startedAt: startedAt, kind: pod.hostNetwork ? .hostNetworkPod : .pod,
+            labelSignature: pod.labelSignature, store: store)
         let controller = pod.isStatic || pod.hostNetwork ? nil : pod.owner
         // A pod in the host network has its node's addresses.
         let hostAddresses = pod.hostNetwork && pod.hostAddresses.isEmpty ? pod.addresses : pod.hostAddresses
@@ -157,9 +161,12 @@ struct ClusterRecords: Sendable {
     func change(_ service: ClusterService, store: Int, _ tables: borrowing EndpointTables) -> Change? {
         let positions = Self.positions(of: service)
         guard !positions.isEmpty else { return removal(of: service.uid) }
-        let labels = EndpointLabels(cluster: site.cluster, service: "\(service.namespace)/\(service.name)")
+        let labels = EndpointLabels(
+            cluster: site.cluster, namespace: service.namespace, service: "\(service.namespace)/\(service.name)")
+        let selector = service.externalAddresses.isEmpty ? [:] : service.selector
         let owner = Owner(
-            labels: labels, head: -1, node: -1, startedAt: service.createdAt, kind: .service, store: store)
+            labels: labels, head: -1, node: -1, startedAt: service.createdAt, kind: .service,
+            labelSignature: LabelSignature(selector), store: store)
         return differing(Change(uid: service.uid, owner: (owner, positions)), tables)
     }
 
@@ -185,7 +192,7 @@ struct ClusterRecords: Sendable {
         guard let (owner, positions) = change.owner, let known = owners[change.uid],
             known.kind == owner.kind, known.labels.hasSameValues(as: owner.labels), known.node == owner.node,
             owner.node >= 0 || owner.kind == .service || owner.labels[.node].isEmpty,
-            known.startedAt == owner.startedAt,
+            known.startedAt == owner.startedAt, known.labelSignature == owner.labelSignature,
             Set(tables.positions(ofOwner: known.head)) == Set(positions),
             podNetworks[change.uid] ?? [] == change.podNetworks,
             change.hostAddresses.isEmpty || hosts[owner.node]?.addresses == change.hostAddresses
@@ -219,6 +226,7 @@ struct ClusterRecords: Sendable {
     mutating func apply(_ change: Change, _ tables: inout EndpointTables, now: UInt32) {
         if let known = owners.removeValue(forKey: change.uid) {
             count(known, -1)
+            leaveBackends(change.uid, known, &tables)
             leave(known, keeping: change.owner?.positions ?? [], &tables, now)
             for network in podNetworks.removeValue(forKey: change.uid) ?? [] {
                 tables.podNetworks.remove(network, ofNode: known.node)
@@ -240,6 +248,7 @@ struct ClusterRecords: Sendable {
         }
         owners[change.uid] = owner
         count(owner, 1)
+        joinBackends(change.uid, owner, &tables)
         if owner.kind == .node { setZone(owner.labels[.availabilityZone], ofNode: owner.node, &tables) }
         if !change.podNetworks.isEmpty {
             podNetworks[change.uid] = change.podNetworks
@@ -249,6 +258,49 @@ struct ClusterRecords: Sendable {
             hosts[owner.node]?.addresses = change.hostAddresses
             reconsidered.insert(owner.node)
         }
+    }
+
+    private mutating func joinBackends(_ uid: ObjectUID, _ owner: Owner, _ tables: inout EndpointTables) {
+        guard !owner.labelSignature.isEmpty else { return }
+        switch owner.kind {
+        case .pod where backends.isEmpty: break
+        case .pod: joinBackends(pod: uid, owner, &tables)
+        case .service:
+            backends.addService(uid, inNamespace: owner.labels[.namespace], selecting: owner.labelSignature)
+            let namespace = owner.labels.id(of: .namespace)
+            for (pod, candidate) in owners
+            where candidate.kind == .pod && candidate.labels.id(of: .namespace) == namespace {
+                joinBackends(pod: pod, candidate, &tables)
+            }
+        case .hostNetworkPod, .node, .standIn: break
+        }
+    }
+
+    private mutating func joinBackends(pod uid: ObjectUID, _ owner: Owner, _ tables: inout EndpointTables) {
+        let places = backends.addPod(
+            uid, inNamespace: owner.labels[.namespace], labels: owner.labelSignature, onNode: owner.node)
+        for place in places { settle(place, &tables) }
+    }
+
+    private mutating func leaveBackends(_ uid: ObjectUID, _ owner: Owner, _ tables: inout EndpointTables) {
+        guard !owner.labelSignature.isEmpty else { return }
+        switch owner.kind {
+        case .pod where backends.isEmpty: break
+        case .pod:
+            let places = backends.removePod(
+                uid, inNamespace: owner.labels[.namespace], labels: owner.labelSignature, onNode: owner.node)
+            for place in places { settle(place, &tables) }
+        case .service:
+            backends.removeService(uid)
+            tables.removeBackends(ofService: owner.labels)
+        case .hostNetworkPod, .node, .standIn: break
+        }
+    }
+
+    private func settle(_ place: ServiceBackends.Place, _ tables: inout EndpointTables) {
+        guard let service = owners[place.service] else { return }
+        let pod = backends.onlyPod(at: place).flatMap { owners[$0] }
+        tables.setBackend(pod?.head, ofService: service.labels, onNode: place.node)
     }
 
     /// The number of a node, a new one where the name is new.

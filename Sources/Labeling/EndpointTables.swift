@@ -77,6 +77,8 @@ struct EndpointTables: ~Copyable, Sendable {
     var podNetworks = PodNetworks()
     /// The addresses that nodes' agents have told.
     var hostAddresses = HostAddresses()
+    /// The first place of the only pod of a node behind a service with external addresses, by the service's labels.
+    private(set) var backends: [LabelsReference: [Int32: Int32]] = [:]
     /// From when on it is known who has the addresses of pods, in seconds since the Unix epoch.
     var podsKnownSince = UInt32.max
     private var candidates: ContiguousArray<Candidate> = []
@@ -97,6 +99,7 @@ struct EndpointTables: ~Copyable, Sendable {
         nodePorts = other.nodePorts
         podNetworks = other.podNetworks
         hostAddresses = other.hostAddresses
+        backends = other.backends
         podsKnownSince = other.podsKnownSince
         candidates = other.candidates
         places = other.places
@@ -194,6 +197,17 @@ struct EndpointTables: ~Copyable, Sendable {
 
     /// A candidate of a look-up.
     subscript(slot: Int32) -> Candidate { candidates[Int(slot)] }
+
+    /// The only pod of a node behind a service that has external addresses.
+    func backend(ofService slot: Int32, onNode node: Int32) -> Int32? { backends[candidates[Int(slot)].labels]?[node] }
+
+    /// Notes which pod of a node is the only one behind a service.
+    mutating func setBackend(_ pod: Int32?, ofService labels: EndpointLabels, onNode node: Int32) {
+        backends[LabelsReference(labels), default: [:]][node] = pod
+    }
+
+    /// Forgets which pods are behind a service.
+    mutating func removeBackends(ofService labels: EndpointLabels) { backends[LabelsReference(labels)] = nil }
 
     /// The labels of a candidate.
     func labels(of slot: Int32) -> LabelsReference { candidates[Int(slot)].labels }

@@ -49,12 +49,14 @@ public struct LabelReader: ~Copyable {
         // The reply's source is the real peer behind a translated destination.
         let ends = tables.pointee.endpoints(at: flow.original.source, flow.reply.source, second: second, node: node)
         let source = endpoint(ends.first, at: flow.original.source)
-        let destination = endpoint(ends.second, at: flow.reply.source)
+        var destination = endpoint(ends.second, at: flow.reply.source)
         if ignoreNodeFlows && (source.isNode || destination.isNode) { return .ignored(.node) }
         let isSourceLocal: Bool
         switch localEnd(source, destination, of: flow) {
         case .source: isSourceLocal = true
-        case .destination: isSourceLocal = false
+        case .destination:
+            isSourceLocal = false
+            if !destination.isKnown, let pod = answeringPod(of: flow, destination) { destination = pod }
         case .none(let reason): return .ignored(reason)
         }
         let (sourceLabels, sourceClass, sourceKind) = labels(of: flow.original.source, source)
@@ -102,13 +104,16 @@ public struct LabelReader: ~Copyable {
 
     private func endpoint(_ slot: Int32?, at address: IPAddress) -> Endpoint {
         switch holder(slot, of: address) {
-        case .candidate(let slot):
-            Endpoint(
-                labels: tables.pointee.labels(of: slot), node: tables.pointee.node(of: slot),
-                isNode: tables.pointee.isNode(slot))
+        case .candidate(let slot): endpoint(slot)
         case .host(let number): Endpoint(labels: tables.pointee.labels(ofNode: number), node: number, isNode: true)
         case nil: .unknown
         }
+    }
+
+    private func endpoint(_ slot: Int32) -> Endpoint {
+        Endpoint(
+            labels: tables.pointee.labels(of: slot), node: tables.pointee.node(of: slot),
+            isNode: tables.pointee.isNode(slot))
     }
 
     /// Who has an address.
@@ -170,6 +175,14 @@ public struct LabelReader: ~Copyable {
     private func isAnsweredFromLoadBalancer(_ flow: Flow, _ destination: Endpoint) -> Bool {
         !destination.isKnown && node >= 0 && flow.reply.source == flow.original.destination
             && dialledService(of: flow) != nil
+    }
+
+    /// The pod of this node that answers from a load balancer's address, where there is only one.
+    private func answeringPod(of flow: Flow, _ destination: Endpoint) -> Endpoint? {
+        guard isAnsweredFromLoadBalancer(flow, destination), let service = dialledService(of: flow),
+            let slot = tables.pointee.backend(ofService: service, onNode: node)
+        else { return nil }
+        return endpoint(slot)
     }
 
     /// Whether an address that nobody of the cluster has may be behind the observing node.

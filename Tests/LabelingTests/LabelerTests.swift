@@ -585,9 +585,59 @@ private let outside = "192.0.2.99"
                 }
                 #expect(labeled.local.address == address(destination))
                 #expect(labeled.local.labels.labels[.node] == "node-a")
+                #expect(labeled.local.labels.labels[.pod] == "")
                 #expect(labeled.service?.labels[.service] == "edge/ingress")
             }
         }
+    }
+
+    /// It is told by the service's selector where one pod of the node meets it.
+    @Test func thePodThatAnswersFromALoadBalancersAddressIsFound() {
+        let index = ClusterIndex(site: site) { noon }
+        let labeler = Labeler(index: index, site: site, configuration: Labeler.Configuration())
+        func ingress(_ name: String, on node: String, labels: [String: String]) -> Pod {
+            Pod(
+                namespace: "edge", name: name, node: node, addresses: [address("10.244.7.\(name.count)")],
+                labels: labels)
+        }
+        let here = ingress("a", on: "node-a", labels: ["app": "ingress", "tier": "edge", "x": "1"])
+        let second = ingress("ab", on: "node-a", labels: ["app": "ingress", "tier": "edge"])
+        let pods = index.podStore()
+        pods.apply([
+            .updated(here), .updated(ingress("abc", on: "node-b", labels: ["app": "ingress", "tier": "edge"])),
+            .updated(ingress("abcd", on: "node-a", labels: ["app": "ingress"])),
+            .updated(
+                Pod(
+                    namespace: "shop", name: "other", node: "node-a", addresses: [address("10.244.8.1")],
+                    labels: here.labels)),
+        ])
+        var service = ClusterService(
+            namespace: "edge", name: "ingress", clusterAddresses: [], externalAddresses: [address("198.51.100.50")],
+            ports: [ClusterService.Port(transport: .tcp, number: 443)], selector: ["app": "ingress", "tier": "edge"])
+        let services = index.serviceStore()
+        services.apply([.updated(service)])
+        func local(on node: String = "node-a") -> String {
+            labeler.read(observedOn: node, at: noon) { reader in
+                guard case .labeled(let labeled) = reader.label(flow(outside, "198.51.100.50", ports: (1, 443))) else {
+                    return "not labelled"
+                }
+                return "\(labeled.local.labels.labels[.pod]) \(labeled.connectionClass.rawValue)"
+            }
+        }
+        #expect(local() == "a PUBLIC_INTERNET")
+        #expect(local(on: "node-b") == "abc PUBLIC_INTERNET")
+        // Which of two it is nobody can tell.
+        pods.apply([.updated(second)])
+        #expect(local() == " PUBLIC_INTERNET")
+        pods.apply([.deleted(here)])
+        #expect(local() == "ab PUBLIC_INTERNET")
+        service.selector = ["app": "ingress", "x": "2"]
+        services.apply([.updated(service)])
+        #expect(local() == " PUBLIC_INTERNET")
+        pods.apply([.updated(ingress("abcde", on: "node-a", labels: ["app": "ingress", "x": "2"]))])
+        #expect(local() == "abcde PUBLIC_INTERNET")
+        services.apply([.deleted(service)])
+        #expect(local() == "not labelled")
     }
 
     @Test func aLocalEndThatIsOutsideHasTheLabelsOfTheObservingNode() {
