@@ -142,6 +142,51 @@ void   kubenetmon__v1__hello__free_unpacked
   assert(message->base.descriptor == &kubenetmon__v1__hello__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   kubenetmon__v1__host_addresses__init
+                     (Kubenetmon__V1__HostAddresses         *message)
+{
+  static const Kubenetmon__V1__HostAddresses init_value = KUBENETMON__V1__HOST_ADDRESSES__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__v1__host_addresses__get_packed_size
+                     (const Kubenetmon__V1__HostAddresses *message)
+{
+  assert(message->base.descriptor == &kubenetmon__v1__host_addresses__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__v1__host_addresses__pack
+                     (const Kubenetmon__V1__HostAddresses *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__v1__host_addresses__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__v1__host_addresses__pack_to_buffer
+                     (const Kubenetmon__V1__HostAddresses *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__v1__host_addresses__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__V1__HostAddresses *
+       kubenetmon__v1__host_addresses__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__V1__HostAddresses *)
+     protobuf_c_message_unpack (&kubenetmon__v1__host_addresses__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__v1__host_addresses__free_unpacked
+                     (Kubenetmon__V1__HostAddresses *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__v1__host_addresses__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   kubenetmon__v1__flow_batch__init
                      (Kubenetmon__V1__FlowBatch         *message)
 {
@@ -277,7 +322,7 @@ void   kubenetmon__v1__go_away__free_unpacked
   assert(message->base.descriptor == &kubenetmon__v1__go_away__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor kubenetmon__v1__agent_message__field_descriptors[2] =
+static const ProtobufCFieldDescriptor kubenetmon__v1__agent_message__field_descriptors[3] =
 {
   {
     "hello",
@@ -303,15 +348,28 @@ static const ProtobufCFieldDescriptor kubenetmon__v1__agent_message__field_descr
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "host_addresses",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Kubenetmon__V1__AgentMessage, body_case),
+    offsetof(Kubenetmon__V1__AgentMessage, host_addresses),
+    &kubenetmon__v1__host_addresses__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned kubenetmon__v1__agent_message__field_indices_by_name[] = {
   1,   /* field[1] = batch */
   0,   /* field[0] = hello */
+  2,   /* field[2] = host_addresses */
 };
 static const ProtobufCIntRange kubenetmon__v1__agent_message__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor kubenetmon__v1__agent_message__descriptor =
 {
@@ -321,7 +379,7 @@ const ProtobufCMessageDescriptor kubenetmon__v1__agent_message__descriptor =
   "Kubenetmon__V1__AgentMessage",
   "kubenetmon.v1",
   sizeof(Kubenetmon__V1__AgentMessage),
-  2,
+  3,
   kubenetmon__v1__agent_message__field_descriptors,
   kubenetmon__v1__agent_message__field_indices_by_name,
   1,  kubenetmon__v1__agent_message__number_ranges,
@@ -379,7 +437,7 @@ const ProtobufCMessageDescriptor kubenetmon__v1__server_message__descriptor =
   (ProtobufCMessageInit) kubenetmon__v1__server_message__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor kubenetmon__v1__hello__field_descriptors[5] =
+static const ProtobufCFieldDescriptor kubenetmon__v1__hello__field_descriptors[6] =
 {
   {
     "protocol_version",
@@ -441,9 +499,22 @@ static const ProtobufCFieldDescriptor kubenetmon__v1__hello__field_descriptors[5
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "host_addresses",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__V1__Hello, host_addresses),
+    &kubenetmon__v1__host_addresses__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned kubenetmon__v1__hello__field_indices_by_name[] = {
   2,   /* field[2] = agent_id */
+  5,   /* field[5] = host_addresses */
   1,   /* field[1] = node_name */
   0,   /* field[0] = protocol_version */
   3,   /* field[3] = software_version */
@@ -452,7 +523,7 @@ static const unsigned kubenetmon__v1__hello__field_indices_by_name[] = {
 static const ProtobufCIntRange kubenetmon__v1__hello__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor kubenetmon__v1__hello__descriptor =
 {
@@ -462,11 +533,62 @@ const ProtobufCMessageDescriptor kubenetmon__v1__hello__descriptor =
   "Kubenetmon__V1__Hello",
   "kubenetmon.v1",
   sizeof(Kubenetmon__V1__Hello),
-  5,
+  6,
   kubenetmon__v1__hello__field_descriptors,
   kubenetmon__v1__hello__field_indices_by_name,
   1,  kubenetmon__v1__hello__number_ranges,
   (ProtobufCMessageInit) kubenetmon__v1__hello__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__v1__host_addresses__field_descriptors[2] =
+{
+  {
+    "ipv4",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_FIXED32,
+    offsetof(Kubenetmon__V1__HostAddresses, n_ipv4),
+    offsetof(Kubenetmon__V1__HostAddresses, ipv4),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "ipv6",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__V1__HostAddresses, ipv6),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__v1__host_addresses__field_indices_by_name[] = {
+  0,   /* field[0] = ipv4 */
+  1,   /* field[1] = ipv6 */
+};
+static const ProtobufCIntRange kubenetmon__v1__host_addresses__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor kubenetmon__v1__host_addresses__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.v1.HostAddresses",
+  "HostAddresses",
+  "Kubenetmon__V1__HostAddresses",
+  "kubenetmon.v1",
+  sizeof(Kubenetmon__V1__HostAddresses),
+  2,
+  kubenetmon__v1__host_addresses__field_descriptors,
+  kubenetmon__v1__host_addresses__field_indices_by_name,
+  1,  kubenetmon__v1__host_addresses__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__v1__host_addresses__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor kubenetmon__v1__flow_batch__field_descriptors[20] =

@@ -112,6 +112,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
             switch try AgentMessage(decoding: frame) {
             case .hello(let hello): try introduce(context, hello)
             case .batch(let batch): try take(context, batch, wireBytes: frame.readableBytes)
+            case .hostAddresses: break
             case .unknown: break
             }
         } catch {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CFlowProto
+public import FlowModel
 public import NIOCore
 
 /// What an agent says to a server.
@@ -9,21 +10,37 @@ public enum AgentMessage: ~Copyable {
     case hello(Hello)
     /// Flows.
     case batch(ReceivedFlowBatch)
+    /// The addresses that the agent's host has from now on.
+    case hostAddresses([IPAddress])
     /// A sign of life, or a message of a later protocol, to be passed over.
     case unknown
 
     /// What an agent says that has nothing to say: a message without a body, as a frame.
     public static let signOfLife = ByteBuffer(integer: UInt32(0))
 
+    /// Makes the frame that tells the addresses of the agent's host, at most ``Hello/maximumHostAddresses``.
+    public static func frame(hostAddresses: [IPAddress]) -> ByteBuffer {
+        var columns = HostAddressColumns(hostAddresses)
+        return columns.withMessage { addresses in
+            var message = Kubenetmon__V1__AgentMessage()
+            kubenetmon__v1__agent_message__init(&message)
+            message.body_case = KUBENETMON__V1__AGENT_MESSAGE__BODY_HOST_ADDRESSES
+            message.host_addresses = addresses
+            return ByteBuffer(framing: &message)
+        }
+    }
+
     /// Reads the protobuf message of one frame; throws ``WireError``.
     public init(decoding frame: ByteBuffer) throws(WireError) {
-        let unpacked = try frame.unpack(kubenetmon__v1__agent_message__unpack)
+        let unpacked = try frame.unpack(.agentMessage, kubenetmon__v1__agent_message__unpack)
         let message = UnpackedAgentMessage(unpacked)
         switch unpacked.pointee.body_case {
         case KUBENETMON__V1__AGENT_MESSAGE__BODY_HELLO:
             self = .hello(try Hello(unpacked.pointee.hello.pointee))
         case KUBENETMON__V1__AGENT_MESSAGE__BODY_BATCH:
             self = .batch(try ReceivedFlowBatch(message))
+        case KUBENETMON__V1__AGENT_MESSAGE__BODY_HOST_ADDRESSES:
+            self = .hostAddresses(try HostAddressColumns.addresses(of: unpacked.pointee.host_addresses.pointee))
         default:
             self = .unknown
         }
@@ -41,36 +58,43 @@ struct UnpackedAgentMessage: ~Copyable {
 
 extension Hello {
     init(_ message: Kubenetmon__V1__Hello) throws(WireError) {
+        var addresses: [IPAddress]?
+        if let told = message.host_addresses { addresses = try HostAddressColumns.addresses(of: told.pointee) }
         let id = UnsafeRawBufferPointer(start: message.agent_id.data, count: message.agent_id.len)
         self.init(
             protocolVersion: message.protocol_version,
             nodeName: String(cString: message.node_name),
             agentID: try AgentID(id),
             softwareVersion: String(cString: message.software_version),
-            token: message.token.pointee == 0 ? nil : BearerToken(String(cString: message.token)))
+            token: message.token.pointee == 0 ? nil : BearerToken(String(cString: message.token)),
+            hostAddresses: addresses)
     }
 
     /// The greeting as a frame, its length included.
     public func frame() -> ByteBuffer {
-        withUnsafeTemporaryAllocation(byteCount: AgentID.byteCount, alignment: 1) { id in
-            id.storeBytes(of: agentID.bits.bigEndian, as: UInt128.self)
-            return nodeName.withMutableCString { node in
-                softwareVersion.withMutableCString { version in
-                    (token?.secret ?? "").withMutableCString { token in
-                        var hello = Kubenetmon__V1__Hello()
-                        kubenetmon__v1__hello__init(&hello)
-                        hello.protocol_version = protocolVersion
-                        hello.node_name = node
-                        hello.software_version = version
-                        hello.token = token
-                        hello.agent_id = ProtobufCBinaryData(
-                            len: id.count, data: id.baseAddress?.assumingMemoryBound(to: UInt8.self))
-                        return withUnsafeMutablePointer(to: &hello) { hello in
-                            var message = Kubenetmon__V1__AgentMessage()
-                            kubenetmon__v1__agent_message__init(&message)
-                            message.body_case = KUBENETMON__V1__AGENT_MESSAGE__BODY_HELLO
-                            message.hello = hello
-                            return ByteBuffer(framing: &message)
+        var columns = HostAddressColumns(hostAddresses ?? [])
+        return columns.withMessage { addresses in
+            withUnsafeTemporaryAllocation(byteCount: AgentID.byteCount, alignment: 1) { id in
+                id.storeBytes(of: agentID.bits.bigEndian, as: UInt128.self)
+                return nodeName.withMutableCString { node in
+                    softwareVersion.withMutableCString { version in
+                        (token?.secret ?? "").withMutableCString { token in
+                            var hello = Kubenetmon__V1__Hello()
+                            kubenetmon__v1__hello__init(&hello)
+                            hello.protocol_version = protocolVersion
+                            hello.node_name = node
+                            hello.software_version = version
+                            hello.token = token
+                            hello.agent_id = ProtobufCBinaryData(
+                                len: id.count, data: id.baseAddress?.assumingMemoryBound(to: UInt8.self))
+                            if hostAddresses != nil { hello.host_addresses = addresses }
+                            return withUnsafeMutablePointer(to: &hello) { hello in
+                                var message = Kubenetmon__V1__AgentMessage()
+                                kubenetmon__v1__agent_message__init(&message)
+                                message.body_case = KUBENETMON__V1__AGENT_MESSAGE__BODY_HELLO
+                                message.hello = hello
+                                return ByteBuffer(framing: &message)
+                            }
                         }
                     }
                 }
@@ -80,13 +104,14 @@ extension Hello {
 }
 
 extension ByteBuffer {
-    /// Unpacks a message with its `…__unpack` function, unless it has more fields than it may have.
+    /// Unpacks a message of a shape with its `…__unpack` function, unless it has more fields than it may have.
     func unpack<Message>(
+        _ shape: MessageShape,
         _ unpack: (UnsafeMutablePointer<ProtobufCAllocator>?, Int, UnsafePointer<UInt8>?)
             -> UnsafeMutablePointer<Message>?
     ) throws(WireError) -> UnsafeMutablePointer<Message> {
         let (message, problem) = withUnsafeReadableBytes { bytes -> (UnsafeMutablePointer<Message>?, WireError?) in
-            if let problem = MessageFields.problem(in: bytes) { return (nil, problem) }
+            if let problem = MessageFields.problem(in: bytes, of: shape) { return (nil, problem) }
             return (unpack(nil, bytes.count, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)), nil)
         }
         guard let message else { throw problem ?? .notAMessage(readableBytes) }

@@ -5,27 +5,42 @@
 /// protobuf-c allocates for each field that it does not know and for each repetition of one that it knows: 1 MiB of fields
 /// of two bytes costs an event loop 60 ms and 25 MB. A batch of today has 21 fields, since each of its columns is one.
 enum MessageFields {
-    /// The most fields of a message and of the message in its body together: later versions may add two hundred.
+    /// The most fields of a message and of the messages in it together: later versions may add two hundred.
     static let maximumCount = 256
 
-    /// The numbers of the fields of `AgentMessage` and `ServerMessage` that hold messages, which hold none themselves.
-    private static let bodies: ClosedRange<UInt64> = 1...2
-
     /// Returns why a message must not be unpacked; nil where nothing speaks against it.
-    static func problem(in message: UnsafeRawBufferPointer) -> WireError? {
+    static func problem(in message: UnsafeRawBufferPointer, of shape: MessageShape) -> WireError? {
         var count = 0
-        var outer = FieldReader(message)
-        while let field = outer.next() {
-            count += 1
-            if bodies.contains(field.number) {
-                // What is malformed in a body is for protobuf-c to say.
-                var inner = FieldReader(field.content)
-                while count <= maximumCount, inner.next() != nil { count += 1 }
-            }
-            guard count <= maximumCount else { return .tooManyFields(limit: maximumCount) }
-        }
-        return outer.isMalformed ? .notAMessage(message.count) : nil
+        var fields = FieldReader(message)
+        self.count(&fields, of: shape, into: &count)
+        if count > maximumCount { return .tooManyFields(limit: maximumCount) }
+        return fields.isMalformed ? .notAMessage(message.count) : nil
     }
+
+    /// Counts fields, those of the messages among them included, up to one more than there may be. What is malformed in
+    /// an inner message is for protobuf-c to say.
+    private static func count(_ fields: inout FieldReader, of shape: MessageShape, into count: inout Int) {
+        while count <= maximumCount, let field = fields.next() {
+            count += 1
+            guard let inner = shape.messages[field.number] else { continue }
+            var innerFields = FieldReader(field.content)
+            self.count(&innerFields, of: inner, into: &count)
+        }
+    }
+}
+
+/// Which fields of a message are messages themselves, and of what shape. It is known of those that this version unpacks.
+struct MessageShape {
+    /// By the fields' numbers.
+    private(set) var messages: [UInt64: MessageShape] = [:]
+
+    private static let flat = MessageShape()
+
+    /// `AgentMessage`: `hello` with its `host_addresses`, `batch` and `host_addresses`.
+    static let agentMessage = MessageShape(messages: [1: MessageShape(messages: [6: flat]), 2: flat, 3: flat])
+
+    /// `ServerMessage`: `ack` and `go_away`.
+    static let serverMessage = MessageShape(messages: [1: flat, 2: flat])
 }
 
 /// Reads one field after the other, as protobuf-c does (https://protobuf.dev/programming-guides/encoding/).

@@ -16,7 +16,7 @@ public enum ServerMessage: Equatable, Sendable {
 
     /// Reads the protobuf message of one frame; throws ``WireError``.
     public init(decoding frame: ByteBuffer) throws(WireError) {
-        let unpacked = try frame.unpack(kubenetmon__v1__server_message__unpack)
+        let unpacked = try frame.unpack(.serverMessage, kubenetmon__v1__server_message__unpack)
         defer { kubenetmon__v1__server_message__free_unpacked(unpacked, nil) }
         switch unpacked.pointee.body_case {
         case KUBENETMON__V1__SERVER_MESSAGE__BODY_ACK:

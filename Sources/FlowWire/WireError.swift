@@ -20,6 +20,10 @@ public enum WireError: Error, Equatable {
     case valueOutOfRange(column: String, value: UInt64)
     /// `translated` names a flow that does not exist, or is not ascending.
     case badTranslatedIndex(Int)
+    /// `HostAddresses.ipv6` has this many bytes, no multiple of 16.
+    case badHostAddresses(Int)
+    /// An agent tells this many addresses of its host, more than ``Hello/maximumHostAddresses``.
+    case tooManyHostAddresses(Int)
 
     /// Every ``reason``.
     public static let reasons = [
@@ -33,7 +37,9 @@ public enum WireError: Error, Equatable {
         case .truncatedFrame: "truncated_frame"
         case .notAMessage: "not_a_message"
         case .tooManyFields: "too_many_fields"
-        case .badAgentID, .columnLength, .mixedFamilies, .valueOutOfRange, .badTranslatedIndex: "malformed_message"
+        case .badAgentID, .columnLength, .mixedFamilies, .valueOutOfRange, .badTranslatedIndex, .badHostAddresses,
+            .tooManyHostAddresses:
+            "malformed_message"
         }
     }
 }
@@ -57,6 +63,9 @@ extension WireError: CustomStringConvertible {
         case .mixedFamilies: "a batch fills both IPv4 and IPv6 columns"
         case .valueOutOfRange(let column, let value): "column \(column) holds \(value), which is out of range"
         case .badTranslatedIndex(let index): "column translated: entry \(index) is no flow or not ascending"
+        case .badHostAddresses(let length): "HostAddresses.ipv6 has \(length) bytes, no multiple of 16"
+        case .tooManyHostAddresses(let count):
+            "an agent tells \(count) addresses of its host, the limit is \(Hello.maximumHostAddresses)"
         }
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 import FlowWire
 import Glibc
 import NIOCore
@@ -74,6 +75,7 @@ final class RecordingServer: Sendable {
             case batch
             /// A message without a body.
             case heartbeat
+            case hostAddresses
             /// Nothing that an agent sends.
             case unreadable
 
@@ -81,6 +83,7 @@ final class RecordingServer: Sendable {
                 switch try? AgentMessage(decoding: message) {
                 case .hello: self = .hello
                 case .batch: self = .batch
+                case .hostAddresses: self = .hostAddresses
                 case .unknown: self = message.readableBytes == 0 ? .heartbeat : .unreadable
                 case nil: self = .unreadable
                 }
@@ -103,6 +106,20 @@ final class RecordingServer: Sendable {
 
         /// The batches in the order in which they came.
         var batches: [ByteBuffer] { messages(.batch) }
+
+        /// What was told of the host's addresses, beginning with the greeting.
+        var hostAddresses: [[IPAddress]?] {
+            get throws {
+                try received.withLock { $0 }.compactMap { message -> [IPAddress]?? in
+                    guard message.kind == .hello || message.kind == .hostAddresses else { return nil }
+                    switch try AgentMessage(decoding: message.bytes) {
+                    case .hello(let hello): return .some(hello.hostAddresses)
+                    case .hostAddresses(let addresses): return addresses
+                    default: return nil
+                    }
+                }
+            }
+        }
 
         /// The number of heartbeats.
         var heartbeats: Int { messages(.heartbeat).count }

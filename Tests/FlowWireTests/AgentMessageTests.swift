@@ -6,14 +6,15 @@ import TestSupport
 import Testing
 
 @Suite struct AgentMessageTests {
-    @Test(arguments: [[], Protobuf.field(3, [1, 2]), Protobuf.field(1_000, varint: 5)])
+    @Test(arguments: [[], Protobuf.field(4, [1, 2]), Protobuf.field(1_000, varint: 5)])
     func messagesOfALaterProtocolAreUnknown(_ bytes: [UInt8]) throws {
         #expect(try DecodedMessage(bytes) == .unknown)
     }
 
     @Test(arguments: [
         [0xff], [0x00], [0x0a], [0x12, 0x05, 0x08], [0x12, 0x01, 0x08], [0x0a, 0x80, 0x80, 0x80, 0x80, 0x80],
-        Protobuf.field(2, [0x1a, 0x03, 0, 0, 0]), Array("GET / HTTP/1.1".utf8),
+        Protobuf.field(2, [0x1a, 0x03, 0, 0, 0]), Protobuf.field(3, [0x0a, 0x03, 0, 0, 0]),
+        Array("GET / HTTP/1.1".utf8),
     ])
     func whatIsNoMessageIsRefused(_ bytes: [UInt8]) {
         #expect(throws: WireError.notAMessage(bytes.count)) { try DecodedMessage(bytes) }
@@ -31,11 +32,18 @@ import Testing
     @Test(arguments: 0..<8)
     func mutatedFramesAreReadOrRefused(_ seed: Int) async throws {
         var generator = SeededGenerator(seed: UInt64(seed))
-        let originals = (0..<40).map { round in
-            let family: FlowBatchBuilder.Family = round % 2 == 0 ? .ipv4 : .ipv6
-            let flows = (0..<(round / 4)).map { _ in generator.flow(family, translation: 3) }
-            return FlowBatchBuilder.frame(family, flows, sequence: UInt64(round))
-        }
+        let originals =
+            (0..<40).map { round in
+                let family: FlowBatchBuilder.Family = round % 2 == 0 ? .ipv4 : .ipv6
+                let flows = (0..<(round / 4)).map { _ in generator.flow(family, translation: 3) }
+                return FlowBatchBuilder.frame(family, flows, sequence: UInt64(round))
+            }
+            + (0..<8).flatMap { round in
+                let addresses = generator.hostAddresses(round)
+                var hello = HelloTests.hello
+                hello.hostAddresses = addresses
+                return [hello.frame(), AgentMessage.frame(hostAddresses: addresses)]
+            }
         var (read, refused) = (0, 0)
         for round in 0..<125_000 {
             if round.isMultiple(of: 500) { await Task.yield() }

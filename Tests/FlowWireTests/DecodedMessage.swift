@@ -9,12 +9,14 @@ import Testing
 enum DecodedMessage: Equatable {
     case hello(Hello)
     case batch(sequence: UInt64, observedAtMilliseconds: UInt64, flows: [Flow])
+    case hostAddresses([IPAddress])
     case unknown
 
     /// Decodes the message of one frame, given without its length.
     init(_ message: ByteBuffer) throws(WireError) {
         switch try AgentMessage(decoding: message) {
         case .hello(let hello): self = .hello(hello)
+        case .hostAddresses(let addresses): self = .hostAddresses(addresses)
         case .unknown: self = .unknown
         case .batch(let batch):
             var flows: [Flow] = []

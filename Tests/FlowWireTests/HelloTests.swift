@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 @testable import FlowWire
 import NIOCore
 import Testing
@@ -28,6 +29,10 @@ import Testing
         Hello(protocolVersion: 0, nodeName: "", agentID: AgentID(bits: 0), softwareVersion: ""),
         Hello(protocolVersion: .max, nodeName: "knoten-ä-🦊", agentID: AgentID(bits: .max), softwareVersion: "1\n2"),
         Hello(nodeName: "node-a", agentID: .random(), softwareVersion: "1", token: BearerToken("eyJhbGciOi.x-_y.z")),
+        Hello(nodeName: "node-a", agentID: .random(), softwareVersion: "1", hostAddresses: []),
+        Hello(
+            nodeName: "node-a", agentID: .random(), softwareVersion: "1", token: BearerToken("t"),
+            hostAddresses: [IPAddress(v4: 0x0af4_0101), IPAddress(bits: 0xfe80 << 112 | 1)]),
         Hello(nodeName: String(repeating: "n", count: 100_000), agentID: .random(), softwareVersion: "dev"),
     ])
     func itComesBackFromItsFrame(_ hello: Hello) throws {

@@ -14,13 +14,18 @@ import Testing
         let repeated: [UInt8]
         /// The field of the message that they are in; nil for none.
         var body: Int?
+        /// The field of that message that they are in; nil for none.
+        var inner: Int?
+        /// Whether a server's messages have such fields too.
+        var isAnyones = true
         /// Where it fits, the most it is made of.
         var bytes = Frame.maximumLength
 
         func message() -> [UInt8] {
-            let room = bytes - 8 - beginning.count
+            let room = bytes - 12 - beginning.count
             let filling = beginning + [[UInt8]](repeating: repeated, count: room / repeated.count).flatMap { $0 }
-            return body.map { Protobuf.field($0, filling) } ?? filling
+            let content = inner.map { Protobuf.field($0, filling) } ?? filling
+            return body.map { Protobuf.field($0, content) } ?? content
         }
     }
 
@@ -39,6 +44,20 @@ import Testing
             repeated: Protobuf.field(2, Protobuf.field(10, [1]))),
         Bomb(testDescription: "a node's name again and again", repeated: Protobuf.field(2, [0x61]), body: 1),
         Bomb(testDescription: "columns of one transport", repeated: Protobuf.field(9, [6]), body: 2),
+        Bomb(
+            testDescription: "host addresses that are not packed", repeated: [0x0d, 10, 0, 0, 1], body: 3,
+            isAnyones: false),
+        Bomb(
+            testDescription: "unknown texts in host addresses", repeated: Protobuf.field(9, []), body: 3,
+            isAnyones: false),
+        Bomb(
+            testDescription: "a Hello's host addresses that are not packed", repeated: [0x0d, 10, 0, 0, 1], body: 1,
+            inner: 6, isAnyones: false),
+        Bomb(
+            testDescription: "one host address again and again in a Hello", repeated: Protobuf.field(2, [1]), body: 1,
+            inner: 6, isAnyones: false),
+        Bomb(
+            testDescription: "empty host addresses in a Hello", repeated: Protobuf.field(6, []), body: 1),
         Bomb(testDescription: "a column that is not packed", repeated: Protobuf.field(7, varint: 80), body: 2),
     ]
 
@@ -49,6 +68,7 @@ import Testing
         let before = Self.cpuSeconds()
         #expect(throws: WireError.tooManyFields(limit: 256)) { try DecodedMessage(message) }
         print("MEASURED \(bomb.testDescription): \((Self.cpuSeconds() - before) * 1e3) ms of CPU time")
+        guard bomb.isAnyones else { return }
         #expect(throws: WireError.tooManyFields(limit: 256)) {
             try ServerMessage(decoding: ByteBuffer(bytes: message))
         }
@@ -85,9 +105,28 @@ import Testing
     @Test("a text that looks like fields is one field")
     func texts() throws {
         let text = [UInt8](repeating: 0x78, count: 100_000)
-        #expect(try DecodedMessage(Protobuf.field(3, text)) == .unknown)
+        #expect(try DecodedMessage(Protobuf.field(4, text)) == .unknown)
+        #expect(try ServerMessage(decoding: ByteBuffer(bytes: Protobuf.field(3, text))) == .unknown)
         let batch = Protobuf.field(2, Protobuf.field(1, varint: 7) + Protobuf.field(60, text))
         #expect(try DecodedMessage(batch) == .batch(sequence: 7, observedAtMilliseconds: 0, flows: []))
+    }
+
+    @Test("fields of a Hello, of its host addresses and beside it are counted together")
+    func together() throws {
+        let id = Protobuf.field(3, [UInt8](repeating: 1, count: 16))
+        func unknown(_ count: Int) -> [UInt8] { (0..<count).flatMap { _ in Protobuf.field(20, varint: 1) } }
+        // AgentMessage.hello, Hello.agent_id and Hello.host_addresses are three.
+        func message(_ counts: (Int, Int, Int)) -> [UInt8] {
+            Protobuf.field(1, id + Protobuf.field(6, unknown(counts.0)) + unknown(counts.1)) + unknown(counts.2)
+        }
+        guard case .hello(let hello) = try DecodedMessage(message((100, 100, 53))) else {
+            Issue.record("it is no Hello")
+            return
+        }
+        #expect(hello.hostAddresses == [])
+        for counts in [(101, 100, 53), (100, 101, 53), (100, 100, 54)] {
+            #expect(throws: WireError.tooManyFields(limit: 256)) { try DecodedMessage(message(counts)) }
+        }
     }
 
     private static func cpuSeconds() -> Double {

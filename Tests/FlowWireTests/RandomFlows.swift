@@ -25,6 +25,12 @@ extension SeededGenerator {
         }
     }
 
+    /// So many addresses of both families, IPv4 addresses first as they are on the wire.
+    mutating func hostAddresses(_ count: Int) -> [IPAddress] {
+        let addresses = (0..<count).map { _ in address(oneIn(2) ? .ipv4 : .ipv6) }
+        return addresses.filter(\.isIPv4) + addresses.filter { !$0.isIPv4 }
+    }
+
     mutating func tuple(_ family: FlowBatchBuilder.Family) -> FlowTuple {
         FlowTuple(
             source: address(family), destination: address(family), sourcePort: integer(UInt16.self),

@@ -14,6 +14,8 @@ import Testing
         (.mixedFamilies, "malformed_message", "IPv6"),
         (.valueOutOfRange(column: "source_port", value: 65_536), "malformed_message", "65536"),
         (.badTranslatedIndex(21), "malformed_message", "21"),
+        (.badHostAddresses(22), "malformed_message", "22"),
+        (.tooManyHostAddresses(257), "malformed_message", "257"),
     ])
     func anErrorHasACounterAndSaysWhatWasFound(_ error: WireError, _ reason: String, _ found: String) {
         #expect(error.reason == reason)

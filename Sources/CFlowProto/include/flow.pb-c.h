@@ -18,6 +18,7 @@ PROTOBUF_C__BEGIN_DECLS
 typedef struct Kubenetmon__V1__AgentMessage Kubenetmon__V1__AgentMessage;
 typedef struct Kubenetmon__V1__ServerMessage Kubenetmon__V1__ServerMessage;
 typedef struct Kubenetmon__V1__Hello Kubenetmon__V1__Hello;
+typedef struct Kubenetmon__V1__HostAddresses Kubenetmon__V1__HostAddresses;
 typedef struct Kubenetmon__V1__FlowBatch Kubenetmon__V1__FlowBatch;
 typedef struct Kubenetmon__V1__Ack Kubenetmon__V1__Ack;
 typedef struct Kubenetmon__V1__GoAway Kubenetmon__V1__GoAway;
@@ -31,7 +32,8 @@ typedef struct Kubenetmon__V1__GoAway Kubenetmon__V1__GoAway;
 typedef enum {
   KUBENETMON__V1__AGENT_MESSAGE__BODY__NOT_SET = 0,
   KUBENETMON__V1__AGENT_MESSAGE__BODY_HELLO = 1,
-  KUBENETMON__V1__AGENT_MESSAGE__BODY_BATCH = 2
+  KUBENETMON__V1__AGENT_MESSAGE__BODY_BATCH = 2,
+  KUBENETMON__V1__AGENT_MESSAGE__BODY_HOST_ADDRESSES = 3
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(KUBENETMON__V1__AGENT_MESSAGE__BODY__CASE)
 } Kubenetmon__V1__AgentMessage__BodyCase;
 
@@ -45,6 +47,10 @@ struct  Kubenetmon__V1__AgentMessage
   union {
     Kubenetmon__V1__Hello *hello;
     Kubenetmon__V1__FlowBatch *batch;
+    /*
+     * The addresses that the agent's host has from now on, where they are others than those it told before.
+     */
+    Kubenetmon__V1__HostAddresses *host_addresses;
   };
 };
 #define KUBENETMON__V1__AGENT_MESSAGE__INIT \
@@ -97,10 +103,35 @@ struct  Kubenetmon__V1__Hello
    * account. Empty where the server asks for none.
    */
   char *token;
+  /*
+   * Absent: the agent does not tell. Present and empty: its host has none.
+   */
+  Kubenetmon__V1__HostAddresses *host_addresses;
 };
 #define KUBENETMON__V1__HELLO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__v1__hello__descriptor) \
-    , 0, (char *)protobuf_c_empty_string, {0,NULL}, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
+    , 0, (char *)protobuf_c_empty_string, {0,NULL}, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL }
+
+
+/*
+ * The addresses of the host on which an agent runs, those of tunnels and bridges included: at most 256.
+ */
+struct  Kubenetmon__V1__HostAddresses
+{
+  ProtobufCMessage base;
+  /*
+   * Numbers in host order.
+   */
+  size_t n_ipv4;
+  uint32_t *ipv4;
+  /*
+   * 16 bytes each in network order.
+   */
+  ProtobufCBinaryData ipv6;
+};
+#define KUBENETMON__V1__HOST_ADDRESSES__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__v1__host_addresses__descriptor) \
+    , 0,NULL, {0,NULL} }
 
 
 /*
@@ -262,6 +293,25 @@ Kubenetmon__V1__Hello *
 void   kubenetmon__v1__hello__free_unpacked
                      (Kubenetmon__V1__Hello *message,
                       ProtobufCAllocator *allocator);
+/* Kubenetmon__V1__HostAddresses methods */
+void   kubenetmon__v1__host_addresses__init
+                     (Kubenetmon__V1__HostAddresses         *message);
+size_t kubenetmon__v1__host_addresses__get_packed_size
+                     (const Kubenetmon__V1__HostAddresses   *message);
+size_t kubenetmon__v1__host_addresses__pack
+                     (const Kubenetmon__V1__HostAddresses   *message,
+                      uint8_t             *out);
+size_t kubenetmon__v1__host_addresses__pack_to_buffer
+                     (const Kubenetmon__V1__HostAddresses   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__V1__HostAddresses *
+       kubenetmon__v1__host_addresses__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__v1__host_addresses__free_unpacked
+                     (Kubenetmon__V1__HostAddresses *message,
+                      ProtobufCAllocator *allocator);
 /* Kubenetmon__V1__FlowBatch methods */
 void   kubenetmon__v1__flow_batch__init
                      (Kubenetmon__V1__FlowBatch         *message);
@@ -330,6 +380,9 @@ typedef void (*Kubenetmon__V1__ServerMessage_Closure)
 typedef void (*Kubenetmon__V1__Hello_Closure)
                  (const Kubenetmon__V1__Hello *message,
                   void *closure_data);
+typedef void (*Kubenetmon__V1__HostAddresses_Closure)
+                 (const Kubenetmon__V1__HostAddresses *message,
+                  void *closure_data);
 typedef void (*Kubenetmon__V1__FlowBatch_Closure)
                  (const Kubenetmon__V1__FlowBatch *message,
                   void *closure_data);
@@ -348,6 +401,7 @@ typedef void (*Kubenetmon__V1__GoAway_Closure)
 extern const ProtobufCMessageDescriptor kubenetmon__v1__agent_message__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__v1__server_message__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__v1__hello__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__v1__host_addresses__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__v1__flow_batch__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__v1__ack__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__v1__go_away__descriptor;
