@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import FlowModel
 public import FlowWire
 public import Logging
 public import NIOCore
@@ -119,6 +120,8 @@ public final class FlowExporter: Sendable {
         public var unknownAcknowledgements: UInt64 = 0
         /// Bytes of frames that wait for their acknowledgement.
         public var unacknowledgedBytes = 0
+        /// The number of the host's addresses that servers are told; nil where they are told none.
+        public var hostAddresses: Int?
 
         /// What the event loop knows of and what it does not know of yet.
         var (kept, onTheirWay) = (FlowAmount(), FlowAmount())
@@ -149,6 +152,10 @@ public final class FlowExporter: Sendable {
         /// Since when the server has said nothing although it owes an acknowledgement.
         var silentSince: NIODeadline?
         var openedAt = NIODeadline.now()
+        /// The addresses of the host; nil where they are unknown.
+        var hostAddresses: [IPAddress]?
+        /// Those that the server of the open connection knows.
+        var toldAddresses: [IPAddress]?
         /// When a server that has asked the agent to go is left whatever it owes.
         var departure: Scheduled<Void>?
         /// The place in the list of addresses to begin the next attempt with; agents begin anywhere.
@@ -255,6 +262,18 @@ public final class FlowExporter: Sendable {
         }
     }
 
+    /// Tells servers the host's addresses from now on: the one that is connected, where it knows others, and each that is
+    /// connected later. Callable from any thread.
+    ///
+    /// - Parameter hostAddresses: At most ``Hello/maximumHostAddresses``.
+    public func tell(hostAddresses: [IPAddress]) {
+        statisticsStorage.withLock { $0.hostAddresses = hostAddresses.count }
+        eventLoop.execute {
+            self.loopState.value.hostAddresses = hostAddresses
+            self.sendHostAddresses()
+        }
+    }
+
     /// Waits until every batch is acknowledged, at most for `timeout`, and closes the connection.
     ///
     /// - Returns: What was not acknowledged in time: flows, and the network bytes that they report.
@@ -322,6 +341,16 @@ public final class FlowExporter: Sendable {
         channel.writeAndFlush(AgentMessage.signOfLife, promise: nil)
     }
 
+    /// Sends the host's addresses unless the server knows them, wants the connection closed, or does not read: they follow
+    /// when it reads again.
+    fileprivate func sendHostAddresses() {
+        guard let channel = loopState.value.channel, channel.isWritable, loopState.value.departure == nil,
+            let addresses = loopState.value.hostAddresses, addresses != loopState.value.toldAddresses
+        else { return }
+        loopState.value.toldAddresses = addresses
+        channel.writeAndFlush(AgentMessage.frame(hostAddresses: addresses), promise: nil)
+    }
+
     /// Since when the server has said nothing although it owes an acknowledgement; nil while it owes none.
     func silentSince() async throws -> NIODeadline? {
         try await eventLoop.submit { self.loopState.value.silentSince }.get()
@@ -387,6 +416,8 @@ public final class FlowExporter: Sendable {
         var hello = hello
         hello.agentID = loopState.value.machine.nextAgentID
         hello.token = connection.token
+        hello.hostAddresses = loopState.value.hostAddresses
+        loopState.value.toldAddresses = hello.hostAddresses
         channel.writeAndFlush(hello.frame(), promise: nil)
         channel.closeFuture.hop(to: eventLoop).whenComplete { _ in
             self.logger.info("the connection to the server is closed", metadata: ["server": "\(peer)"])
@@ -486,6 +517,11 @@ private final class ServerMessageHandler: ChannelInboundHandler {
         } catch {
             errorCaught(context: context, error: error)
         }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        exporter.sendHostAddresses()
+        context.fireChannelWritabilityChanged()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+@testable import FlowExport
+import FlowModel
+import FlowWire
+import Logging
+import NIOCore
+import NIOPosix
+import TestSupport
+import Testing
+
+/// What servers are told of the addresses of the agent's host.
+@Suite struct HostAddressTests {
+    private static let (first, second) = (
+        [IPAddress(v4: 0x0af4_0101)], [IPAddress(v4: 0x0af4_0101), IPAddress(bits: 0xfd << 120 | 1)]
+    )
+
+    private func exporter(to server: RecordingServer) -> FlowExporter {
+        FlowExporter(
+            configuration: .test(port: server.port),
+            hello: Hello(nodeName: "node-a", agentID: .random(), softwareVersion: "test"),
+            group: .singletonMultiThreadedEventLoopGroup,
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+    }
+
+    @Test("an agent that does not know its host's addresses tells none")
+    func unknown() async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(to: server)
+        exporter.start()
+        #expect(try await server.connection(0).hostAddresses == [nil])
+        #expect(exporter.statistics.hostAddresses == nil)
+        _ = try await exporter.drain(timeout: .zero)
+    }
+
+    @Test("every Hello has the newest addresses, and an open connection hears of changes alone")
+    func changes() async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(to: server)
+        exporter.tell(hostAddresses: [])
+        exporter.start()
+        let connection = try await server.connection(0)
+        for addresses in [[], Self.first, Self.first, Self.second, Self.second, []] {
+            exporter.tell(hostAddresses: addresses)
+        }
+        exporter.tell(hostAddresses: Self.second)
+        exporter.export(FlowAmount(flows: 1, bytes: 2_000), of: .scrape) { .test($0) }
+        _ = try await connection.batches(1)
+        #expect(try connection.hostAddresses == [[], Self.first, Self.second, [], Self.second])
+        #expect(exporter.statistics.hostAddresses == 2)
+
+        try await connection.cut()
+        let next = try await server.connection(1)
+        #expect(try next.hostAddresses == [Self.second])
+        #expect(connection.isReadable && next.isReadable)
+        _ = try await exporter.drain(timeout: .zero)
+    }
+
+    @Test("a connection whose Hello told none hears of the first that are known")
+    func late() async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(to: server)
+        exporter.start()
+        let connection = try await server.connection(0)
+        exporter.tell(hostAddresses: Self.first)
+        try await eventually("they are told") { try connection.hostAddresses == [nil, Self.first] }
+        _ = try await exporter.drain(timeout: .zero)
+    }
+
+    @Test("a server that has asked the agent to go is told nothing new, the next one is")
+    func departure() async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(to: server)
+        exporter.tell(hostAddresses: Self.first)
+        exporter.export(FlowAmount(flows: 1, bytes: 2_000), of: .scrape) { .test($0) }
+        exporter.start()
+        let connection = try await server.connection(0)
+        _ = try await connection.batches(1)
+        try await connection.say(.goAway(reason: "maximum age"))
+        // Answered after it, in the order in which it was said.
+        try await connection.say(.ack([77]))
+        try await eventually("it is heard") { exporter.statistics.unknownAcknowledgements == 1 }
+        exporter.tell(hostAddresses: Self.second)
+        try await exporter.eventLoop.submit {}.get()
+        try await connection.say(.ack([1]))
+        let next = try await server.connection(1)
+        #expect(try next.hostAddresses == [Self.second])
+        try await connection.closed()
+        #expect(try connection.hostAddresses == [Self.first])
+        _ = try await exporter.drain(timeout: .zero)
+    }
+
+    @Test("a server that does not read finds the newest addresses, not a heap of changes")
+    func unreadChanges() async throws {
+        let server = try RecordingServer()
+        try await server.listen(isReading: false)
+        let exporter = exporter(to: server)
+        exporter.tell(hostAddresses: Self.first)
+        exporter.start()
+        try await eventually("a connection is open") { server.connections.count == 1 }
+        // More than the kernel takes.
+        let flows = (0..<FlowBatchBuilder.maximumFlows).map { Flow.test($0) }
+        for _ in 0..<400 { exporter.export(FlowAmount(), of: .scrape) { .test($0, flows) } }
+        for number in 1...1_000 { exporter.tell(hostAddresses: [IPAddress(v4: UInt32(number))]) }
+        try await exporter.eventLoop.submit {}.get()
+        let connection = server.connections[0]
+        try await connection.read()
+        _ = try await connection.batches(400)
+        try await eventually("the newest are told") {
+            try connection.hostAddresses.last == [IPAddress(v4: 1_000)]
+        }
+        #expect(try connection.hostAddresses.count <= 3)
+        _ = try await exporter.drain(timeout: .zero)
+    }
+}
