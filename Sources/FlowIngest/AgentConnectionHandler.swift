@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 import FlowWire
 import Listening
 import Logging
@@ -15,6 +16,9 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
 
     /// Messages that may wait, more than a read of batches brings, which take 50 bytes at least.
     private static let maximumWaiting = 512
+
+    /// The least time between two sets of addresses that a sink is given.
+    private static let addressInterval = TimeAmount.seconds(1)
 
     private enum Phase {
         /// The two sides agree on keys.
@@ -50,6 +54,10 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     private var waiting: [ByteBuffer] = []
     /// Sequence numbers of batches that the agent waits to hear of.
     private var inFlight: Set<UInt64> = []
+    /// The newest addresses of the agent's host that the sink does not know yet.
+    private var newAddresses: [IPAddress]?
+    /// When the sink may be given others again; nil for at once.
+    private var addressPause: Scheduled<Void>?
 
     init(server: IngestServer, sink: any FlowSink, source: String, isEncrypted: Bool) {
         self.server = server
@@ -112,11 +120,27 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
             switch try AgentMessage(decoding: frame) {
             case .hello(let hello): try introduce(context, hello)
             case .batch(let batch): try take(context, batch, wireBytes: frame.readableBytes)
-            case .hostAddresses: break
+            case .hostAddresses(let addresses):
+                guard let agent else {
+                    throw ConnectionError.unexpectedMessage("the host's addresses came before Hello")
+                }
+                update(context, addresses, of: agent)
             case .unknown: break
             }
         } catch {
             fail(context, error)
+        }
+    }
+
+    /// Gives the sink addresses, now or when the last are old enough: of more in between, the newest count.
+    private func update(_ context: ChannelHandlerContext, _ addresses: [IPAddress], of agent: ConnectedAgent) {
+        guard addressPause == nil else { return newAddresses = addresses }
+        sink.agent(agent, hasAddresses: addresses)
+        addressPause = schedule(context, in: Self.addressInterval) { handler, context in
+            handler.addressPause = nil
+            guard let addresses = handler.newAddresses else { return }
+            handler.newAddresses = nil
+            handler.update(context, addresses, of: agent)
         }
     }
 
@@ -189,6 +213,8 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     private func admit(_ context: ChannelHandlerContext, _ hello: Hello, for lifetime: TimeAmount?) {
         var hello = hello
         hello.token = nil
+        let addresses = hello.hostAddresses
+        hello.hostAddresses = nil
         let agent = ConnectedAgent(
             hello: hello, remoteAddress: context.remoteAddress.map { "\($0.unmapped)" } ?? "unknown")
         self.agent = agent
@@ -197,6 +223,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         server.update { $0.connectedAgents += 1 }
         server.note(agent, on: context.channel)
         server.log("connected", .info, "agent connected", Self.metadata(agent))
+        if let addresses { update(context, addresses, of: agent) }
         awaitNextMessage(context, limits.idleDeadline)
         if let lifetime { expiry = schedule(context, in: lifetime) { $0.fail($1, ConnectionError.expired) } }
         if let age = connectionAge(lifetime) { grow(context, age) }
@@ -339,6 +366,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         deadline?.cancel()
         age?.cancel()
         expiry?.cancel()
+        addressPause?.cancel()
         heartbeat?.cancel()
         if let agent {
             server.update { $0.connectedAgents -= 1 }

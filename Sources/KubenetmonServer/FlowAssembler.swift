@@ -186,6 +186,10 @@ final class FlowAssembler: FlowSink {
         }
     }
 
+    func agent(_ agent: ConnectedAgent, hasAddresses addresses: [IPAddress]) {
+        labeler.index.setHostAddresses(addresses, ofNode: agent.hello.nodeName)
+    }
+
     /// Sends what has been gathered.
     func flush() {
         for day in openBlocks.keys.sorted() { flush(day) }

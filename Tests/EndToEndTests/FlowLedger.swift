@@ -26,6 +26,7 @@ final class FlowLedger: Sendable {
         var totals = Totals()
         var isAcknowledging = true
         var waiting: [BatchReceipt] = []
+        var hostAddresses: [IPAddress]?
     }
 
     let port: Int
@@ -56,6 +57,9 @@ final class FlowLedger: Sendable {
 
     /// What has arrived, a batch that was sent again counted once. Only flows of the lab's pods count.
     var totals: Totals { state.value.withLock { $0.totals } }
+
+    /// The addresses of its host that an agent has told last; nil where none has.
+    var hostAddresses: [IPAddress]? { state.value.withLock { $0.hostAddresses } }
 
     /// Batches that came again.
     var resentBatches: UInt64 { server.statistics.duplicateBatches }
@@ -107,6 +111,10 @@ final class FlowLedger: Sendable {
                 return state.isAcknowledging
             }
             if acknowledges { BatchReceipt.acknowledge([receipt]) }
+        }
+
+        func agent(_ agent: ConnectedAgent, hasAddresses addresses: [IPAddress]) {
+            state.value.withLock { $0.hostAddresses = addresses }
         }
     }
 }

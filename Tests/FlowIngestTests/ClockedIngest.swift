@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 import FlowWire
 import Logging
 import NIOCore
 import NIOEmbedded
+import Synchronization
 
 @testable import FlowIngest
 
@@ -11,22 +13,39 @@ import NIOEmbedded
 struct ClockedIngest {
     let server: IngestServer
     private let eventLoop: NIOAsyncTestingEventLoop
+    private let sink: Box
+
+    private final class Box: Sendable {
+        let hostAddresses = Mutex<[[IPAddress]]>([])
+    }
 
     /// Forgets batches, which are never acknowledged.
     private final class Sink: FlowSink {
+        private let box: Box
+
+        init(_ box: Box) { self.box = box }
+
         func receive(_ batch: borrowing ReceivedFlowBatch, from agent: ConnectedAgent, receipt: BatchReceipt) {}
+
+        func agent(_ agent: ConnectedAgent, hasAddresses addresses: [IPAddress]) {
+            box.hostAddresses.withLock { $0.append(addresses) }
+        }
     }
+
+    /// The addresses of hosts that the sink was given.
+    var hostAddresses: [[IPAddress]] { sink.hostAddresses.withLock { $0 } }
 
     static func start(_ configure: (inout IngestServer.Configuration) -> Void = { _ in }) async throws -> ClockedIngest
     {
         var configuration = IngestServer.Configuration()
         configure(&configuration)
         let eventLoop = NIOAsyncTestingEventLoop()
+        let sink = Box()
         let server = try await IngestServer(
             group: eventLoop, configuration: configuration,
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        ) { _ in Sink() }
-        return ClockedIngest(server: server, eventLoop: eventLoop)
+        ) { _ in Sink(sink) }
+        return ClockedIngest(server: server, eventLoop: eventLoop, sink: sink)
     }
 
     /// Opens a connection, which introduces itself where it is given a node's name.

@@ -27,8 +27,17 @@ struct TestIngest {
         let receipt: BatchReceipt
     }
 
+    /// Addresses of a host that have reached a sink.
+    struct HostAddresses: Equatable, Sendable {
+        let node: String
+        let addresses: [IPAddress]
+        /// The number of batches that had reached sinks before.
+        let batchesBefore: Int
+    }
+
     private final class Box: Sendable {
         let deliveries = Mutex<[Delivery]>([])
+        let hostAddresses = Mutex<[HostAddresses]>([])
     }
 
     private final class Sink: FlowSink {
@@ -43,6 +52,12 @@ struct TestIngest {
                 node: agent.hello.nodeName, token: agent.hello.token, sequence: batch.sequence,
                 observedAtMilliseconds: batch.observedAtMilliseconds, flows: flows, receipt: receipt)
             box.deliveries.withLock { $0.append(delivery) }
+        }
+
+        func agent(_ agent: ConnectedAgent, hasAddresses addresses: [IPAddress]) {
+            let told = HostAddresses(
+                node: agent.hello.nodeName, addresses: addresses, batchesBefore: box.deliveries.withLock { $0.count })
+            box.hostAddresses.withLock { $0.append(told) }
         }
     }
 
@@ -79,6 +94,9 @@ struct TestIngest {
         try await eventually("\(count) batches are delivered") { deliveries(from: node).count >= count }
         return deliveries(from: node)
     }
+
+    /// What has reached the sinks of the addresses of hosts.
+    var hostAddresses: [HostAddresses] { box.hostAddresses.withLock { $0 } }
 
     /// Waits until so many agents are connected.
     func connectedAgents(_ count: Int) async throws {

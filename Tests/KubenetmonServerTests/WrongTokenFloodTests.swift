@@ -20,6 +20,8 @@ import Testing
         func receive(_ batch: borrowing ReceivedFlowBatch, from agent: ConnectedAgent, receipt: BatchReceipt) {
             BatchReceipt.acknowledge([receipt])
         }
+
+        func agent(_ agent: ConnectedAgent, hasAddresses addresses: [IPAddress]) {}
     }
 
     private func connect(
