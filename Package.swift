@@ -53,6 +53,7 @@ let package = Package(
         .systemLibrary(name: "CCompression", providers: [.apt(["liblz4-dev", "libzstd-dev"])]),
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .systemLibrary(name: "CMalloc"),
+        .systemLibrary(name: "CRtnetlink"),
         .target(name: "CDescriptorPassing"),
         .target(name: "CBuildCommit", cSettings: [.define("KUBENETMON_COMMIT", to: "\"\(commit)\"")]),
         .target(name: "CFlowProto", linkerSettings: [.linkedLibrary("protobuf-c")]),
@@ -62,6 +63,7 @@ let package = Package(
         .target(name: "FlowModel"),
         .target(name: "Retry"),
         .target(name: "Conntrack", dependencies: ["CNetfilter", "FlowModel"]),
+        .target(name: "HostAddresses", dependencies: ["CRtnetlink", "FlowModel"]),
         .target(name: "InstanceLock", dependencies: ["CDescriptorPassing"]),
         .target(name: "FlowWire", dependencies: ["CFlowProto", "FlowModel", nioCore]),
         .target(name: "TransportSecurity", dependencies: ["FlowWire", logging, nioSSL]),
@@ -102,8 +104,8 @@ let package = Package(
         .executableTarget(
             name: "KubenetmonAgent",
             dependencies: [
-                "Conntrack", "FlowExport", "FlowModel", "FlowWire", "InstanceLock", "Operations", "TransportSecurity",
-                argumentParser, lifecycle, logging, nioCore, nioPosix, unixSignals,
+                "Conntrack", "FlowExport", "FlowModel", "FlowWire", "HostAddresses", "InstanceLock", "Operations",
+                "TransportSecurity", argumentParser, lifecycle, logging, nioCore, nioPosix, unixSignals,
             ]),
         .executableTarget(
             name: "KubenetmonServer",
@@ -119,6 +121,7 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["CTestSupport"], path: "Tests/TestSupport"),
         .testTarget(name: "FlowModelTests", dependencies: ["FlowModel"]),
         .testTarget(name: "ConntrackTests", dependencies: ["CNetfilter", "Conntrack", "FlowModel", "TestSupport"]),
+        .testTarget(name: "HostAddressesTests", dependencies: ["FlowModel", "HostAddresses", "TestSupport"]),
         .testTarget(
             name: "InstanceLockTests", dependencies: ["CDescriptorPassing", "InstanceLock", "TestSupport"]),
         .testTarget(name: "FlowWireTests", dependencies: ["FlowModel", "FlowWire", "TestSupport", nioCore]),
