@@ -5,6 +5,7 @@ import Conntrack
 import FlowExport
 import FlowModel
 import FlowWire
+import HostAddresses
 import InstanceLock
 import Logging
 import NIOCore
@@ -60,6 +61,7 @@ struct Agent: Sendable {
         // Stopped in reverse order: nothing is collected any more when the rest is drained.
         return [
             SecondSignalService(), DrainService(exporter, timeout: configuration.shutdownTimeout, logger: logger),
+            HostAddressService(logger: logger) { exporter.tell(hostAddresses: $0) },
             LockService(lock, group: group, exporter: exporter, selfCheck: selfCheck, logger: logger) { events in
                 try await makeTurn(events, exporter, selfCheck, on: group)
             },

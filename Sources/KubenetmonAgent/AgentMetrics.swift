@@ -157,6 +157,10 @@ extension MetricsPage {
         add(
             .gauge, "kubenetmon_agent_server_connected", "Whether a server is connected.", export.isConnected)
         add(
+            .gauge, "kubenetmon_agent_host_addresses",
+            "Addresses of the host that servers are told; 0 where they are unknown.",
+            export.hostAddresses ?? 0)
+        add(
             .counter, "kubenetmon_agent_connections_total", "Connections to a server that were opened.",
             export.connections)
         add(

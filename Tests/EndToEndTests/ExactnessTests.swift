@@ -138,6 +138,9 @@ extension EndToEndTests {
             try await eventually("flows arrive") { ledger.totals.flows > 100 }
             try await lab.stop(first)
             let second = try await lab.startAgent(on: "node-a", serverPort: ledger.port)
+            try await eventually("the node's address is told") {
+                ledger.hostAddresses?.contains { $0.description == "172.18.0.2" } == true
+            }
             _ = try await traffic
             let counters = try await lab.countersAtRest()
             try await lab.stop(second)

@@ -34,6 +34,7 @@ import Testing
         numbers.export.mergedFlows = 3
         numbers.export.failedConnections = 6
         numbers.export.isConnected = true
+        numbers.export.hostAddresses = 5
         numbers.export.oldestObservation = 1_795_000_000_500
         numbers.problems = [.events: "off"]
         numbers.export.restored = FlowAmount(flows: 4, bytes: 40)
@@ -86,7 +87,7 @@ import Testing
         ("kubenetmon_agent_oldest_unacknowledged_age_seconds", 1.5), ("kubenetmon_agent_spool_max_bytes", 65_536),
         ("kubenetmon_agent_conntrack_entries", 12), ("kubenetmon_agent_conntrack_max", 262_144),
         ("kubenetmon_agent_self_check{check=\"events\"}", 0), ("kubenetmon_agent_self_check{check=\"accounting\"}", 1),
-        ("kubenetmon_agent_server_connected", 1),
+        ("kubenetmon_agent_server_connected", 1), ("kubenetmon_agent_host_addresses", 5),
     ])
     func aValueIsUnderItsName(name: String, value: Double) {
         #expect(MetricsText(MetricsPage(Self.numbers).text).samples[name] == value)
