@@ -21,6 +21,6 @@ public protocol ObjectStore<Object>: Sendable {
     func commitReplacement()
     /// Forgets the new set: the list broke off.
     func abandonReplacement()
-    /// Applies changes in their order.
+    /// Applies changes in their order; none where the server has said that there are none.
     func apply(_ changes: [ObjectChange<Object>])
 }

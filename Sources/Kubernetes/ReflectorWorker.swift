@@ -283,7 +283,7 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
     }
 
     private func apply(_ changes: [ObjectChange<Object>], hasTold: Bool) {
-        if !changes.isEmpty { store.apply(changes) }
+        if hasTold { store.apply(changes) }
         statistics.update {
             if hasTold {
                 $0.lastProgress = .now

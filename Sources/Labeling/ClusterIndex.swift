@@ -28,6 +28,9 @@ public final class ClusterIndex: Sendable {
     /// For how many seconds nobody else is asked about the address.
     static let secondsJustAfterTheEnd: UInt32 = 10
 
+    /// For how many seconds what a watch has told is the present state of things.
+    static let secondsBetweenSigns: UInt32 = 90
+
     /// How many seconds before its start a pod may have an address: a batch may tell of a whole minute.
     static let secondsBeforeTheStart: UInt32 = 60
 

@@ -10,8 +10,8 @@ extension ClusterIndex {
             records.change(pod, store: context.store, isListed: context.isListed, tables, now: context.now)
         } uid: {
             $0.uid
-        } didList: { tables, now in
-            tables.podsKnownSince = min(tables.podsKnownSince, now)
+        } didHear: {
+            $0.hearOfPods(at: $1)
         }
     }
 
@@ -56,6 +56,9 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
     /// The most changes that are made in one go: look-ups wait for no longer.
     private static var changesAtOnce: Int { 64 }
 
+    /// Look-ups wait for each note of it.
+    private static var secondsBetweenHearing: UInt32 { 15 }
+
     private struct Replacement: Sendable {
         var seen: Set<ObjectUID> = []
         var changes: [ClusterRecords.Change] = []
@@ -77,20 +80,21 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
 
     private let change: ChangeOfObject
     private let uid: @Sendable (Object) -> ObjectUID
-    /// Is called when a list is in the tables.
-    private let didList: @Sendable (inout EndpointTables, _ now: UInt32) -> Void
+    /// Is called when a list is in the tables, and now and then while a watch tells of changes or that there are none.
+    private let didHear: (@Sendable (inout EndpointTables, _ now: UInt32) -> Void)?
+    private let lastHeard = Atomic<UInt32>(0)
     private let replacement = Mutex(Replacement())
 
     init(
         index: ClusterIndex,
         change: @escaping ChangeOfObject,
         uid: @escaping @Sendable (Object) -> ObjectUID,
-        didList: @escaping @Sendable (inout EndpointTables, _ now: UInt32) -> Void = { _, _ in }
+        didHear: (@Sendable (inout EndpointTables, _ now: UInt32) -> Void)? = nil
     ) {
         self.index = index
         self.change = change
         self.uid = uid
-        self.didList = didList
+        self.didHear = didHear
     }
 
     func beginReplacement() { replacement.withLock { $0 = Replacement() } }
@@ -120,7 +124,7 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
                 records.apply(ClusterRecords.Change(uid: uid, owner: nil), &tables, now: now)
             }
             for change in replacement.changes { records.apply(change, &tables, now: now) }
-            didList(&tables, now)
+            didHear?(&tables, now)
         }
     }
 
@@ -130,6 +134,13 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
             let some = rest.prefix(Self.changesAtOnce)
             rest = rest.dropFirst(some.count)
             for part in consecutive(some) { applyAtOnce(part) }
+        }
+        index.change { _, _, now in
+            guard let didHear, now >= lastHeard.load(ordering: .relaxed) &+ Self.secondsBetweenHearing else {
+                return nil
+            }
+            lastHeard.store(now, ordering: .relaxed)
+            return { _, tables, now in didHear(&tables, now) }
         }
     }
 

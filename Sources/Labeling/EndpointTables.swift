@@ -79,8 +79,8 @@ struct EndpointTables: ~Copyable, Sendable {
     var hostAddresses = HostAddresses()
     /// The first place of the only pod of a node behind a service with external addresses, by the service's labels.
     private(set) var backends: [LabelsReference: [Int32: Int32]] = [:]
-    /// From when on it is known who has the addresses of pods, in seconds since the Unix epoch.
-    var podsKnownSince = UInt32.max
+    /// From when to when it is known who has the addresses of pods, in seconds since the Unix epoch; nil before the first list.
+    private var podsKnown: ClosedRange<UInt32>?
     private var candidates: ContiguousArray<Candidate> = []
     /// The places of the candidates, by the same numbers.
     private var places: ContiguousArray<Place> = []
@@ -100,7 +100,7 @@ struct EndpointTables: ~Copyable, Sendable {
         podNetworks = other.podNetworks
         hostAddresses = other.hostAddresses
         backends = other.backends
-        podsKnownSince = other.podsKnownSince
+        podsKnown = other.podsKnown
         candidates = other.candidates
         places = other.places
         firstFree = other.firstFree
@@ -230,7 +230,8 @@ struct EndpointTables: ~Copyable, Sendable {
     func host(of address: IPAddress, second: UInt32, observedBy node: Int32) -> Int32? {
         if hostAddresses.isOwn(address, ofNode: node) { return node }
         if let other = hostAddresses.node(with: address) { return other }
-        guard second >= podsKnownSince, let owner = podNetworks.node(of: address), !hostAddresses.areTold(ofNode: owner)
+        guard podsKnown?.contains(second) ?? false, let owner = podNetworks.node(of: address),
+            !hostAddresses.areTold(ofNode: owner)
         else { return nil }
         return owner
     }
@@ -257,6 +258,13 @@ struct EndpointTables: ~Copyable, Sendable {
         services.makeRoom(for: Self.room)
         nodePorts.makeRoom(for: Self.room)
         hostAddresses.makeRoom(for: Self.room)
+    }
+
+    /// Notes that everything is known of pods at a moment, and so for the next minute and a half: a watch has something to
+    /// tell every minute.
+    mutating func hearOfPods(at second: UInt32) {
+        let end = second &+ ClusterIndex.secondsBetweenSigns
+        podsKnown = min(podsKnown?.lowerBound ?? second, end)...end
     }
 
     /// Gives a new node a number.

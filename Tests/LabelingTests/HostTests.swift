@@ -78,6 +78,17 @@ import Testing
         #expect(client("10.244.1.1", at: 1_800) == (.node, "node-a"))
     }
 
+    /// While the API server cannot be reached, pods come that nobody has heard of.
+    @Test func whatIsObservedWhileNothingIsHeardIsNotTakenForANodes() {
+        listPods()
+        #expect(client("10.244.1.1", at: 90) == (.node, "node-a"))
+        #expect(client("10.244.1.1", at: 91).kind == .private)
+        test.setTime(60)
+        test.pods.apply([])
+        #expect(client("10.244.1.1", at: 150) == (.node, "node-a"))
+        #expect(client("10.244.1.1", at: 151).kind == .private)
+    }
+
     @Test func whatAnAgentTellsIsItsNodes() {
         listPods()
         test.index.setHostAddresses(["10.244.1.0", "192.168.77.1", "fd00:9::1"].map(address), ofNode: "node-a")
