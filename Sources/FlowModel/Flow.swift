@@ -13,6 +13,8 @@ public struct TransportProtocol: RawRepresentable, Hashable, Sendable {
     public static let tcp = TransportProtocol(rawValue: 6)
     /// User Datagram Protocol (RFC 768).
     public static let udp = TransportProtocol(rawValue: 17)
+    /// Stream Control Transmission Protocol (RFC 9260).
+    public static let sctp = TransportProtocol(rawValue: 132)
 }
 
 /// One direction of a connection: who sends to whom, as a packet's headers say it.
