@@ -592,6 +592,96 @@ void   kubenetmon__kubernetes__pod_status__free_unpacked
   assert(message->base.descriptor == &kubenetmon__kubernetes__pod_status__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   kubenetmon__kubernetes__pod_condition__init
+                     (Kubenetmon__Kubernetes__PodCondition         *message)
+{
+  static const Kubenetmon__Kubernetes__PodCondition init_value = KUBENETMON__KUBERNETES__POD_CONDITION__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__pod_condition__get_packed_size
+                     (const Kubenetmon__Kubernetes__PodCondition *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__pod_condition__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__pod_condition__pack
+                     (const Kubenetmon__Kubernetes__PodCondition *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__pod_condition__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__pod_condition__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__PodCondition *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__pod_condition__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__PodCondition *
+       kubenetmon__kubernetes__pod_condition__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__PodCondition *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__pod_condition__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__pod_condition__free_unpacked
+                     (Kubenetmon__Kubernetes__PodCondition *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__pod_condition__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__host_ip__init
+                     (Kubenetmon__Kubernetes__HostIP         *message)
+{
+  static const Kubenetmon__Kubernetes__HostIP init_value = KUBENETMON__KUBERNETES__HOST_IP__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__host_ip__get_packed_size
+                     (const Kubenetmon__Kubernetes__HostIP *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__host_ip__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__host_ip__pack
+                     (const Kubenetmon__Kubernetes__HostIP *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__host_ip__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__host_ip__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__HostIP *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__host_ip__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__HostIP *
+       kubenetmon__kubernetes__host_ip__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__HostIP *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__host_ip__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__host_ip__free_unpacked
+                     (Kubenetmon__Kubernetes__HostIP *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__host_ip__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   kubenetmon__kubernetes__pod_ip__init
                      (Kubenetmon__Kubernetes__PodIP         *message)
 {
@@ -680,6 +770,51 @@ void   kubenetmon__kubernetes__node__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &kubenetmon__kubernetes__node__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__node_spec__init
+                     (Kubenetmon__Kubernetes__NodeSpec         *message)
+{
+  static const Kubenetmon__Kubernetes__NodeSpec init_value = KUBENETMON__KUBERNETES__NODE_SPEC__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__node_spec__get_packed_size
+                     (const Kubenetmon__Kubernetes__NodeSpec *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__node_spec__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__node_spec__pack
+                     (const Kubenetmon__Kubernetes__NodeSpec *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__node_spec__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__node_spec__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__NodeSpec *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__node_spec__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__NodeSpec *
+       kubenetmon__kubernetes__node_spec__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__NodeSpec *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__node_spec__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__node_spec__free_unpacked
+                     (Kubenetmon__Kubernetes__NodeSpec *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__node_spec__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   kubenetmon__kubernetes__node_status__init
@@ -860,6 +995,186 @@ void   kubenetmon__kubernetes__service_spec__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &kubenetmon__kubernetes__service_spec__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__service_port__init
+                     (Kubenetmon__Kubernetes__ServicePort         *message)
+{
+  static const Kubenetmon__Kubernetes__ServicePort init_value = KUBENETMON__KUBERNETES__SERVICE_PORT__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__service_port__get_packed_size
+                     (const Kubenetmon__Kubernetes__ServicePort *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__service_port__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__service_port__pack
+                     (const Kubenetmon__Kubernetes__ServicePort *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__service_port__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__service_port__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__ServicePort *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__service_port__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__ServicePort *
+       kubenetmon__kubernetes__service_port__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__ServicePort *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__service_port__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__service_port__free_unpacked
+                     (Kubenetmon__Kubernetes__ServicePort *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__service_port__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__service_status__init
+                     (Kubenetmon__Kubernetes__ServiceStatus         *message)
+{
+  static const Kubenetmon__Kubernetes__ServiceStatus init_value = KUBENETMON__KUBERNETES__SERVICE_STATUS__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__service_status__get_packed_size
+                     (const Kubenetmon__Kubernetes__ServiceStatus *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__service_status__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__service_status__pack
+                     (const Kubenetmon__Kubernetes__ServiceStatus *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__service_status__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__service_status__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__ServiceStatus *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__service_status__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__ServiceStatus *
+       kubenetmon__kubernetes__service_status__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__ServiceStatus *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__service_status__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__service_status__free_unpacked
+                     (Kubenetmon__Kubernetes__ServiceStatus *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__service_status__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__load_balancer_status__init
+                     (Kubenetmon__Kubernetes__LoadBalancerStatus         *message)
+{
+  static const Kubenetmon__Kubernetes__LoadBalancerStatus init_value = KUBENETMON__KUBERNETES__LOAD_BALANCER_STATUS__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__load_balancer_status__get_packed_size
+                     (const Kubenetmon__Kubernetes__LoadBalancerStatus *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__load_balancer_status__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__load_balancer_status__pack
+                     (const Kubenetmon__Kubernetes__LoadBalancerStatus *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__load_balancer_status__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__load_balancer_status__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__LoadBalancerStatus *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__load_balancer_status__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__LoadBalancerStatus *
+       kubenetmon__kubernetes__load_balancer_status__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__LoadBalancerStatus *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__load_balancer_status__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__load_balancer_status__free_unpacked
+                     (Kubenetmon__Kubernetes__LoadBalancerStatus *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__load_balancer_status__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__kubernetes__load_balancer_ingress__init
+                     (Kubenetmon__Kubernetes__LoadBalancerIngress         *message)
+{
+  static const Kubenetmon__Kubernetes__LoadBalancerIngress init_value = KUBENETMON__KUBERNETES__LOAD_BALANCER_INGRESS__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__kubernetes__load_balancer_ingress__get_packed_size
+                     (const Kubenetmon__Kubernetes__LoadBalancerIngress *message)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__load_balancer_ingress__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__kubernetes__load_balancer_ingress__pack
+                     (const Kubenetmon__Kubernetes__LoadBalancerIngress *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__load_balancer_ingress__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__kubernetes__load_balancer_ingress__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__LoadBalancerIngress *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__kubernetes__load_balancer_ingress__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__Kubernetes__LoadBalancerIngress *
+       kubenetmon__kubernetes__load_balancer_ingress__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__Kubernetes__LoadBalancerIngress *)
+     protobuf_c_message_unpack (&kubenetmon__kubernetes__load_balancer_ingress__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__kubernetes__load_balancer_ingress__free_unpacked
+                     (Kubenetmon__Kubernetes__LoadBalancerIngress *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__kubernetes__load_balancer_ingress__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   kubenetmon__kubernetes__partial_object_metadata__init
@@ -1629,7 +1944,7 @@ const ProtobufCMessageDescriptor kubenetmon__kubernetes__pod_spec__descriptor =
   (ProtobufCMessageInit) kubenetmon__kubernetes__pod_spec__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor kubenetmon__kubernetes__pod_status__field_descriptors[4] =
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__pod_status__field_descriptors[7] =
 {
   {
     "phase",
@@ -1638,6 +1953,30 @@ static const ProtobufCFieldDescriptor kubenetmon__kubernetes__pod_status__field_
     PROTOBUF_C_TYPE_STRING,
     0,   /* quantifier_offset */
     offsetof(Kubenetmon__Kubernetes__PodStatus, phase),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "conditions",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Kubenetmon__Kubernetes__PodStatus, n_conditions),
+    offsetof(Kubenetmon__Kubernetes__PodStatus, conditions),
+    &kubenetmon__kubernetes__pod_condition__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "host_ip",
+    5,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__PodStatus, host_ip),
     NULL,
     NULL,
     0,             /* flags */
@@ -1679,19 +2018,35 @@ static const ProtobufCFieldDescriptor kubenetmon__kubernetes__pod_status__field_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "host_ips",
+    16,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Kubenetmon__Kubernetes__PodStatus, n_host_ips),
+    offsetof(Kubenetmon__Kubernetes__PodStatus, host_ips),
+    &kubenetmon__kubernetes__host_ip__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned kubenetmon__kubernetes__pod_status__field_indices_by_name[] = {
+  1,   /* field[1] = conditions */
+  2,   /* field[2] = host_ip */
+  6,   /* field[6] = host_ips */
   0,   /* field[0] = phase */
-  1,   /* field[1] = pod_ip */
-  3,   /* field[3] = pod_ips */
-  2,   /* field[2] = start_time */
+  3,   /* field[3] = pod_ip */
+  5,   /* field[5] = pod_ips */
+  4,   /* field[4] = start_time */
 };
-static const ProtobufCIntRange kubenetmon__kubernetes__pod_status__number_ranges[3 + 1] =
+static const ProtobufCIntRange kubenetmon__kubernetes__pod_status__number_ranges[4 + 1] =
 {
   { 1, 0 },
-  { 6, 1 },
-  { 12, 3 },
-  { 0, 4 }
+  { 5, 2 },
+  { 12, 5 },
+  { 16, 6 },
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor kubenetmon__kubernetes__pod_status__descriptor =
 {
@@ -1701,11 +2056,114 @@ const ProtobufCMessageDescriptor kubenetmon__kubernetes__pod_status__descriptor 
   "Kubenetmon__Kubernetes__PodStatus",
   "kubenetmon.kubernetes",
   sizeof(Kubenetmon__Kubernetes__PodStatus),
-  4,
+  7,
   kubenetmon__kubernetes__pod_status__field_descriptors,
   kubenetmon__kubernetes__pod_status__field_indices_by_name,
-  3,  kubenetmon__kubernetes__pod_status__number_ranges,
+  4,  kubenetmon__kubernetes__pod_status__number_ranges,
   (ProtobufCMessageInit) kubenetmon__kubernetes__pod_status__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__pod_condition__field_descriptors[3] =
+{
+  {
+    "type",
+    1,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__PodCondition, type),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "status",
+    2,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__PodCondition, status),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "last_transition_time",
+    4,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__PodCondition, last_transition_time),
+    &kubenetmon__kubernetes__time__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__pod_condition__field_indices_by_name[] = {
+  2,   /* field[2] = last_transition_time */
+  1,   /* field[1] = status */
+  0,   /* field[0] = type */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__pod_condition__number_ranges[2 + 1] =
+{
+  { 1, 0 },
+  { 4, 2 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__pod_condition__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.PodCondition",
+  "PodCondition",
+  "Kubenetmon__Kubernetes__PodCondition",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__PodCondition),
+  3,
+  kubenetmon__kubernetes__pod_condition__field_descriptors,
+  kubenetmon__kubernetes__pod_condition__field_indices_by_name,
+  2,  kubenetmon__kubernetes__pod_condition__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__pod_condition__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__host_ip__field_descriptors[1] =
+{
+  {
+    "ip",
+    1,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__HostIP, ip),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__host_ip__field_indices_by_name[] = {
+  0,   /* field[0] = ip */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__host_ip__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__host_ip__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.HostIP",
+  "HostIP",
+  "Kubenetmon__Kubernetes__HostIP",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__HostIP),
+  1,
+  kubenetmon__kubernetes__host_ip__field_descriptors,
+  kubenetmon__kubernetes__host_ip__field_indices_by_name,
+  1,  kubenetmon__kubernetes__host_ip__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__host_ip__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor kubenetmon__kubernetes__pod_ip__field_descriptors[1] =
@@ -1746,7 +2204,7 @@ const ProtobufCMessageDescriptor kubenetmon__kubernetes__pod_ip__descriptor =
   (ProtobufCMessageInit) kubenetmon__kubernetes__pod_ip__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor kubenetmon__kubernetes__node__field_descriptors[2] =
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__node__field_descriptors[3] =
 {
   {
     "metadata",
@@ -1756,6 +2214,18 @@ static const ProtobufCFieldDescriptor kubenetmon__kubernetes__node__field_descri
     0,   /* quantifier_offset */
     offsetof(Kubenetmon__Kubernetes__Node, metadata),
     &kubenetmon__kubernetes__object_meta__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "spec",
+    2,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__Node, spec),
+    &kubenetmon__kubernetes__node_spec__descriptor,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
@@ -1775,13 +2245,13 @@ static const ProtobufCFieldDescriptor kubenetmon__kubernetes__node__field_descri
 };
 static const unsigned kubenetmon__kubernetes__node__field_indices_by_name[] = {
   0,   /* field[0] = metadata */
-  1,   /* field[1] = status */
+  1,   /* field[1] = spec */
+  2,   /* field[2] = status */
 };
-static const ProtobufCIntRange kubenetmon__kubernetes__node__number_ranges[2 + 1] =
+static const ProtobufCIntRange kubenetmon__kubernetes__node__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 3, 1 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor kubenetmon__kubernetes__node__descriptor =
 {
@@ -1791,11 +2261,63 @@ const ProtobufCMessageDescriptor kubenetmon__kubernetes__node__descriptor =
   "Kubenetmon__Kubernetes__Node",
   "kubenetmon.kubernetes",
   sizeof(Kubenetmon__Kubernetes__Node),
-  2,
+  3,
   kubenetmon__kubernetes__node__field_descriptors,
   kubenetmon__kubernetes__node__field_indices_by_name,
-  2,  kubenetmon__kubernetes__node__number_ranges,
+  1,  kubenetmon__kubernetes__node__number_ranges,
   (ProtobufCMessageInit) kubenetmon__kubernetes__node__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__node_spec__field_descriptors[2] =
+{
+  {
+    "pod_cidr",
+    1,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__NodeSpec, pod_cidr),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "pod_cidrs",
+    7,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Kubenetmon__Kubernetes__NodeSpec, n_pod_cidrs),
+    offsetof(Kubenetmon__Kubernetes__NodeSpec, pod_cidrs),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__node_spec__field_indices_by_name[] = {
+  0,   /* field[0] = pod_cidr */
+  1,   /* field[1] = pod_cidrs */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__node_spec__number_ranges[2 + 1] =
+{
+  { 1, 0 },
+  { 7, 1 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__node_spec__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.NodeSpec",
+  "NodeSpec",
+  "Kubenetmon__Kubernetes__NodeSpec",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__NodeSpec),
+  2,
+  kubenetmon__kubernetes__node_spec__field_descriptors,
+  kubenetmon__kubernetes__node_spec__field_indices_by_name,
+  2,  kubenetmon__kubernetes__node_spec__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__node_spec__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor kubenetmon__kubernetes__node_status__field_descriptors[1] =
@@ -1887,7 +2409,7 @@ const ProtobufCMessageDescriptor kubenetmon__kubernetes__node_address__descripto
   (ProtobufCMessageInit) kubenetmon__kubernetes__node_address__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor kubenetmon__kubernetes__service__field_descriptors[2] =
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__service__field_descriptors[3] =
 {
   {
     "metadata",
@@ -1913,15 +2435,28 @@ static const ProtobufCFieldDescriptor kubenetmon__kubernetes__service__field_des
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "status",
+    3,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__Service, status),
+    &kubenetmon__kubernetes__service_status__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned kubenetmon__kubernetes__service__field_indices_by_name[] = {
   0,   /* field[0] = metadata */
   1,   /* field[1] = spec */
+  2,   /* field[2] = status */
 };
 static const ProtobufCIntRange kubenetmon__kubernetes__service__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor kubenetmon__kubernetes__service__descriptor =
 {
@@ -1931,15 +2466,39 @@ const ProtobufCMessageDescriptor kubenetmon__kubernetes__service__descriptor =
   "Kubenetmon__Kubernetes__Service",
   "kubenetmon.kubernetes",
   sizeof(Kubenetmon__Kubernetes__Service),
-  2,
+  3,
   kubenetmon__kubernetes__service__field_descriptors,
   kubenetmon__kubernetes__service__field_indices_by_name,
   1,  kubenetmon__kubernetes__service__number_ranges,
   (ProtobufCMessageInit) kubenetmon__kubernetes__service__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor kubenetmon__kubernetes__service_spec__field_descriptors[2] =
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__service_spec__field_descriptors[6] =
 {
+  {
+    "ports",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Kubenetmon__Kubernetes__ServiceSpec, n_ports),
+    offsetof(Kubenetmon__Kubernetes__ServiceSpec, ports),
+    &kubenetmon__kubernetes__service_port__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "selector",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Kubenetmon__Kubernetes__ServiceSpec, n_selector),
+    offsetof(Kubenetmon__Kubernetes__ServiceSpec, selector),
+    &kubenetmon__kubernetes__map_entry__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
   {
     "cluster_ip",
     3,
@@ -1947,6 +2506,30 @@ static const ProtobufCFieldDescriptor kubenetmon__kubernetes__service_spec__fiel
     PROTOBUF_C_TYPE_STRING,
     0,   /* quantifier_offset */
     offsetof(Kubenetmon__Kubernetes__ServiceSpec, cluster_ip),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "type",
+    4,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__ServiceSpec, type),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "external_ips",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Kubenetmon__Kubernetes__ServiceSpec, n_external_ips),
+    offsetof(Kubenetmon__Kubernetes__ServiceSpec, external_ips),
     NULL,
     NULL,
     0,             /* flags */
@@ -1966,14 +2549,18 @@ static const ProtobufCFieldDescriptor kubenetmon__kubernetes__service_spec__fiel
   },
 };
 static const unsigned kubenetmon__kubernetes__service_spec__field_indices_by_name[] = {
-  0,   /* field[0] = cluster_ip */
-  1,   /* field[1] = cluster_ips */
+  2,   /* field[2] = cluster_ip */
+  5,   /* field[5] = cluster_ips */
+  4,   /* field[4] = external_ips */
+  0,   /* field[0] = ports */
+  1,   /* field[1] = selector */
+  3,   /* field[3] = type */
 };
 static const ProtobufCIntRange kubenetmon__kubernetes__service_spec__number_ranges[2 + 1] =
 {
-  { 3, 0 },
-  { 18, 1 },
-  { 0, 2 }
+  { 1, 0 },
+  { 18, 5 },
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor kubenetmon__kubernetes__service_spec__descriptor =
 {
@@ -1983,11 +2570,190 @@ const ProtobufCMessageDescriptor kubenetmon__kubernetes__service_spec__descripto
   "Kubenetmon__Kubernetes__ServiceSpec",
   "kubenetmon.kubernetes",
   sizeof(Kubenetmon__Kubernetes__ServiceSpec),
-  2,
+  6,
   kubenetmon__kubernetes__service_spec__field_descriptors,
   kubenetmon__kubernetes__service_spec__field_indices_by_name,
   2,  kubenetmon__kubernetes__service_spec__number_ranges,
   (ProtobufCMessageInit) kubenetmon__kubernetes__service_spec__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__service_port__field_descriptors[3] =
+{
+  {
+    "protocol",
+    2,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__ServicePort, protocol),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "port",
+    3,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_INT32,
+    offsetof(Kubenetmon__Kubernetes__ServicePort, has_port),
+    offsetof(Kubenetmon__Kubernetes__ServicePort, port),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "node_port",
+    5,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_INT32,
+    offsetof(Kubenetmon__Kubernetes__ServicePort, has_node_port),
+    offsetof(Kubenetmon__Kubernetes__ServicePort, node_port),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__service_port__field_indices_by_name[] = {
+  2,   /* field[2] = node_port */
+  1,   /* field[1] = port */
+  0,   /* field[0] = protocol */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__service_port__number_ranges[2 + 1] =
+{
+  { 2, 0 },
+  { 5, 2 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__service_port__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.ServicePort",
+  "ServicePort",
+  "Kubenetmon__Kubernetes__ServicePort",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__ServicePort),
+  3,
+  kubenetmon__kubernetes__service_port__field_descriptors,
+  kubenetmon__kubernetes__service_port__field_indices_by_name,
+  2,  kubenetmon__kubernetes__service_port__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__service_port__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__service_status__field_descriptors[1] =
+{
+  {
+    "load_balancer",
+    1,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__ServiceStatus, load_balancer),
+    &kubenetmon__kubernetes__load_balancer_status__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__service_status__field_indices_by_name[] = {
+  0,   /* field[0] = load_balancer */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__service_status__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__service_status__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.ServiceStatus",
+  "ServiceStatus",
+  "Kubenetmon__Kubernetes__ServiceStatus",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__ServiceStatus),
+  1,
+  kubenetmon__kubernetes__service_status__field_descriptors,
+  kubenetmon__kubernetes__service_status__field_indices_by_name,
+  1,  kubenetmon__kubernetes__service_status__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__service_status__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__load_balancer_status__field_descriptors[1] =
+{
+  {
+    "ingress",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Kubenetmon__Kubernetes__LoadBalancerStatus, n_ingress),
+    offsetof(Kubenetmon__Kubernetes__LoadBalancerStatus, ingress),
+    &kubenetmon__kubernetes__load_balancer_ingress__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__load_balancer_status__field_indices_by_name[] = {
+  0,   /* field[0] = ingress */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__load_balancer_status__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__load_balancer_status__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.LoadBalancerStatus",
+  "LoadBalancerStatus",
+  "Kubenetmon__Kubernetes__LoadBalancerStatus",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__LoadBalancerStatus),
+  1,
+  kubenetmon__kubernetes__load_balancer_status__field_descriptors,
+  kubenetmon__kubernetes__load_balancer_status__field_indices_by_name,
+  1,  kubenetmon__kubernetes__load_balancer_status__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__load_balancer_status__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__kubernetes__load_balancer_ingress__field_descriptors[1] =
+{
+  {
+    "ip",
+    1,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__Kubernetes__LoadBalancerIngress, ip),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__kubernetes__load_balancer_ingress__field_indices_by_name[] = {
+  0,   /* field[0] = ip */
+};
+static const ProtobufCIntRange kubenetmon__kubernetes__load_balancer_ingress__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor kubenetmon__kubernetes__load_balancer_ingress__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.kubernetes.LoadBalancerIngress",
+  "LoadBalancerIngress",
+  "Kubenetmon__Kubernetes__LoadBalancerIngress",
+  "kubenetmon.kubernetes",
+  sizeof(Kubenetmon__Kubernetes__LoadBalancerIngress),
+  1,
+  kubenetmon__kubernetes__load_balancer_ingress__field_descriptors,
+  kubenetmon__kubernetes__load_balancer_ingress__field_indices_by_name,
+  1,  kubenetmon__kubernetes__load_balancer_ingress__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__kubernetes__load_balancer_ingress__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor kubenetmon__kubernetes__partial_object_metadata__field_descriptors[1] =

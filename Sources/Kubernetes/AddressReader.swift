@@ -1,18 +1,96 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowModel
+import Glibc
 
-/// Reads an object's addresses. One that cannot be read, such as `fe80::1%eth0`, costs no more than itself, and is counted.
+/// Reads the addresses of one object. One that cannot be read, such as `fe80::1%eth0`, costs no more than itself, and is
+/// counted; so is one beyond a limit.
 struct AddressReader {
-    private(set) var addresses: [IPAddress] = []
     private(set) var unreadable = 0
 
-    mutating func read(_ text: UnsafePointer<CChar>?) {
+    /// Adds the address that a field of the API holds; nothing where the field is empty.
+    mutating func read(_ text: UnsafePointer<CChar>?, into addresses: inout [IPAddress], limit: Int = .max) {
         guard let text, text.pointee != 0 else { return }
-        if let address = String(validatingCString: text).flatMap(IPAddress.init) {
+        if addresses.count < limit, let address = String(validatingCString: text).flatMap(IPAddress.init) {
             addresses.append(address)
         } else {
             unreadable += 1
         }
+    }
+
+    /// Adds the block of addresses that a field of the API holds; nothing where the field is empty.
+    mutating func read(_ text: UnsafePointer<CChar>?, into networks: inout [IPPrefix]) {
+        guard let text else { return }
+        read(UnsafeRawBufferPointer(start: text, count: strlen(text)), into: &networks)
+    }
+
+    /// Adds the address of an interface as annotations have it: `10.244.1.1` or `10.244.1.1/24`. One that is there already,
+    /// or that no interface has, is passed over.
+    mutating func read(_ text: UnsafeRawBufferPointer, into addresses: inout [IPAddress], limit: Int) {
+        guard !text.isEmpty else { return }
+        guard let address = InterfaceAddress(text)?.address else {
+            unreadable += 1
+            return
+        }
+        guard address.isOfInterface, !addresses.contains(address) else { return }
+        guard addresses.count < limit else {
+            unreadable += 1
+            return
+        }
+        addresses.append(address)
+    }
+
+    /// Adds the block of addresses that a node's pods get theirs from: `10.244.1.0/24`. One that is there already, or too
+    /// large to be that, is passed over.
+    mutating func read(_ text: UnsafeRawBufferPointer, into networks: inout [IPPrefix]) {
+        guard !text.isEmpty else { return }
+        guard let interface = InterfaceAddress(text), let length = interface.length,
+            let network = IPPrefix(containing: interface.address, length: length)
+        else {
+            unreadable += 1
+            return
+        }
+        guard length >= (network.network.isIPv4 ? 8 : 32), !networks.contains(network) else { return }
+        guard networks.count < KubernetesLimits.podNetworks else {
+            unreadable += 1
+            return
+        }
+        networks.append(network)
+    }
+
+    /// Counts a text without addresses where some were expected.
+    mutating func noteUnreadable() { unreadable += 1 }
+}
+
+/// The address of an interface, with or without the length of its network's prefix.
+private struct InterfaceAddress {
+    let address: IPAddress
+    let length: Int?
+
+    init?(_ bytes: UnsafeRawBufferPointer) {
+        let slash = bytes.firstIndex(of: UInt8(ascii: "/"))
+        let text = UnsafeRawBufferPointer(rebasing: bytes[..<(slash ?? bytes.endIndex)])
+        guard text.count < Int(INET6_ADDRSTRLEN),
+            let address = String(validating: text, as: UTF8.self).flatMap(IPAddress.init)
+        else { return nil }
+        self.address = address
+        guard let slash else {
+            length = nil
+            return
+        }
+        let digits = UnsafeRawBufferPointer(rebasing: bytes[(slash + 1)...])
+        guard digits.count <= 3, let length = Int(String(decoding: digits, as: UTF8.self)),
+            (0...(address.isIPv4 ? 32 : 128)).contains(length)
+        else { return nil }
+        self.length = length
+    }
+}
+
+extension IPAddress {
+    /// Whether an interface that others can reach may have it: it is not unspecified, loopback, multicast or broadcast.
+    var isOfInterface: Bool {
+        guard !isLoopback else { return false }
+        if let v4 { return v4 != 0 && v4 != .max && v4 >> 28 != 0xe }
+        return bits != 0 && bits >> 120 != 0xff
     }
 }

@@ -10,12 +10,8 @@ extension KubernetesResource where Object == ClusterService {
     public static var services: KubernetesResource {
         KubernetesResource(
             name: "services", path: "/api/v1/services", unpack: kubenetmon__kubernetes__service__unpack
-        ) { metadata, message, addresses throws(MalformedObject.Problem) in
-            if let spec = message.spec?.pointee { ClusterService.read(spec, &addresses) }
-            return ClusterService(
-                uid: try metadata.checkedUID, namespace: try metadata.checkedNamespace,
-                name: try metadata.checkedName, clusterAddresses: addresses.addresses,
-                createdAt: UInt32(metadata.creation_timestamp))
+        ) { metadata, message, reader throws(MalformedObject.Problem) in
+            try ClusterService(metadata, message, &reader)
         } bare: { identity in
             ClusterService(
                 uid: identity.uid, namespace: identity.namespace, name: identity.name, clusterAddresses: [])
@@ -24,16 +20,80 @@ extension KubernetesResource where Object == ClusterService {
 }
 
 extension ClusterService {
-    /// `clusterIPs`, or `clusterIP` of a server that does not know those. The `None` of a headless service is no address.
-    fileprivate static func read(
-        _ spec: Kubenetmon__Kubernetes__ServiceSpec, _ addresses: inout AddressReader
-    ) {
-        for index in 0..<spec.n_cluster_ips { read(spec.cluster_ips[index], &addresses) }
-        if spec.n_cluster_ips == 0 { read(spec.cluster_ip, &addresses) }
+    fileprivate init(
+        _ metadata: ObjectMeta, _ message: Kubenetmon__Kubernetes__Service, _ reader: inout AddressReader
+    ) throws(MalformedObject.Problem) {
+        self.init(
+            uid: try metadata.checkedUID, namespace: try metadata.checkedNamespace, name: try metadata.checkedName,
+            clusterAddresses: [], createdAt: UInt32(metadata.creation_timestamp))
+        // An ExternalName service is a name in the DNS: what else it says has no effect.
+        guard let spec = message.spec?.pointee, spec.type.map({ String(cString: $0) }) != "ExternalName" else { return }
+        clusterAddresses = Self.clusterAddresses(spec, &reader)
+        externalAddresses = Self.externalAddresses(spec, message.status?.pointee, &reader)
+        ports = Self.ports(spec)
+        selector = try Self.selector(spec)
     }
 
-    private static func read(_ text: UnsafePointer<CChar>?, _ addresses: inout AddressReader) {
-        guard let text, String(cString: text) != "None" else { return }
-        addresses.read(text)
+    /// `clusterIPs`, or `clusterIP` of a server that does not know those. The `None` of a headless service is no address.
+    private static func clusterAddresses(
+        _ spec: Kubenetmon__Kubernetes__ServiceSpec, _ reader: inout AddressReader
+    ) -> [IPAddress] {
+        var addresses: [IPAddress] = []
+        let read = { (text: UnsafePointer<CChar>?, reader: inout AddressReader) in
+            guard let text, String(cString: text) != "None" else { return }
+            reader.read(text, into: &addresses)
+        }
+        for index in 0..<spec.n_cluster_ips { read(spec.cluster_ips[index], &reader) }
+        if spec.n_cluster_ips == 0 { read(spec.cluster_ip, &reader) }
+        return addresses
+    }
+
+    /// Those of its load balancer, a host name of which is passed over, and `externalIPs`.
+    private static func externalAddresses(
+        _ spec: Kubenetmon__Kubernetes__ServiceSpec, _ status: Kubenetmon__Kubernetes__ServiceStatus?,
+        _ reader: inout AddressReader
+    ) -> [IPAddress] {
+        var addresses: [IPAddress] = []
+        let limit = KubernetesLimits.externalAddresses
+        if let balancer = status?.load_balancer?.pointee {
+            for index in 0..<balancer.n_ingress {
+                reader.read(balancer.ingress[index]?.pointee.ip, into: &addresses, limit: limit)
+            }
+        }
+        for index in 0..<spec.n_external_ips {
+            reader.read(spec.external_ips[index], into: &addresses, limit: limit)
+        }
+        return addresses
+    }
+
+    /// The ports of a protocol that connections have; the API server allows no number out of 1…65535.
+    private static func ports(_ spec: Kubenetmon__Kubernetes__ServiceSpec) -> [Port] {
+        (0..<min(spec.n_ports, KubernetesLimits.servicePorts)).compactMap { index in
+            guard let port = spec.ports[index]?.pointee, let transport = transport(port.protocol),
+                let number = UInt16(exactly: port.port), number > 0
+            else { return nil }
+            return Port(transport: transport, number: number, nodePort: UInt16(exactly: port.node_port) ?? 0)
+        }
+    }
+
+    private static func transport(_ name: UnsafePointer<CChar>?) -> TransportProtocol? {
+        switch name.map({ String(cString: $0) }) ?? "" {
+        case "", "TCP": .tcp
+        case "UDP": .udp
+        case "SCTP": .sctp
+        default: nil
+        }
+    }
+
+    private static func selector(
+        _ spec: Kubenetmon__Kubernetes__ServiceSpec
+    ) throws(MalformedObject.Problem) -> [String: String] {
+        var selector: [String: String] = [:]
+        for index in 0..<spec.n_selector {
+            guard let entry = spec.selector[index]?.pointee else { continue }
+            let key = try String(entry.key, field: "spec.selector")
+            selector[key] = try String(entry.value, field: "spec.selector")
+        }
+        return selector
     }
 }

@@ -53,11 +53,11 @@ public struct KubernetesResource<Object: Sendable>: Sendable {
                 throw MalformedObject(resource: name, problem: .missing(field: "metadata"))
             }
             do throws(MalformedObject.Problem) {
-                var addresses = AddressReader()
+                var reader = AddressReader()
                 return DecodedObject(
-                    object: try decode(metadata, message, &addresses),
+                    object: try decode(metadata, message, &reader),
                     resourceVersion: try String(metadata.resource_version, field: "metadata.resourceVersion"),
-                    unreadableAddresses: addresses.unreadable)
+                    unreadableAddresses: reader.unreadable)
             } catch {
                 throw MalformedObject(
                     resource: name, namespace: metadata.namespace_.map { String(cString: $0) } ?? "",

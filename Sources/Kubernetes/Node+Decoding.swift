@@ -9,8 +9,8 @@ extension KubernetesResource where Object == Node {
     /// All nodes.
     public static var nodes: KubernetesResource {
         KubernetesResource(name: "nodes", path: "/api/v1/nodes", unpack: kubenetmon__kubernetes__node__unpack) {
-            metadata, message, addresses throws(MalformedObject.Problem) in
-            try Node(metadata, message, &addresses)
+            metadata, message, reader throws(MalformedObject.Problem) in
+            try Node(metadata, message, &reader)
         } bare: { identity in
             Node(uid: identity.uid, name: identity.name, addresses: [])
         }
@@ -19,21 +19,41 @@ extension KubernetesResource where Object == Node {
 
 extension Node {
     fileprivate init(
-        _ metadata: ObjectMeta, _ message: Kubenetmon__Kubernetes__Node, _ addresses: inout AddressReader
+        _ metadata: ObjectMeta, _ message: Kubenetmon__Kubernetes__Node, _ reader: inout AddressReader
     ) throws(MalformedObject.Problem) {
-        if let status = message.status?.pointee { Self.read(status, &addresses) }
+        var addresses = message.status.map { Self.addresses($0.pointee, &reader) } ?? []
+        var podNetworks = message.spec.map { Self.podNetworks($0.pointee, &reader) } ?? []
+        metadata.forEachAddress(in: NetworkAnnotation.ofNodes, &reader) { content, text, reader in
+            switch content {
+            case .addresses: reader.read(text, into: &addresses, limit: KubernetesLimits.nodeAddresses)
+            case .podNetworks: reader.read(text, into: &podNetworks)
+            }
+        }
         self.init(
-            uid: try metadata.checkedUID, name: try metadata.checkedName,
-            addresses: addresses.addresses,
-            zone: try Self.zone(metadata), createdAt: UInt32(metadata.creation_timestamp))
+            uid: try metadata.checkedUID, name: try metadata.checkedName, addresses: addresses,
+            podNetworks: podNetworks, zone: try Self.zone(metadata), createdAt: UInt32(metadata.creation_timestamp))
     }
 
-    private static func read(_ status: Kubenetmon__Kubernetes__NodeStatus, _ addresses: inout AddressReader) {
+    private static func addresses(
+        _ status: Kubenetmon__Kubernetes__NodeStatus, _ reader: inout AddressReader
+    ) -> [IPAddress] {
+        var addresses: [IPAddress] = []
         for index in 0..<status.n_addresses {
             guard let entry = status.addresses[index]?.pointee, let type = entry.type else { continue }
             guard ["InternalIP", "ExternalIP"].contains(String(cString: type)) else { continue }
-            addresses.read(entry.address)
+            reader.read(entry.address, into: &addresses, limit: KubernetesLimits.nodeAddresses)
         }
+        return addresses.filter(\.isOfInterface)
+    }
+
+    /// `podCIDRs`, or `podCIDR` of a server that does not know those.
+    private static func podNetworks(
+        _ spec: Kubenetmon__Kubernetes__NodeSpec, _ reader: inout AddressReader
+    ) -> [IPPrefix] {
+        var networks: [IPPrefix] = []
+        for index in 0..<spec.n_pod_cidrs { reader.read(spec.pod_cidrs[index], into: &networks) }
+        if spec.n_pod_cidrs == 0 { reader.read(spec.pod_cidr, into: &networks) }
+        return networks
     }
 
     /// The zone's label, or the one that it had before Kubernetes 1.17.

@@ -2,6 +2,7 @@
 
 import CKubernetesProto
 import FlowModel
+import Glibc
 
 extension Kubenetmon__Kubernetes__Pod: ObjectMessage {}
 
@@ -12,8 +13,8 @@ extension KubernetesResource where Object == Pod {
         return KubernetesResource(
             name: "pods", path: "/api/v1/pods", fieldSelector: "status.phase!=Succeeded,status.phase!=Failed",
             unpack: kubenetmon__kubernetes__pod__unpack
-        ) { metadata, message, addresses throws(MalformedObject.Problem) in
-            try Pod(metadata, message, labels, &addresses)
+        ) { metadata, message, reader throws(MalformedObject.Problem) in
+            try Pod(metadata, message, labels, &reader)
         } bare: { identity in
             Pod(
                 uid: identity.uid, namespace: identity.namespace, name: identity.name, node: "", addresses: [])
@@ -23,30 +24,72 @@ extension KubernetesResource where Object == Pod {
 
 extension Pod {
     fileprivate init(
-        _ metadata: ObjectMeta, _ message: Kubenetmon__Kubernetes__Pod, _ reader: PodLabelReader,
-        _ addresses: inout AddressReader
+        _ metadata: ObjectMeta, _ message: Kubenetmon__Kubernetes__Pod, _ labelReader: PodLabelReader,
+        _ reader: inout AddressReader
     ) throws(MalformedObject.Problem) {
         let spec = message.spec?.pointee
         let status = message.status?.pointee
         let phase = try String(status?.phase, field: "status.phase")
-        let started = UInt32(status?.start_time)
-        let labels = try reader.read(metadata)
-        if let status { Self.read(status, &addresses) }
+        let labels = try labelReader.read(metadata)
+        let hostNetwork = spec.map { $0.host_network != 0 } ?? false
+        let addresses = status.map { Self.addresses($0, &reader) } ?? []
+        let start = status.map(Self.start) ?? 0
         self.init(
             uid: try metadata.checkedUID, namespace: try metadata.checkedNamespace, name: try metadata.checkedName,
-            node: try String(spec?.node_name, field: "spec.nodeName"),
-            addresses: addresses.addresses,
-            hostNetwork: spec.map { $0.host_network != 0 } ?? false,
+            node: try String(spec?.node_name, field: "spec.nodeName"), addresses: addresses,
+            secondaryAddresses: hostNetwork ? [] : Self.secondaryAddresses(metadata, besides: addresses, &reader),
+            hostAddresses: status.map { Self.hostAddresses($0, &reader) } ?? [], hostNetwork: hostNetwork,
             isTerminated: phase == "Succeeded" || phase == "Failed",
-            startedAt: started > 0 ? started : UInt32(metadata.creation_timestamp),
+            startedAt: start > 0 ? start : UInt32(metadata.creation_timestamp),
             app: labels.app, instanceID: labels.instanceID, cell: labels.cell,
             owner: try metadata.controller, labels: labels.kept,
             labelSignature: labels.signature)
     }
 
     /// `podIPs`, or `podIP` of a server that does not know those.
-    private static func read(_ status: Kubenetmon__Kubernetes__PodStatus, _ addresses: inout AddressReader) {
-        for index in 0..<status.n_pod_ips { addresses.read(status.pod_ips[index]?.pointee.ip) }
-        if addresses.addresses.isEmpty { addresses.read(status.pod_ip) }
+    private static func addresses(
+        _ status: Kubenetmon__Kubernetes__PodStatus, _ reader: inout AddressReader
+    ) -> [IPAddress] {
+        var addresses: [IPAddress] = []
+        for index in 0..<status.n_pod_ips { reader.read(status.pod_ips[index]?.pointee.ip, into: &addresses) }
+        if addresses.isEmpty { reader.read(status.pod_ip, into: &addresses) }
+        return addresses
+    }
+
+    /// `hostIPs`, or `hostIP` of a server that does not know those.
+    private static func hostAddresses(
+        _ status: Kubenetmon__Kubernetes__PodStatus, _ reader: inout AddressReader
+    ) -> [IPAddress] {
+        var addresses: [IPAddress] = []
+        for index in 0..<status.n_host_ips { reader.read(status.host_ips[index]?.pointee.ip, into: &addresses) }
+        if addresses.isEmpty { reader.read(status.host_ip, into: &addresses) }
+        return addresses
+    }
+
+    private static func secondaryAddresses(
+        _ metadata: ObjectMeta, besides addresses: [IPAddress], _ reader: inout AddressReader
+    ) -> [IPAddress] {
+        var all = addresses
+        let limit = addresses.count + KubernetesLimits.secondaryAddresses
+        metadata.forEachAddress(in: NetworkAnnotation.ofPods, &reader) { _, text, reader in
+            reader.read(text, into: &all, limit: limit)
+        }
+        return Array(all.dropFirst(addresses.count))
+    }
+
+    /// The newest of `startTime` and the time since which it has its network, as its conditions tell; 0 if unknown.
+    private static func start(_ status: Kubenetmon__Kubernetes__PodStatus) -> UInt32 {
+        var (network, initialized) = (UInt32(0), UInt32(0))
+        for index in 0..<status.n_conditions {
+            guard let condition = status.conditions[index]?.pointee, let type = condition.type,
+                let value = condition.status, strcmp(value, "True") == 0
+            else { continue }
+            if strcmp(type, "PodReadyToStartContainers") == 0 {
+                network = UInt32(condition.last_transition_time)
+            } else if strcmp(type, "Initialized") == 0 {
+                initialized = UInt32(condition.last_transition_time)
+            }
+        }
+        return max(UInt32(status.start_time), network > 0 ? network : initialized)
     }
 }

@@ -110,9 +110,9 @@ public final class APIServerFixture: Sendable {
     // MARK: - What a test does to it
 
     /// Makes or changes an object, and tells those who watch. `padding` is about how many bytes it gets of fields that
-    /// nobody reads.
-    public func apply(_ object: some FixtureObject, padding: Int = 0) {
-        change { $0.apply(object, padding: padding) }
+    /// nobody reads; `annotations` are its own, besides what it is encoded in.
+    public func apply(_ object: some FixtureObject, padding: Int = 0, annotations: [String: String] = [:]) {
+        change { $0.apply(object, padding: padding, annotations: annotations) }
     }
 
     /// Makes or changes objects.

@@ -9,8 +9,15 @@ public protocol EncodableObject: Sendable {
     static var kind: (name: String, apiVersion: String) { get }
 
     /// The object's message. `padding` is about how many bytes it gets of fields that nobody reads; a real pod has 2,000
-    /// to 4,000 of them.
-    func message(resourceVersion: String, padding: Int) -> [UInt8]
+    /// to 4,000 of them. `annotations` are those of the object, besides what it is encoded in.
+    func message(resourceVersion: String, padding: Int, annotations: [String: String]) -> [UInt8]
+}
+
+extension EncodableObject {
+    /// The object's message without further annotations.
+    public func message(resourceVersion: String, padding: Int) -> [UInt8] {
+        message(resourceVersion: resourceVersion, padding: padding, annotations: [:])
+    }
 }
 
 extension Pod: EncodableObject {
@@ -18,8 +25,13 @@ extension Pod: EncodableObject {
     public static var kind: (name: String, apiVersion: String) { ("Pod", "v1") }
 
     /// The pod's message; application and instance become the labels that ``PodLabelMapping`` has by default, the cell
-    /// becomes the label `cell`.
-    public func message(resourceVersion: String, padding: Int) -> [UInt8] {
+    /// becomes the label `cell`, and secondary addresses become Multus' annotation.
+    public func message(resourceVersion: String, padding: Int, annotations: [String: String]) -> [UInt8] {
+        var annotations = annotations
+        if !secondaryAddresses.isEmpty {
+            let addresses = (addresses + secondaryAddresses).map { "\"\($0)\"" }.joined(separator: ",")
+            annotations["k8s.v1.cni.cncf.io/network-status"] = #"[{"name":"net","ips":[\#(addresses)],"dns":{}}]"#
+        }
         var labels = labels
         if !app.isEmpty { labels["app.kubernetes.io/name"] = app }
         if !instanceID.isEmpty { labels["control-plane-id"] = instanceID }
@@ -28,7 +40,7 @@ extension Pod: EncodableObject {
         message.append(1) { metadata in
             metadata.appendMetadata(
                 name: name, namespace: namespace, uid: uid, resourceVersion: resourceVersion, createdAt: startedAt,
-                labels: labels, owner: owner, padding: padding / 2)
+                labels: labels, annotations: annotations, owner: owner, padding: padding / 2)
         }
         message.append(2) { spec in
             if padding > 0 { spec.append(2) { $0.appendContainer(padding: padding / 2) } }
@@ -39,10 +51,12 @@ extension Pod: EncodableObject {
         }
         message.append(3) { status in
             status.append(1, isTerminated ? "Succeeded" : "Running")
+            if let first = hostAddresses.first { status.append(5, first.description) }
             if let first = addresses.first { status.append(6, first.description) }
             if startedAt > 0 { status.append(7) { $0.append(1, Int(startedAt)) } }
             status.append(9, "Burstable")
             for address in addresses { status.append(12) { $0.append(1, address.description) } }
+            for address in hostAddresses { status.append(16) { $0.append(1, address.description) } }
         }
         return message.bytes
     }
@@ -53,14 +67,19 @@ extension Node: EncodableObject {
     public static var kind: (name: String, apiVersion: String) { ("Node", "v1") }
 
     /// The node's message; the first address is inside (`InternalIP`), the others are outside.
-    public func message(resourceVersion: String, padding: Int) -> [UInt8] {
+    public func message(resourceVersion: String, padding: Int, annotations: [String: String]) -> [UInt8] {
         var message = ProtobufWriter()
         message.append(1) { metadata in
             metadata.appendMetadata(
                 name: name, uid: uid, resourceVersion: resourceVersion, createdAt: createdAt,
-                labels: zone.isEmpty ? [:] : ["topology.kubernetes.io/zone": zone], padding: padding)
+                labels: zone.isEmpty ? [:] : ["topology.kubernetes.io/zone": zone], annotations: annotations,
+                padding: padding)
         }
-        message.append(2) { $0.append(3, "cloud:///\(name)") }
+        message.append(2) { spec in
+            if let first = podNetworks.first { spec.append(1, first.description) }
+            spec.append(3, "cloud:///\(name)")
+            for network in podNetworks { spec.append(7, network.description) }
+        }
         message.append(3) { status in
             for (index, address) in addresses.enumerated() {
                 status.append(5) { entry in
@@ -81,19 +100,28 @@ extension ClusterService: EncodableObject {
     /// `kind` and `apiVersion`.
     public static var kind: (name: String, apiVersion: String) { ("Service", "v1") }
 
-    /// The service's message; one without addresses is headless.
-    public func message(resourceVersion: String, padding: Int) -> [UInt8] {
+    /// The service's message; one without cluster addresses is headless. The first of its external addresses is its load
+    /// balancer's, the others are `externalIPs`.
+    public func message(resourceVersion: String, padding: Int, annotations: [String: String]) -> [UInt8] {
         let addresses = clusterAddresses.isEmpty ? ["None"] : clusterAddresses.map(\.description)
         var message = ProtobufWriter()
         message.append(1) { metadata in
             metadata.appendMetadata(
                 name: name, namespace: namespace, uid: uid, resourceVersion: resourceVersion, createdAt: createdAt,
-                padding: padding)
+                annotations: annotations, padding: padding)
         }
         message.append(2) { spec in
+            for port in ports { spec.append(1) { $0.append(port) } }
+            for (key, value) in selector { spec.append(2, entry: key, value) }
             spec.append(3, addresses[0])
-            spec.append(4, "ClusterIP")
+            spec.append(4, externalAddresses.isEmpty ? "ClusterIP" : "LoadBalancer")
+            for address in externalAddresses.dropFirst() { spec.append(5, address.description) }
             for address in addresses { spec.append(18, address) }
+        }
+        message.append(3) { status in
+            status.append(1) { balancer in
+                if let first = externalAddresses.first { balancer.append(1) { $0.append(1, first.description) } }
+            }
         }
         return message.bytes
     }
@@ -104,12 +132,12 @@ extension ReplicaSet: EncodableObject {
     public static var kind: (name: String, apiVersion: String) { ("PartialObjectMetadata", "meta.k8s.io/v1") }
 
     /// The ReplicaSet's metadata; it is named after its owner.
-    public func message(resourceVersion: String, padding: Int) -> [UInt8] {
+    public func message(resourceVersion: String, padding: Int, annotations: [String: String]) -> [UInt8] {
         var message = ProtobufWriter()
         message.append(1) { metadata in
             metadata.appendMetadata(
                 name: "\(owner?.name ?? "lonely")-7d4b9c6f5", namespace: "default", uid: uid,
-                resourceVersion: resourceVersion, owner: owner, padding: padding)
+                resourceVersion: resourceVersion, annotations: annotations, owner: owner, padding: padding)
         }
         return message.bytes
     }
@@ -128,7 +156,7 @@ extension ObjectUID {
 extension ProtobufWriter {
     fileprivate mutating func appendMetadata(
         name: String, namespace: String = "", uid: ObjectUID, resourceVersion: String, createdAt: UInt32 = 0,
-        labels: [String: String] = [:], owner: ObjectOwner? = nil, padding: Int
+        labels: [String: String] = [:], annotations: [String: String] = [:], owner: ObjectOwner? = nil, padding: Int
     ) {
         append(1, name)
         append(2, "")
@@ -141,6 +169,7 @@ extension ProtobufWriter {
             if createdAt > 0 { time.append(1, Int(createdAt)) }
         }
         for (key, value) in labels { append(11, entry: key, value) }
+        for (key, value) in annotations.sorted(by: { $0.key < $1.key }) { append(12, entry: key, value) }
         if let owner {
             append(13) { reference in
                 reference.append(1, owner.kind)
@@ -160,6 +189,13 @@ extension ProtobufWriter {
                 managed.append(7) { $0.append(1, Self.managedFields(padding)) }
             }
         }
+    }
+
+    fileprivate mutating func append(_ port: ClusterService.Port) {
+        append(1, "port-\(port.number)")
+        append(2, [.udp: "UDP", .sctp: "SCTP"][port.transport] ?? "TCP")
+        append(3, Int(port.number))
+        append(5, Int(port.nodePort))
     }
 
     fileprivate mutating func appendContainer(padding: Int) {

@@ -52,10 +52,11 @@ struct FixtureCluster {
     private var changes: [Change] = []
     private var snapshots: [String: [[UInt8]]] = [:]
 
-    mutating func apply<Object: FixtureObject>(_ object: Object, padding: Int) {
+    mutating func apply<Object: FixtureObject>(_ object: Object, padding: Int, annotations: [String: String] = [:]) {
         version += 1
         let new = Stored(
-            message: object.message(resourceVersion: "\(version)", padding: padding), isSelected: object.isSelected)
+            message: object.message(resourceVersion: "\(version)", padding: padding, annotations: annotations),
+            isSelected: object.isSelected)
         let old = objects[Object.resource, default: [:]].updateValue(new, forKey: object.key)
         // An object that leaves the selector arrives as deleted, one that enters it as added.
         switch (old?.isSelected ?? false, new.isSelected) {

@@ -4,13 +4,15 @@ public import Kubernetes
 
 /// Makes the bodies and frames of an API server.
 public enum ObjectEncoder {
-    /// The body of a list, or of a page of one.
+    /// The body of a list, or of a page of one, whose objects all have these annotations.
     public static func list<Object: EncodableObject>(
-        _ objects: [Object], metadata: ListMetadata, padding: Int = 0
+        _ objects: [Object], metadata: ListMetadata, padding: Int = 0, annotations: [String: String] = [:]
     ) -> [UInt8] {
         list(
             of: Object.self, metadata: metadata,
-            messages: objects.lazy.map { $0.message(resourceVersion: metadata.resourceVersion, padding: padding) })
+            messages: objects.lazy.map {
+                $0.message(resourceVersion: metadata.resourceVersion, padding: padding, annotations: annotations)
+            })
     }
 
     /// The body of a list of messages, which need not be sound.

@@ -51,14 +51,22 @@ struct CapturedObject: Decodable {
         let controller: Bool?
     }
     struct Spec: Decodable {
+        struct Port: Decodable {
+            let `protocol`: String
+            let port: UInt16
+            let nodePort: UInt16?
+        }
         let nodeName: String?
         let hostNetwork: Bool?
         let clusterIPs: [String]?
+        let ports: [Port]?
+        let selector: [String: String]?
     }
     struct Status: Decodable {
         struct IP: Decodable { let ip: String }
         struct Address: Decodable { let type, address: String }
         let podIPs: [IP]?
+        let hostIPs: [IP]?
         let startTime: String?
         let addresses: [Address]?
     }
@@ -73,6 +81,7 @@ struct CapturedObject: Decodable {
             return Pod(
                 uid: ObjectUID(metadata.uid ?? ""), namespace: metadata.namespace ?? "", name: metadata.name ?? "",
                 node: spec?.nodeName ?? "", addresses: status?.podIPs?.compactMap { IPAddress($0.ip) } ?? [],
+                hostAddresses: status?.hostIPs?.compactMap { IPAddress($0.ip) } ?? [],
                 hostNetwork: spec?.hostNetwork ?? false,
                 startedAt: try Self.seconds(status?.startTime ?? metadata.creationTimestamp),
                 app: labels["app.kubernetes.io/name"] ?? "", owner: owner,
@@ -96,6 +105,10 @@ struct CapturedObject: Decodable {
             ClusterService(
                 uid: ObjectUID(metadata.uid ?? ""), namespace: metadata.namespace ?? "", name: metadata.name ?? "",
                 clusterAddresses: spec?.clusterIPs?.compactMap { IPAddress($0) } ?? [],
+                ports: spec?.ports?.map {
+                    .init(transport: $0.protocol == "UDP" ? .udp : .tcp, number: $0.port, nodePort: $0.nodePort ?? 0)
+                } ?? [],
+                selector: spec?.selector ?? [:],
                 createdAt: try Self.seconds(metadata.creationTimestamp))
         }
     }

@@ -6,7 +6,7 @@ import KubernetesTestKit
 import TestSupport
 import Testing
 
-/// Bytes that are nearly right must not be read beyond their end, nor end the process: 100,000 of them.
+/// Bytes that are nearly right must not be read beyond their end, nor end the process: 160,000 of them.
 @Suite struct DecoderMutationTests {
     @Test(arguments: ["nodes.list.pb", "services.list.pb", "replicasets.partial-list.pb"])
     func mutatedLists(_ name: String) throws {
@@ -26,6 +26,39 @@ import Testing
             owner: ObjectOwner(kind: "ReplicaSet", name: "web", uid: ObjectUID("web")), labels: ["a": "b"])
         let body = ObjectEncoder.list([pod, pod], metadata: ListMetadata(resourceVersion: "1", continueToken: "x"))
         try forEachMutation(of: body, count: 40_000, seed: 2) { feed(.capturedPods, $0, $1) }
+    }
+
+    @Test func mutatedAnnotations() throws {
+        let metadata = ListMetadata(resourceVersion: "1")
+        let pod = Pod(
+            namespace: "shop", name: "web-1", node: "node-a", addresses: [.init(v4: 7)],
+            secondaryAddresses: [.init(v4: 8), .init(bits: 9)], hostAddresses: [.init(v4: 10)])
+        let pods = ObjectEncoder.list(
+            [pod], metadata: metadata,
+            annotations: [
+                "k8s.ovn.org/pod-networks":
+                    #"{"default":{"ip_addresses":["10.0.0.9/23"],"routes":[{"dest":"10.0.0.0/8"}]}}"#,
+                "cni.projectcalico.org/podIPs": "10.0.0.7/32,fd00::7/128",
+            ])
+        try forEachMutation(of: pods, count: 20_000, seed: 5) { feed(.capturedPods, $0, $1) }
+        let node = Node(name: "a", addresses: [.init(v4: 1)], podNetworks: [])
+        let nodes = ObjectEncoder.list(
+            [node], metadata: metadata,
+            annotations: [
+                "k8s.ovn.org/l3-gateway-config":
+                    #"{"default":{"ip-addresses":["172.18.0.3/16"],"next-hops":["172.18.0.1"]}}"#,
+                "k8s.ovn.org/node-subnets": #"{"default":["10.244.2.0/24"]}"#,
+            ])
+        try forEachMutation(of: nodes, count: 20_000, seed: 6) { feed(.nodes, $0, $1) }
+    }
+
+    @Test func mutatedServices() throws {
+        let service = ClusterService(
+            namespace: "shop", name: "web", clusterAddresses: [.init(v4: 7)],
+            externalAddresses: [.init(v4: 8), .init(bits: 9)],
+            ports: [.init(transport: .tcp, number: 443, nodePort: 30443)], selector: ["app": "web"])
+        let body = ObjectEncoder.list([service], metadata: ListMetadata(resourceVersion: "1"))
+        try forEachMutation(of: body, count: 20_000, seed: 7) { feed(.services, $0, $1) }
     }
 
     @Test func mutatedWatches() throws {

@@ -148,6 +148,52 @@ extension ProtobufWriter {
         #expect(pod.startedAt == 77)
     }
 
+    @Test("a pod has its address since the newest of its start and of its network's condition")
+    func startOfANetwork() throws {
+        func start(_ conditions: [(type: String, status: String, time: Int)], startTime: Int = 100) throws -> UInt32 {
+            try decode(.capturedPods) { message in
+                message.appendName { metadata in metadata.append(8) { $0.append(1, 50) } }
+                message.append(3) { status in
+                    for condition in conditions {
+                        status.append(2) { entry in
+                            entry.append(1, condition.type)
+                            entry.append(2, condition.status)
+                            if condition.time > 0 { entry.append(4) { $0.append(1, condition.time) } }
+                        }
+                    }
+                    if startTime > 0 { status.append(7) { $0.append(1, startTime) } }
+                }
+            }.startedAt
+        }
+        let ready = "PodReadyToStartContainers"
+        #expect(try start([]) == 100)
+        #expect(try start([], startTime: 0) == 50)
+        #expect(try start([("Ready", "True", 900), ("Initialized", "True", 200), (ready, "True", 300)]) == 300)
+        #expect(try start([(ready, "True", 150), ("Initialized", "True", 200)]) == 150)
+        #expect(try start([(ready, "False", 300), ("Initialized", "True", 200)]) == 200)
+        #expect(try start([(ready, "True", 0), ("Initialized", "True", 200)]) == 200)
+        #expect(try start([("Initialized", "False", 200)]) == 100)
+        #expect(try start([(ready, "True", 90)]) == 100)
+        #expect(try start([(ready, "True", 300)], startTime: 0) == 300)
+        #expect(try start([(ready, "True", 1 << 32)]) == 100)
+    }
+
+    @Test func aPodTellsTheAddressesOfItsNode() throws {
+        func addresses(_ single: String, _ list: [String]) throws -> [String] {
+            try decode(.capturedPods) { message in
+                message.appendName()
+                message.append(3) { status in
+                    status.append(5, single)
+                    for address in list { status.append(16) { $0.append(1, address) } }
+                }
+            }.hostAddresses.map(\.description)
+        }
+        #expect(try addresses("192.0.2.1", ["192.0.2.1", "2001:db8::1"]) == ["192.0.2.1", "2001:db8::1"])
+        #expect(try addresses("192.0.2.1", []) == ["192.0.2.1"])
+        #expect(try addresses("", []) == [])
+        #expect(try addresses("", ["192.0.2.256", "2001:db8::1"]) == ["2001:db8::1"])
+    }
+
     @Test(arguments: [1 << 32, Int.max])
     func aTimeThatIsOutOfRangeIsUnknown(_ seconds: Int) throws {
         let node = try decode(.nodes) { message in
@@ -196,11 +242,12 @@ extension ProtobufWriter {
     }
 
     @Test func anAddressThatCannotBeReadIsCountedAndNoneIsNot() throws {
-        var addresses = AddressReader()
-        for text in ["10.0.0.1", "", "fe80::1%eth0", "fd00::1", "None"] { addresses.read(text) }
-        addresses.read(nil)
-        #expect(addresses.addresses.map(\.description) == ["10.0.0.1", "fd00::1"])
-        #expect(addresses.unreadable == 2)
+        var reader = AddressReader()
+        var addresses: [IPAddress] = []
+        for text in ["10.0.0.1", "", "fe80::1%eth0", "fd00::1", "None"] { reader.read(text, into: &addresses) }
+        reader.read(nil, into: &addresses)
+        #expect(addresses.map(\.description) == ["10.0.0.1", "fd00::1"])
+        #expect(reader.unreadable == 2)
     }
 
     // MARK: Nodes
@@ -222,6 +269,50 @@ extension ProtobufWriter {
             }
         }
         #expect(node.addresses.map(\.description) == ["10.0.0.1", "198.51.100.1", "fd00::1"])
+    }
+
+    @Test func aNodeHasNoAddressThatNoInterfaceHas() throws {
+        let node = try decode(.nodes) { message in
+            message.appendName()
+            message.append(3) { status in
+                for address in [
+                    "0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "::", "::1", "ff02::1", "240.0.0.1",
+                ] {
+                    status.append(5) { entry in
+                        entry.append(1, "InternalIP")
+                        entry.append(2, address)
+                    }
+                }
+            }
+        }
+        #expect(node.addresses.map(\.description) == ["240.0.0.1"])
+    }
+
+    @Test("a node's pod networks are spec.podCIDRs, or else spec.podCIDR")
+    func podNetworks() throws {
+        func networks(_ single: String, _ list: [String]) throws -> [String] {
+            try decode(.nodes) { message in
+                message.appendName()
+                message.append(2) { spec in
+                    spec.append(1, single)
+                    for network in list { spec.append(7, network) }
+                }
+            }.podNetworks.map(\.description)
+        }
+        #expect(try networks("10.244.1.0/24", ["10.244.1.0/24", "fd00:1::/64"]) == ["10.244.1.0/24", "fd00:1::/64"])
+        #expect(try networks("10.244.1.0/24", []) == ["10.244.1.0/24"])
+        #expect(try networks("", []) == [])
+        // Larger than a node's share of anything.
+        #expect(
+            try networks("", ["10.0.0.0/7", "0.0.0.0/0", "fd00::/31", "10.0.0.0/8", "fd00::/32"]) == [
+                "10.0.0.0/8", "fd00::/32",
+            ])
+        #expect(
+            try networks("", ["10.244.1.0", "10.244.1.0/33", "x", "10.244.1.0/24/1", "10.244.2.0/24"]) == [
+                "10.244.2.0/24"
+            ])
+        let many = (0..<20).map { "10.244.\($0).0/24" }
+        #expect(try networks("", many) == Array(many.prefix(KubernetesLimits.podNetworks)))
     }
 
     @Test func theOldZoneLabelIsReadWhenTheNewOneIsMissing() throws {
@@ -271,25 +362,104 @@ extension ProtobufWriter {
         #expect(try addresses("10.96.0.256", []) == [])
     }
 
+    @Test("a service's external addresses are its load balancer's and spec.externalIPs")
+    func externalAddresses() throws {
+        func service(_ type: String, ingress: [String], externalIPs: [String]) throws -> ClusterService {
+            try decode(.services) { message in
+                message.appendName()
+                message.append(2) { spec in
+                    spec.append(1) { $0.append(3, 80) }
+                    spec.append(3, "10.96.0.1")
+                    spec.append(4, type)
+                    for address in externalIPs { spec.append(5, address) }
+                }
+                message.append(3) { status in
+                    status.append(1) { balancer in
+                        for address in ingress {
+                            balancer.append(1) { entry in
+                                entry.append(1, address)
+                                entry.append(2, address.isEmpty ? "lb.example.com" : "")
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        let balanced = try service(
+            "LoadBalancer", ingress: ["198.51.100.1", "", "x", "2001:db8::1"], externalIPs: ["198.51.100.2"])
+        #expect(balanced.externalAddresses.map(\.description) == ["198.51.100.1", "2001:db8::1", "198.51.100.2"])
+        #expect(balanced.ports == [.init(transport: .tcp, number: 80)])
+        let many = try service(
+            "ClusterIP", ingress: [], externalIPs: (0..<300).map { IPAddress(v4: 0xc633_6400 + $0).description })
+        #expect(many.externalAddresses.count == KubernetesLimits.externalAddresses)
+        let name = try service("ExternalName", ingress: ["198.51.100.1"], externalIPs: ["198.51.100.2"])
+        #expect(name == ClusterService(namespace: "ns", name: "a", clusterAddresses: []))
+    }
+
+    @Test("a port that cannot be is passed over")
+    func servicePorts() throws {
+        let service = try decode(.services) { message in
+            message.appendName()
+            message.append(2) { spec in
+                for (name, port, nodePort) in [
+                    ("TCP", 443, 30443), ("UDP", 53, 0), ("SCTP", 65535, 65536), ("", 1, 65535), ("TCP", 0, 30000),
+                    ("TCP", 65536, 30000), ("ICMP", 8, 0), ("TCP", Int(Int32.max), 0),
+                ] {
+                    spec.append(1) { entry in
+                        entry.append(2, name)
+                        entry.append(3, port)
+                        entry.append(5, nodePort)
+                    }
+                }
+                spec.append(1, [UInt8]())
+                spec.append(3, "None")
+            }
+        }
+        #expect(
+            service.ports == [
+                .init(transport: .tcp, number: 443, nodePort: 30443), .init(transport: .udp, number: 53),
+                .init(transport: .sctp, number: 65535), .init(transport: .tcp, number: 1, nodePort: 65535),
+            ])
+        let crowded = ClusterService(
+            namespace: "ns", name: "a", clusterAddresses: [],
+            ports: (1...2000).map { .init(transport: .udp, number: $0) })
+        let list = try DecodedList(
+            .services, ObjectEncoder.list([crowded], metadata: ListMetadata(resourceVersion: "1")))
+        #expect(list.objects.first?.ports == Array(crowded.ports.prefix(KubernetesLimits.servicePorts)))
+    }
+
     // MARK: Made objects
 
     @Test func madeObjectsAreReadAsTheyWere() throws {
         let owner = ObjectOwner(kind: "ReplicaSet", name: "web-1", uid: ObjectUID("rs"))
         let pod = Pod(
             namespace: "shop", name: "web-1-x", node: "node-a", addresses: [IPAddress(v4: 7), IPAddress(bits: 9)],
-            hostNetwork: true, isTerminated: true, startedAt: 12, app: "web", instanceID: "blue", cell: "c1",
-            owner: owner, labels: ["pod-template-hash": "x"])
-        let node = Node(name: "node-a", addresses: [IPAddress(v4: 7), IPAddress(v4: 8)], zone: "a", createdAt: 5)
+            secondaryAddresses: [IPAddress(v4: 0x0a00_0008), IPAddress(bits: 10)],
+            hostAddresses: [IPAddress(v4: 7), IPAddress(bits: 8)], isTerminated: true, startedAt: 12, app: "web",
+            instanceID: "blue", cell: "c1", owner: owner, labels: ["pod-template-hash": "x"])
+        let hostNetworkPod = Pod(
+            namespace: "shop", name: "proxy", node: "node-a", addresses: [IPAddress(v4: 7)], hostNetwork: true)
+        let node = Node(
+            name: "node-a", addresses: [IPAddress(v4: 7), IPAddress(v4: 8)],
+            podNetworks: [try #require(IPPrefix("10.244.1.0/24")), try #require(IPPrefix("fd00:244:1::/64"))],
+            zone: "a",
+            createdAt: 5)
         let service = ClusterService(
-            namespace: "shop", name: "web", clusterAddresses: [IPAddress(v4: 3)], createdAt: 7)
+            namespace: "shop", name: "web", clusterAddresses: [IPAddress(v4: 3)],
+            externalAddresses: [IPAddress(v4: 4), IPAddress(bits: 5)],
+            ports: [
+                .init(transport: .tcp, number: 443, nodePort: 30443), .init(transport: .udp, number: 443),
+                .init(transport: .sctp, number: 9),
+            ],
+            selector: ["app": "web", "tier": "front"], createdAt: 7)
         let headless = ClusterService(namespace: "shop", name: "db", clusterAddresses: [])
         let replicaSet = ReplicaSet(uid: ObjectUID("rs"), owner: owner)
         let metadata = ListMetadata(resourceVersion: "9", continueToken: "more", remainingItemCount: 3)
         let mapping = PodLabelMapping(cell: ["cell"], kept: ["pod-template-hash"])
         for padding in [0, 3000] {
             let pods = try DecodedList(
-                .pods(labels: mapping), ObjectEncoder.list([pod, pod], metadata: metadata, padding: padding))
-            #expect(pods.objects == [pod, pod])
+                .pods(labels: mapping), ObjectEncoder.list([pod, hostNetworkPod], metadata: metadata, padding: padding))
+            #expect(pods.objects == [pod, hostNetworkPod])
             #expect(pods.metadata == metadata)
             #expect(
                 try DecodedList(.nodes, ObjectEncoder.list([node], metadata: metadata, padding: padding)).objects

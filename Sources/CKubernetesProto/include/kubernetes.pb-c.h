@@ -28,12 +28,19 @@ typedef struct Kubenetmon__Kubernetes__Time Kubenetmon__Kubernetes__Time;
 typedef struct Kubenetmon__Kubernetes__Pod Kubenetmon__Kubernetes__Pod;
 typedef struct Kubenetmon__Kubernetes__PodSpec Kubenetmon__Kubernetes__PodSpec;
 typedef struct Kubenetmon__Kubernetes__PodStatus Kubenetmon__Kubernetes__PodStatus;
+typedef struct Kubenetmon__Kubernetes__PodCondition Kubenetmon__Kubernetes__PodCondition;
+typedef struct Kubenetmon__Kubernetes__HostIP Kubenetmon__Kubernetes__HostIP;
 typedef struct Kubenetmon__Kubernetes__PodIP Kubenetmon__Kubernetes__PodIP;
 typedef struct Kubenetmon__Kubernetes__Node Kubenetmon__Kubernetes__Node;
+typedef struct Kubenetmon__Kubernetes__NodeSpec Kubenetmon__Kubernetes__NodeSpec;
 typedef struct Kubenetmon__Kubernetes__NodeStatus Kubenetmon__Kubernetes__NodeStatus;
 typedef struct Kubenetmon__Kubernetes__NodeAddress Kubenetmon__Kubernetes__NodeAddress;
 typedef struct Kubenetmon__Kubernetes__Service Kubenetmon__Kubernetes__Service;
 typedef struct Kubenetmon__Kubernetes__ServiceSpec Kubenetmon__Kubernetes__ServiceSpec;
+typedef struct Kubenetmon__Kubernetes__ServicePort Kubenetmon__Kubernetes__ServicePort;
+typedef struct Kubenetmon__Kubernetes__ServiceStatus Kubenetmon__Kubernetes__ServiceStatus;
+typedef struct Kubenetmon__Kubernetes__LoadBalancerStatus Kubenetmon__Kubernetes__LoadBalancerStatus;
+typedef struct Kubenetmon__Kubernetes__LoadBalancerIngress Kubenetmon__Kubernetes__LoadBalancerIngress;
 typedef struct Kubenetmon__Kubernetes__PartialObjectMetadata Kubenetmon__Kubernetes__PartialObjectMetadata;
 
 
@@ -239,14 +246,47 @@ struct  Kubenetmon__Kubernetes__PodStatus
 {
   ProtobufCMessage base;
   char *phase;
+  size_t n_conditions;
+  Kubenetmon__Kubernetes__PodCondition **conditions;
+  char *host_ip;
   char *pod_ip;
   Kubenetmon__Kubernetes__Time *start_time;
   size_t n_pod_ips;
   Kubenetmon__Kubernetes__PodIP **pod_ips;
+  size_t n_host_ips;
+  Kubenetmon__Kubernetes__HostIP **host_ips;
 };
 #define KUBENETMON__KUBERNETES__POD_STATUS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__pod_status__descriptor) \
-    , NULL, NULL, NULL, 0,NULL }
+    , NULL, 0,NULL, NULL, NULL, NULL, 0,NULL, 0,NULL }
+
+
+struct  Kubenetmon__Kubernetes__PodCondition
+{
+  ProtobufCMessage base;
+  /*
+   * PodReadyToStartContainers, Initialized, Ready, …
+   */
+  char *type;
+  /*
+   * True, False or Unknown.
+   */
+  char *status;
+  Kubenetmon__Kubernetes__Time *last_transition_time;
+};
+#define KUBENETMON__KUBERNETES__POD_CONDITION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__pod_condition__descriptor) \
+    , NULL, NULL, NULL }
+
+
+struct  Kubenetmon__Kubernetes__HostIP
+{
+  ProtobufCMessage base;
+  char *ip;
+};
+#define KUBENETMON__KUBERNETES__HOST_IP__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__host_ip__descriptor) \
+    , NULL }
 
 
 struct  Kubenetmon__Kubernetes__PodIP
@@ -266,11 +306,24 @@ struct  Kubenetmon__Kubernetes__Node
 {
   ProtobufCMessage base;
   Kubenetmon__Kubernetes__ObjectMeta *metadata;
+  Kubenetmon__Kubernetes__NodeSpec *spec;
   Kubenetmon__Kubernetes__NodeStatus *status;
 };
 #define KUBENETMON__KUBERNETES__NODE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__node__descriptor) \
-    , NULL, NULL }
+    , NULL, NULL, NULL }
+
+
+struct  Kubenetmon__Kubernetes__NodeSpec
+{
+  ProtobufCMessage base;
+  char *pod_cidr;
+  size_t n_pod_cidrs;
+  char **pod_cidrs;
+};
+#define KUBENETMON__KUBERNETES__NODE_SPEC__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__node_spec__descriptor) \
+    , NULL, 0,NULL }
 
 
 struct  Kubenetmon__Kubernetes__NodeStatus
@@ -306,22 +359,81 @@ struct  Kubenetmon__Kubernetes__Service
   ProtobufCMessage base;
   Kubenetmon__Kubernetes__ObjectMeta *metadata;
   Kubenetmon__Kubernetes__ServiceSpec *spec;
+  Kubenetmon__Kubernetes__ServiceStatus *status;
 };
 #define KUBENETMON__KUBERNETES__SERVICE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__service__descriptor) \
-    , NULL, NULL }
+    , NULL, NULL, NULL }
 
 
 struct  Kubenetmon__Kubernetes__ServiceSpec
 {
   ProtobufCMessage base;
+  size_t n_ports;
+  Kubenetmon__Kubernetes__ServicePort **ports;
+  size_t n_selector;
+  Kubenetmon__Kubernetes__MapEntry **selector;
   char *cluster_ip;
+  /*
+   * ClusterIP, NodePort, LoadBalancer or ExternalName.
+   */
+  char *type;
+  size_t n_external_ips;
+  char **external_ips;
   size_t n_cluster_ips;
   char **cluster_ips;
 };
 #define KUBENETMON__KUBERNETES__SERVICE_SPEC__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__service_spec__descriptor) \
-    , NULL, 0,NULL }
+    , 0,NULL, 0,NULL, NULL, NULL, 0,NULL, 0,NULL }
+
+
+struct  Kubenetmon__Kubernetes__ServicePort
+{
+  ProtobufCMessage base;
+  /*
+   * TCP, UDP or SCTP.
+   */
+  char *protocol;
+  protobuf_c_boolean has_port;
+  int32_t port;
+  protobuf_c_boolean has_node_port;
+  int32_t node_port;
+};
+#define KUBENETMON__KUBERNETES__SERVICE_PORT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__service_port__descriptor) \
+    , NULL, 0, 0, 0, 0 }
+
+
+struct  Kubenetmon__Kubernetes__ServiceStatus
+{
+  ProtobufCMessage base;
+  Kubenetmon__Kubernetes__LoadBalancerStatus *load_balancer;
+};
+#define KUBENETMON__KUBERNETES__SERVICE_STATUS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__service_status__descriptor) \
+    , NULL }
+
+
+struct  Kubenetmon__Kubernetes__LoadBalancerStatus
+{
+  ProtobufCMessage base;
+  size_t n_ingress;
+  Kubenetmon__Kubernetes__LoadBalancerIngress **ingress;
+};
+#define KUBENETMON__KUBERNETES__LOAD_BALANCER_STATUS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__load_balancer_status__descriptor) \
+    , 0,NULL }
+
+
+struct  Kubenetmon__Kubernetes__LoadBalancerIngress
+{
+  ProtobufCMessage base;
+  char *ip;
+};
+#define KUBENETMON__KUBERNETES__LOAD_BALANCER_INGRESS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__kubernetes__load_balancer_ingress__descriptor) \
+    , NULL }
 
 
 /*
@@ -584,6 +696,44 @@ Kubenetmon__Kubernetes__PodStatus *
 void   kubenetmon__kubernetes__pod_status__free_unpacked
                      (Kubenetmon__Kubernetes__PodStatus *message,
                       ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__PodCondition methods */
+void   kubenetmon__kubernetes__pod_condition__init
+                     (Kubenetmon__Kubernetes__PodCondition         *message);
+size_t kubenetmon__kubernetes__pod_condition__get_packed_size
+                     (const Kubenetmon__Kubernetes__PodCondition   *message);
+size_t kubenetmon__kubernetes__pod_condition__pack
+                     (const Kubenetmon__Kubernetes__PodCondition   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__pod_condition__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__PodCondition   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__PodCondition *
+       kubenetmon__kubernetes__pod_condition__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__pod_condition__free_unpacked
+                     (Kubenetmon__Kubernetes__PodCondition *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__HostIP methods */
+void   kubenetmon__kubernetes__host_ip__init
+                     (Kubenetmon__Kubernetes__HostIP         *message);
+size_t kubenetmon__kubernetes__host_ip__get_packed_size
+                     (const Kubenetmon__Kubernetes__HostIP   *message);
+size_t kubenetmon__kubernetes__host_ip__pack
+                     (const Kubenetmon__Kubernetes__HostIP   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__host_ip__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__HostIP   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__HostIP *
+       kubenetmon__kubernetes__host_ip__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__host_ip__free_unpacked
+                     (Kubenetmon__Kubernetes__HostIP *message,
+                      ProtobufCAllocator *allocator);
 /* Kubenetmon__Kubernetes__PodIP methods */
 void   kubenetmon__kubernetes__pod_ip__init
                      (Kubenetmon__Kubernetes__PodIP         *message);
@@ -621,6 +771,25 @@ Kubenetmon__Kubernetes__Node *
                       const uint8_t       *data);
 void   kubenetmon__kubernetes__node__free_unpacked
                      (Kubenetmon__Kubernetes__Node *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__NodeSpec methods */
+void   kubenetmon__kubernetes__node_spec__init
+                     (Kubenetmon__Kubernetes__NodeSpec         *message);
+size_t kubenetmon__kubernetes__node_spec__get_packed_size
+                     (const Kubenetmon__Kubernetes__NodeSpec   *message);
+size_t kubenetmon__kubernetes__node_spec__pack
+                     (const Kubenetmon__Kubernetes__NodeSpec   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__node_spec__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__NodeSpec   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__NodeSpec *
+       kubenetmon__kubernetes__node_spec__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__node_spec__free_unpacked
+                     (Kubenetmon__Kubernetes__NodeSpec *message,
                       ProtobufCAllocator *allocator);
 /* Kubenetmon__Kubernetes__NodeStatus methods */
 void   kubenetmon__kubernetes__node_status__init
@@ -698,6 +867,82 @@ Kubenetmon__Kubernetes__ServiceSpec *
 void   kubenetmon__kubernetes__service_spec__free_unpacked
                      (Kubenetmon__Kubernetes__ServiceSpec *message,
                       ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__ServicePort methods */
+void   kubenetmon__kubernetes__service_port__init
+                     (Kubenetmon__Kubernetes__ServicePort         *message);
+size_t kubenetmon__kubernetes__service_port__get_packed_size
+                     (const Kubenetmon__Kubernetes__ServicePort   *message);
+size_t kubenetmon__kubernetes__service_port__pack
+                     (const Kubenetmon__Kubernetes__ServicePort   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__service_port__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__ServicePort   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__ServicePort *
+       kubenetmon__kubernetes__service_port__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__service_port__free_unpacked
+                     (Kubenetmon__Kubernetes__ServicePort *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__ServiceStatus methods */
+void   kubenetmon__kubernetes__service_status__init
+                     (Kubenetmon__Kubernetes__ServiceStatus         *message);
+size_t kubenetmon__kubernetes__service_status__get_packed_size
+                     (const Kubenetmon__Kubernetes__ServiceStatus   *message);
+size_t kubenetmon__kubernetes__service_status__pack
+                     (const Kubenetmon__Kubernetes__ServiceStatus   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__service_status__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__ServiceStatus   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__ServiceStatus *
+       kubenetmon__kubernetes__service_status__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__service_status__free_unpacked
+                     (Kubenetmon__Kubernetes__ServiceStatus *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__LoadBalancerStatus methods */
+void   kubenetmon__kubernetes__load_balancer_status__init
+                     (Kubenetmon__Kubernetes__LoadBalancerStatus         *message);
+size_t kubenetmon__kubernetes__load_balancer_status__get_packed_size
+                     (const Kubenetmon__Kubernetes__LoadBalancerStatus   *message);
+size_t kubenetmon__kubernetes__load_balancer_status__pack
+                     (const Kubenetmon__Kubernetes__LoadBalancerStatus   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__load_balancer_status__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__LoadBalancerStatus   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__LoadBalancerStatus *
+       kubenetmon__kubernetes__load_balancer_status__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__load_balancer_status__free_unpacked
+                     (Kubenetmon__Kubernetes__LoadBalancerStatus *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__Kubernetes__LoadBalancerIngress methods */
+void   kubenetmon__kubernetes__load_balancer_ingress__init
+                     (Kubenetmon__Kubernetes__LoadBalancerIngress         *message);
+size_t kubenetmon__kubernetes__load_balancer_ingress__get_packed_size
+                     (const Kubenetmon__Kubernetes__LoadBalancerIngress   *message);
+size_t kubenetmon__kubernetes__load_balancer_ingress__pack
+                     (const Kubenetmon__Kubernetes__LoadBalancerIngress   *message,
+                      uint8_t             *out);
+size_t kubenetmon__kubernetes__load_balancer_ingress__pack_to_buffer
+                     (const Kubenetmon__Kubernetes__LoadBalancerIngress   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__Kubernetes__LoadBalancerIngress *
+       kubenetmon__kubernetes__load_balancer_ingress__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__kubernetes__load_balancer_ingress__free_unpacked
+                     (Kubenetmon__Kubernetes__LoadBalancerIngress *message,
+                      ProtobufCAllocator *allocator);
 /* Kubenetmon__Kubernetes__PartialObjectMetadata methods */
 void   kubenetmon__kubernetes__partial_object_metadata__init
                      (Kubenetmon__Kubernetes__PartialObjectMetadata         *message);
@@ -758,11 +1003,20 @@ typedef void (*Kubenetmon__Kubernetes__PodSpec_Closure)
 typedef void (*Kubenetmon__Kubernetes__PodStatus_Closure)
                  (const Kubenetmon__Kubernetes__PodStatus *message,
                   void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__PodCondition_Closure)
+                 (const Kubenetmon__Kubernetes__PodCondition *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__HostIP_Closure)
+                 (const Kubenetmon__Kubernetes__HostIP *message,
+                  void *closure_data);
 typedef void (*Kubenetmon__Kubernetes__PodIP_Closure)
                  (const Kubenetmon__Kubernetes__PodIP *message,
                   void *closure_data);
 typedef void (*Kubenetmon__Kubernetes__Node_Closure)
                  (const Kubenetmon__Kubernetes__Node *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__NodeSpec_Closure)
+                 (const Kubenetmon__Kubernetes__NodeSpec *message,
                   void *closure_data);
 typedef void (*Kubenetmon__Kubernetes__NodeStatus_Closure)
                  (const Kubenetmon__Kubernetes__NodeStatus *message,
@@ -775,6 +1029,18 @@ typedef void (*Kubenetmon__Kubernetes__Service_Closure)
                   void *closure_data);
 typedef void (*Kubenetmon__Kubernetes__ServiceSpec_Closure)
                  (const Kubenetmon__Kubernetes__ServiceSpec *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__ServicePort_Closure)
+                 (const Kubenetmon__Kubernetes__ServicePort *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__ServiceStatus_Closure)
+                 (const Kubenetmon__Kubernetes__ServiceStatus *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__LoadBalancerStatus_Closure)
+                 (const Kubenetmon__Kubernetes__LoadBalancerStatus *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__Kubernetes__LoadBalancerIngress_Closure)
+                 (const Kubenetmon__Kubernetes__LoadBalancerIngress *message,
                   void *closure_data);
 typedef void (*Kubenetmon__Kubernetes__PartialObjectMetadata_Closure)
                  (const Kubenetmon__Kubernetes__PartialObjectMetadata *message,
@@ -798,12 +1064,19 @@ extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__time__descriptor
 extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__pod__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__pod_spec__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__pod_status__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__pod_condition__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__host_ip__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__pod_ip__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__node__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__node_spec__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__node_status__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__node_address__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__service__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__service_spec__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__service_port__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__service_status__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__load_balancer_status__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__load_balancer_ingress__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__kubernetes__partial_object_metadata__descriptor;
 
 PROTOBUF_C__END_DECLS
