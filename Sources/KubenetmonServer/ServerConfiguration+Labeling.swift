@@ -107,7 +107,8 @@ extension ServerConfiguration {
         var configuration = CloudRangeCatalog.Configuration()
         configuration.userAgent = Daemon.userAgent("kubenetmon-server")
         configuration.namedRanges = settings.structure(
-            "ranges", default: [], "[]", allowed: "a list of ranges with name, cidrs, cloud, region and service",
+            "ranges", default: [], "[]",
+            allowed: "a list of ranges with name, cidrs, cloud, region, availability_zone and service",
             "Addresses of your own with their place (docs/labels.md).", .reloadable
         ) { $0.namedRanges($1) }.flatMap(\.cloudRanges)
         let isEnabled = settings.bool(
@@ -173,7 +174,10 @@ extension NamedRange {
     /// The range's blocks with their place.
     var cloudRanges: [CloudRange] {
         prefixes.map {
-            CloudRange(prefix: $0, place: CloudPlace(cloud: cloud, region: region, service: service))
+            CloudRange(
+                prefix: $0,
+                place: CloudPlace(
+                    cloud: cloud, region: region, availabilityZone: availabilityZone, service: service))
         }
     }
 }

@@ -24,6 +24,7 @@ import YAMLParsing
 ///     cidrs: [198.51.100.0/24]
 ///     cloud: aws
 ///     region: eu-central-1         # optional
+///     availability_zone: eu-central-1a   # optional
 ///     service: s3                  # optional
 /// ```
 ///

@@ -65,6 +65,7 @@ struct InventoryReader {
         return NamedRange(
             name: name, prefixes: prefixes, cloud: mapping.value("cloud", as: "the name of a cloud", lowercased) ?? "",
             region: mapping.value("region", required: false, as: "the name of a region", lowercased) ?? "",
+            availabilityZone: mapping.string("availability_zone", default: ""),
             service: mapping.value("service", required: false, as: "the name of a service", lowercased) ?? "")
     }
 }

@@ -94,6 +94,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
             """
             ranges:
               - {name: office, cidrs: [198.51.100.0/24], cloud: office}
+              - {name: db, cidrs: [10.20.1.0/24], cloud: aws, region: eu-central-1, availability_zone: eu-central-1a}
             cloud_ranges:
               aws: /ranges/aws.json
               gcp: https://mirror.example.com/cloud.json
@@ -107,7 +108,11 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         #expect(read.cloudRanges.sources[.google] == CloudRangeCatalog.Configuration.published[.google])
         #expect(read.cloudRanges.cacheDirectory == "/var/cache/kubenetmon")
         #expect(read.cloudRanges.refreshInterval == .seconds(43_200))
-        #expect(read.cloudRanges.namedRanges.map(\.place) == [CloudPlace(cloud: "office")])
+        #expect(
+            read.cloudRanges.namedRanges.map(\.place) == [
+                CloudPlace(cloud: "office"),
+                CloudPlace(cloud: "aws", region: "eu-central-1", availabilityZone: "eu-central-1a"),
+            ])
         #expect(try configuration("cloud_ranges: {enabled: false}").cloudRanges.sources.isEmpty)
     }
 

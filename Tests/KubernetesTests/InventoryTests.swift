@@ -50,6 +50,7 @@ private func prefix(_ text: String) throws -> IPPrefix {
                 cidrs: [198.51.100.0/24, "2001:db8::/32"]
                 cloud: AWS
                 region: eu-central-1
+                availability_zone: eu-central-1a
                 service: s3
               - name: partner
                 cidrs: [203.0.113.0/24]
@@ -73,7 +74,7 @@ private func prefix(_ text: String) throws -> IPPrefix {
             ranges: [
                 NamedRange(
                     name: "s3-frankfurt", prefixes: [try prefix("198.51.100.0/24"), try prefix("2001:db8::/32")],
-                    cloud: "aws", region: "eu-central-1", service: "s3"),
+                    cloud: "aws", region: "eu-central-1", availabilityZone: "eu-central-1a", service: "s3"),
                 NamedRange(name: "partner", prefixes: [try prefix("203.0.113.0/24")], cloud: "googlecloud"),
             ])
         #expect(try Inventory(text: text, file: "inventory.yaml") == expected)
