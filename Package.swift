@@ -155,7 +155,9 @@ let package = Package(
             dependencies: [
                 "CloudRanges", "FlowModel", "HTTPClient", "TestSupport", logging, nioCore, nioHTTP1, nioPosix,
             ]),
-        .testTarget(name: "LabelingTests", dependencies: ["FlowModel", "Kubernetes", "Labeling", "TestSupport"]),
+        .testTarget(
+            name: "LabelingTests", dependencies: ["FlowModel", "Kubernetes", "Labeling", "TestSupport"],
+            exclude: ["situations.txt"]),
         .testTarget(
             name: "ClickHouseTests",
             dependencies: ["ClickHouse", "FlowModel", "HTTPClient", "Labeling", "TestSupport", logging]),
