@@ -48,15 +48,21 @@ public struct LabelReader: ~Copyable {
         if ignoreUDP && flow.transport == .udp { return .ignored(.udp) }
         // The reply's source is the real peer behind a translated destination.
         let ends = tables.pointee.endpoints(at: flow.original.source, flow.reply.source, second: second, node: node)
-        let source = endpoint(ends.first, at: flow.original.source)
+        var source = endpoint(ends.first, at: flow.original.source)
         var destination = endpoint(ends.second, at: flow.reply.source)
         if ignoreNodeFlows && (source.isNode || destination.isNode) { return .ignored(.node) }
         let isSourceLocal: Bool
         switch localEnd(source, destination, of: flow) {
-        case .source: isSourceLocal = true
+        case .source:
+            isSourceLocal = true
+            if !source.isKnown, let pod = podBehind(flow.original.source, flow.original.sourcePort, of: flow) {
+                source = pod
+            }
         case .destination:
             isSourceLocal = false
-            if !destination.isKnown, let pod = answeringPod(of: flow, destination) { destination = pod }
+            if !destination.isKnown, let pod = podBehind(flow.reply.source, flow.reply.sourcePort, of: flow) {
+                destination = pod
+            }
         case .none(let reason): return .ignored(reason)
         }
         let (sourceLabels, sourceClass, sourceKind) = labels(of: flow.original.source, source)
@@ -150,14 +156,22 @@ public struct LabelReader: ~Copyable {
         return switch (source.isPlaced, destination.isPlaced) {
         // Through this node's port: the pod's node sees this node as the client, and not who it is.
         case (false, true): .source
-        // An agent whose node is not known would lose all that its pods send. A private address may be behind this node: a
-        // container's, a machine's, or that of a pod that has not been heard of.
+        // What passes here as it is, the source's node tells; not what was sent to this node and goes on from here, since that
+        // one knows this node alone. An agent whose node is not known would lose all that its pods send.
         case (true, false):
-            ignoreTransit && node >= 0 && isElsewhere(flow.reply.source)
-                && !isAnsweredFromLoadBalancer(flow, destination) ? .none(.transit) : .destination
+            ignoreTransit && node >= 0 && flow.reply.source == flow.original.destination
+                && !isLoadBalancer(flow.reply.source, flow.reply.sourcePort, of: flow)
+                ? .none(.transit) : .destination
         // Through a port of this node, from a pod of another one to a pod of a third: both of their nodes see this one.
         case (true, true) where isTranslatedHere(flow): .source
-        case (false, false) where isAnsweredFromLoadBalancer(flow, destination): .destination
+        // A pod of this node sends from a load balancer's address itself (direct server return); where it sends by another way
+        // than it receives, it seems to begin.
+        case (false, false)
+        where !destination.isKnown && isLoadBalancer(flow.reply.source, flow.reply.sourcePort, of: flow):
+            .destination
+        case (false, false)
+        where !source.isKnown && isLoadBalancer(flow.original.source, flow.original.sourcePort, of: flow):
+            .source
         // A container or a machine behind this node, or a pod that has not been heard of.
         case (false, false) where !source.isKnown && !destination.isKnown && isBehindThisNode(flow.original.source):
             .source
@@ -170,16 +184,14 @@ public struct LabelReader: ~Copyable {
         flow.reply.destination != flow.original.source && flow.reply.source != flow.original.destination
     }
 
-    /// Whether a flow's destination stays the address of a load balancer, from which a pod of this node answers itself (direct
-    /// server return).
-    private func isAnsweredFromLoadBalancer(_ flow: Flow, _ destination: Endpoint) -> Bool {
-        !destination.isKnown && node >= 0 && flow.reply.source == flow.original.destination
-            && dialledService(of: flow) != nil
+    /// Whether an address and port are a service's, from which pods of this node may send themselves.
+    private func isLoadBalancer(_ address: IPAddress, _ port: UInt16, of flow: Flow) -> Bool {
+        node >= 0 && tables.pointee.service(at: address, port, flow.transport, second: second) != nil
     }
 
-    /// The pod of this node that answers from a load balancer's address, where there is only one.
-    private func answeringPod(of flow: Flow, _ destination: Endpoint) -> Endpoint? {
-        guard isAnsweredFromLoadBalancer(flow, destination), let service = dialledService(of: flow),
+    /// The pod of this node behind a service's address, where there is only one.
+    private func podBehind(_ address: IPAddress, _ port: UInt16, of flow: Flow) -> Endpoint? {
+        guard let service = tables.pointee.service(at: address, port, flow.transport, second: second),
             let slot = tables.pointee.backend(ofService: service, onNode: node)
         else { return nil }
         return endpoint(slot)
@@ -189,12 +201,6 @@ public struct LabelReader: ~Copyable {
     private func isBehindThisNode(_ address: IPAddress) -> Bool {
         let (scope, place) = surroundings(of: address)
         return node >= 0 && (scope == .private || scope == .shared) && place == nil && !address.isLoopback
-    }
-
-    /// Whether an address that nobody of the cluster has cannot be behind the observing node.
-    private func isElsewhere(_ address: IPAddress) -> Bool {
-        let (scope, place) = surroundings(of: address)
-        return scope == .public || place != nil
     }
 
     /// How far an address reaches, and what is known of it by the ranges that may speak of it.
@@ -235,8 +241,7 @@ public struct LabelReader: ~Copyable {
     private func dialledService(of flow: Flow) -> Int32? {
         let (address, port) = (flow.original.destination, flow.original.destinationPort)
         if let slot = tables.pointee.service(at: address, port, flow.transport, second: second) { return slot }
-        guard flow.reply.source != address || flow.reply.sourcePort != port,
-            let slot = tables.pointee.service(atNodePort: port, flow.transport, second: second), isNode(address)
+        guard let slot = tables.pointee.service(atNodePort: port, flow.transport, second: second), isNode(address)
         else { return nil }
         return slot
     }

@@ -100,7 +100,7 @@ class Flows:
             local_is_source = True
         elif on_source and on_destination and is_translated and dialled not in (None, destination):
             local_is_source = True
-        elif on_source and not on_destination and destination.klass == "INTRA_VPC":
+        elif on_source and not on_destination and dialled not in (None, destination):
             local_is_source = False
         else:
             return  # transit, or no known direction

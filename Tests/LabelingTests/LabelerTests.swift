@@ -32,7 +32,10 @@ func makeLabeler(
         inventory.ranges.flatMap { named in
             named.prefixes.map {
                 CloudRange(
-                    prefix: $0, place: CloudPlace(cloud: named.cloud, region: named.region, service: named.service))
+                    prefix: $0,
+                    place: CloudPlace(
+                        cloud: named.cloud, region: named.region, availabilityZone: named.availabilityZone,
+                        service: named.service))
             }
         })
     return labeler
@@ -167,8 +170,11 @@ private let outside = "192.0.2.99"
             "an egress gateway, which translates the source", "10.244.1.20", outside, to: "172.18.0.3", on: "node-b",
             "transit"),
         Case(
-            "only the source known, elsewhere, and a machine that may be behind this node", "10.244.1.20",
-            "192.168.122.7", on: "node-b", "node-b:443 client-1:40000 INTRA_VPC 200/100"),
+            "only the source known, elsewhere, and a private address", "10.244.1.20", "192.168.122.7", on: "node-b",
+            "transit"),
+        Case(
+            "only the source known, elsewhere, and a machine behind a port of this node", "10.244.1.20", "172.18.0.3",
+            answeredBy: ("192.168.122.7", 443), on: "node-b", "node-b:443 client-1:40000 INTRA_VPC 200/100"),
         Case(
             "only the source known, elsewhere, and a named private network", "10.244.1.20", "10.1.2.3", on: "node-b",
             "transit"),
@@ -636,8 +642,9 @@ private let outside = "192.0.2.99"
         #expect(local() == " PUBLIC_INTERNET")
         pods.apply([.updated(ingress("abcde", on: "node-a", labels: ["app": "ingress", "x": "2"]))])
         #expect(local() == "abcde PUBLIC_INTERNET")
+        // It is still known whose address it was.
         services.apply([.deleted(service)])
-        #expect(local() == "not labelled")
+        #expect(local() == " PUBLIC_INTERNET")
     }
 
     @Test func aLocalEndThatIsOutsideHasTheLabelsOfTheObservingNode() {

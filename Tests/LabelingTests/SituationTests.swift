@@ -291,7 +291,7 @@ private struct World: Sendable {
             range("10.200.0.0/16", "aws", "eu-west-1"),
             range("10.201.0.0/16", "aws", "eu-central-1"),
             // A subnet of zone b.
-            range("172.18.40.0/24", "aws", "eu-central-1", "rds"),
+            range("172.18.40.0/24", "aws", "eu-central-1", "rds", zone: "b"),
             range("10.99.0.0/16", "office", "berlin"),
         ])
 
@@ -347,9 +347,11 @@ private struct World: Sendable {
     }
 
     private static func range(
-        _ block: String, _ cloud: String, _ region: String, _ service: String = ""
+        _ block: String, _ cloud: String, _ region: String, _ service: String = "", zone: String = ""
     ) -> NamedRange {
-        NamedRange(name: block, prefixes: [prefix(block)], cloud: cloud, region: region, service: service)
+        NamedRange(
+            name: block, prefixes: [prefix(block)], cloud: cloud, region: region, availabilityZone: zone,
+            service: service)
     }
 }
 
