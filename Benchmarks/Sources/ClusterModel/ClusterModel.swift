@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import FlowModel
+public import FlowModel
 public import Kubernetes
 
 /// A made-up cluster of any size with names and addresses as real ones have them. The same at every call.
@@ -25,17 +25,38 @@ public struct ClusterModel: Sendable {
             Node(
                 uid: Self.uid(of: .node, number), name: Self.node(number),
                 addresses: [IPAddress(v4: 0xac10_0000 + UInt32(number) + 10)],
+                podNetworks: IPPrefix(containing: Self.podAddress(number, 0), length: 24).map { [$0] } ?? [],
                 zone: "eu-central-1\(["a", "b", "c"][number % 3])", createdAt: Self.beginning)
         }
     }
 
-    /// The services, each with an address.
+    /// What the agent of a node tells of its host: a tunnel, two bridges, one of which every node has, and more interfaces.
+    public func hostAddresses(ofNode number: Int) -> [IPAddress] {
+        [Self.podAddress(number, 0), Self.podAddress(number, 1), IPAddress(v4: 0xac11_0001)]
+            + (0..<3).map { IPAddress(v4: 0xc0a8_0000 + UInt32(number * 3 + $0)) }
+    }
+
+    /// The address at which a service's load balancer is dialled, at port 443; nil where it has none.
+    public func externalAddress(ofService number: Int) -> IPAddress? {
+        number % 10 == 0 ? IPAddress(v4: 0xac30_0000 + UInt32(number)) : nil
+    }
+
+    private static func podAddress(_ node: Int, _ place: Int) -> IPAddress {
+        IPAddress(v4: 0x0a00_0000 + UInt32(node) << 8 + UInt32(place))
+    }
+
+    /// The services, each with an address, and one in ten with a load balancer and node ports.
     public var services: [ClusterService] {
         (0..<serviceCount).map { number in
-            ClusterService(
+            let external = externalAddress(ofService: number)
+            let nodePort = external == nil ? 0 : UInt16(30_000 + number / 10 % 2_768)
+            return ClusterService(
                 uid: Self.uid(of: .service, number), namespace: Self.namespace(number),
                 name: "\(Self.application(number))-service",
-                clusterAddresses: [IPAddress(v4: 0xac20_0000 + UInt32(number) + 10)])
+                clusterAddresses: [IPAddress(v4: 0xac20_0000 + UInt32(number) + 10)],
+                externalAddresses: external.map { [$0] } ?? [],
+                ports: [ClusterService.Port(transport: .tcp, number: 443, nodePort: nodePort)],
+                selector: ["app.kubernetes.io/name": Self.application(number)])
         }
     }
 
@@ -63,7 +84,7 @@ public struct ClusterModel: Sendable {
         return Pod(
             uid: Self.uid(of: .pod, number + generation * podCount), namespace: Self.namespace(replicaSet), name: name,
             node: Self.node(node),
-            addresses: [IPAddress(v4: 0x0a00_0000 + UInt32(node) << 8 + UInt32(place) + 2)],
+            addresses: [Self.podAddress(node, place + 2)],
             startedAt: Self.beginning + UInt32(generation), app: application,
             owner: ObjectOwner(
                 kind: "ReplicaSet", name: "\(application)-\(Self.letters(replicaSet, 9))",

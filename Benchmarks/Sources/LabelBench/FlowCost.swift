@@ -12,12 +12,13 @@ struct FlowCost {
     /// Flows that are labelled in one go, as the server does it.
     private static let flowsAtOnce = 1_024
     private static let runs = 9
+    private static let second = ClusterModel.beginning + 1_000
 
     private let cluster: LabeledCluster
     private let addresses: [IPAddress]
 
     init(_ model: ClusterModel, lists: String) {
-        cluster = LabeledCluster(model)
+        cluster = LabeledCluster(model, now: Self.second)
         let ranges = RangeCost(lists: lists).load()
         cluster.labeler.setRanges(ranges)
         var generator = SeededGenerator(seed: 2)
@@ -76,7 +77,7 @@ struct FlowCost {
     /// Labels a batch; how many of its flows have labels. A function of its own, for profilers.
     @inline(never)
     private func label(_ node: String, _ flows: [CompactFlow]) -> Int {
-        cluster.labeler.read(observedOn: node, at: ClusterModel.beginning + 1_000) { reader in
+        cluster.labeler.read(observedOn: node, at: Self.second) { reader in
             var count = 0
             for flow in flows {
                 if case .labeled(let labeled) = reader.label(flow.flow) {

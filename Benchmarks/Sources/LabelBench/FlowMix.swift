@@ -3,7 +3,7 @@
 import ClusterModel
 import FlowModel
 
-/// Flows as agents report them: six of ten between pods, three from pods to addresses of clouds, one to an address that
+/// Flows as agents report them: six of ten between pods, one of which through a load balancer's address, three from pods to addresses of clouds, one to an address that
 /// is nobody's; in an order that no cache knows beforehand.
 struct FlowMix {
     private let model: ClusterModel
@@ -25,9 +25,15 @@ struct FlowMix {
             var localNumber = Int.random(in: 0..<model.podCount, using: &generator)
             if let node { localNumber += node - localNumber % model.nodeCount }
             let peer: IPAddress
-            switch Int.random(in: 0..<10, using: &generator) {
+            var dialled: IPAddress?
+            let kind = Int.random(in: 0..<10, using: &generator)
+            switch kind {
             case 0..<6:
                 peer = model.pod(Int.random(in: 0..<model.podCount, using: &generator)).addresses[0]
+                if kind == 0 {
+                    let service = Int.random(in: 0..<model.serviceCount, using: &generator) / 10 * 10
+                    dialled = model.externalAddress(ofService: service)
+                }
             case 6..<9 where !publicAddresses.isEmpty:
                 peer = publicAddresses[Int.random(in: 0..<publicAddresses.count, using: &generator)]
             default:
@@ -35,7 +41,7 @@ struct FlowMix {
             }
             return CompactFlow(
                 peer: peer, local: model.pod(localNumber % model.podCount).addresses[0].v4 ?? 0,
-                port: UInt16.random(in: 32_768...60_999, using: &generator))
+                dialled: dialled?.v4 ?? 0, port: UInt16.random(in: 32_768...60_999, using: &generator))
         }
     }
 }
@@ -45,14 +51,18 @@ struct FlowMix {
 struct CompactFlow {
     let peer: IPAddress
     let local: UInt32
+    /// The address that was dialled where it is not the peer's, else 0.
+    let dialled: UInt32
     let port: UInt16
 
     /// The flow.
     var flow: Flow {
-        let original = FlowTuple(
+        let direct = FlowTuple(
             source: IPAddress(v4: local), destination: peer, sourcePort: port, destinationPort: 443)
+        var original = direct
+        if dialled != 0 { original.destination = IPAddress(v4: dialled) }
         return Flow(
-            transport: .tcp, original: original, reply: original.mirrored,
+            transport: .tcp, original: original, reply: direct.mirrored,
             originalCounters: FlowCounters(packets: 10, bytes: 1_000),
             replyCounters: FlowCounters(packets: 12, bytes: 9_000))
     }

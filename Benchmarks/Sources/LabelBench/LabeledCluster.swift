@@ -11,12 +11,14 @@ struct LabeledCluster {
     static let site = Site(environment: "bench", cloud: "aws", region: "eu-central-1", cluster: "bench")
 
     let model: ClusterModel
-    let index = ClusterIndex(site: site)
+    let index: ClusterIndex
     let labeler: Labeler
     let pods: any ObjectStore<Pod>
 
-    init(_ model: ClusterModel) {
+    /// - Parameter now: The time of the index's clock, in seconds since the Unix epoch; nil for the system's.
+    init(_ model: ClusterModel, now: UInt32? = nil) {
         self.model = model
+        index = ClusterIndex(site: Self.site, now: now.map { now in { now } } ?? ClusterIndex.secondsSinceTheEpoch)
         // So that flows between pods of other nodes than the observer's cost as much as the rest.
         labeler = Labeler(
             index: index, site: Self.site, configuration: Labeler.Configuration(ignoreUnknownDirection: false))
@@ -25,6 +27,10 @@ struct LabeledCluster {
         Self.replaceAll(of: index.serviceStore(), with: model.services)
         Self.replaceAll(of: index.replicaSetStore(), with: model.replicaSets)
         listPods()
+        // The agents of half the nodes speak to another server.
+        for number in stride(from: 0, to: model.nodeCount, by: 2) {
+            index.setHostAddresses(model.hostAddresses(ofNode: number), ofNode: model.pod(number).node)
+        }
     }
 
     /// Lists all pods anew.
