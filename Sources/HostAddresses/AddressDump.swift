@@ -6,7 +6,8 @@ import Glibc
 
 /// What the kernel's answer to `RTM_GETADDR` has told so far.
 struct AddressDump {
-    /// The addresses, but for those that are no other host's to speak to: loopback and unspecified ones.
+    /// The addresses, but for loopback and unspecified ones, and for IPv6's link-local ones: every interface has one of
+    /// those, and so they come and go with pods, who speak to them only to find their router.
     private(set) var addresses: Set<IPAddress> = []
     /// True once the answer has ended.
     private(set) var isComplete = false
@@ -57,7 +58,8 @@ struct AddressDump {
         }
         guard !attributes.isMalformed, let address = local ?? other else { return malformedMessages += 1 }
         let isUnspecified = address.bits == 0 || address.v4 == 0
-        if !isUnspecified && !address.isLoopback { addresses.insert(address) }
+        let isLinkLocalIPv6 = address.bits >> 118 == 0xfe80 >> 6
+        if !isUnspecified && !isLinkLocalIPv6 && !address.isLoopback { addresses.insert(address) }
     }
 }
 

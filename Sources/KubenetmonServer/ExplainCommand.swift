@@ -24,7 +24,7 @@ struct ExplainCommand: ParsableCommand {
     var repliesTo: String?
     @Option(help: "The node on which the flow is observed.")
     var node: String
-    @Option(help: "tcp or udp.")
+    @Option(help: "tcp, udp or sctp.")
     var proto = "tcp"
     @Option(help: "When it is observed, in seconds since 1970; now if left out.")
     var at: UInt32?

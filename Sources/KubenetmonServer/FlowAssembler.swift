@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ClickHouse
+import Dispatch
 import FlowIngest
 import FlowModel
 import FlowWire
@@ -97,6 +98,9 @@ final class FlowAssembler: FlowSink {
     /// So many days have a block at a time. One more sends the block that was begun first.
     private static let maximumOpenBlocks = 3
 
+    /// Where the index is told of agents' addresses: event loops do not wait for its changes.
+    private static let queue = DispatchQueue(label: "kubenetmon.host-addresses")
+
     /// The most flows that are labelled in one go: changes of the index wait for so long.
     private static let flowsAtOnce = 1024
 
@@ -187,7 +191,8 @@ final class FlowAssembler: FlowSink {
     }
 
     func agent(_ agent: ConnectedAgent, hasAddresses addresses: [IPAddress]) {
-        labeler.index.setHostAddresses(addresses, ofNode: agent.hello.nodeName)
+        let (index, node) = (labeler.index, agent.hello.nodeName)
+        Self.queue.async { index.setHostAddresses(addresses, ofNode: node) }
     }
 
     /// Sends what has been gathered.

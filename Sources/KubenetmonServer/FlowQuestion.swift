@@ -32,9 +32,9 @@ struct FlowQuestion: Equatable {
         let peer = try parameters["answered_by"] == nil ? destination : Self.endpoint("answered_by", parameters)
         let client = try parameters["replies_to"] == nil ? source : Self.endpoint("replies_to", parameters)
         guard let node = parameters["node"], !node.isEmpty else { throw Problem(description: "node is missing") }
-        let transports: [String: TransportProtocol] = ["tcp": .tcp, "udp": .udp]
+        let transports: [String: TransportProtocol] = ["tcp": .tcp, "udp": .udp, "sctp": .sctp]
         guard let transport = transports[parameters["proto"] ?? "tcp"] else {
-            throw Problem(description: "proto '\(parameters["proto"] ?? "")' is neither tcp nor udp")
+            throw Problem(description: "proto '\(parameters["proto"] ?? "")' is none of tcp, udp and sctp")
         }
         if let at = parameters["at"] {
             guard let second = UInt32(at) else {

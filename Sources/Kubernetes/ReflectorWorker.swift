@@ -283,7 +283,7 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
     }
 
     private func apply(_ changes: [ObjectChange<Object>], hasTold: Bool) {
-        if hasTold { store.apply(changes) }
+        if hasTold, !machine.isReplacing { store.apply(changes) }
         statistics.update {
             if hasTold {
                 $0.lastProgress = .now

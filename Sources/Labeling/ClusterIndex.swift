@@ -22,6 +22,15 @@ public final class ClusterIndex: Sendable {
     /// The same of one address: look-ups go through all of them.
     static let maximumEndedAtAddress = 8
 
+    /// The most pods that are found by what their annotations claim of one address: look-ups go through all of them.
+    static let maximumClaimsAtAddress = 8
+
+    /// The most ports of services that are found at one address.
+    static let maximumServicesAtAddress = 256
+
+    /// The most addresses and ports at which one service is found.
+    static let maximumPositionsOfService = 1_024
+
     /// The most addresses that are forgotten while look-ups wait.
     private static let forgottenAtOnce = 256
 

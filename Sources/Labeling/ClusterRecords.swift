@@ -112,18 +112,22 @@ struct ClusterRecords: Sendable {
     /// What a pod changes, nil where it changes nothing.
     ///
     /// Its addresses count from when a watch showed them: it may have been admitted long before it was given any. When those
-    /// of a pod in a list were given to it is not known; what the pod says counts.
+    /// of a pod in a list were given to it is not known; what the pod says counts. So it is after a silence, back to `heardAt`,
+    /// when something was heard last.
     mutating func change(
-        _ pod: Pod, store: Int, isListed: Bool, _ tables: borrowing EndpointTables, now: UInt32
+        _ pod: Pod, store: Int, isListed: Bool, _ tables: borrowing EndpointTables, now: UInt32, heardAt: UInt32?
     ) -> Change? {
-        guard !pod.isTerminated, pod.hostNetwork || !pod.addresses.isEmpty else { return removal(of: pod.uid) }
+        // Whoever makes a pod can name any node; addresses are kubelet's word.
+        guard !pod.isTerminated, !pod.addresses.isEmpty || pod.hostNetwork && !pod.hostAddresses.isEmpty else {
+            return removal(of: pod.uid)
+        }
         let node = tables.nodeNumbers[pod.node] ?? -1
         let positions =
             pod.hostNetwork
             ? []
             : pod.addresses.map { EndpointTables.Position(.pod, $0) }
                 + pod.secondaryAddresses.map { EndpointTables.Position(.claimingPod, $0) }
-        var startedAt = isListed ? pod.startedAt : now
+        var startedAt = isListed ? pod.startedAt : min(now, max(pod.startedAt, heardAt ?? now))
         if let known = owners[pod.uid], tables.positions(ofOwner: known.head).contains(where: positions.contains) {
             startedAt = known.startedAt
         }
@@ -173,13 +177,17 @@ struct ClusterRecords: Sendable {
     /// Where clients dial a service. Its cluster addresses are its own; other addresses are those of its ports alone.
     private static func positions(of service: ClusterService) -> [EndpointTables.Position] {
         let external = Set(service.externalAddresses).subtracting(service.clusterAddresses)
-        return service.clusterAddresses.map { EndpointTables.Position(.service, $0) }
-            + service.ports.flatMap { port in
-                external.map { EndpointTables.Position(service: $0, port.number, port.transport) }
-            }
+        let positions =
+            service.clusterAddresses.map { EndpointTables.Position(.service, $0) }
             + service.ports.filter { $0.nodePort != 0 }.map {
                 EndpointTables.Position(nodePort: $0.nodePort, $0.transport)
             }
+            + service.ports.prefix(ClusterIndex.maximumPositionsOfService).flatMap { port in
+                external.prefix(ClusterIndex.maximumPositionsOfService / max(1, service.ports.count) + 1).map {
+                    EndpointTables.Position(service: $0, port.number, port.transport)
+                }
+            }
+        return Array(positions.prefix(ClusterIndex.maximumPositionsOfService))
     }
 
     /// What the end of an object changes, nil where it changes nothing.
@@ -204,7 +212,7 @@ struct ClusterRecords: Sendable {
     mutating func change(
         hostAddresses addresses: [IPAddress], ofNode name: String, _ tables: borrowing EndpointTables
     ) -> ClusterIndex.ChangeOfTables? {
-        guard let node = tables.nodeNumbers[name] else {
+        guard let node = tables.nodeNumbers[name], hosts[node] != nil else {
             told.keep(addresses, ofNode: name)
             return nil
         }
@@ -227,7 +235,7 @@ struct ClusterRecords: Sendable {
         if let known = owners.removeValue(forKey: change.uid) {
             count(known, -1)
             leaveBackends(change.uid, known, &tables)
-            leave(known, keeping: change.owner?.positions ?? [], &tables, now)
+            leave(known, keeping: Set(change.owner?.positions ?? []), &tables, now)
             for network in podNetworks.removeValue(forKey: change.uid) ?? [] {
                 tables.podNetworks.remove(network, ofNode: known.node)
             }
@@ -240,7 +248,7 @@ struct ClusterRecords: Sendable {
             owner.labels = inZone(of: owner.node, owner.labels)
             if let controller = change.controller { owner.labels = labels(owner.labels, ofPodOf: controller) }
         }
-        for position in positions {
+        for position in positions where !tables.isCrowded(at: position) {
             owner.head = tables.insert(
                 EndpointTables.Candidate(
                     labels: LabelsReference(owner.labels), node: owner.node, startedAt: owner.startedAt),
@@ -264,22 +272,21 @@ struct ClusterRecords: Sendable {
         guard !owner.labelSignature.isEmpty else { return }
         switch owner.kind {
         case .pod where backends.isEmpty: break
-        case .pod: joinBackends(pod: uid, owner, &tables)
+        case .pod:
+            let places = backends.addPod(
+                uid, inNamespace: owner.labels[.namespace], labels: owner.labelSignature, onNode: owner.node)
+            for place in places { settle(place, &tables) }
         case .service:
             backends.addService(uid, inNamespace: owner.labels[.namespace], selecting: owner.labelSignature)
             let namespace = owner.labels.id(of: .namespace)
             for (pod, candidate) in owners
             where candidate.kind == .pod && candidate.labels.id(of: .namespace) == namespace {
-                joinBackends(pod: pod, candidate, &tables)
+                let place = backends.addPod(
+                    pod, labels: candidate.labelSignature, onNode: candidate.node, behind: uid)
+                if let place { settle(place, &tables) }
             }
         case .hostNetworkPod, .node, .standIn: break
         }
-    }
-
-    private mutating func joinBackends(pod uid: ObjectUID, _ owner: Owner, _ tables: inout EndpointTables) {
-        let places = backends.addPod(
-            uid, inNamespace: owner.labels[.namespace], labels: owner.labelSignature, onNode: owner.node)
-        for place in places { settle(place, &tables) }
     }
 
     private mutating func leaveBackends(_ uid: ObjectUID, _ owner: Owner, _ tables: inout EndpointTables) {
@@ -308,11 +315,7 @@ struct ClusterRecords: Sendable {
         if let number = tables.nodeNumbers[name] { return number }
         let labels = EndpointLabels(cloud: site.cloud, region: site.region, cluster: site.cluster, node: name)
         nodeLabels.append(labels)
-        let number = tables.addNode(name, labels)
-        if let addresses = told.takeKept(ofNode: name) {
-            told.set(addresses, ofNode: number, &tables.hostAddresses)
-        }
-        return number
+        return tables.addNode(name, labels)
     }
 
     private mutating func count(_ owner: Owner, _ difference: Int) {
@@ -329,14 +332,15 @@ struct ClusterRecords: Sendable {
 
     /// Takes an owner's places out of the tables: at once where it keeps the position, else when nobody asks any more.
     private mutating func leave(
-        _ owner: Owner, keeping positions: [EndpointTables.Position], _ tables: inout EndpointTables, _ now: UInt32
+        _ owner: Owner, keeping positions: Set<EndpointTables.Position>, _ tables: inout EndpointTables, _ now: UInt32
     ) {
         retired.append(owner.labels)
         var slot = owner.head
         while slot >= 0 {
             let next = tables.next(ofOwnerOf: slot)
             let position = tables.position(of: slot)
-            if positions.contains(position) || owner.kind == .standIn {
+            // Nobody asks for one that stood in for an object once the object is there.
+            if positions.contains(position) || owner.kind == .standIn && hosts[owner.node] != nil {
                 tables.remove(slot)
             } else {
                 tables.end(slot, at: now)
@@ -400,6 +404,11 @@ struct ClusterRecords: Sendable {
     }
 
     private mutating func reconsider(_ node: Int32, _ tables: inout EndpointTables, _ now: UInt32) {
+        if hosts[node] == nil {
+            told.forget(node, named: nodeLabels[Int(node)][.node], &tables.hostAddresses)
+        } else if let kept = told.takeKept(ofNode: nodeLabels[Int(node)][.node]) {
+            told.set(kept, ofNode: node, &tables.hostAddresses)
+        }
         let uid = ObjectUID("addresses of node \(node)")
         let addresses = hosts[node].map { $0.nodes == 0 ? $0.addresses : [] } ?? []
         guard !addresses.isEmpty || owners[uid] != nil else { return }

@@ -7,7 +7,9 @@ extension ClusterIndex {
     /// What keeps the index's pods up to date. Several stores know nothing of each other's pods.
     public func podStore() -> some ObjectStore<Pod> {
         ClusterStore(index: self) { records, pod, context, tables in
-            records.change(pod, store: context.store, isListed: context.isListed, tables, now: context.now)
+            records.change(
+                pod, store: context.store, isListed: context.isListed, tables, now: context.now,
+                heardAt: context.heardAt)
         } uid: {
             $0.uid
         } didHear: {
@@ -51,13 +53,37 @@ extension ClusterIndex {
 
 private let storeNumbers = Atomic(0)
 
+/// When a watch was heard.
+private struct Hearing: Sendable {
+    /// What happened in a silence is told within so many seconds.
+    private static let secondsOfReplay: UInt32 = 30
+    /// Look-ups wait for each note of it.
+    private static let secondsBetweenNotes: UInt32 = 15
+
+    private var last: UInt32?
+    private var lastNote: UInt32 = 0
+    private var silence: (from: UInt32, to: UInt32)?
+
+    /// Notes that something is heard; since when what is heard may have happened, where that was in a silence.
+    mutating func hear(at now: UInt32) -> UInt32? {
+        if let last, now > last &+ ClusterIndex.secondsBetweenSigns { silence = (last, now) }
+        last = now
+        if let silence, now > silence.to &+ Self.secondsOfReplay { self.silence = nil }
+        return silence?.from
+    }
+
+    /// Whether it is time to tell the tables.
+    mutating func isNoteDue(at now: UInt32) -> Bool {
+        guard now >= lastNote &+ Self.secondsBetweenNotes else { return false }
+        lastNote = now
+        return true
+    }
+}
+
 /// Objects that have addresses.
 private final class ClusterStore<Object: Sendable>: ObjectStore {
     /// The most changes that are made in one go: look-ups wait for no longer.
     private static var changesAtOnce: Int { 64 }
-
-    /// Look-ups wait for each note of it.
-    private static var secondsBetweenHearing: UInt32 { 15 }
 
     private struct Replacement: Sendable {
         var seen: Set<ObjectUID> = []
@@ -73,6 +99,8 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
         let isListed: Bool
         /// In seconds since the Unix epoch.
         let now: UInt32
+        /// Since when it may have happened, after a silence; else nil.
+        var heardAt: UInt32?
     }
 
     typealias ChangeOfObject =
@@ -82,7 +110,7 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
     private let uid: @Sendable (Object) -> ObjectUID
     /// Is called when a list is in the tables, and now and then while a watch tells of changes or that there are none.
     private let didHear: (@Sendable (inout EndpointTables, _ now: UInt32) -> Void)?
-    private let lastHeard = Atomic<UInt32>(0)
+    private let hearing = Mutex(Hearing())
     private let replacement = Mutex(Replacement())
 
     init(
@@ -124,6 +152,7 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
                 records.apply(ClusterRecords.Change(uid: uid, owner: nil), &tables, now: now)
             }
             for change in replacement.changes { records.apply(change, &tables, now: now) }
+            _ = hearing.withLock { $0.hear(at: now) }
             didHear?(&tables, now)
         }
     }
@@ -136,10 +165,11 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
             for part in consecutive(some) { applyAtOnce(part) }
         }
         index.change { _, _, now in
-            guard let didHear, now >= lastHeard.load(ordering: .relaxed) &+ Self.secondsBetweenHearing else {
-                return nil
+            let isDue = hearing.withLock { hearing in
+                _ = hearing.hear(at: now)
+                return hearing.isNoteDue(at: now)
             }
-            lastHeard.store(now, ordering: .relaxed)
+            guard isDue, let didHear else { return nil }
             return { _, tables, now in didHear(&tables, now) }
         }
     }
@@ -164,7 +194,8 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
 
     private func applyAtOnce(_ changes: [ObjectChange<Object>]) {
         index.change { records, tables, now in
-            let context = Context(store: number, isListed: false, now: now)
+            let heardAt = hearing.withLock { $0.hear(at: now) }
+            let context = Context(store: number, isListed: false, now: now, heardAt: heardAt)
             var due: [ClusterRecords.Change] = []
             for change in changes {
                 switch change {

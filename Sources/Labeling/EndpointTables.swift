@@ -113,7 +113,7 @@ struct EndpointTables: ~Copyable, Sendable {
     /// Who of those with an address had it at a moment, for flows that a node observed (-1 for any).
     ///
     /// Of several who lived then, it is a pod before a node: a virtual kubelet's node has the address of its pod, and pods in
-    /// the host network have none here. A pod that an annotation claims the address for comes last. Of several pods it is one
+    /// the host network have none here. A pod that an annotation claims the address for comes after all others. Of several pods it is one
     /// on the observing node, whose addresses it routes to; then the one that started last: the others' objects outlive them. Where nobody lived, it is one that has just ended; then
     /// one that starts within the minute, since clocks differ and a batch may tell of a whole minute; then the one that ended
     /// last, up to two minutes before; of two with the same moment the one on the observing node.
@@ -164,18 +164,16 @@ struct EndpointTables: ~Copyable, Sendable {
         let startedAt = candidates[Int(slot)].startedAt
         let endedAt = candidates[Int(slot)].endedAt
         let isHere: UInt64 = candidates[Int(slot)].node == node ? 1 : 0
+        if candidates[Int(slot)].kind == .claimingPod {
+            return startedAt <= second && second <= endedAt ? 1 + isHere : nil
+        }
         if startedAt > second {
             guard startedAt - second <= ClusterIndex.secondsBeforeTheStart else { return nil }
             return 2 << 40 | UInt64(UInt32.max - startedAt) << 1 | isHere
         }
         if second <= endedAt {
-            let standing: UInt64 =
-                switch candidates[Int(slot)].kind {
-                case .claimingPod: 0
-                case .node: 1
-                case .pod, .service, .nodePort: 2
-                }
-            return 4 << 40 | standing << 33 | isHere << 32 | UInt64(startedAt)
+            let isPod: UInt64 = candidates[Int(slot)].kind == .node ? 0 : 1
+            return 4 << 40 | isPod << 33 | isHere << 32 | UInt64(startedAt)
         }
         switch second - endedAt {
         case ...ClusterIndex.secondsJustAfterTheEnd: return 3 << 40 | UInt64(endedAt) << 1 | isHere
@@ -230,10 +228,11 @@ struct EndpointTables: ~Copyable, Sendable {
     func host(of address: IPAddress, second: UInt32, observedBy node: Int32) -> Int32? {
         if hostAddresses.isOwn(address, ofNode: node) { return node }
         if let other = hostAddresses.node(with: address) { return other }
-        guard podsKnown?.contains(second) ?? false, let owner = podNetworks.node(of: address),
-            !hostAddresses.areTold(ofNode: owner)
-        else { return nil }
-        return owner
+        guard let owner = podNetworks.node(of: address) else { return nil }
+        let isMeant =
+            hostAddresses.areTold(ofNode: owner)
+            ? hostAddresses.isOwn(address, ofNode: owner) : podsKnown?.contains(second) ?? false
+        return isMeant ? owner : nil
     }
 
     // MARK: - Changes
@@ -263,8 +262,8 @@ struct EndpointTables: ~Copyable, Sendable {
     /// Notes that everything is known of pods at a moment, and so for the next minute and a half: a watch has something to
     /// tell every minute.
     mutating func hearOfPods(at second: UInt32) {
-        let end = second &+ ClusterIndex.secondsBetweenSigns
-        podsKnown = min(podsKnown?.lowerBound ?? second, end)...end
+        let end = max(second, second &+ ClusterIndex.secondsBetweenSigns)
+        podsKnown = (podsKnown.flatMap { $0.contains(second) ? $0.lowerBound : nil } ?? second)...end
     }
 
     /// Gives a new node a number.
@@ -300,6 +299,23 @@ struct EndpointTables: ~Copyable, Sendable {
         }
         setHead(at: position, slot)
         return slot
+    }
+
+    /// Whether so many have a position that one more is not looked for.
+    func isCrowded(at position: Position) -> Bool {
+        let limit: Int
+        switch position.kind {
+        case .pod, .node: return false
+        case .claimingPod: limit = ClusterIndex.maximumClaimsAtAddress
+        case .service, .nodePort: limit = ClusterIndex.maximumServicesAtAddress
+        }
+        var count = 0
+        var slot = head(at: position) ?? -1
+        while slot >= 0, count < limit {
+            if candidates[Int(slot)].kind == position.kind { count += 1 }
+            slot = candidates[Int(slot)].next
+        }
+        return count == limit
     }
 
     /// Removes one from those with its address.

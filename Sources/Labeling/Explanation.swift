@@ -25,7 +25,8 @@ extension Labeler {
         let answeredBy =
             flow.reply.source == flow.original.destination
             ? "" : ", answered by \(Self.text(flow.reply.source, flow.reply.sourcePort))"
-        let transport = [.tcp: "tcp", .udp: "udp"][flow.transport] ?? "protocol \(flow.transport.rawValue)"
+        let transport =
+            [.tcp: "tcp", .udp: "udp", .sctp: "sctp"][flow.transport] ?? "protocol \(flow.transport.rawValue)"
         explanation.tell(
             "flow",
             "\(transport) \(Self.text(flow.original.source, flow.original.sourcePort)) to "
@@ -112,6 +113,8 @@ extension Labeler {
         let reason =
             switch (isOurs, isRemoteOurs) {
             case (true, _) where local[.node] == node: "it runs on \(node)"
+            case (true, true) where flow.reply.destination != flow.original.source:
+                "both are on other nodes, and this one has replaced their addresses"
             case (false, true): "only the other end is known, on another node"
             case (false, false) where local[.node] == node: "it is taken to be behind \(node)"
             default: "it cannot be told"

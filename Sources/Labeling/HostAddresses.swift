@@ -38,6 +38,11 @@ struct HostAddresses: Sendable {
         own[Int(node)] = table
     }
 
+    /// Forgets what a node's agent has told.
+    mutating func removeOwn(ofNode node: Int32) {
+        if own.indices.contains(Int(node)) { own[Int(node)] = nil }
+    }
+
     /// Makes an address known on all nodes as that of one, or on none but those that have it.
     mutating func setUnique(_ address: IPAddress, ofNode node: Int32?) { unique[address] = node }
 }
@@ -63,7 +68,7 @@ struct ToldAddresses: Sendable {
 
     /// Keeps what a node's agent has told until the node is known.
     mutating func keep(_ addresses: [IPAddress], ofNode name: String) {
-        guard waiting[name] != nil || waiting.count < Self.maximumWaiting else { return }
+        if waiting[name] == nil, waiting.count == Self.maximumWaiting { waiting.remove(at: waiting.startIndex) }
         waiting[name] = addresses
     }
 
@@ -75,6 +80,20 @@ struct ToldAddresses: Sendable {
         let told = Set(addresses.prefix(Self.maximumCount))
         let before = own.updateValue(told, forKey: node) ?? []
         table.setOwn(told, ofNode: node)
+        note(told, before, ofNode: node, &table)
+    }
+
+    /// Keeps what the agent of a node has told that is gone, until it is back.
+    mutating func forget(_ node: Int32, named name: String, _ table: inout HostAddresses) {
+        guard let before = own.removeValue(forKey: node) else { return }
+        table.removeOwn(ofNode: node)
+        note([], before, ofNode: node, &table)
+        keep(Array(before), ofNode: name)
+    }
+
+    private mutating func note(
+        _ told: Set<IPAddress>, _ before: Set<IPAddress>, ofNode node: Int32, _ table: inout HostAddresses
+    ) {
         for address in before.subtracting(told) {
             tellers[address]?.remove(node)
             if tellers[address]?.isEmpty == true { tellers[address] = nil }

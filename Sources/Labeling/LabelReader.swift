@@ -136,12 +136,16 @@ public struct LabelReader: ~Copyable {
     }
 
     private func holder(_ slot: Int32?, of address: IPAddress) -> Holder? {
-        if let slot, !(tables.pointee.isClaiming(slot) && isPublic(address)) { return .candidate(slot) }
-        return tables.pointee.host(of: address, second: second, observedBy: node).map { .host($0) }
+        if let slot, !tables.pointee.isClaiming(slot) { return .candidate(slot) }
+        if let host = tables.pointee.host(of: address, second: second, observedBy: node) { return .host(host) }
+        return slot.flatMap { canBeClaimed(address) ? .candidate($0) : nil }
     }
 
-    /// Whether an address is one that a pod's author cannot claim for it.
-    private func isPublic(_ address: IPAddress) -> Bool { scopes.value(for: address) ?? .public == .public }
+    /// Whether an address is one that a pod's author can claim for it.
+    private func canBeClaimed(_ address: IPAddress) -> Bool {
+        let scope = scopes.value(for: address)
+        return scope == .private || scope == .shared
+    }
 
     private enum LocalEnd {
         case source

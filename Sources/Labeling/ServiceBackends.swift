@@ -29,8 +29,8 @@ struct ServiceBackends: Sendable {
         return pods.first
     }
 
-    /// Adds a service whose pods are those of a namespace with certain labels; ``addPod(_:inNamespace:labels:onNode:)`` tells
-    /// which those are.
+    /// Adds a service whose pods are those of a namespace with certain labels; ``addPod(_:labels:onNode:behind:)`` is told of those
+    /// that are there.
     mutating func addService(_ uid: ObjectUID, inNamespace namespace: String, selecting labels: LabelSignature) {
         selectors[uid] = Selector(namespace: namespace, labels: labels)
         services[namespace, default: []].insert(uid)
@@ -42,6 +42,16 @@ struct ServiceBackends: Sendable {
         services[selector.namespace]?.remove(uid)
         if services[selector.namespace]?.isEmpty == true { services[selector.namespace] = nil }
         pods = pods.filter { $0.key.service != uid }
+    }
+
+    /// Adds a pod to a service that it was there before; nil where the service does not select it.
+    mutating func addPod(
+        _ uid: ObjectUID, labels: LabelSignature, onNode node: Int32, behind service: ObjectUID
+    ) -> Place? {
+        guard let selector = selectors[service], labels.meets(selector.labels) else { return nil }
+        let place = Place(service: service, node: node)
+        pods[place, default: []].insert(uid)
+        return place
     }
 
     /// Adds a pod, and returns the places that it is at.

@@ -85,7 +85,7 @@ struct CapturedObject: Decodable {
                 hostNetwork: spec?.hostNetwork ?? false,
                 startedAt: try Self.seconds(status?.startTime ?? metadata.creationTimestamp),
                 app: labels["app.kubernetes.io/name"] ?? "", owner: owner,
-                labels: labels.filter { $0.key == "pod-template-hash" })
+                labels: labels.filter { $0.key == "pod-template-hash" }, labelSignature: LabelSignature(labels))
         }
     }
 

@@ -436,7 +436,10 @@ extension ProtobufWriter {
             namespace: "shop", name: "web-1-x", node: "node-a", addresses: [IPAddress(v4: 7), IPAddress(bits: 9)],
             secondaryAddresses: [IPAddress(v4: 0x0a00_0008), IPAddress(bits: 10)],
             hostAddresses: [IPAddress(v4: 7), IPAddress(bits: 8)], isTerminated: true, startedAt: 12, app: "web",
-            instanceID: "blue", cell: "c1", owner: owner, labels: ["pod-template-hash": "x"])
+            instanceID: "blue", cell: "c1", owner: owner, labels: ["pod-template-hash": "x"],
+            labelSignature: LabelSignature([
+                "pod-template-hash": "x", "app.kubernetes.io/name": "web", "control-plane-id": "blue", "cell": "c1",
+            ]))
         let hostNetworkPod = Pod(
             namespace: "shop", name: "proxy", node: "node-a", addresses: [IPAddress(v4: 7)], hostNetwork: true)
         let node = Node(

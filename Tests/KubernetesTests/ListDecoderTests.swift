@@ -28,7 +28,12 @@ import Testing
                     owner: ObjectOwner(
                         kind: "ReplicaSet", name: "app-0000-dgbjc2d6g",
                         uid: ObjectUID("52db66c9-ebc7-5a59-9cb2-79320da6538e")),
-                    labels: ["pod-template-hash": "dgbjc2d6g"]))
+                    labels: ["pod-template-hash": "dgbjc2d6g"],
+                    labelSignature: LabelSignature([
+                        "app.kubernetes.io/name": "app-0000", "app.kubernetes.io/part-of": "part-2",
+                        "pod-template-hash": "dgbjc2d6g", "populate": "1", "topology.kubernetes.io/region": "test-1",
+                        "topology.kubernetes.io/zone": "test-1c",
+                    ])))
     }
 
     @Test func nodesAreWhatTheirJSONSays() throws {

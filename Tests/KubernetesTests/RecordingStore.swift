@@ -55,7 +55,6 @@ final class RecordingStore<Object: FixtureObject & Equatable>: ObjectStore {
     func apply(_ changes: [ObjectChange<Object>]) {
         state.withLock {
             if $0.commits == 0 || $0.next != nil { $0.breaches.append("changed what is not whole") }
-            if changes.isEmpty { $0.breaches.append("changed nothing") }
             $0.changes += changes.count
             for change in changes {
                 switch change {

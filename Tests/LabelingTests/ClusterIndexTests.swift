@@ -261,6 +261,10 @@ func pod(
     @Test func anAddressCountsFromWhenAWatchShowedIt() {
         let test = IndexUnderTest()
         test.list([pod("former", "10.0.0.1", startedAt: 1), pod("pending", startedAt: 5)], test.pods)
+        for second in [60, 120, 180] as [UInt32] {
+            test.setTime(second)
+            test.pods.apply([])
+        }
         test.setTime(200)
         test.pods.apply([.deleted(pod("former", "10.0.0.1", startedAt: 1))])
         test.setTime(210)
@@ -274,6 +278,45 @@ func pod(
         test.list([pod("pending", "10.0.0.1", startedAt: 5)], test.pods)
         #expect(test.pod(at: "10.0.0.1", at: 100) == "former")
         #expect(test.pod(at: "10.0.0.1", at: 210) == "pending")
+    }
+
+    /// What happened while the API server could not be reached is told when it is back, and at once.
+    @Test func afterASilencePodsHadTheirAddressesWhenTheySaySo() {
+        let test = IndexUnderTest()
+        test.list([pod("former", "10.0.0.1", startedAt: 1)], test.pods)
+        test.setTime(720)
+        test.pods.apply([.deleted(pod("former", "10.0.0.1"))])
+        test.setTime(725)
+        test.pods.apply([
+            .updated(pod("next", "10.0.0.1", startedAt: 240)), .updated(pod("new", "10.0.0.2", startedAt: 300)),
+        ])
+        #expect(test.pod(at: "10.0.0.1", at: 230) == "former")
+        #expect(test.pod(at: "10.0.0.1", at: 400) == "next")
+        #expect(test.pod(at: "10.0.0.2", at: 300) == "new")
+        test.setTime(760)
+        test.pods.apply([.updated(pod("later", "10.0.0.3", startedAt: 300))])
+        #expect(test.pod(at: "10.0.0.3", at: 600) == nil)
+        #expect(test.pod(at: "10.0.0.3", at: 760) == "later")
+    }
+
+    /// Each of a service's ports at each of its external addresses is a place to look for it.
+    @Test func aServiceIsFoundAtSoManyPlacesAndNoMore() {
+        let test = IndexUnderTest()
+        let external = (0..<256).map { IPAddress(v4: 0xc633_0000 + UInt32($0)) }
+        var service = ClusterService(
+            namespace: "shop", name: "web", clusterAddresses: [address("10.96.0.1")], externalAddresses: external,
+            ports: (1...1_024).map { ClusterService.Port(transport: .tcp, number: $0, nodePort: 30_000 + $0) })
+        for round in 0..<20 as Range<UInt16> {
+            service.ports[0].number = 2_000 + round
+            test.services.apply([.updated(service)])
+        }
+        test.services.apply([.deleted(service)])
+        // What is known of pods is not pushed out by it.
+        test.list([pod("web", "10.0.0.1")], test.pods)
+        test.list([], test.pods)
+        test.setTime(1_000)
+        test.pods.apply([.updated(pod("other", "10.0.0.2"))])
+        #expect(test.pod(at: "10.0.0.1", at: 0) == "web")
     }
 
     /// A server that has just started, and agents that have waited for it for half an hour.

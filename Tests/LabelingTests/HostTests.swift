@@ -93,6 +93,7 @@ import Testing
         listPods()
         test.index.setHostAddresses(["10.244.1.0", "192.168.77.1", "fd00:9::1"].map(address), ofNode: "node-a")
         for text in ["10.244.1.0", "192.168.77.1", "fd00:9::1"] { #expect(client(text) == (.node, "node-a")) }
+        #expect(client("10.244.1.0", at: 500) == (.node, "node-a"))
         // What it does not tell is a pod that nobody has told of yet.
         #expect(client("10.244.1.1").kind == .private)
         test.index.setHostAddresses([address("10.244.1.1")], ofNode: "node-a")
@@ -131,6 +132,39 @@ import Testing
             test.index.setHostAddresses([address("192.168.78.1")], ofNode: "nobody-\(number)")
         }
         #expect(client("192.168.78.1").kind == .private)
+    }
+
+    /// The address of a machine that is gone may be given to another outside the cluster.
+    @Test func whatAnAgentToldGoesWithItsNodeAndComesBackWithIt() {
+        listPods()
+        let object = Node(name: "node-c", addresses: [address("172.18.0.4")], zone: "c")
+        test.nodes.apply([.updated(object)])
+        let here = pod("here", "10.244.3.5", node: "node-c")
+        test.pods.apply([.updated(here)])
+        test.index.setHostAddresses([address("10.0.1.5"), address("172.17.0.1")], ofNode: "node-c")
+        test.nodes.apply([.deleted(object)])
+        #expect(client("10.0.1.5") == (.node, "node-c"))
+        test.pods.apply([.deleted(here)])
+        #expect(client("10.0.1.5").kind == .private)
+        test.index.setHostAddresses([address("172.17.0.1")], ofNode: "node-a")
+        #expect(client("172.17.0.1") == (.node, "node-a"))
+        test.nodes.apply([.updated(object)])
+        #expect(client("10.0.1.5") == (.node, "node-c"))
+        #expect(client("172.17.0.1").kind == .private)
+    }
+
+    /// Blocks of public addresses, and addresses that two nodes tell: the block says whose they are.
+    @Test func whatTheOwnerOfABlockTellsOfItIsBelieved() {
+        test.nodes.apply([
+            .updated(Node(name: "node-c", addresses: [], podNetworks: [prefix("2600:1f14:1::/64")])),
+            .updated(Node(name: "node-d", addresses: [])),
+        ])
+        listPods()
+        test.index.setHostAddresses(["2600:1f14:1::1", "10.244.1.1"].map(address), ofNode: "node-c")
+        test.index.setHostAddresses(["10.244.1.1"].map(address), ofNode: "node-a")
+        #expect(client("2600:1f14:1::1") == (.node, "node-c"))
+        #expect(client("2600:1f14:1::2").kind != .node)
+        #expect(client("10.244.1.1") == (.node, "node-a"))
     }
 
     /// Bridges of agents against sets of who has told what.
@@ -179,7 +213,8 @@ import Testing
         test.nodes.apply([.deleted(object)])
         #expect(test.labels(of: "172.18.0.9", at: 200, on: "node-b")?[.availabilityZone] == "z")
         test.pods.apply([.deleted(proxy)])
-        #expect(node(at: "172.18.0.9", at: 200) == nil)
+        #expect(node(at: "172.18.0.9", at: 320) == "node-z")
+        #expect(node(at: "172.18.0.9", at: 321) == nil)
         #expect(node(at: "172.18.0.8", at: 200) == "node-y")
         test.list([], test.pods)
         #expect(node(at: "172.18.0.8", at: 400) == nil)
@@ -189,8 +224,16 @@ import Testing
     @Test func aPodHasItsSecondaryAddresses() {
         let claiming = Pod(
             namespace: "shop", name: "claiming", node: "node-a", addresses: [address("10.244.1.30")],
-            secondaryAddresses: ["192.168.100.7", "10.244.2.10", "172.18.0.3", "203.0.113.5"].map(address))
-        test.list([claiming, pod("web", "10.244.2.10", node: "node-b")], test.pods)
+            secondaryAddresses: [
+                "192.168.100.7", "10.244.2.10", "172.18.0.3", "203.0.113.5", "240.0.0.1", "10.244.2.1", "10.244.2.77",
+            ].map(address))
+        let ended = pod("ended", "10.244.2.77", node: "node-b")
+        test.list([claiming, pod("web", "10.244.2.10", node: "node-b"), ended], test.pods)
+        test.pods.apply([.deleted(ended)])
+        // Nor what is in a node's block, or was a pod's a moment ago.
+        #expect(node(at: "10.244.2.1", on: "node-a") == "node-b")
+        #expect(test.pod(at: "10.244.2.77", at: 60) == "ended")
+        #expect(test.labels(of: "240.0.0.1") == nil)
         #expect(test.pod(at: "192.168.100.7") == "claiming")
         #expect(test.pod(at: "10.244.2.10", on: "node-a") == "web")
         #expect(node(at: "172.18.0.3", on: "node-a") == "node-b")

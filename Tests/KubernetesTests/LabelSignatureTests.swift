@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Kubernetes
+import TestSupport
+import Testing
+
+@Suite struct LabelSignatureTests {
+    /// What is there is always found; what is not is rarely taken for it.
+    @Test func aSelectorIsMetWhereItsLabelsAreThere() {
+        var random = SeededGenerator(seed: 1)
+        var mistakes = 0
+        for _ in 0..<10_000 {
+            let labels = Dictionary(
+                (0..<10).map { ("key-\($0)", "value-\(UInt16.random(in: 0...999, using: &random))") }
+            ) { $1 }
+            let signature = LabelSignature(labels)
+            #expect(signature.meets(LabelSignature(labels.filter { _ in Bool.random(using: &random) })))
+            if signature.meets(LabelSignature(["key-0": "other"])) { mistakes += 1 }
+        }
+        #expect(mistakes < 200)
+        #expect(LabelSignature().isEmpty && !LabelSignature(["": ""]).isEmpty)
+        // Key and value are told apart.
+        #expect(LabelSignature(["a": "bc"]) != LabelSignature(["ab": "c"]))
+    }
+}
