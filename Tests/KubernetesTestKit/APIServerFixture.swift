@@ -157,10 +157,12 @@ public final class APIServerFixture: Sendable {
     }
 
     /// Neither reads nor sends on the present connections any more, as where a balancer's backend is gone without a word.
-    /// New ones are served.
-    public func freezeConnections() {
+    /// New ones are served. Waits until they are frozen.
+    public func freezeConnections() async throws {
         for connection in state.withLock({ Array($0.connections.values) }) {
-            connection.pipeline.fireUserInboundEventTriggered(Freeze())
+            try await connection.eventLoop.submit {
+                connection.pipeline.syncOperations.fireUserInboundEventTriggered(Freeze())
+            }.get()
         }
     }
 
