@@ -43,6 +43,8 @@ struct ClusterRecords: Sendable {
         var podNetworks: [IPPrefix] = []
         /// The addresses of the machine that a pod runs on.
         var hostAddresses: [IPAddress] = []
+        /// From when on it has what an owner that is known has not had; nil for as long as the owner is there.
+        var seenAt: UInt32?
     }
 
     /// What is known of the machine behind a node's name.
@@ -232,7 +234,9 @@ struct ClusterRecords: Sendable {
 
     /// Puts a change into the tables.
     mutating func apply(_ change: Change, _ tables: inout EndpointTables, now: UInt32) {
+        var starts: [EndpointTables.Position: UInt32] = [:]
         if let known = owners.removeValue(forKey: change.uid) {
+            starts = tables.starts(ofOwner: known.head)
             count(known, -1)
             leaveBackends(change.uid, known, &tables)
             leave(known, keeping: Set(change.owner?.positions ?? []), &tables, now)
@@ -248,10 +252,12 @@ struct ClusterRecords: Sendable {
             owner.labels = inZone(of: owner.node, owner.labels)
             if let controller = change.controller { owner.labels = labels(owner.labels, ofPodOf: controller) }
         }
+        let newStart = starts.isEmpty ? owner.startedAt : max(owner.startedAt, change.seenAt ?? owner.startedAt)
         for position in positions where !tables.isCrowded(at: position) {
             owner.head = tables.insert(
                 EndpointTables.Candidate(
-                    labels: LabelsReference(owner.labels), node: owner.node, startedAt: owner.startedAt),
+                    labels: LabelsReference(owner.labels), node: owner.node,
+                    startedAt: starts[position] ?? newStart),
                 at: position, nextOfOwner: owner.head)
         }
         owners[change.uid] = owner

@@ -200,7 +200,10 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
             for change in changes {
                 switch change {
                 case .updated(let object):
-                    if let change = self.change(&records, object, context, tables) { due.append(change) }
+                    if var change = self.change(&records, object, context, tables) {
+                        change.seenAt = heardAt ?? now
+                        due.append(change)
+                    }
                 case .deleted(let object):
                     if let change = records.removal(of: uid(object)) { due.append(change) }
                 }

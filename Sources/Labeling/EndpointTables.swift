@@ -375,6 +375,17 @@ struct EndpointTables: ~Copyable, Sendable {
         return positions
     }
 
+    /// Since when one owner is found there.
+    func starts(ofOwner head: Int32) -> [Position: UInt32] {
+        var starts: [Position: UInt32] = [:]
+        var slot = head
+        while slot >= 0 {
+            starts[position(of: slot)] = candidates[Int(slot)].startedAt
+            slot = next(ofOwnerOf: slot)
+        }
+        return starts
+    }
+
     /// Where a candidate is found.
     func position(of slot: Int32) -> Position {
         let candidate = candidates[Int(slot)]

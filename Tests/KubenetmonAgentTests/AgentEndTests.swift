@@ -135,12 +135,12 @@ private struct RecordingLogHandler: LogHandler {
         try await group.shutdownGracefully()
     }
 
-    @Test("whichever service fails, the others end", arguments: 0..<3)
+    @Test("whichever service fails, the others end", arguments: 0..<4)
     func failingService(place: Int) async throws {
         try NetworkNamespace.requireSandbox()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         var services = try Self.agent(metricsPort: 20_100 + place).services(on: group)
-        #expect(services.count == 3)
+        #expect(services.count == 4)
         services[place] = FailingService()
         await #expect(throws: Daemon.Failure.self) {
             try await Daemon.run(services, until: patient(quiet), quiet)

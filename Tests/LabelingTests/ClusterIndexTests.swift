@@ -280,6 +280,38 @@ func pod(
         #expect(test.pod(at: "10.0.0.1", at: 210) == "pending")
     }
 
+    /// A load balancer's address goes from one service to another, and a pod is given a second one.
+    @Test func whatAnObjectGetsLaterCountsFromThen() {
+        let test = IndexUnderTest()
+        func service(_ name: String, _ external: String...) -> ClusterService {
+            ClusterService(
+                namespace: "shop", name: name, clusterAddresses: [], externalAddresses: external.map(address),
+                ports: [ClusterService.Port(transport: .tcp, number: 2, nodePort: 30_000 + UInt16(name.count))],
+                createdAt: noon - 5_000)
+        }
+        test.list([service("old", "192.168.7.7"), service("newer")], test.services)
+        test.list([pod("web", "10.0.0.1"), pod("former", "fd00::1")], test.pods)
+        test.setTime(80)
+        test.pods.apply([])
+        test.services.apply([])
+        test.setTime(100)
+        test.services.apply([.updated(service("old")), .updated(service("newer", "192.168.7.7"))])
+        test.pods.apply([.deleted(pod("former", "fd00::1")), .updated(pod("web", "10.0.0.1", "fd00::1"))])
+        func dialled(at seconds: UInt32) -> String? {
+            test.labeler.read(observedOn: "node-a", at: noon + seconds) { reader in
+                var flow = flow("192.0.2.9", "192.168.7.7")
+                flow.reply.source = address("10.0.0.1")
+                guard case .labeled(let labeled) = reader.label(flow) else { return nil }
+                return labeled.service?.labels[.service]
+            }
+        }
+        #expect(dialled(at: 30) == "shop/old")
+        #expect(dialled(at: 100) == "shop/newer")
+        #expect(test.pod(at: "fd00::1", at: 30) == "former")
+        #expect(test.pod(at: "fd00::1", at: 100) == "web")
+        #expect(test.pod(at: "10.0.0.1", at: 1) == "web")
+    }
+
     /// What happened while the API server could not be reached is told when it is back, and at once.
     @Test func afterASilencePodsHadTheirAddressesWhenTheySaySo() {
         let test = IndexUnderTest()
