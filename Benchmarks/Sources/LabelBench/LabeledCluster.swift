@@ -18,7 +18,9 @@ struct LabeledCluster {
     /// - Parameter now: The time of the index's clock, in seconds since the Unix epoch; nil for the system's.
     init(_ model: ClusterModel, now: UInt32? = nil) {
         self.model = model
-        index = ClusterIndex(site: Self.site, now: now.map { now in { now } } ?? ClusterIndex.secondsSinceTheEpoch)
+        var clock = ClusterIndex.secondsSinceTheEpoch
+        if let now { clock = { now } }
+        index = ClusterIndex(site: Self.site, now: clock)
         // So that flows between pods of other nodes than the observer's cost as much as the rest.
         labeler = Labeler(
             index: index, site: Self.site, configuration: Labeler.Configuration(ignoreUnknownDirection: false))
