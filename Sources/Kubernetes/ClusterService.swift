@@ -17,7 +17,7 @@ public struct ClusterService: Hashable, Sendable {
     public var externalAddresses: [IPAddress]
     /// Its ports (`spec.ports`).
     public var ports: [Port]
-    /// The labels of the pods behind it (`spec.selector`); empty where nobody says which they are.
+    /// The labels of the pods behind it (`spec.selector`); empty where it has none, and its endpoints are set by hand.
     public var selector: [String: String]
     /// When it was made, in seconds since 1970-01-01 (UTC); 0 if unknown.
     public var createdAt: UInt32

@@ -14,7 +14,7 @@ public struct Pod: Hashable, Sendable {
     public var node: String
     /// Its addresses (`status.podIPs`); the node's own if it is in the host network.
     public var addresses: [IPAddress]
-    /// Those of its further interfaces, as annotations tell them; the word of whoever made the pod.
+    /// Those of its further interfaces, as annotations tell them, which the pod's author can write.
     public var secondaryAddresses: [IPAddress]
     /// The addresses of the node it runs on (`status.hostIPs`).
     public var hostAddresses: [IPAddress]

@@ -77,7 +77,7 @@ struct ClusterRecords: Sendable {
     private var backends = ServiceBackends()
     /// Nodes whose pods have their zone to be told.
     private var rezoned: Set<Int32> = []
-    /// Nodes for which somebody may have to stand in, or no more.
+    /// Nodes whose stand-in may have to be added or removed.
     private var reconsidered: Set<Int32> = []
     private var replicaSets: [ObjectUID: ObjectOwner?] = [:]
     /// Pods whose ReplicaSet was not known when they came, by the ReplicaSet.
@@ -119,7 +119,7 @@ struct ClusterRecords: Sendable {
     mutating func change(
         _ pod: Pod, store: Int, isListed: Bool, _ tables: borrowing EndpointTables, now: UInt32, heardAt: UInt32?
     ) -> Change? {
-        // Whoever makes a pod can name any node; addresses are kubelet's word.
+        // A pod's author can name any node; its addresses come from kubelet.
         guard !pod.isTerminated, !pod.addresses.isEmpty || pod.hostNetwork && !pod.hostAddresses.isEmpty else {
             return removal(of: pod.uid)
         }
@@ -336,7 +336,7 @@ struct ClusterRecords: Sendable {
     /// Makes sure that the changes which come next do not have to wait until the owners are put in a larger table.
     mutating func makeRoom() { owners.reserveCapacity(owners.count + EndpointTables.room) }
 
-    /// Takes an owner's places out of the tables: at once where it keeps the position, else when nobody asks any more.
+    /// Takes an owner's places out of the tables: at once where it keeps the position, else after a week.
     private mutating func leave(
         _ owner: Owner, keeping positions: Set<EndpointTables.Position>, _ tables: inout EndpointTables, _ now: UInt32
     ) {
@@ -345,7 +345,7 @@ struct ClusterRecords: Sendable {
         while slot >= 0 {
             let next = tables.next(ofOwnerOf: slot)
             let position = tables.position(of: slot)
-            // Nobody asks for one that stood in for an object once the object is there.
+            // A stand-in is not looked up any more once the Node object is there.
             if positions.contains(position) || owner.kind == .standIn && hosts[owner.node] != nil {
                 tables.remove(slot)
             } else {

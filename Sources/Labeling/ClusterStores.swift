@@ -55,7 +55,7 @@ private let storeNumbers = Atomic(0)
 
 /// When a watch was heard.
 private struct Hearing: Sendable {
-    /// What happened in a silence is told within so many seconds.
+    /// A watch that is back tells what happened in the silence within so many seconds.
     private static let secondsOfReplay: UInt32 = 30
     /// Look-ups wait for each note of it.
     private static let secondsBetweenNotes: UInt32 = 15

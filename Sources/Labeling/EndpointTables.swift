@@ -18,7 +18,7 @@ struct EndpointTables: ~Copyable, Sendable {
         case nodePort
     }
 
-    /// Where somebody is found.
+    /// Where a pod, node or service is found.
     struct Position: Hashable, Sendable {
         let kind: Kind
         let address: IPAddress
@@ -301,7 +301,7 @@ struct EndpointTables: ~Copyable, Sendable {
         return slot
     }
 
-    /// Whether so many have a position that one more is not looked for.
+    /// Whether a position holds as many of its kind as it may.
     func isCrowded(at position: Position) -> Bool {
         let limit: Int
         switch position.kind {

@@ -5,8 +5,8 @@ import FlowModel
 /// The addresses of nodes' bridges, tunnels and further interfaces, as their agents tell them.
 ///
 /// Every node has its own. One that is private and that no other node tells is known on all nodes; a bridge such as Docker's
-/// has the same address everywhere, and is each node's own at home and nobody's elsewhere. So is a public one: of those, an
-/// agent's word counts at home alone.
+/// has the same address everywhere, and is each node's own on that node and unknown on others. A public one counts on its
+/// own node alone, too.
 struct HostAddresses: Sendable {
     /// By the node's number; nil where its agent tells nothing.
     private var own: [AddressTable?] = []
@@ -24,7 +24,7 @@ struct HostAddresses: Sendable {
     /// The only node that has told an address.
     func node(with address: IPAddress) -> Int32? { unique[address] }
 
-    /// Whether so many more addresses can be known everywhere before the table grows.
+    /// Whether the table of unique addresses takes so many more before it grows.
     func hasRoom(for addresses: Int) -> Bool { unique.hasRoom(for: addresses) }
 
     /// Grows until so many more addresses can be known everywhere.
