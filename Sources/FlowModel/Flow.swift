@@ -10,11 +10,14 @@ public struct TransportProtocol: RawRepresentable, Hashable, Sendable {
     public init(rawValue: UInt8) { self.rawValue = rawValue }
 
     /// Transmission Control Protocol (RFC 9293).
-    public static let tcp = TransportProtocol(rawValue: 6)
+    @inlinable
+    public static var tcp: TransportProtocol { TransportProtocol(rawValue: 6) }
     /// User Datagram Protocol (RFC 768).
-    public static let udp = TransportProtocol(rawValue: 17)
+    @inlinable
+    public static var udp: TransportProtocol { TransportProtocol(rawValue: 17) }
     /// Stream Control Transmission Protocol (RFC 9260).
-    public static let sctp = TransportProtocol(rawValue: 132)
+    @inlinable
+    public static var sctp: TransportProtocol { TransportProtocol(rawValue: 132) }
 }
 
 /// One direction of a connection: who sends to whom, as a packet's headers say it.

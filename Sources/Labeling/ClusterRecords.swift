@@ -255,7 +255,7 @@ struct ClusterRecords: Sendable {
         let newStart = starts.isEmpty ? owner.startedAt : max(owner.startedAt, change.seenAt ?? owner.startedAt)
         for position in positions where !tables.isCrowded(at: position) {
             owner.head = tables.insert(
-                EndpointTables.Candidate(
+                Candidate(
                     labels: LabelsReference(owner.labels), node: owner.node,
                     startedAt: starts[position] ?? newStart),
                 at: position, nextOfOwner: owner.head)

@@ -136,7 +136,7 @@ extension Labeler {
         address.isIPv4 ? "\(address):\(port)" : "[\(address)]:\(port)"
     }
 
-    private static func text(_ candidate: EndpointTables.Candidate, _ second: UInt32) -> String {
+    private static func text(_ candidate: Candidate, _ second: UInt32) -> String {
         let labels = candidate.labels.labels
         let who =
             candidate.kind == .node

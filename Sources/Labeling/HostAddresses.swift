@@ -14,14 +14,15 @@ struct HostAddresses: Sendable {
     private var unique = AddressTable()
 
     /// Whether a node's agent has told that an address is its host's.
-    func isOwn(_ address: IPAddress, ofNode node: Int32) -> Bool {
-        own.indices.contains(Int(node)) && own[Int(node)]?[address] != nil
-    }
+    func isOwn(_ address: IPAddress, ofNode node: Int32) -> Bool { own(ofNode: node)?[address] != nil }
+
+    /// What a node's agent has told, for many look-ups; nil where it tells nothing.
+    func own(ofNode node: Int32) -> AddressTable? { own.indices.contains(Int(node)) ? own[Int(node)] : nil }
 
     /// Whether a node's agent tells its host's addresses.
     func areTold(ofNode node: Int32) -> Bool { own.indices.contains(Int(node)) && own[Int(node)] != nil }
 
-    /// The only node that has told an address.
+    /// The only node that has told an address, which is a private one.
     func node(with address: IPAddress) -> Int32? { unique[address] }
 
     /// Whether the table of unique addresses takes so many more before it grows.

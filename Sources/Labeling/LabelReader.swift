@@ -16,6 +16,8 @@ public struct LabelReader: ~Copyable {
     let tables: UnsafePointer<EndpointTables>
     /// The observing node; no node's number where it is not known.
     private let node: Int32
+    /// What its agent has told of its host's addresses.
+    private let ownAddresses: AddressTable?
     private let second: UInt32
     private let ignoreUDP: Bool
     private let ignoreNodeFlows: Bool
@@ -39,6 +41,7 @@ public struct LabelReader: ~Copyable {
         self.tables = tables
         let number = tables.pointee.nodeNumbers[node]
         self.node = number ?? -2
+        ownAddresses = number.flatMap { tables.pointee.hostAddresses.own(ofNode: $0) }
         localLabels = number.map { tables.pointee.labels(ofNode: $0) } ?? LabelsReference(labeler.siteLabels)
         self.second = second
     }
@@ -51,6 +54,7 @@ public struct LabelReader: ~Copyable {
         var source = endpoint(ends.first, at: flow.original.source)
         var destination = endpoint(ends.second, at: flow.reply.source)
         if ignoreNodeFlows && (source.isNode || destination.isNode) { return .ignored(.node) }
+        let hasDialledPod = destination.kind == .pod && flow.reply.source == flow.original.destination
         let isSourceLocal: Bool
         switch localEnd(source, destination, of: flow) {
         case .source:
@@ -80,7 +84,7 @@ public struct LabelReader: ~Copyable {
                 transport: flow.transport,
                 local: isSourceLocal ? sourceEnd : destinationEnd,
                 remote: isSourceLocal ? destinationEnd : sourceEnd,
-                service: service(dialledBy: flow),
+                service: hasDialledPod ? nil : service(dialledBy: flow),
                 // An outside client behind which a pod of another node answers is local only by name.
                 connectionClass: remoteClass == .intraVPC ? localClass : remoteClass,
                 flags: flags(of: flow, sourceEnd, destinationEnd),
@@ -99,10 +103,12 @@ public struct LabelReader: ~Copyable {
         /// Nil where nobody is known.
         let labels: LabelsReference?
         let node: Int32
-        let isNode: Bool
+        /// What has the address; nil where nobody is known.
+        let kind: EndpointTables.Kind?
 
-        static let unknown = Endpoint(labels: nil, node: -1, isNode: false)
+        static var unknown: Endpoint { Endpoint(labels: nil, node: -1, kind: nil) }
 
+        var isNode: Bool { kind == .node }
         var isKnown: Bool { labels != nil }
         /// Whether it is on some node, or is one.
         var isPlaced: Bool { node >= 0 }
@@ -111,15 +117,14 @@ public struct LabelReader: ~Copyable {
     private func endpoint(_ slot: Int32?, at address: IPAddress) -> Endpoint {
         switch holder(slot, of: address) {
         case .candidate(let slot): endpoint(slot)
-        case .host(let number): Endpoint(labels: tables.pointee.labels(ofNode: number), node: number, isNode: true)
+        case .host(let number): Endpoint(labels: tables.pointee.labels(ofNode: number), node: number, kind: .node)
         case nil: .unknown
         }
     }
 
     private func endpoint(_ slot: Int32) -> Endpoint {
-        Endpoint(
-            labels: tables.pointee.labels(of: slot), node: tables.pointee.node(of: slot),
-            isNode: tables.pointee.isNode(slot))
+        let candidate = tables.pointee[slot]
+        return Endpoint(labels: candidate.labels, node: candidate.node, kind: candidate.kind)
     }
 
     /// Who has an address.
@@ -137,12 +142,16 @@ public struct LabelReader: ~Copyable {
 
     private func holder(_ slot: Int32?, of address: IPAddress) -> Holder? {
         if let slot, !tables.pointee.isClaiming(slot) { return .candidate(slot) }
-        if let host = tables.pointee.host(of: address, second: second, observedBy: node) { return .host(host) }
-        return slot.flatMap { canBeClaimed(address) ? .candidate($0) : nil }
+        if ownAddresses?[address] != nil { return .host(node) }
+        let isInternal = isInternal(address)
+        if isInternal, let host = tables.pointee.hostAddresses.node(with: address) { return .host(host) }
+        if let host = tables.pointee.blockOwner(of: address, second: second) { return .host(host) }
+        // A public address is none that a pod's author can claim for it.
+        return slot.flatMap { isInternal ? .candidate($0) : nil }
     }
 
-    /// Whether an address is one that a pod's author can claim for it.
-    private func canBeClaimed(_ address: IPAddress) -> Bool {
+    /// Whether an address is good within a network only.
+    private func isInternal(_ address: IPAddress) -> Bool {
         let scope = scopes.value(for: address)
         return scope == .private || scope == .shared
     }
@@ -239,15 +248,13 @@ public struct LabelReader: ~Copyable {
 
     /// The labels of the service whose address the flow was opened to, nil where it was none's.
     private func service(dialledBy flow: Flow) -> LabelsReference? {
-        dialledService(of: flow).map { tables.pointee.labels(of: $0) }
-    }
-
-    private func dialledService(of flow: Flow) -> Int32? {
         let (address, port) = (flow.original.destination, flow.original.destinationPort)
-        if let slot = tables.pointee.service(at: address, port, flow.transport, second: second) { return slot }
+        if let slot = tables.pointee.service(at: address, port, flow.transport, second: second) {
+            return tables.pointee.labels(of: slot)
+        }
         guard let slot = tables.pointee.service(atNodePort: port, flow.transport, second: second), isNode(address)
         else { return nil }
-        return slot
+        return tables.pointee.labels(of: slot)
     }
 
     private func isNode(_ address: IPAddress) -> Bool {

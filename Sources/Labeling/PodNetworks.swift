@@ -19,9 +19,10 @@ struct PodNetworks: Sendable {
 
     /// The node in whose block an address is; of several blocks around each other, the smallest counts.
     func node(of address: IPAddress) -> Int32? {
-        for blocks in blocks where blocks.isIPv4 == address.isIPv4 {
-            if let network = IPPrefix(containing: address, length: blocks.length)?.network,
-                let node = blocks.nodes[network]
+        // By index: an iterator would count references to each table.
+        for index in blocks.indices where blocks[index].isIPv4 == address.isIPv4 {
+            if let network = IPPrefix(containing: address, length: blocks[index].length)?.network,
+                let node = blocks[index].nodes[network]
             {
                 return node
             }
