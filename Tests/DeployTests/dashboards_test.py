@@ -141,8 +141,8 @@ class Panels(unittest.TestCase):
     def setUpClass(cls):
         cls.engine = engine(grants("005_roles.sql"), until=cls.addClassCleanup, zone=cls.zone)
         apply(cls.engine, chain())
-        for rows in cls.flows:
-            insert(cls.engine, rows)
+        for some in cls.flows:
+            insert(cls.engine, some)
 
     def query(self, text, **settings):
         return self.engine.query(text, user="kubenetmon_reader_user", **settings)
@@ -580,7 +580,7 @@ class OpenerPanelTests(Panels):
 
 class PrometheusPanelTests(unittest.TestCase):
     def expressions(self):
-        for name, panel in panels(PROMETHEUS):
+        for _, panel in panels(PROMETHEUS):
             for target in panel["targets"]:
                 yield "%s: %s" % (panel["title"], target["refId"]), self.expand(target["expr"])
 
@@ -623,7 +623,7 @@ class PrometheusPanelTests(unittest.TestCase):
                         self.assertIn('label: "%s"' % of_sum[1], metrics[metric])
 
     def test_tables_name_the_columns_that_they_have(self):
-        for name, panel in panels(PROMETHEUS):
+        for _, panel in panels(PROMETHEUS):
             if panel["type"] != "table":
                 continue
             organize, = [step["options"] for step in panel["transformations"] if step["id"] == "organize"]

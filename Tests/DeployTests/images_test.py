@@ -95,8 +95,8 @@ class ImageTests(unittest.TestCase):
         run("mount", "-o", "remount,bind,ro", root)
         return root
 
-    def start(self, daemon, *arguments, user=NOBODY, capabilities=(), files={}, **environment):
-        root = self.disk(daemon, files)
+    def start(self, daemon, *arguments, user=NOBODY, capabilities=(), files=None, **environment):
+        root = self.disk(daemon, files or {})
         log = open(os.path.join(self.folder(), "log"), "w+")
         self.addCleanup(log.close)
         process = subprocess.Popen(

@@ -183,7 +183,7 @@ class OwnerTests(unittest.TestCase):
                     yield case, case.recorded[node_flows]
 
     def test_every_byte_is_in_one_row(self):
-        for case, is_recorded in self.cases():
+        for _, is_recorded in self.cases():
             carried = 10_000 if is_recorded else 0
             self.assertEqual(int(self.engine.query("SELECT sum(bytesOnce) FROM network_flows_hourly")), carried)
             self.assertEqual(sum(int(row["moved"]) for row in rows(ask(self.engine, "namespace_matrix"))), carried)

@@ -250,7 +250,7 @@ def look(browser, url, width, scheme, expected):
     # Batches of one sort have been sent: as often as the heaviest says.
     times = round(bytes_of(rows[0]["cells"][3]) / heaviest[0][1])
     check(times > 0, at, "no bytes")
-    for row, ((source, destination), amount) in zip(rows, heaviest):
+    for row, (_, amount) in zip(rows, heaviest):
         check(abs(bytes_of(row["cells"][3]) - times * amount) < 0.06 * 1024 ** 2, at, row, amount)
         check(row["cells"][4] == "%.1f %%" % (amount / total * 100)
               or abs(float(row["cells"][4].split()[0]) - amount / total * 100) < 0.11, at, row, amount / total)
