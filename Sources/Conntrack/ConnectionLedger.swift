@@ -2,8 +2,8 @@
 
 import FlowModel
 
-/// Decides what of the counters that the kernel tells is reported, so that every packet is reported once: by the answer to
-/// its entry's request or by its entry's DESTROY event, and by one of the zones in which its connection stands.
+/// Decides which of the kernel's counters are reported, so that every packet is reported once: by the response to its
+/// entry's request or by its entry's DESTROY event, and for only one of the zones that its connection passes.
 struct ConnectionLedger {
     private var dying = DyingEntries()
     private(set) var zones = ZoneLedger()
@@ -13,19 +13,19 @@ struct ConnectionLedger {
 
     private var second: UInt32 { UInt32(truncatingIfNeeded: (now - start).components.seconds) }
 
-    /// Begins a collection.
+    /// Starts a collection.
     mutating func beginCollection() {
         now = .now
         zones.beginRound(second: second)
     }
 
-    /// Takes notice of an entry that a dump shows; see ``ZoneLedger/notice(_:)``.
+    /// Records an entry that a dump shows; see ``ZoneLedger/notice(_:)``.
     mutating func notice(_ entry: ConntrackEntry) -> ZoneLedger.Reading { zones.notice(entry) }
 
-    /// Sets the time for events and answers to come.
+    /// Sets the time for the events and responses that follow.
     mutating func readClock() { now = .now }
 
-    /// Prepares for a batch of requests; all events that had come by then have been taken.
+    /// Prepares for a batch of requests. All events that have arrived by then must have been handled.
     mutating func beginBatch() {
         now = .now
         dying.beginBatch(at: now)
@@ -38,11 +38,12 @@ struct ConnectionLedger {
         return zones.report(entry, second: second)
     }
 
-    /// Returns what to report of an entry that a zeroing dump has read (``ConntrackTable/Mode/fast``): such dumps are not
-    /// ordered against events.
+    /// Returns what to report of an entry that a zeroing dump has read (``ConntrackTable/Mode/fast``). Such dumps are
+    /// not ordered against events.
     mutating func report(dumped entry: ConntrackEntry) -> Flow { zones.report(entry, second: second) }
 
-    /// Returns what of a destroyed entry has not been reported yet, which only entries that pass the filter are.
+    /// Returns the part of a destroyed entry that has not been reported yet. An entry that does not pass the filter is
+    /// not recorded as reported.
     mutating func report(event entry: ConntrackEntry, where filter: FlowFilter) -> Flow {
         resets.forget(entry)
         var rest = entry
@@ -51,7 +52,7 @@ struct ConnectionLedger {
         return zones.report(rest, second: second)
     }
 
-    /// Remembers an entry's counters, read between two collections without zeroing them.
+    /// Remembers an entry's counters, which were read between two collections without zeroing them.
     mutating func sample(_ entry: ConntrackEntry) { resets.sample(entry) }
 
     /// Forgets all samples.

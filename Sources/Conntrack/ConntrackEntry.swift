@@ -3,20 +3,20 @@
 import CNetfilter
 import FlowModel
 
-/// An entry of the connection table, as a netlink message shows it.
+/// An entry of the connection table, as decoded from a netlink message.
 struct ConntrackEntry {
-    /// The connection with the counters that the message carries.
+    /// The connection, with the counters of the message.
     var flow: Flow
-    /// The kernel's name for the entry, `CTA_ID`: a hash of the entry's address and tuples. The successor of an entry on
-    /// the same tuples often has the same one (`nf_ct_get_id` in net/netfilter/nf_conntrack_core.c). Nil where the
-    /// message has none.
+    /// The kernel's identifier of the entry, `CTA_ID`; nil if the message has none. It is a hash of the entry's address
+    /// and tuples, so the successor of an entry on the same tuples often has the same one (`nf_ct_get_id` in
+    /// net/netfilter/nf_conntrack_core.c).
     var id: UInt32?
     /// True once the entry is being destroyed: `IPS_DYING` in `CTA_STATUS`.
     var isDying: Bool
-    /// The conntrack zone in which the entry stands.
+    /// The conntrack zone of the entry.
     var zone: ConntrackZone
 
-    /// Makes an entry of its parts.
+    /// Creates an entry from its parts.
     init(flow: Flow, id: UInt32?, isDying: Bool = false, zone: ConntrackZone = .default) {
         self.flow = flow
         self.id = id
@@ -24,10 +24,10 @@ struct ConntrackEntry {
         self.zone = zone
     }
 
-    /// Reads the attributes of an entry (`enum ctattr_type` in include/uapi/linux/netfilter/nfnetlink_conntrack.h).
+    /// Decodes the attributes of an entry (`enum ctattr_type` in include/uapi/linux/netfilter/nfnetlink_conntrack.h).
     ///
-    /// Counters that the kernel left out, as it does where accounting was off when the entry was made, read as zero.
-    /// Nil where a tuple is missing or an attribute does not have the size of its type.
+    /// Counters that the kernel left out read as zero; it leaves them out if accounting was off when the entry was
+    /// created. Returns nil if a tuple is missing or an attribute does not have the size of its type.
     init?(_ attributes: NetlinkAttributes) {
         var attributes = attributes
         var id: UInt32?
@@ -63,7 +63,7 @@ struct ConntrackEntry {
             }
         }
         guard !attributes.isMalformed, let original, let reply else { return nil }
-        // A zone of one direction alone stands in that direction's tuple (CTA_TUPLE_ZONE), in place of CTA_ZONE.
+        // A zone that applies to one direction only is in that direction's tuple (CTA_TUPLE_ZONE) and not in CTA_ZONE.
         if original.zone != 0 { zone.original = original.zone }
         if reply.zone != 0 { zone.reply = reply.zone }
         self.init(
@@ -74,20 +74,20 @@ struct ConntrackEntry {
     }
 }
 
-/// The conntrack zone of an entry, for each direction of its packets (`struct nf_conntrack_zone`). Zones are tables apart:
-/// a connection that passes two zones of a node has an entry in each, with all of its packets.
+/// The conntrack zone of an entry, for each direction of its packets (`struct nf_conntrack_zone`). Every zone is a
+/// separate table: a connection that passes two zones of a node has an entry in each, with all of its packets.
 struct ConntrackZone: Hashable {
     /// The zone in which packets of the original direction are looked up.
     var original: UInt16
     /// The zone in which replies are looked up.
     var reply: UInt16
 
-    /// The zone of connections that no rule puts into another.
+    /// The zone of connections that no rule assigns to another.
     static let `default` = ConntrackZone(original: 0, reply: 0)
 }
 
 extension FlowCounters {
-    /// Reads `CTA_COUNTERS_ORIG` or `CTA_COUNTERS_REPLY` (`enum ctattr_counters`).
+    /// Decodes `CTA_COUNTERS_ORIG` or `CTA_COUNTERS_REPLY` (`enum ctattr_counters`).
     fileprivate init?(conntrackAttributes attributes: NetlinkAttributes) {
         var attributes = attributes
         self.init()
@@ -107,8 +107,8 @@ extension FlowCounters {
     }
 }
 
-/// `CTA_TUPLE_ORIG` or `CTA_TUPLE_REPLY` (`enum ctattr_tuple`, `ctattr_ip`, `ctattr_l4proto`). Protocols without ports
-/// read as port 0.
+/// `CTA_TUPLE_ORIG` or `CTA_TUPLE_REPLY` (`enum ctattr_tuple`, `ctattr_ip`, `ctattr_l4proto`). The ports of a protocol
+/// without ports are 0.
 private struct ConntrackTuple {
     var tuple: FlowTuple
     var transport: TransportProtocol

@@ -2,15 +2,15 @@
 
 import Glibc
 
-/// Why the kernel's connection table could not be read.
+/// A failure to read the kernel's connection table.
 public enum ConntrackError: Error, Equatable {
-    /// The kernel refused the request: the process lacks a capability.
+    /// The kernel rejected the request because the process lacks a capability.
     case permissionDenied(operation: String)
-    /// A system call failed, or the kernel answered a request with an error; the number is an `errno`.
+    /// A system call failed, or the kernel's response to a request was an error; the number is an `errno`.
     case system(operation: String, errno: Int32)
-    /// The kernel did not answer within ``NetlinkSocket/receiveTimeoutSeconds``.
+    /// The kernel did not respond within ``NetlinkSocket/receiveTimeoutSeconds``.
     case timeout(operation: String)
-    /// What the kernel sent does not follow the netlink format; the text says where.
+    /// A message from the kernel does not follow the netlink format; the text says where.
     case malformedMessage(String)
 
     init(operation: String, errno code: Int32) {
@@ -23,7 +23,7 @@ public enum ConntrackError: Error, Equatable {
 }
 
 extension ConntrackError: CustomStringConvertible {
-    /// What was attempted, what happened, and what to do about it.
+    /// The operation, the error, and the remedy.
     public var description: String {
         switch self {
         case .permissionDenied(let operation):

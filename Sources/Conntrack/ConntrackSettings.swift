@@ -5,34 +5,34 @@ import Glibc
 /// The settings of conntrack in this network namespace, `net.netfilter.nf_conntrack_…`
 /// (Documentation/networking/nf_conntrack-sysctl.rst).
 public struct ConntrackSettings: Sendable {
-    /// Where the kernel shows them.
+    /// The directory in which the kernel shows the settings.
     private let directory: String
 
-    /// Makes a reader of the settings in a directory.
+    /// Creates a reader of the settings in a directory.
     public init(directory: String = "/proc/sys/net/netfilter") { self.directory = directory }
 
-    /// Whether new entries are counted. Off by default; entries made before it was turned on never carry counters. Nil
-    /// where it cannot be read, as when conntrack is not loaded.
+    /// Whether the kernel counts the packets of new entries; nil if that cannot be read, as when conntrack is not
+    /// loaded. Accounting is off by default, and entries created before it was turned on never carry counters.
     public var isAccountingEnabled: Bool? { read("acct").map { $0 != 0 } }
 
-    /// Which entries send a DESTROY event: 0 none, 1 all, 2 those that were made while a listener existed. 0 also on a
-    /// kernel without `CONFIG_NF_CONNTRACK_EVENTS`, which has accounting and no such setting. Nil where no setting can be
-    /// read, as when conntrack is not loaded.
+    /// Which entries send a DESTROY event: 0 for none, 1 for all, 2 for those created while a listener existed. Also 0
+    /// on a kernel without `CONFIG_NF_CONNTRACK_EVENTS`, which has accounting but not this setting. Nil if no setting
+    /// can be read, as when conntrack is not loaded.
     public var events: Int? { read("events") ?? (isAccountingEnabled == nil ? nil : 0) }
 
-    /// False where accounting can be set and events cannot: the kernel was built without `CONFIG_NF_CONNTRACK_EVENTS`.
+    /// False if accounting can be set but events cannot: the kernel was built without `CONFIG_NF_CONNTRACK_EVENTS`.
     public var canSendEvents: Bool { isAccountingEnabled == nil || read("events") != nil }
 
-    /// Entries that there are.
+    /// The number of entries in the table.
     public var count: Int? { read("count") }
 
-    /// Entries that there may be at most; a full table drops new connections.
+    /// The maximum number of entries; a full table drops new connections.
     public var maximum: Int? { read("max") }
 
-    /// Turns counting on for entries to come.
+    /// Turns on accounting for new entries.
     public func enableAccounting() throws(ConntrackError) { try turnOn("acct") }
 
-    /// Makes entries to come send a DESTROY event, whether or not a listener exists when they are made.
+    /// Makes new entries send a DESTROY event, whether or not a listener exists when they are created.
     public func enableEvents() throws(ConntrackError) { try turnOn("events") }
 
     private func path(of name: String) -> String { "\(directory)/nf_conntrack_\(name)" }

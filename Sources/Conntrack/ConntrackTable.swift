@@ -5,72 +5,75 @@ public import FlowModel
 
 /// The connection table of the network namespace in which the process runs.
 ///
-/// Nothing of the table is kept: entries stream through one receive buffer. The type is not thread-safe.
+/// Entries are not stored: they stream through one receive buffer. The type is not thread-safe.
 public struct ConntrackTable: ~Copyable {
-    /// How counters are taken out of the kernel.
+    /// How counters are read and zeroed.
     public enum Mode: String, CaseIterable, Sendable {
-        /// A dump that leaves counters alone, and a request of its own for each entry that has counted something, which
-        /// reads and zeroes it. Loses nothing; costs about 4 µs more for each such entry.
+        /// A dump that leaves the counters unchanged, then a separate request for each entry with counters, which reads
+        /// and zeroes it. Loses nothing; costs about 4 µs more for each such entry.
         case exact
-        /// One dump that reads and zeroes. Loses what ``Collection/boundaryHits`` tells of: 0.2 % of the bytes of a mixed
-        /// table of 100,000 entries.
+        /// One dump that reads and zeroes. Loses the counters behind ``Collection/boundaryHits``: 0.2 % of the bytes of
+        /// a mixed table of 100,000 entries.
         case fast
     }
 
-    /// What one collection saw.
+    /// The result of one collection.
     public struct Collection: Equatable, Sendable {
-        /// Entries in the kernel's answer, whatever they carried.
+        /// All entries in the kernel's response, ignored ones included.
         public internal(set) var entries = 0
-        /// Entries that were left out.
+        /// Entries that the filter ignored, by reason.
         public internal(set) var ignored = FlowFilter.Counts()
-        /// Entries that could not be read; their counters are lost.
+        /// Entries that could not be decoded; their counters are lost.
         public internal(set) var malformedEntries = 0
-        /// Entries that ended between the dump and their own request (``Mode/exact``); their DESTROY events carry what
-        /// they had counted.
+        /// Entries destroyed between the dump and their own request (``Mode/exact``); their DESTROY events carry the
+        /// counters.
         public internal(set) var goneEntries = 0
-        /// Requests of their own that got no answer (``Mode/exact``); the counters of their entries may be lost.
+        /// Single-entry requests without a response (``Mode/exact``); the counters of their entries may be lost.
         public internal(set) var lostAnswers = 0
-        /// Entries that the kernel refused to read and zero (``Mode/exact``); they go on counting.
+        /// Entries that the kernel refused to read and zero (``Mode/exact``); they keep counting.
         public internal(set) var refusedEntries = 0
-        /// Why it refused the last of them.
+        /// The kernel's error for the last of these entries.
         public internal(set) var refusal: ConntrackError?
-        /// Entries that stood first in a message of the kernel's and read zero in the original direction (``Mode/fast``).
-        /// The kernel zeroes an entry before it knows that the entry still fits a message (`ctnetlink_dump_table` in
-        /// net/netfilter/nf_conntrack_netlink.c); one that does not fit is read anew, as zero, at the start of the next.
-        /// What it had counted in the original direction, perhaps in both, is lost. An entry that was idle and happens to
-        /// stand there counts too: this is the most that can have been lost.
+        /// Entries that were the first in a kernel message and read zero in the original direction (``Mode/fast``).
+        ///
+        /// The kernel zeroes an entry before it knows whether the entry still fits the message (`ctnetlink_dump_table`
+        /// in net/netfilter/nf_conntrack_netlink.c). An entry that does not fit is read again, as zero, at the start of
+        /// the next message. Its counters in the original direction, perhaps in both, are lost. An idle entry that
+        /// happens to be first is included, so this is the most that can have been lost.
         public internal(set) var boundaryHits = 0
-        /// Whether the kernel says that the table changed in a way that may hide entries from the dump
-        /// (`NLM_F_DUMP_INTR`). They are found by the next one.
+        /// Whether the kernel reports that the table changed in a way that may hide entries from the dump
+        /// (`NLM_F_DUMP_INTR`). The next dump finds them.
         public internal(set) var isInterrupted = false
-        /// Whether `shouldContinue` ended the collection; entries that were not reached go on counting.
+        /// Whether `shouldContinue` ended the collection; entries that were not reached keep counting.
         public internal(set) var isCutShort = false
 
-        /// A collection that has seen nothing.
+        /// Creates an empty result.
         public init() {}
     }
 
-    /// The size from which on the kernel no longer grows the messages of a dump: `netlink_dump()` caps them at 32 KiB.
+    /// The receive buffer's size in bytes. A larger one gains nothing: `netlink_dump()` caps the messages of a dump at
+    /// 32 KiB.
     private static let receiveBufferSize = 32 * 1024
 
     private let mode: Mode
     private let events: DestroyEvents?
     private(set) var socket: NetlinkSocket
-    /// Whether the kernel still has parts of a dump for the socket; it would refuse another one there.
+    /// Whether the last dump on the socket has not been read to its end. The kernel rejects another dump on such a
+    /// socket.
     private var isDumpUnfinished = false
     private var zeroer: EntryZeroer?
     /// True once an entry outside the default conntrack zone has been seen.
     private var hasZones = false
     private let buffer = Buffer(byteCount: receiveBufferSize)
-    /// The number of the last request.
+    /// The sequence number of the last request.
     private(set) var sequence: UInt32 = 0
 
     /// Opens netlink sockets for requests to the table.
     ///
     /// - Parameters:
-    ///   - mode: How ``collect(_:while:_:)`` takes counters out.
-    ///   - events: The events of ended connections. With them no packet is reported by an answer and an event, or by the
-    ///     entries of two conntrack zones; without them answers are reported as they are.
+    ///   - mode: How ``collect(_:while:_:)`` reads and zeroes counters.
+    ///   - events: The events of ended connections. With them, no packet is reported twice, neither by a response and
+    ///     an event nor by the entries of two conntrack zones. Without them, responses are reported as they are.
     public init(mode: Mode = .exact, events: DestroyEvents? = nil) throws(ConntrackError) {
         let socket = try NetlinkSocket()
         let zeroer = try Self.makeZeroer(mode, events)
@@ -89,17 +92,18 @@ public struct ConntrackTable: ~Copyable {
         }
     }
 
-    /// Reads what entries have counted and sets their counters to zero.
+    /// Reads and zeroes the counters of entries.
     ///
-    /// `body` gets each flow as it arrives, before an error is returned: what it got has been zeroed in the kernel and
-    /// must be reported even if the collection did not reach its end. An entry that has counted is reported exactly once.
+    /// `body` is called with each flow as it arrives, before an error is returned. The kernel has already zeroed the
+    /// flow's counters, so it must be reported even if the collection fails. Each entry with counters is reported
+    /// exactly once.
     ///
     /// - Parameters:
-    ///   - filter: Which entries to report. Those that it leaves out are not zeroed in ``Mode/exact``.
-    ///   - isLast: True where no other collection follows; nothing is then left to it.
-    ///   - shouldContinue: Asked before more entries are zeroed in ``Mode/exact``; false ends the collection.
-    ///   - body: Gets each flow with counters.
-    /// - Returns: What was seen; `error` is set where the collection ended early.
+    ///   - filter: The entries to report. Entries that do not pass are not zeroed in ``Mode/exact``.
+    ///   - isLast: True if no other collection follows; no entry is then left to a later one.
+    ///   - shouldContinue: Called before more entries are zeroed in ``Mode/exact``; false ends the collection.
+    ///   - body: Called with each flow that has counters.
+    /// - Returns: The result; `error` is set if the collection ended early.
     public mutating func collect(
         _ filter: FlowFilter, isLast: Bool = false, while shouldContinue: () -> Bool = { true },
         _ body: (Flow) -> Void
@@ -122,12 +126,12 @@ public struct ConntrackTable: ~Copyable {
         return (collection, nil)
     }
 
-    /// Reads some entries without zeroing them, so that the next collection finds out whether another program has zeroed
-    /// them by then (``Mode/exact``). Called between two collections.
+    /// Reads some entries without zeroing them, so that the next collection can detect whether another program has
+    /// zeroed them in between (``Mode/exact``). Called between two collections.
     public mutating func sample() throws(ConntrackError) { try zeroer?.sample() }
 
-    /// Looks for entries outside the default conntrack zone. Called before the first collection: where connections stand in
-    /// several zones, all of their entries must be remembered from the first on.
+    /// Looks for entries outside the default conntrack zone. Called before the first collection: if connections have
+    /// entries in several zones, all of these entries must be remembered from the first collection on.
     public mutating func findZones() throws(ConntrackError) {
         guard let events else { return }
         var ignored = Collection()
@@ -136,11 +140,11 @@ public struct ConntrackTable: ~Copyable {
         }
     }
 
-    /// Reads what entries have counted since their counters were last zeroed, and leaves them alone.
+    /// Reads what entries have counted since they were last zeroed, without zeroing them.
     ///
     /// - Parameters:
-    ///   - filter: Which entries to report.
-    ///   - body: Gets each flow with counters.
+    ///   - filter: The entries to report.
+    ///   - body: Called with each flow that has counters.
     public mutating func list(_ filter: FlowFilter, _ body: (Flow) -> Void) throws(ConntrackError) -> Collection {
         var collection = Collection()
         try dump(IPCTNL_MSG_CT_GET, &collection) { _, collection, _, entry, _ in
@@ -168,12 +172,12 @@ public struct ConntrackTable: ~Copyable {
                 guard !collection.isCutShort else { return }
                 table.hasZones = table.hasZones || entry.zone != .default
                 let reading = table.hasZones ? table.events?.withLedger { $0.notice(entry) } ?? .now : .now
-                // What is left to the next collection goes on counting in the kernel.
+                // An entry that is left to the next collection keeps counting in the kernel.
                 guard reading != .nextCollection || isLast else { return }
                 try table.zeroer?.add(message, isHeld: reading != .now, to: &collection, body)
             }
         } catch {
-            // Else they would be asked for a second time with the next collection.
+            // Requests left in the queue would be repeated by the next collection.
             try? zeroer?.finish(&collection, body)
             throw error
         }
@@ -208,7 +212,7 @@ public struct ConntrackTable: ~Copyable {
         }
     }
 
-    /// Gets each entry of a dump with its message, and whether it is the first of a datagram.
+    /// Called with each entry of a dump, its message, and whether it is the first entry of its datagram.
     private typealias EntryTaker = (
         inout Self, inout Collection, NetlinkMessage, ConntrackEntry, _ isFirst: Bool
     ) throws(ConntrackError) -> Void
@@ -226,9 +230,10 @@ public struct ConntrackTable: ~Copyable {
         }
     }
 
-    /// Takes what the kernel had zeroed when a dump failed: one datagram or two wait in the socket. Each receive makes the
-    /// kernel dump the next before it returns (`netlink_recvmsg` in net/netlink/af_netlink.c), so that all that can still
-    /// be had is there without waiting, up to the dump's end where the kernel reaches it.
+    /// Reads the entries that the kernel had already zeroed when a dump failed: one or two datagrams wait in the
+    /// socket. Each receive makes the kernel dump the next datagram before it returns (`netlink_recvmsg` in
+    /// net/netlink/af_netlink.c), so everything that can still be read is there without waiting, up to the dump's end
+    /// if the kernel reaches it.
     private mutating func salvage(_ collection: inout Collection, _ body: EntryTaker) {
         while isDumpUnfinished,
             let datagram = try? socket.receive(into: buffer.bytes, wait: false, operation: Self.dumping)
@@ -237,14 +242,14 @@ public struct ConntrackTable: ~Copyable {
         }
     }
 
-    /// Takes one datagram of a dump.
+    /// Reads one datagram of a dump.
     private mutating func take(
         _ datagram: UnsafeRawBufferPointer, _ collection: inout Collection, _ body: EntryTaker
     ) throws(ConntrackError) {
         var messages = NetlinkMessages(datagram)
         var isFirst = true
         while let message = try messages.next() {
-            // An answer to an earlier dump that was given up.
+            // Part of the response to an earlier dump that was abandoned.
             guard message.header.nlmsg_seq == sequence else { continue }
             if let code = try message.errorNumber() { throw ConntrackError(operation: Self.dumping, errno: code) }
             if message.header.nlmsg_flags & UInt16(NLM_F_DUMP_INTR) != 0 { collection.isInterrupted = true }
@@ -263,7 +268,7 @@ public struct ConntrackTable: ~Copyable {
         }
     }
 
-    /// The number of entries in the table, those of the loopback and of other protocols included
+    /// Returns the number of entries in the table, including those of the loopback and of other protocols
     /// (`IPCTNL_MSG_CT_GET_STATS`).
     public mutating func count() throws(ConntrackError) -> Int {
         let operation = "asking for the size of the conntrack table"
@@ -295,7 +300,7 @@ public struct ConntrackTable: ~Copyable {
 }
 
 extension ConntrackTable.Collection {
-    /// Hands on a flow that was read and zeroed, unless nothing of it is left to report.
+    /// Passes on a flow that was read and zeroed, unless nothing of it is left to report.
     mutating func hand(on flow: Flow, to body: (Flow) -> Void) {
         if flow.originalCounters.isZero && flow.replyCounters.isZero {
             ignored[.idle] += 1
@@ -305,7 +310,7 @@ extension ConntrackTable.Collection {
     }
 }
 
-/// Memory that datagrams are received into.
+/// Memory for received datagrams.
 private struct Buffer: ~Copyable {
     let bytes: UnsafeMutableRawBufferPointer
 

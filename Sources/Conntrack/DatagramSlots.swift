@@ -2,23 +2,23 @@
 
 import CNetfilter
 
-/// Room for many small datagrams, each in a slot of its own, so that one system call receives all of them.
+/// A buffer for many small datagrams, each in its own slot, so that one system call receives all of them.
 struct DatagramSlots: ~Copyable {
-    /// What a slot holds after a receive.
+    /// The content of a slot after a receive.
     enum Content {
-        /// A datagram of the kernel's.
+        /// A datagram from the kernel.
         case datagram(UnsafeRawBufferPointer)
-        /// A datagram of the kernel's that is larger than a slot.
+        /// A datagram from the kernel that is larger than a slot.
         case tooLarge
-        /// A datagram of another process, which may multicast where it has CAP_NET_ADMIN.
+        /// A datagram from another process; with CAP_NET_ADMIN, any process may multicast.
         case foreign
     }
 
-    /// The most datagrams of one call.
+    /// The maximum number of datagrams per call.
     static let count = 128
 
-    /// Bytes of a slot. A message about one entry has about 300 bytes; labels, helpers, time stamps and a security
-    /// context can add several hundred.
+    /// A slot's size in bytes. A message about one entry has about 300 bytes; labels, helpers, time stamps and a
+    /// security context can add several hundred.
     static let slotSize = 2048
 
     private let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: count * slotSize, alignment: 16)
@@ -33,7 +33,7 @@ struct DatagramSlots: ~Copyable {
         senders.deallocate()
     }
 
-    /// The number of datagrams received, or -1 and `errno`.
+    /// Receives datagrams and returns their number, or -1 with `errno` set.
     mutating func receive(from socket: CInt, wait: Bool) -> Int {
         Int(
             kubenetmon_receive_many(
@@ -41,7 +41,7 @@ struct DatagramSlots: ~Copyable {
                 senders.baseAddress, wait ? 1 : 0))
     }
 
-    /// A slot's content after the last call.
+    /// The content of a slot after the last receive.
     subscript(index: Int) -> Content {
         guard senders[index] == 0 else { return .foreign }
         let length = Int(lengths[index])

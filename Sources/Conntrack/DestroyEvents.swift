@@ -5,70 +5,73 @@ public import FlowModel
 import Glibc
 import Synchronization
 
-/// The kernel's DESTROY events: what each connection that has ended had counted since it was last zeroed.
+/// The kernel's DESTROY events: what each ended connection had counted since it was last zeroed.
 ///
-/// Without them, connections that live and end between two collections, and the last bytes of all others, are never seen.
-/// Open it before the first collection. The kernel sends no such event for entries that were made before a listener existed
-/// where `net.netfilter.nf_conntrack_events` is 2, its default (Documentation/networking/nf_conntrack-sysctl.rst).
+/// Without them, connections that begin and end between two collections, and the last bytes of all others, are never
+/// counted. Open it before the first collection: if `net.netfilter.nf_conntrack_events` is 2, its default, the kernel
+/// sends no such event for entries created before a listener existed
+/// (Documentation/networking/nf_conntrack-sysctl.rst).
 ///
-/// A collection that zeroes entries does so under the lock of these events: it takes all events that have come, sends its
-/// requests, and reads their answers, so that events and answers are known to be before or after one another; see
-/// `DyingEntries`. Events are therefore taken by whichever thread comes first and handed on by it.
+/// A collection zeroes entries while it holds the lock of these events: it reads all events that have arrived, sends
+/// its requests, and reads their responses. The order of events and responses is therefore known; see `DyingEntries`.
+/// It follows that events are read, and passed on, by whichever thread takes the lock first.
 ///
-/// Delivery is best effort on purpose. With `NETLINK_BROADCAST_ERROR` the kernel would keep every ended entry until its
-/// event is delivered: nothing is lost, but a listener that stalls then fills the table and the node drops new
-/// connections. A large buffer loses nothing unless the listener stalls for seconds, and then it loses counts, not
-/// connections.
+/// Delivery is best effort on purpose. With `NETLINK_BROADCAST_ERROR`, the kernel would keep every ended entry until
+/// its event is delivered: nothing would be lost, but a stalled listener would fill the table, and the node would drop
+/// new connections. A large receive buffer loses events only if the listener stalls for seconds, and then counts are
+/// lost, not connections.
 public final class DestroyEvents: Sendable {
-    /// What has been received so far.
+    /// Counters of received and lost events.
     public struct Statistics: Equatable, Sendable {
-        /// Events that could be read.
+        /// Events that could be decoded.
         public internal(set) var events: UInt64 = 0
-        /// Events that were left out.
+        /// Events that the filter ignored, by reason.
         public internal(set) var ignored = FlowFilter.Counts()
-        /// Times that the kernel began to drop events because the buffer was full.
+        /// Times that the kernel began to drop events because the receive buffer was full.
         public internal(set) var overruns: UInt64 = 0
-        /// Events that the kernel dropped, as the socket counts them.
+        /// Events that the kernel dropped, by the socket's own count.
         public internal(set) var droppedEvents: UInt64 = 0
-        /// An estimate of the bytes that they carried: their number times the mean of the events received about then.
+        /// An estimate of the bytes in the dropped events: their number times the mean of the events received around
+        /// the same time.
         public internal(set) var droppedBytesEstimate: UInt64 = 0
-        /// Datagrams and events that could not be read, and events with impossible counters; what they counted is lost.
+        /// Datagrams and events that could not be decoded, and events with impossible counters; their counters are
+        /// lost.
         public internal(set) var malformedEvents: UInt64 = 0
-        /// Datagrams of other processes, which were not read.
+        /// Datagrams from other processes; they are not decoded.
         public internal(set) var foreignDatagrams: UInt64 = 0
-        /// Connections that have been found in more than one conntrack zone.
+        /// Connections found in more than one conntrack zone.
         public internal(set) var mergedConnections: UInt64 = 0
-        /// Two zones in which one connection was found last, as text; nil where none was.
+        /// The two zones of the connection most recently found in several, as text; nil if there was none.
         public internal(set) var zones: String?
-        /// Entries reported once for each of their zones because too many connections stand in several.
+        /// Entries reported once for each of their zones because too many connections are in several zones.
         public internal(set) var unmergedEntries: UInt64 = 0
-        /// Entries whose counters another program has zeroed.
+        /// Sampled entries whose counters another program has zeroed.
         public internal(set) var foreignResets: UInt64 = 0
 
-        /// Nothing has been received.
+        /// Creates statistics with all counters at zero.
         public init() {}
     }
 
-    /// What the kernel charges a socket's buffer for one event, in bytes, as measured.
+    /// The receive buffer space that the kernel charges for one event, in bytes, as measured.
     public static let chargePerEvent = 1280
 
-    /// The most events that one call of ``receive()`` takes.
+    /// The maximum number of events that one call of ``receive()`` reads.
     public static let maximumReceived = DatagramSlots.count
 
-    /// Room for events that wait, in bytes as the kernel counts it.
+    /// The receive buffer's size in bytes, as the kernel counts it.
     public let receiveBuffer: Int
 
     private struct State: ~Copyable {
         let socket: NetlinkSocket
         var slots = DatagramSlots()
         var ledger = ConnectionLedger()
-        /// The flows of the datagrams that have just been received.
+        /// The flows of the datagrams received last.
         var flows: [Flow] = []
         var statistics = Statistics()
         var knownDrops: UInt32
-        /// Dropped events whose bytes are not estimated yet.
+        /// Dropped events whose bytes have not been estimated yet.
         var newDrops: UInt64 = 0
-        /// Events and their bytes, the older ones counting less.
+        /// Recent events and their bytes; older ones weigh less.
         var recent = (events: 0.0, bytes: 0.0)
 
         init(_ socket: consuming NetlinkSocket) {
@@ -78,19 +81,21 @@ public final class DestroyEvents: Sendable {
     }
 
     private let state: Mutex<State>
-    /// The socket's descriptor, to be lent to a process that listens on; it is open for as long as this object lives.
+    /// The socket's descriptor, to be passed to a process that continues listening on it. It is open as long as this
+    /// object exists.
     public let descriptor: CInt
     private let filter: FlowFilter
     private let handle: @Sendable ([Flow]) -> Void
 
-    /// Begins to listen.
+    /// Starts listening.
     ///
     /// - Parameters:
-    ///   - filter: What is reported. The kernel drops events of other protocols before they reach the buffer.
-    ///   - receiveBufferBytes: Room for events that wait. Without CAP_NET_ADMIN in the initial user namespace it may
-    ///     become less; see ``receiveBuffer``.
-    ///   - handle: Gets the flows of ended connections, up to 128 at a time. Called on the thread that received them, with
-    ///     the events' lock held.
+    ///   - filter: The flows to report. The kernel drops events of other protocols before they reach the receive
+    ///     buffer.
+    ///   - receiveBufferBytes: The requested size of the receive buffer. Without CAP_NET_ADMIN in the initial user
+    ///     namespace the buffer may be smaller; see ``receiveBuffer``.
+    ///   - handle: Called with the flows of ended connections, up to 128 at a time, on the thread that received them
+    ///     and with the events' lock held.
     public convenience init(
         _ filter: FlowFilter, receiveBufferBytes: Int, handle: @escaping @Sendable ([Flow]) -> Void
     ) throws(ConntrackError) {
@@ -98,15 +103,16 @@ public final class DestroyEvents: Sendable {
         try self.init(socket, filter, receiveBufferBytes: receiveBufferBytes, handle: handle)
     }
 
-    /// Goes on listening where another process has stopped: the events that have come since wait in its socket.
+    /// Continues listening on the socket of another process that has stopped reading it. The events that have arrived
+    /// since then wait in the socket.
     ///
     /// - Parameters:
-    ///   - descriptor: The other's socket, one that ``EventSocket/isOne(_:)`` has found to be of this network namespace.
-    ///     It remains the caller's.
-    ///   - filter: What is reported from now on, of the events that wait too.
-    ///   - receiveBufferBytes: Room for events that wait. The socket keeps what it has where that is more: a smaller buffer
-    ///     could drop what comes while others wait.
-    ///   - handle: Gets the flows of ended connections, as for the other initializer.
+    ///   - descriptor: The other process's socket, which ``EventSocket/isOne(_:)`` has accepted as an event socket of
+    ///     this network namespace. It remains the caller's.
+    ///   - filter: The flows to report from now on, including those of the waiting events.
+    ///   - receiveBufferBytes: The requested size of the receive buffer. A larger buffer keeps its size, because
+    ///     shrinking it could drop new events while others wait.
+    ///   - handle: Called with the flows of ended connections, as in the other initializer.
     public convenience init(
         adopting descriptor: CInt, _ filter: FlowFilter, receiveBufferBytes: Int,
         handle: @escaping @Sendable ([Flow]) -> Void
@@ -141,7 +147,7 @@ public final class DestroyEvents: Sendable {
         }
     }
 
-    /// What has been received so far.
+    /// The counters so far.
     public var statistics: Statistics {
         state.withLock { state in
             var statistics = state.statistics
@@ -154,15 +160,15 @@ public final class DestroyEvents: Sendable {
         }
     }
 
-    /// Waits until events have come, at most for so many milliseconds. Holds no lock.
+    /// Waits for events, at most this many milliseconds, without holding the lock.
     public func wait(milliseconds: Int) {
         var request = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
         poll(&request, 1, CInt(clamping: milliseconds))
     }
 
-    /// Takes the events that have come, at most 128, and hands on their flows.
+    /// Reads the events that have arrived, at most 128, and passes on their flows.
     ///
-    /// - Returns: The number of datagrams received; 0 where none waited.
+    /// - Returns: The number of datagrams received; 0 if none waited.
     @discardableResult
     public func receive() throws(ConntrackError) -> Int {
         try state.withLock { state throws(ConntrackError) in
@@ -171,13 +177,13 @@ public final class DestroyEvents: Sendable {
         }
     }
 
-    /// Takes all events that have come, then calls `body` before any others are taken.
+    /// Reads all events that have arrived, then calls `body` before any others are read.
     func afterDraining<Result>(
         _ body: (inout ConnectionLedger) throws(ConntrackError) -> Result
     ) throws(ConntrackError) -> Result {
         try state.withLock { state throws(ConntrackError) in
             state.ledger.readClock()
-            // As many as there can be: more come while these are taken.
+            // Bounded by what the buffer can hold, because more events arrive while these are read.
             var rest = receiveBuffer / Self.chargePerEvent + DatagramSlots.count
             while rest > 0, try receive(&state) == DatagramSlots.count { rest -= DatagramSlots.count }
             state.ledger.beginBatch()
@@ -185,7 +191,7 @@ public final class DestroyEvents: Sendable {
         }
     }
 
-    /// Calls `body` with what has been reported so far.
+    /// Calls `body` with the ledger while holding the lock.
     func withLedger<Result>(_ body: (inout ConnectionLedger) -> Result) -> Result {
         state.withLock { body(&$0.ledger) }
     }
@@ -206,7 +212,8 @@ public final class DestroyEvents: Sendable {
         do throws(ConntrackError) {
             return try state.socket.receive(into: &state.slots, wait: false, operation: operation)
         } catch .system(_, errno: ENOBUFS) {
-            // Told once, in place of the events that did not fit; those that did are still to be read.
+            // The kernel reports ENOBUFS once, in place of the events that did not fit. The events that did fit can
+            // still be read.
             state.statistics.overruns += 1
         }
         do throws(ConntrackError) {
@@ -216,7 +223,7 @@ public final class DestroyEvents: Sendable {
         }
     }
 
-    /// Takes one datagram; one that cannot be read costs the others nothing.
+    /// Handles one datagram; a malformed one does not affect the others.
     private func take(_ content: DatagramSlots.Content, _ state: inout State) {
         guard case .datagram(let datagram) = content else {
             if case .foreign = content {
@@ -255,7 +262,8 @@ public final class DestroyEvents: Sendable {
         }
     }
 
-    /// Reads how many events the kernel has dropped, and estimates their bytes once those about them have been read.
+    /// Reads how many events the kernel has dropped, and estimates their bytes once the events received around the same
+    /// time have been read.
     private func countDrops(_ state: inout State, isDrained: Bool) {
         let drops = state.socket.drops
         state.newDrops += UInt64(drops &- state.knownDrops)

@@ -2,29 +2,33 @@
 
 import FlowModel
 
-/// Keeps the packets of an entry from being reported twice when its request and its destruction meet.
+/// Prevents an entry's packets from being reported twice if the entry is destroyed while its request is handled.
 ///
-/// `nf_ct_delete()` marks an entry as dying, writes its DESTROY event, which reads the counters and leaves them, and then
-/// takes the entry out of the table (net/netfilter/nf_conntrack_core.c). A request finds the entry until that last step and
-/// reads and zeroes the same counters (`ctnetlink_get_conntrack` in net/netfilter/nf_conntrack_netlink.c does not look at
-/// the mark), so that both the answer and the event may carry them: both, one of the two, or some counters of each.
+/// `nf_ct_delete()` marks an entry as dying, writes its DESTROY event, which reads the counters without zeroing them,
+/// and then removes the entry from the table (net/netfilter/nf_conntrack_core.c). Until that last step, a request still
+/// finds the entry, and reads and zeroes the same counters (`ctnetlink_get_conntrack` in
+/// net/netfilter/nf_conntrack_netlink.c does not check the mark). Each counter may therefore be in the response, in the
+/// event, or in both.
 ///
-/// Of two answers to tell apart:
-/// - **An answer that shows the entry dying.** The next event of that id is the entry's own, because the socket of events
-///   was empty when the request was sent. A counter of the event that is at most the answer's was read before it was zeroed
-///   and is dropped; a larger one counts packets that came after.
-/// - **An answer that does not.** The kernel writes the status into the answer before it reads the counters, and the mark
-///   may be set in between. Then the event arrives at once and repeats the answer to the byte, in both directions or in
-///   one, and is dropped. Later events, and events with other counts, are what came after the answer.
+/// Two kinds of response are told apart:
+/// - **A response that shows the entry as dying.** The next event with its id belongs to the entry, because the event
+///   socket was empty when the request was sent. A counter of the event that is at most the response's was read before
+///   it was zeroed and is dropped; a larger one counts packets that came after the response.
+/// - **A response that shows the entry as alive.** The kernel writes the status into the response before it reads the
+///   counters, and the mark may be set in between. The event then arrives at once and repeats the response to the byte,
+///   in both directions or in one, and is dropped. Later events, and events with other counts, contain what came after
+///   the response.
 ///
-/// Every event must be shown, one without counts too: it is the one that its entry's answer waits for.
+/// Every event must be passed to ``remainder(ofEvent:at:)``, even one without counts, because it may be the one that
+/// its entry's response waits for.
 struct DyingEntries {
-    /// How long an event is waited for. Entries without an event extension send none.
+    /// How long a response waits for its entry's event. Entries without an event extension send none.
     static let lifetime: Duration = .seconds(1)
-    /// How long after an answer the event may be read that was written while it was made: the event thread lets events
-    /// gather for 20 ms, and a limit on CPU time holds it up for 100 ms.
+    /// The longest time between a response and the reading of an event that was written along with it: the event thread
+    /// lets events gather for 20 ms, and a limit on CPU time can delay it by 100 ms.
     static let overlap: Duration = .milliseconds(250)
-    /// The bound on entries waited for, 1 MB. More answers than that in a second are of a table that is being flushed.
+    /// The limit on responses that wait for an event, 1 MB. More of them within a second mean that the table is being
+    /// flushed.
     static let maximumCount = 1 << 14
 
     private struct Answer {
@@ -40,28 +44,29 @@ struct DyingEntries {
     }
 
     private var dying: [UInt32: Answer] = [:]
-    /// The answers of the last batch of requests that showed their entries alive: few, and most are never looked for.
+    /// The responses in the last batch of requests that showed live entries: they are few, and most are never looked
+    /// up.
     private var alive: [Answer] = []
 
-    /// Forgets what is too old. Called before a batch of requests is sent, with the socket of events drained.
+    /// Forgets expired responses. Called before a batch of requests is sent, after the event socket has been drained.
     mutating func beginBatch(at now: ContinuousClock.Instant) {
         alive.removeAll(keepingCapacity: true)
         if !dying.isEmpty { dying = dying.filter { now - $0.value.time < Self.lifetime } }
     }
 
-    /// Remembers an answer, which is reported as it is.
+    /// Remembers a response, which is itself reported in full.
     mutating func note(answer entry: ConntrackEntry, at now: ContinuousClock.Instant) {
         guard let id = entry.id else { return }
         if !entry.isDying {
             alive.append(Answer(id, entry.flow, now))
-            // A successor of that id: the entry that was dying has ended without an event.
+            // The id belongs to a successor: the dying entry ended without an event.
             if !dying.isEmpty { dying[id] = nil }
         } else if dying.count < Self.maximumCount {
             dying[id] = Answer(id, entry.flow, now)
         }
     }
 
-    /// Returns what of an event no answer has reported.
+    /// Returns the part of an event that no response has reported.
     mutating func remainder(ofEvent entry: ConntrackEntry, at now: ContinuousClock.Instant) -> Flow {
         var flow = entry.flow
         guard let id = entry.id else { return flow }
@@ -82,8 +87,8 @@ struct DyingEntries {
 }
 
 extension FlowCounters {
-    /// True where nothing is in these counters of an event that is not in those of the answer: they were read just before
-    /// they were zeroed, or just after.
+    /// Returns whether these counters of an event contain nothing beyond the response's: they were read just before the
+    /// response zeroed them, or just after.
     fileprivate func isRepeat(of answer: FlowCounters) -> Bool { self == answer || isZero }
 
     fileprivate mutating func drop(whatIsAtMost answer: FlowCounters) {

@@ -4,39 +4,40 @@ import CNetfilter
 import FlowModel
 import Glibc
 
-/// Reads and zeroes single entries of the table, many requests to one system call.
+/// Reads and zeroes single entries of the table, with many requests per system call.
 ///
-/// What an entry had counted is in the answer to its own request, whole: there is no message boundary between entries at
-/// which a counter could be zeroed unread, as in a dump that zeroes.
+/// The response to an entry's own request contains everything that the entry had counted. In a zeroing dump, by
+/// contrast, a counter can be zeroed unread at a boundary between messages.
 struct EntryZeroer: ~Copyable {
-    /// Room for the requests of one send. A request has 20 bytes of headers and the entry's original tuple: 52 bytes with
-    /// IPv4, 76 with IPv6, 8 more with a zone.
+    /// The size in bytes of the requests of one send. A request has 20 bytes of headers and the entry's original tuple:
+    /// 52 bytes with IPv4, 76 with IPv6, 8 more with a zone.
     private static let requestBytes = 128 * 128
 
-    /// What the kernel charges a socket's buffer for one answer: about 1,280 bytes were measured.
+    /// The receive buffer space reserved for one response, in bytes: the kernel was measured to charge about 1,280.
     private static let chargePerAnswer = 1536
 
-    /// The bound on requests that are held back until a dump has ended, in bytes.
+    /// The limit on requests that are held until a dump has ended, in bytes.
     private static let maximumHeldBytes = 1 << 20
 
     let socket: NetlinkSocket
     private let events: DestroyEvents?
     private var slots = DatagramSlots()
     private let requests = UnsafeMutableRawBufferPointer.allocate(byteCount: requestBytes, alignment: 4)
-    /// Where the requests end that wait to be sent, in their order.
+    /// The end offsets of the requests that wait to be sent, in order.
     private var ends: [Int] = []
     private let maximumPending: Int
     private var sequence: UInt32 = 0
-    /// Requests that are sent when all others have been, one behind another.
+    /// Requests to be sent after all others, concatenated.
     private var held: [UInt8] = []
     private var busiest = BusiestEntries()
 
     /// Opens a socket for requests.
     ///
-    /// - Parameter events: The events of ended connections, which answers are paired with.
+    /// - Parameter events: The events of ended connections, which are matched with responses.
     init(events: DestroyEvents?) throws(ConntrackError) {
         let socket = try NetlinkSocket()
-        // All answers of a send wait in the buffer. One that does not fit is lost, and the entry is zeroed by then.
+        // The receive buffer must hold all responses of a send. A response that does not fit is lost, although its
+        // entry has been zeroed.
         let room = socket.setReceiveBuffer(bytes: 1 << 20)
         maximumPending = max(1, min(DatagramSlots.count, room / Self.chargePerAnswer))
         ends.reserveCapacity(maximumPending)
@@ -46,9 +47,9 @@ struct EntryZeroer: ~Copyable {
 
     deinit { requests.deallocate() }
 
-    /// Asks for an entry that a dump has just shown; its answer comes with this or a later call.
+    /// Queues a request for an entry that a dump has just shown. Its response arrives during this call or a later one.
     ///
-    /// - Parameter isHeld: True for an entry that is to be read after all that are not held.
+    /// - Parameter isHeld: True if the entry must be read after all entries that are not held.
     mutating func add(
         _ message: NetlinkMessage, isHeld: Bool, to collection: inout ConntrackTable.Collection,
         _ body: (Flow) -> Void
@@ -83,7 +84,7 @@ struct EntryZeroer: ~Copyable {
         }
     }
 
-    /// Asks for everything that has been added and not answered yet.
+    /// Sends all queued and held requests and handles their responses.
     mutating func finish(
         _ collection: inout ConntrackTable.Collection, _ body: (Flow) -> Void
     ) throws(ConntrackError) {
@@ -135,7 +136,7 @@ struct EntryZeroer: ~Copyable {
             switch answer {
             case .entry(let entry) where !entry.flow.isPossible: collection.malformedEntries += 1
             case .entry(let entry): collection.hand(on: report(entry), to: body)
-            // Gone since the dump: what it had counted comes with its DESTROY event.
+            // Destroyed since the dump: its counters come with its DESTROY event.
             case .refused(ENOENT): collection.goneEntries += 1
             case .refused(let code):
                 collection.refusedEntries += 1
@@ -145,16 +146,16 @@ struct EntryZeroer: ~Copyable {
         }
     }
 
-    /// What the kernel says to one request.
+    /// The kernel's response to one request.
     private enum Answer {
         case entry(ConntrackEntry)
         case refused(Int32)
         case malformed
     }
 
-    /// Sends the requests that wait and hands on their answers.
+    /// Sends the queued requests and passes on their responses.
     ///
-    /// - Returns: The number of requests that got no answer.
+    /// - Returns: The number of requests without a response.
     private mutating func exchange(
         _ type: cntl_msg_types, _ operation: String, _ body: (Answer) -> Void
     ) throws(ConntrackError) -> Int {
@@ -162,7 +163,7 @@ struct EntryZeroer: ~Copyable {
         defer { ends.removeAll(keepingCapacity: true) }
         let first = number(as: type)
         try socket.send(UnsafeRawBufferPointer(rebasing: requests[..<end]), operation: operation)
-        // The kernel has handled every request by now: what has no answer waiting never gets one.
+        // The kernel has handled every request by now, so a response that is not waiting will never come.
         var missing = ends.count
         while missing > 0 {
             do throws(ConntrackError) {
@@ -174,14 +175,15 @@ struct EntryZeroer: ~Copyable {
                     body(answer)
                 }
             } catch .system(_, errno: ENOBUFS) {
-                // Told once, in place of answers that did not fit; those that did are still to be read.
+                // The kernel reports ENOBUFS once, in place of the responses that did not fit. The responses that did
+                // fit can still be read.
                 continue
             }
         }
         return missing
     }
 
-    /// Gives the requests that wait their type and numbers, and returns the first number.
+    /// Sets the type and the sequence numbers of the queued requests, and returns the first number.
     private mutating func number(as type: cntl_msg_types) -> UInt32 {
         let first = sequence &+ 1
         var start = 0
@@ -196,8 +198,8 @@ struct EntryZeroer: ~Copyable {
         return first
     }
 
-    /// Reads one answer; nil for one to a send that was given up. One that cannot be read costs the others nothing:
-    /// their entries are zeroed.
+    /// Decodes one response; nil if it belongs to a send that was abandoned. A malformed response must not discard the
+    /// others, whose entries have been zeroed.
     private mutating func take(
         _ content: DatagramSlots.Content, _ first: UInt32, _ type: cntl_msg_types
     ) -> Answer? {
@@ -220,10 +222,10 @@ struct EntryZeroer: ~Copyable {
     }
 }
 
-/// The requests for the entries that have counted most in a collection.
+/// The requests for the entries with the highest counts of a collection.
 private struct BusiestEntries {
     private var requests: [(bytes: UInt64, request: [UInt8])] = []
-    /// What an entry must have counted to be among them.
+    /// The bytes that an entry must exceed to be included.
     private var threshold: UInt64 = 0
 
     mutating func consider(_ flow: Flow, _ request: UnsafeRawBufferPointer) {

@@ -3,15 +3,15 @@
 import CNetfilter
 import Glibc
 
-/// Sockets that hear the kernel's events of ended connections, as they travel between processes.
+/// Sockets that receive the kernel's DESTROY events, in the form in which processes pass them to one another.
 ///
-/// The kernel lets a process hear them that has CAP_NET_ADMIN over the network namespace (`netlink_bind` in
-/// net/netlink/af_netlink.c), so that holding one proves the right to do what an agent does.
+/// The kernel lets only a process with CAP_NET_ADMIN over the network namespace receive these events (`netlink_bind` in
+/// net/netlink/af_netlink.c), so holding such a socket proves the privileges that an agent needs.
 public enum EventSocket {
-    /// The bit of the group among a socket's memberships: groups are numbered from 1.
+    /// The group's bit in a socket's memberships: groups are numbered from 1.
     private static let groupBit = UInt32(1) << (UInt32(NFNLGRP_CONNTRACK_DESTROY.rawValue) - 1)
 
-    /// Opens one that nothing is read from. What it hears fills a small buffer and is dropped; close it soon.
+    /// Opens an event socket that is never read. Its events fill a small buffer and are dropped; close it soon.
     public static func open() throws(ConntrackError) -> CInt {
         let socket = try NetlinkSocket(groups: CUnsignedInt(NF_NETLINK_CONNTRACK_DESTROY))
         _ = socket.setReceiveBuffer(bytes: 0)
@@ -22,7 +22,7 @@ public enum EventSocket {
         return descriptor
     }
 
-    /// Tells whether a descriptor is such a socket of the calling thread's network namespace.
+    /// Returns whether a descriptor is an event socket of the calling thread's network namespace.
     public static func isOne(_ descriptor: CInt) -> Bool {
         guard option(SOL_SOCKET, SO_DOMAIN, of: descriptor) == UInt32(AF_NETLINK),
             option(SOL_SOCKET, SO_PROTOCOL, of: descriptor) == UInt32(NETLINK_NETFILTER),
@@ -32,18 +32,18 @@ public enum EventSocket {
         return namespace(of: descriptor).map { $0 == expected } ?? false
     }
 
-    /// The first word of a socket's option; nil where the descriptor has none such.
+    /// Returns the first 32-bit word of a socket option, or nil if the descriptor does not have the option.
     private static func option(_ level: CInt, _ name: CInt, of descriptor: CInt) -> UInt32? {
         var value: UInt32 = 0
         var length = socklen_t(MemoryLayout<UInt32>.size)
-        // The kernel gives as many words of memberships as fit, and tells how many there are.
+        // The kernel copies as many words of memberships as fit, and sets the length to the size of all of them.
         guard getsockopt(descriptor, level, name, &value, &length) == 0, length >= MemoryLayout<UInt32>.size else {
             return nil
         }
         return value
     }
 
-    /// The network namespace that a socket was opened in, as the file that stands for it.
+    /// Returns the network namespace in which a socket was opened, identified by the namespace's file.
     private static func namespace(of socket: CInt) -> Namespace? {
         let file = ioctl(socket, UInt(KUBENETMON_SIOCGSKNS), 0)
         guard file >= 0 else { return nil }

@@ -2,28 +2,28 @@
 
 public import FlowModel
 
-/// Which entries of the table are worth a place in a batch.
+/// Decides which entries of the table are reported.
 public struct FlowFilter: Sendable {
-    /// Why an entry is left out.
+    /// The reason why an entry is ignored.
     public enum Reason: String, CaseIterable, Sendable {
-        /// It has carried nothing since it was last zeroed.
+        /// The entry has counted nothing since it was last zeroed.
         case idle
-        /// Its protocol is not one that is collected.
+        /// The entry's protocol is not collected.
         case transport = "protocol"
-        /// It stays inside the host: 127.0.0.0/8 or ::1.
+        /// The connection stays inside the host: 127.0.0.0/8 or ::1.
         case loopback
-        /// It stands in a conntrack zone that is not collected.
+        /// The entry is in a conntrack zone that is not collected.
         case zone
     }
 
-    /// How many entries were left out, by reason.
+    /// The numbers of ignored entries, by reason.
     public struct Counts: Equatable, Sendable {
         private var counts = [0, 0, 0, 0]
 
-        /// None.
+        /// Creates counts that are all zero.
         public init() {}
 
-        /// The number of entries that were left out for a reason.
+        /// The number of entries ignored for a reason.
         public internal(set) subscript(reason: Reason) -> Int {
             get { counts[reason.index] }
             set { counts[reason.index] = newValue }
@@ -35,19 +35,19 @@ public struct FlowFilter: Sendable {
     private var isCollected = [Bool](repeating: false, count: 256)
     private let zones: ZoneSet
 
-    /// Makes a filter that lets the given protocols pass, in the given conntrack zones.
+    /// Creates a filter that passes the given protocols in the given conntrack zones.
     public init(transports: some Sequence<TransportProtocol> = [.tcp, .udp], zones: ZoneSet = .all) {
         self.transports = Array(transports)
         self.zones = zones
         for transport in transports { isCollected[Int(transport.rawValue)] = true }
     }
 
-    /// Why an entry is not collected, nil where it is.
+    /// Returns the reason why an entry is ignored, or nil if it passes.
     func reasonToIgnore(_ flow: Flow, in zone: ConntrackZone) -> Reason? {
         reasonToIgnore(flow) ?? (zones.contains(zone) ? nil : .zone)
     }
 
-    /// Why `flow` is not collected, nil where it is.
+    /// Returns the reason why `flow` is ignored, or nil if it passes.
     public func reasonToIgnore(_ flow: Flow) -> Reason? {
         if flow.originalCounters.isZero && flow.replyCounters.isZero { return .idle }
         if !isCollected[Int(flow.transport.rawValue)] { return .transport }

@@ -2,19 +2,19 @@
 
 import CNetfilter
 
-/// The two headers that every request to ctnetlink starts with, as they stand on the wire.
+/// The two headers at the start of every ctnetlink request, in wire format.
 struct NetfilterRequest {
     var header: nlmsghdr
     var netfilter: nfgenmsg
 
-    /// Makes the headers of a request with this many bytes of attributes.
+    /// Creates the headers of a request.
     ///
     /// - Parameters:
-    ///   - type: What is asked of ctnetlink.
-    ///   - flags: `NLM_F_REQUEST` and what else applies.
-    ///   - sequence: The number that the answer repeats.
+    ///   - type: The ctnetlink operation.
+    ///   - flags: `NLM_F_REQUEST` and any further flags.
+    ///   - sequence: The number that the response repeats.
     ///   - family: The address family, 0 (`AF_UNSPEC`) for all.
-    ///   - attributesLength: Bytes of attributes that follow.
+    ///   - attributesLength: The size in bytes of the attributes that follow.
     init(_ type: cntl_msg_types, flags: Int32, sequence: UInt32, family: UInt8 = 0, attributesLength: Int = 0) {
         header = nlmsghdr(
             nlmsg_len: UInt32(MemoryLayout<NetfilterRequest>.size + attributesLength),
@@ -22,6 +22,6 @@ struct NetfilterRequest {
             nlmsg_flags: UInt16(flags), nlmsg_seq: sequence, nlmsg_pid: 0)
         netfilter = nfgenmsg(nfgen_family: family, version: UInt8(NFNETLINK_V0), res_id: 0)
     }
-    /// The message type of a request to ctnetlink.
+    /// Returns the message type of a ctnetlink request.
     static func type(_ type: cntl_msg_types) -> UInt16 { UInt16(NFNL_SUBSYS_CTNETLINK) << 8 | UInt16(type.rawValue) }
 }

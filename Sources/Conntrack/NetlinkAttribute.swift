@@ -4,16 +4,16 @@
 struct NetlinkAttribute {
     /// The attribute's type without the flags `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`.
     let type: Int
-    /// The attribute with its header, as it stands in the message.
+    /// The attribute with its header, in wire format.
     let bytes: UnsafeRawBufferPointer
 
-    /// What follows the header.
+    /// The bytes after the header.
     var payload: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: bytes[4...]) }
 
     /// The attributes nested in this one.
     var nested: NetlinkAttributes { NetlinkAttributes(payload) }
 
-    /// A number in network order; nil where the payload has another size.
+    /// Returns the payload as a number in network byte order; nil if the payload has another size.
     @inline(__always)
     func number<Integer: FixedWidthInteger & BitwiseCopyable>(as type: Integer.Type) -> Integer? {
         guard payload.count == MemoryLayout<Integer>.size else { return nil }
@@ -21,8 +21,8 @@ struct NetlinkAttribute {
     }
 }
 
-/// Walks over a run of attributes. It ends where they end, or at the first whose length points outside the run;
-/// ``isMalformed`` tells which.
+/// An iterator over a run of attributes. It ends after the last one, or at the first whose length points outside the
+/// run; in that case ``isMalformed`` is true.
 struct NetlinkAttributes {
     private var rest: UnsafeRawBufferPointer
     private(set) var isMalformed = false

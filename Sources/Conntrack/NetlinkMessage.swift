@@ -7,7 +7,7 @@ struct NetlinkMessage {
     let header: nlmsghdr
     let payload: UnsafeRawBufferPointer
 
-    /// The error number that an `NLMSG_ERROR` carries, 0 for an acknowledgement; nil for other messages.
+    /// Returns the error number of an `NLMSG_ERROR`, 0 for an acknowledgement; nil for other messages.
     func errorNumber() throws(ConntrackError) -> Int32? {
         guard header.nlmsg_type == UInt16(NLMSG_ERROR) else { return nil }
         guard payload.count >= MemoryLayout<Int32>.size else {
@@ -16,30 +16,30 @@ struct NetlinkMessage {
         return 0 &- payload.loadUnaligned(as: Int32.self)
     }
 
-    /// The error number with which an `NLMSG_DONE` says that the dump ended early; nil where it reached its end.
+    /// The error number of an `NLMSG_DONE` that ended a dump early; nil if the dump reached its end.
     var doneErrorNumber: Int32? {
         guard payload.count >= MemoryLayout<Int32>.size else { return nil }
         let code = payload.loadUnaligned(as: Int32.self)
         return code < 0 ? 0 &- code : nil
     }
 
-    /// The address family in the `struct nfgenmsg`, 0 where there is none.
+    /// The address family in the `struct nfgenmsg`, 0 if there is none.
     var family: UInt8 { payload.first ?? 0 }
 
-    /// The attributes behind the `struct nfgenmsg` that every netfilter message starts with.
+    /// The attributes after the `struct nfgenmsg` that every netfilter message starts with.
     var attributes: NetlinkAttributes? {
         guard payload.count >= MemoryLayout<nfgenmsg>.size else { return nil }
         return NetlinkAttributes(UnsafeRawBufferPointer(rebasing: payload[MemoryLayout<nfgenmsg>.size...]))
     }
 }
 
-/// Walks over the messages of one datagram.
+/// An iterator over the messages of one datagram.
 struct NetlinkMessages {
     private var rest: UnsafeRawBufferPointer
 
     init(_ datagram: UnsafeRawBufferPointer) { rest = datagram }
 
-    /// The next message, nil at the end; throws where a length points outside the datagram.
+    /// Returns the next message, nil at the end. Throws if a length points outside the datagram.
     mutating func next() throws(ConntrackError) -> NetlinkMessage? {
         guard rest.count > 0 else { return nil }
         let headerLength = MemoryLayout<nlmsghdr>.size

@@ -3,32 +3,32 @@
 import CNetfilter
 import Glibc
 
-/// A netlink socket towards the kernel's netfilter subsystem (netlink(7), `NETLINK_NETFILTER`).
+/// A netlink socket to the kernel's netfilter subsystem (netlink(7), `NETLINK_NETFILTER`).
 ///
-/// It is connected to the kernel, which refuses what other processes send to it (ECONNREFUSED for the sender). They would
-/// need CAP_NET_ADMIN, with which they could change the table itself; what is refused is a stray message. Multicast events
-/// of such processes are not.
+/// The socket is connected to the kernel, so a message that another process sends to it is rejected (ECONNREFUSED for
+/// the sender). This keeps out stray messages only: the sender needs CAP_NET_ADMIN, with which it could change the
+/// table itself. Multicast events from such processes are not rejected.
 struct NetlinkSocket: ~Copyable {
-    /// How long the kernel may take for the next message of an answer.
+    /// The maximum time that the kernel may take for the next message of a response, in seconds.
     static let receiveTimeoutSeconds = 30
 
     private let socket: OpaquePointer
 
-    /// The socket's number.
+    /// The socket's descriptor.
     var descriptor: CInt { mnl_socket_get_fd(socket) }
 
     /// Opens and binds a socket; the kernel chooses its port.
     ///
     /// - Parameters:
-    ///   - groups: The multicast groups to hear, a bit each (`NF_NETLINK_CONNTRACK_…`).
-    ///   - receiveTimeout: How long a receive waits.
+    ///   - groups: The multicast groups to join, one bit each (`NF_NETLINK_CONNTRACK_…`).
+    ///   - receiveTimeout: The maximum time that a receive waits.
     init(groups: CUnsignedInt = 0, receiveTimeout: timeval = timeval(tv_sec: receiveTimeoutSeconds, tv_usec: 0))
         throws(ConntrackError)
     {
         socket = try Self.open(groups: groups, receiveTimeout: receiveTimeout)
     }
 
-    /// Goes on with a socket that another process has opened, bound and connected, by a duplicate of the descriptor.
+    /// Adopts a socket that another process has opened, bound and connected, by duplicating its descriptor.
     init(adopting descriptor: CInt) throws(ConntrackError) {
         let duplicate = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
         guard duplicate >= 0, let socket = mnl_socket_fdopen(duplicate) else {
@@ -65,12 +65,12 @@ struct NetlinkSocket: ~Copyable {
 
     deinit { mnl_socket_close(socket) }
 
-    /// Asks for room for this many bytes of waiting datagrams, by force where that is permitted (`SO_RCVBUFFORCE` needs
-    /// CAP_NET_ADMIN in the initial user namespace), else as far as `net.core.rmem_max` goes (socket(7)).
+    /// Requests a receive buffer of this size. The size is forced if that is permitted (`SO_RCVBUFFORCE` needs
+    /// CAP_NET_ADMIN in the initial user namespace), and limited by `net.core.rmem_max` otherwise (socket(7)).
     ///
-    /// - Returns: The room that there is now, as the kernel counts it.
+    /// - Returns: The receive buffer's actual size in bytes, as the kernel counts it.
     func setReceiveBuffer(bytes: Int) -> Int {
-        // The kernel doubles what it is given, for its own bookkeeping.
+        // The kernel doubles the given size, for its own bookkeeping.
         var half = CInt(clamping: bytes / 2)
         let length = socklen_t(MemoryLayout<CInt>.size)
         if setsockopt(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, &half, length) != 0 {
@@ -79,7 +79,7 @@ struct NetlinkSocket: ~Copyable {
         return receiveBuffer
     }
 
-    /// The room for waiting datagrams in bytes, as the kernel counts it.
+    /// The receive buffer's size in bytes, as the kernel counts it.
     var receiveBuffer: Int {
         var bytes: CInt = 0
         var length = socklen_t(MemoryLayout<CInt>.size)
@@ -87,7 +87,7 @@ struct NetlinkSocket: ~Copyable {
         return Int(bytes)
     }
 
-    /// The number of datagrams that the kernel has dropped because they did not fit the socket's buffer; it starts over at
+    /// The number of datagrams that the kernel has dropped because they did not fit the receive buffer; it wraps at
     /// 2^32 (`SK_MEMINFO_DROPS`, include/uapi/linux/sock_diag.h).
     var drops: UInt32 {
         withUnsafeTemporaryAllocation(of: UInt32.self, capacity: Int(SK_MEMINFO_VARS)) { values in
@@ -98,20 +98,21 @@ struct NetlinkSocket: ~Copyable {
         }
     }
 
-    /// Sends requests, one or several after another.
+    /// Sends one request, or several in succession.
     func send(_ requests: UnsafeRawBufferPointer, operation: String) throws(ConntrackError) {
         guard mnl_socket_sendto(socket, requests.baseAddress, requests.count) >= 0 else {
             throw ConntrackError(operation: operation, errno: errno)
         }
     }
 
-    /// Receives the next datagram; it stands in `buffer` until the next call.
+    /// Receives the next datagram, which is valid in `buffer` until the next call.
     ///
-    /// Waits for it where `wait` is set, else throws ``ConntrackError/timeout(operation:)`` where there is none.
+    /// If none has arrived, waits for it if `wait` is true, and otherwise throws
+    /// ``ConntrackError/timeout(operation:)``.
     func receive(
         into buffer: UnsafeMutableRawBufferPointer, wait: Bool = true, operation: String
     ) throws(ConntrackError) -> UnsafeRawBufferPointer {
-        // MSG_TRUNC: the length is the datagram's own, also where it did not fit.
+        // MSG_TRUNC returns the datagram's real length even if it did not fit.
         let flags = CInt(truncatingIfNeeded: MSG_TRUNC) | (wait ? 0 : CInt(truncatingIfNeeded: MSG_DONTWAIT))
         var length: Int
         repeat {
@@ -124,9 +125,9 @@ struct NetlinkSocket: ~Copyable {
         return UnsafeRawBufferPointer(rebasing: buffer[..<length])
     }
 
-    /// Receives the datagrams that are there, up to the number of slots; waits for the first where `wait` is set.
+    /// Receives the datagrams that have arrived, up to the number of slots; waits for the first one if `wait` is true.
     ///
-    /// - Returns: Their number; 0 where none came.
+    /// - Returns: The number of datagrams; 0 if there were none.
     func receive(
         into slots: inout DatagramSlots, wait: Bool, operation: String
     ) throws(ConntrackError) -> Int {

@@ -2,20 +2,20 @@
 
 import FlowModel
 
-/// Finds out that another program takes counters out of the table (`conntrack -L -z`, another collector): what it takes is
-/// missing here.
+/// Detects another program that zeroes counters of the table (`conntrack -L -z`, another collector): what it has read
+/// is missing here.
 ///
-/// Between two collections some entries are read without zeroing them. The collection that follows must find at least as
-/// much in each; less means that another program has zeroed it in the meantime.
+/// Between two collections, some entries are read without zeroing them. The next collection must find at least as much
+/// in each of them; if it finds less, another program has zeroed the entry in the meantime.
 struct ResetWatch {
-    /// How many entries are sampled between two collections: the busiest, which other programs leave least time to.
+    /// The number of entries sampled between two collections: the busiest ones, which have counted again by then.
     static let sampleSize = 16
 
-    /// Samples that were found to be reset.
+    /// Sampled entries that another program has zeroed.
     private(set) var foreignResets: UInt64 = 0
 
     private var samples: [UInt32: Flow] = [:]
-    /// A bit for each of the samples, by the id's last six bits: most entries are not sampled.
+    /// A bit for each sample, chosen by the last six bits of its id. Most entries are not sampled and need no lookup.
     private var filter: UInt64 = 0
 
     /// Remembers an entry's counters.
@@ -36,7 +36,7 @@ struct ResetWatch {
         if isReset { foreignResets += 1 }
     }
 
-    /// Forgets a destroyed entry: its successor begins at zero, perhaps under the same id.
+    /// Forgets a destroyed entry: its successor starts at zero, perhaps with the same id.
     mutating func forget(_ entry: ConntrackEntry) {
         guard let id = entry.id, filter & (1 << UInt64(id & 63)) != 0 else { return }
         samples[id] = nil

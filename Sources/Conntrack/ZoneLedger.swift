@@ -2,68 +2,72 @@
 
 import FlowModel
 
-/// Counts a connection once that stands in several conntrack zones.
+/// Counts a connection once if it has entries in several conntrack zones.
 ///
-/// Some CNIs (OVN-Kubernetes and OpenShift, Antrea, Kube-OVN) look a packet up in one zone at each of its hops through a
-/// node. The connection then has an entry in every zone, each with all of its packets. The ledger adds up, for every zone,
-/// what was read from the entry there; reported is the largest of these sums. So it does not matter which zone is read
-/// first, whether one entry ends before the others, or whether a zone sees only some of the packets.
+/// Some CNIs (OVN-Kubernetes and OpenShift, Antrea, Kube-OVN) look a packet up in one zone at each of its hops through
+/// a node. The connection then has an entry in every zone, each with all of its packets. For every zone, the ledger
+/// adds up what was read from the connection's entry there, and reports the largest of these sums. The result therefore
+/// does not depend on which zone is read first, on whether one entry ends before the others, or on whether a zone sees
+/// only some of the packets.
 ///
-/// Entries are of one connection where one's packets leave as the other's arrive: with the same original tuple, or with an
-/// original tuple that is the other's after translation (the mirror of its reply tuple). A connection is reported under the
-/// tuples of the entry that translates its destination, else of one that translates its source: they name the service that
-/// was dialled besides the peer that answers.
+/// Two entries belong to one connection if packets leave one with the tuple with which they arrive at the other: both
+/// have the same original tuple, or the original tuple of one is that of the other after translation (the mirror of the
+/// other's reply tuple). A connection is reported with the tuples of the entry that translates its destination, or else
+/// of one that translates its source: these name the service that was dialled as well as the peer that responds.
 ///
 /// Until the first entry outside the default zone appears, nothing is remembered and every entry is reported as it is.
 struct ZoneLedger {
-    /// The bound on connections that are remembered, about 300 bytes each. Those beyond it are reported by every zone.
+    /// The limit on remembered connections, about 300 bytes each. Connections beyond it are reported once for every
+    /// zone.
     static let maximumConnections = 1 << 16
-    /// Seconds without a packet after which a connection is forgotten, though not before its entries had three collections
-    /// to show a packet. Its entries begin together again when they count.
+    /// Seconds without a packet after which a connection is forgotten, but not before its entries had three collections
+    /// to show a packet. If they count again later, they start over together.
     static let idleSeconds: UInt32 = 60
-    /// The bound on tuples that are remembered of a connection: two for each hop that translates, and some that are outdated.
+    /// The limit on remembered tuples of one connection: two for each hop that translates, and some outdated ones.
     private static let maximumViews = 16
 
-    /// What one connection's entry in one zone has counted.
+    /// The count of a connection's entry in one zone, kept as its lag behind the other zones.
     private struct Share {
         let zone: ConntrackZone
-        /// What other zones have reported and this one has not counted yet.
+        /// What other zones have reported and this zone has not counted yet.
         var originalLag: FlowCounters
         var replyLag: FlowCounters
 
-        /// Returns what the zone has counted beyond all others.
+        /// Returns what this zone has counted beyond all others.
         mutating func lead(_ flow: Flow) -> (original: FlowCounters, reply: FlowCounters) {
             (originalLag.lead(of: flow.originalCounters), replyLag.lead(of: flow.replyCounters))
         }
     }
 
-    /// When an entry is to be read that a dump shows.
+    /// When to read an entry that a dump shows.
     enum Reading {
-        /// At once.
+        /// Immediately.
         case now
-        /// When the dump has ended: an entry that it shows later may connect this one with others by translating addresses.
+        /// After the dump has ended: an entry that the dump shows later may translate addresses and so link this entry
+        /// to others.
         case afterDump
-        /// With the next collection. The dump may have passed the place of such an entry before the entry was made; the next
-        /// one shows it. The kernel goes on counting.
+        /// In the next collection: an entry that links this one to others may have been created after the dump had
+        /// passed its place, and the next dump shows it. Meanwhile the kernel keeps counting.
         case nextCollection
     }
 
     private struct Connection {
         var shares: [Share] = []
-        /// The round in which it was noticed first.
+        /// The round in which the connection was first noticed.
         var firstRound: UInt32
-        /// What was reported in the present round and, at most, the one before: the lag of an entry that appears.
+        /// What was reported in this round and, at most, the previous one. A zone whose entry appears now starts with
+        /// it as its lag.
         var original = FlowCounters()
         var reply = FlowCounters()
         var reportedSince: UInt32
         var lastSeen: UInt32
         var lastRound: UInt32
-        /// The tuples to report, where an entry translates them.
+        /// The tuples to report, if an entry translates addresses.
         var translated: (original: FlowTuple, reply: FlowTuple)?
-        /// Hashes of the tuples with which its packets arrive at a zone or leave it, the latest last.
+        /// Hashes of the tuples with which the connection's packets arrive at a zone or leave it, the latest last.
         var views: [UInt64]
 
-        /// Forgets what was reported in rounds that no entry's lag goes back to.
+        /// Forgets what was reported in rounds that are too old for the lag of a new entry.
         mutating func forgetReports(before round: UInt32) {
             if round &- reportedSince >= 2 {
                 original = FlowCounters()
@@ -75,20 +79,20 @@ struct ZoneLedger {
 
     /// True once an entry outside the default zone has been seen.
     private(set) var isActive = false
-    /// Connections that have been found in more than one zone.
+    /// Connections found in more than one zone.
     private(set) var mergedConnections: UInt64 = 0
-    /// Two zones in which one connection was found last.
+    /// The two zones of the connection most recently found in several.
     private(set) var example: (ConntrackZone, ConntrackZone)?
-    /// Entries that were reported as they are because too many connections are remembered.
+    /// Entries reported as they are because too many connections are remembered.
     private(set) var unmergedEntries: UInt64 = 0
 
-    /// Tuples that are remembered.
+    /// The number of remembered tuples.
     var rememberedViews: Int { connectionOfView.count }
 
     private var connections: [UInt32: Connection] = [:]
     private var connectionOfView: [UInt64: UInt32] = [:]
-    /// Which tuple becomes which by translation, in both directions. A tuple is made of one other at a time: another one
-    /// that becomes it shows that the former's connection is over.
+    /// Which tuple is translated into which, in both directions. Only one tuple at a time is translated into a given
+    /// tuple; if a second one is, the connection of the first is over.
     private var leavingOfArriving: [UInt64: UInt64] = [:]
     private var arrivingOfLeaving: [UInt64: UInt64] = [:]
     private var nextConnection: UInt32 = 0
@@ -96,9 +100,9 @@ struct ZoneLedger {
     private var second: UInt32 = 0
     private var lastSweep: UInt32 = 0
 
-    /// Begins a collection.
+    /// Starts a collection.
     ///
-    /// - Parameter second: The time in seconds, by any clock that only goes forward.
+    /// - Parameter second: The time in seconds, of any clock that only moves forward.
     mutating func beginRound(second: UInt32) {
         round &+= 1
         self.second = second
@@ -111,9 +115,9 @@ struct ZoneLedger {
         }
     }
 
-    /// Takes notice of an entry before it is read: of its zone, and of the tuples that it connects.
+    /// Records an entry before it is read: whether it is outside the default zone, and which tuples it links.
     ///
-    /// - Returns: When it is to be read, so that by then all entries of its connection have been noticed.
+    /// - Returns: When to read the entry, so that all entries of its connection have been recorded by then.
     mutating func notice(_ entry: ConntrackEntry) -> Reading {
         guard isActive || entry.zone != .default else { return .now }
         isActive = true
@@ -126,10 +130,10 @@ struct ZoneLedger {
         }
     }
 
-    /// Returns the flow to report for what was read from an entry; its counters are zero where other zones have reported
-    /// all of it.
+    /// Returns the flow to report for an entry that was read; its counters are zero if other zones have reported all of
+    /// it.
     ///
-    /// - Parameter second: The time in seconds, by the clock of ``beginRound(second:)``.
+    /// - Parameter second: The time in seconds, of the same clock as for ``beginRound(second:)``.
     mutating func report(_ entry: ConntrackEntry, second: UInt32) -> Flow {
         guard isActive || entry.zone != .default else { return entry.flow }
         isActive = true
@@ -168,7 +172,7 @@ struct ZoneLedger {
         return connection.shares.count - 1
     }
 
-    /// The number of a flow's connection, which is made where there is none; nil where too many are remembered.
+    /// Returns the number of a flow's connection, which is created if there is none; nil if too many are remembered.
     private mutating func connection(of flow: Flow) -> UInt32? {
         let arriving = Self.view(flow, flow.original)
         guard flow.isTranslated else {
@@ -197,7 +201,8 @@ struct ZoneLedger {
         return number
     }
 
-    /// Notes that a tuple becomes another one, and parts the tuples of translations that are over by that.
+    /// Records that `arriving` is translated into `leaving`, and forgets the tuples of translations that are over as a
+    /// result.
     private mutating func replaceTranslation(of arriving: UInt64, to leaving: UInt64) {
         if let former = leavingOfArriving[arriving], former != leaving, let number = connectionOfView[former] {
             forget(former, of: number)
@@ -232,7 +237,8 @@ struct ZoneLedger {
         if let views = connections[number]?.views, views.count > Self.maximumViews { forget(views[0], of: number) }
     }
 
-    /// Joins two connections that an entry shows to be one. What either has reported is a lag of the other's zones.
+    /// Merges two connections that an entry shows to be one. What each of them has reported is added to the lag of the
+    /// other's zones.
     private mutating func merge(_ other: UInt32, into number: UInt32) {
         guard var joined = connections.removeValue(forKey: number),
             var absorbed = connections.removeValue(forKey: other)
@@ -260,7 +266,8 @@ struct ZoneLedger {
         while let views = connections[number]?.views, views.count > Self.maximumViews { forget(views[0], of: number) }
     }
 
-    /// A hash of the tuple that packets carry at one place of their way; two of 65,000 are alike once in nine billion times.
+    /// Returns a hash of the tuple that packets carry at one point of their path. Among 65,000 tuples, two hashes are
+    /// equal once in nine billion times.
     private static func view(_ flow: Flow, _ tuple: FlowTuple) -> UInt64 {
         var hasher = Hasher()
         hasher.combine(flow.transport)
@@ -270,7 +277,7 @@ struct ZoneLedger {
 }
 
 extension Flow {
-    /// True for an entry whose packets arrive at that translation or leave it.
+    /// Returns whether the entry's packets arrive at that translation or leave it.
     fileprivate func isHop(of translated: (original: FlowTuple, reply: FlowTuple)) -> Bool {
         let leaving = translated.reply.mirrored
         return original == translated.original || original == leaving || reply.mirrored == translated.original
@@ -279,7 +286,7 @@ extension Flow {
 }
 
 extension FlowCounters {
-    /// Takes `counted` off this lag and returns what goes beyond it.
+    /// Subtracts `counted` from this lag and returns what exceeds the lag.
     fileprivate mutating func lead(of counted: FlowCounters) -> FlowCounters {
         let beyond = FlowCounters(
             packets: counted.packets - min(counted.packets, packets), bytes: counted.bytes - min(counted.bytes, bytes))

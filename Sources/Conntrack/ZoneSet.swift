@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Conntrack zones, written as `all`, or as a list of zones and ranges: `0,5,100-199`. With `!` in front of each, all but
-/// these: `!5,!100-199`.
+/// A set of conntrack zones, written as `all` or as a list of zones and ranges: `0,5,100-199`. With `!` before each
+/// item, the set is all zones except these: `!5,!100-199`.
 public struct ZoneSet: Equatable, Sendable, CustomStringConvertible {
     /// All zones.
     public static let all = ZoneSet(ranges: [], isComplement: true)
 
     private let ranges: [ClosedRange<UInt16>]
-    /// True where ``ranges`` are the zones that are left out.
+    /// True if ``ranges`` are the excluded zones.
     private let isComplement: Bool
 
     private init(ranges: [ClosedRange<UInt16>], isComplement: Bool) {
@@ -15,7 +15,7 @@ public struct ZoneSet: Equatable, Sendable, CustomStringConvertible {
         self.isComplement = isComplement
     }
 
-    /// Reads a list; nil where it is empty, has a number above 65535, or mixes zones to take with zones to leave out.
+    /// Parses a list; nil if it is empty, has a number above 65535, or mixes included and excluded zones.
     public init?(_ text: String) {
         let words = text.split(separator: ",", omittingEmptySubsequences: false).map { $0.filter { $0 != " " } }
         if words == ["all"] {
@@ -36,7 +36,7 @@ public struct ZoneSet: Equatable, Sendable, CustomStringConvertible {
         self.init(ranges: ranges, isComplement: isComplement)
     }
 
-    /// The list as it is written.
+    /// The set in the format that ``init(_:)`` parses.
     public var description: String {
         if ranges.isEmpty { return "all" }
         let sign = isComplement ? "!" : ""
@@ -45,7 +45,7 @@ public struct ZoneSet: Equatable, Sendable, CustomStringConvertible {
         }.joined(separator: ",")
     }
 
-    /// True where the zones of both directions are in the set.
+    /// Returns whether the zones of both directions are in the set.
     func contains(_ zone: ConntrackZone) -> Bool {
         contains(zone.original) && (zone.original == zone.reply || contains(zone.reply))
     }

@@ -3,7 +3,7 @@
 import FlowModel
 import Testing
 
-/// A message as a Linux 6.18 kernel answers `IPCTNL_MSG_CT_GET` with, and the flow that it tells of.
+/// A message of a Linux 6.18 kernel in response to `IPCTNL_MSG_CT_GET`, and the flow that it describes.
 struct Capture: Sendable, CustomTestStringConvertible {
     let testDescription: String
     let bytes: [UInt8]
@@ -59,7 +59,7 @@ struct Capture: Sendable, CustomTestStringConvertible {
             0c00 0200 0000000000000874                       ; CTA_COUNTERS_BYTES 2164
         """)
 
-    /// A datagram to 203.0.113.53:53, which DNAT turned into 198.51.100.10:5353, and the answer to it.
+    /// A UDP request to 203.0.113.53:53, which DNAT translated to 198.51.100.10:5353, and its response.
     static let udpWithTranslatedDestination = Capture(
         testDescription: "UDP over IPv4, its destination translated",
         flow: Flow(
@@ -191,7 +191,7 @@ struct Capture: Sendable, CustomTestStringConvertible {
             0c00 0200 0000000000000054                       ; CTA_COUNTERS_BYTES 84
         """)
 
-    /// Reads hexadecimal digits in network order; what follows a semicolon is for people.
+    /// Parses hexadecimal digits in network byte order; text after a semicolon is a comment.
     private init(testDescription: String, flow: Flow, _ annotated: String) {
         self.testDescription = testDescription
         self.flow = flow
@@ -200,13 +200,13 @@ struct Capture: Sendable, CustomTestStringConvertible {
     }
 }
 
-/// Reads an address that a test has written down.
+/// Parses an address literal of a test.
 func address(_ text: String) -> IPAddress {
     guard let address = IPAddress(text) else { preconditionFailure("'\(text)' is not an address") }
     return address
 }
 
-/// A tuple of what a test has written down.
+/// Creates a tuple from the literals of a test.
 func tuple(_ source: String, _ sourcePort: UInt16, _ destination: String, _ destinationPort: UInt16) -> FlowTuple {
     FlowTuple(
         source: address(source), destination: address(destination), sourcePort: sourcePort,

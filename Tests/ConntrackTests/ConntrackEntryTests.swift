@@ -7,7 +7,7 @@ import Testing
 
 @testable import Conntrack
 
-/// An attribute as a test builds it.
+/// An attribute built by a test.
 private indirect enum Attribute {
     case leaf(UInt32, [UInt8])
     case nested(UInt32, [Attribute])
@@ -25,7 +25,7 @@ private indirect enum Attribute {
         return header + payload + [UInt8](repeating: 0, count: -payload.count & 3)
     }
 
-    /// Every version of this attribute in which one leaf has a payload of another size.
+    /// All variants of this attribute in which one leaf has a payload of another size.
     var resized: [Attribute] {
         switch self {
         case .leaf(let type, let payload):
@@ -52,7 +52,7 @@ extension [Attribute] {
     fileprivate var flow: Flow? { parse(attributes: flatMap(\.bytes)) }
 }
 
-/// Reads an entry whose attributes have nothing readable behind them.
+/// Decodes an entry from attributes that are followed by unreadable memory.
 private func parse(attributes: [UInt8]) -> Flow? {
     GuardedBytes().lend(attributes) { ConntrackEntry(NetlinkAttributes($0))?.flow }
 }
@@ -81,7 +81,8 @@ private func counters(_ type: ctattr_type, packets: UInt8, bytes: UInt8) -> Attr
         ])
 }
 
-/// 192.0.2.1:1 to 192.0.2.2:2, five packets of 50 bytes there and six of 60 back.
+/// 192.0.2.1:1 to 192.0.2.2:2, with five packets (50 bytes) in the original direction and six (60 bytes) in the reply
+/// direction.
 private let ipv4Entry: [Attribute] = {
     let (one, two): ([UInt8], [UInt8]) = ([192, 0, 2, 1], [192, 0, 2, 2])
     let source = CTA_IP_V4_SRC.rawValue
@@ -132,7 +133,7 @@ private let ipv4Flow = Flow(
         }
     }
 
-    /// A message cut between two attributes is a whole one with less in it; cut anywhere else, it is none.
+    /// A message cut between two attributes is complete but shorter; cut anywhere else, it is malformed.
     @Test(arguments: Capture.all) func aTruncatedEntryIsReadAsWhatIsWholeOrNotAtAll(capture: Capture) {
         var nothing = capture.flow
         nothing.originalCounters = FlowCounters()
@@ -158,7 +159,7 @@ private let ipv4Flow = Flow(
             if Bool.random(using: &generator) { bytes.removeLast(.random(in: 0..<bytes.count, using: &generator)) }
             for _ in 0..<Int.random(in: 1...8, using: &generator) {
                 guard let index = bytes.indices.randomElement(using: &generator) else { break }
-                // Lengths are small numbers: so are many of the mutations.
+                // Many mutations are small numbers, because lengths are.
                 bytes[index] =
                     Bool.random(using: &generator) ? .random(in: 0...255, using: &generator) : UInt8(round & 63)
             }
@@ -176,11 +177,11 @@ private let ipv4Flow = Flow(
             }
         }
         #expect(outside == 0)
-        // The mutations reach deep enough: many messages are still entries, many are not.
+        // The mutations reach deep enough: many messages can still be decoded, and many cannot.
         #expect((1_000...59_000).contains(read), "\(read) were read")
     }
 
-    /// How many attributes of a tree lie outside the datagram.
+    /// Returns how many attributes of a tree lie outside the datagram.
     private func attributesOutside(
         _ bytes: UnsafeRawBufferPointer, _ attributes: NetlinkAttributes, depth: Int
     ) -> Int {
@@ -197,7 +198,8 @@ private let ipv4Flow = Flow(
     @Test func anAttributeOfAWrongSizeSpoilsTheEntry() {
         #expect(ipv4Entry.flow == ipv4Flow)
         #expect(ipv6Entry.flow?.original.source == IPAddress(bits: UInt128.max / 255 * 0x21))
-        // Ten leaves of the IPv4 tuples and four counters, ten leaves of the IPv6 tuples; at least three sizes each.
+        // Ten leaves in the IPv4 tuples, four counters, and ten leaves in the IPv6 tuples, with at least three sizes
+        // each.
         let resized = ipv4Entry.resized + ipv6Entry.resized
         #expect(resized.count >= 24 * 3)
         for entry in resized { #expect(entry.flow == nil, "\(entry)") }

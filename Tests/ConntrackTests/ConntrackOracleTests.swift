@@ -7,7 +7,7 @@ import Testing
 
 @testable import Conntrack
 
-/// Reads an entry as libnetfilter_conntrack does.
+/// Decodes an entry with libnetfilter_conntrack.
 private func oracle(_ message: UnsafePointer<nlmsghdr>) -> Flow? {
     guard let entry = nfct_new() else { return nil }
     defer { nfct_destroy(entry) }
@@ -47,7 +47,7 @@ private func oracle(_ message: UnsafePointer<nlmsghdr>) -> Flow? {
         let pairs = try await NetworkNamespace.run {
             try Traffic.addAddresses()
             try Traffic.makeMixedTable()
-            // Protocols that nothing here speaks.
+            // Protocols that have no traffic here.
             try NetworkNamespace.shell(
                 """
                 for port in 1 2 3 4; do

@@ -29,7 +29,7 @@ import Testing
             try NetworkNamespace.shell(
                 "for port in 1 2 3; do conntrack -I -p udp -t 100 -s 192.0.2.1 -d 192.0.2.2 --sport $port --dport 53; done"
             )
-            // The table's size is that of all namespaces: somebody else may just be changing it.
+            // The maximum is shared by all namespaces, so another process may change it at any moment.
             let before = try NetworkNamespace.shell("sysctl -n net.netfilter.nf_conntrack_max")
             let maximum = ConntrackSettings().maximum.map { "\($0)\n" } ?? ""
             let after = try NetworkNamespace.shell("sysctl -n net.netfilter.nf_conntrack_max")

@@ -6,7 +6,7 @@ import Testing
 
 @testable import Conntrack
 
-/// What one collection reports and what it saw; fails where it ends early.
+/// Runs one collection and returns the reported flows and the result; throws if it ended early.
 private func collect(
     _ table: inout ConntrackTable, _ filter: FlowFilter = FlowFilter(), while shouldContinue: () -> Bool = { true }
 ) throws -> (flows: [Flow], saw: ConntrackTable.Collection) {
@@ -16,7 +16,7 @@ private func collect(
     return (flows, collection)
 }
 
-/// The packets and bytes that an nftables counter of the test's own has seen: the truth to compare with.
+/// Returns the packets and bytes of an nftables counter, as the reference for comparison.
 private func truth(_ counter: String) throws -> FlowCounters {
     let text = try NetworkNamespace.shell("nft list counter inet t \(counter)")
     let match = try #require(text.firstMatch(of: /packets (\d+) bytes (\d+)/))
@@ -78,7 +78,7 @@ private func truth(_ counter: String) throws -> FlowCounters {
             try ends.client.send(10_000, to: ends.server)
             try ends.server.send(300_000, to: ends.client)
             try TestSocket.end(ends.client, then: ends.server)
-            // From here on nobody sends anything.
+            // From here on no packets are sent.
             try eventuallyBlocking("the connection has ended") {
                 try NetworkNamespace.shell("conntrack -L -p tcp")
                     .contains("TIME_WAIT")
@@ -110,7 +110,7 @@ private func truth(_ counter: String) throws -> FlowCounters {
         #expect(reported == [128, 228, 328])
     }
 
-    /// The dump of a mixed table takes many messages, at whose boundaries a dump that zeroes loses counters.
+    /// The dump of a mixed table takes many messages, at whose boundaries a zeroing dump loses counters.
     @Test func aMixedTableIsCollectedExactly() async throws {
         let (before, collected, after) = try await NetworkNamespace.run {
             try Traffic.addAddresses()
@@ -125,8 +125,8 @@ private func truth(_ counter: String) throws -> FlowCounters {
         #expect(after.allSatisfy { $0.bytes == 0 })
     }
 
-    /// An entry that stood at a boundary reads zero in the original direction, or in both; each of them is counted. All
-    /// others are whole.
+    /// An entry at a message boundary reads zero in the original direction, or in both, and is counted as a boundary
+    /// hit. All other entries are complete.
     @Test func aDumpThatZeroesLosesCountersAtBoundariesOnly() async throws {
         let (before, collected) = try await NetworkNamespace.run {
             try Traffic.addAddresses()
@@ -138,7 +138,7 @@ private func truth(_ counter: String) throws -> FlowCounters {
         #expect(before.subtracting(collected.flows).count == collected.saw.boundaryHits)
         #expect(halved.allSatisfy { $0.originalCounters.isZero && !$0.replyCounters.isZero })
         #expect(collected.flows.count + collected.saw.ignored[.idle] == before.count)
-        // 350 entries of 300 bytes are at most 30 messages.
+        // 350 entries of 300 bytes fit at most 30 messages.
         #expect(before.subtracting(collected.flows).count <= 30)
     }
 

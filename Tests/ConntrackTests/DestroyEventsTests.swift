@@ -8,7 +8,7 @@ import Testing
 
 @testable import Conntrack
 
-/// Events of the calling thread's namespace, and the flows that they have handed on.
+/// The events of the calling thread's network namespace and the flows that they have reported.
 final class HeardEvents {
     let events: DestroyEvents
     private let heard: Box
@@ -25,10 +25,10 @@ final class HeardEvents {
         }
     }
 
-    /// What has been handed on so far.
+    /// The flows reported so far.
     var flows: [Flow] { heard.flows.withLock { $0 } }
 
-    /// Receives what has come. The kernel queues an event before the call returns that destroys its entry.
+    /// Receives all waiting events. The kernel queues an event before the call that destroys its entry returns.
     func drain() throws -> [Flow] {
         while try events.receive() > 0 {}
         return flows
@@ -75,7 +75,7 @@ final class HeardEvents {
             _ = try events.drain()
             return events.events.statistics
         }
-        // Entries that `conntrack` makes have counted nothing.
+        // Entries created by `conntrack` have counted nothing.
         #expect(heard.events == 2 && heard.ignored[.idle] == 2)
     }
 
@@ -115,14 +115,15 @@ final class HeardEvents {
                 try NetworkNamespace.shell("conntrack -D -p udp --sport \(port)")
             }
             try destroyOne(client.port)
-            // Other processes with CAP_NET_ADMIN may multicast to the group. What is not the kernel's is not read.
+            // Another process with CAP_NET_ADMIN may multicast to the group. Only datagrams from the kernel are
+            // decoded.
             let forger = try Forger(toGroups: UInt32(NF_NETLINK_CONNTRACK_DESTROY))
             let sender = try TestSocket(.udp, at: Endpoint("192.0.2.10", 39_999))
             try sender.send(datagram: 100, to: server, receivedBy: listener)
             var event = try #require(try rawDump().first)
             event[4] = UInt8(IPCTNL_MSG_CT_DELETE.rawValue)
             forger.send(bytes: event)
-            // A length beyond the datagram's end.
+            // A length beyond the end of the datagram.
             event[0] &+= 4
             forger.send(bytes: event)
             try destroyOne(client.port + 1)

@@ -6,7 +6,7 @@ import Testing
 
 @testable import Conntrack
 
-/// An entry of one connection with these counters.
+/// Creates an entry of one connection with these counters.
 private func entry(
     _ id: UInt32?, _ original: (UInt64, UInt64), _ reply: (UInt64, UInt64), isDying: Bool = false
 ) -> ConntrackEntry {
@@ -23,7 +23,8 @@ private func entry(
 @Suite struct DyingEntriesTests {
     private let start = ContinuousClock.now
 
-    /// What is left of an event behind an answer to the same entry's request, in bytes of each direction.
+    /// Returns what remains of an event after a response to the same entry's request: packets and bytes of each
+    /// direction.
     private func rest(
         _ answer: ConntrackEntry, _ event: ConntrackEntry, after delay: Duration = .zero
     ) -> [UInt64] {
@@ -40,12 +41,12 @@ private func entry(
     @Test("What a dying entry's answer has reported is not in its event")
     func dyingEntry() {
         let answer = entry(7, (5, 272), (9, 8_000), isDying: true)
-        // Read before it was zeroed, wholly or in part, or after.
+        // The event was written before the counters were zeroed, after it, or between the two directions.
         #expect(rest(answer, entry(7, (5, 272), (9, 8_000))) == [0, 0, 0, 0])
         #expect(rest(answer, entry(7, (5, 272), (0, 0))) == [0, 0, 0, 0])
         #expect(rest(answer, entry(7, (0, 0), (9, 8_000))) == [0, 0, 0, 0])
         #expect(rest(answer, entry(7, (0, 0), (0, 0))) == [0, 0, 0, 0])
-        // More than the answer had: it is another count.
+        // A counter larger than the response's is a new count.
         #expect(rest(answer, entry(7, (6, 324), (0, 0))) == [6, 324, 0, 0])
     }
 
@@ -62,7 +63,7 @@ private func entry(
         entries.note(answer: answer, at: start)
         #expect(entries.remainder(ofEvent: entry(7, (0, 0), (0, 0)), at: start).bytes == 0)
         #expect(entries.remainder(ofEvent: event, at: start).bytes == 8_272)
-        // Batches in between forget nothing that is younger.
+        // A batch in between forgets only expired responses.
         entries.note(answer: answer, at: start)
         entries.beginBatch(at: start + .milliseconds(500))
         #expect(entries.remainder(ofEvent: event, at: start + .milliseconds(600)).bytes == 0)
@@ -77,7 +78,7 @@ private func entry(
         #expect(rest(answer, entry(7, (5, 272), (9, 8_000))) == [0, 0, 0, 0])
         #expect(rest(answer, entry(7, (5, 272), (0, 0))) == [0, 0, 0, 0])
         #expect(rest(answer, entry(7, (0, 0), (9, 8_000))) == [0, 0, 0, 0])
-        // What came after the answer.
+        // Packets that came after the response.
         #expect(rest(answer, entry(7, (1, 52), (1, 52))) == [1, 52, 1, 52])
         #expect(rest(answer, entry(7, (5, 272), (8, 7_948))) == [5, 272, 8, 7_948])
         #expect(rest(answer, entry(7, (5, 272), (9, 8_000)), after: .milliseconds(250)) == [5, 272, 9, 8_000])

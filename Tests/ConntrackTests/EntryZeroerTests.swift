@@ -8,7 +8,7 @@ import Testing
 
 @testable import Conntrack
 
-/// Asks for the entries of these messages and flushes.
+/// Requests the entries of these messages and waits for the responses.
 private func ask(
     _ zeroer: inout EntryZeroer, for entries: [[UInt8]]
 ) -> (flows: [Flow], saw: ConntrackTable.Collection, error: ConntrackError?) {
@@ -30,7 +30,7 @@ private func ask(
     return (flows, collection, nil)
 }
 
-/// Makes entries that have counted, fewer than one send asks for, and returns the messages of their dump.
+/// Creates entries with counters, fewer than one send can request, and returns the messages of their dump.
 private func makeEntries(_ count: UInt16) throws -> [[UInt8]] {
     try Traffic.addAddresses()
     let server = Endpoint("198.51.100.10", 53)
@@ -58,7 +58,7 @@ private func makeEntries(_ count: UInt16) throws -> [[UInt8]] {
             let before = try flowsOfTheTable()
             var zeroer = try EntryZeroer(events: nil)
             var broken = entries
-            // The type of CTA_TUPLE_PROTO in CTA_TUPLE_ORIG: the tuple is one without a protocol.
+            // The type of CTA_TUPLE_PROTO inside CTA_TUPLE_ORIG: the tuple now lacks its protocol.
             broken[20][46] = 0x7f
             let first = ask(&zeroer, for: broken)
             let second = ask(&zeroer, for: entries)
@@ -84,7 +84,7 @@ private func makeEntries(_ count: UInt16) throws -> [[UInt8]] {
             #expect(first.error == nil)
             #expect(!first.flows.isEmpty && first.saw.lostAnswers > 0)
             #expect(first.flows.count + first.saw.lostAnswers == 100)
-            // The socket can be used again; what no answer came for has been zeroed.
+            // The socket can be used again; the entries without a response have been zeroed.
             var larger: Int32 = 1 << 18
             setsockopt(zeroer.socket.descriptor, SOL_SOCKET, SO_RCVBUF, &larger, socklen_t(MemoryLayout<Int32>.size))
             let second = ask(&zeroer, for: entries)

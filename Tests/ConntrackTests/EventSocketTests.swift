@@ -9,11 +9,11 @@ import Testing
 
 @testable import Conntrack
 
-/// The source ports of ended connections, as they are handed on.
+/// The source ports of reported connections.
 private final class Ports: Sendable {
     private let ports = Mutex<[UInt16]>([])
 
-    /// Listens on a socket of its own, or goes on with that of others.
+    /// Listens on a new socket, or continues on an existing one.
     func listen(
         on socket: CInt? = nil, _ filter: FlowFilter = FlowFilter(), bytes: Int = 1 << 20
     ) throws(ConntrackError) -> DestroyEvents {
@@ -28,7 +28,7 @@ private final class Ports: Sendable {
 }
 
 @Suite struct EventSocketTests {
-    /// Makes and ends connections from these ports.
+    /// Creates and ends connections from these ports.
     private static func end(sourcePorts: ClosedRange<UInt16>, to server: TestSocket) throws {
         for port in sourcePorts {
             let client = try TestSocket(.udp, at: Endpoint("192.0.2.10", port))
@@ -50,7 +50,7 @@ private final class Ports: Sendable {
             while try first?.receive() ?? 0 > 0 {}
             try Self.end(sourcePorts: 4003...4004, to: server)
             let second = try after.listen(on: first?.descriptor)
-            // The first one's end leaves the socket open.
+            // The socket stays open when the first listener is gone.
             first = nil
             try Self.end(sourcePorts: 4005...4006, to: server)
             while try second.receive() > 0 {}

@@ -9,7 +9,7 @@ import Testing
 
 @testable import Conntrack
 
-/// What two collections reported together; something goes wrong in the midst of the first.
+/// The flows reported by two collections, the first of which is disturbed.
 private struct TwoCollections {
     let before: Set<Flow>
     var first: [Flow] = []
@@ -18,8 +18,9 @@ private struct TwoCollections {
     var error: ConntrackError?
     let after: Set<Flow>
 
-    /// Makes a mixed table and collects it twice. `disturb` is called as soon as the first collection has handed on a
-    /// flow, with a forger for the socket of the dump and the number of its request; `calm` when it has ended.
+    /// Creates a mixed table and collects it twice. `disturb` is called as soon as the first collection has reported a
+    /// flow, with a forger for the dump's socket and the sequence number of its request; `calm` is called when that
+    /// collection has ended.
     init(_ mode: ConntrackTable.Mode, disturb: (Forger, UInt32) -> Void, calm: () -> Void = {}) throws {
         try Traffic.addAddresses()
         try Traffic.makeMixedTable()
@@ -45,7 +46,8 @@ private struct TwoCollections {
         after = try flowsOfTheTable()
     }
 
-    /// Expects each entry to have been reported once, whole but for what a dump that zeroes loses at its boundaries.
+    /// Expects each entry to have been reported once and completely, except for what a zeroing dump loses at message
+    /// boundaries.
     func expectNothingLost(in mode: ConntrackTable.Mode) {
         let reported = first + second
         let boundaryHits = saw.reduce(0) { $0 + $1.boundaryHits }
@@ -77,7 +79,7 @@ private struct TwoCollections {
             collections.expectNothingLost(in: mode)
             switch mode {
             case .exact: #expect(!collections.second.isEmpty)
-            // What the kernel had zeroed was there to be had.
+            // The entries that the kernel had zeroed could still be read.
             case .fast: #expect(collections.second.isEmpty)
             }
         }
@@ -147,7 +149,7 @@ private struct TwoCollections {
             let forger = try Forger(for: socket.descriptor)
             let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64, alignment: 16)
             defer { buffer.deallocate() }
-            // The answer comes after signals that the waiting thread has got.
+            // The message arrives after the waiting thread has taken signals.
             let storm = SignalStorm(until: 20) { forger.send(NLMSG_NOOP, sequence: 7, []) }
             defer { storm.end() }
             return try socket.receive(into: buffer, operation: "waiting").count
@@ -156,20 +158,20 @@ private struct TwoCollections {
     }
 }
 
-/// Sends signals to the thread that makes it, which a handler takes that does nothing.
+/// Sends signals to the thread that creates it; their handler only counts them.
 private final class SignalStorm: Sendable {
     private static let taken = Atomic(0)
     private let begin = SignalStorm.taken.load(ordering: .relaxed)
     private let isOver = Atomic(false)
     private let hasEnded = DispatchSemaphore(value: 0)
 
-    /// Starts the storm; `whenReached` is called once when the thread has taken so many signals.
+    /// Starts the storm; `whenReached` is called once, when the thread has taken `count` signals.
     init(until count: Int = .max, whenReached: @escaping () -> Void = {}) {
         var action = sigaction()
-        // Without SA_RESTART, system calls that wait end with EINTR.
+        // Without SA_RESTART, blocking system calls end with EINTR.
         action.__sigaction_handler.sa_handler = { _ in SignalStorm.taken.add(1, ordering: .relaxed) }
         sigaction(SIGUSR2, &action, nil)
-        // Threads that one of the pool's has made inherit that its signals are blocked.
+        // A thread created by a thread of the pool inherits its blocked signals.
         var unblocked = sigset_t()
         sigaddset(&unblocked, SIGUSR2)
         pthread_sigmask(SIG_UNBLOCK, &unblocked, nil)
@@ -196,7 +198,7 @@ private final class SignalStorm: Sendable {
         while signals < soFar + count { usleep(100) }
     }
 
-    /// Ends it; no signal comes any more.
+    /// Ends the storm; no signal follows.
     func end() {
         isOver.store(true, ordering: .relaxed)
         hasEnded.wait()

@@ -27,12 +27,12 @@ private let sctp = TransportProtocol(rawValue: 132)
             (flow(outward, sent: FlowCounters()), .idle),
             (flow(outward, sctp), .transport),
             (flow(outward, TransportProtocol(rawValue: 1)), .transport),
-            // Nothing to report comes before why it would not be reported.
+            // The reason idle takes precedence over all others.
             (flow(outward, sctp, sent: FlowCounters()), .idle),
             (flow(tuple("127.0.0.1", 1, "127.255.255.254", 2)), .loopback),
             (flow(tuple("::1", 1, "::1", 2)), .loopback),
             (flow(tuple("10.0.0.1", 1, "127.0.0.1", 2)), .loopback),
-            // Sent to a service address, answered by a listener on the loopback.
+            // Sent to a service address; the responding listener is on the loopback.
             (flow(outward, reply: tuple("127.0.0.1", 15_001, "10.0.0.1", 40_000)), .loopback),
         ] as [(Flow, FlowFilter.Reason?)])
     func tcpAndUDPWithSomethingToReportPass(flow: Flow, reason: FlowFilter.Reason?) {

@@ -6,12 +6,12 @@ import TestSupport
 
 @testable import Conntrack
 
-/// Sends messages to another socket of the test's own in the kernel's name.
+/// Sends messages to another socket of the test as if they came from the kernel.
 final class Forger {
     private let socket: OpaquePointer
     private let victim: sockaddr_nl
 
-    /// Makes a forger for a socket with this number.
+    /// Creates a forger that sends to the socket with this descriptor.
     init(for descriptor: Int32) throws {
         guard let socket = mnl_socket_open2(NETLINK_NETFILTER, CInt(SOCK_CLOEXEC.rawValue)) else {
             throw TestEnvironmentError("mnl_socket_open2: \(String(cString: strerror(errno)))")
@@ -25,7 +25,7 @@ final class Forger {
         self.victim = victim
     }
 
-    /// Makes a forger for all sockets that are members of multicast groups, a bit each.
+    /// Creates a forger that sends to all members of these multicast groups, one bit each.
     init(toGroups groups: UInt32) throws {
         guard let socket = mnl_socket_open2(NETLINK_NETFILTER, CInt(SOCK_CLOEXEC.rawValue)) else {
             throw TestEnvironmentError("mnl_socket_open2: \(String(cString: strerror(errno)))")
@@ -36,7 +36,7 @@ final class Forger {
 
     deinit { mnl_socket_close(socket) }
 
-    /// Makes a socket take what is not the kernel's (connect(2) with `AF_UNSPEC`).
+    /// Makes a socket accept messages that are not from the kernel (connect(2) with `AF_UNSPEC`).
     static func lowerGuard(of descriptor: Int32) {
         let nobody = sockaddr_nl(nl_family: sa_family_t(AF_UNSPEC), nl_pad: 0, nl_pid: 0, nl_groups: 0)
         _ = withUnsafeBytes(of: nobody) {
@@ -44,7 +44,7 @@ final class Forger {
         }
     }
 
-    /// Sends a message; 0, or the `errno` with which the kernel refuses to deliver it.
+    /// Sends a message; returns 0, or the `errno` with which the kernel refuses to deliver it.
     @discardableResult
     func send(_ type: Int32, flags: Int32 = 0, sequence: UInt32, _ payload: [UInt8]) -> Int32 {
         let header = nlmsghdr(
@@ -53,7 +53,7 @@ final class Forger {
         return send(bytes: withUnsafeBytes(of: header, Array.init) + payload)
     }
 
-    /// Sends bytes as they are; 0, or the `errno` with which the kernel refuses to deliver them.
+    /// Sends bytes as they are; returns 0, or the `errno` with which the kernel refuses to deliver them.
     @discardableResult
     func send(bytes message: [UInt8]) -> Int32 {
         let sent = withUnsafeBytes(of: victim) {
@@ -64,7 +64,7 @@ final class Forger {
         return sent < 0 ? errno : 0
     }
 
-    /// Sends an error as the kernel answers a request with (`NLMSG_ERROR`).
+    /// Sends an error in the format of the kernel's response to a request (`NLMSG_ERROR`).
     func sendError(_ code: Int32, sequence: UInt32) {
         let request = withUnsafeBytes(of: nlmsghdr(), Array.init)
         send(NLMSG_ERROR, sequence: sequence, withUnsafeBytes(of: -code, Array.init) + request)

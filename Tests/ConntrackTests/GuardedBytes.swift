@@ -3,7 +3,7 @@
 import TestSupport
 import Glibc
 
-/// Memory that ends where a page begins that may not be read: reading behind a message ends the test's process.
+/// Memory followed by an unreadable page: a read past the end of a message crashes the test process.
 final class GuardedBytes {
     private let pages: UnsafeMutableRawPointer
     private let pageSize = Int(getpagesize())
@@ -16,7 +16,7 @@ final class GuardedBytes {
 
     deinit { munmap(pages, 2 * pageSize) }
 
-    /// Lends a copy of up to a page of bytes whose last byte is the last that may be read.
+    /// Lends a copy of up to a page of bytes; its last byte is the last readable one.
     func lend<Result>(_ bytes: [UInt8], _ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
         let copy = UnsafeMutableRawBufferPointer(start: pages + pageSize - bytes.count, count: bytes.count)
         copy.copyBytes(from: bytes)

@@ -18,15 +18,15 @@ struct Endpoint: Sendable {
     }
 }
 
-/// A socket in the network namespace of the thread that makes it, closed with the object. All of its calls block.
+/// A socket in the network namespace of the thread that creates it, closed with the object. All calls block.
 final class TestSocket {
     enum Kind: Sendable { case tcp, udp }
 
     private let descriptor: Int32
 
-    /// Makes a socket that is bound to `endpoint`.
+    /// Creates a socket that is bound to `endpoint`.
     init(_ kind: Kind, at endpoint: Endpoint) throws {
-        // Programs that other tests start meanwhile must not inherit it.
+        // CLOEXEC: programs that other tests start meanwhile must not inherit the descriptor.
         descriptor = socket(
             endpoint.address.isIPv4 ? AF_INET : AF_INET6,
             Int32((kind == .tcp ? SOCK_STREAM : SOCK_DGRAM).rawValue | SOCK_CLOEXEC.rawValue), 0)
@@ -39,14 +39,14 @@ final class TestSocket {
 
     deinit { Glibc.close(descriptor) }
 
-    /// A TCP socket that listens at `endpoint`.
+    /// Returns a TCP socket that listens at `endpoint`.
     static func listener(at endpoint: Endpoint) throws -> TestSocket {
         let listener = try TestSocket(.tcp, at: endpoint)
         try check("listen", listen(listener.descriptor, 8))
         return listener
     }
 
-    /// The two ends of a TCP connection that `client` opens to `server`, an address that leads to this listener.
+    /// Returns the two ends of a TCP connection from `client` to `server`, an address that leads to this listener.
     func connection(from client: Endpoint, to server: Endpoint) throws -> (client: TestSocket, server: TestSocket) {
         let socket = try TestSocket(.tcp, at: client)
         try Self.check("connect", server.withSocketAddress { connect(socket.descriptor, $0, $1) })
@@ -60,7 +60,7 @@ final class TestSocket {
     func send(_ count: Int, to peer: TestSocket) throws {
         var left = count
         while left > 0 {
-            // Small enough for a socket's buffer: nobody else would empty it.
+            // Small enough for the socket's buffer: `peer` reads only after the whole chunk has been sent.
             let chunk = [UInt8](repeating: 0x2a, count: min(left, 8192))
             try Self.check("send", Glibc.send(descriptor, chunk, chunk.count, 0))
             try peer.receive(chunk.count)
@@ -75,7 +75,7 @@ final class TestSocket {
         try peer.receive(count)
     }
 
-    /// Ends a connection in order, this side first.
+    /// Closes a connection in an orderly way, this side first.
     static func end(_ first: TestSocket, then second: TestSocket) throws {
         try check("shutdown", shutdown(first.descriptor, Int32(SHUT_WR)))
         var byte: UInt8 = 0
@@ -125,7 +125,7 @@ extension Endpoint {
     }
 }
 
-/// Traffic between addresses of the calling thread's network namespace that are not the loopback's.
+/// Traffic between addresses of the calling thread's network namespace, none of them loopback addresses.
 enum Traffic {
     /// Gives the namespace the addresses 192.0.2.10, 198.51.100.10, 2001:db8::10 and 2001:db8::20.
     static func addAddresses() throws {
@@ -138,7 +138,7 @@ enum Traffic {
             """)
     }
 
-    /// The two ends of a flow over IPv4 or IPv6.
+    /// Returns the two ends of a flow over IPv4 or IPv6.
     static func endpoints(_ isIPv4: Bool, _ sourcePort: UInt16, _ destinationPort: UInt16) -> (Endpoint, Endpoint) {
         (
             Endpoint(isIPv4 ? "192.0.2.10" : "2001:db8::10", sourcePort),
@@ -146,11 +146,11 @@ enum Traffic {
         )
     }
 
-    /// The parts of a mixed table, in entries.
+    /// The parts of a mixed table, as numbers of entries.
     static let mixed = (udp: 200, tcp: 50, translatedUDP: 50, translatedTCP: 50)
 
-    /// Makes a table of ``mixed`` entries, each with packets in both directions, and all ended: nothing changes it any
-    /// more. Needs ``addAddresses()``.
+    /// Creates a table of ``mixed`` entries, each with packets in both directions. All connections have ended, so the
+    /// table does not change afterwards. Needs ``addAddresses()``.
     static func makeMixedTable() throws {
         try NetworkNamespace.shell(
             """
@@ -194,7 +194,7 @@ enum Traffic {
     }
 }
 
-/// The datagrams with which the kernel answers a plain dump of the connection table, asked for with libmnl alone.
+/// Returns the datagrams of the kernel's response to a plain dump of the connection table, requested with libmnl alone.
 func rawDump() throws -> [[UInt8]] {
     guard let socket = mnl_socket_open(NETLINK_NETFILTER) else { throw TestEnvironmentError("mnl_socket_open failed") }
     defer { mnl_socket_close(socket) }
@@ -210,13 +210,13 @@ func rawDump() throws -> [[UInt8]] {
         let length = mnl_socket_recvfrom(socket, &buffer, buffer.count)
         guard length >= 16 else { throw TestEnvironmentError("recvfrom: \(String(cString: strerror(errno)))") }
         datagrams.append(Array(buffer.prefix(length)))
-        // NLMSG_DONE, which ends the answer, comes alone or behind the last entries; nothing comes behind it.
+        // NLMSG_DONE ends the response, alone or after the last entries; nothing follows it.
         let done = datagrams.last?.suffix(20).prefix(6).suffix(2)
         if done.map(Array.init) == [UInt8(NLMSG_DONE), 0] { return datagrams }
     }
 }
 
-/// The flows of the table, its counters left alone.
+/// Returns the flows of the table without zeroing its counters.
 func flowsOfTheTable() throws -> Set<Flow> {
     var flows: Set<Flow> = []
     for datagram in try rawDump() {
@@ -232,7 +232,7 @@ func flowsOfTheTable() throws -> Set<Flow> {
     return flows
 }
 
-/// Waits until a condition holds; blocks the calling thread. Throws where only a hang can be the reason.
+/// Waits until a condition holds and blocks the calling thread. Throws after a time that only a hang can explain.
 func eventuallyBlocking(_ what: String, _ condition: () throws -> Bool) throws {
     let deadline = ContinuousClock.now + .seconds(300)
     while try !condition() {

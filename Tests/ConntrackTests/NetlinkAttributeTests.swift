@@ -4,7 +4,7 @@ import Testing
 
 @testable import Conntrack
 
-/// The types and payloads of a run of attributes, and whether the run is malformed.
+/// Returns the types and payloads of a run of attributes, and whether the run is malformed.
 private func walk(_ bytes: [UInt8]) -> (types: [Int], payloads: [[UInt8]], isMalformed: Bool) {
     GuardedBytes().lend(bytes) { bytes in
         var attributes = NetlinkAttributes(bytes)

@@ -6,7 +6,7 @@ import Testing
 
 @testable import Conntrack
 
-/// `struct nlmsghdr` with a payload, without padding behind it.
+/// Returns a `struct nlmsghdr` with a payload, without padding after it.
 private func message(type: Int32, length: Int? = nil, _ payload: [UInt8] = []) -> [UInt8] {
     let header = nlmsghdr(
         nlmsg_len: UInt32(length ?? 16 + payload.count), nlmsg_type: UInt16(type), nlmsg_flags: 0, nlmsg_seq: 7,
@@ -14,7 +14,7 @@ private func message(type: Int32, length: Int? = nil, _ payload: [UInt8] = []) -
     return withUnsafeBytes(of: header, Array.init) + payload
 }
 
-/// The payloads of a datagram's messages; throws what the walk throws.
+/// Returns the payloads of a datagram's messages; throws the iterator's error.
 private func payloads(_ datagram: [UInt8]) throws -> [[UInt8]] {
     try GuardedBytes().lend(datagram) { datagram in
         var messages = NetlinkMessages(datagram)

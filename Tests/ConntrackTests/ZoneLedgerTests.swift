@@ -6,9 +6,9 @@ import Testing
 
 @testable import Conntrack
 
-/// A connection that passes zones, whose kernel counts every packet in each of them.
+/// A connection that passes several zones, each of which counts every packet.
 private struct SimulatedConnection {
-    /// An entry: its zone, its tuples, what it has counted since it was read.
+    /// An entry: its zone, its tuples, and what it has counted since it was last read.
     struct Entry {
         let zone: UInt16
         var original: FlowTuple
@@ -34,7 +34,7 @@ private struct SimulatedConnection {
         }
     }
 
-    /// How addresses change on the way.
+    /// Where addresses are translated on the path.
     enum Translation: CaseIterable { case none, firstSource, lastSource, firstDestination, middleSource }
 
     var entries: [Entry] = []
@@ -97,7 +97,7 @@ private struct SimulatedConnection {
             var generator = SeededGenerator(seed: UInt64(seed))
             var ledger = ZoneLedger()
             if zones.contains(0) {
-                // As found before the first collection.
+                // Another connection outside the default zone is found before the first collection.
                 var other = SimulatedConnection(number: 999, zones: [1], .none)
                 _ = ledger.notice(other.entries[0].read())
             }
@@ -106,7 +106,7 @@ private struct SimulatedConnection {
             var begun = [Int?](repeating: nil, count: connections.count)
             for round in 0..<Int.random(in: 1...8, using: &generator) {
                 ledger.beginRound(second: UInt32(round) * 5)
-                // A dump shows entries in any order, and packets pass while it goes on.
+                // A dump shows entries in any order, and packets pass while it runs.
                 var order = connections.indices.flatMap { number in
                     connections[number].entries.indices.map { (number, $0) }
                 }
@@ -128,7 +128,8 @@ private struct SimulatedConnection {
                 for (number, index) in order where !connections[number].entries[index].hasEnded {
                     let entry = connections[number].entries[index]
                     if entry.isIdle { continue }
-                    // A connection begins while the dump goes on, which has passed the places of some of its entries.
+                    // The connection begins during the dump, which has already passed the places of some of its
+                    // entries.
                     if begun[number] == round && Bool.random(using: &generator) { continue }
                     var copy = entry
                     switch ledger.notice(copy.read()) {
@@ -139,7 +140,7 @@ private struct SimulatedConnection {
                     if Bool.random(using: &generator) { connections[number].carry(52, isReply: true) }
                 }
                 for (number, index) in held { read(number, index) }
-                // One entry ends before the others, now and then.
+                // Occasionally, one entry ends before the others.
                 let number = Int.random(in: 0..<connections.count, using: &generator)
                 let index = Int.random(in: 0..<zones.count, using: &generator)
                 let living = connections[number].entries.filter { !$0.hasEnded }.count
@@ -149,7 +150,7 @@ private struct SimulatedConnection {
                     connections[number].entries[index].hasEnded = true
                 }
             }
-            // The last dump shows all.
+            // The last dump shows all entries.
             for connection in connections {
                 for var entry in connection.entries where !entry.hasEnded && !entry.isIdle {
                     _ = ledger.notice(entry.read())
@@ -171,7 +172,7 @@ private struct SimulatedConnection {
         var reported: UInt64 = 0
         var carried: UInt64 = 0
         for life in 0..<50 {
-            // The same ports again and again; the zones' entries end in turn.
+            // The same ports are reused by every connection; the zones' entries end in alternating order.
             var connection = SimulatedConnection(number: 1, zones: [3, 7], .lastSource)
             connection.carry(100 + UInt64(life), isReply: false)
             connection.carry(1_000, isReply: true)
@@ -203,7 +204,7 @@ private struct SimulatedConnection {
         var ledger = ZoneLedger()
         for life in 0..<500 {
             ledger.beginRound(second: UInt32(life))
-            // Every pod has a port of its own, and all of them become the node's port 30,000.
+            // Every pod has its own port, and all of these are translated to the node's port 30,000.
             var connection = SimulatedConnection(number: 0, zones: [3, 4, 5], .middleSource)
             let pod = Endpoint("10.244.1.20", 20_000 + UInt16(life))
             for index in connection.entries.indices where connection.entries[index].original.source == pod.address {
@@ -222,7 +223,7 @@ private struct SimulatedConnection {
             }
             #expect(reported == 1_100, "life \(life)")
         }
-        // Those of the last minute, and the hops of one connection.
+        // The connections of the last minute, and the hops of one connection.
         #expect(ledger.rememberedViews < 3 * Int(ZoneLedger.idleSeconds) * 2)
     }
 
