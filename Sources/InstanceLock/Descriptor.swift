@@ -7,10 +7,10 @@ public final class Descriptor: Sendable {
     /// The descriptor's number.
     public let number: CInt
 
-    /// Owns an open descriptor from now on.
+    /// Takes ownership of an open descriptor.
     public init(owning number: CInt) { self.number = number }
 
-    /// Makes a second descriptor of what another refers to. Returns nil where the process may open no more files.
+    /// Creates a second descriptor of the same file. Returns nil if the process may open no more files.
     public convenience init?(duplicating number: CInt) {
         let duplicate = fcntl(number, F_DUPFD_CLOEXEC, 0)
         guard duplicate >= 0 else { return nil }

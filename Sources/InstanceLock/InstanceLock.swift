@@ -2,29 +2,29 @@
 
 import Synchronization
 
-/// The lock of a network namespace in the hands of this process: the abstract Unix socket that it listens on.
+/// The lock of a network namespace, held by this process: the abstract Unix socket that it listens on.
 ///
-/// The kernel frees the name with the last descriptor of it, whatever ends the process.
+/// The kernel frees the name when the socket's last descriptor is closed, however the process ends.
 public final class InstanceLock: Sendable {
-    /// What happens while the lock is held.
+    /// An event while the lock is held.
     public enum Event: Sendable {
         /// A successor of this agent's workload has started: stop collecting and call ``offer(_:)``.
         case successor(LockPeer)
-        /// Another agent wants to start here and has been told to wait; it gives up unless this one leaves.
+        /// Another agent wants to start here and has been told to wait; it gives up unless this agent leaves.
         case otherAgent(LockPeer, workload: String)
-        /// The name that something else had is free, and the lock is held.
+        /// The name, held by something else until now, has become free, and this process holds the lock.
         case acquired
     }
 
-    /// How a turn ends.
+    /// The outcome of ``serve(_:)``.
     public enum Outcome: Equatable, Sendable {
-        /// A successor has the lock and the event socket.
+        /// A successor holds the lock and the event socket.
         case handedOver
-        /// There is no successor: the lock and the event socket are still here.
+        /// There is no successor: this process still holds the lock and the event socket.
         case kept
     }
 
-    /// Between two attempts to get a name that something else has.
+    /// The pause between two attempts to get a name that something else holds.
     private static let retryTime: Duration = .seconds(10)
 
     private struct Commands {
@@ -43,23 +43,23 @@ public final class InstanceLock: Sendable {
         wakeUp = try WakeUp()
     }
 
-    /// Tells those who wait that this agent leaves, and lets any of them follow. Callable from any thread.
+    /// Tells waiting agents that this agent leaves, and lets any of them succeed it. Callable from any thread.
     public func stop() {
         commands.withLock { $0.stops = true }
         wakeUp.wake()
     }
 
-    /// Offers the lock, and the socket on which this process has heard the kernel's events and from which it reads no more,
-    /// to the waiting successor. ``serve(_:)`` then returns soon: within ``LockHolder/answerTime`` of the last that waits. Callable
-    /// from any thread.
+    /// Offers the waiting successor the lock and the socket on which this process has received the kernel's events and
+    /// which it no longer reads. ``serve(_:)`` then returns soon: within ``LockHolder/answerTime`` for each agent that
+    /// waits. Callable from any thread.
     ///
-    /// - Parameter events: The event socket; nil where there is none to hand over; no successor follows then.
+    /// - Parameter events: The event socket; nil if there is none to hand over, in which case no successor follows.
     public func offer(_ events: Descriptor?) {
         commands.withLock { $0.offer = .some(events) }
         wakeUp.wake()
     }
 
-    /// Answers those who connect, on the calling thread, until what is offered has been taken or no process waits for it.
+    /// Serves connecting agents on the calling thread, until the offer has been taken or no process waits for it.
     public func serve(_ report: (Event) -> Void) -> Outcome {
         var turn = Turn(configuration, listener.withLock { $0 })
         while true {
@@ -82,7 +82,7 @@ public final class InstanceLock: Sendable {
         }
     }
 
-    /// The connections of one turn and what the machine makes of them.
+    /// The connections of one call of ``serve(_:)``, driven by the ``LockHolder`` state machine.
     private struct Turn {
         private struct Connection {
             let socket: LockSocket
@@ -114,12 +114,12 @@ public final class InstanceLock: Sendable {
                 outcome = .kept
                 return
             }
-            // Those that have connected just now are asked too.
+            // Agents that have just connected are candidates too.
             while holder.mayAccept(now: .now), accept(report) {}
             perform(holder.offer(now: .now), report)
         }
 
-        /// Waits for the next thing that happens and answers it.
+        /// Waits for the next event and handles it.
         mutating func step(_ wakeUp: WakeUp, _ report: (Event) -> Void) {
             let accepting = holder.mayAccept(now: .now) ? listener : nil
             let ids = Array(connections.keys)
@@ -138,7 +138,7 @@ public final class InstanceLock: Sendable {
             hasAcquired = listener != nil
         }
 
-        /// Returns false where no process waits.
+        /// Accepts a connection. Returns false if none waits.
         private mutating func accept(_ report: (Event) -> Void) -> Bool {
             let socket: LockSocket
             do throws(LockSocketError) {
@@ -186,7 +186,7 @@ public final class InstanceLock: Sendable {
             case .revoke(let id):
                 connections[id]?.socket.stopReceiving()
                 receive(id, report)
-                // It has not confirmed, and what it sends from now on fails.
+                // The peer has not confirmed, and what it sends from now on fails.
                 if outcome == nil { perform(holder.closed(id), report) }
             case .finish(let outcome):
                 self.outcome = outcome

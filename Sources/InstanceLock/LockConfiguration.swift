@@ -2,24 +2,24 @@
 
 import Glibc
 
-/// What the agents of a network namespace agree on, and what they prove to one another.
+/// The settings that the agents of a network namespace share, and the proof that they show one another.
 public struct LockConfiguration: Sendable {
-    /// The most bytes of a workload's name.
+    /// The maximum size of a workload's name in bytes.
     public static let maximumWorkloadBytes = LockMessage.maximumWorkloadBytes
 
     /// The lock's name among the abstract Unix sockets of the network namespace.
     public var name: String
-    /// The workload that this agent belongs to. A running agent gives way to one that starts in its own workload; empty
-    /// gives way to none. At most ``maximumWorkloadBytes`` of printable ASCII without blanks.
+    /// The workload that this agent belongs to. A running agent gives way to a starting agent of the same workload;
+    /// with an empty name it gives way to none. At most ``maximumWorkloadBytes`` of printable ASCII without blanks.
     public var workload: String
-    /// The user that agents run as.
+    /// The user ID that agents run with.
     var user: UInt32
-    /// Opens a socket that hears the kernel's events, which proves to a holder that this process may.
+    /// Opens a socket that receives the kernel's events, which proves to a holder that this process is permitted to.
     let makeProof: @Sendable () throws -> Descriptor
-    /// Tells whether a descriptor is a socket of this network namespace that hears the kernel's events.
+    /// Returns whether a descriptor is a socket of this network namespace that receives the kernel's events.
     let isEventSocket: @Sendable (CInt) -> Bool
 
-    /// Makes a configuration of its parts.
+    /// Creates a configuration from its parts.
     public init(
         name: String = "kubenetmon-agent", workload: String,
         makeProof: @escaping @Sendable () throws -> Descriptor,
@@ -32,7 +32,7 @@ public struct LockConfiguration: Sendable {
         self.isEventSocket = isEventSocket
     }
 
-    /// Whether a text can be a workload's name.
+    /// Returns whether a text is a valid workload name.
     public static func isWorkload(_ text: String) -> Bool {
         text.utf8.count <= maximumWorkloadBytes && text.utf8.allSatisfy(LockMessage.isPrintable)
     }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The state of the lock's holder: who has connected, who is to follow, and whether the agent may leave. It does no I/O;
-/// each event returns what is to be done.
+/// The state machine of the lock's holder: the connected peers, the choice of a successor, and whether the agent may
+/// leave. It does no I/O; each event returns the actions to perform.
 ///
 /// The holder leaves when it is told to stop, or when a successor of its own workload has just started. Peers of other
-/// workloads wait. Once the agent has read its last, one peer is granted the lock and the event socket; the turn ends when
-/// that peer confirms. Until then the holder can take both back.
+/// workloads wait. Once the agent has read its last event, one peer is granted the lock and the event socket; the
+/// handover ends when that peer confirms. Until then the holder can take both back.
 struct LockHolder {
     typealias PeerID = Int
     typealias Instant = ContinuousClock.Instant
@@ -13,22 +13,23 @@ struct LockHolder {
     enum Action: Equatable {
         case close(PeerID)
         case reply(LockMessage.Kind, to: PeerID)
-        /// A successor of the same workload asks: the agent is to stop collecting and to offer what it has. If the successor
-        /// is gone by then, the turn ends with ``InstanceLock/Outcome/kept``.
+        /// A successor of the same workload has asked: the agent must stop collecting and offer what it has. If the
+        /// successor is gone by then, the outcome is ``InstanceLock/Outcome/kept``.
         case leave(for: LockPeer)
-        /// Another agent has been told to wait.
+        /// Report that another agent has been told to wait.
         case reportWaiting(PeerID)
         case grant(to: PeerID)
-        /// The peer's time to confirm is over: what it has sent by now counts, nothing after.
+        /// The peer's time to confirm is over: a confirmation that it has already sent counts, a later one does not.
         case revoke(PeerID)
         case finish(InstanceLock.Outcome)
     }
 
-    /// Time for a peer to say what it wants, and for a successor to confirm.
+    /// The time for a peer to send its request, and for a successor to confirm.
     static let answerTime: Duration = .seconds(2)
-    /// Connections at a time. Strangers are not among them: they are closed at once.
+    /// The maximum number of connections at a time. Connections of other users are not counted: they are closed at
+    /// once.
     static let maximumPeers = 8
-    /// Connections accepted in a second: a flood of them costs no more CPU time than that.
+    /// The maximum number of connections accepted in a second, which bounds the CPU time that a flood of them costs.
     static let maximumAcceptsPerSecond = 32
 
     private struct Peer {
@@ -41,11 +42,12 @@ struct LockHolder {
 
     private let workload: String
     private let user: UInt32
-    /// In the order of their arrival.
+    /// The connected peers, in the order of their arrival.
     private var peers: [Peer] = []
     private var isStopping = false
     private var isLeaving = false
-    /// Set once the agent has read its last: those who have connected by then are given that long to ask.
+    /// The end of the time in which connected peers may still send a request. Set once the agent has read its last
+    /// event.
     private var offeringUntil: Instant?
     private var isFinished = false
     private var accepts = 0
@@ -62,7 +64,7 @@ struct LockHolder {
         peers.count < Self.maximumPeers && (accepts < Self.maximumAcceptsPerSecond || now >= nextAccepts)
     }
 
-    /// When ``passed(_:)`` is to be called next; nil where nothing is timed.
+    /// When to call ``passed(_:)`` next; nil if there is no deadline.
     var deadline: Instant? {
         let deadlines = peers.compactMap(\.deadline) + (isGranted ? [] : [offeringUntil].compactMap { $0 })
         return (accepts < Self.maximumAcceptsPerSecond ? deadlines : deadlines + [nextAccepts]).min()
@@ -70,7 +72,7 @@ struct LockHolder {
 
     private var nextAccepts: Instant { acceptsSince + .seconds(1) }
 
-    /// A connection has been accepted; `peer` is nil where the kernel does not tell whose it is.
+    /// Handles an accepted connection; `peer` is nil if the kernel does not tell which process it belongs to.
     mutating func connected(_ id: PeerID, _ peer: LockPeer?, now: Instant) -> [Action] {
         if now >= nextAccepts { (accepts, acceptsSince) = (0, now) }
         accepts += 1
@@ -79,15 +81,15 @@ struct LockHolder {
         return []
     }
 
-    /// A connection could not be accepted, and the next cannot be as long as the process has no descriptors: none is tried
-    /// for up to a second.
+    /// Handles a connection that could not be accepted. The next one cannot be either as long as the process has no
+    /// free descriptors, so none is accepted for up to a second.
     mutating func couldNotAccept(now: Instant) {
         if now >= nextAccepts { acceptsSince = now }
         accepts = Self.maximumAcceptsPerSecond
     }
 
-    /// A peer has sent a message; `isAuthorized` says whether the descriptors with it prove that it may read the kernel's
-    /// events.
+    /// Handles a peer's message; `isAuthorized` is true if the descriptors with it prove that the peer may receive the
+    /// kernel's events.
     mutating func received(_ message: LockMessage, isAuthorized: Bool, from id: PeerID) -> [Action] {
         guard let index = peers.firstIndex(where: { $0.id == id }) else { return [] }
         if peers[index].isGranted {
@@ -107,14 +109,14 @@ struct LockHolder {
         return [.reply(.leaving, to: id), .leave(for: peers[index].peer)]
     }
 
-    /// A peer has closed its connection or has sent what is not a message.
+    /// Handles a peer that has closed its connection or has sent something that is not a message.
     mutating func closed(_ id: PeerID) -> [Action] {
         guard let index = peers.firstIndex(where: { $0.id == id }) else { return [] }
         peers.remove(at: index)
         return [.close(id)] + offerToNext()
     }
 
-    /// Time has passed.
+    /// Handles the deadlines that have passed.
     mutating func passed(_ now: Instant) -> [Action] {
         if now >= nextAccepts { (accepts, acceptsSince) = (0, now) }
         var actions: [Action] = []
@@ -129,7 +131,7 @@ struct LockHolder {
         return actions + offerToNext(now: now)
     }
 
-    /// The agent shuts down: a waiting process follows it.
+    /// Handles the shutdown of the agent: a waiting peer succeeds it.
     mutating func stop() -> [Action] {
         guard !isStopping else { return [] }
         isStopping = true
@@ -137,7 +139,8 @@ struct LockHolder {
         return peers.filter { $0.request != nil }.map { .reply(.leaving, to: $0.id) }
     }
 
-    /// The agent has read its last: the lock and the event socket are there for a successor.
+    /// Handles the offer of the agent, which has read its last event: a successor may have the lock and the event
+    /// socket.
     mutating func offer(now: Instant) -> [Action] {
         offeringUntil = now + Self.answerTime
         return offerToNext(now: now)
@@ -157,8 +160,8 @@ struct LockHolder {
 
     private var isGranted: Bool { peers.contains(where: \.isGranted) }
 
-    /// Those that have just started come before those that stand by. An agent that is not told to stop gives way to its own
-    /// workload alone.
+    /// The peer to grant next. Peers that have just started come before those that stand by. An agent that has not been
+    /// told to stop gives way to its own workload only.
     private var indexOfSuccessor: Int? {
         peers.firstIndex(where: isSuccessor)
             ?? (isStopping

@@ -11,23 +11,23 @@
 /// | 16..<144 | the sender's workload, printable ASCII, filled up with zeros |
 struct LockMessage: Equatable, Sendable {
     enum Kind: UInt8, CaseIterable, Sendable {
-        /// The sender has just started and wants to collect as soon as it may.
+        /// The sender has just started and wants to collect as soon as possible.
         case takeOver = 1
         /// The sender has handed over and collects again only when the holder leaves.
         case standBy
-        /// The holder goes on; the sender of the request is told when it leaves.
+        /// The holder goes on; it will tell the sender of the request when it leaves.
         case wait
-        /// The holder is about to leave: a grant follows once it has read its last.
+        /// The holder is about to leave: a grant follows once it has read its last event.
         case leaving
         /// The lock and the event socket, as descriptors.
         case grant
-        /// The sender of the request has both. From here on it is the holder.
+        /// The sender of the request has received both and is the holder from now on.
         case confirm
 
         /// The number of descriptors that travel with a message of this kind.
         var descriptors: Int {
             switch self {
-            // A socket that hears the kernel's events, which takes CAP_NET_ADMIN to open.
+            // A socket that receives the kernel's events, which takes CAP_NET_ADMIN to open.
             case .takeOver, .standBy: 1
             case .wait, .leaving, .confirm: 0
             case .grant: 2
@@ -52,7 +52,7 @@ struct LockMessage: Equatable, Sendable {
     let kind: Kind
     let workload: String
 
-    /// Makes a message. The workload has at most ``maximumWorkloadBytes`` of printable ASCII.
+    /// Creates a message. The workload has at most ``maximumWorkloadBytes`` of printable ASCII.
     init(_ kind: Kind, workload: String) {
         self.kind = kind
         self.workload = workload

@@ -2,14 +2,15 @@
 
 import CDescriptorPassing
 
-/// The process at the other end of the lock's socket (`SO_PEERCRED`, unix(7)): of a holder, the one that listens.
+/// The process at the other end of a connection to the lock's socket (`SO_PEERCRED`, unix(7)). A connected agent sees
+/// the process that listens.
 public struct LockPeer: Equatable, Sendable {
-    /// The process number; 0 where this process's PID namespace does not show it, as with a container of another pod.
+    /// The process ID; 0 if this process's PID namespace does not show the process, as with a container of another pod.
     public let process: Int32
-    /// The user, as this process's user namespace numbers it.
+    /// The user ID in this process's user namespace.
     public let user: UInt32
 
-    /// Makes a peer of its parts.
+    /// Creates a peer from its parts.
     public init(process: Int32, user: UInt32) {
         self.process = process
         self.user = user
@@ -23,7 +24,7 @@ public struct LockPeer: Equatable, Sendable {
 }
 
 extension LockPeer: CustomStringConvertible {
-    /// The process for a log line.
+    /// The process as text for a log line.
     public var description: String {
         process > 0 ? "process \(process) of user \(user)" : "a process of user \(user) in another PID namespace"
     }

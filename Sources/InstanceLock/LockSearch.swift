@@ -2,24 +2,24 @@
 
 import Synchronization
 
-/// Looks for the lock of this network namespace until it has it or must not have it.
+/// Searches for the lock of this network namespace, until it holds the lock or must not take it.
 public final class LockSearch: Sendable {
-    /// Who looks for it.
+    /// The purpose of a search.
     public enum Purpose: Sendable {
-        /// An agent that starts: a holder of its own workload leaves for it.
+        /// To start an agent: a holder of the same workload leaves for it.
         case start
-        /// An agent that has handed over: it follows when the holder leaves or ends, whenever that is.
+        /// To stand by after a handover: the agent follows when the holder leaves or ends, whenever that is.
         case standBy
     }
 
-    /// What was found.
+    /// The result of a search.
     public enum Found: Sendable {
-        /// No other agent runs here.
+        /// No other agent runs here; the lock is held.
         case lock(InstanceLock)
-        /// Another agent has handed over the lock and the socket on which it has heard the kernel's events. It reads no
-        /// more from that socket.
+        /// Another agent has handed over the lock and the socket on which it has received the kernel's events. It no
+        /// longer reads from that socket.
         case successor(InstanceLock, events: Descriptor)
-        /// Something that is no agent has the name. The lock takes it once it is free.
+        /// Something that is not an agent holds the name. The lock takes the name once it is free.
         case squatter(Squatter, InstanceLock)
     }
 
@@ -28,14 +28,14 @@ public final class LockSearch: Sendable {
     private let wakeUp: WakeUp
     private let isInterrupted = Atomic(false)
 
-    /// Makes a search that has not begun.
+    /// Creates a search without starting it.
     public init(_ configuration: LockConfiguration, for purpose: Purpose) throws(LockSocketError) {
         self.configuration = configuration
         kind = purpose == .start ? .takeOver : .standBy
         wakeUp = try WakeUp()
     }
 
-    /// Ends the search soon, from any thread.
+    /// Makes the search end soon. Callable from any thread.
     public func interrupt() {
         isInterrupted.store(true, ordering: .relaxed)
         wakeUp.wake()
@@ -43,9 +43,9 @@ public final class LockSearch: Sendable {
 
     /// Searches on the calling thread.
     ///
-    /// - Returns: What was found; nil where the search was interrupted.
-    /// - Throws: ``Refusal`` where another agent runs here and does not leave, ``LockSocketError``, and what opening the
-    ///   proof throws.
+    /// - Returns: The result; nil if the search was interrupted.
+    /// - Throws: ``Refusal`` if another agent runs here and does not leave, ``LockSocketError``, and any error of
+    ///   opening the proof.
     public func run() throws -> Found? {
         var seeker = LockSeeker(kind, user: configuration.user)
         var step = Step()
@@ -58,7 +58,7 @@ public final class LockSearch: Sendable {
         return nil
     }
 
-    /// What an attempt has in hand.
+    /// The state of one attempt.
     private struct Step {
         var socket: LockSocket?
         var hasAsked = false
@@ -66,7 +66,7 @@ public final class LockSearch: Sendable {
         var events: Descriptor?
     }
 
-    /// Does what the machine says. Returns nil where the thread was merely woken.
+    /// Performs an action of the state machine. Returns nil if the thread was merely woken.
     private func perform(_ action: LockSeeker.Action, _ step: inout Step) throws -> LockSeeker.Event? {
         switch action {
         case .bind:
@@ -122,7 +122,7 @@ public final class LockSearch: Sendable {
         case .squatted(let squatter): return .squatter(squatter, try InstanceLock(configuration, nil))
         case .acquired: return .lock(try InstanceLock(configuration, step.listener))
         case .handedOver:
-            // From here on, those who connect see this process at the other end.
+            // Makes peers that connect from now on see this process at the other end.
             try step.listener?.listen(configuration.name)
             let lock = try InstanceLock(configuration, step.listener)
             return step.events.map { .successor(lock, events: $0) } ?? .lock(lock)

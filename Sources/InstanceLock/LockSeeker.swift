@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The state of an agent that wants the lock. It does no I/O; each event returns the one thing to do next.
+/// The state machine of an agent that wants the lock. It does no I/O; each event returns the next action.
 ///
-/// An agent that starts waits for a holder that leaves, for ten seconds for one that goes on, and then refuses to start.
-/// What is no agent does not keep it from starting for longer than that either. An agent that has handed over waits without
-/// an end.
+/// A starting agent waits for a holder that leaves. If the holder goes on, the agent waits for ten seconds and then
+/// refuses to start. Something that is not an agent delays the start no longer than that either. An agent that has
+/// handed over waits without limit.
 struct LockSeeker {
     typealias Instant = ContinuousClock.Instant
 
@@ -12,26 +12,27 @@ struct LockSeeker {
         case bound
         case nameIsTaken
         case connected(LockPeer)
-        /// Nothing listens under the name, it has no room for another connection, or this process may not connect.
+        /// Nothing listens under the name, the listener has no room for another connection, or this process may not
+        /// connect.
         case notConnected
         case received(LockMessage.Kind, workload: String)
         case receivedOtherVersion(UInt8)
-        /// What is not a message, or a grant of what is not the lock and an event socket.
+        /// Something that is not a message, or a grant without the lock and an event socket.
         case receivedNonsense
         case closed
         case confirmed
-        /// The time of the last action is over.
+        /// The deadline of the last action has passed.
         case timePassed
     }
 
     enum Action: Equatable {
         case bind
         case connect
-        /// Send a request and wait for the answer until then.
+        /// Send a request and wait for the response until then.
         case request(LockMessage.Kind, until: Instant)
-        /// Wait for the next message until then; without an end where it is nil.
+        /// Wait for the next message until then; without limit if nil.
         case receive(until: Instant?)
-        /// Leave the connection and wait until then.
+        /// Close the connection and wait until then.
         case pause(until: Instant)
         case confirm
         case finish(Outcome)
@@ -42,20 +43,20 @@ struct LockSeeker {
         case acquired
         /// The holder has handed over.
         case handedOver
-        /// Something that is no agent holds the name.
+        /// Something that is not an agent holds the name.
         case squatted(Squatter)
         case refused(Refusal)
     }
 
-    /// The time that something which is no agent is given to go away.
+    /// How long to wait for something that is not an agent to free the name.
     static let squatterTime: Duration = .seconds(10)
-    /// The time that a running agent is given which does not say that it leaves: it may be about to stop.
+    /// How long to wait for a running agent that has not announced to leave: it may be about to stop.
     static let otherAgentTime: Duration = .seconds(10)
-    /// The time that a holder may take which has said that it leaves: two collections of a very large table.
+    /// How long to wait for a holder that has announced to leave: two collections of a very large table.
     static let leavingTime: Duration = .seconds(60)
-    /// Time for a holder to answer.
+    /// The time for a holder to respond.
     static let answerTime: Duration = .seconds(2)
-    /// Between two attempts: where a holder has just gone, and where something is in the way.
+    /// The pauses between two attempts: short if a holder has just gone, long if something is in the way.
     static let (shortPause, longPause) = (Duration.milliseconds(20), Duration.milliseconds(500))
 
     private enum Phase {
@@ -103,7 +104,7 @@ struct LockSeeker {
             return pause(now, Self.longPause)
         case .receivedNonsense: return squatted(now, .nonsense)
         case .closed:
-            // A holder that has answered has ended or has handed over to another.
+            // A holder that has responded before has now ended or handed over to another agent.
             if case .told = phase { return pause(now, Self.shortPause) }
             return squatted(now, .silent)
         case .confirmed: return .finish(.handedOver)
@@ -138,7 +139,7 @@ struct LockSeeker {
         }
     }
 
-    /// Whether an agent that goes on may still be waited for.
+    /// Returns whether there is time left to wait for an agent that goes on.
     private mutating func hasTime(_ now: Instant) -> Bool {
         let since = otherAgentSince ?? now
         otherAgentSince = since
@@ -164,40 +165,40 @@ struct LockSeeker {
     }
 }
 
-/// What holds the lock's name and is no agent.
+/// Something that holds the lock's name and is not an agent.
 public struct Squatter: Equatable, Sendable {
-    /// How that shows.
+    /// The sign by which it was recognized.
     public enum Reason: Equatable, Sendable {
         /// It runs as another user.
         case otherUser
-        /// It does not answer.
+        /// It does not respond.
         case silent
-        /// It answers with what is not a message.
+        /// It responds with something that is not a message.
         case nonsense
     }
 
-    /// Its process; nil where there is no connection to it, which leaves it unnamed.
+    /// Its process; nil if there is no connection to it, which leaves the process unknown.
     public let peer: LockPeer?
-    /// How that shows.
+    /// The sign by which it was recognized.
     public let reason: Reason
 }
 
-/// Why an agent does not start beside another.
+/// The error of an agent that does not start beside another one.
 public struct Refusal: Error, Equatable, Sendable {
-    /// What the other agent does.
+    /// The state of the other agent.
     public enum Reason: Equatable, Sendable {
-        /// It collects.
+        /// It keeps collecting.
         case running
         /// It speaks another version of the lock's protocol.
         case otherVersion(UInt8)
-        /// It has said that it leaves and has not within a minute.
+        /// It has announced to leave and has not left within a minute.
         case stuck
     }
 
     /// The other agent's process.
     public let peer: LockPeer?
-    /// The other agent's workload; empty where it has none or it is not known.
+    /// The other agent's workload; empty if it has none or is unknown.
     public let workload: String
-    /// What the other agent does.
+    /// The state of the other agent.
     public let reason: Reason
 }

@@ -3,25 +3,25 @@
 import CDescriptorPassing
 import Glibc
 
-/// The lock's socket: a Unix socket of sequenced packets under an abstract name, of which there is one in each network
-/// namespace (unix(7)). It never waits.
+/// The lock's socket: a non-blocking Unix socket of sequenced packets under an abstract name, which exists once in each
+/// network namespace (unix(7)).
 struct LockSocket: Sendable {
-    /// One message that has come, or why there is none.
+    /// The result of a receive.
     enum Received {
         case message(LockMessage, [Descriptor])
         case unreadable(LockMessage.Unreadable)
-        /// Nothing has come yet.
+        /// No message has arrived yet.
         case nothing
         /// The other end has closed the connection.
         case end
     }
 
-    /// Connections that wait to be accepted.
+    /// The maximum number of connections that wait to be accepted.
     private static let backlog: CInt = 8
 
     let descriptor: Descriptor
 
-    /// Binds the name and listens. Returns nil where another socket has the name.
+    /// Binds the name and listens. Returns nil if another socket has the name.
     static func listen(_ name: String) throws(LockSocketError) -> LockSocket? {
         let socket = try open()
         guard withAddress(name, { bind(socket.descriptor.number, $0, $1) }) == 0 else {
@@ -32,7 +32,8 @@ struct LockSocket: Sendable {
         return socket
     }
 
-    /// Connects to the socket of that name. Returns nil where none listens, it has no room, or this process may not.
+    /// Connects to the socket with this name. Returns nil if none listens, it has no room, or this process may not
+    /// connect.
     static func connect(_ name: String) throws(LockSocketError) -> LockSocket? {
         let socket = try open()
         guard withAddress(name, { Glibc.connect(socket.descriptor.number, $0, $1) }) == 0 else {
@@ -45,7 +46,8 @@ struct LockSocket: Sendable {
         return socket
     }
 
-    /// The next connection; nil where none waits. Throws where it cannot be accepted: the process has no descriptor left.
+    /// Accepts the next connection; returns nil if none waits. Throws if it cannot be accepted because the process has
+    /// no free descriptor.
     func accept() throws(LockSocketError) -> LockSocket? {
         let accepted = Glibc.accept(descriptor.number, nil, nil)
         guard accepted >= 0 else {
@@ -59,7 +61,7 @@ struct LockSocket: Sendable {
         return socket
     }
 
-    /// Sends a message. Returns false where it cannot be sent now: the other end is gone or does not read.
+    /// Sends a message. Returns false if it cannot be sent now: the other end is gone or does not read.
     func send(_ message: LockMessage, _ descriptors: [Descriptor] = []) -> Bool {
         let bytes = message.bytes
         let numbers = descriptors.map(\.number)
@@ -68,9 +70,9 @@ struct LockSocket: Sendable {
         }
     }
 
-    /// Receives the next message. Descriptors that do not belong to one are closed.
+    /// Receives the next message. Descriptors that do not belong to a message are closed.
     func receive() -> Received {
-        // A byte more than a message has: a longer one is told from it.
+        // One byte more than a message has, to detect longer ones.
         var bytes = [UInt8](repeating: 0, count: LockMessage.size + 1)
         var numbers = [CInt](repeating: -1, count: Int(KUBENETMON_MAXIMUM_DESCRIPTORS))
         var (count, isCut) = (0, CInt(0))
@@ -78,7 +80,7 @@ struct LockSocket: Sendable {
             descriptor.number, &bytes, bytes.count, &numbers, &count, &isCut)
         let descriptors = numbers.prefix(count).map(Descriptor.init(owning:))
         guard length >= 0 else { return errno == EAGAIN ? .nothing : .end }
-        // A message of no bytes looks the same.
+        // An empty message looks the same as the end.
         guard length > 0 else { return .end }
         do throws(LockMessage.Unreadable) {
             let message = try LockMessage(bytes.prefix(length))
@@ -89,10 +91,10 @@ struct LockSocket: Sendable {
         }
     }
 
-    /// Lets nothing more come; what has come already can still be received.
+    /// Lets no more messages arrive; those that have arrived can still be received.
     func stopReceiving() { shutdown(descriptor.number, CInt(SHUT_RD)) }
 
-    /// Whether this socket listens under that name.
+    /// Returns whether this socket listens under this name.
     func isListening(as name: String) -> Bool {
         var (isListening, length) = (CInt(0), socklen_t(MemoryLayout<CInt>.size))
         guard getsockopt(descriptor.number, SOL_SOCKET, SO_ACCEPTCONN, &isListening, &length) == 0, isListening == 1
@@ -110,7 +112,8 @@ struct LockSocket: Sendable {
         }
     }
 
-    /// Begins to listen. Where another process has listened on the socket, those who connect from now on see this process.
+    /// Starts listening. On a socket that another process has listened on, peers that connect from now on see this
+    /// process.
     func listen(_ name: String) throws(LockSocketError) {
         guard Glibc.listen(descriptor.number, Self.backlog) == 0 else {
             throw LockSocketError(operation: "listening on", name: name, errno: errno)
@@ -124,7 +127,7 @@ struct LockSocket: Sendable {
         return LockSocket(descriptor: Descriptor(owning: number))
     }
 
-    /// The abstract name's address. The name has fewer than 107 bytes.
+    /// Calls `body` with the address of the abstract name, which has fewer than 107 bytes.
     private static func withAddress<Result>(
         _ name: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result
     ) -> Result {
@@ -133,7 +136,7 @@ struct LockSocket: Sendable {
         let offset = MemoryLayout<sockaddr_un>.offset(of: \.sun_path) ?? 2
         let nameBytes = name.utf8.prefix(MemoryLayout.size(ofValue: address.sun_path) - 1)
         withUnsafeMutableBytes(of: &address) { bytes in
-            // The first byte stays 0: the name is no path.
+            // The first byte stays 0, which makes the name abstract.
             UnsafeMutableRawBufferPointer(rebasing: bytes[(offset + 1)...]).copyBytes(from: nameBytes)
         }
         return withUnsafePointer(to: address) { pointer in
@@ -144,13 +147,13 @@ struct LockSocket: Sendable {
     }
 }
 
-/// A system call on the lock's socket that failed.
+/// A failed system call on the lock's socket.
 public struct LockSocketError: Error, CustomStringConvertible {
     let operation: String
     let name: String
     let errno: CInt
 
-    /// What was attempted and what happened.
+    /// The operation and the error.
     public var description: String {
         "\(operation) the abstract Unix socket @\(name): \(String(cString: strerror(errno))) (errno \(errno))"
     }

@@ -15,15 +15,15 @@ struct WakeUp: Sendable {
         (sender, receiver) = (Descriptor(owning: ends[0]), Descriptor(owning: ends[1]))
     }
 
-    /// Wakes the thread, now or when it waits next.
+    /// Wakes the thread, now or at its next wait.
     func wake() {
-        // A full buffer wakes too.
+        // If the buffer is full, the send fails, but the receiver is readable and the thread wakes.
         send(sender.number, [1], 1, CInt(MSG_NOSIGNAL))
     }
 
-    /// Waits until one of the sockets has something to receive, or until it is woken.
+    /// Waits until one of the sockets can be read, the deadline has passed, or ``wake()`` is called.
     ///
-    /// - Returns: For each socket whether it has something to receive or its other end is closed.
+    /// - Returns: For each socket, whether it has something to receive or its other end is closed.
     func wait(for sockets: [LockSocket], until deadline: ContinuousClock.Instant?) -> [Bool] {
         var polled = ([receiver] + sockets.map(\.descriptor)).map {
             pollfd(fd: $0.number, events: Int16(POLLIN), revents: 0)

@@ -9,7 +9,7 @@ import Testing
 
 @testable import InstanceLock
 
-/// What runs on a thread of its own from now on, however busy the threads of all tasks are.
+/// Runs `body` on its own thread from now on, no matter how busy the threads of all tasks are.
 private struct Background<Value: Sendable> {
     private let results: AsyncStream<Result<Value, any Error>>
 
@@ -22,7 +22,7 @@ private struct Background<Value: Sendable> {
         }.start()
     }
 
-    /// What came of it.
+    /// The result of `body`.
     var value: Value {
         get async throws {
             for await result in results { return try result.get() }
@@ -35,7 +35,7 @@ private func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> 
     try await Background(body).value
 }
 
-/// A pipe: its reading end stands for the event socket, what is in it for events that wait.
+/// A pipe whose reading end stands for the event socket, and whose content stands for waiting events.
 private struct Pipe {
     let reader: Descriptor
     let writer: Descriptor
@@ -55,7 +55,7 @@ private func read(_ descriptor: Descriptor) -> String {
     return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
 }
 
-/// A lock of a test's own name.
+/// Returns a configuration with a lock name of the test.
 private func configuration(_ name: String, workload: String = "a/b") -> LockConfiguration {
     LockConfiguration(
         name: name, workload: workload, makeProof: { try Pipe().reader },
@@ -67,7 +67,7 @@ private func configuration(_ name: String, workload: String = "a/b") -> LockConf
 
 private func uniqueName() -> String { "kubenetmon-test-\(UUID().uuidString)" }
 
-/// The lock, which must be free.
+/// Acquires the lock, which must be free.
 private func take(_ configuration: LockConfiguration) throws -> InstanceLock {
     guard case .lock(let lock)? = try LockSearch(configuration, for: .start).run() else {
         throw TestEnvironmentError("the lock is not free")
@@ -75,14 +75,14 @@ private func take(_ configuration: LockConfiguration) throws -> InstanceLock {
     return lock
 }
 
-/// Searches to the end.
+/// Runs a search to its end.
 private func search(
     _ configuration: LockConfiguration, for purpose: LockSearch.Purpose = .start
 ) async throws -> LockSearch.Found? {
     try await onThread { try LockSearch(configuration, for: purpose).run() }
 }
 
-/// Serves until a successor has the lock; offers `events` whenever one asks, as an agent does turn after turn.
+/// Serves until a successor holds the lock. Offers `events` for every request, as an agent does turn after turn.
 private func serve(_ lock: InstanceLock, offering events: Descriptor) -> Background<InstanceLock.Outcome> {
     Background {
         while true {
@@ -97,11 +97,11 @@ private func serve(_ lock: InstanceLock, offering events: Descriptor) -> Backgro
     }
 }
 
-/// A peer that speaks as the test has it.
+/// A peer whose messages the test controls.
 private struct RawPeer {
     let socket: LockSocket
 
-    /// Connects, once there is room.
+    /// Connects as soon as there is room.
     static func connect(_ name: String) async throws -> RawPeer {
         var socket: LockSocket?
         try await eventually("there is room") {
@@ -145,7 +145,7 @@ private struct RawPeer {
         #expect(try await outcome.value == .handedOver)
         pipe.write("two")
         #expect(read(events) == "onetwo")
-        // The name is the successor's now: whoever connects sees it, and it serves.
+        // The successor now has the name: a peer that connects sees its process, and it serves.
         let peer = try await RawPeer.connect(configuration.name)
         #expect(LockPeer(of: peer.socket.descriptor.number) == LockPeer(process: getpid(), user: geteuid()))
         let second = serve(next, offering: events)
@@ -211,7 +211,7 @@ private struct RawPeer {
         let lock = try take(configuration)
         let found = Background { try LockSearch(configuration, for: .standBy).run() }
         lock.stop()
-        // It may not have asked yet.
+        // The search may not have sent its request yet.
         var outcome = InstanceLock.Outcome.kept
         while outcome == .kept {
             outcome = try await onThread {
@@ -245,7 +245,7 @@ private struct RawPeer {
         if ends { peer = nil }
         #expect(try await outcome.value == .kept)
         #expect(peer?.send(LockMessage(.confirm, workload: "a/b").bytes) != true)
-        // The holder serves on.
+        // The holder keeps serving.
         let next = serve(lock, offering: pipe.reader)
         guard case .successor? = try await search(configuration) else {
             Issue.record("no successor")
@@ -283,7 +283,7 @@ private struct RawPeer {
                 for connection in connections {
                     guard case .message(let request, _) = connection.receive() else { continue }
                     _ = connection.send(LockMessage(purpose == .start ? .leaving : .wait, workload: "a/b"))
-                    // It is gone, with all of its descriptors.
+                    // The holder is gone, with all of its descriptors.
                     listener.withLock { $0 = nil }
                     return request.kind
                 }
@@ -318,7 +318,7 @@ private struct RawPeer {
             #expect(peer.send(bytes, descriptors))
             #expect(try await peer.receive() == nil)
         }
-        // Silent ones, more than there is room for.
+        // Silent peers, more than there is room for.
         var silent: [RawPeer] = []
         while silent.count < 20, let socket = try LockSocket.connect(configuration.name) {
             silent.append(RawPeer(socket: socket))
@@ -350,7 +350,7 @@ private struct RawPeer {
                 #expect(try await peer.receive() == nil)
             }
         }
-        // The end of the file: no process has the writing end any more.
+        // End of file: no process has the writing end any more.
         #expect(try await onThread { read(reader) } == "")
         lock.offer(events.reader)
         #expect(try await outcome.value == .kept)
