@@ -4,24 +4,24 @@ import CRtnetlink
 import FlowModel
 import Glibc
 
-/// What the kernel's answer to `RTM_GETADDR` has told so far.
+/// The part of the kernel's response to `RTM_GETADDR` that has been decoded so far.
 struct AddressDump {
-    /// The addresses, but for loopback and unspecified ones, and for IPv6's link-local ones: every interface has one of
-    /// those, and so they come and go with pods, who speak to them only to find their router.
+    /// The addresses, except for loopback, unspecified and IPv6 link-local ones. Every interface has an IPv6 link-local
+    /// address, so these come and go with pods, which use them only to find their router.
     private(set) var addresses: Set<IPAddress> = []
-    /// True once the answer has ended.
+    /// True once the response has ended.
     private(set) var isComplete = false
-    /// True where the addresses have changed meanwhile, so that some may be missing.
+    /// True if the addresses changed during the dump, so that some may be missing.
     private(set) var isInterrupted = false
-    /// Messages that could not be read, and ends of datagrams that hold none.
+    /// Messages that could not be decoded, and trailing bytes of datagrams that contain no message.
     private(set) var malformedMessages = 0
 
-    /// The indexes of interfaces whose addresses are left out.
+    /// The indexes of interfaces whose addresses are ignored.
     private let ignoredInterfaces: Set<UInt32>
 
     init(without ignoredInterfaces: Set<UInt32> = []) { self.ignoredInterfaces = ignoredInterfaces }
 
-    /// Takes one datagram of the answer; throws where the kernel answers with an error.
+    /// Decodes one datagram of the response; throws if the kernel responds with an error.
     mutating func append(_ datagram: UnsafeRawBufferPointer) throws(RouteSocketError) {
         var messages = LengthPrefixed<nlmsghdr>(datagram, length: { Int($0.nlmsg_len) })
         while let (header, payload) = messages.next() {
@@ -47,7 +47,7 @@ struct AddressDump {
         else { return }
         var attributes = LengthPrefixed<rtattr>(
             UnsafeRawBufferPointer(rebasing: message[MemoryLayout<ifaddrmsg>.size...]), length: { Int($0.rta_len) })
-        // IFA_ADDRESS is the peer's where there is one, and IFA_LOCAL then the host's own (linux/if_addr.h).
+        // If there is a peer, IFA_ADDRESS is the peer's address and IFA_LOCAL the host's own (linux/if_addr.h).
         var (local, other): (IPAddress?, IPAddress?)
         while let (header, payload) = attributes.next() {
             switch Int(header.rta_type) {
@@ -64,7 +64,7 @@ struct AddressDump {
 }
 
 extension IPAddress {
-    /// Reads 4 or 16 bytes in network order; nil where there are others.
+    /// Decodes 4 or 16 bytes in network byte order; nil for any other number of bytes.
     fileprivate init?(_ bytes: UnsafeRawBufferPointer) {
         switch bytes.count {
         case 4: self.init(v4: UInt32(bigEndian: bytes.loadUnaligned(as: UInt32.self)))
@@ -74,8 +74,9 @@ extension IPAddress {
     }
 }
 
-/// Walks over netlink messages or attributes: a header that tells the length of both, a payload, and padding to a
-/// multiple of four bytes. It ends where they end, or at the first whose length points outside.
+/// An iterator over netlink messages or attributes: a header that contains the length of header and payload, the
+/// payload, and padding to a multiple of four bytes. It ends after the last one, or at the first whose length points
+/// outside the bytes.
 private struct LengthPrefixed<Header: BitwiseCopyable> {
     private var rest: UnsafeRawBufferPointer
     private let length: (Header) -> Int

@@ -4,39 +4,41 @@ import CRtnetlink
 public import FlowModel
 import Glibc
 
-/// The addresses of a network namespace, and their changes: that of the threads that make it and call it.
+/// The addresses of a network namespace and their changes. The namespace is that of the threads that create this object
+/// and call it.
 ///
-/// A node speaks to its pods from tunnels and bridges (`flannel.1`, `cni0`, `tunl0`) whose addresses no Kubernetes object
-/// lists; the kernel tells them to every process of the namespace.
+/// A node communicates with its pods from tunnels and bridges (`flannel.1`, `cni0`, `tunl0`) whose addresses no
+/// Kubernetes object lists; the kernel lists them for every process of the namespace.
 public final class HostAddresses: Sendable {
-    /// What was read at one moment.
+    /// The addresses at one moment.
     public struct Reading: Equatable, Sendable {
-        /// The addresses in ascending order: link-local ones included, but neither loopback nor unspecified ones nor those
-        /// of services.
+        /// The addresses in ascending order: IPv4 link-local ones are included; loopback, unspecified, IPv6 link-local
+        /// and service addresses are not.
         public var addresses: [IPAddress]
         /// The number of addresses beyond the limit.
         public var omitted: Int
-        /// Messages of the kernel that could not be read.
+        /// Messages from the kernel that could not be decoded.
         public var malformedMessages: Int
     }
 
     /// The dummy interfaces to which kube-proxy's IPVS mode (`defaultDummyDevice` in pkg/proxy/ipvs/proxier.go) and
-    /// kube-router give every service's address.
+    /// kube-router assign every service's address.
     private static let serviceInterfaces = ["kube-ipvs0", "kube-dummy-if"]
 
-    /// The kernel makes the datagrams of a dump no larger than this (`netlink_recvmsg` in net/netlink/af_netlink.c).
+    /// The receive buffer's size in bytes: the kernel creates no larger datagrams for a dump (`netlink_recvmsg` in
+    /// net/netlink/af_netlink.c).
     private static let bufferBytes = 32 << 10
 
-    /// How often a dump is asked for that the kernel says is interrupted: addresses that change faster are read with the
-    /// next change.
+    /// The maximum number of attempts while the kernel reports the dump as interrupted. Addresses that change faster
+    /// are read after the next change.
     private static let maximumAttempts = 5
 
-    /// Hears of changes. What it hears is not looked at: the addresses are read again.
+    /// Receives notifications of changes. Their content is ignored: all addresses are read again.
     private let changes: RouteSocket
-    /// Readable once ``interrupt()`` was called.
+    /// A pair of sockets; the reader is readable once ``interrupt()`` was called.
     private let interruption: (reader: CInt, writer: CInt)
 
-    /// Begins to hear of changes.
+    /// Starts listening for changes.
     public init() throws(RouteSocketError) {
         changes = try RouteSocket(groups: UInt32(RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR))
         var ends: [CInt] = [-1, -1]
@@ -53,7 +55,7 @@ public final class HostAddresses: Sendable {
 
     /// Reads all addresses.
     ///
-    /// - Parameter limit: The most that are given; of more, the first in ascending order.
+    /// - Parameter limit: The maximum number of addresses to return, the first in ascending order.
     public func read(limit: Int) throws(RouteSocketError) -> Reading {
         var dump = try self.dump()
         for _ in 1..<Self.maximumAttempts where dump.isInterrupted { dump = try self.dump() }
@@ -64,9 +66,9 @@ public final class HostAddresses: Sendable {
     }
 
     private func dump() throws(RouteSocketError) -> AddressDump {
-        // Their addresses come after the interface: a reading that a change is followed by knows it.
+        // An interface exists before its addresses, so a reading that follows an address change finds its index.
         var dump = AddressDump(without: Set(Self.serviceInterfaces.map { if_nametoindex($0) }))
-        // A socket of its own: nothing of an answer that was not read to its end is left on it.
+        // A new socket for each dump, which cannot hold the unread rest of an earlier response.
         let socket = try RouteSocket()
         try socket.requestAddresses()
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.bufferBytes, alignment: 8)
@@ -75,27 +77,27 @@ public final class HostAddresses: Sendable {
         return dump
     }
 
-    /// Waits until addresses have changed since the last call, or since the beginning.
+    /// Waits until addresses have changed since the last call, or since this object was created.
     ///
-    /// - Returns: False where ``interrupt()`` was called.
+    /// - Returns: False if ``interrupt()`` was called.
     public func waitForChange() -> Bool {
         let isInterrupted = wait(for: [changes.descriptor], milliseconds: -1)
         changes.discardReceived()
         return !isInterrupted
     }
 
-    /// Waits for a time.
+    /// Waits for this many milliseconds.
     ///
-    /// - Returns: False where ``interrupt()`` was called.
+    /// - Returns: False if ``interrupt()`` was called.
     public func pause(milliseconds: CInt) -> Bool { !wait(for: [], milliseconds: milliseconds) }
 
-    /// Ends every wait, now and later. Callable from any thread.
+    /// Ends all current and future waits. Callable from any thread.
     public func interrupt() {
-        // A socket that is full is readable, too.
+        // If the buffer is full, the send fails, but the reader is readable already.
         send(interruption.writer, [1], 1, CInt(MSG_NOSIGNAL) | CInt(MSG_DONTWAIT))
     }
 
-    /// Waits until one of the descriptors has something, at most for some milliseconds, or for ever where they are negative.
+    /// Waits until one of the descriptors can be read, at most this many milliseconds, or without limit if negative.
     ///
     /// - Returns: Whether ``interrupt()`` was called.
     private func wait(for descriptors: [CInt], milliseconds: CInt) -> Bool {

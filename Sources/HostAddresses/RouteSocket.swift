@@ -3,19 +3,19 @@
 import CRtnetlink
 import Glibc
 
-/// A netlink socket towards the kernel's table of addresses (rtnetlink(7)). Reading it and hearing its changes needs no
+/// A netlink socket to the kernel's address table (rtnetlink(7)). Reading the table and receiving its changes needs no
 /// capability.
 struct RouteSocket: ~Copyable {
     let descriptor: CInt
 
-    /// Opens and binds a socket; the kernel chooses its port and refuses what other processes send to it.
+    /// Opens and binds a socket; the kernel chooses its port and rejects messages that other processes send to it.
     ///
-    /// - Parameter groups: The multicast groups to hear, a bit each (`RTMGRP_…`).
+    /// - Parameter groups: The multicast groups to join, one bit each (`RTMGRP_…`).
     init(groups: UInt32 = 0) throws(RouteSocketError) {
         let operation = "opening an rtnetlink socket"
         descriptor = socket(AF_NETLINK, CInt(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue), NETLINK_ROUTE)
         guard descriptor >= 0 else { throw RouteSocketError(operation, errno: errno) }
-        // The kernel answers a dump while it is received; only an error in this module could make it wait.
+        // The kernel responds to a dump while it is received, so only a bug in this module could make a receive wait.
         var timeout = timeval(tv_sec: 5, tv_usec: 0)
         guard Self.with(groups: groups, { bind(descriptor, $0, $1) }) == 0,
             Self.with(groups: 0, { connect(descriptor, $0, $1) }) == 0,
@@ -35,7 +35,7 @@ struct RouteSocket: ~Copyable {
 
     deinit { close(descriptor) }
 
-    /// Asks for all addresses of both families.
+    /// Requests all addresses of both families.
     func requestAddresses() throws(RouteSocketError) {
         struct Request {
             var header = nlmsghdr(
@@ -48,7 +48,8 @@ struct RouteSocket: ~Copyable {
         guard sent >= 0 else { throw RouteSocketError("asking for the host's addresses", errno: errno) }
     }
 
-    /// Receives the next datagram; it stands in `buffer` until the next call. One that does not fit is an error.
+    /// Receives the next datagram, which is valid in `buffer` until the next call. A datagram that does not fit is an
+    /// error.
     func receive(into buffer: UnsafeMutableRawBufferPointer) throws(RouteSocketError) -> UnsafeRawBufferPointer {
         let operation = "receiving the host's addresses"
         var length: Int
@@ -60,10 +61,10 @@ struct RouteSocket: ~Copyable {
         return UnsafeRawBufferPointer(rebasing: buffer[..<length])
     }
 
-    /// Forgets what has come, and that the kernel had more than fitted (ENOBUFS).
+    /// Discards all messages that have arrived, and the error of an overrun (ENOBUFS).
     func discardReceived() {
         var byte: UInt8 = 0
-        // More than the buffer holds: what comes meanwhile may be left for the next call.
+        // Bounded by more than the buffer holds: messages that arrive meanwhile may be left for the next call.
         for _ in 0..<4096 {
             let length = recv(descriptor, &byte, 1, CInt(truncatingIfNeeded: MSG_DONTWAIT))
             guard length >= 0 || errno == ENOBUFS || errno == EINTR else { return }

@@ -2,11 +2,11 @@
 
 import Glibc
 
-/// Why the addresses of a network namespace could not be read.
+/// A failure to read the addresses of a network namespace.
 public struct RouteSocketError: Error, Equatable, CustomStringConvertible {
-    /// What was attempted.
+    /// The operation that failed.
     public let operation: String
-    /// An `errno`, of a system call or from the kernel's answer.
+    /// The `errno` of a system call or of the kernel's response.
     public let code: CInt
 
     init(_ operation: String, errno code: CInt) {
@@ -14,6 +14,6 @@ public struct RouteSocketError: Error, Equatable, CustomStringConvertible {
         self.code = code
     }
 
-    /// The error for a log.
+    /// The operation and the error as text for a log line.
     public var description: String { "\(operation): \(String(cString: strerror(code)))" }
 }

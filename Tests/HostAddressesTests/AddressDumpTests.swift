@@ -104,7 +104,7 @@ import Testing
             let dump = try Self.dump(bad + good + Self.end)
             #expect(dump.isComplete && dump.malformedMessages == 1 && dump.addresses == [IPAddress("10.0.0.1")])
         }
-        // What follows a length that is not true cannot be found.
+        // Messages after a wrong length cannot be found.
         for bad in [[1, 2, 3], Self.bytes(UInt32(15)) + Self.bytes(UInt32.max), Self.bytes(UInt32.max) + good] {
             let dump = try Self.dump(good + bad, Self.end)
             #expect(dump.isComplete && dump.malformedMessages == 1 && dump.addresses == [IPAddress("10.0.0.1")])

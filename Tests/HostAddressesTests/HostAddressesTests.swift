@@ -6,7 +6,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// Against a real kernel, each in a network namespace of its own.
+/// Tests against a real kernel, each in its own network namespace.
 @Suite struct HostAddressesTests {
     private static func read(limit: Int = 256) throws -> [String] {
         let reading = try HostAddresses().read(limit: limit)
@@ -34,7 +34,7 @@ import Testing
                 """)
             return try Self.read()
         }
-        // The kernel gives interfaces that are up a link-local address of their own, too.
+        // The link-local address that the kernel gives an interface that is up is not in the result.
         #expect(
             addresses == [
                 "10.244.1.0", "10.244.1.1", "169.254.20.10", "172.17.0.1", "172.17.0.2", "203.0.113.9", "2001:db8::1",
