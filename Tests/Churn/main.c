@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Many short connections and datagrams, for tests of what is counted.
+// Generates many short TCP connections and UDP exchanges, for tests of the counts.
 //
 //   churn serve PORT
-//     Answers TCP connections and UDP datagrams until it is ended. Prints "ready" once it listens. A request begins with
-//     4 bytes: how much to answer, big-endian. A TCP connection is closed by the server, which keeps the client's port
-//     free to be used again at once.
+//     Answers TCP connections and UDP datagrams until it is killed. Prints "ready" once it listens. A request begins
+//     with the size of the response in bytes: 4 bytes, big-endian. The server closes a TCP connection first, so that
+//     the client's port can be reused at once.
 //
 //   churn tcp|udp ADDRESS PORT RATE SECONDS FIRST_LOCAL_PORT LOCAL_PORTS
-//     Makes RATE * SECONDS exchanges, each with a connection or socket of its own and of a size of its own, from these
-//     local ports in turn; 0 leaves the ports to the system. Begins RATE of them a second, or fewer on a busy machine.
-//     Prints the number of exchanges that succeeded: over TCP from ports of the system's all, as a rule.
+//     Makes RATE * SECONDS exchanges, each of its own size and with its own connection or socket, from LOCAL_PORTS
+//     local ports in turn; with LOCAL_PORTS 0, the system chooses the ports. Starts RATE exchanges a second, or fewer
+//     on a busy machine. Prints the number of exchanges that succeeded: for TCP from ports of the system, all as a
+//     rule.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -98,7 +99,7 @@ static double rate, seconds;
 static int exchange(unsigned number) {
     char request[MAXIMUM_SIZE], answer[MAXIMUM_SIZE];
     int limit = type == SOCK_STREAM ? MAXIMUM_SIZE : MAXIMUM_DATAGRAM;
-    // Sizes without a pattern, the same in every run.
+    // Sizes look random but are the same in every run.
     unsigned mixed = number * 2654435761u;
     uint32_t size = htonl(mixed % (unsigned)limit);
     size_t request_length = sizeof size + (type == SOCK_DGRAM ? mixed % 500 : 0);
@@ -106,13 +107,13 @@ static int exchange(unsigned number) {
     memcpy(request, &size, sizeof size);
 
     int fd = socket(server.ss_family, type, 0), on = 1;
-    // A datagram may be lost, and so may a connection from a port that is used again; others are answered, however busy
-    // the machine is.
+    // A datagram, or a connection from a reused port, may be lost and gets a short timeout. Every other exchange gets
+    // its response, however busy the machine is.
     struct timeval timeout = {.tv_sec = type == SOCK_DGRAM || ports ? 5 : 300};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
     if (ports) {
         struct sockaddr_storage local = {.ss_family = server.ss_family};
-        // sin_port and sin6_port stand at the same place.
+        // sin_port and sin6_port have the same offset.
         ((struct sockaddr_in *)&local)->sin_port = htons((uint16_t)(first_port + (int)(number % (unsigned)ports)));
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
         if (bind(fd, (struct sockaddr *)&local, server_length)) goto failed;
