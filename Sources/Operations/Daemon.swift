@@ -4,45 +4,46 @@ import CBuildCommit
 public import Logging
 public import ServiceLifecycle
 
-/// What both daemons do alike.
+/// The version and the lifecycle that both daemons share.
 public enum Daemon {
-    /// The release that this is.
+    /// This release's version.
     public static let release = "0.1.0"
 
-    /// The release, and the beginning of the commit's hash where the build was told: `0.1.0 (2c26b46b68ff)`.
+    /// The release, followed by the first 12 digits of the commit's hash if the build knew it: `0.1.0 (2c26b46b68ff)`.
     public static let version = commit.isEmpty ? release : "\(release) (\(commit.prefix(12)))"
 
-    /// What a program calls itself to servers (RFC 9110, section 10.1.5): `kubenetmon-server/0.1.0 (2c26b46b68ff)`.
+    /// Returns a program's `User-Agent` (RFC 9110, section 10.1.5): `kubenetmon-server/0.1.0 (2c26b46b68ff)`.
     public static func userAgent(_ program: String) -> String { "\(program)/\(version)" }
 
-    /// The hash of the commit that this was built from; empty where the build was not told.
+    /// The hash of the commit that was built; empty if the build did not know it.
     private static let commit = String(cString: kubenetmon_build_commit)
 
-    /// An end that was not asked for, or that took too long. What happened stands in the log already.
+    /// The daemon failed, or its shutdown took too long. The log already has the reason.
     public struct Failure: Error {}
 
     /// Runs services until SIGTERM or SIGINT, then stops them in reverse order and returns.
     ///
-    /// Where a service fails, or ends without having been asked to, the reason is logged at once and all others are stopped
-    /// in the same order. Either way the end has bounds, whatever services do: services that have not stopped after
-    /// `shutdownTimeout` and 10 s, or 3 s after a failure, are cancelled, and 1.5 s later the process exits with 1.
+    /// If a service fails, or ends without being asked to, the reason is logged at once and all others are stopped in
+    /// the same order. The shutdown has time limits whatever the services do: services that have not stopped
+    /// `shutdownTimeout` plus 10 s after SIGTERM, or 3 s after a failure, are cancelled; 1.5 s later the process exits
+    /// with 1.
     ///
     /// - Parameters:
-    ///   - services: Services in the order in which they start. Each ends by itself after a graceful shutdown, and at once
-    ///     where its task is cancelled.
-    ///   - shutdownTimeout: Time that services may wait for the network after SIGTERM.
-    ///   - logger: For what fails.
+    ///   - services: Services in the order in which they start. Each must end by itself after a graceful shutdown, and
+    ///     at once when its task is cancelled.
+    ///   - shutdownTimeout: Time for which services may wait for the network after SIGTERM.
+    ///   - logger: Logs failures.
     public static func run(
         _ services: [any Service], shutdownTimeout: Duration, logger: Logger
     ) async throws(Failure) {
         try await run(services, until: DaemonEnd(DaemonEnd.Bounds(shutdownTimeout: shutdownTimeout), logger), logger)
     }
 
-    /// Makes a group of services that one of the daemon's services runs, for a part of the daemon's time.
+    /// Makes a group of services that one of the daemon's services runs for a part of the daemon's lifetime.
     ///
-    /// Where one of them fails, or ends without having been asked to, the reason is logged at once and the others are stopped
-    /// in reverse order; the group's `run()` then throws ``Failure``, and so should the service. The daemon's end has the same
-    /// bounds as where one of its own services fails.
+    /// If one of them fails, or ends without being asked to, the reason is logged at once and the others are stopped in
+    /// reverse order; the group's `run()` then throws ``Failure``, and the service that runs the group should throw it
+    /// too. The daemon's shutdown then has the same time limits as after a failure of one of its own services.
     public static func makeGroup(_ services: [any Service], logger: Logger) -> ServiceGroup {
         ServiceGroup(
             configuration: ServiceGroupConfiguration(
@@ -69,12 +70,12 @@ public enum Daemon {
     }
 }
 
-/// A service whose failure is logged where it happens: the group tells of it only when all others have ended.
+/// A service whose failure is logged when it happens: the group reports it only after all others have ended.
 private struct SupervisedService: Service, CustomStringConvertible {
     let description: String
     private let service: any Service
     private let end: DaemonEnd
-    /// True for a service whose shutdown need not be the daemon's.
+    /// True for a service of a group: its shutdown may be the group's only and does not start the daemon's.
     private let isPart: Bool
 
     init(_ service: any Service, _ end: DaemonEnd, isPart: Bool = false) {
@@ -96,7 +97,7 @@ private struct SupervisedService: Service, CustomStringConvertible {
         } catch is CancellationError where Task.isCancelled {
             return
         } catch is Daemon.Failure {
-            // A part of it has failed, and that is logged.
+            // One of the service's own services has failed and has logged the reason.
             throw Daemon.Failure()
         } catch {
             end.failed(description, "\(error)")

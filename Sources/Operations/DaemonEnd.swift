@@ -6,22 +6,22 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// Bounds the time from the moment at which a daemon begins to end: first its services are asked to stop, one after the
-/// other, then all are cancelled, then the process exits.
+/// Limits the duration of a daemon's shutdown: its services are first asked to stop, one after the other, then all are
+/// cancelled, then the process exits.
 ///
-/// The clock is an event loop's own thread: it runs where a service blocks the threads of all tasks.
+/// The clock is an event loop with a thread of its own, so it runs even if a service blocks the threads of all tasks.
 final class DaemonEnd: Sendable {
-    /// Times that services get.
+    /// Time limits of a shutdown.
     struct Bounds {
-        /// Time after SIGTERM until they are cancelled.
+        /// Time from SIGTERM until services are cancelled.
         var shutdown: Duration
-        /// Time after one has failed until the others are cancelled.
+        /// Time from a service's failure until the others are cancelled.
         var failure = Duration.seconds(3)
         /// Time from the cancellation until the process exits.
         var cancellation = Duration.milliseconds(1500)
 
-        /// Adds 10 s for work that waits for nothing: the last collection of a table of a million connections takes up to
-        /// that long.
+        /// Adds 10 s for work that does not wait for the network: the last collection of a table of a million
+        /// connections takes up to that long.
         init(shutdownTimeout: Duration) { shutdown = shutdownTimeout + .seconds(10) }
     }
 
@@ -34,7 +34,7 @@ final class DaemonEnd: Sendable {
         var clock: MultiThreadedEventLoopGroup?
     }
 
-    /// The end of the daemon that runs the calling task; nil outside one.
+    /// The shutdown of the daemon that runs the calling task; nil outside one.
     @TaskLocal static var current: DaemonEnd?
 
     private let bounds: Bounds
@@ -66,7 +66,7 @@ final class DaemonEnd: Sendable {
 
     /// Stops the clock.
     ///
-    /// - Returns: Whether the end was in order: nothing failed and no time ran out.
+    /// - Returns: Whether the shutdown was clean: no service failed and no time limit was exceeded.
     func disarm() -> Bool {
         state.withLock { state in
             state.isOver = true
@@ -76,7 +76,7 @@ final class DaemonEnd: Sendable {
         }
     }
 
-    /// Sets the deadline unless there is an earlier one.
+    /// Sets the deadline unless an earlier one is set.
     private func arm(_ time: Duration) {
         let deadline = NIODeadline.now() + TimeAmount(time)
         state.withLock { state in

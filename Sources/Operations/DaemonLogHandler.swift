@@ -3,14 +3,14 @@
 public import Logging
 import Synchronization
 
-/// Where all of a daemon's loggers write: one level for all of them, and nothing is said over and over.
+/// The log of all of a daemon's loggers, with one level for all; repeated lines are suppressed.
 public final class DaemonLog: Sendable {
     private let isJSON: Bool
     private let state: Mutex<(level: Logger.Level, repeats: LogRepeats)>
     private let now: @Sendable () -> WallTime
     private let write: @Sendable (String) -> Void
 
-    /// Makes a log on standard error.
+    /// Makes a log that writes to standard error.
     public convenience init(_ configuration: LogConfiguration) {
         self.init(
             level: configuration.level, isJSON: configuration.format.isJSON, now: { .now },
@@ -27,27 +27,27 @@ public final class DaemonLog: Sendable {
         state = Mutex((level, LogRepeats()))
     }
 
-    /// The least severe level that is logged, by loggers that exist already too.
+    /// The least severe level that is logged; a change also applies to existing loggers.
     public var level: Logger.Level {
         get { state.withLock { $0.level } }
         set { state.withLock { $0.level = newValue } }
     }
 
-    /// Makes a logger that writes here.
+    /// Makes a logger that writes to this log.
     public func makeLogger(_ label: String) -> Logger {
         Logger(label: label) { DaemonLogHandler(log: self, label: $0) }
     }
 
     fileprivate func write(_ line: LogLine) {
         let now = now()
-        // Written under the lock: lines stay whole and in order.
+        // Written under the lock, so that lines stay whole and in order.
         state.withLock { state in
             for due in state.repeats.admit(line, at: now) { write(isJSON ? due.json(at: now) : due.text(at: now)) }
         }
     }
 }
 
-/// A logger's end of a ``DaemonLog``.
+/// The handler that connects a logger to a ``DaemonLog``.
 struct DaemonLogHandler: LogHandler {
     fileprivate let log: DaemonLog
     fileprivate let label: String

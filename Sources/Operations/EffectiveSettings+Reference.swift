@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension EffectiveSettings {
-    /// The settings as `--help` lists them, wrapped to so many columns.
+    /// Returns the settings as `--help` lists them, wrapped at `columns` columns.
     ///
-    /// - Parameter hasFile: Whether there is a configuration file.
+    /// - Parameter hasFile: Whether the daemon has a configuration file.
     public func help(columns: Int = 70, hasFile: Bool) -> String {
         settings.map { setting in
             let name = hasFile ? "\(setting.key), \(setting.variables[0])" : setting.variables[0]
@@ -15,9 +15,9 @@ extension EffectiveSettings {
         }.joined(separator: "\n")
     }
 
-    /// The settings as a table in Markdown.
+    /// Returns the settings as a Markdown table.
     ///
-    /// - Parameter hasFile: Whether there is a configuration file.
+    /// - Parameter hasFile: Whether the daemon has a configuration file.
     public func markdown(hasFile: Bool) -> String {
         let header =
             hasFile

@@ -2,12 +2,12 @@
 
 import Glibc
 
-/// The number of files and connections that this process may have open (RLIMIT_NOFILE in getrlimit(2)).
+/// The limit on the files and connections that this process may have open (RLIMIT_NOFILE in getrlimit(2)).
 public enum FileDescriptorLimit {
-    /// Raises the soft limit to the hard one. The soft limit is 1,024 on many hosts for the sake of programs that call
-    /// select(2), which nothing here does.
+    /// Raises the soft limit to the hard limit. The soft limit is 1,024 on many hosts, for programs that call
+    /// select(2); nothing here does.
     ///
-    /// - Returns: The limit that is in force now.
+    /// - Returns: The limit now in force; 0 if it cannot be read.
     @discardableResult
     public static func raise() -> Int {
         var limit = rlimit()

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension Duration {
-    /// Reads a duration as Go's `time.ParseDuration` writes it, which is how kubenetmon's configuration does: one or more
-    /// decimal numbers, each with a unit, such as `5s`, `1m30s`, `1.5h` or `500ms`; the units are ns, us, µs, ms, s, m and
-    /// h. Nil for anything else, signs included: no setting can be negative.
+    /// Parses a duration in the syntax of Go's `time.ParseDuration`, which kubenetmon's configuration uses: one or more
+    /// decimal numbers, each with a unit, such as `5s`, `1m30s`, `1.5h` or `500ms`; the units are ns, us, µs, ms, s, m
+    /// and h. Nil for anything else, signs included: no setting can be negative.
     public init?(goDuration text: String) {
         if text == "0" {
             self = .zero
@@ -21,13 +21,14 @@ extension Duration {
                 return nil
             }
             nanoseconds += part
-            // Go's durations end at about 292 years.
+            // Go's durations are limited to about 292 years.
             guard nanoseconds <= Int64.max else { return nil }
         }
         self = .nanoseconds(Int64(nanoseconds))
     }
 
-    /// So many units, to the nanosecond: binary fractions would make 9ms a hair's breadth less than nine milliseconds.
+    /// Returns `number` times `unit` in whole nanoseconds. In binary floating point, 9ms would come out slightly less
+    /// than nine milliseconds.
     private static func nanoseconds(_ number: Substring, of unit: Int128) -> Int128? {
         let parts = number.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count <= 2, number.contains(where: \.isNumber),
@@ -55,7 +56,7 @@ extension Duration {
         }
     }
 
-    /// The duration as ``init(goDuration:)`` reads it, in as few parts as there can be: `1m30s`, `500ms`, `0s`.
+    /// The duration in the syntax of ``init(goDuration:)``, with as few parts as possible: `1m30s`, `500ms`, `0s`.
     public var goText: String {
         var rest = attoseconds / 1_000_000_000
         var text = ""
@@ -67,7 +68,7 @@ extension Duration {
         return text.isEmpty ? "0s" : text
     }
 
-    /// The duration in milliseconds, fractions dropped, within the bounds of `Int`.
+    /// The duration in milliseconds, truncated and clamped to the range of `Int`.
     public var milliseconds: Int { Int(clamping: attoseconds / 1_000_000_000_000_000) }
 
     /// The duration in seconds.

@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A piece of HTML. What is written in a literal is markup; whatever text is put into it is escaped, so that a name from
-/// elsewhere is shown as it is and never becomes markup: `let cell: HTML = "<td title=\"\(name)\">\(name)</td>"`.
+/// A piece of HTML. String literals are markup; interpolated text is escaped, so that a name from outside is displayed
+/// verbatim and never becomes markup: `let cell: HTML = "<td title=\"\(name)\">\(name)</td>"`.
 ///
-/// Attributes must be quoted with double quotes, and must be none that hold scripts, styles or addresses.
+/// Attributes must be in double quotes, and must not be attributes that hold scripts, styles or URLs.
 public struct HTML: Equatable, Sendable {
-    /// The piece as it is sent.
+    /// The piece's markup, as it is sent.
     public private(set) var text: String
 
-    /// The pieces one after another.
+    /// Concatenates pieces.
     public init(_ pieces: [HTML] = []) { text = pieces.map(\.text).joined() }
 
-    /// Puts a piece behind another.
+    /// Appends a piece.
     public static func += (left: inout HTML, right: HTML) { left.text += right.text }
 }
 
 extension HTML: ExpressibleByStringInterpolation {
-    /// Makes a piece of the program's own markup.
+    /// Makes a piece from the program's own markup.
     public init(stringLiteral markup: String) { text = markup }
 
-    /// Makes a piece of markup and of what is put into it.
+    /// Makes a piece from markup and interpolated values.
     public init(stringInterpolation: Interpolation) { text = stringInterpolation.text }
 
-    /// Gathers markup as it is and escapes the rest.
+    /// Collects markup unchanged and escapes the interpolated text.
     public struct Interpolation: StringInterpolationProtocol {
         fileprivate var text = ""
 
@@ -32,7 +32,7 @@ extension HTML: ExpressibleByStringInterpolation {
         /// Adds markup.
         public mutating func appendLiteral(_ markup: String) { text += markup }
 
-        /// Adds a text, escaped.
+        /// Adds text, escaped.
         public mutating func appendInterpolation(_ value: String) {
             for scalar in value.unicodeScalars { append(scalar) }
         }
@@ -40,10 +40,10 @@ extension HTML: ExpressibleByStringInterpolation {
         /// Adds a number.
         public mutating func appendInterpolation(_ value: some BinaryInteger) { text += "\(value)" }
 
-        /// Adds a piece as it is.
+        /// Adds a piece unchanged.
         public mutating func appendInterpolation(_ piece: HTML) { text += piece.text }
 
-        /// Adds pieces as they are.
+        /// Adds pieces unchanged.
         public mutating func appendInterpolation(_ pieces: [HTML]) { for piece in pieces { text += piece.text } }
 
         private mutating func append(_ scalar: Unicode.Scalar) {
@@ -56,7 +56,8 @@ extension HTML: ExpressibleByStringInterpolation {
             case "\n", "\t": text.unicodeScalars.append(scalar)
             default:
                 switch scalar.properties.generalCategory {
-                // What has no shape of its own may turn what stands around it: a right-to-left override, for one.
+                // Invisible characters can change how the text around them is displayed, as a right-to-left override
+                // does.
                 case .control, .format: text += "\u{FFFD}"
                 default: text.unicodeScalars.append(scalar)
                 }

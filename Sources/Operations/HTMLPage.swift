@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A page for people: HTML alone, without scripts and with nothing from elsewhere.
+/// A page for a browser: HTML only, without scripts and without external resources.
 public struct HTMLPage: Sendable {
-    /// What the browser's tab is called.
+    /// The title of the browser's tab.
     public var title: String
-    /// After how many seconds the browser asks again; nil where it does not.
+    /// Interval in seconds at which the browser reloads the page; nil for never.
     public var refreshSeconds: Int?
-    /// What stands on the page.
+    /// The content of the page's `<body>`.
     public var body: HTML
 
-    /// Makes a page of its parts.
+    /// Makes a page from its parts.
     public init(title: String, refreshSeconds: Int? = nil, body: HTML) {
         self.title = title
         self.refreshSeconds = refreshSeconds
         self.body = body
     }
 
-    /// What the page is sent with: a browser runs no script, loads nothing, sends no form, shows it in no other page's frame
-    /// and obeys the one style sheet that has the nonce.
+    /// Returns the header fields of the page. With them, a browser runs no script, loads nothing, sends no form, does
+    /// not show the page in another page's frame, and applies only the style sheet that has the nonce.
     static func headers(nonce: String) -> [(name: String, value: String)] {
         [
             (
@@ -30,12 +30,12 @@ public struct HTMLPage: Sendable {
         ]
     }
 
-    /// A word that nobody can foretell.
+    /// Returns an unpredictable word of 128 random bits.
     static func makeNonce() -> String {
         (0..<2).map { _ in String(UInt64.random(in: .min ... .max), radix: 16) }.joined()
     }
 
-    /// The page as it is sent.
+    /// Returns the page's HTML, as it is sent.
     func text(nonce: String) -> String {
         let refresh: HTML = refreshSeconds.map { "<meta http-equiv=\"refresh\" content=\"\($0)\">\n" } ?? ""
         let page: HTML = """
@@ -59,7 +59,7 @@ public struct HTMLPage: Sendable {
         return page.text
     }
 
-    /// Everything is sized by the reader's font; what is too wide for a narrow window is broken or scrolls by itself.
+    /// All sizes follow the reader's font size; content too wide for a narrow window wraps or scrolls on its own.
     private static let style: HTML = """
         :root {
           color-scheme: light dark;

@@ -2,20 +2,20 @@
 
 public import FlowModel
 
-/// A port that cannot be listened on.
+/// The failure to listen on a port.
 public struct ListenError: Error, CustomStringConvertible {
     private let purpose: String
     private let address: IPAddress?
     private let port: Int
     private let cause: any Error
 
-    /// Makes an error of what the port was for and what happened.
+    /// Makes an error from the port and the cause.
     ///
     /// - Parameters:
-    ///   - purpose: What the port is for, such as "agents".
-    ///   - address: The address that was to be listened on; nil for all of the host's.
+    ///   - purpose: The port's purpose, such as "agents".
+    ///   - address: The address to listen on; nil for all of the host's addresses.
     ///   - port: The port.
-    ///   - cause: What happened.
+    ///   - cause: The underlying error.
     public init(purpose: String, address: IPAddress? = nil, port: Int, cause: any Error) {
         self.purpose = purpose
         self.address = address
@@ -23,7 +23,7 @@ public struct ListenError: Error, CustomStringConvertible {
         self.cause = cause
     }
 
-    /// What was attempted and what happened.
+    /// The port, its purpose and the underlying error.
     public var description: String {
         let place = address.map { "port \(port) of \($0)" } ?? "port \(port)"
         return "cannot listen on \(place) for \(purpose): \(cause)"

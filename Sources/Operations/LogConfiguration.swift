@@ -2,21 +2,21 @@
 
 public import Logging
 
-/// How a daemon logs.
+/// The level and format of a daemon's log.
 public struct LogConfiguration: Equatable, Sendable {
-    /// How a line looks.
+    /// The format of a line.
     public enum Format: String, CaseIterable, Sendable {
-        /// As text where standard error is a terminal, else as JSON.
+        /// Text if standard error is a terminal, else JSON.
         case automatic = "auto"
         /// A JSON object.
         case json
-        /// Words for people.
+        /// Plain text.
         case text
     }
 
     /// The least severe level that is logged.
     public var level: Logger.Level
-    /// How a line looks.
+    /// The format of a line.
     public var format: Format
 
     /// Makes a configuration.
@@ -25,9 +25,9 @@ public struct LogConfiguration: Equatable, Sendable {
         self.format = format
     }
 
-    /// Reads the settings of logs.
+    /// Reads the log settings.
     ///
-    /// - Parameter isReloadable: Whether the level changes while the daemon runs.
+    /// - Parameter isReloadable: Whether the level can change while the daemon runs.
     public init(_ settings: inout SettingsReader, isReloadable: Bool = false) {
         let help = "Least severe level to log."
         level =

@@ -2,7 +2,7 @@
 
 import Logging
 
-/// What a line of a log says.
+/// The content of a log line.
 struct LogLine: Hashable, Sendable {
     /// A named value beside the message.
     struct Field: Hashable, Sendable {
@@ -13,10 +13,10 @@ struct LogLine: Hashable, Sendable {
     var level: Logger.Level
     var label: String
     var message: String
-    /// In the order of their names.
+    /// Sorted by name.
     var metadata: [Field]
 
-    /// The line as a JSON object.
+    /// Returns the line as a JSON object.
     func json(at time: WallTime) -> String {
         let fields = [("time", "\(time)"), ("level", level.rawValue), ("logger", label), ("message", message)]
         let own = fields.map { "\($0.0.jsonQuoted):\($0.1.jsonQuoted)" }
@@ -25,7 +25,7 @@ struct LogLine: Hashable, Sendable {
             "{\((own + (others.isEmpty ? [] : ["\"metadata\":{\(others.joined(separator: ","))}"])).joined(separator: ","))}\n"
     }
 
-    /// The line in words, control characters escaped.
+    /// Returns the line as text, with control characters replaced by spaces.
     func text(at time: WallTime) -> String {
         let words = metadata.map { "\($0.name)=\($0.value)" }
         let line = (["\(time)", level.rawValue, "\(label):", message] + words).joined(separator: " ")

@@ -2,11 +2,11 @@
 
 import FlowModel
 
-/// Lets a line through once a minute and counts how often it was said meanwhile.
+/// Admits a line once a minute and counts its repetitions meanwhile.
 struct LogRepeats {
-    /// For how many seconds the same line is not said again.
+    /// Period in seconds during which repetitions of a line are suppressed.
     static let period = 60
-    /// The most lines that are remembered.
+    /// Maximum number of remembered lines.
     static let maximumCount = 256
 
     private struct Said {
@@ -17,11 +17,11 @@ struct LogRepeats {
     private var said: [LogLine: Said] = [:]
     private var nextSweep = 0
 
-    /// How many lines are remembered.
+    /// The number of remembered lines.
     var count: Int { said.count }
 
-    /// What there is to say now that this line comes: the counts of lines whose minute is over, and the line itself where
-    /// it is not a repetition. A count is the line with a field `repeated`.
+    /// Returns the lines to write when this line comes: the counts of lines whose minute is over, then the line itself
+    /// unless it is a repetition. A count is the line with a field `repeated`.
     mutating func admit(_ line: LogLine, at time: WallTime) -> [LogLine] {
         var due = sweep(time.seconds)
         if said[line] != nil {
@@ -34,7 +34,7 @@ struct LogRepeats {
     }
 
     private mutating func sweep(_ second: Int) -> [LogLine] {
-        // A clock that is set back must not silence anybody for long.
+        // If the clock is set back, lines must not stay suppressed for long.
         guard second >= nextSweep || second < nextSweep.clampedSubtracting(Self.period) else { return [] }
         nextSweep = second.clampedAdding(1)
         return forget { second.clampedSubtracting($0.second) >= Self.period || second < $0.second }

@@ -2,7 +2,7 @@
 
 import FlowModel
 
-/// How a page of metrics is written.
+/// The format of a page of metrics.
 public enum MetricsFormat: Sendable {
     /// The Prometheus text format, version 0.0.4
     /// (https://prometheus.io/docs/instrumenting/exposition_formats/).
@@ -10,8 +10,8 @@ public enum MetricsFormat: Sendable {
     /// OpenMetrics, version 1.0.0 (https://prometheus.io/docs/specs/om/open_metrics_spec/).
     case openMetrics
 
-    /// The format that a request's header `Accept` prefers (RFC 9110, section 12.5.1): OpenMetrics where it is named and
-    /// nothing is liked better.
+    /// Picks the format that a request's `Accept` header prefers (RFC 9110, section 12.5.1): OpenMetrics if the header
+    /// names it and prefers nothing else to it.
     init(accept: String) {
         var (openMetrics, text) = (0.0, 0.0)
         for entry in accept.split(separator: ",") {
@@ -44,7 +44,7 @@ extension MetricsPage {
     /// The page in the Prometheus text format.
     public var text: String { text(as: .prometheus) }
 
-    /// The page in a format.
+    /// Returns the page in a format.
     public func text(as format: MetricsFormat) -> String {
         var text = ""
         for family in families {
@@ -62,7 +62,7 @@ extension MetricsPage {
 extension MetricsPage.Family {
     fileprivate var baseName: String { kind == .counter ? String(name.dropLast("_total".count)) : name }
 
-    /// The base unit that the name ends in; nil where it is in none.
+    /// The base unit that the name ends in; nil if it ends in none.
     fileprivate var unit: String? { ["seconds", "bytes"].first { baseName.hasSuffix("_" + $0) } }
 }
 
@@ -76,7 +76,7 @@ extension MetricsPage.Sample {
         case .number(let number): line("", pairs, number)
         case .histogram(let histogram):
             var total: UInt64 = 0
-            // OpenMetrics wants bounds to look like the fractions that they could be.
+            // OpenMetrics requires bounds to be written as floating-point numbers.
             let bounds = histogram.bounds.map { format == .openMetrics ? "\(Double($0))" : "\($0)" }
             for (bound, count) in zip(bounds + ["+Inf"], histogram.counts) {
                 total = total.clampedAdding(count)
@@ -102,7 +102,7 @@ extension MetricsPage.Sample {
 }
 
 extension MetricsFormat {
-    /// Quotes are themselves in the one format and not in the other; helps are of one line and have no backslash.
+    /// Escapes quotes for OpenMetrics; the Prometheus format does not. Help texts are single lines without backslashes.
     fileprivate func escapedHelp(_ help: String) -> String {
         guard self == .openMetrics, help.contains("\"") else { return help }
         return help.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\\\"")

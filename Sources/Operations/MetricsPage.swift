@@ -1,30 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Metrics that are about to be told: families, each with its samples.
+/// A page of metrics for one scrape: families, each with its samples.
 ///
-/// Modules keep their own counts; a daemon puts them on a page when it is asked.
+/// Modules keep their own counts; a daemon copies them to a page on request.
 public struct MetricsPage: Sendable {
-    /// What a metric's value means.
+    /// The type of a metric.
     public enum Kind: String, Sendable {
-        /// It only grows, and starts at zero with the process. Its name ends in `_total`.
+        /// A value that only grows, starting at zero with the process. The metric's name ends in `_total`.
         case counter
-        /// It goes up and down.
+        /// A value that goes up and down.
         case gauge
-        /// It counts durations or sizes by ranges.
+        /// Counts of durations or sizes by range.
         case histogram
     }
 
-    /// A sample of a histogram.
+    /// A histogram's sample.
     public struct Histogram: Sendable {
         let bounds: [UInt64]
         let counts: [UInt64]
         let sum: UInt64
 
-        /// Makes a sample of its parts.
+        /// Makes a sample from its parts.
         ///
         /// - Parameters:
-        ///   - bounds: The ranges' upper bounds, included, in ascending order.
-        ///   - counts: How many values are in each range, and at last how many are above all of them.
+        ///   - bounds: The ranges' upper bounds, inclusive, in ascending order.
+        ///   - counts: The number of values in each range, then the number above the last bound.
         ///   - sum: The sum of all values.
         public init(bounds: [UInt64], counts: [UInt64], sum: UInt64) {
             precondition(counts.count == bounds.count + 1, "a count for each range")
@@ -34,7 +34,7 @@ public struct MetricsPage: Sendable {
         }
     }
 
-    /// All metrics of a name.
+    /// All samples of one metric name.
     struct Family {
         let kind: Kind
         let name: String
@@ -42,7 +42,7 @@ public struct MetricsPage: Sendable {
         var samples: [Sample] = []
     }
 
-    /// A family's value under its labels, which are as many as the family has in all of its samples.
+    /// A value of a family with its labels. All samples of a family have the same number of labels.
     struct Sample {
         let labels: [(name: String, value: String)]
         let value: Value
@@ -64,7 +64,7 @@ public struct MetricsPage: Sendable {
         add(kind, name, help, [Sample(labels: [], value: .number(value.metricText))])
     }
 
-    /// Adds a metric with one label, a sample for each of its values. The values must come from a small, fixed set.
+    /// Adds a metric with one label and a sample for each label value. The values must come from a small, fixed set.
     public mutating func add<Value: MetricValue>(
         _ kind: Kind, _ name: String, _ help: String, label: String, _ samples: [(String, Value)]
     ) {
@@ -73,7 +73,8 @@ public struct MetricsPage: Sendable {
             samples.map { Sample(labels: [(label, $0.0)], value: .number($0.1.metricText)) })
     }
 
-    /// Adds a metric with two labels, a sample for each pair of their values. The values must come from small, fixed sets.
+    /// Adds a metric with two labels and a sample for each pair of label values. The values must come from small, fixed
+    /// sets.
     public mutating func add<Value: MetricValue>(
         _ kind: Kind, _ name: String, _ help: String, labels: (String, String), _ samples: [((String, String), Value)]
     ) {
@@ -90,7 +91,7 @@ public struct MetricsPage: Sendable {
         add(.histogram, name, help, [Sample(labels: [], value: .histogram(histogram))])
     }
 
-    /// Adds a histogram with one label, a sample for each of its values. The values must come from a small, fixed set.
+    /// Adds a histogram with one label and a sample for each label value. The values must come from a small, fixed set.
     public mutating func add(_ name: String, _ help: String, label: String, _ samples: [(String, Histogram)]) {
         add(
             .histogram, name, help,
@@ -103,24 +104,25 @@ public struct MetricsPage: Sendable {
     }
 }
 
-/// A number that a metric may have.
+/// A number that can be a metric's value.
 public protocol MetricValue {
-    /// The number as the page tells it.
+    /// The number as it is written on the page.
     var metricText: String { get }
 }
 
 extension Int: MetricValue {
-    /// The number as the page tells it.
+    /// The number as it is written on the page.
     public var metricText: String { description }
 }
 
 extension UInt64: MetricValue {
-    /// The number as the page tells it.
+    /// The number as it is written on the page.
     public var metricText: String { description }
 }
 
 extension Double: MetricValue {
-    /// The number as the page tells it; what is no finite number as OpenMetrics spells it, which Prometheus reads too.
+    /// The number as it is written on the page. NaN and infinities are spelled as in OpenMetrics, which Prometheus
+    /// reads too.
     public var metricText: String {
         if isFinite { return description }
         return isNaN ? "NaN" : self < 0 ? "-Inf" : "+Inf"

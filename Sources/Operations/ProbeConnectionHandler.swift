@@ -4,8 +4,9 @@ import Listening
 import NIOCore
 import NIOHTTP1
 
-/// Answers one connection's requests, one after the other: the next is read when the kernel has taken the answer. A client
-/// that sends more before it has the answer gets that one and no other (RFC 9112, section 9.3.2, has it ask again).
+/// Responds to the requests of one connection in turn: the next request is read once the kernel has taken the response.
+/// If one read brings several requests, only the first gets a response, the connection is closed, and the client
+/// retries the others (RFC 9112, section 9.3.2).
 final class ProbeConnectionHandler: ChannelInboundHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = HTTPServerResponsePart
@@ -18,7 +19,7 @@ final class ProbeConnectionHandler: ChannelInboundHandler {
     private var arrived: HTTPRequestHead?
     private var requests = 0
     private var isAnswering = false
-    /// True when nothing more is taken from the peer.
+    /// True when no further request is read from the peer.
     private var isLast = false
     private var deadline: Scheduled<Void>?
 
@@ -45,7 +46,7 @@ final class ProbeConnectionHandler: ChannelInboundHandler {
             arriving = head
         case .body: refuse(.payloadTooLarge, "requests have no body\n", context)
         case .end:
-            // Another one in the same read.
+            // A further request in the same read is dropped, and the connection closed after the response.
             guard arrived == nil else { return isLast = true }
             arrived = arriving
             arriving = nil
@@ -79,7 +80,7 @@ final class ProbeConnectionHandler: ChannelInboundHandler {
         }
     }
 
-    // MARK: - Answers
+    // MARK: - Responses
 
     private func awaitRequest(_ context: ChannelHandlerContext) {
         setDeadline(limits.requestDeadline, context)
@@ -94,11 +95,11 @@ final class ProbeConnectionHandler: ChannelInboundHandler {
         write(responder.answer(to: request, from: context.remoteAddress?.unmapped), to: request, context)
     }
 
-    /// Answers what cannot be answered otherwise, once, and ends the connection.
+    /// Rejects a request with an error response and closes the connection.
     private func refuse(_ status: HTTPResponseStatus, _ reason: String, _ context: ChannelHandlerContext) {
         guard !isLast else { return }
         isLast = true
-        // The request before is answered, and then the connection ends.
+        // A previous request still gets its response; the connection is closed after it, without one to this request.
         guard !isAnswering, arrived == nil else { return }
         write(ProbeAnswer(status, reason), to: HTTPRequestHead(version: .http1_1, method: .GET, uri: ""), context)
     }
@@ -132,8 +133,8 @@ final class ProbeConnectionHandler: ChannelInboundHandler {
 }
 
 extension HTTPRequestHead {
-    /// True where something follows the head, whatever its length. What follows would have to be told apart from the next
-    /// request, which the two header fields can leave open (request smuggling).
+    /// True if the request declares a body. The two header fields can contradict each other about where the body ends
+    /// and the next request begins (request smuggling).
     fileprivate var hasBody: Bool {
         headers.contains(name: "Transfer-Encoding") || headers["Content-Length"].contains { $0 != "0" }
     }

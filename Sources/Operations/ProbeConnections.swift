@@ -16,7 +16,7 @@ final class ProbeConnections {
         table = ProbeConnectionTable(maximum: limits.connections)
     }
 
-    /// Takes in a connection; closes another one where there are too many.
+    /// Admits a connection, and evicts another one if there are too many.
     func open(_ channel: any Channel) throws {
         let id = ObjectIdentifier(channel)
         if let evicted = table.insert(id, channel, from: channel.remoteAddress?.source ?? "unknown") {
@@ -36,7 +36,7 @@ final class ProbeConnections {
     }
 }
 
-/// The open connections, and which has to go for a new one.
+/// The open connections, and the choice of the one to evict for a new one.
 struct ProbeConnectionTable<ID: Equatable, Connection> {
     private struct Entry {
         let id: ID
@@ -52,8 +52,8 @@ struct ProbeConnectionTable<ID: Equatable, Connection> {
 
     /// Adds a connection.
     ///
-    /// - Returns: The connection that has to go, where there are too many: the oldest of the address that has most. A peer
-    ///   that takes all places so loses its own and not those of the kubelet.
+    /// - Returns: The connection to evict if there are too many: the oldest of the address that has the most. A peer
+    ///   that takes all places thus loses its own connections and not the kubelet's.
     mutating func insert(_ id: ID, _ connection: Connection, from source: String) -> Connection? {
         entries.append(Entry(id: id, connection: connection, source: source))
         guard entries.count > maximum else { return nil }
@@ -63,6 +63,6 @@ struct ProbeConnectionTable<ID: Equatable, Connection> {
         return entries.remove(at: index).connection
     }
 
-    /// Removes a connection that is closed; nothing happens where it has gone already.
+    /// Removes a closed connection; does nothing if it was evicted before.
     mutating func remove(_ id: ID) { entries.removeAll { $0.id == id } }
 }

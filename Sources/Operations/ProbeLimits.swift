@@ -2,30 +2,30 @@
 
 import NIOCore
 
-/// How much of the process the peers of the probe port may take.
+/// Limits on the resources that the probe port's peers can use.
 ///
-/// All connections together hold at most about 64 x (8 KiB + 128 KiB) in the kernel, which doubles what it is asked for, and
-/// in the process a page of metrics that they share.
+/// All connections together hold at most about 64 x (8 KiB + 128 KiB) in the kernel, which doubles the requested sizes,
+/// and share one page of metrics in the process.
 struct ProbeLimits: Sendable {
-    /// Connections at the same time. A kubelet and two Prometheus servers have fewer than ten.
+    /// Maximum number of open connections. A kubelet and two Prometheus servers have fewer than ten.
     var connections = 64
-    /// Requests of one connection, the last of which is answered with `Connection: close`.
+    /// Maximum number of requests on one connection; the response to the last has `Connection: close`.
     var requestsPerConnection = 100
-    /// Time for a request to arrive in full, from the connection's beginning or the end of the answer before. Time without
-    /// any request counts as well.
+    /// Time in which a request must have arrived in full, from the start of the connection or the end of the previous
+    /// response. Idle time counts as well.
     var requestDeadline = TimeAmount.seconds(10)
-    /// Time for the peer to take an answer in full.
+    /// Time in which the peer must have taken a response in full.
     var answerDeadline = TimeAmount.seconds(10)
-    /// Names and values of a request's header fields together, and of each, in bytes.
+    /// Maximum size in bytes of one header field, and of all header fields of a request together.
     var headerBytes = 8 << 10
-    /// Header fields of a request.
+    /// Maximum number of header fields of a request.
     var headerFields = 64
-    /// Bytes that are read, and decoded, at a time. A request of Prometheus has about 300.
+    /// Maximum number of bytes that are read, and decoded, at a time. A request of Prometheus has about 300.
     var bytesPerRead = 1 << 10
-    /// Size that the kernel is asked for to receive into.
+    /// The requested size of the kernel's receive buffer, in bytes.
     var receiveBufferBytes: Int = 4 << 10
-    /// Size that the kernel is asked for to send from.
+    /// The requested size of the kernel's send buffer, in bytes.
     var sendBufferBytes: Int = 64 << 10
-    /// Time for which a page that costs something is answered with again.
+    /// Time for which a page that is expensive to make is served again.
     var pageLifetime = TimeAmount.seconds(1)
 }

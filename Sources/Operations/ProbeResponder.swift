@@ -4,7 +4,7 @@ import Listening
 import NIOCore
 import NIOHTTP1
 
-/// What is sent back for a request.
+/// The response to a request.
 struct ProbeAnswer {
     var status = HTTPResponseStatus.ok
     var type = "text/plain; charset=utf-8"
@@ -35,9 +35,9 @@ struct ProbeAnswer {
     }
 }
 
-/// Makes the answers of all connections, on their event loop.
+/// Makes the responses for all connections, on their event loop.
 final class ProbeResponder {
-    /// Connections that were closed for newer ones.
+    /// The number of connections closed to make room for newer ones.
     var evictedConnections: UInt64 = 0
 
     private let pages: ProbeServer.Pages
@@ -96,7 +96,7 @@ final class ProbeResponder {
     }
 }
 
-/// Values that are made again only when they are older than their lifetime.
+/// Cached values, each made again once it is older than the lifetime.
 private struct Renewed<Key: Hashable, Value> {
     private var values: [Key: (value: Value, made: NIODeadline)] = [:]
     private let lifetime: TimeAmount
@@ -113,9 +113,9 @@ private struct Renewed<Key: Hashable, Value> {
 }
 
 extension SocketAddress {
-    /// Whether it is an address that never leaves the host.
+    /// Whether the address is one that never leaves the host.
     fileprivate var isLoopback: Bool {
-        // Not all of 127/8: what stands in front of a pod comes from other addresses there.
+        // Not all of 127/8: a proxy in front of a pod connects from other addresses in it.
         ipAddress == "127.0.0.1" || ipAddress == "::1"
     }
 }

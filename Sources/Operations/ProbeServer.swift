@@ -8,25 +8,25 @@ import NIOHTTP1
 import NIOPosix
 public import ServiceLifecycle
 
-/// Answers `/live`, `/ready` and `/metrics` over HTTP, and the pages that a daemon adds.
+/// Serves `/live`, `/ready` and `/metrics` over HTTP, and the pages that a daemon adds.
 ///
-/// The port is open to a whole network. The server has an event loop of its own, so that nothing else waits for it or keeps
-/// it waiting, and its peers can take no more than ``ProbeLimits`` says.
+/// The port is open to a whole network. The server has an event loop of its own, so that it and the rest of the process
+/// never wait for each other, and ``ProbeLimits`` bounds what its peers can take.
 public final class ProbeServer: Service, CustomStringConvertible {
-    /// Sources of the answers. Called on the server's event loop: must not block.
+    /// Sources of the responses. Called on the server's event loop: must not block.
     public struct Pages: Sendable {
-        /// Whether the process is worth keeping.
+        /// Conditions without which the process should be restarted.
         public var live: @Sendable () -> [HealthCheck]
-        /// Whether the process can do its work.
+        /// Conditions without which the process cannot do its work.
         public var ready: @Sendable () -> [HealthCheck]
-        /// The page of metrics, without those of the process; made at most once a second.
+        /// The page of metrics, without those of the process itself; made at most once a second.
         public var metrics: @Sendable () -> MetricsPage
-        /// Pages for the host itself, by their paths: what they tell is nobody else's business.
+        /// Pages by path that are served to this host only, because their content is confidential.
         public var local: [String: @Sendable (_ query: String) -> LocalAnswer]
-        /// Pages for everybody, by their paths; made at most once a second.
+        /// Pages by path that are served to every peer; made at most once a second.
         public var open: [String: @Sendable () -> HTMLPage]
 
-        /// Makes pages of their sources.
+        /// Makes pages from their sources.
         public init(
             live: @escaping @Sendable () -> [HealthCheck] = { [] },
             ready: @escaping @Sendable () -> [HealthCheck],
@@ -42,13 +42,13 @@ public final class ProbeServer: Service, CustomStringConvertible {
         }
     }
 
-    /// What a page for the host itself says.
+    /// The content of a page that is served to this host only.
     public enum LocalAnswer: Sendable {
-        /// The text that was asked for.
+        /// Plain text.
         case text(String)
-        /// A page for people.
+        /// A page for a browser.
         case page(HTMLPage)
-        /// What is wrong with the query.
+        /// The reason why the query is invalid.
         case badQuery(String)
     }
 
@@ -63,14 +63,14 @@ public final class ProbeServer: Service, CustomStringConvertible {
         self.group = group
     }
 
-    /// Takes the port; what comes is answered when the service runs. Throws ``ListenError`` where the port cannot be had.
+    /// Binds the port; requests are served once the service runs. Throws ``ListenError`` if the port cannot be bound.
     ///
     /// - Parameters:
-    ///   - address: The address to listen on besides 127.0.0.1, which `kubectl port-forward` and `kubectl exec` come to;
-    ///     nil for all of the host's.
+    ///   - address: The address to listen on besides 127.0.0.1, which `kubectl port-forward` and `kubectl exec` connect
+    ///     to; nil for all of the host's addresses.
     ///   - port: The port.
-    ///   - logger: For the address and for connections that cannot be accepted.
-    ///   - pages: Sources of the answers.
+    ///   - logger: Logs the address, and connections that cannot be accepted.
+    ///   - pages: Sources of the responses.
     public static func listen(
         on address: IPAddress? = nil, port: Int, logger: Logger, pages: Pages
     ) async throws -> ProbeServer {
@@ -116,10 +116,11 @@ public final class ProbeServer: Service, CustomStringConvertible {
             .serverChannelOption(.backlog, value: 512)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelOption(.autoRead, value: false)
-            // A part of the places at a time, so that what a new connection asks for is read before it is one of the oldest.
+            // Accepts only a quarter of the 64 places at a time, so that a new connection's request is read before the
+            // connection is among the oldest, which are evicted first.
             .serverChannelOption(.maxMessagesPerRead, value: 16)
-            // Connections inherit both sizes. The kernel's memory counts against the container's limit, and what it holds for
-            // a peer that does not read would otherwise grow to net.ipv4.tcp_wmem's 4 MiB.
+            // Connections inherit both sizes. Kernel memory counts against the container's limit, and the send buffer
+            // for a peer that does not read would otherwise grow to the 4 MiB of net.ipv4.tcp_wmem.
             .serverChannelOption(.socketOption(.so_rcvbuf), value: limits.receiveBufferBytes)
             .serverChannelOption(.socketOption(.so_sndbuf), value: limits.sendBufferBytes)
             .childChannelOption(.autoRead, value: false)
@@ -133,12 +134,13 @@ public final class ProbeServer: Service, CustomStringConvertible {
             }
     }
 
-    /// Answers until the daemon shuts down.
+    /// Serves requests until the daemon shuts down.
     public func run() async throws {
         let (closed, close) = AsyncStream.makeStream(of: Void.self)
         for listener in listeners {
             listener.closeFuture.whenComplete { _ in close.finish() }
-            // Not before: SIGTERM is heard from now on, by a process that is told to be live.
+            // Only now: a running service is stopped by SIGTERM, and a process that responds as live must handle
+            // SIGTERM.
             try? await listener.setOption(.autoRead, value: true).get()
         }
         await cancelWhenGracefulShutdown { for await _ in closed {} }

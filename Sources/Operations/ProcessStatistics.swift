@@ -2,20 +2,20 @@
 
 import Glibc
 
-/// What this process takes, as the kernel counts it (getrusage(2), proc_pid_stat(5)).
+/// Resource usage of this process, from the kernel (getrusage(2), proc_pid_stat(5)).
 struct ProcessStatistics: Sendable {
-    /// CPU time in user and in kernel mode, in seconds.
+    /// CPU time in user and kernel mode, in seconds.
     var cpuSeconds: Double
-    /// Memory that is in RAM, in bytes.
+    /// Resident memory, in bytes.
     var residentBytes: Int
     /// Address space, in bytes.
     var virtualBytes: Int
-    /// Open file descriptors.
+    /// The number of open file descriptors.
     var openDescriptors: Int
-    /// How many there may be.
+    /// The limit on open file descriptors.
     var maximumDescriptors: Int
 
-    /// When the process started, in seconds since the Unix epoch.
+    /// The time at which the process started, in seconds since the Unix epoch.
     static let startTime: Double = {
         var (now, sinceBoot) = (timespec(), timespec())
         clock_gettime(CLOCK_REALTIME, &now)
@@ -24,7 +24,7 @@ struct ProcessStatistics: Sendable {
         return seconds(now) - seconds(sinceBoot) + Double(ticks) / Double(sysconf(CInt(_SC_CLK_TCK)))
     }()
 
-    /// Asks the kernel.
+    /// Reads the current values from the kernel.
     init() {
         var usage = rusage()
         getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
@@ -40,7 +40,7 @@ struct ProcessStatistics: Sendable {
         openDescriptors = Self.countDescriptors()
     }
 
-    /// The numbers of `/proc/self/stat` from the process's state on, which itself is none and reads 0.
+    /// Returns the fields of `/proc/self/stat` from the process's state on. The state is not a number and reads as 0.
     private static func statFields() -> [Int] {
         let none = [Int](repeating: 0, count: 22)
         guard let file = fopen("/proc/self/stat", "r") else { return none }
@@ -48,7 +48,7 @@ struct ProcessStatistics: Sendable {
         var line = [CChar](repeating: 0, count: 1024)
         guard fgets(&line, CInt(line.count), file) != nil else { return none }
         let text = String(decoding: line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-        // The program's name stands in parentheses and may hold some itself.
+        // The program's name is in parentheses and may itself contain some.
         guard let end = text.lastIndex(of: ")") else { return none }
         let fields = text[end...].dropFirst().split(separator: " ").map { Int($0) ?? 0 }
         return fields.count >= none.count ? fields : none
@@ -57,7 +57,7 @@ struct ProcessStatistics: Sendable {
     private static func countDescriptors() -> Int {
         guard let directory = opendir("/proc/self/fd") else { return 0 }
         defer { closedir(directory) }
-        // The directory itself, `.` and `..` are there too.
+        // Not counted: the open directory itself, `.` and `..`.
         var count = -3
         while readdir(directory) != nil { count += 1 }
         return max(0, count)
@@ -67,7 +67,7 @@ struct ProcessStatistics: Sendable {
 }
 
 extension MetricsPage {
-    /// What every daemon has: its release, and what Prometheus' client libraries tell of a process.
+    /// Adds the metrics that every daemon has: its release, and the process metrics of Prometheus' client libraries.
     mutating func add(_ process: ProcessStatistics) {
         add(
             .gauge, "kubenetmon_build_info", "Always 1; the label tells the release.", label: "version",

@@ -2,17 +2,17 @@
 
 import Glibc
 
-/// The pages of code that the process has mapped: its own and its libraries'.
+/// The code pages that the process has mapped: its own and its libraries'.
 public enum ProgramText {
-    /// Unmaps them. What is needed again is mapped again when it is, out of the page cache and without a read; what only
-    /// the start needed (relocations, the parser of arguments) is not, and no longer counts as resident.
+    /// Unmaps the pages. A page that is needed again is mapped again from the page cache, without a read. Pages that
+    /// only the start needed (relocations, the argument parser) stay unmapped and no longer count as resident.
     ///
-    /// Code is never written to, so that the file has all that is dropped. An anonymous page in such a mapping, as a
-    /// debugger's breakpoint makes one, would be lost.
+    /// Code is never written to, so the file still holds everything that is dropped. An anonymous page in such a
+    /// mapping, as a debugger's breakpoint creates, would be lost.
     public static func unmap() {
         guard let maps = fopen("/proc/self/maps", "r") else { return }
         defer { fclose(maps) }
-        // Lines are below 128 bytes and a path.
+        // A line is shorter than 128 bytes plus a path.
         var line = [CChar](repeating: 0, count: 128 + Int(PATH_MAX))
         while fgets(&line, CInt(line.count), maps) != nil {
             guard
@@ -23,7 +23,8 @@ public enum ProgramText {
         }
     }
 
-    /// The addresses in a line of `/proc/self/maps` (proc_pid_maps(5)) that tells of code in a file, else nil.
+    /// Returns the addresses in a line of `/proc/self/maps` (proc_pid_maps(5)) if it describes code from a file, else
+    /// nil.
     static func range(of line: String) -> Range<UInt>? {
         let fields = line.split(separator: " ", maxSplits: 5)
         guard fields.count == 6, fields[1] == "r-xp", fields[5].contains("/") else { return nil }

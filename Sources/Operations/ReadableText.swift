@@ -2,10 +2,10 @@
 
 import FlowModel
 
-/// Numbers as people read them. No value traps, whatever its type: what is shown comes from peers and from clocks that can
+/// Formats numbers for people. No value traps, whatever its type: the values come from peers and from clocks that can
 /// be set back.
 public enum ReadableText {
-    /// A whole number with a comma before each three digits: `1,234,567`.
+    /// Returns a whole number with a comma before each three digits: `1,234,567`.
     public static func count(_ value: some BinaryInteger) -> String {
         var text = ""
         for (place, digit) in "\(value.magnitude)".reversed().enumerated() {
@@ -15,7 +15,7 @@ public enum ReadableText {
         return (value < 0 ? "-" : "") + String(text.reversed())
     }
 
-    /// A number of bytes in a binary unit with one digit behind the point: `1.5 MiB`.
+    /// Returns a number of bytes in a binary unit with one digit after the point: `1.5 MiB`.
     public static func bytes(_ value: some BinaryInteger) -> String {
         var number = Double(value)
         guard number >= 1024 else { return "\(value) B" }
@@ -27,14 +27,15 @@ public enum ReadableText {
         return "\(tenths(number)) \(unit)"
     }
 
-    /// A share of a whole in percent with one digit behind the point: `12.5 %`.
+    /// Returns a share of a whole in percent with one digit after the point: `12.5 %`.
     public static func share(_ part: UInt64, of whole: UInt64) -> String {
         "\(tenths(whole == 0 ? 0 : Double(part) / Double(whole) * 100)) %"
     }
 
-    /// A duration in its two largest units, or in milliseconds below a second: `2 d 3 h`, `4 min 5 s`, `6 s`, `70 ms`.
+    /// Returns a duration in its two largest units, or in milliseconds below a second: `2 d 3 h`, `4 min 5 s`, `6 s`,
+    /// `70 ms`.
     public static func duration(_ value: Duration) -> String {
-        // Not its components, which trap beyond 2^63 seconds.
+        // Not `value.components`, which traps beyond 2^63 seconds.
         let seconds = value.attoseconds / 1_000_000_000_000_000_000
         guard seconds > 0 else { return "\(max(0, value.attoseconds / 1_000_000_000_000_000)) ms" }
         let units: [(name: String, length: Int128)] = [("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)]
@@ -47,7 +48,7 @@ public enum ReadableText {
         return text
     }
 
-    /// A moment's time of day in UTC: `14:05`.
+    /// Returns the time of day in UTC: `14:05`.
     ///
     /// - Parameter second: Seconds since the Unix epoch.
     public static func timeOfDay(_ second: Int) -> String {

@@ -3,23 +3,23 @@
 import FlowModel
 import Glibc
 
-/// The name under which a browser has asked for a page, the value of the header `Host`.
+/// The host name in a request's `Host` header, under which a browser asked for a page.
 ///
-/// A page of a stranger can have its own name resolve to 127.0.0.1 and then read, as one of its own, what a port-forward
-/// answers there (DNS rebinding). It cannot do so under a name that no stranger can have.
+/// A foreign web page can make its own name resolve to 127.0.0.1 and then read, as its own, what a port-forward
+/// responds there (DNS rebinding). That fails for names that an outsider cannot register.
 enum RequestHost {
-    /// Endings of names that no public registry gives away: those of services and pods (RFC 6762 keeps `local`), of
-    /// nodes in AWS and Google Cloud (ICANN keeps `internal`), and of the host itself (RFC 6761).
+    /// Endings of names that no public registry assigns: those of services and pods (RFC 6762 reserves `local`), of
+    /// nodes in AWS and Google Cloud (ICANN reserves `internal`), and of the host itself (RFC 6761).
     private static let privateSuffixes = [".svc", ".local", ".internal", ".localhost"]
 
-    /// The host's own name, the node's for an agent.
+    /// The host's own name; for an agent, the node's.
     private static let ownName: String? = {
         var name = [CChar](repeating: 0, count: 256)
         guard gethostname(&name, name.count - 1) == 0 else { return nil }
         return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self).lowercased()
     }()
 
-    /// True for addresses, for names without a dot, for those with a private ending and for the host's own.
+    /// Returns true for addresses, names without a dot, names with a private ending and the host's own name.
     ///
     /// - Parameter host: The header's value, `NAME`, `NAME:PORT` or `[ADDRESS]:PORT`.
     static func isTrusted(_ host: String) -> Bool {

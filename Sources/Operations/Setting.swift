@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A setting as it was declared by being read, with the value that it has.
+/// A setting, declared by reading it, with its value.
 public struct Setting: Equatable, Sendable {
-    /// Where a value comes from.
+    /// The source of a value.
     public enum Source: Equatable, Sendable {
         /// A flag of this name, such as `--port`.
         case flag(String)
@@ -10,31 +10,31 @@ public struct Setting: Equatable, Sendable {
         case variable(String)
         /// A line of a file, counted from 1.
         case file(String, line: Int?)
-        /// Nobody has said anything.
+        /// No value was given.
         case byDefault
     }
 
-    /// Its key in the configuration file, and other keys that mean the same; a dot stands for a mapping in a mapping.
+    /// The key in the configuration file, followed by other keys with the same meaning; a dot denotes a nested mapping.
     public let keys: [String]
-    /// Its flag, and those of the other keys.
+    /// The flag, followed by those of the other keys.
     public let flags: [String]
-    /// Its environment variable, and those of the other keys.
+    /// The environment variable, followed by those of the other keys.
     public let variables: [String]
-    /// What values are allowed: "a whole number from 1 to 65535".
+    /// The allowed values: "a whole number from 1 to 65535".
     public let allowed: String
-    /// The value where nobody has said anything; nil where somebody has to.
+    /// The default value; nil if a value is required.
     public let defaultText: String?
-    /// What it does, in sentences.
+    /// The setting's effect, in sentences.
     public let help: String
-    /// Whether its value must not be shown.
+    /// Whether the value must not be shown.
     public let isSecret: Bool
-    /// Whether its value is a URL whose user and password must not be shown.
+    /// Whether the value is a URL whose user and password must not be shown.
     let hidesCredentials: Bool
     /// Whether a change takes effect while the daemon runs.
     public let isReloadable: Bool
-    /// The value in use, in words that do not depend on how it was written.
+    /// The value in use, in a form that does not depend on how it was written.
     var text: String
-    /// Where the value in use comes from.
+    /// The source of the value in use.
     public internal(set) var source: Source = .byDefault
 
     init(
@@ -70,10 +70,10 @@ public struct Setting: Equatable, Sendable {
         text = defaultText ?? ""
     }
 
-    /// Its key in the configuration file.
+    /// The key in the configuration file.
     public var key: String { keys[0] }
 
-    /// The value in use; nil where it must not be shown.
+    /// The value in use; nil if it must not be shown.
     public var value: String? {
         if isSecret && source != .byDefault { return nil }
         return hidesCredentials ? text.withoutCredentials : text
@@ -89,7 +89,7 @@ public struct Setting: Equatable, Sendable {
 }
 
 extension Setting {
-    /// Something about a setting that is not so of most.
+    /// A property of a setting that most settings do not have.
     public struct Trait: Sendable {
         fileprivate enum Kind: Sendable {
             case alias(String)
@@ -102,15 +102,15 @@ extension Setting {
 
         fileprivate let kind: Kind
 
-        /// Another key means the same.
+        /// A further key with the same meaning.
         public static func alias(_ key: String) -> Self { Self(kind: .alias(key)) }
-        /// Its flag is not named after its key.
+        /// A flag that is not named after the key.
         public static func flag(_ name: String) -> Self { Self(kind: .flag(name)) }
-        /// Its environment variable is not named after its key.
+        /// An environment variable that is not named after the key.
         public static func variable(_ name: String) -> Self { Self(kind: .variable(name)) }
-        /// Its value is never shown.
+        /// The value is never shown.
         public static let secret = Self(kind: .secret)
-        /// Its value is a URL, which is shown without its user and password.
+        /// The value is a URL, which is shown without its user and password.
         public static let hidesCredentials = Self(kind: .hidesCredentials)
         /// A change takes effect while the daemon runs.
         public static let reloadable = Self(kind: .reloadable)
@@ -118,7 +118,7 @@ extension Setting {
 }
 
 extension Setting.Source: CustomStringConvertible {
-    /// The source in words: `config.yaml:3`, `--port`, `METRICS_PORT` or `default`.
+    /// The source as text: `config.yaml:3`, `--port`, `METRICS_PORT` or `default`.
     public var description: String {
         switch self {
         case .flag(let name), .variable(let name): name

@@ -2,9 +2,10 @@
 
 import StrictYAML
 
-/// All that is wrong with a daemon's settings.
+/// All problems of a daemon's settings.
 public struct SettingsProblems: Error, Equatable, Sendable {
-    /// A line for each problem: where, which value, and what is allowed. Those of the file come first, in its order.
+    /// One line for each problem: the place, the value and what is allowed. The problems of the configuration file come
+    /// first, in its order.
     public let lines: [String]
 
     init(_ problems: [YAMLProblem]) {

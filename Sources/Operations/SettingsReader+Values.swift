@@ -3,9 +3,9 @@
 public import FlowModel
 
 extension SettingsReader {
-    /// A text that is not empty; it must be given where there is no default. Stands in with the empty text.
+    /// Reads a text that is not empty; required if there is no default. The stand-in is the empty text.
     ///
-    /// - Parameter transform: Makes the value of the text.
+    /// - Parameter transform: Makes the value from the text.
     public mutating func text(
         _ key: String, default defaultValue: String? = nil, allowed: String, _ help: String, _ traits: Setting.Trait...,
         transform: (String) -> String = { $0 }
@@ -17,14 +17,14 @@ extension SettingsReader {
         }
     }
 
-    /// The path of a file or directory; nil where nobody has said anything.
+    /// Reads the path of a file or directory; nil if none is given.
     public mutating func path(_ key: String, _ help: String, _ traits: Setting.Trait...) -> String? {
         scalar(key, default: .some(nil), standIn: nil, allowed: "a path", help, traits, show: { $0 ?? "" }) { text in
             text.isEmpty ? .none : .some(text)
         }
     }
 
-    /// A truth value in one of Go's spellings (``Swift/Bool/init(goBool:)``).
+    /// Reads a Boolean in one of Go's spellings (``Swift/Bool/init(goBool:)``).
     public mutating func bool(
         _ key: String, default defaultValue: Bool, _ help: String, _ traits: Setting.Trait...
     ) -> Bool {
@@ -33,7 +33,7 @@ extension SettingsReader {
             show: \.description, parse: Bool.init(goBool:))
     }
 
-    /// A truth value that may be left open: nil where nobody has said anything.
+    /// Reads an optional Boolean: nil if none is given.
     public mutating func boolIfGiven(
         _ key: String, default defaultText: String, _ help: String, _ traits: Setting.Trait...
     ) -> Bool? {
@@ -43,9 +43,9 @@ extension SettingsReader {
         ) { text in Bool(goBool: text).map { .some($0) } }
     }
 
-    /// A whole number in decimal digits.
+    /// Reads a whole number in decimal digits.
     ///
-    /// - Parameter unit: What is counted: "bytes".
+    /// - Parameter unit: The unit counted: "bytes".
     public mutating func integer(
         _ key: String, in range: ClosedRange<Int>, default defaultValue: Int, unit: String? = nil, _ help: String,
         _ traits: Setting.Trait...
@@ -62,11 +62,11 @@ extension SettingsReader {
         }
     }
 
-    /// A duration as Go writes it (``Swift/Duration/init(goDuration:)``).
+    /// Reads a duration in Go's syntax (``Swift/Duration/init(goDuration:)``).
     ///
     /// - Parameters:
-    ///   - range: The values that make sense. The lower bound keeps a loop from spinning, the upper one a moment that far
-    ///     away from overflowing.
+    ///   - range: The allowed values. The lower bound keeps loops from spinning; the upper bound keeps a time that far
+    ///     in the future from overflowing.
     ///   - mayBeZero: Whether zero is allowed too, below the range.
     public mutating func duration(
         _ key: String, in range: ClosedRange<Duration>, orZero mayBeZero: Bool = false, default defaultValue: Duration,
@@ -82,7 +82,7 @@ extension SettingsReader {
         }
     }
 
-    /// An IP address; nil where nobody has said anything.
+    /// Reads an IP address; nil if none is given.
     public mutating func address(_ key: String, _ help: String, _ traits: Setting.Trait...) -> IPAddress? {
         scalar(
             key, default: .some(nil), standIn: nil, allowed: "an IPv4 or IPv6 address", help, traits,
@@ -92,7 +92,7 @@ extension SettingsReader {
         }
     }
 
-    /// One of few words.
+    /// Reads one of a fixed set of words.
     public mutating func choice<Choice: RawRepresentable<String> & CaseIterable>(
         _ key: String, default defaultValue: Choice, _ help: String, _ traits: Setting.Trait...
     ) -> Choice {

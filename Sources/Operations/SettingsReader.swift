@@ -2,11 +2,12 @@
 
 public import StrictYAML
 
-/// Reads settings. To read one is to declare it: help, reference and the effective configuration are made of what was
-/// read.
+/// Reads settings. Reading a setting declares it: the help, the reference and the effective configuration are made from
+/// the settings that were read.
 ///
-/// A reader notes a problem and goes on, with a stand-in for the value that it could not read, so that one pass finds all
-/// problems. Every setting is read whatever others say, or else it would be unknown.
+/// A reader records a problem and continues with a stand-in for the value that it could not read, so that one pass
+/// finds all problems. Every setting must be read whatever the values of others are; otherwise it would be reported as
+/// unknown.
 public struct SettingsReader {
     private let sources: SettingsSources
     private var settings: [Setting] = []
@@ -18,7 +19,8 @@ public struct SettingsReader {
         problems = sources.problems
     }
 
-    /// Reads settings with `body`, and throws all problems if there are any: those of values, and names that nobody reads.
+    /// Reads settings with `body`, and throws all problems if there are any: invalid values, and names of settings that
+    /// `body` does not read.
     public static func read<Value>(
         _ sources: SettingsSources, _ body: (inout SettingsReader) -> Value
     ) throws(SettingsProblems) -> (value: Value, settings: EffectiveSettings) {
@@ -29,7 +31,7 @@ public struct SettingsReader {
         return (value, EffectiveSettings(reader.settings, warnings: reader.warnings))
     }
 
-    /// The settings that `body` reads, with their defaults.
+    /// Returns the settings that `body` reads, with their defaults.
     public static func declarations(
         variablePrefix: String = "", _ body: (inout SettingsReader) -> Void
     ) -> EffectiveSettings {
@@ -38,18 +40,18 @@ public struct SettingsReader {
         return EffectiveSettings(reader.settings, warnings: [])
     }
 
-    // MARK: - What readers of single settings are made of
+    // MARK: - Generic readers
 
-    /// Reads the text of a setting.
+    /// Reads a setting whose value is a text.
     ///
     /// - Parameters:
-    ///   - key: The key in the configuration file; flag and variable are named after it.
-    ///   - defaultValue: The value where nobody has said anything.
-    ///   - allowed: What is allowed, to be read after "is not": "a whole number from 1 to 10".
-    ///   - help: What the setting does, in sentences.
-    ///   - traits: What is special about it.
-    ///   - show: Writes a value as one could have given it.
-    ///   - parse: Reads a text, nil where it is not allowed.
+    ///   - key: The key in the configuration file; the flag and the environment variable are named after it.
+    ///   - defaultValue: The value if none is given.
+    ///   - allowed: The allowed values, worded to follow "is not": "a whole number from 1 to 10".
+    ///   - help: The setting's effect, in sentences.
+    ///   - traits: Properties that most settings do not have.
+    ///   - show: Writes a value in the syntax that `parse` reads.
+    ///   - parse: Parses a text; nil if the value is not allowed.
     public mutating func value<Value>(
         _ key: String, default defaultValue: Value, allowed: String, _ help: String, _ traits: Setting.Trait...,
         show: (Value) -> String, parse: (String) -> Value?
@@ -80,16 +82,16 @@ public struct SettingsReader {
         return value ?? standIn
     }
 
-    /// Reads a list or mapping, given as YAML in the file, a flag or a variable.
+    /// Reads a list or mapping, given as YAML in the file, a flag or an environment variable.
     ///
     /// - Parameters:
-    ///   - key: The key in the configuration file; flag and variable are named after it.
-    ///   - defaultText: What the default is, as one could have given it.
-    ///   - defaultValue: The value where nobody has said anything.
-    ///   - allowed: What is allowed: "a list of networks".
-    ///   - help: What the setting does, in sentences.
-    ///   - traits: What is special about it.
-    ///   - body: Reads the key of a mapping.
+    ///   - key: The key in the configuration file; the flag and the environment variable are named after it.
+    ///   - defaultText: The default in YAML.
+    ///   - defaultValue: The value if none is given.
+    ///   - allowed: The allowed values: "a list of networks".
+    ///   - help: The setting's effect, in sentences.
+    ///   - traits: Properties that most settings do not have.
+    ///   - body: Reads the value at `key` of a mapping.
     public mutating func structure<Value>(
         _ key: String, default defaultValue: Value, _ defaultText: String, allowed: String, _ help: String,
         _ traits: Setting.Trait..., read body: (inout YAMLMapping, _ key: String) -> Value
@@ -124,7 +126,7 @@ public struct SettingsReader {
         problems += mapping.problems.map { problem in
             YAMLProblem(
                 file: problem.file, line: problem.line,
-                // A flag's name stands there already.
+                // For a flag or variable, the problem names it as the place already.
                 key: given.isOfFile || problem.key != key ? problem.key : "",
                 message: isHidden ? "is not \(setting.allowed)" : problem.message)
         }
@@ -144,12 +146,12 @@ public struct SettingsReader {
                     file: others, line: nil, key: "", message: "is not set: it must be \(setting.allowed)"))
     }
 
-    // MARK: - What settings say together
+    // MARK: - Checks across settings
 
-    /// Whether somebody has said what a setting is to be that was read before.
+    /// Returns whether a value was given for a setting, which must have been read before.
     public func isGiven(_ key: String) -> Bool { setting(key).source != .byDefault }
 
-    /// Notes that a setting that was read before does not go with others.
+    /// Records a problem of a setting, which must have been read before, in combination with others.
     public mutating func report(_ key: String, _ message: String) {
         let setting = setting(key)
         let (file, line, path) =
@@ -161,7 +163,7 @@ public struct SettingsReader {
         problems.append(YAMLProblem(file: file, line: line, key: path, message: message))
     }
 
-    /// Notes what is worth a warning, such as a setting that weakens something.
+    /// Records a warning, such as for a setting that weakens security.
     public mutating func warn(_ warning: String) { warnings.append(warning) }
 
     private func setting(_ key: String) -> Setting {

@@ -3,12 +3,12 @@
 import StrictYAML
 
 extension SettingsSources {
-    /// What somebody has said.
+    /// A value that was given for a setting.
     struct Given {
         let source: Setting.Source
-        /// What problems name as the place.
+        /// The place that problems name.
         let origin: String
-        /// The mapping in which the key stands.
+        /// The path of the mapping that holds the key.
         var path = ""
         let key: String
         let node: YAMLNode
@@ -19,8 +19,8 @@ extension SettingsSources {
         }
     }
 
-    /// What is said of a setting whose value is a text; a key of the file without a value says nothing if it may be left
-    /// out.
+    /// Returns the value given for a setting whose value is a text. A key of the file without a value counts as not
+    /// given if the setting is optional.
     func text(of setting: Setting, mayBeEmpty: Bool) -> Given? {
         if let (source, name, text) = words(of: setting) {
             let node = YAMLNode(line: nil, content: .text(text))
@@ -29,7 +29,7 @@ extension SettingsSources {
         return entry(of: setting).flatMap { mayBeEmpty && $0.node.isEmpty ? nil : $0 }
     }
 
-    /// What is said of a setting whose value is a list or mapping.
+    /// Returns the value given for a setting whose value is a list or mapping.
     func structure(of setting: Setting) throws(YAMLProblems) -> Given? {
         if let (source, name, text) = words(of: setting) {
             guard let parse else { preconditionFailure("nobody reads structures") }
@@ -65,9 +65,9 @@ extension SettingsSources {
         return nil
     }
 
-    // MARK: - Names that nobody reads
+    // MARK: - Unknown names
 
-    /// What is said of settings that do not exist.
+    /// Returns a problem for each given name that belongs to no setting.
     func unknownNames(besides settings: [Setting]) -> [YAMLProblem] {
         var problems = flags.keys.sorted().unknown(among: settings.flatMap(\.flags), "there is no such flag")
         if !variablePrefix.isEmpty {
@@ -108,7 +108,7 @@ extension SettingsSources {
 }
 
 extension [String] {
-    /// A problem for each of these names that is not known.
+    /// Returns a problem for each of these names that is unknown.
     fileprivate func unknown(among known: [String], _ message: String) -> [YAMLProblem] {
         filter { !known.contains($0) }.map { name in
             let advice = name.nearest(among: known).map { "did you mean \($0)?" } ?? "--help lists all"
@@ -127,7 +127,7 @@ extension YAMLNode {
         YAMLProblem(file: document.file, line: line, key: path, message: message)
     }
 
-    /// The value on one line, as YAML's flow style writes it.
+    /// The value on one line, in YAML's flow style.
     var flowText: String {
         switch content {
         case .empty, .refused: "null"
@@ -140,7 +140,7 @@ extension YAMLNode {
 }
 
 extension String {
-    /// The text as a scalar of YAML's flow style, in quotes where it needs some.
+    /// The text as a scalar in YAML's flow style, quoted if necessary.
     fileprivate var flowText: String {
         let isPlain = allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "._-/:".contains($0)) }
         return !isEmpty && isPlain && last != ":" && first != "-"

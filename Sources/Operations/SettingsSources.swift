@@ -2,9 +2,9 @@
 
 public import StrictYAML
 
-/// Where settings come from: flags, else environment variables, else a configuration file.
+/// The sources of settings, in order of precedence: flags, environment variables, a configuration file.
 public struct SettingsSources: Sendable {
-    /// Makes a document of a YAML text and its origin's name.
+    /// Parses a YAML text; `origin` is the name by which problems refer to it.
     public typealias Parser = @Sendable (_ text: String, _ origin: String) throws(YAMLProblems) -> YAMLDocument
 
     let flags: [String: String]
@@ -13,18 +13,18 @@ public struct SettingsSources: Sendable {
     let document: YAMLDocument?
     let parse: Parser?
     let problems: [YAMLProblem]
-    /// Whether there is a file that cannot be read: nobody knows what it says.
+    /// Whether there is a configuration file that cannot be read, so that its values are unknown.
     let lacksDocument: Bool
 
-    /// Makes sources of what a process was given.
+    /// Makes sources from a process's arguments, environment and configuration file.
     ///
     /// - Parameters:
-    ///   - arguments: Flags with their values, `--name value` or `--name=value`; the last of a name counts.
-    ///   - environment: The environment. A variable without text is one that is not set.
-    ///   - variablePrefix: What the variables begin with whose names come from keys. Where it is not empty, others that
-    ///     begin with it are problems.
-    ///   - document: The configuration file, or what is wrong with it; nil where there is none.
-    ///   - parse: Reads the text of flags and variables that stand for lists and mappings; nil where there are none such.
+    ///   - arguments: Flags with their values, `--name value` or `--name=value`; of a repeated flag, the last counts.
+    ///   - environment: The environment. An empty variable counts as not set.
+    ///   - variablePrefix: Prefix of the variables that are named after keys. If it is not empty, unknown variables
+    ///     with this prefix are problems.
+    ///   - document: The configuration file, or its problems; nil if there is none.
+    ///   - parse: Parses the flags and variables whose values are lists or mappings; nil if there are none.
     public init(
         arguments: [String] = [], environment: [String: String] = [:], variablePrefix: String = "",
         document: Result<YAMLDocument, YAMLProblems>? = nil, parse: Parser? = nil

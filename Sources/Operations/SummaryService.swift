@@ -3,20 +3,21 @@
 public import Logging
 public import ServiceLifecycle
 
-/// Says once a minute in the log what the daemon has done since it said so last: a sign of life for those who have no
-/// metrics at hand. It says so one last time when the daemon ends.
+/// Logs once a minute what the daemon has done since the previous summary, for operators without metrics at hand. Logs
+/// a last summary when the daemon shuts down.
 public struct SummaryService: Service, CustomStringConvertible {
     /// A number of a summary.
     public enum Value: Sendable {
-        /// A count that only grows; its growth is told.
+        /// A count that only grows; its growth is logged.
         case total(UInt64)
-        /// A number that goes up and down, told as it is.
+        /// A number that goes up and down, logged as it is.
         case present(Int)
-        /// A sum and what it is a sum of, both of which only grow; the mean of what has been added is told, if anything has.
+        /// A sum and the number of its summands, both of which only grow. The mean of the summands added since the
+        /// previous summary is logged, if there are any.
         case mean(sum: UInt64, of: UInt64)
     }
 
-    /// Numbers under their names, which are the same every time.
+    /// Numbers with their names, the same names in the same order every time.
     public typealias Numbers = [(name: String, value: Value)]
 
     /// The service's name in the log.
@@ -26,14 +27,14 @@ public struct SummaryService: Service, CustomStringConvertible {
     private let logger: Logger
     private let numbers: @Sendable () -> Numbers
 
-    /// Makes a service that begins with what `numbers` returns when it is run.
+    /// Makes a service; the first summary counts from the numbers at the start of ``run()``.
     public init(interval: Duration = .seconds(60), logger: Logger, numbers: @escaping @Sendable () -> Numbers) {
         self.interval = interval
         self.logger = logger
         self.numbers = numbers
     }
 
-    /// Tells until the daemon shuts down.
+    /// Logs summaries until the daemon shuts down.
     public func run() async throws {
         let first = numbers()
         await cancelWhenGracefulShutdown {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension String {
-    /// A URL, or `host:port`, without the `user:password@` before its host.
+    /// The URL, or `host:port`, without the `user:password@` before its host.
     public var withoutCredentials: String {
         let start = firstRange(of: "://")?.upperBound ?? startIndex
         let authority = self[start...].prefix { !"/?#".contains($0) }

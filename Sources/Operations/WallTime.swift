@@ -2,9 +2,9 @@
 
 import Glibc
 
-/// A moment of the system's clock.
+/// A time of the system's clock.
 struct WallTime: Equatable, Sendable, CustomStringConvertible {
-    /// Seconds since 1970.
+    /// Seconds since the Unix epoch.
     var seconds: Int
     /// Milliseconds of the second.
     var milliseconds = 0
@@ -15,7 +15,7 @@ struct WallTime: Equatable, Sendable, CustomStringConvertible {
         return WallTime(seconds: time.tv_sec, milliseconds: time.tv_nsec / 1_000_000)
     }
 
-    /// The moment in UTC (RFC 3339): `2025-01-31T12:00:00.000Z`.
+    /// The time in UTC (RFC 3339): `2025-01-31T12:00:00.000Z`.
     var description: String {
         var seconds = time_t(seconds)
         var parts = tm()

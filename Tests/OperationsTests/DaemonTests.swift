@@ -9,7 +9,7 @@ import Testing
 
 @testable import Operations
 
-/// A service that runs until it is told to stop, one that fails, and others.
+/// A service that runs `body`; the static members make services that stop in order, fail or ignore every signal.
 private struct TestService: Service, CustomStringConvertible {
     let description: String
     let body: @Sendable () async throws -> Void
@@ -30,13 +30,13 @@ private struct TestService: Service, CustomStringConvertible {
         }
     }
 
-    /// Hears neither of a shutdown nor of a cancellation.
+    /// Ignores both shutdown and cancellation.
     static let deaf = Self(description: "deaf") {
         await withUnsafeContinuation { (_: UnsafeContinuation<Void, Never>) in }
     }
 }
 
-/// What was logged and noted.
+/// Collects log lines and lines that tests add.
 private final class LinesOfLog: Sendable {
     private let lines = Mutex<[String]>([])
 
@@ -51,7 +51,7 @@ private final class LinesOfLog: Sendable {
     }
 }
 
-/// An end without bounds: on a busy machine the process of all tests would exit.
+/// A shutdown whose limits a busy machine does not reach: at a limit, the process of all tests would exit.
 private func patient(_ logger: Logger) -> DaemonEnd {
     var bounds = DaemonEnd.Bounds(shutdownTimeout: .seconds(3600))
     bounds.failure = .seconds(3600)
@@ -168,7 +168,7 @@ private func patient(_ logger: Logger) -> DaemonEnd {
 
     @Test("the limit on open files becomes the highest that the process may set itself")
     func fileDescriptors() async throws {
-        // In a process of its own: Foundation's Process crashes where the limit changes while it runs.
+        // In a process of its own: Foundation's `Process` crashes if the limit changes while it runs.
         await #expect(processExitsWith: .success) {
             var limit = rlimit()
             let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)

@@ -5,7 +5,8 @@ import Testing
 
 @testable import Operations
 
-/// What is shown comes from peers, the kernel and clocks that can be set back: no value of a formatter's type may trap.
+/// Formatted values come from peers, the kernel and clocks that can be set back: no value of a formatter's type may
+/// trap.
 @Suite struct FormatterTests {
     private func expectAll<Number: FixedWidthInteger & Sendable>(_: Number.Type) {
         for number in EdgeNumbers.integers(Number.self) {

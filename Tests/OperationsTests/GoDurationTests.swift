@@ -4,7 +4,7 @@ import Operations
 import Testing
 
 @Suite struct GoDurationTests {
-    /// What Go's time.ParseDuration makes of the same texts.
+    /// The results of Go's `time.ParseDuration` for the same texts.
     @Test(
         arguments: [
             ("0", .zero), ("0s", .zero), ("5s", .seconds(5)), ("300s", .seconds(300)), ("500ms", .milliseconds(500)),
@@ -31,7 +31,7 @@ import Testing
         #expect(Duration(goDuration: text) == nil)
     }
 
-    /// Fractions are dropped where a duration becomes milliseconds: it must not be a hair's breadth too short.
+    /// A duration that is parsed slightly too short would lose a whole millisecond, since `milliseconds` truncates.
     @Test func wholeMillisecondsStayWhole() {
         let wrong = stride(from: 0, to: 400_000, by: 37).filter { number in
             let texts = [

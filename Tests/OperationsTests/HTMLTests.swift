@@ -12,7 +12,7 @@ import Testing
         ("&amp;", "&amp;amp;"), ("</style", "&lt;/style"), ("<!--", "&lt;!--"),
         ("a\u{0}b\u{1b}[31m", "a\u{FFFD}b\u{FFFD}[31m"), ("txt.\u{202e}exe", "txt.\u{FFFD}exe"),
         ("zwei Wörter\n日本", "zwei Wörter\n日本"), ("", ""),
-        // A mark that joins with what stands before it is a text's own.
+        // A combining mark after a special character must not keep that character from being escaped.
         (">\u{338}", "&gt;\u{338}"),
     ])
     func whatIsPutInIsTextAndNeverMarkup(text: String, escaped: String) {

@@ -7,7 +7,7 @@ import Testing
 
 @testable import Operations
 
-/// What is written to a log whose clock the test sets.
+/// Collects the lines of a log whose clock the test sets.
 private final class Written: Sendable {
     let lines = Mutex<[String]>([])
     let second = Mutex(0)
@@ -18,7 +18,7 @@ private final class Written: Sendable {
             write: { line in self.lines.withLock { $0.append(line) } })
     }
 
-    /// What was written since this was asked last.
+    /// Returns the lines written since the previous call.
     func take() -> [String] {
         lines.withLock { lines in
             defer { lines = [] }
@@ -89,11 +89,11 @@ private final class Written: Sendable {
         #expect(say("a", at: 102, ["n": "1"]) == ["a n=1"])
         #expect(say("a", at: 159) == [])
         #expect(say("b", at: 159) == ["b"])
-        // A line that comes behind the minute tells of it too.
+        // Another line after the minute also triggers the count.
         #expect(say("c", at: 160) == ["a repeated=2", "c"])
         #expect(say("a", at: 161) == ["a"])
         #expect(say("a", at: 300) == ["a"])
-        // A clock that is set back silences nobody.
+        // A clock that is set back suppresses no line.
         #expect(say("a", at: 10) == ["a"])
     }
 

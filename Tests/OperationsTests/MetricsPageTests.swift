@@ -106,7 +106,7 @@ import Testing
 
 @Suite struct MetricsFormatTests {
     @Test(arguments: [
-        // Prometheus 3 and 2, a browser, curl and nobody.
+        // The headers of Prometheus 3 and 2, a browser and curl, then none and other cases.
         (
             """
             application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\

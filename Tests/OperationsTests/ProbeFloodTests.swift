@@ -7,9 +7,9 @@ import Testing
 
 @testable import Operations
 
-/// What peers of the probe port do that mean no good, or that are broken.
+/// Malicious and broken peers of the probe port.
 @Suite struct ProbeFloodTests {
-    /// Pages whose `/big` has `size` bytes and counts how often it is made.
+    /// Pages whose `/big` has `size` bytes; `made` is called each time it is made.
     private static func pages(size: Int = 0, _ made: @escaping @Sendable () -> Void = {}) -> ProbeServer.Pages {
         let text = String(repeating: "x", count: size)
         return ProbeServer.Pages(
@@ -92,7 +92,7 @@ import Testing
             slow.send(beginning)
             let unread = try RawConnection(port, receiveBuffer: 4 << 10)
             unread.send("GET /big HTTP/1.1\r\n\r\n")
-            // A byte now and then does not count as progress.
+            // Single bytes now and then do not extend the deadline.
             let begun = ContinuousClock.now
             while !slow.isClosed, begun.duration(to: .now) < .seconds(30) {
                 if !beginning.isEmpty { slow.send("x") }
@@ -219,7 +219,7 @@ import Testing
         #expect(table.insert(6, 60, from: "fifth") == 10)
     }
 
-    /// A number, and what counts it up.
+    /// Returns a counter: a function that reads it and one that increments it.
     private func counter() -> (count: @Sendable () -> Int, add: @Sendable () -> Void) {
         let counter = Counter()
         return ({ counter.number.withLock { $0 } }, { counter.number.withLock { $0 += 1 } })

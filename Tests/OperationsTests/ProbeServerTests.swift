@@ -15,7 +15,7 @@ import Testing
 /// The last port that was handed out.
 private let lastPort = Mutex(Int.random(in: 20_000..<25_000))
 
-/// A port that nobody uses, below those that the kernel gives to outgoing connections; another one every time.
+/// Returns an unused port below the kernel's range for outgoing connections, a different one every time.
 func freePort() throws -> Int {
     for _ in 0..<1_000 {
         let port = lastPort.withLock {
@@ -39,7 +39,7 @@ func freePort() throws -> Int {
 
 let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
-/// Runs a probe server beside `body`, which gets its port, and stops it in order.
+/// Runs a probe server during `body`, which gets its port, then stops it gracefully.
 func withProbeServer(
     _ pages: ProbeServer.Pages, on address: IPAddress? = nil, limits: ProbeLimits = ProbeLimits(),
     _ body: (Int) async throws -> Void
@@ -55,15 +55,16 @@ func withProbeServer(
     #expect((try? await answer(port, "/live")) == nil)
 }
 
-/// Gives the host addresses that are not the loopback's.
+/// Adds addresses to the host that are not loopback addresses.
 private func addAddresses() async throws {
-    // IPv6 first: tests run beside each other on this host, and names of either family are looked up by what it has.
+    // IPv6 first: tests run in parallel on this host, and which families a name is resolved to depends on the host's
+    // addresses.
     for address in ["2001:db8::77/128 dev lo nodad", "192.0.2.77/32 dev lo", "192.0.2.78/32 dev lo"] {
         try await ChildProcess.shell("ip address add \(address) || true")
     }
 }
 
-/// What a path is answered with.
+/// Returns the response for a path.
 func answer(_ port: Int, _ path: String, method: String = "GET", accept: String = "*/*") async throws -> (
     status: Int, type: String, body: String
 ) {
@@ -180,7 +181,7 @@ func answer(_ port: Int, _ path: String, method: String = "GET", accept: String 
             #expect(told.status == 200 && told.body == "of a=b&c=%20")
             let refused = try await answer(port, "/secret")
             #expect(refused.status == 400 && refused.body == "what?\n")
-            // Whoever comes to another address of the host comes from that address.
+            // A connection to another address of the host also comes from that address.
             try await addAddresses()
             let elsewhere = try await ChildProcess.shell(
                 "curl -s -o /dev/null -w '%{http_code}' http://192.0.2.77:\(port)/secret?a=b")

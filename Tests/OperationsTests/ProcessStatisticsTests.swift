@@ -17,7 +17,7 @@ import Testing
         memory.initializeMemory(as: UInt8.self, repeating: 7, count: bytes)
         let after = ProcessStatistics()
 
-        // Other tests run in the same process, and they let go of descriptors and memory.
+        // Other tests run in the same process and release descriptors and memory meanwhile.
         #expect(after.openDescriptors > 500 && after.openDescriptors <= after.maximumDescriptors)
         #expect(after.residentBytes >= bytes && after.virtualBytes >= after.residentBytes)
         #expect(after.cpuSeconds > before.cpuSeconds && before.cpuSeconds > 0)

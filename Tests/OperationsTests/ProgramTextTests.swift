@@ -13,7 +13,7 @@ import Testing
         #expect(ProgramText.range(of: line)?.count == size)
     }
 
-    /// What is dropped of these would be lost, or is none of the program's.
+    /// Dropped pages of these mappings would be lost, or are not the program's.
     @Test(arguments: [
         "55d0c1c6a000-55d0c1f1e000 rw-p 01269000 fe:00 1234  /usr/bin/kubenetmon-agent\n",
         "55d0c1c6a000-55d0c1f1e000 rwxp 01269000 fe:00 1234  /usr/bin/kubenetmon-agent\n",

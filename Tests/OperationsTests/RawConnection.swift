@@ -3,10 +3,10 @@
 import Glibc
 import TestSupport
 
-/// A client that sends what it likes and reads when it likes.
+/// A client whose test decides which bytes it sends and when it reads.
 final class RawConnection {
     private let descriptor: Int32
-    /// What was received so far.
+    /// The text received so far.
     private(set) var text = ""
     private(set) var isClosed = false
 
@@ -14,8 +14,8 @@ final class RawConnection {
     ///
     /// - Parameters:
     ///   - port: The port.
-    ///   - source: The address to come from.
-    ///   - receiveBuffer: Size that the kernel is asked for to receive into; nil for its own choice.
+    ///   - source: The source address.
+    ///   - receiveBuffer: The requested size of the kernel's receive buffer, in bytes; nil for the kernel's default.
     init(_ port: Int, from source: String = "127.0.0.1", receiveBuffer: Int32? = nil) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         if var size = receiveBuffer {
@@ -48,16 +48,16 @@ final class RawConnection {
 
     /// Sends as much as the kernel takes at once.
     ///
-    /// - Returns: The number of bytes.
+    /// - Returns: The number of bytes sent.
     @discardableResult
     func send(_ text: String) -> Int {
         max(0, Glibc.send(descriptor, text, text.utf8.count, Int32(MSG_DONTWAIT | MSG_NOSIGNAL)))
     }
 
-    /// Says that nothing more is sent.
+    /// Closes the sending side of the connection.
     func finishSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
-    /// Reads what is there.
+    /// Reads what has arrived.
     func read() {
         var bytes = [UInt8](repeating: 0, count: 1 << 16)
         while !isClosed {
@@ -81,7 +81,7 @@ final class RawConnection {
         return text
     }
 
-    /// Reads until so many answers have begun.
+    /// Reads until `count` responses have begun.
     func readAnswers(_ count: Int) async throws -> [Substring] {
         try await eventually("there are \(count) answers, not \(text.split(separator: "HTTP/1.1 ").count)") {
             read()

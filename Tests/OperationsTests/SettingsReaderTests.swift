@@ -5,7 +5,7 @@ import StrictYAML
 import Testing
 import YAMLParsing
 
-/// Reads settings out of flags, variables that begin with `APP_`, and a file.
+/// Reads settings from flags, variables with the prefix `APP_`, and a file.
 private func read<Value>(
     _ arguments: [String] = [], _ environment: [String: String] = [:], file: String? = nil,
     _ body: (inout SettingsReader) -> Value
@@ -46,7 +46,7 @@ private func site(_ settings: inout SettingsReader) -> String {
             (["--number=1"], [:], nil, 1, "--number"), (["--number", "2", "--number", "1"], [:], nil, 1, "--number"),
             ([], ["APP_NUMBER": "2", "NUMBER": "9"], "number: 3", 2, "APP_NUMBER"),
             ([], [:], "# text\nnumber: 3", 3, "app.yaml:2"), ([], [:], "", 5, "default"), ([], [:], nil, 5, "default"),
-            // As a manifest's empty value is.
+            // Empty values, as a manifest may have.
             ([], ["APP_NUMBER": ""], "number:", 5, "default"),
         ] as [([String], [String: String], String?, Int, String)])
     func aFlagWinsOverAVariableThatOverTheFileAndThatOverTheDefault(

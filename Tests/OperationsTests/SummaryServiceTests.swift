@@ -8,7 +8,7 @@ import Testing
 
 @testable import Operations
 
-/// Keeps what is logged.
+/// Collects log events.
 private final class Recorder: Sendable {
     let lines = Mutex<[(level: Logger.Level, message: String, metadata: Logger.Metadata)]>([])
 
@@ -63,7 +63,7 @@ private final class Recorder: Sendable {
         try await running.value
         let lines = recorder.lines.withLock { $0 }
         #expect(lines.allSatisfy { $0.level == .info && $0.message == "summary" })
-        // Nothing is told twice, and nothing is left out.
+        // No flow is counted twice or left out.
         #expect(lines.reduce(0) { $0 + (UInt64($1.metadata["flows"]?.description ?? "") ?? 0) } == 47)
     }
 
