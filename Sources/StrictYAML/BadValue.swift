@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Why a value is refused. The place and the value itself are added by whoever reads the document.
+/// The reason why a value is rejected. The reader of the document adds the place and the value itself.
 public struct BadValue: Error {
-    /// What the value does wrong, to be read after the value: "is not a colour" becomes "'blu' is not a colour".
+    /// The reason, worded to follow the value: "is not a colour" becomes "'blu' is not a colour".
     public let reason: String
 
-    /// Refuses a value for a reason that reads well after it.
+    /// Makes an error from a reason that is worded to follow the value.
     public init(_ reason: String) {
         self.reason = reason
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension String {
-    /// The candidate that is at most two edits away from this word, the nearest if there are several.
+    /// Returns the candidate nearest to this word, at most two edits away; nil if there is none.
     package func nearest(among candidates: [String]) -> String? {
         candidates
             .map { (word: $0, distance: editDistance(to: $0)) }
@@ -10,7 +10,8 @@ extension String {
             .word
     }
 
-    /// How many characters must be inserted, removed or replaced to turn one word into the other (Levenshtein).
+    /// Returns the Levenshtein distance: the number of characters that must be inserted, removed or replaced to turn
+    /// one word into the other.
     private func editDistance(to other: String) -> Int {
         let other = Array(other)
         var row = Array(0...other.count)

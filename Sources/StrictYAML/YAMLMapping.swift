@@ -2,11 +2,11 @@
 
 /// Reads the keys of a mapping.
 ///
-/// Every reader that finds a problem notes it and returns a stand-in, so that one pass finds all problems. Keys that
-/// no reader has asked for are problems too. A key without a value (`key:`, `key: null`, `key: ""`) counts as absent
-/// if it may be absent, and is a problem otherwise.
+/// Every reader that finds a problem records it and returns a stand-in, so that one pass finds all problems. Keys that
+/// are not read are problems too. A key without a value (`key:`, `key: null`, `key: ""`) counts as absent if it is
+/// optional, and is a problem otherwise.
 ///
-/// Scalars are read as the text they are, quoted or not: `version: 1.10` read as a string is "1.10".
+/// Scalars are read verbatim, quoted or not: `version: 1.10` read as a string is "1.10".
 public struct YAMLMapping {
     private let file: String
     private let path: String
@@ -24,18 +24,19 @@ public struct YAMLMapping {
 
     // MARK: Scalars
 
-    /// The text of `key`; the key is required if there is no default. Stands in with the empty text.
+    /// Reads the text of `key`; required if there is no default. The stand-in is the empty text.
     public mutating func string(_ key: String, default: String? = nil) -> String {
         value(key, required: `default` == nil) { $0 } ?? `default` ?? ""
     }
 
-    /// The truth of `key`: `true` or `false`, `t` or `f`, `1` or `0`, in lower case, upper case or capitalised where
-    /// Go's `strconv.ParseBool` takes them. The key is required if there is no default. Stands in with false.
+    /// Reads the Boolean of `key`: `true` or `false`, `t` or `f`, `1` or `0`, in the spellings of Go's
+    /// `strconv.ParseBool` (lower case, upper case, and `True` and `False`). Required if there is no default. The
+    /// stand-in is false.
     public mutating func bool(_ key: String, default: Bool? = nil) -> Bool {
         truth(key, required: `default` == nil) ?? `default` ?? false
     }
 
-    /// The truth of `key` as ``bool(_:default:)`` reads it; nil where the key is absent, or after a problem.
+    /// Reads the Boolean of `key` as ``bool(_:default:)`` does; nil if the key is absent, or after a problem.
     public mutating func boolIfPresent(_ key: String) -> Bool? { truth(key, required: false) }
 
     private mutating func truth(_ key: String, required: Bool) -> Bool? {
@@ -48,8 +49,8 @@ public struct YAMLMapping {
         }
     }
 
-    /// The whole number of `key` in decimal digits, within `range`. The key is required if there is no default.
-    /// Stands in with the lower bound.
+    /// Reads the whole number of `key`, in decimal digits and within `range`. Required if there is no default. The
+    /// stand-in is the lower bound.
     public mutating func integer(_ key: String, in range: ClosedRange<Int>, default: Int? = nil) -> Int {
         let expected = "a whole number from \(range.lowerBound) to \(range.upperBound)"
         return value(key, required: `default` == nil, as: expected) { text in
@@ -57,10 +58,9 @@ public struct YAMLMapping {
         } ?? `default` ?? range.lowerBound
     }
 
-    /// The value that `parse` makes of the text of `key`; nil if the key may be absent and is, or after a problem.
+    /// Reads the text of `key` with `parse`; nil if an optional key is absent, or after a problem.
     ///
-    /// Where `parse` returns nil, the problem reads "'7 parsecs' is not a Go duration such as 5s", the end of which is
-    /// `expected`.
+    /// If `parse` returns nil, the problem ends in `expected`: "'7 parsecs' is not a Go duration such as 5s".
     public mutating func value<Value>(
         _ key: String, required: Bool = true, as expected: String, _ parse: (String) -> Value?
     ) -> Value? {
@@ -70,7 +70,7 @@ public struct YAMLMapping {
         }
     }
 
-    /// The value that `parse` makes of the text of `key`; nil if the key may be absent and is, or after a problem.
+    /// Reads the text of `key` with `parse`; nil if an optional key is absent, or after a problem.
     public mutating func value<Value>(
         _ key: String, required: Bool = true, _ parse: (String) throws(BadValue) -> Value
     ) -> Value? {
@@ -79,31 +79,30 @@ public struct YAMLMapping {
 
     // MARK: Lists and mappings
 
-    /// The values that `parse` makes of the texts in the list of `key`; empty if the key may be absent and is. Leaves
-    /// out the items that have a problem.
+    /// Reads the texts in the list of `key` with `parse`; empty if an optional key is absent. Items with a problem are
+    /// left out.
     public mutating func values<Value>(
         _ key: String, required: Bool = true, _ parse: (String) throws(BadValue) -> Value
     ) -> [Value] {
         items(of: key, required: required) { reader, item, path in reader.scalar(in: item, at: path, parse) }
     }
 
-    /// The values that `body` reads from the mappings in the list of `key`; empty if the key may be absent and is.
-    /// Leaves out the items that are no mappings.
+    /// Reads the mappings in the list of `key` with `body`; empty if an optional key is absent. Items that are not
+    /// mappings are left out.
     public mutating func list<Value>(
         _ key: String, required: Bool = true, _ body: (inout YAMLMapping) -> Value
     ) -> [Value] {
         items(of: key, required: required) { reader, item, path in reader.mapping(in: item, at: path, body) }
     }
 
-    /// The value that `body` reads from the mapping of `key`; nil if the key may be absent and is, or if its value is
-    /// no mapping.
+    /// Reads the mapping of `key` with `body`; nil if an optional key is absent, or if its value is not a mapping.
     public mutating func mapping<Value>(
         _ key: String, required: Bool = true, _ body: (inout YAMLMapping) -> Value
     ) -> Value? {
         node(of: key, required: required).flatMap { mapping(in: $0, at: path.appending(key: key), body) }
     }
 
-    /// The texts of a mapping whose keys are the user's own, such as labels; empty if `key` is absent.
+    /// Reads the texts of a mapping whose keys are free, such as labels; empty if `key` is absent.
     public mutating func texts(_ key: String) -> [String: String] {
         guard let node = node(of: key, required: false) else { return [:] }
         let path = path.appending(key: key)
@@ -182,7 +181,7 @@ public struct YAMLMapping {
         }
     }
 
-    /// Notes a problem of the mapping as a whole.
+    /// Records a problem of the mapping as a whole.
     public mutating func report(_ message: String) { report(message, at: path, line: line) }
 
     private mutating func report(_ message: String, at path: String, line: Int?) {

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A value of a document and the line on which it begins; nil where it is not of a text with lines.
+/// A value of a document and the line on which it begins; nil if it does not come from a text with lines.
 package struct YAMLNode: Sendable {
-    /// The shapes of a value. Scalars have no type of their own: whoever reads one says what it has to be.
+    /// The kinds of value. Scalars have no type of their own: the reader chooses the type.
     package enum Content: Sendable {
-        /// Nothing: `key:`, `key: ~`, `key: null` or `key: ""`.
+        /// No value: `key:`, `key: ~`, `key: null` or `key: ""`.
         case empty
         case text(String)
         case list([YAMLNode])
         case mapping([Entry])
-        /// A value which has been reported already.
+        /// A rejected value, whose problem has been recorded already.
         case refused
     }
 

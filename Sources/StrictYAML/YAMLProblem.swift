@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// One thing that is wrong with a document, and where.
+/// A problem of a document, with its place.
 public struct YAMLProblem: Error, Hashable, Sendable {
-    /// The file as its reader named it.
+    /// The file, under the name that was given to its reader.
     public let file: String
-    /// The line, counted from 1; nil where the file as a whole is at fault, because it cannot be read for instance.
+    /// The line, counted from 1; nil for a problem of the whole file, such as that it cannot be read.
     public let line: Int?
     /// The path of keys and list positions that leads to the place, such as `pods[2].addresses[0]`; positions count
-    /// from 0. Empty for the top of the document and for faults of syntax.
+    /// from 0. Empty for the top of the document and for syntax errors.
     public let key: String
-    /// What is wrong, in words that need neither file nor place to be understood.
+    /// The problem, worded to be understood without file and place.
     public let message: String
 
-    /// Makes a problem of its parts.
+    /// Makes a problem from its parts.
     public init(file: String, line: Int?, key: String, message: String) {
         self.file = file
         self.line = line

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// All that is wrong with a document.
+/// All problems of a document.
 public struct YAMLProblems: Error, Hashable, Sendable {
     /// The problems in the order of their lines; never empty.
     public let problems: [YAMLProblem]
