@@ -2,25 +2,25 @@
 
 import StrictYAML
 
-/// Turns a text into nodes, and notes what is YAML but not of the plain part that this module reads.
+/// Turns a text into nodes, and records valid YAML outside the supported subset as problems.
 struct Composer: ~Copyable {
     private typealias Event = YAMLEvents.Event
 
-    /// How deep lists and mappings may stand in one another.
+    /// Maximum nesting depth of lists and mappings.
     private static let deepest = 1000
 
     private let file: String
     private let events: YAMLEvents
     private(set) var problems: [YAMLProblem] = []
 
-    /// Makes a composer of a text; `file` is what problems name as its origin.
+    /// Makes a composer of a text; problems name `file` as its origin.
     init(_ text: String, file: String) {
         self.file = file
-        // libyaml counts a byte order mark as a column, which puts the first key out of line with the next.
+        // libyaml counts a byte order mark as a column, which would misalign the first key with the next.
         events = YAMLEvents(of: String(text.unicodeScalars.trimmingPrefix(["\u{FEFF}"])), file: file)
     }
 
-    /// The root of the document; an empty mapping if there is none.
+    /// Returns the root of the document; an empty mapping if there is none.
     mutating func compose() throws(YAMLProblems) -> YAMLNode {
         let nothing = YAMLNode(line: 1, content: .mapping([]))
         _ = try events.next()
@@ -98,7 +98,7 @@ struct Composer: ~Copyable {
         return key
     }
 
-    /// Reads what belongs to a value and makes nothing of it.
+    /// Skips the remaining events of a value.
     private func skipRest(of event: Event) throws(YAMLProblems) {
         var open = event.opens ? 1 : 0
         while open > 0 {
@@ -115,13 +115,13 @@ struct Composer: ~Copyable {
 extension YAMLEvents.Event {
     fileprivate var opens: Bool { kind == .sequenceStart || kind == .mappingStart }
 
-    /// Whether this is a value, and a single one.
+    /// Whether this is a scalar with a value.
     fileprivate var isText: Bool {
         guard case .scalar = kind else { return false }
         return !isNull
     }
 
-    /// Whether this is no value at all: null, or the empty text.
+    /// Whether this is a scalar without a value: null, or the empty text.
     fileprivate var isNull: Bool {
         guard case .scalar(let text, let isPlain) = kind else { return false }
         return text.isEmpty || isPlain && ["~", "null", "Null", "NULL"].contains(text)
@@ -129,8 +129,9 @@ extension YAMLEvents.Event {
 
     private static let refusedAnchor = "anchors and aliases are not supported; quote the value if it is text"
 
-    /// What makes this more than the plain part of YAML; nil where nothing does. An alias is never followed, so that
-    /// aliases of aliases cannot multiply. Names are not told: a password that begins with `!`, `&` or `*` is one.
+    /// The reason why this is outside the supported subset; nil if it is inside. Aliases are never followed, so that
+    /// aliases of aliases cannot multiply. The name of an anchor, alias or tag is not reported, because it may be a
+    /// password that begins with `!`, `&` or `*`.
     fileprivate var refusal: String? {
         if anchor != nil { return Self.refusedAnchor }
         if case .alias = kind { return Self.refusedAnchor }

@@ -4,7 +4,7 @@ import Glibc
 public import StrictYAML
 
 extension YAMLDocument {
-    /// The largest file that is read, in bytes.
+    /// The maximum size of a file, in bytes.
     public static let maximumSize = 16 << 20
 
     /// Reads a file.
@@ -26,7 +26,7 @@ extension YAMLDocument {
         try self.init(text: text, file: path)
     }
 
-    /// Reads a text; `file` is what problems name as its origin.
+    /// Reads a text; problems name `file` as its origin.
     ///
     /// Throws if the text breaks YAML's syntax.
     public init(text: String, file: String) throws(YAMLProblems) {

@@ -3,7 +3,7 @@
 import CYAML
 import StrictYAML
 
-/// What libyaml finds in a text, one event after another (https://pyyaml.org/wiki/LibYAML).
+/// The events of libyaml's parser for a text (https://pyyaml.org/wiki/LibYAML).
 struct YAMLEvents: ~Copyable {
     struct Event {
         enum Kind: Equatable {
@@ -11,7 +11,7 @@ struct YAMLEvents: ~Copyable {
             case alias(String)
             case sequenceStart
             case mappingStart
-            /// Of a sequence or a mapping.
+            /// The end of a sequence or a mapping.
             case end
             case documentStart
             case documentEnd
@@ -20,7 +20,7 @@ struct YAMLEvents: ~Copyable {
         }
 
         let kind: Kind
-        /// The line on which it begins, counted from 1.
+        /// The line on which the event begins, counted from 1.
         let line: Int
         let anchor: String?
         /// The full name of an explicit tag.
@@ -47,7 +47,7 @@ struct YAMLEvents: ~Copyable {
         text.deallocate()
     }
 
-    /// The next event. Not to be asked for after the stream's end.
+    /// Returns the next event. Must not be called after the end of the stream.
     func next() throws(YAMLProblems) -> Event {
         var event = yaml_event_t()
         guard yaml_parser_parse(parser, &event) == 1 else { throw syntaxError }
@@ -85,7 +85,7 @@ struct YAMLEvents: ~Copyable {
         characters.map { String(cString: $0) }
     }
 
-    /// Why the parser has stopped.
+    /// The error at which the parser stopped.
     private var syntaxError: YAMLProblems {
         let state = parser.pointee
         let problem = state.problem.map { String(cString: $0) } ?? "no memory"
