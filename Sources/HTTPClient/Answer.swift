@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Takes an answer from libcurl's callbacks and hands it on: the head once it is whole, then the body.
+/// Passes a response from libcurl's callbacks to the consumer: the complete head first, then the body.
 final class Answer {
     private let followsRedirects: Bool
     private let onHead: (HTTPHead) -> Bool
     private let onBody: (UnsafeRawBufferPointer) -> Bool
     private var status = 0
     private var headers: [String: String] = [:]
-    /// Whether the head has been handed on.
+    /// Whether the head has been passed on.
     private(set) var hasBegun = false
-    /// Whether the consumer wanted no more.
+    /// Whether the consumer stopped the transfer.
     private(set) var isStopped = false
 
     init(
@@ -21,7 +21,8 @@ final class Answer {
         self.onBody = onBody
     }
 
-    /// Hands what libcurl read to `take`; returns how much was taken, which must be all for the transfer to go on.
+    /// Passes data that libcurl read to `take`; returns the number of bytes taken. Any other number than `count` makes
+    /// libcurl end the transfer.
     static func take(
         _ data: UnsafeMutablePointer<CChar>?, _ count: Int, _ context: UnsafeMutableRawPointer?,
         _ take: (Answer, UnsafeRawBufferPointer) -> Bool
@@ -30,7 +31,7 @@ final class Answer {
         let answer = Unmanaged<Answer>.fromOpaque(context).takeUnretainedValue()
         guard !answer.isStopped, take(answer, UnsafeRawBufferPointer(start: data, count: count)) else {
             answer.isStopped = true
-            // Whatever it is, it is not all: zero would be all of an empty chunk.
+            // Must differ from `count` to end the transfer: 0 would accept an empty chunk.
             return count == 0 ? 1 : 0
         }
         return count
@@ -39,11 +40,11 @@ final class Answer {
     func body(_ chunk: UnsafeRawBufferPointer) -> Bool { onBody(chunk) }
 
     func headerLine(_ data: UnsafeRawBufferPointer) -> Bool {
-        // Trailers follow a chunked body.
+        // Trailer fields of a chunked body are ignored.
         guard !hasBegun else { return true }
         let line = String(decoding: data, as: UTF8.self)
         if line.hasPrefix("HTTP/") {
-            // The status line begins another header section, as after an interim answer or a redirection.
+            // A status line begins a new header section, also after an interim response or a redirect.
             headers = [:]
             status = line.split(separator: " ").dropFirst().first.flatMap { Int($0.prefix { $0.isNumber }) } ?? 0
         } else if let colon = line.firstIndex(of: ":") {

@@ -3,28 +3,28 @@
 import CCurl
 import Synchronization
 
-/// Ends requests from another thread: the one that is under way at once, and every later one that is given it before it
-/// begins.
+/// Ends requests from another thread: a request in flight at once, and a later request with the same object as it
+/// starts.
 public final class HTTPCancellation: Sendable {
     private struct State {
         var isCancelled = false
-        /// The transfers to wake, as addresses.
+        /// The addresses of the libcurl handles to wake.
         var transfers: Set<UInt> = []
     }
 
     private let state = Mutex(State())
 
-    /// Makes one that lets requests pass.
+    /// Makes an object that lets requests pass until ``cancel()`` is called.
     public init() {}
 
-    /// Whether requests are refused.
+    /// Whether ``cancel()`` has been called.
     public var isCancelled: Bool { state.withLock { $0.isCancelled } }
 
-    /// Ends the requests that were given this, for good. Callable from any thread.
+    /// Ends all requests that have this object, current and future. Callable from any thread.
     public func cancel() {
         state.withLock { state in
             state.isCancelled = true
-            // Under the lock, a transfer cannot go away meanwhile.
+            // Under the lock, so that no handle is freed meanwhile.
             for transfer in state.transfers { curl_multi_wakeup(UnsafeMutableRawPointer(bitPattern: transfer)) }
         }
     }

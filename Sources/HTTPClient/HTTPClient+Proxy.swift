@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension HTTPClient.Proxy {
-    /// Reads `none`, `environment` or a proxy's `http://` or `https://` URL.
+    /// Parses `none`, `environment` or a proxy's `http://` or `https://` URL.
     public init?(_ text: String) {
         switch text {
         case "none": self = .none
@@ -13,16 +13,18 @@ extension HTTPClient.Proxy {
         }
     }
 
-    /// The name of the environment variable whose proxy libcurl would take for a URL; nil where there is none.
+    /// Returns the name of the environment variable from which libcurl would take the proxy for a URL; nil if there is
+    /// none.
     public static func variable(for url: String, in environment: [String: String]) -> String? {
-        // A server takes HTTP_PROXY from its clients' `Proxy:` field (https://httpoxy.org), so libcurl leaves it alone.
+        // libcurl ignores HTTP_PROXY, because in a CGI program a client sets it with its `Proxy:` field
+        // (https://httpoxy.org).
         let ofScheme = url.hasPrefix("https://") ? ["https_proxy", "HTTPS_PROXY"] : ["http_proxy"]
         return (ofScheme + ["all_proxy", "ALL_PROXY"]).first { environment[$0]?.isEmpty == false }
     }
 }
 
 extension HTTPClient.Proxy: CustomStringConvertible {
-    /// What ``init(_:)`` reads.
+    /// The proxy in the syntax of ``init(_:)``.
     public var description: String {
         switch self {
         case .none: "none"

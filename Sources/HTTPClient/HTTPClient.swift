@@ -3,28 +3,29 @@
 import CCurl
 import Glibc
 
-/// A libcurl handle: one exchange at a time, HTTP/1.1, the connection kept between them. It blocks its thread.
+/// A libcurl handle: one exchange at a time over HTTP/1.1, on a connection that is kept between exchanges. It blocks
+/// its thread.
 public struct HTTPClient: ~Copyable {
-    /// Whether something stands between this client and its servers.
+    /// The proxy between this client and its servers.
     public enum Proxy: Equatable, Sendable {
-        /// Servers are dialled themselves, whatever the environment says: right for what is in the cluster.
+        /// Servers are connected to directly, whatever the environment says: for servers in the cluster.
         case none
-        /// `https_proxy`, `http_proxy`, `all_proxy` and `no_proxy` are heeded, as libcurl does
-        /// (https://everything.curl.dev/usingcurl/proxies/env.html): right for what is on the Internet.
+        /// `https_proxy`, `http_proxy`, `all_proxy` and `no_proxy` are applied as libcurl does
+        /// (https://everything.curl.dev/usingcurl/proxies/env.html): for servers on the Internet.
         case environment
         /// The proxy at this URL, for every server.
         case url(String)
     }
 
-    /// How a stream came to its end.
+    /// The reason why a stream ended.
     public enum StreamEnd: Equatable, Sendable {
-        /// The server has sent all of it.
+        /// The server has sent the whole response.
         case complete
-        /// The consumer wanted no more of it. The connection is closed.
+        /// The consumer stopped the stream. The connection is closed.
         case stopped
     }
 
-    /// The longest answer that is gathered unless a request says otherwise, in bytes.
+    /// The default limit on a buffered response's body, in bytes.
     public static let maximumResponseBytes = 16 << 20
 
     private let easy: UnsafeMutableRawPointer
@@ -33,13 +34,14 @@ public struct HTTPClient: ~Copyable {
     private let proxy: Proxy
     private let destination: String?
 
-    /// Makes a handle. libcurl fails to make one only where memory is exhausted.
+    /// Makes a handle. Exits with a fatal error if libcurl cannot make one, which happens only when memory is
+    /// exhausted.
     ///
     /// - Parameters:
-    ///   - tls: How the sides prove who they are.
-    ///   - proxy: What stands between; nothing by default.
-    ///   - destination: Where to connect to, as `host:port`, whatever the URL says, which still names the server that the
-    ///     certificate must be of; nil for where the URL says.
+    ///   - tls: The policy by which server and client authenticate each other.
+    ///   - proxy: The proxy; none by default.
+    ///   - destination: The `host:port` to connect to instead of the URL's; the server's certificate must still be for
+    ///     the URL's host. Nil for the URL's host and port.
     public init(tls: TLS = TLS(), proxy: Proxy = .none, destination: String? = nil) {
         _ = Self.initializeLibrary
         guard let easy = curl_easy_init(), let multi = curl_multi_init() else {
@@ -57,14 +59,15 @@ public struct HTTPClient: ~Copyable {
         curl_multi_cleanup(multi)
     }
 
-    /// `curl_global_init` is not thread-safe in every build; a static is initialised once.
+    /// `curl_global_init` is not thread-safe in every build of libcurl; a static is initialised once.
     private static let initializeLibrary: Void = {
         curl_global_init(Int(CURL_GLOBAL_DEFAULT))
-        // OpenSSL writes to sockets without MSG_NOSIGNAL in older libcurls: a server gone would end the process.
+        // In older libcurls, OpenSSL writes to sockets without MSG_NOSIGNAL: a connection closed by the server would
+        // end the process.
         signal(SIGPIPE, SIG_IGN)
     }()
 
-    /// Sends a request and waits for the whole answer, whatever its status.
+    /// Sends a request and waits for the whole response, whatever its status.
     public func perform(
         _ request: HTTPRequest, cancellation: HTTPCancellation? = nil
     ) throws(HTTPError) -> HTTPResponse {
@@ -86,15 +89,15 @@ public struct HTTPClient: ~Copyable {
         return HTTPResponse(head: head, body: body)
     }
 
-    /// Sends a request and hands over the answer as it comes.
+    /// Sends a request and passes on the response as it arrives.
     ///
     /// - Parameters:
-    ///   - request: The request; its `maximumResponseBytes` does not count.
-    ///   - cancellation: What can end the exchange from another thread, with an error of the kind `.cancelled`.
-    ///   - silenceEnds: Asked while the answer is awaited after its head: when it is given up, with an error of the kind
-    ///     `.timeout`; nil for not because of silence.
-    ///   - onHead: Called once, before the first chunk of the body. Where it returns false, the exchange is over.
-    ///   - onBody: Called with every chunk of the body as it arrives. Where it returns false, the exchange is over.
+    ///   - request: The request; its `maximumResponseBytes` is ignored.
+    ///   - cancellation: Ends the exchange from another thread, with an error of the kind `.cancelled`.
+    ///   - silenceEnds: Returns the time at which the exchange fails with an error of the kind `.timeout`, nil for
+    ///     never. Called repeatedly while more of the response is awaited after its head.
+    ///   - onHead: Called once, before the first chunk of the body. If it returns false, the exchange ends.
+    ///   - onBody: Called with every chunk of the body as it arrives. If it returns false, the exchange ends.
     public func stream(
         _ request: HTTPRequest, cancellation: HTTPCancellation? = nil,
         silenceEnds: () -> ContinuousClock.Instant? = { nil }, onHead: (HTTPHead) -> Bool,
@@ -117,7 +120,7 @@ public struct HTTPClient: ~Copyable {
         _ request: HTTPRequest, _ cancellation: HTTPCancellation?, _ answer: Answer,
         _ silenceEnds: () -> ContinuousClock.Instant?
     ) throws(HTTPError) -> StreamEnd {
-        // Keeps connections, DNS answers and TLS sessions.
+        // Resets the options only: connections, DNS results and TLS sessions are kept.
         curl_easy_reset(easy)
         let errorText = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
         errorText.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
@@ -140,14 +143,14 @@ public struct HTTPClient: ~Copyable {
         return .complete
     }
 
-    /// Runs the exchange to its end, or to where it is given up.
+    /// Runs the exchange until it ends, times out or is cancelled.
     private func transfer(
         _ request: HTTPRequest, _ cancellation: HTTPCancellation?, _ answer: Answer,
         _ silenceEnds: () -> ContinuousClock.Instant?
     ) -> Result<CURLcode, HTTPError> {
         guard case .post(let body) = request.method else { return run(request, cancellation, answer, silenceEnds) }
         return body.withUnsafeBytes { body in
-            // A body of no bytes is still a body.
+            // An empty body needs a non-null pointer to be sent as a body.
             let empty: StaticString = ""
             kubenetmon_curl_set_long(easy, CURLOPT_POST, 1)
             kubenetmon_curl_set_pointer(
@@ -183,7 +186,7 @@ public struct HTTPClient: ~Copyable {
         return .failure(HTTPError(kind: .cancelled, message: "the request was cancelled"))
     }
 
-    /// True once the request's head and all of its body were written to the connection.
+    /// Returns true once the request's head and all of its body were written to the connection.
     private func isWholeBodySent(of request: HTTPRequest) -> Bool {
         var uploaded: curl_off_t = 0
         kubenetmon_curl_get_offset(easy, CURLINFO_SIZE_UPLOAD_T, &uploaded)
@@ -204,7 +207,7 @@ extension HTTPClient {
     ) throws(HTTPError) {
         kubenetmon_curl_set_pointer(easy, CURLOPT_ERRORBUFFER, errorText)
         request.url.withCString { url in
-            // libcurl keeps a copy of every text that it is given.
+            // libcurl copies every string option.
             _ = kubenetmon_curl_set_pointer(easy, CURLOPT_URL, url)
         }
         kubenetmon_curl_set_long(easy, CURLOPT_NOSIGNAL, 1)
@@ -217,7 +220,7 @@ extension HTTPClient {
         configureConnection(request, lists)
         try configureTLS()
 
-        // libcurl would wait a second for "100 Continue" before each larger body.
+        // Without this, libcurl would wait a second for "100 Continue" before each larger body.
         for field in request.headers.map({ "\($0.name): \($0.value)" }) + ["Expect:"] {
             lists.headers = curl_slist_append(lists.headers, field)
         }
@@ -237,7 +240,8 @@ extension HTTPClient {
     private func configureConnection(_ request: HTTPRequest, _ lists: Lists) {
         kubenetmon_curl_set_long(easy, CURLOPT_TIMEOUT_MS, request.timeoutMilliseconds ?? 0)
         kubenetmon_curl_set_long(easy, CURLOPT_CONNECTTIMEOUT_MS, request.connectTimeoutMilliseconds)
-        // A server that is gone without a word is noticed after 30 seconds and nine probes (tcp_keepalive_probes).
+        // A server that vanished without closing the connection is detected after 30 seconds and nine probes
+        // (tcp_keepalive_probes) at intervals of 10 seconds.
         kubenetmon_curl_set_long(easy, CURLOPT_TCP_KEEPALIVE, 1)
         kubenetmon_curl_set_long(easy, CURLOPT_TCP_KEEPIDLE, 30)
         kubenetmon_curl_set_long(easy, CURLOPT_TCP_KEEPINTVL, 10)
@@ -267,7 +271,7 @@ extension HTTPClient {
         kubenetmon_curl_set_long(easy, CURLOPT_SSL_VERIFYPEER, tls.verifiesServer ? 1 : 0)
         kubenetmon_curl_set_long(easy, CURLOPT_SSL_VERIFYHOST, tls.verifiesServer ? 2 : 0)
         if let authorities = tls.authorities {
-            // The system's authorities, which libcurl was built with, do not count.
+            // The system's authorities, libcurl's default from its build, must not be trusted as well.
             kubenetmon_curl_set_pointer(easy, CURLOPT_CAPATH, nil)
             kubenetmon_curl_set_pointer(easy, CURLOPT_CAINFO, nil)
             try set(authorities, file: CURLOPT_CAINFO, bytes: CURLOPT_CAINFO_BLOB)
@@ -290,7 +294,7 @@ extension HTTPClient {
                 text.withUnsafeBytes { kubenetmon_curl_set_blob(easy, bytes, $0.baseAddress, $0.count) }
             }
         guard result == CURLE_OK else {
-            // A libcurl whose TLS library is not OpenSSL may know files alone.
+            // A libcurl whose TLS library is not OpenSSL may support only files.
             throw HTTPError(kind: .badRequest, message: "certificates: \(String(cString: curl_easy_strerror(result)))")
         }
     }
@@ -305,21 +309,22 @@ extension HTTPError.Kind {
             case CURLE_UNSUPPORTED_PROTOCOL where wasRedirected: .redirect
             case CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CERTPROBLEM:
                 .badRequest
-            // An OpenSSL error reads "error:0A00010B:SSL routines::wrong version number". Without one, the connection was reset
-            // or closed during the handshake, as by a balancer without backends; OpenSSL 3 has an error for the close too.
+            // An OpenSSL error reads "error:0A00010B:SSL routines::wrong version number". Without one, the connection
+            // was reset or closed during the handshake, as by a load balancer without backends; OpenSSL 3 reports an
+            // error for the close too.
             case CURLE_SSL_CONNECT_ERROR where !detail.contains(" routines:") || detail.contains("unexpected eof"):
                 .connection
             case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CIPHER, CURLE_SSL_ISSUER_ERROR,
                 CURLE_SSL_CLIENTCERT:
                 .tls
-            // TLS 1.3 refuses a client's certificate after the handshake.
+            // In TLS 1.3, a server rejects the client's certificate after the handshake.
             case CURLE_RECV_ERROR where detail.contains("alert"), CURLE_SEND_ERROR where detail.contains("alert"): .tls
             default: .connection
             }
     }
 }
 
-/// libcurl's linked lists of one exchange; it reads them until its end.
+/// libcurl's linked lists for one exchange; libcurl reads them until the exchange ends.
 private final class Lists {
     var headers: UnsafeMutablePointer<curl_slist>?
     var destinations: UnsafeMutablePointer<curl_slist>?

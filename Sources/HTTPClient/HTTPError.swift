@@ -1,35 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Why there is no answer.
+/// The reason why an exchange has no usable response.
 public struct HTTPError: Error, Equatable, Sendable {
-    /// What kind of failure it was.
+    /// The kind of failure.
     public enum Kind: String, Equatable, Sendable, CaseIterable {
-        /// The server's name or address, or the connection to it, failed; also during a TLS handshake.
+        /// The name resolution or the connection failed, also during a TLS handshake.
         case connection
-        /// The time was over, or no byte came for too long. The server may have acted on the request all the same.
+        /// The exchange took too long, or no byte arrived for too long. The server may have acted on the request all
+        /// the same.
         case timeout
         /// A certificate, or another part of the TLS handshake, was rejected by either side.
         case tls
-        /// The answer is larger than the bound.
+        /// The response is larger than the limit.
         case responseTooLarge
         /// The request itself cannot be sent: a bad URL or an unreadable certificate.
         case badRequest
-        /// The server sends on to somewhere else more often than is allowed, or to something other than `https://`.
+        /// The server redirects more often than is allowed, or to a URL that is not `https://`.
         case redirect
-        /// Somebody cancelled the request.
+        /// The request was cancelled.
         case cancelled
     }
 
-    /// What kind of failure it was.
+    /// The kind of failure.
     public let kind: Kind
-    /// libcurl's words for it, the server's name included, credentials not.
+    /// libcurl's message, which contains the server's name but no credentials.
     public let message: String
-    /// False where the request was not sent to its end, so that the server cannot have acted on its whole body.
+    /// False if the request was not sent in full, so that the server cannot have acted on its whole body.
     public let wasSent: Bool
-    /// True where a TLS handshake did not finish.
+    /// True if a TLS handshake did not finish.
     public let isOfHandshake: Bool
 
-    /// Makes an error of its parts.
+    /// Makes an error from its parts.
     public init(kind: Kind, message: String, wasSent: Bool = true, isOfHandshake: Bool = false) {
         self.kind = kind
         self.message = message
@@ -37,13 +38,13 @@ public struct HTTPError: Error, Equatable, Sendable {
         self.isOfHandshake = isOfHandshake
     }
 
-    /// Returns the same error with a remedy behind its message.
+    /// Returns the same error with a remedy appended to its message.
     public func advising(_ remedy: String) -> HTTPError {
         HTTPError(kind: kind, message: "\(message); \(remedy)", wasSent: wasSent, isOfHandshake: isOfHandshake)
     }
 }
 
 extension HTTPError: CustomStringConvertible {
-    /// The error for a log.
+    /// The error as text for a log.
     public var description: String { message }
 }

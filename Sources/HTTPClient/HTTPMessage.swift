@@ -2,34 +2,33 @@
 
 /// A request to an HTTP server.
 public struct HTTPRequest: Sendable {
-    /// What is done with the resource.
+    /// The request's method.
     public enum Method: Sendable {
-        /// Read it.
+        /// A GET.
         case get
-        /// Send these bytes to it.
+        /// A POST of these bytes.
         case post([UInt8])
     }
 
-    /// What is done.
+    /// The method.
     public var method: Method
     /// An `http://` or `https://` URL.
     public var url: String
     /// Header fields in their order.
     public var headers: [(name: String, value: String)]
-    /// How long the whole exchange may take, in milliseconds; nil for as long as it likes, such as a watch.
+    /// Time limit of the whole exchange, in milliseconds; nil for none, as for a watch.
     public var timeoutMilliseconds: Int?
-    /// How long connecting may take, the TLS handshake included, in milliseconds.
+    /// Time limit of connecting, TLS handshake included, in milliseconds.
     public var connectTimeoutMilliseconds: Int
-    /// How long the server may take until its answer begins, connecting included, in milliseconds; nil for as long as the
-    /// whole exchange may take.
+    /// Time limit until the response begins, connecting included, in milliseconds; nil for that of the whole exchange.
     public var headTimeoutMilliseconds: Int?
-    /// The longest body that is gathered, in bytes. A body that is streamed has no bound.
+    /// The limit on a buffered response's body, in bytes. A streamed body has no limit.
     public var maximumResponseBytes: Int
-    /// How often the server may send on to another place, which must be `https://`. With 0 a redirection is an answer like
-    /// any other. Header fields travel along, `Authorization` to the same host alone.
+    /// Maximum number of redirects, which must go to `https://`. With 0, a redirect is returned like any other
+    /// response. Header fields are sent along, `Authorization` only to the same host.
     public var maximumRedirects: Int
 
-    /// Makes a request of its parts.
+    /// Makes a request from its parts.
     public init(
         _ method: Method, url: String, headers: [(name: String, value: String)] = [],
         timeoutMilliseconds: Int?, connectTimeoutMilliseconds: Int, headTimeoutMilliseconds: Int? = nil,
@@ -47,26 +46,26 @@ public struct HTTPRequest: Sendable {
     }
 }
 
-/// What an HTTP server's answer begins with.
+/// The head of an HTTP response.
 public struct HTTPHead: Equatable, Sendable {
     /// The status code.
     public let status: Int
-    /// Header fields by their names in lower case; of a repeated field, the last value.
+    /// Header fields by their lower-case names; of a repeated field, the last value.
     public let headers: [String: String]
 
-    /// Makes a head of its parts; names are in lower case.
+    /// Makes a head from its parts; names must be in lower case.
     public init(status: Int, headers: [String: String] = [:]) {
         self.status = status
         self.headers = headers
     }
 
-    /// How long the server asks to be left alone (`Retry-After` in seconds); nil where it does not say, or names a date.
+    /// The delay that the server asks for (`Retry-After` in seconds); nil if there is none, or if it is a date.
     public var retryAfter: Duration? {
         headers["retry-after"].flatMap { UInt32($0) }.map { .seconds(Int64($0)) }
     }
 }
 
-/// What an HTTP server answered.
+/// A whole HTTP response.
 public struct HTTPResponse: Sendable {
     /// The status and the header fields.
     public let head: HTTPHead
@@ -76,9 +75,9 @@ public struct HTTPResponse: Sendable {
     /// The status code.
     public var status: Int { head.status }
 
-    /// Header fields by their names in lower case; of a repeated field, the last value.
+    /// Header fields by their lower-case names; of a repeated field, the last value.
     public var headers: [String: String] { head.headers }
 
-    /// The body as text; what is not UTF-8 in it is replaced.
+    /// The body as text; invalid UTF-8 in it is replaced.
     public var text: String { String(decoding: body, as: UTF8.self) }
 }

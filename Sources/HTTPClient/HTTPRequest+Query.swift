@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension HTTPRequest {
-    /// The part of a URL behind its question mark, percent-encoded.
+    /// Returns a URL's query, the part after the question mark, percent-encoded.
     public static func query(_ parameters: [(name: String, value: String)]) -> String {
         parameters.map { "\(percentEncoded($0.name))=\(percentEncoded($0.value))" }.joined(separator: "&")
     }
 
-    /// Everything but the unreserved characters of RFC 3986, section 2.3, becomes `%XX`.
+    /// Encodes all but the unreserved characters of RFC 3986, section 2.3, as `%XX`.
     private static func percentEncoded(_ text: String) -> String {
         var result = ""
         for byte in text.utf8 {

@@ -4,15 +4,16 @@ import Dispatch
 import Glibc
 
 extension HTTPClient.TLS {
-    /// Loads certificates and keys as a connection does, and throws why no connection could be made with them.
+    /// Loads certificates and keys as a connection does, and throws an error if no connection could be made with them.
     ///
-    /// libcurl loads them once a connection is open. This one goes to a listener on the loopback that answers nothing, so that
-    /// the handshake ends right behind the loading.
+    /// libcurl loads them only once a connection is open. The check connects to a listener on the loopback interface
+    /// that sends nothing, so that the handshake ends right after the loading.
     public func check() throws(HTTPError) {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         let isOver = DispatchGroup()
         defer {
-            // Ends the waiting for a connection that has not come. Until then the number must not become another file's.
+            // The shutdown ends a pending `accept`. The descriptor is closed only after the work item with the `accept`
+            // has ended, so that its number is not reused for another file meanwhile.
             shutdown(listener, Int32(SHUT_RDWR))
             isOver.wait()
             close(listener)
@@ -24,7 +25,8 @@ extension HTTPClient.TLS {
         DispatchQueue.global().async(group: isOver) {
             let peer = accept(listener, nil, nil)
             guard peer >= 0 else { return }
-            // Closed unread, the connection would be reset, possibly before the loading.
+            // Closing with unread bytes would reset the connection, possibly before libcurl has loaded the
+            // certificates.
             shutdown(peer, Int32(SHUT_WR))
             var byte: UInt8 = 0
             while read(peer, &byte, 1) > 0 {}
@@ -37,11 +39,11 @@ extension HTTPClient.TLS {
         } catch  where error.kind == .badRequest {
             throw error
         } catch {
-            // The end of the handshake.
+            // Any other error is the expected end of the handshake.
         }
     }
 
-    /// Listens on a port of the loopback; nil where that fails.
+    /// Listens on a port of the loopback interface; nil if that fails.
     private static func listen(_ listener: Int32) -> UInt16? {
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)

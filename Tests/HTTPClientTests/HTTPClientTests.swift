@@ -4,7 +4,7 @@ import HTTPClient
 import TestSupport
 import Testing
 
-/// One exchange with a client of its own.
+/// Performs one exchange with a client of its own.
 private func perform(
     _ url: String, _ method: HTTPRequest.Method = .get, headers: [(name: String, value: String)] = [],
     timeoutMilliseconds: Int = 300_000
@@ -17,7 +17,7 @@ private func perform(
     }
 }
 
-/// The error of one exchange, nil where there is an answer.
+/// Returns the error of one exchange; nil if there is a response.
 private func failure(_ url: String, timeoutMilliseconds: Int = 300_000) async throws -> HTTPError? {
     do {
         _ = try await perform(url, timeoutMilliseconds: timeoutMilliseconds)
@@ -28,7 +28,7 @@ private func failure(_ url: String, timeoutMilliseconds: Int = 300_000) async th
 }
 
 extension RawHTTPServer {
-    /// A server that answers everything alike.
+    /// Starts a server that gives the same response to every request.
     fileprivate convenience init(answering answer: Answer) throws {
         try self.init { _, _ in answer }
     }

@@ -13,7 +13,7 @@ private func request(
         maximumResponseBytes: maximumResponseBytes, maximumRedirects: maximumRedirects)
 }
 
-/// What a consumer of a stream saw.
+/// The calls that a stream's consumer received.
 private struct Seen: Sendable {
     var heads: [HTTPHead] = []
     var chunks: [String] = []
@@ -26,7 +26,7 @@ private struct Seen: Sendable {
     }
 }
 
-/// Streams an answer; `takes` says after each step whether to go on.
+/// Streams a response; `takes` returns after each step whether to continue.
 private func stream(
     _ request: HTTPRequest, cancellation: HTTPCancellation? = nil, silence: Duration? = nil,
     takes: @escaping @Sendable (Seen) -> Bool = { _ in true }
@@ -53,7 +53,7 @@ private func stream(
     }
 }
 
-/// The text of a whole answer, or the kind of its failure.
+/// Returns the text of a whole response, or the kind of its failure.
 private func outcome(
     _ client: borrowing HTTPClient, _ request: HTTPRequest, _ cancellation: HTTPCancellation? = nil
 ) -> String {
@@ -79,7 +79,7 @@ private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r
     }
 
     @Test func chunksAreHandedOverAsTheyCome() async throws {
-        // The rest never comes.
+        // The rest of the body is never sent.
         let server = try RawHTTPServer { _, _ in .bytes("\(chunked)5\r\nfirst\r\n6\r\nsecond\r\n") }
         let seen = try await stream(request(server.url)) { !$0.text.hasSuffix("second") }
         #expect(seen.text == "firstsecond")
@@ -134,7 +134,7 @@ private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r
 
     @Test func aStreamThatFallsSilentEnds() async throws {
         let server = try RawHTTPServer { _, _ in .bytes("\(chunked)5\r\nfirst\r\n") }
-        // A machine that is too slow for the first piece gets more time.
+        // A machine too slow for the first chunk gets more time.
         for seconds in [1, 10, 100] {
             let seen = try await stream(
                 request(server.url, timeoutMilliseconds: nil), silence: .seconds(seconds))
@@ -149,7 +149,7 @@ private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r
         silent.headTimeoutMilliseconds = 200
         #expect(try await stream(silent).failure == .timeout)
         let server = try RawHTTPServer { _, _ in .bytes("\(chunked)5\r\nfirst\r\n") }
-        // A machine that is too slow for the head gets more time.
+        // A machine too slow for the head gets more time.
         for milliseconds in [500, 5_000, 50_000] {
             var begun = request(server.url, timeoutMilliseconds: 2 * milliseconds)
             begun.headTimeoutMilliseconds = milliseconds
@@ -173,7 +173,7 @@ private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r
             return true
         }
         try await eventually("the stream has begun") { hasBegun.withLock { $0 } }
-        // Nothing else would ever end it.
+        // Without the cancellation, the stream would not end.
         cancellation.cancel()
         let seen = try await streaming
         #expect(seen.failure == .cancelled)

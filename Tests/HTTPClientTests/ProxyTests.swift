@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 @Suite struct ProxyTests {
-    /// The environment is the process's, so it is another process that changes it.
+    /// The environment belongs to the whole process, so a separate process changes it.
     @Test func theEnvironmentsProxyIsHeededWhereItIsAskedForAlone() async {
         await #expect(processExitsWith: .success) {
             let server = try RawHTTPServer { _, _ in .status(200, "server") }
@@ -94,7 +94,7 @@ import Testing
         let (hangingUp, strict) = (
             try RawHTTPServer { _, _ in .hangUp }, try RawHTTPServer(maximumBodyBytes: 1) { _, _ in .hangUp }
         )
-        // More than the buffers of both sides' sockets take.
+        // More than the socket buffers of both sides hold.
         let large = 64 << 20
         for (url, bytes, wasSent) in [
             (dead, 1, false), ("http://name.invalid", 1, false), (hangingUp.url, 1, true), (hangingUp.url, large, true),

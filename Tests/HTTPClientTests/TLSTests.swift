@@ -4,7 +4,7 @@ import HTTPClient
 import TestSupport
 import Testing
 
-/// The status of a request over TLS, or why there was none.
+/// Returns the status of a request over TLS, or its error.
 private func outcome(
     _ tls: HTTPClient.TLS, url: String, destination: String? = nil
 ) async throws -> Result<Int, HTTPError> {
@@ -18,7 +18,7 @@ private func outcome(
     }
 }
 
-/// A server behind TLS, and its URL.
+/// Starts a server behind TLS.
 private func serve(
     _ certificates: TestCertificates, asksForClient: Bool = false, offer: TLSTerminator.Offer = .everything
 ) async throws -> TLSTerminator {
@@ -85,7 +85,7 @@ extension Result where Failure == HTTPError {
         #expect(try await outcome(tls, url: url).failure?.kind == .badRequest)
     }
 
-    /// One matrix: every key is that of the server's certificate, of the client's, of the authority and of the one above it.
+    /// Each kind of key serves for the server, the client, the authority and the one above it at once.
     @Test(
         "certificates of every key that cert-manager issues pass the check and a handshake, whichever authority is trusted",
         arguments: TestCertificates.Key.issued)
@@ -97,7 +97,7 @@ extension Result where Failure == HTTPError {
                 let files = HTTPClient.TLS(
                     authorities: .file(certificates.path(authorities)),
                     certificate: .file(certificates.path("client.pem")), key: .file(certificates.path("client.key")))
-                // As the API server's, which a kubeconfig may hold.
+                // As bytes, the way a kubeconfig may hold those for the API server.
                 let bytes = HTTPClient.TLS(
                     authorities: .bytes(try certificates.bytes(authorities)),
                     certificate: .bytes(try certificates.bytes("client.pem")),

@@ -4,21 +4,21 @@ import Foundation
 import Glibc
 import TestSupport
 
-/// What a peer does in the place of a TLS handshake.
+/// The behaviour of a peer that does not finish its TLS handshake.
 enum HandshakeEnd: CaseIterable {
-    /// It resets the connection before it has read anything.
+    /// It resets the connection without reading.
     case resetAtOnce
     /// It reads the client's message and resets the connection.
     case resetLater
     /// It reads the client's message and closes the connection.
     case close
-    /// It begins its answer and closes the connection.
+    /// It begins its response and closes the connection.
     case closeMidway
-    /// It answers without TLS.
+    /// It responds without TLS.
     case plainText
 }
 
-/// Accepts one connection on the loopback and does not finish its handshake.
+/// Accepts one connection on the loopback interface and does not finish its handshake.
 final class UnfinishedHandshake: Sendable {
     let port: Int
     private let descriptor: Int32
