@@ -4,10 +4,10 @@ public import Foundation
 import Glibc
 import Synchronization
 
-/// A program that a test runs beside itself. It is killed with the object, at the latest.
+/// A program that a test runs as a child process. It is killed when the object is released, if not before.
 public final class ChildProcess: Sendable {
     private let process: Mutex<Process>
-    /// What the program has written, standard output and standard error together.
+    /// The program's standard output and standard error, interleaved.
     private let log: URL
 
     /// Starts a program. Its output goes to a file of its own.
@@ -25,7 +25,7 @@ public final class ChildProcess: Sendable {
         process.standardOutput = handle
         process.standardError = handle
         try process.run()
-        // Foundation keeps a process, and what was opened for it, beyond the last reference to it.
+        // Foundation keeps a process, and the handles opened for it, after the last reference is gone.
         try handle.close()
         self.process = Mutex(process)
     }
@@ -35,21 +35,21 @@ public final class ChildProcess: Sendable {
         try? FileManager.default.removeItem(at: log)
     }
 
-    /// What the program has written so far.
+    /// The program's output so far.
     public var output: String { (try? String(contentsOf: log, encoding: .utf8)) ?? "" }
 
-    /// The program's process number.
+    /// The program's process identifier.
     public var processIdentifier: Int32 { process.withLock { $0.processIdentifier } }
 
-    /// Whether the program has not ended yet.
+    /// Whether the program is still running.
     public var isRunning: Bool { process.withLock { $0.isRunning } }
 
-    /// Sends a signal where the program has not ended yet.
+    /// Sends a signal if the program is still running.
     public func signal(_ number: Int32) {
         process.withLock { if $0.isRunning { kill($0.processIdentifier, number) } }
     }
 
-    /// Waits for the program's end and returns its exit code, 128 and the signal where one ended it.
+    /// Waits for the program's end and returns its exit code; if a signal ended it, 128 plus the signal's number.
     public func wait() async throws -> Int32 {
         try await eventually("\(process.withLock { $0.executableURL?.lastPathComponent ?? "" }) ends") {
             !self.isRunning
@@ -59,7 +59,7 @@ public final class ChildProcess: Sendable {
         }
     }
 
-    /// Runs a program to its end and returns its output. Throws where it does not exit with 0.
+    /// Runs a program to its end and returns its output. Throws if it does not exit with 0.
     @discardableResult
     public static func run(
         _ program: URL, _ arguments: [String] = [], environment: [String: String] = [:]
@@ -73,17 +73,17 @@ public final class ChildProcess: Sendable {
         return child.output
     }
 
-    /// Runs a command line of `sh` to its end and returns its output. Throws where it does not exit with 0.
+    /// Runs a command line of `sh` to its end and returns its output. Throws if it does not exit with 0.
     @discardableResult
     public static func shell(_ command: String) async throws -> String {
         try await run(URL(filePath: "/bin/sh"), ["-euc", command])
     }
 }
 
-/// Waits until a condition holds, looking every few milliseconds. Throws where it does not within five minutes, which is
-/// the bound of a hang: a test that says how fast something is fails on a busy machine.
+/// Waits until a condition holds, polling every 10 milliseconds. Throws if it does not hold within five minutes. That
+/// bound only detects a hang: a test with a tight time limit fails on a busy machine.
 public func eventually(_ what: String, _ condition: () async throws -> Bool) async throws {
-    // What a busy machine keeps from the test does not count: between two looks no more than a tenth of a second passes.
+    // Time for which a busy machine suspends the test does not count: each poll costs at most a tenth of a second.
     var left = Duration.seconds(300)
     var last = ContinuousClock.now
     while try await !condition() {

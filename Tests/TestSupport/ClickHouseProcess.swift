@@ -3,9 +3,9 @@
 import Foundation
 import Glibc
 
-/// A real ClickHouse that `tools/clickhouse` runs for a test, to be stopped, killed and started again on its data.
+/// A real ClickHouse that `tools/clickhouse` runs for a test; it can be stopped, killed and restarted with its data.
 public final class ClickHouseProcess: Sendable {
-    /// Where it listens.
+    /// The URL at which it listens.
     public let url: String
     private let folder: URL
     private let roles: [String: [String]]
@@ -18,9 +18,9 @@ public final class ClickHouseProcess: Sendable {
         self.child = child
     }
 
-    /// Starts one on a free port with no data.
+    /// Starts a ClickHouse without data on a free port.
     ///
-    /// - Parameter roles: GRANT statements without their `TO`; for the role `x` there is a user `x_user`.
+    /// - Parameter roles: GRANT statements by role, without their `TO`; for the role `x` there is a user `x_user`.
     public static func start(roles: [String: [String]] = [:]) async throws -> ClickHouseProcess {
         let folder = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-ch-\(UUID().uuidString)")
         return try await start(folder: folder, port: 0, roles: roles)
@@ -49,19 +49,19 @@ public final class ClickHouseProcess: Sendable {
         return ClickHouseProcess(url: String(url), folder: folder, roles: roles, child: child)
     }
 
-    /// Ends it without a chance to put anything in order.
+    /// Kills it with SIGKILL, without a clean shutdown.
     public func kill() async throws {
         child.signal(SIGKILL)
         _ = try await child.wait()
     }
 
-    /// Starts it again on its data and its port, after ``kill()``.
+    /// Restarts it with its data on its port, after ``kill()``.
     public func restart() async throws -> ClickHouseProcess {
         guard let port = URLComponents(string: url)?.port else { throw TestEnvironmentError("no port in \(url)") }
         return try await Self.start(folder: folder, port: port, roles: roles)
     }
 
-    /// Ends it and removes its data.
+    /// Stops it and removes its data.
     public func stop() async throws {
         child.signal(SIGTERM)
         _ = try await child.wait()

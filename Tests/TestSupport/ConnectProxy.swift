@@ -4,17 +4,17 @@ import Foundation
 import Glibc
 import Synchronization
 
-/// A proxy on the loopback that joins its clients with the servers that they name by CONNECT (RFC 9110, section 9.3.6), all
-/// of them on the loopback, too.
+/// A proxy that tunnels its clients to the servers that they name by CONNECT (RFC 9110, section 9.3.6). The proxy and
+/// all servers are on the loopback interface.
 public final class ConnectProxy: Sendable {
-    /// Where it listens.
+    /// The URL at which it listens.
     public let url: String
     private let names = Mutex<[String]>([])
 
     /// The `host:port` of every CONNECT so far.
     public var targets: [String] { names.withLock { $0 } }
 
-    /// Starts a proxy that lives as long as the test's process.
+    /// Starts a proxy that runs until the test process ends.
     public init() throws {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard let port = Self.onLoopback(listener, port: 0, bind), listen(listener, 64) == 0 else {
@@ -57,7 +57,7 @@ public final class ConnectProxy: Sendable {
         isDone.wait()
     }
 
-    /// Hands on what one socket receives until it ends.
+    /// Forwards data from one socket to another until the first has no more.
     private static func pump(_ from: Int32, _ to: Int32) {
         defer { shutdown(to, Int32(SHUT_WR)) }
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
@@ -75,7 +75,7 @@ public final class ConnectProxy: Sendable {
         }
     }
 
-    /// Binds or connects a socket; returns its peer's port or its own, nil where that fails.
+    /// Binds or connects a socket; returns its own port, nil if that fails.
     private static func onLoopback(
         _ descriptor: Int32, port: UInt16, _ body: (Int32, UnsafePointer<sockaddr>, socklen_t) -> Int32
     ) -> UInt16? {

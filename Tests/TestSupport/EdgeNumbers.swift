@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Numbers of a type at which arithmetic goes wrong, and random ones of every size.
+/// Numbers of a type at which arithmetic may fail, and random numbers of every size.
 public enum EdgeNumbers {
-    /// The bounds, what is next to them, powers of two and numbers of a few seeded draws.
+    /// Returns the bounds, their neighbours, powers of two and seeded random numbers.
     public static func integers<Number: FixedWidthInteger & Sendable>(_: Number.Type = Number.self) -> [Number] {
         var generator = SeededGenerator(seed: 4)
         let edges: [Number] = [.min, .min &+ 1, 0, 1, 9, 10, 99, 100, .max &- 1, .max, .max / 2, .max / 2 &+ 1]
@@ -11,7 +11,8 @@ public enum EdgeNumbers {
         return edges + powers + powers.map { ~$0 } + random
     }
 
-    /// Zeros, NaN, infinities, the greatest and the least, those around the bounds of integers, and negative ones of all.
+    /// Zeros, NaN, infinities, the greatest and least magnitudes, numbers around the bounds of integers, and the
+    /// negative of each.
     public static let doubles: [Double] = {
         let positive: [Double] = [
             0, .leastNonzeroMagnitude, 0.05, 0.949, 0.95, 1, 999.5, 1023.95, 0x1p31, 0x1p53, 0x1p63, 0x1p64, 0x1p127,

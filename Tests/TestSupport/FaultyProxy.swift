@@ -3,26 +3,27 @@
 import Foundation
 import Glibc
 
-/// An HTTP proxy on the loopback in front of a real server, which fails as a test tells it to. Clients may also be told to use
-/// it as their proxy.
+/// A reverse proxy on the loopback interface in front of a real HTTP server, which fails as a test tells it to. Clients
+/// can also use it as a forward proxy.
 public enum FaultyProxy {
-    /// What happens to a request.
+    /// The treatment of a request.
     public enum Fault: Sendable {
-        /// It is handed on, and so is the answer.
+        /// Request and response are forwarded.
         case none
-        /// It is handed on after a while.
+        /// The request is forwarded after a delay.
         case delay(Duration)
-        /// It is not handed on; this is the answer.
+        /// The request is not forwarded; the response is this.
         case answer(RawHTTPServer.Answer)
-        /// So many bytes of it are handed on, then both connections end.
+        /// Only the first bytes of the request are forwarded, then both connections are closed.
         case cutRequest(afterBytes: Int)
-        /// It is handed on; of the answer, so many bytes come back, then the connection ends.
+        /// The request is forwarded; only the first bytes of the response come back, then the connection is closed.
         case cutAnswer(afterBytes: Int)
-        /// It is handed on; no answer ever comes back.
+        /// The request is forwarded; no response ever comes back.
         case swallowAnswer
     }
 
-    /// Starts a proxy that lives as long as the test's process. `fault` gets each request and how many came before it.
+    /// Starts a proxy that runs until the test process ends. `fault` gets each request and the number of requests
+    /// before it.
     public static func start(
         before url: String, _ fault: @escaping @Sendable (RawHTTPServer.Request, _ number: Int) -> Fault
     ) throws -> RawHTTPServer {
@@ -49,8 +50,8 @@ public enum FaultyProxy {
         }
     }
 
-    /// Sends a request over a connection of its own and returns the whole answer. A request of which only the first bytes
-    /// are sent gets none.
+    /// Sends a request over a connection of its own and returns the whole response; an empty text if only the first
+    /// bytes of the request are sent.
     private static func forward(_ request: RawHTTPServer.Request, to port: UInt16, firstBytes: Int? = nil) -> String {
         let connection = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         defer { close(connection) }
@@ -66,7 +67,7 @@ public enum FaultyProxy {
         guard isConnected else { return "" }
         var headers = request.headers
         headers["connection"] = "close"
-        // A client that takes this for its proxy names the server, too.
+        // A client that uses this as a forward proxy sends the server's URL as the target.
         let target =
             request.target.hasPrefix("http://")
             ? String(request.target.dropFirst("http://".count).drop { $0 != "/" }) : request.target

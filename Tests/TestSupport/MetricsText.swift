@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A page of metrics in the Prometheus text format, read strictly.
+/// A page of metrics in the Prometheus text format, parsed strictly.
 public struct MetricsText {
-    /// Each sample's value under its name and labels as they stand on the page.
+    /// Each sample's value, by its name and labels as on the page.
     public private(set) var samples: [String: Double] = [:]
-    /// The names of metrics with their types.
+    /// Each metric's type, by its name.
     public private(set) var types: [String: String] = [:]
-    /// Where the page is not as it should be, a line each.
+    /// The page's violations of the format, one a line.
     public private(set) var problems: [String] = []
 
-    /// Reads a page.
+    /// Parses a page.
     public init(_ text: String) {
         var labelNames: [String: [String]] = [:]
         var helped: String?
@@ -35,7 +35,7 @@ public struct MetricsText {
         }
     }
 
-    /// The sum of a metric's samples; NaN where it has none.
+    /// Returns the sum of a metric's samples; NaN if it has none.
     public func sum(of name: String) -> Double {
         let values = samples.filter { $0.key == name || $0.key.hasPrefix(name + "{") }.values
         return values.isEmpty ? .nan : values.reduce(0, +)

@@ -5,13 +5,13 @@ import Foundation
 import Glibc
 import Synchronization
 
-/// A network namespace of a test's own, with the loopback up, conntrack active and counting. However slow the machine is,
-/// entries do not expire while a test looks at them.
+/// A network namespace of a test's own, with the loopback interface up and conntrack active and accounting. Timeouts of
+/// an hour keep entries from expiring during a test, however slow the machine is.
 public enum NetworkNamespace {
-    /// Runs `body` on a thread of its own inside a fresh network namespace; programs that it starts are inside too. The
+    /// Runs `body` on a thread of its own inside a new network namespace, which programs that it starts inherit. The
     /// namespace vanishes with the thread.
     ///
-    /// Throws ``TestEnvironmentError`` outside the sandbox: there it would take rights that the tests do not have.
+    /// Throws ``TestEnvironmentError`` outside the sandbox, where the tests do not have the necessary privileges.
     public static func run<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
         try requireSandbox()
         return try await withCheckedThrowingContinuation { continuation in
@@ -37,10 +37,10 @@ public enum NetworkNamespace {
         }
     }
 
-    /// Lets a thread of its own do something and waits for it.
+    /// Runs `body` on a thread of its own and waits for it.
     ///
-    /// The thread in the namespace must not be the one that wakes a task: it could be what makes a new thread for all tasks,
-    /// which would be in the namespace too.
+    /// The thread in the namespace must not be the one that resumes a task: resuming could start a new thread of the
+    /// pool that runs all tasks, and that thread would be in the namespace too.
     private static func onThreadOfItsOwn<Result: Sendable>(
         _ body: @escaping @Sendable () throws -> Result
     ) -> Swift.Result<Result, any Error> {
@@ -55,8 +55,8 @@ public enum NetworkNamespace {
         return result.withLock { $0 } ?? .failure(TestEnvironmentError("a thread did not end"))
     }
 
-    /// Runs a command line of `sh` in the calling thread's namespace and returns its output. Throws where it does not
-    /// exit with 0.
+    /// Runs a command line of `sh` in the calling thread's namespace and returns its output. Throws if it does not exit
+    /// with 0.
     @discardableResult
     public static func shell(_ command: String) throws -> String {
         guard let pipe = popen("exec 2>&1; set -eu\n\(command)", "r") else {
@@ -74,7 +74,7 @@ public enum NetworkNamespace {
         return text
     }
 
-    /// Throws where the tests do not run under `tools/sandbox`.
+    /// Throws if the tests do not run under `tools/sandbox`.
     public static func requireSandbox() throws {
         guard ProcessInfo.processInfo.environment["KUBENETMON_SANDBOX"] != nil else {
             throw TestEnvironmentError(

@@ -4,9 +4,9 @@ import Foundation
 import Glibc
 import Synchronization
 
-/// A server on the loopback that answers as a test tells it to, byte for byte, and keeps what it was asked.
+/// A server on the loopback interface whose responses a test defines byte for byte, and which records the requests.
 public final class RawHTTPServer: Sendable {
-    /// A request as it came.
+    /// A request as it was received.
     public struct Request: Equatable, Sendable {
         /// The path with its query, as the request line has it.
         public var target = ""
@@ -17,46 +17,47 @@ public final class RawHTTPServer: Sendable {
         /// The body.
         public var body: [UInt8] = []
 
-        /// A parameter of the query, its percent-encoding undone.
+        /// Returns a parameter of the query, percent-decoded.
         public func parameter(_ name: String) -> String? {
             URLComponents(string: target)?.queryItems?.first { $0.name == name }?.value
         }
     }
 
-    /// What a request gets.
+    /// The response to a request.
     public enum Answer: Sendable {
-        /// These bytes; the connection stays open.
+        /// This text; the connection stays open.
         case bytes(String)
         /// These bytes, which need not be text; the connection stays open.
         case raw([UInt8])
-        /// These bytes and the end of the connection.
+        /// This text, then the connection is closed.
         case bytesAndHangUp(String)
-        /// Nothing, for as long as the client waits.
+        /// No response, for as long as the client waits.
         case silence
-        /// The end of the connection.
+        /// No response; the connection is closed.
         case hangUp
 
-        /// A whole answer with a body.
+        /// Returns a whole response with a body.
         public static func status(_ status: Int, headers: [String] = [], _ body: String = "") -> Answer {
             let fields = (["Content-Length: \(body.utf8.count)"] + headers).joined(separator: "\r\n")
             return .bytes("HTTP/1.1 \(status) Because\r\n\(fields)\r\n\r\n\(body)")
         }
 
-        /// A whole answer with a body and with one of the header fields that ClickHouse always sends.
+        /// Returns a whole response with a body and with a header field that ClickHouse always sends.
         public static func clickHouse(_ status: Int, headers: [String] = [], _ body: String = "") -> Answer {
             .status(status, headers: ["X-ClickHouse-Query-Id: test"] + headers, body)
         }
     }
 
-    /// Where it listens.
+    /// The URL at which it listens.
     public let url: String
     private let answer: @Sendable (Request, _ number: Int) -> Answer
     private let maximumBodyBytes: Int
     private let log = Mutex<[Request]>([])
     private let accepted = Mutex(0)
 
-    /// Starts a server that lives as long as the test's process. `answer` gets each request and how many came before it.
-    /// The connection of a request with a larger body than `maximumBodyBytes` ends before that is read.
+    /// Starts a server that runs until the test process ends. `answer` gets each request and the number of requests
+    /// before it. A request with a body larger than `maximumBodyBytes` has its connection closed before the body is
+    /// read.
     public init(maximumBodyBytes: Int = .max, _ answer: @escaping @Sendable (Request, _ number: Int) -> Answer) throws {
         self.answer = answer
         self.maximumBodyBytes = maximumBodyBytes
@@ -75,10 +76,10 @@ public final class RawHTTPServer: Sendable {
         }
     }
 
-    /// The URL of a port of the loopback that refuses connections, for as long as the test's process lives.
+    /// Returns the URL of a loopback port that refuses connections until the test process ends.
     public static func closedURL() throws -> String { try bound().url }
 
-    /// A socket with a port of its own.
+    /// Binds a socket to a free loopback port.
     private static func bound() throws -> (socket: Int32, url: String) {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_in()
@@ -94,10 +95,10 @@ public final class RawHTTPServer: Sendable {
         return (descriptor, "http://127.0.0.1:\(UInt16(bigEndian: address.sin_port))")
     }
 
-    /// What came so far.
+    /// The requests so far.
     public var requests: [Request] { log.withLock { $0 } }
 
-    /// How many connections came so far.
+    /// The number of connections so far.
     public var connections: Int { accepted.withLock { $0 } }
 
     private func serve(_ connection: Int32) {
@@ -120,7 +121,7 @@ public final class RawHTTPServer: Sendable {
         }
     }
 
-    /// Sends all of it; false where the client is gone.
+    /// Sends all bytes; false if the client is gone.
     private static func send(_ bytes: [UInt8], to connection: Int32) -> Bool {
         var sent = 0
         while sent < bytes.count {
@@ -133,14 +134,14 @@ public final class RawHTTPServer: Sendable {
         return true
     }
 
-    /// Reads one request; nil where the client is gone.
+    /// Reads one request; nil if the client is gone or the request cannot be read.
     private func read(_ connection: Int32, _ received: inout [UInt8]) -> Request? {
         let blank = Array("\r\n\r\n".utf8)
         var end: Range<Int>?
         while end == nil {
             end = received.firstRange(of: blank)
             guard end != nil || Self.receive(connection, &received) else { return nil }
-            // The first byte of TLS.
+            // The first byte of a TLS handshake.
             guard received.first != 0x16 else { return nil }
         }
         guard let end else { return nil }
@@ -173,7 +174,7 @@ public final class RawHTTPServer: Sendable {
     }
 }
 
-/// Runs what blocks on a thread of its own, not on one that other tests wait for.
+/// Runs blocking code on a thread of its own, not on one of the pool that other tests wait for.
 public func onThread<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
     try await withCheckedThrowingContinuation { continuation in
         Thread.detachNewThread { continuation.resume(with: Swift.Result { try body() }) }

@@ -2,18 +2,18 @@
 
 public import Foundation
 
-/// Where the tests' own files and the built programs are.
+/// Locations of the repository's files and of the built programs.
 public enum Repository {
-    /// The top of the repository.
+    /// The repository's root folder.
     public static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
 
-    /// A file or folder of the repository.
+    /// Returns a file or folder of the repository.
     public static func file(_ path: String) -> URL { root.appending(path: path) }
 
-    /// A program that was built with the tests.
+    /// Returns a program that was built with the tests.
     public static func program(_ name: String) -> URL {
-        // The test runner stands among the build's products, or in a bundle beside them.
+        // The test runner is among the build products, or in a bundle beside them.
         var folder = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()
         while folder.path != "/" {
             let program = folder.appending(path: name)

@@ -2,20 +2,20 @@
 
 import Foundation
 
-/// Speaks TLS on one side and plain TCP to a server on the other, such as a real ClickHouse: OpenSSL, by way of Python.
+/// Terminates TLS in front of a plain TCP server, such as a real ClickHouse, with OpenSSL by way of Python.
 public final class TLSTerminator: Sendable {
-    /// What of TLS it offers.
+    /// The TLS versions and cipher suites that it offers.
     public enum Offer: String, CaseIterable, Sendable {
-        /// All that OpenSSL offers.
+        /// Everything that OpenSSL offers by default.
         case everything
-        /// No more than TLS 1.2.
+        /// At most TLS 1.2.
         case version12
-        /// TLS 1.2 with forward secrecy and without authenticated encryption.
+        /// TLS 1.2 with forward secrecy but without authenticated encryption.
         case cbcAlone
         /// TLS 1.2 without forward secrecy.
         case rsaKeyExchangeAlone
 
-        /// In OpenSSL's language; empty for TLS 1.3.
+        /// The TLS 1.2 cipher list in OpenSSL's syntax; empty to offer TLS 1.3 too.
         fileprivate var version12Ciphers: String {
             switch self {
             case .everything: ""
@@ -26,17 +26,17 @@ public final class TLSTerminator: Sendable {
         }
     }
 
-    /// The port on the loopback.
+    /// The port on the loopback interface.
     public let port: Int
-    /// Where it listens: `https://127.0.0.1:` and the port.
+    /// The URL at which it listens: `https://127.0.0.1:` and the port.
     public var url: String { "https://127.0.0.1:\(port)" }
     private let process: ChildProcess
 
     /// Starts it with the server's certificate.
     ///
     /// - Parameters:
-    ///   - target: The port of the server on the loopback.
-    ///   - asksForClient: Whether clients must have a certificate of the authority, or of the one above it.
+    ///   - target: The port of the server on the loopback interface.
+    ///   - asksForClient: Whether clients need a certificate of the authority, or of the one above it.
     public init(
         before target: Int, _ certificates: TestCertificates, asksForClient: Bool = false, offer: Offer = .everything
     ) async throws {
@@ -57,7 +57,7 @@ public final class TLSTerminator: Sendable {
         port = found ?? 0
     }
 
-    /// Starts it in front of the server at a URL on the loopback.
+    /// Starts it in front of the server at a URL on the loopback interface.
     public convenience init(
         before url: String, _ certificates: TestCertificates, asksForClient: Bool = false, offer: Offer = .everything
     ) async throws {

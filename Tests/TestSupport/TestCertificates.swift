@@ -2,18 +2,19 @@
 
 public import Foundation
 
-/// An authority of a test's own, and what it has signed: files in PEM form, which go away with the object.
+/// A test's own certificate authority and the certificates that it has signed: PEM files, deleted with the object.
 public final class TestCertificates: Sendable {
-    /// The kind of all keys.
+    /// The type of all keys.
     public enum Key: String, CaseIterable, Sendable {
-        /// What cert-manager issues.
+        /// Types that cert-manager issues.
         case rsa2048, rsa4096, p256, p384, p521, ed25519
-        /// What OpenSSL makes besides.
+        /// Other types that OpenSSL makes.
         case p224, secp256k1, ed448
 
-        /// What cert-manager issues (https://cert-manager.io/docs/reference/api-docs/#cert-manager.io/v1.PrivateKeyAlgorithm).
+        /// Types that cert-manager issues
+        /// (https://cert-manager.io/docs/reference/api-docs/#cert-manager.io/v1.PrivateKeyAlgorithm).
         public static let issued: [Key] = [.rsa2048, .rsa4096, .p256, .p384, .p521, .ed25519]
-        /// What TLS has no signature algorithm for, or BoringSSL does not know.
+        /// Types that have no signature algorithm in TLS, or that BoringSSL does not support.
         public static let unsupported: [Key] = [.p224, .secp256k1, .ed448]
 
         fileprivate var options: String {
@@ -34,12 +35,12 @@ public final class TestCertificates: Sendable {
     /// The folder of the files.
     public let folder: URL
 
-    /// Makes an authority, a server's certificate for `127.0.0.1`, `::1`, `localhost` and `api.cluster.test`, a client's,
-    /// one for `elsewhere.test`, and expired ones.
+    /// Makes an authority, a server certificate for `127.0.0.1`, `::1`, `localhost` and `api.cluster.test`, a client
+    /// certificate, a certificate for `elsewhere.test`, and expired server and client certificates.
     ///
-    /// - Parameter hasIntermediate: Whether the authority is itself signed by another, `root.pem`; `authorities.pem` holds
-    ///   both, and server and client show the authority behind their own certificate (`server-alone.pem`,
-    ///   `client-alone.pem`).
+    /// - Parameter hasIntermediate: Whether the authority is itself signed by another, `root.pem`. In that case,
+    ///   `authorities.pem` holds both; server and client send the authority's certificate after their own, except with
+    ///   `server-alone.pem` and `client-alone.pem`.
     public init(_ key: Key = .p256, hasIntermediate: Bool = false) async throws {
         folder = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -77,10 +78,10 @@ public final class TestCertificates: Sendable {
 
     deinit { try? FileManager.default.removeItem(at: folder) }
 
-    /// The path of one of the files: `authority.pem`, or `server`, `client`, `elsewhere`, `expired-server` or
+    /// Returns the path of a file: `authority.pem`, or `server`, `client`, `elsewhere`, `expired-server` or
     /// `expired-client` with `.pem` or `.key`.
     public func path(_ name: String) -> String { folder.appending(path: name).path }
 
-    /// The bytes of one of the files.
+    /// Returns the bytes of a file.
     public func bytes(_ name: String) throws -> [UInt8] { Array(try Data(contentsOf: URL(filePath: path(name)))) }
 }

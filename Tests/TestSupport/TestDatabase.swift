@@ -15,7 +15,7 @@ public struct TestDatabase: Sendable {
     /// The user's password.
     public let password: String
 
-    /// Makes a database, with the table `network_flows_0` as deploy/clickhouse/ has it unless told otherwise.
+    /// Makes a database, by default with the table `network_flows_0` of deploy/clickhouse/.
     public static func make(withTable: Bool = true) async throws -> TestDatabase {
         try await make(at: try await Server.shared.address(), withTable: withTable)
     }
@@ -36,18 +36,18 @@ public struct TestDatabase: Sendable {
         return database
     }
 
-    /// Makes the table as deploy/clickhouse/ has it; only the database is another.
+    /// Makes the table of deploy/clickhouse/ in this database.
     public func createTable() async throws {
         let file = Repository.file("deploy/clickhouse/001_network_flows_0.sql")
         let ddl = try String(contentsOf: file, encoding: .utf8)
         try await query(ddl.replacing("CREATE TABLE default.", with: "CREATE TABLE \(name)."))
     }
 
-    /// Runs a statement and returns what it prints, in TabSeparated form unless it names another format.
+    /// Runs a statement and returns its output, in TabSeparated form unless it names another format.
     @discardableResult
     public func query(_ sql: String) async throws -> String { try await query(sql, inDatabase: name) }
 
-    /// Runs a statement and returns the rows that it prints, each as its columns' texts.
+    /// Runs a statement and returns its rows, each as the texts of its columns.
     public func rows(_ sql: String) async throws -> [[String]] {
         try await query(sql).split(separator: "\n").map {
             $0.split(separator: "\t", omittingEmptySubsequences: false).map(String.init)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The machine lacks what a test needs. Such a test fails: it is never skipped.
+/// The machine lacks something that a test needs. Such a test fails: it is never skipped.
 public struct TestEnvironmentError: Error, CustomStringConvertible {
-    /// What is missing and what to do.
+    /// The missing thing and the remedy.
     public let description: String
 
-    /// Makes an error of what is missing and what to do.
+    /// Makes an error from a description of the missing thing and the remedy.
     public init(_ description: String) { self.description = description }
 }
