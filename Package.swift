@@ -62,7 +62,10 @@ let package = Package(
         // The rooms, in the order in which a byte count travels
         .target(name: "FlowModel"),
         .target(name: "Retry"),
-        .target(name: "Conntrack", dependencies: ["CNetfilter", "FlowModel"]),
+        .target(name: "Conntrack", dependencies: ["CNetfilter", "FlowCollection", "FlowModel", logging]),
+        .target(
+            name: "FlowCollection",
+            dependencies: ["FlowExport", "FlowModel", "Operations", lifecycle, logging, nioCore, nioPosix]),
         .target(name: "HostAddresses", dependencies: ["CRtnetlink", "FlowModel"]),
         .target(name: "InstanceLock", dependencies: ["CDescriptorPassing"]),
         .target(name: "FlowWire", dependencies: ["CFlowProto", "FlowModel", nioCore]),
@@ -101,12 +104,13 @@ let package = Package(
             dependencies: ["CCompression", "FlowModel", "HTTPClient", "Labeling", "Retry", deque, logging]),
 
         // The daemons
-        .executableTarget(
-            name: "KubenetmonAgent",
+        .target(
+            name: "AgentCore",
             dependencies: [
-                "Conntrack", "FlowExport", "FlowModel", "FlowWire", "HostAddresses", "InstanceLock", "Operations",
-                "TransportSecurity", argumentParser, lifecycle, logging, nioCore, nioPosix, unixSignals,
+                "Conntrack", "FlowCollection", "FlowExport", "FlowModel", "FlowWire", "HostAddresses", "InstanceLock",
+                "Operations", "TransportSecurity", argumentParser, lifecycle, logging, nioCore, nioPosix, unixSignals,
             ]),
+        .executableTarget(name: "KubenetmonAgent", dependencies: ["AgentCore"]),
         .executableTarget(
             name: "KubenetmonServer",
             dependencies: [
@@ -120,7 +124,15 @@ let package = Package(
         .target(name: "CTestSupport", path: "Tests/CTestSupport"),
         .target(name: "TestSupport", dependencies: ["CTestSupport"], path: "Tests/TestSupport"),
         .testTarget(name: "FlowModelTests", dependencies: ["FlowModel"]),
-        .testTarget(name: "ConntrackTests", dependencies: ["CNetfilter", "Conntrack", "FlowModel", "TestSupport"]),
+        .testTarget(
+            name: "ConntrackTests",
+            dependencies: ["CNetfilter", "Conntrack", "FlowCollection", "FlowModel", "TestSupport", logging]),
+        .testTarget(
+            name: "FlowCollectionTests",
+            dependencies: [
+                "AgentCore", "FlowCollection", "FlowExport", "FlowModel", "FlowWire", "Operations", "TestSupport",
+                lifecycle, logging, nioCore, nioPosix,
+            ]),
         .testTarget(name: "HostAddressesTests", dependencies: ["FlowModel", "HostAddresses", "TestSupport"]),
         .testTarget(
             name: "InstanceLockTests", dependencies: ["CDescriptorPassing", "InstanceLock", "TestSupport"]),
@@ -171,10 +183,10 @@ let package = Package(
         .testTarget(name: "TestSupportTests", dependencies: ["TestSupport"]),
         .testTarget(name: "RetryTests", dependencies: ["Retry", "TestSupport"]),
         .testTarget(
-            name: "KubenetmonAgentTests",
+            name: "AgentCoreTests",
             dependencies: [
-                "Conntrack", "FlowExport", "FlowModel", "FlowWire", "KubenetmonAgent", "Operations", "TestSupport",
-                "TransportSecurity", lifecycle, logging, nioPosix,
+                "AgentCore", "Conntrack", "FlowCollection", "FlowExport", "FlowModel", "KubenetmonAgent",
+                "Operations", "TestSupport", lifecycle, logging, nioPosix,
             ]),
         .testTarget(
             name: "KubenetmonServerTests",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CNetfilter
+public import FlowCollection
 public import FlowModel
 
 /// The connection table of the network namespace in which the process runs.
@@ -22,7 +23,7 @@ public struct ConntrackTable: ~Copyable {
         /// All entries in the kernel's response, ignored ones included.
         public internal(set) var entries = 0
         /// Entries that the filter ignored, by reason.
-        public internal(set) var ignored = FlowFilter.Counts()
+        public internal(set) var ignored = IgnoredFlows()
         /// Entries that could not be decoded; their counters are lost.
         public internal(set) var malformedEntries = 0
         /// Entries destroyed between the dump and their own request (``Mode/exact``); their DESTROY events carry the

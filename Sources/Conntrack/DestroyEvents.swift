@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CNetfilter
-public import FlowModel
+public import FlowCollection
 import Glibc
 import Synchronization
 
@@ -26,7 +26,7 @@ public final class DestroyEvents: Sendable {
         /// Events that could be decoded.
         public internal(set) var events: UInt64 = 0
         /// Events that the filter ignored, by reason.
-        public internal(set) var ignored = FlowFilter.Counts()
+        public internal(set) var ignored = IgnoredFlows()
         /// Times that the kernel began to drop events because the receive buffer was full.
         public internal(set) var overruns: UInt64 = 0
         /// Events that the kernel dropped, by the socket's own count.
@@ -66,7 +66,7 @@ public final class DestroyEvents: Sendable {
         var slots = DatagramSlots()
         var ledger = ConnectionLedger()
         /// The flows of the datagrams received last.
-        var flows: [Flow] = []
+        var ended: [EndedConnection] = []
         var statistics = Statistics()
         var knownDrops: UInt32
         /// Dropped events whose bytes have not been estimated yet.
@@ -85,7 +85,7 @@ public final class DestroyEvents: Sendable {
     /// object exists.
     public let descriptor: CInt
     private let filter: FlowFilter
-    private let handle: @Sendable ([Flow]) -> Void
+    private let handle: @Sendable ([EndedConnection]) -> Void
 
     /// Starts listening.
     ///
@@ -97,7 +97,7 @@ public final class DestroyEvents: Sendable {
     ///   - handle: Called with the flows of ended connections, up to 128 at a time, on the thread that received them
     ///     and with the events' lock held.
     public convenience init(
-        _ filter: FlowFilter, receiveBufferBytes: Int, handle: @escaping @Sendable ([Flow]) -> Void
+        _ filter: FlowFilter, receiveBufferBytes: Int, handle: @escaping @Sendable ([EndedConnection]) -> Void
     ) throws(ConntrackError) {
         let socket = try NetlinkSocket(groups: CUnsignedInt(NF_NETLINK_CONNTRACK_DESTROY))
         try self.init(socket, filter, receiveBufferBytes: receiveBufferBytes, handle: handle)
@@ -115,7 +115,7 @@ public final class DestroyEvents: Sendable {
     ///   - handle: Called with the flows of ended connections, as in the other initializer.
     public convenience init(
         adopting descriptor: CInt, _ filter: FlowFilter, receiveBufferBytes: Int,
-        handle: @escaping @Sendable ([Flow]) -> Void
+        handle: @escaping @Sendable ([EndedConnection]) -> Void
     ) throws(ConntrackError) {
         let socket = try NetlinkSocket(adopting: descriptor)
         let bytes = max(receiveBufferBytes, socket.receiveBuffer)
@@ -124,7 +124,7 @@ public final class DestroyEvents: Sendable {
 
     private init(
         _ socket: consuming sending NetlinkSocket, _ filter: FlowFilter, receiveBufferBytes: Int,
-        handle: @escaping @Sendable ([Flow]) -> Void
+        handle: @escaping @Sendable ([EndedConnection]) -> Void
     ) throws(ConntrackError) {
         let receiveBuffer = socket.setReceiveBuffer(bytes: receiveBufferBytes)
         try Self.attach(filter, to: socket.descriptor)
@@ -200,9 +200,9 @@ public final class DestroyEvents: Sendable {
         let received = try receiveDatagrams(&state)
         for index in 0..<received { take(state.slots[index], &state) }
         countDrops(&state, isDrained: received < DatagramSlots.count)
-        if !state.flows.isEmpty {
-            handle(state.flows)
-            state.flows.removeAll(keepingCapacity: true)
+        if !state.ended.isEmpty {
+            handle(state.ended)
+            state.ended.removeAll(keepingCapacity: true)
         }
         return received
     }
@@ -258,7 +258,7 @@ public final class DestroyEvents: Sendable {
         if let reason = filter.reasonToIgnore(flow, in: entry.zone) {
             state.statistics.ignored[reason] += 1
         } else {
-            state.flows.append(flow)
+            state.ended.append(EndedConnection(flow))
         }
     }
 

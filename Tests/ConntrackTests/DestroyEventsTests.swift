@@ -20,8 +20,8 @@ final class HeardEvents {
     init(_ filter: FlowFilter = FlowFilter(), receiveBufferBytes: Int = 1 << 20) throws {
         let heard = Box()
         self.heard = heard
-        events = try DestroyEvents(filter, receiveBufferBytes: receiveBufferBytes) { flows in
-            heard.flows.withLock { $0 += flows }
+        events = try DestroyEvents(filter, receiveBufferBytes: receiveBufferBytes) { ended in
+            heard.flows.withLock { $0 += ended.map(\.flow) }
         }
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CNetfilter
+import FlowCollection
 import FlowModel
 import Glibc
 import Synchronization
@@ -17,8 +18,8 @@ private final class Ports: Sendable {
     func listen(
         on socket: CInt? = nil, _ filter: FlowFilter = FlowFilter(), bytes: Int = 1 << 20
     ) throws(ConntrackError) -> DestroyEvents {
-        let handle: @Sendable ([Flow]) -> Void = { flows in
-            self.ports.withLock { $0 += flows.map(\.original.sourcePort) }
+        let handle: @Sendable ([EndedConnection]) -> Void = { ended in
+            self.ports.withLock { $0 += ended.map(\.flow.original.sourcePort) }
         }
         guard let socket else { return try DestroyEvents(filter, receiveBufferBytes: bytes, handle: handle) }
         return try DestroyEvents(adopting: socket, filter, receiveBufferBytes: bytes, handle: handle)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Conntrack
+import FlowCollection
 import FlowModel
 import Testing
 
@@ -34,8 +35,8 @@ private let sctp = TransportProtocol(rawValue: 132)
             (flow(tuple("10.0.0.1", 1, "127.0.0.1", 2)), .loopback),
             // Sent to a service address; the responding listener is on the loopback.
             (flow(outward, reply: tuple("127.0.0.1", 15_001, "10.0.0.1", 40_000)), .loopback),
-        ] as [(Flow, FlowFilter.Reason?)])
-    func tcpAndUDPWithSomethingToReportPass(flow: Flow, reason: FlowFilter.Reason?) {
+        ] as [(Flow, IgnoredFlows.Reason?)])
+    func tcpAndUDPWithSomethingToReportPass(flow: Flow, reason: IgnoredFlows.Reason?) {
         #expect(FlowFilter().reasonToIgnore(flow) == reason)
     }
 
@@ -47,6 +48,6 @@ private let sctp = TransportProtocol(rawValue: 132)
     }
 
     @Test func reasonsHaveTheNamesThatMetricsShow() {
-        #expect(FlowFilter.Reason.allCases.map(\.rawValue) == ["idle", "protocol", "loopback", "zone"])
+        #expect(IgnoredFlows.Reason.allCases.map(\.rawValue) == ["idle", "protocol", "loopback", "zone"])
     }
 }

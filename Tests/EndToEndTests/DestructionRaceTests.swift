@@ -40,8 +40,8 @@ extension EndToEndTests {
                 """)
             defer { _ = try? NetworkNamespace.shell("ip netns delete race-1; ip netns delete race-2") }
             let reported = Atomic<UInt64>(0)
-            let events = try DestroyEvents(FlowFilter(), receiveBufferBytes: 16 << 20) { flows in
-                reported.add(flows.reduce(0) { $0 + $1.bytes }, ordering: .relaxed)
+            let events = try DestroyEvents(FlowFilter(), receiveBufferBytes: 16 << 20) { ended in
+                reported.add(ended.reduce(0) { $0 + $1.flow.bytes }, ordering: .relaxed)
             }
             let isOver = Atomic(false)
             let hasEnded = DispatchSemaphore(value: 0)

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Conntrack
+package import FlowExport
+package import FlowModel
+import InstanceLock
+package import Operations
+package import TransportSecurity
+
+/// The agent's settings. Names and defaults of the environment variables are kubenetmon's where they exist there.
+package struct AgentConfiguration: Equatable, Sendable {
+    package var nodeName: String
+    /// Empty where the agent gives way to none.
+    package var workloadName: String
+    package var collectionInterval: Duration
+    package var serverHost: String
+    package var serverPort: Int
+    package var serverAnswerTimeout: Duration
+    /// Nil for connections without TLS.
+    package var tls: FlowExporter.TLS?
+    package var token: TokenFile?
+    package var metricsPort: Int
+    /// Nil for all of the host's.
+    package var metricsAddress: IPAddress?
+    package var collectionMode: ConntrackTable.Mode
+    package var protocols: [TransportProtocol]
+    package var zones: ZoneSet
+    package var spoolBytes: Int
+    /// Nil for memory alone.
+    package var spoolDirectory: String?
+    package var eventBufferBytes: Int
+    package var enableAccounting: Bool
+    package var skipSanityCheck: Bool
+    package var uptimeWait: Duration
+    package var shutdownTimeout: Duration
+    package var logging: LogConfiguration
+
+    /// Reads the settings.
+    package init(_ settings: inout SettingsReader) {
+        nodeName = settings.text(
+            "node_name", allowed: "the name of the Kubernetes node (spec.nodeName)", "Name of the Kubernetes node.")
+        collectionInterval = settings.duration(
+            "collection_interval", in: .milliseconds(100) ... .seconds(3600), default: .seconds(5),
+            "Time between two collections.")
+        serverHost = settings.text(
+            "server_host", default: "kubenetmon-server.kubenetmon-server.svc.cluster.local",
+            allowed: "a host name or address", "Host of the server.", .variable("KUBENETMON_SERVER_SERVICE_HOST"))
+        serverPort = settings.integer(
+            "server_port", in: 1...65535, default: 8884, "Port of the server.",
+            .variable("KUBENETMON_SERVER_SERVICE_PORT"))
+        serverAnswerTimeout = settings.duration(
+            "server_answer_timeout", in: .seconds(1) ... .seconds(3600), default: .seconds(60),
+            "How long a server that owes acknowledgements may say nothing before another is tried.")
+        tls = Self.tls(&settings)
+        token = settings.path(
+            "token_file", "File with what proves to the server that this agent may send, read for every connection."
+        ).map { TokenFile($0) }
+        if tls == nil, !URLAuthority(host: serverHost).isLoopback {
+            settings.warn(
+                """
+                flows\(token == nil ? "" : " and the token") travel unencrypted to the server: set SERVER_TLS=true where the \
+                server has a certificate (docs/security.md)
+                """)
+        }
+        metricsPort = settings.integer(
+            "metrics_port", in: 1...65535, default: 8883, "Port for /metrics, /live and /ready.")
+        metricsAddress = settings.address(
+            "metrics_address",
+            """
+            Address on which /metrics, /live and /ready are served, besides 127.0.0.1; all of the host's where unset. The \
+            manifests set the node's own.
+            """)
+        collectionMode = settings.choice(
+            "collection_mode", default: ConntrackTable.Mode.exact,
+            """
+            How counters are read: exact loses nothing, fast takes less CPU time and loses about 0.2 % of a large mixed \
+            table.
+            """)
+        protocols = Self.protocols(&settings)
+        zones = settings.value(
+            "conntrack_zones", default: .all,
+            allowed: """
+                all, or a comma-separated list of zones and ranges from 0 to 65535; with ! in front of each, those to leave out
+                """,
+            "Conntrack zones to collect, such as 0,100-199 or !5.", show: \.description, parse: ZoneSet.init)
+        enableAccounting = settings.bool(
+            "enable_accounting", default: false,
+            "Whether to turn on net.netfilter.nf_conntrack_acct where it is off.",
+            .variable("ENABLE_CONNTRACK_ACCOUNTING"))
+        let waiting = 1 << 16...1 << 30
+        spoolBytes = settings.integer(
+            "spool_bytes", in: waiting, default: 16 << 20, unit: "bytes",
+            "How much of batches may wait for acknowledgements; above, the kernel is left to count.")
+        spoolDirectory = settings.path(
+            "spool_directory",
+            "Directory in which unacknowledged batches survive the agent's kill; in memory alone where unset.")
+        eventBufferBytes = settings.integer(
+            "event_buffer_bytes", in: waiting, default: 64 << 20, unit: "bytes",
+            "How much of conntrack events may wait in the kernel; an event takes 1280 bytes.")
+        skipSanityCheck = settings.bool(
+            "skip_conntrack_sanity_check", default: false,
+            "Whether not to look if any entry has ever counted anything.")
+        uptimeWait = settings.duration(
+            "uptime_wait_duration", in: .seconds(1) ... .seconds(30 * 86400), orZero: true, default: .seconds(300),
+            "Time after which a table that has never shown a counter is reported.")
+        shutdownTimeout = settings.duration(
+            "shutdown_timeout", in: .milliseconds(100) ... .seconds(3600), default: .seconds(15),
+            "How long to wait for acknowledgements when shutting down.")
+        workloadName = settings.value(
+            "workload_name", default: "",
+            allowed: "at most \(LockConfiguration.maximumWorkloadBytes) printable ASCII characters without blanks",
+            "Workload of this agent, such as NAMESPACE/DAEMONSET; a running agent hands over to one that starts in its workload.",
+            show: { $0 }, parse: { LockConfiguration.isWorkload($0) ? $0 : nil })
+        logging = LogConfiguration(&settings)
+    }
+
+    private static func tls(_ settings: inout SettingsReader) -> FlowExporter.TLS? {
+        let isOn = settings.bool(
+            "server_tls", default: false,
+            "Whether the connection to the server is encrypted and its certificate checked.")
+        let authorities = settings.path(
+            "server_ca_file",
+            "Certificates (PEM) that the server's must be signed by; the system's where unset. Read anew when it changes, as "
+                + "are the next two.")
+        let certificate = settings.path(
+            "client_certificate_file", "Certificate (PEM) that the server is shown where it asks for one.")
+        let key = settings.path("client_key_file", "Key (PEM) of client_certificate_file.")
+        let name = settings.value(
+            "server_name", default: String?.none, allowed: "a DNS name",
+            "Name that the server's certificate must be of; that of server_host where unset.", show: { $0 ?? "" },
+            parse: { name in name.isEmpty ? .none : .some(name) })
+        if (certificate == nil) != (key == nil) {
+            settings.report(
+                certificate == nil ? "client_certificate_file" : "client_key_file",
+                "is needed: a certificate and its key belong together")
+        }
+        guard isOn else {
+            for (key, value) in [
+                ("server_ca_file", authorities), ("client_certificate_file", certificate), ("server_name", name),
+            ] where value != nil { settings.report(key, "has no effect without server_tls") }
+            return nil
+        }
+        return FlowExporter.TLS(
+            files: TLSFiles(certificate: certificate, key: key, authorities: authorities), serverName: name)
+    }
+
+    /// What is wrong with the files that the settings name, a line each.
+    var problemsOfFiles: [String] {
+        var problems: [String] = []
+        do throws(CredentialError) { try tls?.files.check(isServer: false) } catch { problems.append("\(error)") }
+        do throws(CredentialError) { _ = try token?.read() } catch { problems.append("\(error)") }
+        return problems
+    }
+
+    /// Reads which protocols are collected.
+    static func protocols(_ settings: inout SettingsReader) -> [TransportProtocol] {
+        settings.value(
+            "protocols", default: [.tcp, .udp],
+            allowed: "a comma-separated list of \(protocolNumbers.keys.sorted().joined(separator: ", "))",
+            "Protocols to collect.", .variable("COLLECTED_PROTOCOLS"), show: names, parse: parseProtocols)
+    }
+
+    /// A protocol's name where it is one that can be collected, else its number.
+    static func name(of transport: TransportProtocol) -> String {
+        protocolNumbers.first { $0.value == transport.rawValue }?.key ?? "\(transport.rawValue)"
+    }
+
+    /// IANA protocol numbers of what conntrack tracks.
+    private static let protocolNumbers: [String: UInt8] = [
+        "icmp": 1, "tcp": 6, "udp": 17, "dccp": 33, "gre": 47, "icmpv6": 58, "sctp": 132, "udplite": 136,
+    ]
+
+    private static func parseProtocols(_ text: String) -> [TransportProtocol]? {
+        let names = text.split(separator: ",")
+        let numbers = names.compactMap { name in
+            protocolNumbers[name.filter { $0 != " " }.lowercased()]
+        }
+        guard !numbers.isEmpty, numbers.count == names.count else { return nil }
+        return numbers.map(TransportProtocol.init(rawValue:))
+    }
+
+    private static func names(_ protocols: [TransportProtocol]) -> String {
+        protocols.map(name).joined(separator: ",")
+    }
+}

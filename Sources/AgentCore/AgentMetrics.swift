@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import FlowCollection
+package import FlowExport
+import FlowModel
+package import Operations
+import TransportSecurity
+
+/// What the agent's metrics and its summaries are made of, all of one moment.
+package struct AgentNumbers: Sendable {
+    /// What has been collected.
+    package var collection = CollectionService.Statistics()
+    /// What has become of the events of ended connections.
+    package var events = EventService.Statistics()
+    /// What has become of batches.
+    package var export = FlowExporter.Statistics()
+    /// The reader's own counters.
+    package var counters: [ReaderCounter] = []
+    /// Every condition of the self-check.
+    package var conditions: [SelfCheck.Condition] = []
+    /// Conditions that do not hold, and why.
+    package var problems: [SelfCheck.Condition: String] = [:]
+    /// Entries in the kernel's table; nil where the kernel does not tell.
+    package var entries: Int?
+    /// How many there may be; nil where the kernel does not tell.
+    package var maximumEntries: Int?
+    /// How many bytes of batches may wait for acknowledgements.
+    package var spoolBytes = 0
+    /// The time since the Unix epoch.
+    package var now = Duration.zero
+
+    /// Numbers of an agent that has just begun.
+    package init() {}
+
+    /// The numbers of what collects and exports; those of the kernel's table are added.
+    package init(
+        collection: CollectionService, events: EventService, reader: any ConnectionEvents,
+        export: FlowExporter.Statistics, selfCheck: SelfCheck
+    ) {
+        self.collection = collection.statistics
+        self.events = events.statistics
+        self.export = export
+        counters = reader.counters
+        conditions = selfCheck.conditions
+        problems = selfCheck.problems
+        problems[.spool] = export.spool?.problem
+    }
+
+    /// What did not fit below the bound: of ended connections, and of an earlier process's batches.
+    var lostToBound: FlowAmount { events.lost + (export.spool?.excess ?? FlowAmount()) }
+    /// What could not be read of an earlier process's batches, as far as it is known.
+    var lostToCorruption: FlowAmount { export.spool?.corrupt ?? FlowAmount() }
+}
+
+extension MetricsPage {
+    /// The agent's metrics. The names that begin with `kubenetmon_collector_` are kubenetmon's.
+    package init(_ numbers: AgentNumbers) {
+        self.init()
+        add(numbers.collection, numbers.events, numbers.export)
+        addFlows(numbers)
+        addExport(numbers)
+        addSpool(numbers.export)
+        addKernel(numbers)
+    }
+
+    private mutating func add(
+        _ collection: CollectionService.Statistics, _ events: EventService.Statistics, _ export: FlowExporter.Statistics
+    ) {
+        add(
+            .counter, "kubenetmon_collector_errors_total", "Failures by type.", label: "type",
+            [("collection_failed", collection.failedCollections), ("send_failed", export.failedConnections)])
+        add(
+            .gauge, "kubenetmon_collector_last_collection_duration_us",
+            "Duration of the last collection in microseconds.",
+            Int(clamping: collection.lastDuration / .microseconds(1)))
+        add(
+            .gauge, "kubenetmon_collector_last_successful_collection_timestamp_unix_seconds",
+            "When the last collection without an error ended.", collection.lastSuccess)
+        add(.counter, "kubenetmon_agent_collections_total", "Collections that were begun.", collection.collections)
+        add(
+            .counter, "kubenetmon_agent_collection_seconds_total", "Time that collections took.",
+            collection.duration / .seconds(1))
+        add(
+            .counter, "kubenetmon_agent_cpu_seconds_total", "CPU time by what it was spent on.", label: "task",
+            [("collection", collection.cpuTime / .seconds(1)), ("events", events.cpuTime / .seconds(1))])
+        add(
+            .counter, "kubenetmon_agent_deferred_collections_total",
+            "Collections left to the kernel, wholly or in part, because too much waited for an acknowledgement.",
+            collection.deferredCollections)
+        add(
+            .counter, "kubenetmon_agent_interrupted_collections_total",
+            "Collections in which the table changed so that entries may have been left for the next.",
+            collection.interruptedCollections)
+        add(
+            .counter, "kubenetmon_agent_boundary_hits_total",
+            "Entries whose original direction the kernel zeroed unread at the boundary between two messages.",
+            collection.boundaryHits)
+        add(
+            .counter, "kubenetmon_agent_gone_entries_total",
+            "Entries that ended between a dump and their own request; their events carry what they had counted.",
+            collection.goneEntries)
+    }
+
+    private mutating func addFlows(_ numbers: AgentNumbers) {
+        let (collection, events, export) = (numbers.collection, numbers.events, numbers.export)
+        let collected = FlowSource.allCases.map { ($0.rawValue, export.collected[$0] ?? FlowAmount()) }
+        let ignored: [(String, UInt64)] = IgnoredFlows.Reason.allCases.map {
+            ($0.rawValue, collection.ignored[$0] &+ events.received.ignored[$0])
+        }
+        add(
+            .counter, "kubenetmon_collector_processed_flows_total", "Conntrack entries by what became of them.",
+            label: "type",
+            [
+                ("sent", collected.reduce(0) { $0 &+ $1.1.flows }),
+                ("ignored", ignored.reduce(0) { $0 &+ $1.1 }),
+            ])
+        add(
+            .counter, "kubenetmon_agent_ignored_flows_total", "Conntrack entries that were left out, by reason.",
+            label: "reason", ignored)
+        add(
+            .counter, "kubenetmon_agent_collected_bytes_total",
+            "Network bytes taken out of the kernel's counters, by whether the connection lives or has ended.",
+            label: "kind", collected.map { ($0.0, $0.1.bytes) })
+        add(
+            .counter, "kubenetmon_agent_collected_flows_total",
+            "Flows taken out of the kernel's counters, by whether the connection lives or has ended.", label: "kind",
+            collected.map { ($0.0, $0.1.flows) })
+        add(
+            .counter, "kubenetmon_agent_merged_flows_total",
+            "Flows that became one with others of the same connection and minute while they waited for a server.",
+            export.mergedFlows)
+        add(
+            .counter, "kubenetmon_agent_acknowledged_bytes_total",
+            "Network bytes that the server has acknowledged to be in ClickHouse.", export.acknowledgedReportedBytes)
+        add(
+            .counter, "kubenetmon_agent_acknowledged_flows_total",
+            "Flows that the server has acknowledged to be in ClickHouse.", export.acknowledgedFlows)
+        add(
+            .gauge, "kubenetmon_agent_unacknowledged_bytes", "Network bytes that wait for their acknowledgement.",
+            export.unacknowledged.bytes)
+        add(
+            .gauge, "kubenetmon_agent_unacknowledged_flows", "Flows that wait for their acknowledgement.",
+            export.unacknowledged.flows)
+        add(
+            .counter, "kubenetmon_agent_lost_bytes_total",
+            "Network bytes that are counted nowhere else, by reason; those of dropped events are an estimate.",
+            label: "reason",
+            [
+                ("spool_full", numbers.lostToBound.bytes), ("spool_corrupt", numbers.lostToCorruption.bytes),
+                ("event_overrun_estimate", events.received.droppedBytesEstimate),
+            ])
+        add(
+            .counter, "kubenetmon_agent_lost_flows_total", "Flows whose bytes are counted nowhere else, by reason.",
+            label: "reason",
+            [
+                ("spool_full", numbers.lostToBound.flows), ("spool_corrupt", numbers.lostToCorruption.flows),
+                ("answer_lost", collection.lostAnswers),
+                ("malformed", collection.malformedEntries &+ events.received.malformedEvents),
+                ("event_overrun", events.received.droppedEvents),
+            ])
+    }
+
+    private mutating func addExport(_ numbers: AgentNumbers) {
+        let export = numbers.export
+        add(
+            .gauge, "kubenetmon_agent_unacknowledged_frame_bytes",
+            "Bytes of batches that wait for their acknowledgement.", export.unacknowledgedBytes)
+        add(
+            .gauge, "kubenetmon_agent_spool_max_bytes",
+            "Bytes of batches that may wait for their acknowledgement (SPOOL_BYTES).", numbers.spoolBytes)
+        add(
+            .gauge, "kubenetmon_agent_unacknowledged_batches", "Batches that wait for their acknowledgement.",
+            export.unacknowledgedBatches)
+        add(
+            .gauge, "kubenetmon_agent_oldest_unacknowledged_age_seconds",
+            "Time since the counters were read that have waited for longest; 0 where none wait.",
+            export.oldestObservation.map { max(0, numbers.now.clampedSubtracting(.milliseconds($0)).seconds) } ?? 0)
+        add(
+            .counter, "kubenetmon_agent_unknown_acknowledgements_total",
+            "Acknowledgements of batches that did not wait for one.", export.unknownAcknowledgements)
+        add(
+            .gauge, "kubenetmon_agent_server_connected", "Whether a server is connected.", export.isConnected)
+        add(
+            .gauge, "kubenetmon_agent_host_addresses",
+            "Addresses of the host that servers are told; 0 where they are unknown.",
+            export.hostAddresses ?? 0)
+        add(
+            .counter, "kubenetmon_agent_connections_total", "Connections to a server that were opened.",
+            export.connections)
+        add(
+            .counter, "kubenetmon_agent_connection_failures_total",
+            "Attempts to connect that failed and connections that a server did not want, by reason.", label: "reason",
+            FlowExporter.connectionFailureReasons.map { ($0, export.connectionFailures[$0] ?? 0) })
+        add(export.tls)
+        add(
+            .counter, "kubenetmon_agent_silent_connections_total",
+            "Connections closed because the server said nothing although it owed acknowledgements.",
+            export.silentConnections)
+    }
+
+    private mutating func add(_ tls: TLSContextSource.Statistics?) {
+        add(
+            .gauge, "kubenetmon_agent_tls_certificate_not_after_timestamp_seconds",
+            "When the certificate expires that the server is shown; 0 where it is shown none.",
+            tls?.certificateNotAfter ?? 0)
+        add(
+            .counter, "kubenetmon_agent_tls_reload_failures_total",
+            "Looks at the TLS files that found them of no use; the ones before stay in use.", tls?.failures ?? 0)
+    }
+
+    private mutating func addKernel(_ numbers: AgentNumbers) {
+        add(
+            .counter, "kubenetmon_agent_event_overruns_total",
+            "Times that the kernel began to drop conntrack events because their buffer was full.",
+            numbers.events.received.overruns)
+        add(
+            .counter, "kubenetmon_agent_events_total", "Conntrack events of ended connections.",
+            numbers.events.received.events)
+        for counter in numbers.counters { add(.counter, counter.name, counter.help, counter.value) }
+        add(
+            .counter, "kubenetmon_agent_refused_entries_total",
+            "Conntrack entries that the kernel refused to read and zero; they go on counting.",
+            numbers.collection.refusedEntries)
+        add(
+            .gauge, "kubenetmon_agent_conntrack_entries", "Entries in the conntrack table.",
+            numbers.entries ?? numbers.collection.tableEntries)
+        add(
+            .gauge, "kubenetmon_agent_conntrack_max", "Entries that the conntrack table may hold.",
+            numbers.maximumEntries ?? 0)
+        add(
+            .gauge, "kubenetmon_agent_self_check", "Whether a condition for right counts holds.", label: "check",
+            numbers.conditions.map { ($0.name, numbers.problems[$0] == nil) })
+    }
+}
+
+extension SummaryService.Numbers {
+    /// What the agent says of itself once a minute.
+    package init(_ numbers: AgentNumbers) {
+        let (collected, lost) = (numbers.export.collected.values, numbers.lostToBound + numbers.lostToCorruption)
+        self = [
+            ("flows", .total(collected.reduce(0) { $0 &+ $1.flows })),
+            ("bytes", .total(collected.reduce(0) { $0 &+ $1.bytes })),
+            ("acknowledged_flows", .total(numbers.export.acknowledgedFlows)),
+            ("acknowledged_bytes", .total(numbers.export.acknowledgedReportedBytes)),
+            ("unacknowledged_flows", .present(Int(clamping: numbers.export.unacknowledged.flows))),
+            (
+                "lost_flows",
+                .total(
+                    lost.flows &+ numbers.collection.lostAnswers &+ numbers.collection.malformedEntries
+                        &+ numbers.events.received.malformedEvents &+ numbers.events.received.droppedEvents)
+            ),
+            ("lost_bytes", .total(lost.bytes &+ numbers.events.received.droppedBytesEstimate)),
+            ("event_overruns", .total(numbers.events.received.overruns)),
+            ("collections", .total(numbers.collection.collections)),
+            (
+                "collection_us",
+                .mean(
+                    sum: UInt64(clamping: numbers.collection.duration / .microseconds(1)),
+                    of: numbers.collection.collections)
+            ),
+            ("conntrack_entries", .present(numbers.entries ?? numbers.collection.tableEntries)),
+            ("servers", .present(numbers.export.isConnected ? 1 : 0)),
+        ]
+    }
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import FlowModel
+import FlowWire
+import HostAddresses
+package import Logging
+import NIOPosix
+import ServiceLifecycle
+import Synchronization
+
+/// Tells the addresses of the agent's host, at once and when they change, from a thread of its own. Without them the agent
+/// counts as well; servers then know fewer of the node's addresses.
+package final class HostAddressService: Service, CustomStringConvertible {
+    /// The service's name in the log.
+    package let description = "host-addresses"
+
+    /// The least time between two readings: what changes meanwhile is read together.
+    private static let interval: CInt = 1_000
+    /// The time after which a reading that has failed is repeated.
+    private static let retryInterval: CInt = 30_000
+
+    /// Nil where the kernel does not tell of changes.
+    private let addresses: HostAddresses?
+    private let logger: Logger
+    private let tell: @Sendable ([IPAddress]) -> Void
+    private let hasWarnedOfMany = Atomic(false)
+
+    /// Reads the addresses and tells them before it returns, in the calling thread's network namespace.
+    package init(logger: Logger, tell: @escaping @Sendable ([IPAddress]) -> Void) {
+        self.logger = logger
+        self.tell = tell
+        do throws(RouteSocketError) {
+            addresses = try HostAddresses()
+        } catch {
+            addresses = nil
+            logger.warning(
+                "the host's addresses are unknown: servers know those of the Node object alone",
+                metadata: ["error": "\(error)"])
+        }
+        if let addresses { read(addresses) }
+    }
+
+    /// Tells the addresses when they change, until the daemon shuts down.
+    package func run() async throws {
+        guard let addresses else { return try await gracefulShutdown() }
+        let pool = NIOThreadPool(numberOfThreads: 1)
+        pool.start()
+        try await withTaskCancellationOrGracefulShutdownHandler {
+            try await pool.runIfActive { self.watch(addresses) }
+        } onCancelOrGracefulShutdown: {
+            addresses.interrupt()
+        }
+        try await pool.shutdownGracefully()
+    }
+
+    /// Reads the addresses at once, since the reading before may have failed, and whenever they have changed, until it is
+    /// interrupted.
+    private func watch(_ addresses: HostAddresses) {
+        repeat {
+            while !read(addresses) { guard addresses.pause(milliseconds: Self.retryInterval) else { return } }
+            guard addresses.pause(milliseconds: Self.interval) else { return }
+        } while addresses.waitForChange()
+    }
+
+    /// Reads the addresses and tells them.
+    ///
+    /// - Returns: False where they could not be read.
+    @discardableResult private func read(_ addresses: HostAddresses) -> Bool {
+        do throws(RouteSocketError) {
+            let reading = try addresses.read(limit: Hello.maximumHostAddresses)
+            report(reading)
+            tell(reading.addresses)
+            return true
+        } catch {
+            logger.warning("cannot read the host's addresses", metadata: ["error": "\(error)"])
+            return false
+        }
+    }
+
+    private func report(_ reading: HostAddresses.Reading) {
+        if reading.malformedMessages > 0 {
+            logger.warning(
+                "addresses of the host could not be read", metadata: ["messages": "\(reading.malformedMessages)"])
+        }
+        guard reading.omitted > 0, !hasWarnedOfMany.exchange(true, ordering: .relaxed) else { return }
+        logger.warning(
+            "the host has more addresses than servers are told",
+            metadata: ["told": "\(reading.addresses.count)", "omitted": "\(reading.omitted)"])
+    }
+}

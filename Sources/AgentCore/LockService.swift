@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowCollection
+import FlowExport
+import InstanceLock
+import Logging
+import NIOCore
+import NIOPosix
+import Operations
+import ServiceLifecycle
+
+/// Lets the agent collect while it holds the lock of its network namespace, hands over to a successor, and stands by
+/// afterwards.
+///
+/// The order of a handover: the services of the turn stop, collection first, then the events, which are read to the last
+/// that has come, then the probes, whose port is free from then on. The lock and the event socket are granted. The
+/// successor confirms, listens on the port, and reads what the socket has heard meanwhile. This process sends what it still
+/// has, and collects again if its successor ends before it does.
+struct LockService: Service, CustomStringConvertible {
+    /// What collects while the lock is held.
+    struct Turn: Sendable {
+        /// In the order of their start; stopped in reverse order.
+        var services: [any Service]
+        /// Makes a second descriptor of the event socket, which nothing receives from once the services have ended; nil where
+        /// the process may open no more files.
+        var duplicateEventSocket: @Sendable () -> Descriptor?
+    }
+
+    let description = "lock"
+
+    /// The time in which a successor must have taken over what it is offered.
+    private static let handoverTime: TimeAmount = .seconds(20)
+
+    private let configuration: LockConfiguration
+    private let group: any EventLoopGroup
+    private let exporter: FlowExporter
+    private let selfCheck: SelfCheck
+    private let logger: Logger
+    private let makeTurn: @Sendable (_ events: Descriptor?) async throws -> Turn
+
+    /// - Parameters:
+    ///   - configuration: The lock.
+    ///   - group: Where time is kept.
+    ///   - exporter: Started with the first turn.
+    ///   - selfCheck: Told where something that is no agent has the lock's name.
+    ///   - logger: Told of everything that happens to the lock.
+    ///   - makeTurn: Makes what collects, from the event socket of an agent that has handed over where there is one.
+    init(
+        _ configuration: LockConfiguration, group: any EventLoopGroup, exporter: FlowExporter, selfCheck: SelfCheck,
+        logger: Logger, makeTurn: @escaping @Sendable (_ events: Descriptor?) async throws -> Turn
+    ) {
+        self.configuration = configuration
+        self.group = group
+        self.exporter = exporter
+        self.selfCheck = selfCheck
+        self.logger = logger
+        self.makeTurn = makeTurn
+    }
+
+    func run() async throws {
+        // Waiting for other processes blocks: a thread of its own. Nothing waits for its end, which a peer could put off.
+        let pool = NIOThreadPool(numberOfThreads: 1)
+        pool.start()
+        defer { pool.shutdownGracefully { _ in } }
+        guard var held = try await search(.start, on: pool) else { return }
+        exporter.start()
+        while true {
+            switch try await collect(&held, on: pool) {
+            case .shutDown: return
+            case .kept(let events): held.events = events
+            case .handedOver:
+                guard let next = try await search(.standBy, on: pool) else { return }
+                held = next
+            }
+        }
+    }
+
+    /// The lock, and the socket of the one that has held it before.
+    private struct Held {
+        var lock: InstanceLock
+        var events: Descriptor?
+    }
+
+    private func search(_ purpose: LockSearch.Purpose, on pool: NIOThreadPool) async throws -> Held? {
+        let search = try LockSearch(configuration, for: purpose)
+        do {
+            let found = try await withTaskCancellationOrGracefulShutdownHandler {
+                try await pool.runIfActive { try search.run() }
+            } onCancelOrGracefulShutdown: {
+                search.interrupt()
+            }
+            return found.map { report($0, purpose) }
+        } catch let refusal as Refusal {
+            throw AnotherAgent(refusal, lock: configuration.name)
+        }
+    }
+
+    private func report(_ found: LockSearch.Found, _ purpose: LockSearch.Purpose) -> Held {
+        switch found {
+        case .lock(let lock):
+            if purpose == .standBy { logger.notice("the agent that collected here has ended: collecting again") }
+            return Held(lock: lock)
+        case .successor(let lock, let events):
+            logger.notice("took over from the agent that ran here before, with the events that wait")
+            return Held(lock: lock, events: events)
+        case .squatter(let squatter, let lock):
+            selfCheck.report(.instanceLock, squatter.problem(lock: configuration.name))
+            return Held(lock: lock)
+        }
+    }
+
+    private enum End {
+        case shutDown
+        case handedOver
+        /// The successor has gone before it confirmed; the event socket is here still.
+        case kept(Descriptor?)
+    }
+
+    /// Collects until the daemon shuts down or a successor asks for the lock.
+    private func collect(_ held: inout Held, on pool: NIOThreadPool) async throws -> End {
+        let turn = try await makeTurn(held.events)
+        held.events = nil
+        let lock = held.lock
+        let services = Daemon.makeGroup(turn.services, logger: logger)
+        let outcome = group.next().makePromise(of: InstanceLock.Outcome.self)
+        pool.runIfActive(eventLoop: outcome.futureResult.eventLoop) {
+            lock.serve { report($0, services) }
+        }.cascade(to: outcome)
+        do {
+            try await withTaskCancellationOrGracefulShutdownHandler {
+                try await services.run()
+            } onCancelOrGracefulShutdown: {
+                lock.stop()
+            }
+        } catch {
+            lock.offer(nil)
+            throw error
+        }
+        let isShuttingDown = Task.isShuttingDownGracefully
+        let events = turn.duplicateEventSocket()
+        lock.offer(events)
+        let deadline = outcome.futureResult.eventLoop.scheduleTask(in: Self.handoverTime) {
+            outcome.fail(HandoverTimedOut())
+        }
+        let hasHandedOver = try await outcome.futureResult.get() == .handedOver
+        deadline.cancel()
+        if hasHandedOver {
+            logger.notice(
+                isShuttingDown ? "handed over to a successor" : "handed over to a successor; standing by until it ends")
+        }
+        if isShuttingDown { return .shutDown }
+        return hasHandedOver ? .handedOver : .kept(events)
+    }
+
+    private func report(_ event: InstanceLock.Event, _ services: ServiceGroup) {
+        switch event {
+        case .successor(let peer):
+            logger.notice("an agent of this workload has started: handing over to it", metadata: ["peer": "\(peer)"])
+            Task { await services.triggerGracefulShutdown() }
+        case .otherAgent(let peer, let workload):
+            logger.warning(
+                "another agent wants to collect in this network namespace and is kept from it",
+                metadata: ["peer": "\(peer)", "workload": "\(workload)"])
+        case .acquired: selfCheck.report(.instanceLock, nil)
+        }
+    }
+}
+
+/// A successor, or something that connects to the lock, keeps this process from ending its turn.
+private struct HandoverTimedOut: Error, CustomStringConvertible {
+    let description =
+        "a process that is connected to the lock's socket keeps the agent from handing over: starting anew"
+}
+
+/// The agent does not start beside another one.
+struct AnotherAgent: Error, CustomStringConvertible {
+    private let refusal: Refusal
+    private let lock: String
+
+    init(_ refusal: Refusal, lock: String) {
+        self.refusal = refusal
+        self.lock = lock
+    }
+
+    var description: String {
+        let peer = refusal.peer.map { "\($0)" } ?? "an unknown process"
+        let workload = refusal.workload.isEmpty ? "of no workload" : "of the workload \(refusal.workload)"
+        let state =
+            switch refusal.reason {
+            case .running: "goes on collecting"
+            case .otherVersion(let version): "speaks version \(version) of the lock's protocol and goes on collecting"
+            case .stuck: "has begun to leave and has not left within a minute"
+            }
+        return """
+            another kubenetmon-agent holds the lock of this network namespace, the abstract Unix socket @\(lock): \(peer), \
+            \(workload), \(state). Two agents would count ended connections twice and share the rest. Stop the other, or do \
+            not start this one; agents of one workload (WORKLOAD_NAME) replace one another
+            """
+    }
+}
+
+extension Squatter {
+    /// What is wrong, and what to do.
+    fileprivate func problem(lock: String) -> String {
+        let holder =
+            peer.map { "\($0)" }
+            ?? "a process that cannot be connected to (SELinux keeps pods of different levels apart)"
+        let sign =
+            switch reason {
+            case .otherUser: "runs as another user"
+            case .silent: "does not answer"
+            case .nonsense: "answers with what no agent says"
+            }
+        return """
+            the lock of this network namespace, the abstract Unix socket @\(lock), is held by \(holder), which \(sign): \
+            nothing keeps a second agent from counting the same bytes, and an update loses those of connections that end in \
+            between; end that process
+            """
+    }
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowExport
+import FlowModel
+import Glibc
+import Operations
+
+/// Takes what connections have carried out of a reader and puts it into batches.
+struct Collector: ~Copyable {
+    /// What became of one collection.
+    struct Report {
+        /// What the reader saw. What it had taken before an error is in batches all the same.
+        var collection = CollectionReport()
+        var collectedFlows = 0
+        var collectedBytes: UInt64 = 0
+    }
+
+    let reader: any FlowReader
+    private let exporter: FlowExporter
+    private var batcher: FlowBatcher
+
+    init(_ reader: any FlowReader, exporter: FlowExporter) {
+        self.reader = reader
+        self.exporter = exporter
+        batcher = FlowBatcher(exporter: exporter, source: .scrape)
+    }
+
+    /// Collects once.
+    ///
+    /// - Parameter isLast: True where the agent ends with it.
+    mutating func collect(isLast: Bool) -> Report {
+        var report = Report()
+        let observedAt = UInt64(WallClock.now().milliseconds)
+        var patience = 1000
+        report.collection = reader.collect(
+            isLast: isLast,
+            while: {
+                // A large table is read faster than a server takes it: waiting keeps memory small.
+                while exporter.isServerBehind && patience > 0 {
+                    usleep(2000)
+                    patience -= 1
+                }
+                return exporter.hasRoom
+            },
+            { flow in
+                report.collectedFlows += 1
+                report.collectedBytes &+= flow.bytes
+                batcher.append(flow, observedAtMilliseconds: observedAt)
+            })
+        batcher.flush()
+        return report
+    }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import FlowExport
+package import Logging
+import NIOCore
+import ServiceLifecycle
+
+/// When the daemon shuts down, waits until everything collected is acknowledged; no longer than its timeout, and no longer
+/// where it is cancelled.
+package struct DrainService: Service, CustomStringConvertible {
+    /// The service's name in the log.
+    package let description = "export"
+
+    private let exporter: FlowExporter
+    private let timeout: Duration
+    private let logger: Logger
+
+    /// - Parameters:
+    ///   - exporter: Its batches are waited for.
+    ///   - timeout: The longest wait.
+    ///   - logger: For what has become of them.
+    package init(_ exporter: FlowExporter, timeout: Duration, logger: Logger) {
+        self.exporter = exporter
+        self.timeout = timeout
+        self.logger = logger
+    }
+
+    /// Waits for the shutdown, then for the acknowledgements.
+    package func run() async throws {
+        try? await gracefulShutdown()
+        let rest = try await drain()
+        let isSpooled = try await exporter.closeSpool()
+        let collected = exporter.statistics.collected.values.reduce(0) { $0 + $1.flows }
+        if rest.flows > 0, isSpooled {
+            logger.notice(
+                "not acknowledged in time: these flows are kept in the spool directory for the next agent",
+                metadata: ["flows": "\(rest.flows)", "bytes": "\(rest.reportedBytes)"])
+        } else if rest.flows > 0 {
+            logger.error(
+                "not acknowledged in time: these flows are lost unless a server has them already",
+                metadata: ["flows": "\(rest.flows)", "bytes": "\(rest.reportedBytes)"])
+        } else if collected > 0 {
+            logger.info("everything collected is acknowledged", metadata: ["flows": "\(collected)"])
+        } else {
+            logger.info("nothing was collected")
+        }
+    }
+
+    /// Returns what was not acknowledged in time.
+    private func drain() async throws -> (flows: Int, reportedBytes: UInt64) {
+        let (rests, drained) = AsyncStream.makeStream(of: (flows: Int, reportedBytes: UInt64).self)
+        Task {
+            defer { drained.finish() }
+            drained.yield(try await exporter.drain(timeout: TimeAmount(timeout)))
+        }
+        for await rest in rests { return rest }
+        // The task is cancelled.
+        return try await exporter.drain(timeout: .zero)
+    }
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AgentCore
+import FlowCollection
+import FlowExport
+import FlowModel
+import Logging
+import NIOCore
+import NIOPosix
+import Operations
+import ServiceLifecycle
+import Synchronization
+import TestSupport
+import Testing
+
+private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+private let power = SelfCheck.Condition("power")
+
+/// What drives a reader, whatever it reads.
+private struct Rig {
+    let exporter: FlowExporter
+    let events: ListedEvents
+    let eventService: EventService
+    let collection: CollectionService
+    let selfCheck: SelfCheck
+
+    init(
+        exporter: FlowExporter, interval: Duration = .milliseconds(10), ends: [Flow] = [], late: [Flow] = [],
+        collect: sending @escaping ListedReader.Collect
+    ) {
+        self.exporter = exporter
+        let batches = EventBatches(exporter: exporter)
+        events = ListedEvents(ends, late: late, problems: [power: "off"]) { batches.append($0) }
+        eventService = EventService(events: events, batches: batches, logger: quiet)
+        selfCheck = SelfCheck(conditions: [power, .counters], uptimeWait: .zero, neverCounted: "none", logger: quiet)
+        collection = CollectionService(
+            schedule: CollectionSchedule(interval: interval, nodeName: "node-a"),
+            reader: ListedReader(events: events, collect: collect), exporter: exporter, selfCheck: selfCheck,
+            logger: quiet)
+    }
+
+    /// Runs the services in the agent's order, shuts them down once `body` has returned, and waits for their end.
+    func run(_ body: () async throws -> Void) async throws {
+        let drain = DrainService(exporter, timeout: .milliseconds(1), logger: quiet)
+        let group = ServiceGroup(services: [drain, eventService, collection], logger: quiet)
+        async let running: Void = group.run()
+        try await body()
+        await group.triggerGracefulShutdown()
+        try await running
+    }
+}
+
+@Suite struct FlowReaderTests {
+    @Test("a reader's flows and ends are collected, drained on stop, and counted by the metrics")
+    func listedFlows() async throws {
+        let collections = Mutex(0)
+        let rig = Rig(
+            exporter: TestExporter.make(), ends: (0..<5).map { TestFlow.make(100 + $0, bytes: 10) },
+            late: (0..<3).map { TestFlow.make(200 + $0, bytes: 1) }
+        ) { isLast, shouldContinue, body in
+            let number = collections.withLock { collections in
+                collections += 1
+                return collections
+            }
+            var report = CollectionReport()
+            report.entries = 4
+            report.ignored[.loopback] = 1
+            guard shouldContinue() else { return report }
+            if number == 1 { for port in 1...2 { body(TestFlow.make(UInt16(port), bytes: 1_000)) } }
+            if isLast { body(TestFlow.make(3, bytes: 5_000)) }
+            return report
+        }
+        try await rig.run {
+            try await eventually("it collects twice, and has taken the ends that there are") {
+                rig.collection.statistics.collections >= 2 && rig.events.statistics.events >= 5
+            }
+        }
+        let numbers = AgentNumbers(
+            collection: rig.collection, events: rig.eventService, reader: rig.events,
+            export: rig.exporter.statistics, selfCheck: rig.selfCheck)
+        #expect(numbers.export.collected[.scrape] == FlowAmount(flows: 3, bytes: 7_000))
+        #expect(numbers.export.collected[.destroy] == FlowAmount(flows: 8, bytes: 53))
+        #expect(numbers.export.unacknowledged == FlowAmount(flows: 11, bytes: 7_053))
+        let count = Double(collections.withLock { $0 })
+        let samples = MetricsText(MetricsPage(numbers).text).samples
+        for (name, value) in [
+            ("collections_total", count), ("ignored_flows_total{reason=\"loopback\"}", count),
+            ("collected_bytes_total{kind=\"scrape\"}", 7_000), ("collected_bytes_total{kind=\"destroy\"}", 53),
+            ("collected_flows_total{kind=\"destroy\"}", 8), ("events_total", 8), ("listed_total", 8),
+            ("self_check{check=\"power\"}", 0), ("self_check{check=\"counters\"}", 1), ("conntrack_entries", 4),
+        ] { #expect(samples["kubenetmon_agent_" + name] == value, "\(name)") }
+    }
+
+    @Test("a collection's error is told until one succeeds, and what it had read is kept")
+    func failedCollection() async throws {
+        let fails = Mutex(true)
+        let rig = Rig(exporter: TestExporter.make()) { isLast, _, body in
+            var report = CollectionReport()
+            guard fails.withLock({ $0 }) else { return report }
+            body(TestFlow.make(1, bytes: 1))
+            report.error = TestEnvironmentError("half a table")
+            return report
+        }
+        try await rig.run {
+            try await eventually("it fails") { rig.collection.statistics.failedCollections > 0 }
+            #expect(rig.collection.statistics.lastError?.contains("half a table") == true)
+            fails.withLock { $0 = false }
+            try await eventually("it succeeds") { rig.collection.statistics.lastSuccess > 0 }
+        }
+        let statistics = rig.collection.statistics
+        #expect(statistics.lastError == nil && statistics.failedCollections < statistics.collections)
+        #expect(rig.exporter.statistics.collected[.scrape]?.flows == statistics.failedCollections)
+    }
+
+    @Test("a collection waits two seconds for a server that lags, and then goes on")
+    func laggingServer() async throws {
+        let server = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+            .bind(host: "127.0.0.1", port: 0).get()
+        let exporter = TestExporter.make(
+            port: try #require(server.localAddress?.port), maximumUnacknowledgedBytes: 256 << 10)
+        exporter.start()
+        let waits = Mutex<[Duration]>([])
+        let rig = Rig(exporter: exporter) { isLast, shouldContinue, body in
+            if exporter.isServerBehind {
+                let start = ContinuousClock.now
+                _ = shouldContinue()
+                waits.withLock { $0.append(.now - start) }
+            } else if exporter.statistics.isConnected && exporter.statistics.unacknowledgedBytes == 0 {
+                // An eighth of the bound, and less than three quarters.
+                for port in 1...UInt16(4_000) { body(TestFlow.make(port, bytes: UInt64(port))) }
+            }
+            return CollectionReport()
+        }
+        try await rig.run {
+            try await eventually("it has waited") { !waits.withLock { $0.isEmpty } }
+        }
+        #expect(exporter.hasRoom)
+        #expect(waits.withLock { $0.allSatisfy { $0 >= .seconds(2) } })
+        try await server.close()
+    }
+}
