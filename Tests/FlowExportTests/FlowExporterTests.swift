@@ -195,6 +195,18 @@ import Testing
         try await eventually("it is connected") { exporter.statistics.isConnected }
     }
 
+    @Test("agents begin with different addresses of their server")
+    func firstAddresses() async throws {
+        let servers = [try await RecordingServer.start(), try await RecordingServer.start()]
+        let addresses = try servers.map { try SocketAddress(ipAddress: "127.0.0.1", port: $0.port) }
+        let exporters = (0..<32).map { _ in
+            exporter(to: servers[0], isStarted: true) { $0.resolve = { _, _ in addresses } }
+        }
+        try await eventually("all are connected") { exporters.allSatisfy { $0.statistics.isConnected } }
+        // By chance all begin with the same address once in two billion times.
+        #expect(servers.allSatisfy { !$0.connections.isEmpty })
+    }
+
     @Test(arguments: [
         ("garbage", [0, 0, 0, 3, 0xff, 0xff, 0xff]), ("a frame that is too long", [0x7f, 0, 0, 0]),
         ("half a message", [0, 0, 0, 2, 0x0a, 5]),

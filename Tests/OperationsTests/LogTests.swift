@@ -61,6 +61,24 @@ private final class Written: Sendable {
         #expect(written.take() == ["2025-01-31T12:00:00.007Z error daemon: no luck a=1  b=2\n"])
     }
 
+    @Test(
+        "a line has the metadata of the logger, of its provider and of its own, and the error, the latter before the former"
+    )
+    func sourcesOfMetadata() {
+        struct Failure: Error, CustomStringConvertible { let description = "no luck" }
+        let written = Written()
+        var handler = written.log(isJSON: false).makeLogger("daemon").handler
+        handler.metadata = ["a": "logger", "b": "logger", "c": "logger", "error": "logger"]
+        handler.metadataProvider = Logger.MetadataProvider { ["b": "provider", "c": "provider", "error": "provider"] }
+        let logger = Logger(label: "daemon") { _ in handler }
+        logger.info("1")
+        logger.info("2", error: Failure(), metadata: ["c": "own", "error": "own"])
+        #expect(
+            written.take().map { $0.split(separator: "daemon: ").last } == [
+                "1 a=logger b=provider c=provider error=provider\n", "2 a=logger b=provider c=own error=no luck\n",
+            ])
+    }
+
     @Test func theLevelChangesForLoggersThatExist() {
         let written = Written()
         let log = written.log(isJSON: false)
