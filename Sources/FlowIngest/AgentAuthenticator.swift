@@ -2,28 +2,28 @@
 
 public import FlowWire
 
-/// Decides whether an agent is let in.
+/// Decides whether an agent is admitted.
 public protocol AgentAuthenticator: Sendable {
-    /// Looks at how a peer introduces itself. It answers within seconds, whatever happens; meanwhile nothing is read from
-    /// the peer. The task is cancelled when the peer's connection ends: the answer no longer matters then.
+    /// Returns the verdict on a peer. It must return within seconds, whatever happens: meanwhile nothing is read from
+    /// the peer. The task is cancelled when the peer's connection ends, because the verdict no longer matters then.
     func examine(_ claim: AgentClaim) async -> AgentVerdict
 }
 
-/// What a peer says of itself.
+/// A peer to be examined: its `Hello` and its source.
 public struct AgentClaim: Sendable {
-    /// How it introduces itself.
+    /// The peer's `Hello`, including its token.
     public let hello: Hello
-    /// What limits count it under: the IPv4 address that it comes from, or the /64 of its IPv6 address.
+    /// The key of per-source limits: the peer's IPv4 address, or the /64 of its IPv6 address.
     public let source: String
 }
 
-/// What becomes of a peer.
+/// The result of examining a peer.
 public enum AgentVerdict: Equatable, Sendable {
-    /// The agent is admitted, for this time where there is one.
+    /// The agent is admitted, for `lifetime` if it is given.
     case admitted(lifetime: Duration? = nil)
-    /// It is not let in until something changes: `reason` is one of a small, fixed set, for counters; `explanation` says
-    /// what to change, for the logs of both sides.
+    /// The agent is rejected until something changes. `reason` is one of a small, fixed set, for counters;
+    /// `explanation` says what to change, for the logs of both sides.
     case refused(reason: String, explanation: String)
-    /// It could not be told; the agent is to try again. `reason` and `explanation` as above.
+    /// No decision was possible; the agent should try again. `reason` and `explanation` as above.
     case undecided(reason: String, explanation: String)
 }

@@ -8,28 +8,29 @@ import NIOCore
 import NIOTLS
 import TransportSecurity
 
-/// One agent's connection: first `Hello`, then batches. Anything else ends it, and costs nobody else anything.
+/// Handles one agent's connection: `Hello` first, then batches. A protocol error closes this connection and affects no
+/// other.
 final class AgentConnectionHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ServerMessage
     typealias OutboundOut = ByteBuffer
 
-    /// Messages that may wait, more than a read of batches brings, which take 50 bytes at least.
+    /// The limit on ``waiting`` frames: more than the batches of one read, as a batch takes at least 50 bytes.
     private static let maximumWaiting = 512
 
-    /// The least time between two sets of addresses that a sink is given.
+    /// The minimum time between two address updates to the sink.
     private static let addressInterval = TimeAmount.seconds(1)
 
     private enum Phase {
-        /// The two sides agree on keys.
+        /// The TLS handshake is in progress.
         case handshake
-        /// `Hello` has not come yet.
+        /// `Hello` has not arrived.
         case unknown
-        /// `Hello` has come; whether the agent is let in is being looked at.
+        /// `Hello` has arrived, and the authenticator is examining it.
         case examined
-        /// The agent is let in.
+        /// The agent is admitted.
         case known(ConnectedAgent)
-        /// The connection is being closed: nothing that comes is looked at.
+        /// The connection is being closed: further input is ignored.
         case ending
     }
 
@@ -37,26 +38,27 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     private let sink: any FlowSink
     private let source: String
     private var phase: Phase
-    /// Kept beyond ``phase`` for what is said of it when it leaves.
+    /// The admitted agent, kept beyond ``phase`` for the log lines at the end of the connection.
     private var agent: ConnectedAgent?
-    /// When the handshake or `Hello` is late, or the agent has been silent for too long.
+    /// The timer that closes the connection when the handshake, `Hello` or the agent's next message is late.
     private var deadline: Scheduled<Void>?
     private var lastMessage = NIODeadline.uptimeNanoseconds(0)
     private var age: Scheduled<Void>?
-    /// The end of the token by which the agent was admitted.
+    /// The timer for the expiry of the token by which the agent was admitted.
     private var expiry: Scheduled<Void>?
     private var heartbeat: RepeatedTask?
-    /// Decides whether the agent is let in; cancelled when the connection ends.
+    /// The authenticator's task; cancelled when the connection ends.
     private var examination: Task<Void, Never>?
     private var isReadHeldBack = false
-    /// What has come although it shall not be read yet. When a peer has closed or reset its connection, NIO passes on all
-    /// that was left; such a peer sends it to another server, so it is forgotten with the connection.
+    /// Frames that arrived while reading is paused. When a peer closes or resets its connection, NIO delivers
+    /// everything that is left of it. These frames are dropped with the connection, because the peer sends them to
+    /// another server.
     private var waiting: [ByteBuffer] = []
-    /// Sequence numbers of batches that the agent waits to hear of.
+    /// The sequence numbers of the batches in flight, which are not acknowledged yet.
     private var inFlight: Set<UInt64> = []
-    /// The newest addresses of the agent's host that the sink does not know yet.
+    /// The newest addresses of the agent's host, if they are not passed to the sink yet.
     private var newAddresses: [IPAddress]?
-    /// When the sink may be given others again; nil for at once.
+    /// The timer for the next address update to the sink; nil if one may be passed on at once.
     private var addressPause: Scheduled<Void>?
 
     init(server: IngestServer, sink: any FlowSink, source: String, isEncrypted: Bool) {
@@ -79,7 +81,8 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         lastMessage = context.eventLoop.now
         if case .ending = phase { return }
-        // It was asked for when it might still be read. As a frame it takes less than a third of what it takes in a block.
+        // This read was issued before reading was paused. The undecoded frame takes less than a third of the memory of
+        // its rows, so it is kept as it is.
         if !mayRead(context) { isReadHeldBack = true }
         if isReadHeldBack {
             keep(context, unwrapInboundIn(data))
@@ -90,14 +93,15 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
 
     private func keep(_ context: ChannelHandlerContext, _ frame: ByteBuffer) {
         let isExamined = if case .examined = phase { true } else { false }
-        // A sign of life has done its work. One who sends many before it is let in is no agent.
+        // A heartbeat has done its work by arriving. During the examination it counts towards the limit, because no
+        // agent sends many before it is admitted.
         if frame.readableBytes == 0, !isExamined { return }
         if waiting.count < Self.maximumWaiting {
             waiting.append(frame)
         } else if isExamined {
             fail(context, ConnectionError.tooManyWaiting(limit: Self.maximumWaiting))
         } else {
-            // So much comes unread from a peer that has gone.
+            // This much arrives while reading is paused only from a peer that has gone.
             close(context: context, mode: .all, promise: nil)
         }
     }
@@ -132,7 +136,8 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         }
     }
 
-    /// Gives the sink addresses, now or when the last are old enough: of more in between, the newest count.
+    /// Passes addresses to the sink, at most once per ``addressInterval``. Of several updates in one interval, only the
+    /// newest is passed on.
     private func update(_ context: ChannelHandlerContext, _ addresses: [IPAddress], of agent: ConnectedAgent) {
         guard addressPause == nil else { return newAddresses = addresses }
         sink.agent(agent, hasAddresses: addresses)
@@ -229,8 +234,8 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         if let age = connectionAge(lifetime) { grow(context, age) }
     }
 
-    /// The age at which the agent is asked to reconnect: early enough before its token expires to wait for acknowledgements,
-    /// or halfway there where the token is about to expire.
+    /// Returns the age at which the agent is asked to reconnect; nil for never. That is `departureDeadline` before its
+    /// token expires, so that acknowledgements can still arrive, or half of the token's lifetime if that is later.
     private func connectionAge(_ lifetime: TimeAmount?) -> TimeAmount? {
         let configuration = server.configuration
         let own = configuration.maximumConnectionAge.map {
@@ -248,13 +253,14 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         let isHandshake = if case .handshake = phase { true } else { false }
         let limit = isHandshake ? limits.handshakeDeadline : limits.helloDeadline
         deadline = schedule(context, in: limit) { handler, context in
-            // What is not read cannot be late: the time begins anew when reading resumes.
+            // The peer cannot be late while the server does not read: the deadline starts again when reading resumes.
             guard !handler.isReadHeldBack else { return handler.awaitReading(context) }
             handler.fail(context, isHandshake ? ConnectionError.noHandshake(limit) : .noHello(limit))
         }
     }
 
-    /// Ends a connection that nobody has read from for too long: it may be nobody's, and takes an agent's place.
+    /// Closes a connection on which reading has been paused for too long: it may belong to no agent, and takes an
+    /// agent's place.
     private func awaitReading(_ context: ChannelHandlerContext) {
         let limit = limits.idleDeadline
         deadline = schedule(context, in: limit) { handler, context in
@@ -275,8 +281,8 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         }
     }
 
-    /// Asks the agent to go after a while, and again while batches cannot be stored: elsewhere it would only send again
-    /// what this server holds.
+    /// Asks the agent to reconnect after `wait`. While batches cannot be stored, postpones that by 10 s at a time: the
+    /// agent would only send another replica the batches that this one holds.
     private func grow(_ context: ChannelHandlerContext, _ wait: TimeAmount) {
         age = schedule(context, in: wait) { handler, context in
             guard handler.server.gate.isOpen else { return handler.grow(context, .seconds(10)) }
@@ -304,10 +310,10 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         }
     }
 
-    // MARK: - Answers
+    // MARK: - Responses
 
-    /// Tells the agent now and then that the server is alive, whether or not ClickHouse is: also one whose `Hello` is not
-    /// read, which would leave a server that merely waits.
+    /// Sends heartbeats, whether or not ClickHouse accepts batches, and also before `Hello` is read: without
+    /// heartbeats, the agent would leave a server that is only waiting.
     private func startHeartbeat(_ context: ChannelHandlerContext) {
         let interval = server.configuration.heartbeatInterval
         let channel = context.channel
@@ -328,7 +334,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         readAgain(context)
     }
 
-    // MARK: - The end
+    // MARK: - Closing
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         fail(context, error)
@@ -355,7 +361,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         phase = .ending
         examination?.cancel()
         context.close(mode: mode, promise: promise)
-        // The peer's answer to the end of a TLS connection.
+        // Lets the peer's TLS close_notify be read.
         readAgain(context)
     }
 
@@ -384,7 +390,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
 
     // MARK: - Backpressure
 
-    /// Who does not take the answers to what it sends is not read either.
+    /// Whether the peer may be read. Reading also pauses while the peer does not drain its acknowledgements.
     private func mayRead(_ context: ChannelHandlerContext) -> Bool {
         switch phase {
         case .handshake, .ending: true
@@ -398,7 +404,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     func read(context: ChannelHandlerContext) {
         guard mayRead(context) else { return isReadHeldBack = true }
         if isReadHeldBack { resume(context) }
-        // What has waited may have been enough.
+        // The waiting frames may have reached the limit.
         if mayRead(context) { context.read() } else { isReadHeldBack = true }
     }
 
@@ -439,16 +445,16 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     }
 }
 
-/// Told to every connection when the gate opens.
+/// Sent to every connection when the gate opens.
 struct ReadAgain: Sendable {}
 
-/// Told to every connection when its agent shall go elsewhere.
+/// Sent to every connection to make its agent reconnect to another replica.
 struct GoAwayEvent: Sendable {
     let reason: String
 }
 
-/// Told to a connection whose unfinished frame is the oldest where there are too many.
+/// Sent to the connection with the oldest unfinished frame when unfinished frames take too much memory.
 struct UnfinishedFramesEvent: Sendable {}
 
-/// Told to the connection that has to go for a new one where there are too many.
+/// Sent to the connection that is evicted for a new one when there are too many.
 struct EvictedEvent: Sendable {}

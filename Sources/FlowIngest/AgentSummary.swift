@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// An agent that is connected, for people.
+/// A connected agent, for display.
 public struct AgentSummary: Equatable, Sendable {
-    /// The node that it watches, as it says itself.
+    /// The node that the agent watches, as the agent claims.
     public let nodeName: String
-    /// Its release, as it says itself.
+    /// The agent's release, as the agent claims.
     public let softwareVersion: String
-    /// Its IP address.
+    /// The agent's IP address.
     public let remoteAddress: String
-    /// When it was let in.
+    /// When the agent was admitted.
     public let connected: ContinuousClock.Instant
-    /// When its last batch came; nil before the first.
+    /// When the last batch arrived; nil before the first.
     public internal(set) var lastBatch: ContinuousClock.Instant?
-    /// Batches that have come over this connection.
+    /// Batches received over this connection.
     public internal(set) var batches: UInt64 = 0
 
     init(_ agent: ConnectedAgent, remoteAddress: String, connected: ContinuousClock.Instant = .now) {
@@ -22,6 +22,6 @@ public struct AgentSummary: Equatable, Sendable {
         self.connected = connected
     }
 
-    /// Since when it has sent nothing.
+    /// When the last batch arrived, or the agent was admitted if there is none.
     public var silentSince: ContinuousClock.Instant { lastBatch ?? connected }
 }

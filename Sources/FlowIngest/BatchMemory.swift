@@ -2,11 +2,11 @@
 
 import FlowWire
 
-/// What tells an agent apart from all others: its own claim, and the node that it was let in for, so that nobody settles
-/// another node's batches.
+/// The key of one agent: its own id, and the node that it was admitted for, so that no agent can mark another node's
+/// batches as stored.
 struct AgentIdentity: Hashable, Sendable {
     private let id: AgentID
-    /// A trace of the name, SipHash under a key that this process drew at its start and nobody else knows.
+    /// SipHash of the name under this process's random hash seed, which peers do not know.
     private let node: Int
 
     init(_ hello: Hello) {
@@ -15,30 +15,31 @@ struct AgentIdentity: Hashable, Sendable {
     }
 }
 
-/// What tells a batch apart from all others, however often it is sent.
+/// The key of one batch, the same each time the batch is sent.
 struct BatchIdentity: Hashable, Sendable {
     let agent: AgentIdentity
     let sequence: UInt64
 }
 
-/// Which batches a server holds and which it has stored, so that one that is sent again is not stored again.
+/// The batches that a server holds and those that it has stored, to deduplicate batches that are sent again.
 ///
-/// An agent's stored batches are kept as ranges of their sequence numbers: one range as a rule, however long it has been
-/// sending. The number of agents and of ranges is bounded; what is forgotten would be stored twice, once more than never.
+/// An agent's stored batches are kept as ranges of sequence numbers, usually a single range however long the agent has
+/// been sending. The numbers of agents and ranges are bounded; a forgotten batch that is sent again is stored twice,
+/// which is better than losing it.
 struct BatchMemory<Receipt> {
-    /// What is known of a batch that comes.
+    /// The state of an arriving batch.
     enum Admission: Equatable {
-        /// Nothing: it is to be taken, and is held from now on.
+        /// Unknown before: it goes to the sink, and is held from now on.
         case new
-        /// It is held: its receipt joins the first.
+        /// Held already: its receipt is acknowledged together with the first.
         case held
-        /// It is stored.
+        /// Stored already.
         case stored
     }
 
     private struct Agent {
         var stored = RangeSet<UInt64>()
-        /// Receipts beyond the first of batches that are held.
+        /// The receipts of each held batch, except the first, which the sink has.
         var held: [UInt64: [Receipt]] = [:]
         var lastUse: UInt64 = 0
     }
@@ -55,16 +56,16 @@ struct BatchMemory<Receipt> {
         self.maximumRanges = maximumRanges
     }
 
-    /// The agents of which something is known.
+    /// The number of agents with held or stored batches.
     var agentCount: Int { agents.count }
 
-    /// Takes note of a batch that comes.
+    /// Records an arriving batch, and returns its state.
     mutating func admit(_ batch: BatchIdentity, _ receipt: Receipt) -> Admission {
         if agents[batch.agent] == nil { makeRoom() }
         return touch(batch.agent) { agent in
             if agent.stored.contains(batch.sequence) { return .stored }
             if var further = agent.held[batch.sequence] {
-                // Of one that comes again and again, the last connections are those that live.
+                // Of a batch that is sent many times, the latest connections are those still open.
                 if further.count == Self.maximumFurtherReceipts { further.removeFirst() }
                 agent.held[batch.sequence] = further + [receipt]
                 return .held
@@ -74,11 +75,11 @@ struct BatchMemory<Receipt> {
         }
     }
 
-    /// Takes note that a batch is stored, and returns its receipts beyond the first.
+    /// Records that a batch is stored, and returns its receipts beyond the first.
     mutating func store(_ batch: BatchIdentity) -> [Receipt] {
         let maximumRanges = maximumRanges
         return touch(batch.agent) { agent in
-            // There is no range that ends behind the greatest number.
+            // A half-open range cannot include the greatest number.
             if batch.sequence < .max { agent.stored.insert(contentsOf: batch.sequence..<batch.sequence + 1) }
             while agent.stored.ranges.count > maximumRanges, let lowest = agent.stored.ranges.first {
                 agent.stored.remove(contentsOf: lowest)
@@ -93,7 +94,7 @@ struct BatchMemory<Receipt> {
         return body(&agents[id, default: Agent()])
     }
 
-    /// Forgets the half of the idle agents that have been silent for longest, once there are too many.
+    /// When there are too many agents, evicts the least recently used half of those without held batches.
     private mutating func makeRoom() {
         guard agents.count >= maximumAgents else { return }
         let idle = agents.filter { $0.value.held.isEmpty }.sorted { $0.value.lastUse < $1.value.lastUse }

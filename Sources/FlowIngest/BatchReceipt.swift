@@ -4,18 +4,18 @@ import FlowWire
 import NIOCore
 import Synchronization
 
-/// What an agent is owed for a batch.
+/// The means to acknowledge one batch on the connection that it arrived on.
 public struct BatchReceipt: Sendable {
     let channel: any Channel
     let identity: BatchIdentity
     let ledger: BatchLedger
 
-    /// So many sequence numbers fit a frame, whatever their values: each takes ten bytes at most.
+    /// The number of sequence numbers that fit a frame, whatever their values: each takes at most 10 bytes.
     private static let maximumPerMessage = 65_536
 
-    /// Tells each batch's agent that ClickHouse has the batch, with one message for each connection, or several where
-    /// one would be too long. Connections that are gone are passed over: their agents send the batch again, and are told
-    /// at once. Callable from any thread; the batches may be stored in any order.
+    /// Acknowledges batches that ClickHouse has stored, with one message per connection, or several if one would be too
+    /// long. Closed connections are skipped: their agents send the batch again, which is then acknowledged at once.
+    /// Callable from any thread; the batches may be stored in any order.
     public static func acknowledge(_ receipts: [BatchReceipt]) {
         guard let ledger = receipts.first?.ledger else { return }
         let all = receipts + ledger.store(receipts.map(\.identity))
@@ -30,12 +30,12 @@ public struct BatchReceipt: Sendable {
     }
 }
 
-/// The ``BatchMemory`` of a server, which all of its event loops and inserters share.
+/// A server's ``BatchMemory``, shared by all of its event loops and inserters.
 final class BatchLedger: Sendable {
     private let memory = Mutex(BatchMemory<BatchReceipt>())
 
-    /// Whether a batch is to be taken. One that is held already gets its acknowledgement on this connection too, one that
-    /// is stored at once.
+    /// Returns whether the batch is new. A batch that is already held will be acknowledged on this connection too; one
+    /// that is already stored is acknowledged at once.
     func admit(_ receipt: BatchReceipt) -> Bool {
         switch memory.withLock({ $0.admit(receipt.identity, receipt) }) {
         case .new: return true
@@ -46,7 +46,7 @@ final class BatchLedger: Sendable {
         }
     }
 
-    /// Notes that batches are stored, and returns what further connections wait for them.
+    /// Records that batches are stored, and returns their receipts on further connections.
     func store(_ batches: [BatchIdentity]) -> [BatchReceipt] {
         memory.withLock { memory in batches.flatMap { memory.store($0) } }
     }

@@ -4,38 +4,38 @@ import FlowWire
 import NIOCore
 import TransportSecurity
 
-/// Why a connection is ended from this side.
+/// The reason why the server rejects or closes a connection.
 enum ConnectionError: Error {
     /// The agent speaks a later protocol than this server.
     case unsupportedVersion(UInt32)
     /// The first message was not `Hello`, or a second `Hello` came.
     case unexpectedMessage(String)
-    /// The TLS handshake was not over in time.
+    /// The TLS handshake did not complete in time.
     case noHandshake(TimeAmount)
     /// No `Hello` came in time.
     case noHello(TimeAmount)
-    /// No whole message came for too long.
+    /// No complete message came for too long.
     case idle(TimeAmount)
-    /// The agent was asked to go and has not.
+    /// The agent was asked to reconnect and did not.
     case stayed(TimeAmount)
-    /// `Hello` names no node: no flow could be told to be local or remote.
+    /// `Hello` names no node, without which a flow's local end cannot be determined.
     case noNodeName
-    /// So many connections are open already.
+    /// The limit on all open connections is reached.
     case tooManyConnections(limit: Int)
-    /// So many connections of the same source are open already.
+    /// The limit on open connections from one source is reached.
     case tooManyFromSource(limit: Int)
-    /// Frames that are not complete take too much memory, and this connection's was begun first.
+    /// Unfinished frames take too much memory, and this connection's is the oldest.
     case unfinishedFrames
-    /// So many messages came before the agent was let in.
+    /// More than `limit` messages came before the agent was admitted.
     case tooManyWaiting(limit: Int)
     /// Nothing was read for too long because batches could not be stored.
     case notRead(TimeAmount)
     /// The token by which the agent was admitted has expired.
     case expired
-    /// The authenticator does not let the agent in, or not now.
+    /// The authenticator rejected the agent or could not decide.
     case notAdmitted(reason: String, explanation: String)
 
-    /// Short names for counters of what is neither an error of the protocol nor of TLS.
+    /// Short names, for counters, of errors that are neither wire-protocol nor TLS errors.
     private enum Reason: String, CaseIterable {
         case unsupportedVersion = "unsupported_version"
         case unexpectedMessage = "unexpected_message"
@@ -52,12 +52,13 @@ enum ConnectionError: Error {
         case connectionLost = "connection_lost"
     }
 
-    /// Every ``reason(of:)``, those of authenticators aside. Names of agents' certificates are not looked at.
+    /// All values of ``reason(of:)``, except those of authenticators. `otherName` is missing because the names in
+    /// agents' certificates are not checked.
     static let reasons =
         WireError.reasons + TLSFailure.allCases.filter { $0 != .otherName }.map(\.rawValue)
         + Reason.allCases.map(\.rawValue)
 
-    /// A short name for counters: one of a fixed, small set.
+    /// Returns a short name for counters, one of a small, fixed set.
     static func reason(of error: any Error) -> String {
         if let error = error as? WireError { return error.reason }
         guard let error = error as? ConnectionError else {

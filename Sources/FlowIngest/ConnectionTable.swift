@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The connections that are open and what each source has of them.
+/// The open connections and their unfinished frames, counted and limited per source and in total.
 struct ConnectionTable<ID: Hashable, Connection> {
-    /// How far a connection is on its way to be admitted.
+    /// The progress of a connection towards admission.
     private enum Stage {
-        /// `Hello` has not come.
+        /// `Hello` has not arrived.
         case silent
         /// The agent's token is being examined.
         case examined
@@ -14,14 +14,14 @@ struct ConnectionTable<ID: Hashable, Connection> {
     private struct Entry {
         let connection: Connection
         let source: String
-        /// Its place in the order of all that have come.
+        /// The connection's position in the order of arrival.
         let number: UInt64
         var stage = Stage.silent
-        /// Bytes of a frame that is not complete.
+        /// Bytes of the connection's unfinished frame; 0 if there is none.
         var unfinishedBytes = 0
-        /// When it was begun, in the order of all that were.
+        /// The unfinished frame's position in the order in which frames began.
         var begun: UInt64 = 0
-        /// Whether the connection has been given up: its bytes count no longer.
+        /// Whether the connection is being closed for its unfinished frame, whose bytes no longer count.
         var isGivenUp = false
     }
 
@@ -31,7 +31,8 @@ struct ConnectionTable<ID: Hashable, Connection> {
         /// The connections in each stage before admission.
         var waiting: [Stage: WaitingList] = [:]
 
-        /// Forgets a connection of a stage. A source whose connections are all admitted takes no memory for them here.
+        /// Removes a connection from a stage. Empty lists are freed: a source whose connections are all admitted takes
+        /// no memory here.
         mutating func removeWaiting(_ number: UInt64, from stage: Stage) {
             waiting[stage]?.remove(number: number)
             if waiting[stage]?.count == 0 { waiting[stage] = nil }
@@ -53,7 +54,7 @@ struct ConnectionTable<ID: Hashable, Connection> {
             if index < places.count, places[index].number == number { places.remove(at: index) }
         }
 
-        /// The index of the first place whose number is no lower.
+        /// Returns the index of the first place whose number is not lower.
         private func index(of number: UInt64) -> Int {
             var range = places.indices
             while !range.isEmpty {
@@ -83,17 +84,18 @@ struct ConnectionTable<ID: Hashable, Connection> {
         self.maximumUnfinishedBytesPerSource = maximumUnfinishedBytesPerSource
     }
 
-    /// The connections that are open.
+    /// The open connections.
     var connections: [Connection] { entries.values.map(\.connection) }
 
-    /// How many are open.
+    /// The number of open connections.
     var count: Int { entries.count }
 
-    /// Adds a connection. Throws where there are too many and all of them are admitted.
+    /// Adds a connection. Throws if there are too many from its source, or too many in total and all of them are
+    /// admitted.
     ///
-    /// - Returns: The connection to close for it, where there are too many: one without `Hello` rather than one that is
-    ///   being examined, so that a flood does not evict an agent that waits for its review; among those the oldest of the
-    ///   source that has most of them.
+    /// - Returns: The connection to close in exchange if there are too many, else nil. A connection without `Hello` is
+    ///   evicted before one that is being examined, so that a flood does not evict an agent that waits for its review;
+    ///   within a stage, the oldest connection of the source that has the most.
     mutating func add(_ id: ID, _ connection: Connection, from source: String) throws(ConnectionError) -> Connection? {
         guard sources[source, default: Source()].connections < maximumPerSource else {
             throw .tooManyFromSource(limit: maximumPerSource)
@@ -110,10 +112,10 @@ struct ConnectionTable<ID: Hashable, Connection> {
         return evicted
     }
 
-    /// Notes that a connection's agent has said `Hello` and is being examined.
+    /// Records that a connection's agent has sent `Hello` and is being examined.
     mutating func noteExamination(of id: ID) { move(id, to: .examined) }
 
-    /// Notes that a connection's agent is admitted: it is not evicted.
+    /// Records that a connection's agent is admitted, which protects the connection from eviction.
     mutating func noteAdmission(of id: ID) { move(id, to: .admitted) }
 
     private mutating func move(_ id: ID, to stage: Stage) {
@@ -125,7 +127,7 @@ struct ConnectionTable<ID: Hashable, Connection> {
         entries[id]?.stage = stage
     }
 
-    /// Gives back memory of connections that are closed.
+    /// Releases the memory of closed connections.
     mutating func releaseMemory() {
         entries.releaseMemory()
         sources.releaseMemory()
@@ -137,7 +139,7 @@ struct ConnectionTable<ID: Hashable, Connection> {
         return entries[id]?.connection
     }
 
-    /// The oldest connection in a stage, of the source that has most in it.
+    /// Returns the oldest connection in a stage, of the source that has the most connections in it.
     private func oldest(in stage: Stage) -> ID? {
         var most = 0
         var oldest: (number: UInt64, id: ID)?
@@ -151,7 +153,7 @@ struct ConnectionTable<ID: Hashable, Connection> {
         return oldest?.id
     }
 
-    /// Forgets a connection that is closed.
+    /// Removes a closed connection.
     mutating func forget(_ id: ID) {
         guard var entry = entries.removeValue(forKey: id) else { return }
         set(0, &entry)
@@ -160,10 +162,10 @@ struct ConnectionTable<ID: Hashable, Connection> {
         if sources[entry.source]?.connections == 0 { sources[entry.source] = nil }
     }
 
-    /// Takes note of the bytes of a connection's frame that is not complete, 0 where there is none.
+    /// Records the bytes of a connection's unfinished frame, 0 if there is none.
     ///
-    /// - Returns: The connections that have to go, those whose frames were begun first: of the source where it has too
-    ///   much, then of all.
+    /// - Returns: The connections to close, oldest frame first: those of this source while it is above its limit, then
+    ///   those of any source while the total is above its limit.
     mutating func note(unfinishedBytes: Int, of id: ID) -> [Connection] {
         guard var entry = entries[id], !entry.isGivenUp else { return [] }
         if entry.unfinishedBytes == 0 {
@@ -202,7 +204,7 @@ struct ConnectionTable<ID: Hashable, Connection> {
 }
 
 extension Dictionary {
-    /// Moves into a smaller table where three quarters of this one are free.
+    /// Moves into a smaller table if more than three quarters of this one are free.
     mutating func releaseMemory() {
         if capacity > 4 * count + 64 { self = filter { _ in true } }
     }

@@ -4,53 +4,53 @@ public import NIOCore
 public import TransportSecurity
 
 extension IngestServer {
-    /// Who is let in, and how much of the server a peer may take.
+    /// The server's TLS files, authentication, timeouts and limits.
     public struct Configuration: Sendable {
-        /// The server's certificate and key, and the authorities that must have signed the agents' where those are asked
-        /// for; nil for connections that anybody on the way can read and alter.
+        /// The server's certificate and key, and the authorities that must have signed the agents' certificates if
+        /// those are required; nil for plain TCP, which can be read and altered in transit.
         public var tls: TLSFiles?
-        /// Decides who is let in; nil for whoever comes.
+        /// Decides which agents are admitted; nil to admit all.
         public var authenticator: (any AgentAuthenticator)?
-        /// How old a connection may become, give or take a tenth, before its agent is asked to connect anew, so that a
-        /// replica that has come back gets its share; nil for as old as it likes.
+        /// The age of a connection, ±10 %, at which its agent is asked to reconnect, so that a replica that has come
+        /// back gets its share of agents; nil for no limit.
         public var maximumConnectionAge: TimeAmount?
-        /// How long an agent that was asked to go may take until it has gone.
+        /// The time within which an agent must leave after it was asked to reconnect.
         public var departureDeadline = TimeAmount.seconds(90)
-        /// How often an agent hears that the server is alive.
+        /// The interval between heartbeats to an agent.
         var heartbeatInterval = TimeAmount.seconds(15)
-        /// How often the TLS files are looked at.
+        /// The interval between checks of the TLS files for changes.
         public var fileInterval = TimeAmount.seconds(10)
-        /// How much a peer may take.
+        /// The limits on what peers may take of the server.
         public var limits = Limits()
 
-        /// Makes a configuration that lets in whoever comes, within the limits.
+        /// Makes a configuration that admits every agent, within the default limits.
         public init() {}
     }
 
-    /// How much of the server a peer may take.
+    /// Limits on what peers may take of the server.
     ///
-    /// A source is an IPv4 address, that of a node or an agent's pod as a rule, or the /64 of an IPv6 address: of many
-    /// agents where they come through one address translation or are in one IPv6 subnet.
+    /// A source is an IPv4 address, usually that of a node or an agent's pod, or the /64 of an IPv6 address. Agents
+    /// behind one address translation or in one IPv6 subnet share a source.
     public struct Limits: Equatable, Sendable {
-        /// Connections that are open.
+        /// Open connections.
         public var connections = 10_000
-        /// Connections that are open from one source.
+        /// Open connections from one source.
         public var connectionsPerSource = 1_000
-        /// How long the TLS handshake of a new connection may take.
+        /// The time within which a new connection must complete the TLS handshake.
         public var handshakeDeadline = TimeAmount.seconds(10)
-        /// How long a connection may then take to introduce itself.
+        /// The time within which a connection must then send `Hello`.
         public var helloDeadline = TimeAmount.seconds(10)
-        /// How long an agent may take for its next message. One that has nothing to say says so once a minute.
+        /// The time within which an agent must send its next message. An idle agent sends a heartbeat once a minute.
         public var idleDeadline = TimeAmount.minutes(5)
-        /// Batches of one connection that are not acknowledged, above which none is taken from it.
+        /// Batches in flight on one connection; at this number, reading from it pauses.
         public var batchesInFlight = 1_024
-        /// Bytes of frames from one source that are not complete, frames within one receive buffer aside, above which its
-        /// oldest is given up with its connection.
+        /// Bytes of one source's unfinished frames, not counting frames that fit one receive buffer; above it, the
+        /// connection with the source's oldest unfinished frame is closed.
         public var unfinishedBytesPerSource = 32 << 20
-        /// The same of all sources together.
+        /// The same for all sources together.
         public var unfinishedBytes = 128 << 20
 
-        /// The limits by default.
+        /// Makes the default limits.
         public init() {}
     }
 }

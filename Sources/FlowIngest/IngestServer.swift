@@ -17,9 +17,9 @@ public final class IngestServer: Sendable {
     let logger: Logger
     let configuration: Configuration
 
-    /// A connection keeps one or two buffers for as long as it lives, up to this size while it has much to say. NIO would let
-    /// them grow to 64 KiB, more than a hundred megabytes for 2,000 agents; the calls that this would save are about 0.02 µs
-    /// of a flow's half.
+    /// The maximum size of a receive buffer in bytes. A connection keeps one or two of them while it is open, of this
+    /// size while it is busy. NIO's default of 64 KiB would take more than 100 MB for 2,000 agents; the read calls that
+    /// it would save are about 0.02 µs of the 0.5 µs that a flow costs.
     private static let receiveBufferBytes = 8 << 10
 
     private let group: any EventLoopGroup
@@ -33,7 +33,7 @@ public final class IngestServer: Sendable {
     private let listener = Mutex<(any Channel)?>(nil)
     private let acceptFailures: AcceptFailures
 
-    /// Makes a server that does not listen yet, and with `makeSink` one sink for each of the group's event loops.
+    /// Makes a server that does not listen yet; calls `makeSink` once on each of the group's event loops.
     public init(
         group: any EventLoopGroup, configuration: Configuration = Configuration(), logger: Logger,
         makeSink: @escaping @Sendable (any EventLoop) -> any FlowSink
@@ -57,7 +57,7 @@ public final class IngestServer: Sendable {
         self.sinks = sinks
     }
 
-    /// What has arrived so far.
+    /// The server's counters.
     public var statistics: IngestStatistics {
         var statistics = statisticsStorage.withLock { $0 }
         statistics.openConnections = connections.withLock { $0.count }
@@ -66,18 +66,18 @@ public final class IngestServer: Sendable {
         return statistics
     }
 
-    /// The agents that are connected, those that have been silent for longest first.
+    /// Returns at most `count` connected agents, longest silent first.
     public func agents(atMost count: Int) -> [AgentSummary] {
         let agents = agents.withLock { Array($0.values) }
         return Array(agents.sorted { $0.silentSince < $1.silentSince }.prefix(count))
     }
 
-    /// Begins to listen. Throws ``CredentialError`` where the TLS files are of no use.
+    /// Starts listening. Throws ``CredentialError`` if the TLS files are unusable.
     ///
     /// - Parameters:
-    ///   - ownAddress: The address to listen on; nil for all of the host's.
-    ///   - port: The port; the kernel chooses one where it is 0.
-    /// - Returns: The address that is listened on.
+    ///   - ownAddress: The address to listen on; nil for all addresses of the host.
+    ///   - port: The port; 0 lets the kernel choose one.
+    /// - Returns: The address and port listened on.
     public func listen(on ownAddress: IPAddress? = nil, port: Int) async throws -> SocketAddress {
         try await prepareTLS()
         var bootstrap = ServerBootstrap(group: group)
@@ -87,7 +87,7 @@ public final class IngestServer: Sendable {
                 .recvAllocator,
                 value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 4096, maximum: Self.receiveBufferBytes)
             )
-            // What a connection still reads when the gate shuts is beyond the bound on memory.
+            // One message per read: data read after the gate closes is outside the memory bound.
             .childChannelOption(.maxMessagesPerRead, value: 1)
         for (option, value) in DeadPeerDetection.serverOptions() {
             bootstrap = bootstrap.childChannelOption(option, value: value)
@@ -104,7 +104,7 @@ public final class IngestServer: Sendable {
         return address
     }
 
-    /// Returns when the port is no longer listened on, whatever the reason, or when the task is cancelled.
+    /// Returns when the listener is closed, for whatever reason, or when the task is cancelled.
     public func waitUntilListenerCloses() async {
         let (closed, close) = AsyncStream.makeStream(of: Void.self)
         listener.withLock { $0 }?.closeFuture.whenComplete { _ in close.finish() }
@@ -121,7 +121,7 @@ public final class IngestServer: Sendable {
         fileCheck.withLock { $0 = check }
     }
 
-    /// Takes a connection that has come up on one of the group's event loops.
+    /// Adds a new connection of one of the group's event loops to the table, and sets up its pipeline.
     func accept(_ channel: any Channel) throws {
         guard let sink = sinks[ObjectIdentifier(channel.eventLoop)]?.value else {
             preconditionFailure("a connection came up on an event loop of another group")
@@ -161,15 +161,15 @@ public final class IngestServer: Sendable {
         }
     }
 
-    /// Stops or resumes reading from all agents. Callable from any thread, also while a sink takes a batch: no sink gets
-    /// another before this returns.
+    /// Pauses or resumes reading from all agents. Callable from any thread, also while a sink takes a batch: the sink
+    /// gets no other batch before this returns.
     public func setReading(_ isReading: Bool) {
         guard gate.set(open: isReading), isReading else { return }
         tellConnections(ReadAgain())
     }
 
-    /// Accepts no more agents, reads no more, and asks those that are connected to go elsewhere. Their connections stay
-    /// open for acknowledgements.
+    /// Stops accepting agents and reading, and asks the connected agents to reconnect to another replica. Their
+    /// connections stay open for acknowledgements.
     public func stopAccepting(reason: String) async {
         let channel = listener.withLock { listener in
             defer { listener = nil }
@@ -178,7 +178,7 @@ public final class IngestServer: Sendable {
         do {
             try await channel?.close()
         } catch {
-            // Agents that it still lets in are heard by nobody, and stay with their batches.
+            // Agents whose connections it still accepts are not read, and keep their batches.
             logger.error("the port that agents dial is not closed", metadata: ["error": "\(error)"])
         }
         gate.lock()
@@ -189,11 +189,11 @@ public final class IngestServer: Sendable {
     public func closeConnections() async {
         fileCheck.withLock { $0?.cancel() }
         let closed = connections.withLock { $0.connections }.map { $0.close() }
-        // All at once: thousands one after the other take seconds on a busy machine.
+        // All at once: closing thousands one after the other takes seconds on a busy machine.
         try? await EventLoopFuture.andAllComplete(closed, on: group.any()).get()
     }
 
-    /// Gives back memory of connections that are closed.
+    /// Releases the memory of closed connections.
     public func releaseMemory() {
         connections.withLock { $0.releaseMemory() }
         agents.withLock { $0.releaseMemory() }
@@ -201,7 +201,7 @@ public final class IngestServer: Sendable {
 
     func update(_ change: (inout IngestStatistics) -> Void) { statisticsStorage.withLock { change(&$0) } }
 
-    /// Writes a line of a kind, unless there were many of it just now.
+    /// Logs a line, unless many lines of its kind were logged just before.
     func log(_ kind: String, _ level: Logger.Level, _ message: Logger.Message, _ metadata: Logger.Metadata) {
         guard let suppressed = logGate.withLock({ $0.admit(kind) }) else { return }
         var metadata = metadata
@@ -209,12 +209,12 @@ public final class IngestServer: Sendable {
         logger.log(level: level, message, metadata: metadata)
     }
 
-    /// An agent has said `Hello` and is being examined.
+    /// Records that an agent has sent `Hello` and is being examined.
     func noteExamination(on channel: any Channel) {
         connections.withLock { $0.noteExamination(of: ObjectIdentifier(channel)) }
     }
 
-    /// An agent is let in.
+    /// Records that an agent is admitted.
     func note(_ agent: ConnectedAgent, on channel: any Channel) {
         let summary = AgentSummary(
             agent, remoteAddress: channel.remoteAddress?.unmapped.ipAddress ?? "unknown")
@@ -222,7 +222,7 @@ public final class IngestServer: Sendable {
         connections.withLock { $0.noteAdmission(of: ObjectIdentifier(channel)) }
     }
 
-    /// A batch has come over a connection.
+    /// Records that a batch has arrived on a connection.
     func noteBatch(on channel: any Channel) {
         let now = ContinuousClock.now
         agents.withLock { agents in

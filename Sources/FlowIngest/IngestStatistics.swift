@@ -2,37 +2,37 @@
 
 public import TransportSecurity
 
-/// What has arrived so far.
+/// The counters of an ``IngestServer``.
 public struct IngestStatistics: Equatable, Sendable {
-    /// What ``errors`` can tell; an authenticator of one's own has further reasons.
+    /// The keys of ``errors``; a custom authenticator can add further reasons.
     public static let errorReasons =
         ConnectionError.reasons + SharedTokenAuthenticator.Reason.allCases.map(\.rawValue)
 
-    /// Agents that are connected and have introduced themselves.
+    /// Agents that are connected and admitted.
     public var connectedAgents = 0
-    /// Connections that are open, introduced or not.
+    /// Open connections, with or without an admitted agent.
     public var openConnections = 0
     /// Connections accepted.
     public var connections: UInt64 = 0
-    /// Connections that could not be accepted at once, for want of file descriptors or memory.
+    /// Connections that could not be accepted at once, for lack of file descriptors or memory.
     public var acceptFailures: UInt64 = 0
     /// Batches decoded.
     public var batches: UInt64 = 0
-    /// Batches among them that the server held or had stored already.
+    /// Batches among these that the server held or had stored already.
     public var duplicateBatches: UInt64 = 0
-    /// Flows in them.
+    /// Flows in ``batches``.
     public var flows: UInt64 = 0
-    /// Flows of duplicate batches.
+    /// Flows in ``duplicateBatches``.
     public var duplicateFlows: UInt64 = 0
-    /// Bytes of the messages that batches came in.
+    /// Bytes of the batches' messages, without frame headers.
     public var wireBytes: UInt64 = 0
-    /// Connections whose agent was asked to connect anew because they had become too old.
+    /// Connections whose agent was asked to reconnect because of their age.
     public var agedConnections: UInt64 = 0
-    /// Connections refused or ended for what their peer sent or is, by ``ConnectionError/reason``.
+    /// Connections rejected or closed by the server, by ``ConnectionError/reason(of:)``.
     public var errors: [String: UInt64] = [:]
-    /// What has become of the TLS files; nil where connections are not encrypted.
+    /// The state of the TLS files and their reloads; nil if connections are not encrypted.
     public var tls: TLSContextSource.Statistics?
 
-    /// Nothing has arrived.
+    /// Makes counters at zero.
     public init() {}
 }

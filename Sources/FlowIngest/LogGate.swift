@@ -2,7 +2,7 @@
 
 import NIOCore
 
-/// Keeps what happens again and again from filling the log: so many lines of a kind in a while, then a number.
+/// Limits repeated log lines: of each kind, `lines` are written per `interval`, and further ones are only counted.
 struct LogGate {
     private struct Kind {
         var began: NIODeadline
@@ -19,7 +19,8 @@ struct LogGate {
         self.interval = interval
     }
 
-    /// Whether a line of a kind is written, and how many before it were not; nil where it is not. Kinds are few.
+    /// Returns nil if a line of this kind is suppressed, else how many were suppressed before it. Kinds are never
+    /// removed, so there must be few.
     mutating func admit(_ name: String, now: NIODeadline = .now()) -> UInt64? {
         var kind = kinds[name] ?? Kind(began: now)
         defer { kinds[name] = kind }

@@ -3,11 +3,11 @@
 import FlowWire
 import NIOCore
 
-/// Cuts frames out of what an agent sends, the first a short one, and tells how much waits for the rest of a frame.
+/// Decodes an agent's frames, of which the first must be short, and reports the bytes of an unfinished frame.
 struct MeteredFrameDecoder: NIOSingleStepByteToMessageDecoder {
     typealias InboundOut = ByteBuffer
 
-    /// No more than this is not worth to be told: it fits the buffer that each connection has anyway.
+    /// Unfinished frames up to this size fit the connection's receive buffer and are not reported.
     private let worthTelling: Int
     private var decoder = FrameDecoder(firstLimit: Hello.maximumLength)
     private var told = 0
@@ -29,7 +29,7 @@ struct MeteredFrameDecoder: NIOSingleStepByteToMessageDecoder {
         return message
     }
 
-    /// Gives back the memory of a long frame that has passed when only the beginning of the next is left in it.
+    /// Releases the memory of a decoded long frame when the buffer holds only the beginning of the next one.
     private func shrink(_ buffer: inout ByteBuffer) {
         guard buffer.readableBytes > 0, buffer.storageCapacity > 4 * max(buffer.readableBytes, worthTelling) else {
             return

@@ -2,9 +2,9 @@
 
 public import TransportSecurity
 
-/// Lets in whoever knows a secret.
+/// Admits agents that present an accepted token.
 public struct SharedTokenAuthenticator: AgentAuthenticator {
-    /// Why an agent is not let in, for counters.
+    /// The reasons for not admitting an agent, for counters.
     enum Reason: String, CaseIterable {
         case missing = "token_missing"
         case wrong = "token_wrong"
@@ -13,10 +13,10 @@ public struct SharedTokenAuthenticator: AgentAuthenticator {
 
     private let source: TokenSource
 
-    /// - Parameter source: The secrets, any of which will do.
+    /// - Parameter source: The accepted tokens, of which an agent must present one.
     public init(_ source: TokenSource) { self.source = source }
 
-    /// Compares the agent's token with each secret, in a time that tells nothing of them.
+    /// Compares the agent's token with each accepted one, in a time that reveals nothing about them.
     public func examine(_ claim: AgentClaim) async -> AgentVerdict {
         guard let token = claim.hello.token else {
             return .refused(

@@ -9,13 +9,13 @@ import TestSupport
 import Testing
 
 @Suite struct AgentConnectionHandlerTests {
-    /// What an agent should not send, and how it is counted.
+    /// Input that an agent must not send, and the reason under which it is counted.
     struct BadInput: CustomTestStringConvertible {
         let testDescription: String
         let reason: String
         var isIntroduced = true
         let bytes: [ByteBuffer]
-        /// Whether the agent itself closes after it.
+        /// Whether the agent closes the connection after sending it.
         var isClosedByAgent = false
     }
 
@@ -45,7 +45,7 @@ import Testing
         BadInput(
             testDescription: "a Hello of unknown fields", reason: "too_many_fields", isIntroduced: false,
             bytes: [.frame([0x0a, 0xd0, 0x0f] + [UInt8](repeating: 0x78, count: 2_000))]),
-        // A transport and no addresses.
+        // A transport but no addresses.
         BadInput(
             testDescription: "columns that do not fit together", reason: "malformed_message",
             bytes: [.frame([0x12, 3, 0x4a, 1, 6])]),
@@ -74,7 +74,7 @@ import Testing
         let other = try await TestAgent.connect(to: ingest.address, node: "other")
         let agent = try await TestAgent.connect(to: ingest.address, node: input.isIntroduced ? "bad" : nil)
         try await ingest.connectedAgents(input.isIntroduced ? 2 : 1)
-        // In one write: the server may close before it has read the second.
+        // In one write: the server may close the connection before a second one.
         try await agent.send(input.bytes.reduce(into: ByteBuffer()) { $0.writeImmutableBuffer($1) })
         if input.isClosedByAgent { try await agent.channel.close() }
         try await agent.closed()
@@ -93,7 +93,7 @@ import Testing
     func anAgentOfAnotherVersionIsToldWhatTheServerSpeaks(_ version: UInt32) async throws {
         let ingest = try await TestIngest.start()
         let agent = try await TestAgent.connect(to: ingest.address)
-        // It does not wait for an answer before it sends what it has.
+        // The agent sends its batches without waiting for a response.
         var bytes = ByteBuffer.hello(node: "node-a", version: version)
         for sequence in 1...2_000 { bytes.writeImmutableBuffer(.batch(UInt64(sequence))) }
         agent.channel.writeAndFlush(bytes, promise: nil)
@@ -111,7 +111,7 @@ import Testing
     @Test func messagesOfALaterProtocolArePassedOver() async throws {
         let ingest = try await TestIngest.start()
         let agent = try await TestAgent.connect(to: ingest.address)
-        // No body, and field 9 with three bytes.
+        // An empty frame, and a message of field 9 with three bytes.
         for unknown in [ByteBuffer.frame([]), .frame([0x4a, 3, 1, 2, 3])] { try await agent.send(unknown) }
         try await agent.send(.hello(node: "node-a"), .frame([]), .batch(1))
         _ = try await ingest.deliveries(1)
@@ -122,7 +122,8 @@ import Testing
     func laterBatch() async throws {
         let ingest = try await TestIngest.start()
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
-        // A batch without flows, number 7, with a hundred fields of 60 and a text that looks like many fields.
+        // Batch 7 without flows, with field 60 a hundred times, and with a text in field 61 that looks like many
+        // fields.
         let unknown = [UInt8](repeating: 0, count: 100).flatMap { _ in [0xe0, 0x03, 0x01] as [UInt8] }
         let text: [UInt8] = [0xea, 0x03, 0xe8, 0x07] + [UInt8](repeating: 0x78, count: 1_000)
         let batch: [UInt8] = [0x08, 0x07] + unknown + text

@@ -75,13 +75,13 @@ import TransportSecurity
         for agent in [agent, other] { try await agent.stop() }
     }
 
-    // MARK: - While it is not decided
+    // MARK: - While an agent is examined
 
-    /// Answers when the test says so.
+    /// An authenticator whose verdicts come from the test.
     private final class Oracle: AgentAuthenticator {
         private let waiting = Mutex<[CheckedContinuation<AgentVerdict, Never>]>([])
         let claims = Mutex<[AgentClaim]>([])
-        /// The nodes of those whose examination was cancelled.
+        /// The nodes of agents whose examination was cancelled.
         let cancelled = Mutex<[String]>([])
 
         func examine(_ claim: AgentClaim) async -> AgentVerdict {

@@ -73,7 +73,7 @@ import Testing
         #expect(memory.admit(batch(20), 0) == .stored)
     }
 
-    /// Against a plain list of what has happened, in random order.
+    /// Compares the memory with plain collections, for operations in random order.
     @Test(arguments: 0..<50) func whateverTheOrderEachReceiptIsSettledOnce(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
         var memory = BatchMemory<Int>()

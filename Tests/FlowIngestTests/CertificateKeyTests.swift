@@ -7,9 +7,9 @@ import TestSupport
 import Testing
 import TransportSecurity
 
-/// Which certificates agents and servers take of each other, and which protocol.
+/// The certificates and TLS versions that agents and servers accept from each other.
 @Suite struct CertificateKeyTests {
-    /// One matrix: every key is that of the server's certificate, of the agent's, of the authority and of the one above it.
+    /// Each type of key is used for the server's and the agent's certificate, the authority and the root above it.
     @Test(
         "certificates of every key that cert-manager issues pass the check and a handshake, whichever authority is trusted",
         arguments: TestCertificates.Key.issued)
@@ -113,7 +113,7 @@ import TransportSecurity
         try await agent.stop()
     }
 
-    /// The exit code of OpenSSL's client after a handshake, in the folder of the certificates.
+    /// Runs OpenSSL's client in the certificates' folder, and returns its exit code after the handshake.
     private func handshake(
         _ ingest: TestIngest, _ certificates: TestCertificates, _ arguments: [String]
     ) async throws -> Int32 {
@@ -127,7 +127,7 @@ import TransportSecurity
 }
 
 extension TestCertificates {
-    /// The files of one side, which trusts a file of authorities.
+    /// Returns the files of one side, which trusts the given file of authorities.
     fileprivate func files(_ name: String, _ authorities: String?) -> TLSFiles {
         TLSFiles(certificate: path("\(name).pem"), key: path("\(name).key"), authorities: authorities.map(path))
     }

@@ -9,7 +9,7 @@ import Synchronization
 
 @testable import FlowIngest
 
-/// A server whose time is the test's: its deadlines come when the test says so, however busy the machine is.
+/// A server whose clock the test advances, so that its deadlines do not depend on how busy the machine is.
 struct ClockedIngest {
     let server: IngestServer
     private let eventLoop: NIOAsyncTestingEventLoop
@@ -19,7 +19,7 @@ struct ClockedIngest {
         let hostAddresses = Mutex<[[IPAddress]]>([])
     }
 
-    /// Forgets batches, which are never acknowledged.
+    /// Drops batches without acknowledging them.
     private final class Sink: FlowSink {
         private let box: Box
 
@@ -32,7 +32,7 @@ struct ClockedIngest {
         }
     }
 
-    /// The addresses of hosts that the sink was given.
+    /// The host addresses that the sink was given.
     var hostAddresses: [[IPAddress]] { sink.hostAddresses.withLock { $0 } }
 
     static func start(_ configure: (inout IngestServer.Configuration) -> Void = { _ in }) async throws -> ClockedIngest
@@ -48,7 +48,7 @@ struct ClockedIngest {
         return ClockedIngest(server: server, eventLoop: eventLoop, sink: sink)
     }
 
-    /// Opens a connection, which introduces itself where it is given a node's name.
+    /// Opens a connection, and sends `Hello` if a node's name is given.
     func connect(node: String? = nil) async throws -> Agent {
         let channel = NIOAsyncTestingChannel(loop: eventLoop)
         try await eventLoop.executeInContext { [server] in try server.accept(channel) }
@@ -59,10 +59,10 @@ struct ClockedIngest {
         return agent
     }
 
-    /// Lets time pass and everything happen that is due meanwhile.
+    /// Advances the clock and runs everything that becomes due.
     func pass(_ time: TimeAmount) async { await eventLoop.advanceTime(by: time) }
 
-    /// The far end of a connection.
+    /// The agent's end of a connection.
     struct Agent {
         fileprivate let channel: NIOAsyncTestingChannel
 
@@ -73,7 +73,7 @@ struct ClockedIngest {
             channel.read()
         }
 
-        /// What the server has said since the last call, heartbeats aside.
+        /// Returns the server's messages since the last call, without heartbeats.
         func messages() async throws -> [ServerMessage] {
             var messages: [ServerMessage] = []
             while var frame = try await channel.readOutbound(as: ByteBuffer.self) {

@@ -68,7 +68,7 @@ import Testing
         #expect(ingest.server.statistics.errors == ["stayed": 1])
     }
 
-    /// Elsewhere they would only send again what this server holds.
+    /// Agents would only send another replica the batches that this one holds.
     @Test func whileNothingCanBeStoredNobodyIsSentAway() async throws {
         let ingest = try await ClockedIngest.start { $0.maximumConnectionAge = .seconds(30) }
         let agent = try await ingest.connect(node: "node-a")
@@ -82,7 +82,7 @@ import Testing
         #expect(ingest.server.statistics.agedConnections == 1)
     }
 
-    /// Lets everybody in for a while.
+    /// Admits every agent for a limited time.
     private struct Visa: AgentAuthenticator {
         let lifetime: Duration
 
@@ -129,7 +129,7 @@ import Testing
         }
         await second.server.stopAccepting(reason: "restart")
         await second.server.closeConnections()
-        // Some are always on their way.
+        // At any time some agents are reconnecting.
         try await eventually("the first has them") { first.server.statistics.connectedAgents >= 16 }
         second = try await TestIngest.start(host: "127.0.0.2", port: port, configure)
         try await eventually("the second has its share") { second.server.statistics.connectedAgents >= 4 }

@@ -27,10 +27,10 @@ import Testing
         #expect(table.note(unfinishedBytes: 10, of: 0) == [])
         #expect(table.note(unfinishedBytes: 100, of: 3) == [])
         #expect(table.note(unfinishedBytes: 41, of: 2) == ["1"])
-        // It is given up already.
+        // Connection 1 is given up already.
         #expect(table.note(unfinishedBytes: 60, of: 1) == [])
         #expect(table.note(unfinishedBytes: 90, of: 2) == [])
-        // A frame that is begun anew is the youngest.
+        // A new frame on the same connection is the youngest.
         #expect(table.note(unfinishedBytes: 0, of: 0) == [])
         #expect(table.note(unfinishedBytes: 95, of: 0) == ["2"])
         #expect(table.note(unfinishedBytes: 101, of: 0) == ["0"])
@@ -59,7 +59,7 @@ import Testing
         table.noteAdmission(of: 3)
         table.noteAdmission(of: 4)
         #expect(throws: ConnectionError.self) { try table.add(5, 5, from: "b") }
-        // One that has gone is none to go again, and another may have its identity.
+        // A removed connection is not evicted, and its identity can be used again.
         table.forget(4)
         #expect(try table.add(4, 4, from: "b") == nil)
         #expect(try table.add(6, 6, from: "b") == 4)
@@ -75,7 +75,7 @@ import Testing
         for id in 1..<4 { _ = try table.add(id, id, from: "bad") }
         for id in 4..<100 { #expect(try table.add(id, id, from: "bad") == id - 3) }
         for id in 97..<100 { table.noteExamination(of: id) }
-        // All are being examined: the source that has most loses its oldest.
+        // All are being examined: the source with the most connections loses its oldest.
         #expect(try table.add(100, 100, from: "bad") == 97)
         table.noteAdmission(of: 0)
         #expect(table.count == 4 && table.connections.sorted() == [0, 98, 99, 100])
@@ -99,7 +99,7 @@ import Testing
         )
         _ = try table.add(-1, -1, from: "good")
         table.noteExamination(of: -1)
-        // Eleven seconds of it, from 100 sources, each connection at once being examined.
+        // Eleven seconds of the flood, from 100 sources; each connection is examined at once.
         for id in 0..<11_000 {
             #expect(try table.add(id, id, from: "\(id % 100)") != -1)
             table.noteExamination(of: id)
@@ -123,7 +123,7 @@ import Testing
         #expect(table.note(unfinishedBytes: 101, of: 2) == [2])
     }
 
-    /// Against a plain list, in random order.
+    /// Compares the table with plain collections, for operations in random order.
     @Test(arguments: 0..<20) func theSumsAreThoseOfTheOpenConnections(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
         var table = ConnectionTable<Int, Int>(

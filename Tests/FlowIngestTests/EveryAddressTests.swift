@@ -20,7 +20,7 @@ import Testing
             agents.append(try await TestAgent.connect(to: v6, node: "v6-\(number)"))
         }
         try await ingest.connectedAgents(6)
-        // People see the address that the agent has, not what a socket of both families makes of it.
+        // The displayed address is the agent's own, not the IPv4-mapped one of a socket for both families.
         let seen = Set(ingest.server.agents(atMost: 6).map(\.remoteAddress))
         #expect(seen == ["127.0.0.2", "127.0.0.3", "::1"])
         for (address, source) in [(v4, "127.0.0.2"), (v6, "::1")] {

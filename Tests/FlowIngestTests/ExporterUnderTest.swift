@@ -11,7 +11,7 @@ import TransportSecurity
 
 @testable import FlowExport
 
-/// The real agent's side of connections, towards a server of a test.
+/// The real agent's exporter, connected to a test's server.
 struct ExporterUnderTest {
     let exporter: FlowExporter
 
@@ -19,7 +19,7 @@ struct ExporterUnderTest {
         to address: SocketAddress?, host: String = "127.0.0.1", node: String = "node-a", isStarted: Bool = true,
         _ configure: (inout FlowExporter.Configuration) -> Void = { _ in }
     ) {
-        // Only a hang reaches a deadline that a test does not ask for, and attempts to connect soon follow each other.
+        // Only a hang reaches a deadline that the test does not set; attempts to connect follow each other quickly.
         var configuration = FlowExporter.Configuration(
             host: host, port: address?.port ?? 0, connectTimeout: .hours(1), answerTimeout: .hours(1))
         configuration.departureTimeout = .hours(1)
@@ -33,7 +33,7 @@ struct ExporterUnderTest {
         if isStarted { exporter.start() }
     }
 
-    /// Hands over a batch of one flow.
+    /// Exports a batch of one flow.
     func export(_ number: Int = 1) {
         let flow = Flow.test(number)
         exporter.export(FlowAmount(flows: 1, bytes: flow.bytes), of: .scrape) { sequence in
@@ -43,31 +43,31 @@ struct ExporterUnderTest {
         }
     }
 
-    /// Waits until so many flows are acknowledged.
+    /// Waits until at least `flows` flows are acknowledged.
     func acknowledged(_ flows: UInt64) async throws {
         try await eventually("\(flows) flows are acknowledged") { exporter.statistics.acknowledgedFlows >= flows }
     }
 
-    /// Waits until an attempt has failed for a reason.
+    /// Waits until a connection has failed for `reason`.
     func failed(_ reason: String) async throws {
         try await eventually("a connection fails: \(reason)") {
             exporter.statistics.connectionFailures[reason, default: 0] > 0
         }
     }
 
-    /// Ends the exporter without waiting for anything.
+    /// Stops the exporter without waiting for acknowledgements.
     func stop() async throws { _ = try await exporter.drain(timeout: .zero) }
 }
 
 extension TestCertificates {
-    /// The files of a server, which asks for agents' certificates where told to.
+    /// Returns the files of a server, with the authority of agents' certificates if those are required.
     func serverFiles(_ name: String = "server", asksForCertificates: Bool = false) -> TLSFiles {
         TLSFiles(
             certificate: path("\(name).pem"), key: path("\(name).key"),
             authorities: asksForCertificates ? path("authority.pem") : nil)
     }
 
-    /// The files of an agent, with a certificate of its own where one is named.
+    /// Returns the files of an agent, with a certificate if one is named.
     func agentFiles(_ name: String? = nil) -> TLSFiles {
         TLSFiles(
             certificate: name.map { path("\($0).pem") }, key: name.map { path("\($0).key") },

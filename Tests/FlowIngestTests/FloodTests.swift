@@ -9,16 +9,16 @@ import NIOPosix
 import TestSupport
 import Testing
 
-/// Peers that take what they can get, from one address, and an honest agent beside them, from another.
+/// Floods from one address, and an honest agent at another.
 @Suite(.serialized) struct FloodTests {
     private static let flooder = "127.0.0.2"
 
-    /// Apart from the one of all other tests, whose deadlines are short.
+    /// Separate from the group of all other tests, whose deadlines are short.
     private static let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
 
-    /// So many connections as this process may have both ends of, at most `wanted`: with more than 1,300 descriptors it would
-    /// end by a signal when another test begins a program, since Foundation's `Process` reads the last name of /proc/self/fd
-    /// beyond its buffer. `make bench-server CASES=agents10k` has thousands.
+    /// Returns how many connections this process can hold both ends of, at most `wanted`. With more than 1,300
+    /// descriptors it would be killed by a signal when another test starts a program, because Foundation's `Process`
+    /// reads the last name in /proc/self/fd beyond its buffer. `make bench-server CASES=agents10k` opens thousands.
     private static func connections(_ wanted: Int) -> Int {
         var limit = rlimit()
         getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
@@ -36,7 +36,7 @@ import Testing
                 if number >= 64, let agent = try await group.next() { agents.append(agent) }
                 group.addTask {
                     let agent = try await TestAgent.connect(to: ingest.address, from: Self.flooder, on: Self.group)
-                    // The server may have closed it already.
+                    // The server may have closed the connection already.
                     for bytes in bytes(number) { try? await agent.send(bytes) }
                     return agent
                 }
@@ -72,12 +72,12 @@ import Testing
         for number in 1...20 { agent.export(number) }
         BatchReceipt.acknowledge(try await ingest.deliveries(20).map(\.receipt))
         try await agent.acknowledged(20)
-        // On a busy machine the honest agent is late too, and comes again.
+        // On a busy machine the honest agent is late too, and reconnects.
         try await eventually("all of them are counted and closed") {
             ingest.server.statistics.errors.values.reduce(0, +) >= count
                 && ingest.server.statistics.openConnections == 1
         }
-        // Some were closed for their silence before others came.
+        // Some were closed for their silence before others connected.
         #expect(
             Set(ingest.server.statistics.errors.keys)
                 .isSubset(of: ["too_many_from_source", isEncrypted ? "tls_timeout" : "no_hello"]))
@@ -101,7 +101,7 @@ import Testing
             ingest.server.statistics.errors == ["too_many_from_source": 20, "too_many_connections": 5]
         }
         #expect(ingest.server.statistics.openConnections == 40)
-        // Those that came first went for the last five.
+        // The oldest connections were evicted for the last five.
         for agent in agents { try? await agent.channel.close() }
         try await eventually("there is room again") { ingest.server.statistics.openConnections == 15 }
         try await expectService(ingest)
@@ -141,7 +141,7 @@ import Testing
         try await eventually("they are closed") { slow.allSatisfy { !$0.channel.isActive } }
         dripping.cancel()
         try await eventually("they are forgotten") { ingest.server.statistics.openConnections == 0 }
-        // On a busy machine the honest agent is too slow as well, and comes again.
+        // On a busy machine the honest agent is too slow as well, and reconnects.
         #expect(ingest.server.statistics.errors.keys.sorted() == ["idle"])
         #expect(ingest.server.statistics.errors["idle", default: 0] >= 100)
     }
@@ -153,7 +153,7 @@ import Testing
         let frame = almost
         let held = try await flood(ingest, connections: 60) { [.hello(node: "node-\($0)"), frame] }
         try await eventually("most are given up") { ingest.server.statistics.errors["unfinished_frames"] == 57 }
-        // Three of just below 1 MiB and the length of a fourth fit 4 MiB.
+        // With its length field, each frame takes 3 bytes more than 1 MiB: three fit 4 MiB, four do not.
         #expect(ingest.server.statistics.errors.count == 1)
         try await expectService(ingest)
         withExtendedLifetime(held) {}
@@ -177,7 +177,7 @@ import Testing
         _ = try await ingest.deliveries(64, from: "flooder")
         try await expectService(ingest)
         try await ingest.turnLoops()
-        // What one read holds beyond the limit.
+        // One read may bring more than the limit.
         #expect(ingest.deliveries(from: "flooder").count < 64 + 1_000)
         var acknowledged = 0
         try await eventually("all are stored in the end") {

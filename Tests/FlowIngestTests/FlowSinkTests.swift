@@ -70,7 +70,7 @@ import Testing
         try await first.channel.close()
         try await ingest.connectedAgents(0)
 
-        // It has heard of neither: one is stored, the other is held still.
+        // The agent sends both again: batch 1 is stored, batch 2 is still held.
         let second = try await TestAgent.connect(to: ingest.address)
         try await second.channel.writeAndFlush(hello)
         try await second.send(.batch(1), .batch(2), .batch(3))
@@ -80,7 +80,7 @@ import Testing
         #expect(try await second.messages(2) == [.ack([1]), .ack([2])])
         #expect(ingest.deliveries().map(\.sequence) == [1, 2, 3])
         #expect(ingest.server.statistics.duplicateBatches == 2)
-        // Another process of the same node numbers its batches anew.
+        // Another process on the same node numbers its batches from 1 again.
         let other = try await TestAgent.connect(to: ingest.address, node: "node-a")
         try await other.send(.batch(1))
         _ = try await ingest.deliveries(4)

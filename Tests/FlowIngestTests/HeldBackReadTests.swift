@@ -10,7 +10,7 @@ import Testing
 @testable import FlowExport
 @testable import FlowIngest
 
-/// What becomes of peers while batches cannot be stored and nothing is read.
+/// Connections while batches cannot be stored and nothing is read.
 @Suite struct HeldBackReadTests {
     private func expectNothingTaken(_ ingest: TestIngest) async throws {
         try await eventually("the server knows that the agent has gone") {
@@ -68,14 +68,14 @@ import Testing
         try await agent.stop()
     }
 
-    /// The inserter says so while it holds a lock that every sink asks for.
+    /// The inserter resumes reading while it holds a lock that every sink takes.
     @Test func whoLetsReadingResumeOnAnEventLoopGetsNoBatchMeanwhile() async throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let ingest = try await TestIngest.start(group: group)
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
         try await ingest.connectedAgents(1)
         ingest.server.setReading(false)
-        // The read that was waiting takes it off the socket.
+        // The pending read takes the batch off the socket.
         try await agent.send(.batch(1))
         try await ingest.turnLoops()
         let early = try await group.next().submit {

@@ -7,7 +7,7 @@ import NIOCore
 import TestSupport
 import Testing
 
-/// Addresses of their hosts that agents tell.
+/// The addresses of their hosts that agents report.
 @Suite struct HostAddressTests {
     private static let (first, second) = (
         [IPAddress(v4: 0x0af4_0101)], [IPAddress(v4: 0x0af4_0101), IPAddress(bits: 0xfd << 120 | 1)]
@@ -69,7 +69,7 @@ import Testing
     func refused() async throws {
         let ingest = try await TestIngest.start { $0.authenticator = Doorkeeper() }
         let stranger = try await TestAgent.connect(to: ingest.address)
-        // In one piece: the server may close the connection between two.
+        // In one write: the server may close the connection between two.
         var bytes = Self.hello(Self.first, token: "bad")
         bytes.writeImmutableBuffer(Self.change(Self.first))
         try await stranger.send(bytes)
@@ -93,7 +93,7 @@ import Testing
     @Test("too many addresses end the connection, in Hello and later")
     func tooMany() async throws {
         let ingest = try await TestIngest.start()
-        // 257 IPv4 addresses of 4 bytes: a length of 1028, and 1031 with it.
+        // 257 IPv4 addresses of 4 bytes take 1,028 bytes, and 1,031 with tag and length.
         let addresses = [0x0a, 0x84, 0x08] + [UInt8](repeating: 7, count: 1_028)
         let late = try await TestAgent.connect(to: ingest.address, node: "node-a")
         try await late.send(.frame([0x1a, 0x87, 0x08] + addresses))
@@ -122,7 +122,7 @@ import Testing
         #expect(ingest.hostAddresses.count == 2)
         await ingest.pass(.milliseconds(500))
         #expect(ingest.hostAddresses.last == Self.first)
-        // After a quiet second, the next is taken at once.
+        // After a quiet second, the next update is passed on at once.
         await ingest.pass(.seconds(1))
         try await agent.send(Self.change(Self.second))
         #expect(ingest.hostAddresses == [[], [IPAddress(v4: 1_000)], Self.first, Self.second])

@@ -47,7 +47,7 @@ import Testing
         try await second.channel.close()
         try await ingest.connectedAgents(0)
         #expect(ingest.server.statistics.connections == 3)
-        // A close on top of a heartbeat that was not read is a reset.
+        // Closing a socket with an unread heartbeat resets the connection.
         #expect(Set(ingest.server.statistics.errors.keys).isSubset(of: ["connection_lost"]))
     }
 
@@ -115,13 +115,13 @@ import Testing
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
         try await ingest.connectedAgents(1)
         ingest.server.setReading(false)
-        // The read that was waiting then takes what comes next off the socket, and nobody gets it.
+        // The pending read takes the next batch off the socket, but the sink does not get it.
         try await agent.send(.batch(1))
         try await ingest.turnLoops()
         let flows = (0..<FlowBatchBuilder.maximumFlows).map { Flow.test($0, isIPv4: false) }
         let writes = (2...257).map { agent.channel.writeAndFlush(ByteBuffer.batch($0, flows)) }
         try await ingest.turnLoops()
-        // More than all buffers between the two hold.
+        // The batches are larger than all buffers between agent and server.
         #expect(!agent.channel.isWritable)
         #expect(ingest.deliveries().isEmpty)
         ingest.server.setReading(true)
@@ -163,7 +163,7 @@ import Testing
         let receipt = try await ingest.deliveries(1)[0].receipt
         await ingest.server.stopAccepting(reason: "rolling")
         #expect(try await agent.messages(1) == [.goAway(reason: "rolling", supportedProtocolVersion: 0)])
-        // Programs that other tests are just starting hold copies of this process's sockets until they run.
+        // Programs that other tests are starting hold copies of this process's sockets until they call exec(2).
         try await eventually("a new connection is refused") {
             guard let late = try? await TestAgent.connect(to: ingest.address) else { return true }
             try? await late.channel.close()

@@ -41,13 +41,14 @@ import TransportSecurity
         try await agent.stop()
     }
 
-    /// Who has what, and how each side counts that they do not fit.
+    /// Credentials of the two sides that do not match, and the reason that each side counts.
     struct Misfit: CustomTestStringConvertible {
         let testDescription: String
         var server: (name: String, asks: Bool)? = ("server", false)
-        /// The agent's certificate, whether it trusts the server's authority, and what it calls the server; nil without TLS.
+        /// The agent's certificate, whether it trusts the server's authority, and the server name that it expects; nil
+        /// without TLS.
         var agent: (certificate: String?, trusts: Bool, name: String?)? = (nil, true, nil)
-        /// Nil where the server sees no more than that the agent leaves.
+        /// Nil if the server only sees the agent disconnect.
         let serverReason: String?
         let agentReason: String?
     }

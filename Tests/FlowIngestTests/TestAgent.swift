@@ -7,7 +7,7 @@ import NIOPosix
 import Synchronization
 import TestSupport
 
-/// An agent of a test's own: it sends what the test tells it to, and records what the server says.
+/// An agent that sends what the test provides, and records the server's messages.
 final class TestAgent: ChannelInboundHandler, Sendable {
     typealias InboundIn = ByteBuffer
 
@@ -16,13 +16,12 @@ final class TestAgent: ChannelInboundHandler, Sendable {
 
     private init(channel: any Channel) { self.channel = channel }
 
-    /// Connects to a server, from an address of the loopback's where one is given, and introduces itself where it is given
-    /// a node's name.
+    /// Connects to a server, from a loopback address if one is given, and sends `Hello` if a node's name is given.
     static func connect(
         to address: SocketAddress, node: String? = nil, from source: String? = nil,
         on group: MultiThreadedEventLoopGroup = .singleton
     ) async throws -> TestAgent {
-        // Kept here: the pipeline forgets its handlers when the server closes the connection at once.
+        // Kept here because the pipeline drops its handlers if the server closes the connection at once.
         let made = Mutex<TestAgent?>(nil)
         var bootstrap = ClientBootstrap(group: group).connectTimeout(.hours(1))
         if let source { bootstrap = try bootstrap.bind(to: SocketAddress(ipAddress: source, port: 0)) }
@@ -51,9 +50,9 @@ final class TestAgent: ChannelInboundHandler, Sendable {
         context.close(promise: nil)
     }
 
-    /// What the server has said.
+    /// The server's messages, without heartbeats.
     var messages: [ServerMessage] {
-        // How many heartbeats come in between is for the machine to say.
+        // The number of heartbeats in between depends on the machine's speed.
         get throws {
             try received.withLock { try $0.map { try ServerMessage(decoding: $0) } }.filter { $0 != .ack([]) }
         }
@@ -64,7 +63,7 @@ final class TestAgent: ChannelInboundHandler, Sendable {
         for bytes in bytes { try await channel.writeAndFlush(bytes) }
     }
 
-    /// Waits until the server has said so many things, and returns them.
+    /// Waits until the server has sent `count` messages, and returns all of its messages.
     func messages(_ count: Int) async throws -> [ServerMessage] {
         try await eventually("the server says \(count) things") { try self.messages.count >= count }
         return try messages
@@ -75,19 +74,19 @@ final class TestAgent: ChannelInboundHandler, Sendable {
 }
 
 extension ByteBuffer {
-    /// The greeting of an agent.
+    /// Returns the frame of an agent's `Hello`.
     static func hello(node: String, version: UInt32 = Hello.currentProtocolVersion) -> ByteBuffer {
         Hello(protocolVersion: version, nodeName: node, agentID: .random(), softwareVersion: "test").frame()
     }
 
-    /// A batch of these flows.
+    /// Returns the frame of a batch of these flows.
     static func batch(_ sequence: UInt64, _ flows: [Flow] = [.test(1)]) -> ByteBuffer {
         var builder = FlowBatchBuilder(family: flows.allSatisfy(\.isIPv4) ? .ipv4 : .ipv6)
         for flow in flows { builder.append(flow) }
         return builder.takeFrame(sequence: sequence, observedAtMilliseconds: 1_000 &+ sequence)
     }
 
-    /// A frame of these bytes.
+    /// Returns a frame of these bytes.
     static func frame(_ message: [UInt8]) -> ByteBuffer {
         var frame = ByteBuffer(integer: UInt32(message.count))
         frame.writeBytes(message)
@@ -96,7 +95,7 @@ extension ByteBuffer {
 }
 
 extension Flow {
-    /// A flow of its own for every number, every third one translated.
+    /// Returns a different flow for every number; every third one is translated.
     static func test(_ number: Int, isIPv4: Bool = true) -> Flow {
         func address(_ host: Int) -> IPAddress {
             isIPv4 ? IPAddress(v4: 0x0a00_0000 | UInt32(host)) : IPAddress(bits: 0x2001_0db8 << 96 | UInt128(host))

@@ -10,7 +10,7 @@ import TestSupport
 
 @testable import FlowIngest
 
-/// A listening server, and what reaches its sinks.
+/// A listening server, and the batches and host addresses that reach its sinks.
 struct TestIngest {
     let server: IngestServer
     let address: SocketAddress
@@ -69,7 +69,7 @@ struct TestIngest {
         let box = Box()
         var configuration = IngestServer.Configuration()
         configuration.limits.helloDeadline = helloDeadline
-        // Only a hang reaches a deadline that a test does not ask for.
+        // Only a hang reaches a deadline that the test does not set.
         configuration.limits.handshakeDeadline = .hours(1)
         configuration.limits.idleDeadline = .hours(1)
         configuration.departureDeadline = .hours(1)
@@ -84,26 +84,26 @@ struct TestIngest {
             group: group, box: box)
     }
 
-    /// What has reached the sinks, of one node's agents or of all.
+    /// Returns the batches that have reached the sinks, from one node's agents or from all.
     func deliveries(from node: String? = nil) -> [Delivery] {
         box.deliveries.withLock { $0.filter { node == nil || $0.node == node } }
     }
 
-    /// Waits until so many batches have reached the sinks, and returns them.
+    /// Waits until `count` batches have reached the sinks, and returns all that have.
     func deliveries(_ count: Int, from node: String? = nil) async throws -> [Delivery] {
         try await eventually("\(count) batches are delivered") { deliveries(from: node).count >= count }
         return deliveries(from: node)
     }
 
-    /// What has reached the sinks of the addresses of hosts.
+    /// The host addresses that have reached the sinks.
     var hostAddresses: [HostAddresses] { box.hostAddresses.withLock { $0 } }
 
-    /// Waits until so many agents are connected.
+    /// Waits until `count` agents are connected.
     func connectedAgents(_ count: Int) async throws {
         try await eventually("\(count) agents are connected") { server.statistics.connectedAgents == count }
     }
 
-    /// Lets every event loop do, many times over, whatever it has to do.
+    /// Lets every event loop run its pending work, 50 times.
     func turnLoops() async throws {
         for _ in 0..<50 {
             for eventLoop in group.makeIterator() {

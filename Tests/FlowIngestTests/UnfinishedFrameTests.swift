@@ -7,11 +7,11 @@ import Testing
 
 @testable import FlowIngest
 
-/// Frames of which only a part has come.
+/// Frames that have arrived only in part.
 @Suite struct UnfinishedFrameTests {
     private static let receiveBufferBytes = 8 << 10
 
-    /// Connects agents that each send so many bytes of a batch.
+    /// Connects agents that each send the first `bytes` bytes of a batch.
     private func begin(_ ingest: TestIngest, agents: Int, bytes: Int, of batch: ByteBuffer) async throws -> [TestAgent]
     {
         let part = try #require(batch.getSlice(at: 0, length: bytes))
@@ -40,7 +40,7 @@ import Testing
         try await ingest.turnLoops()
         var rest = batch
         rest.moveReaderIndex(forwardBy: Self.receiveBufferBytes)
-        // One after another: while its rest comes, a frame counts.
+        // One after another: a frame counts while its rest arrives.
         for (number, agent) in agents.enumerated() {
             try await agent.send(rest)
             _ = try await ingest.deliveries(number + 1)
@@ -62,7 +62,7 @@ import Testing
         withExtendedLifetime(agents) {}
     }
 
-    /// A peer that sends a long frame and the beginning of the next would keep the memory of the long one.
+    /// Without shrinking, the memory of a long frame would be kept for the beginning of the next one.
     @Test(arguments: [1, 4, 100, 8_192, 9_000, 100_000])
     func theBeginningOfAFrameTakesNoMoreThanItNeeds(_ length: Int) throws {
         var told = 0

@@ -7,32 +7,32 @@ import Testing
 
 @testable import FlowIngest
 
-/// Agents that do not read what the server says to them.
+/// Agents that do not read the server's responses.
 @Suite struct UnreadAnswersTests {
     @Test func whatWaitsToBeReadIsBounded() async throws {
         let heartbeatInterval = TimeAmount.microseconds(500)
         let ingest = try await TestIngest.start { $0.heartbeatInterval = heartbeatInterval }
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
-        // Acknowledgements as long as they can be.
+        // The sequence number makes acknowledgements as long as they can be.
         let batch = ByteBuffer.batch(.max - 1)
         try await agent.send(batch)
         let receipt = try await ingest.deliveries(1)[0].receipt
         let channel = receipt.channel
-        // So that little waits in the kernel.
+        // A small send buffer, so that little waits in the kernel.
         try await channel.setOption(.socketOption(.so_sndbuf), value: 32 << 10).get()
         BatchReceipt.acknowledge([receipt])
         #expect(try await agent.messages(1) == [.ack([.max - 1])])
 
-        // The same batch again and again: each time it is acknowledged at once.
+        // The same batch is sent repeatedly, and acknowledged at once each time.
         try await agent.channel.setOption(.autoRead, value: false).get()
         let repetitions = 60_000
         let bytes = (0..<repetitions).reduce(into: ByteBuffer()) { bytes, _ in bytes.writeImmutableBuffer(batch) }
         agent.channel.writeAndFlush(bytes, promise: nil)
         try await eventually("the server cannot write any longer") { !channel.isWritable }
-        // A heartbeat is due before each of these.
+        // A heartbeat is due before each of these tasks.
         for _ in 0..<2_000 { try await channel.eventLoop.scheduleTask(in: heartbeatInterval) {}.futureResult.get() }
         #expect(ingest.server.statistics.duplicateBatches < repetitions / 2)
-        // NIO's high watermark, and what the last read of 8 KiB brought.
+        // NIO's high watermark, and the acknowledgements for the last read of 8 KiB.
         #expect(try await channel.getOption(.bufferedWritableBytes).get() <= (64 + 4) << 10)
 
         try await agent.channel.setOption(.autoRead, value: true).get()
