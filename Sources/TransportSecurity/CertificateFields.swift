@@ -2,11 +2,11 @@
 
 /// Fields of a certificate (RFC 5280, section 4.1) that NIOSSL does not expose.
 struct CertificateFields {
-    /// True where subject and issuer are the same, as in a root.
+    /// Whether subject and issuer are the same, as in a root certificate.
     let isSelfIssued: Bool
-    /// True where the certificate may issue others: its extension basicConstraints says `CA:TRUE`.
+    /// Whether the certificate may issue others: its extension basicConstraints says `CA:TRUE`.
     let isAuthority: Bool
-    /// True where TLS 1.2 and 1.3 have a signature algorithm for the key.
+    /// Whether TLS 1.2 and 1.3 have a signature algorithm for the key.
     let hasSupportedKey: Bool
 
     /// The keys that ``hasSupportedKey`` accepts, for error messages.
@@ -23,15 +23,15 @@ struct CertificateFields {
     ]
     private static let basicConstraints: [UInt8] = [0x55, 0x1d, 0x13]
 
-    /// Reads the DER encoding of a certificate; nil where it is none.
+    /// Reads the DER encoding of a certificate; nil if it is not one.
     init?(der: [UInt8]) {
         var certificate = DERReader(der[...])
         guard let body = certificate.next()?.content.firstElement else { return nil }
         var fields = DERReader(body.content)
         var field = fields.next()
-        // A certificate of version 1 does not say its version.
+        // A certificate of version 1 omits its version.
         if field?.tag == Tag.version { field = fields.next() }
-        // Behind the serial number and the signature algorithm.
+        // `field` is the serial number; the signature algorithm follows, and the validity comes before the subject.
         guard field != nil, fields.next() != nil, let issuer = fields.next(), fields.next() != nil,
             let subject = fields.next(), let key = fields.next()?.content.firstElement
         else { return nil }
@@ -47,7 +47,7 @@ struct CertificateFields {
         static let extensions: UInt8 = 0xa3
     }
 
-    /// Looks for `basicConstraints` behind the key.
+    /// Whether the extensions, which follow the key, include `basicConstraints` with `CA:TRUE`.
     private static func isAuthority(_ fields: DERReader) -> Bool {
         var fields = fields
         while let field = fields.next() {
@@ -56,7 +56,7 @@ struct CertificateFields {
             while let element = extensions.next() {
                 var parts = DERReader(element.content)
                 guard parts.next()?.content == basicConstraints[...] else { continue }
-                // `critical` may stand before the value.
+                // The optional flag `critical` comes before the value.
                 var value = parts.next()
                 if value?.tag == Tag.boolean { value = parts.next() }
                 guard value?.tag == Tag.octetString, let flag = value?.content.firstElement?.content.firstElement

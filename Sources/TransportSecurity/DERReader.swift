@@ -20,7 +20,7 @@ struct DERReader {
         position = bytes.startIndex
     }
 
-    /// Returns the next element; nil at the end, and where the rest holds no whole element.
+    /// Returns the next element; nil at the end, or if the rest is not a complete element.
     mutating func next() -> Element? {
         let start = position
         guard let tag = nextOctet(), let length = nextLength(), length <= bytes.endIndex - position else { return nil }
@@ -35,8 +35,8 @@ struct DERReader {
         return bytes[position]
     }
 
-    /// Up to 127 the octet is the length; above, it says how many octets of length follow, of which a file of a mebibyte
-    /// needs three.
+    /// Reads a length. A first octet up to 127 is the length itself; above, it gives the number of length octets that
+    /// follow, of which a file of 1 MiB needs three.
     private mutating func nextLength() -> Int? {
         guard let first = nextOctet() else { return nil }
         guard first > 0x7f else { return Int(first) }

@@ -3,11 +3,11 @@
 import NIOSSL
 
 extension NIOSSLCertificate {
-    /// Returns the certificate as an anchor at which chains may end even where it is not self-signed, such as the
-    /// intermediate authority that an issuer of cert-manager is.
+    /// Returns the certificate as a trust anchor, at which chains may end even if it is not self-signed, such as the
+    /// intermediate authority of a cert-manager issuer.
     ///
-    /// BoringSSL's flag for all of a context's anchors (`X509_V_FLAG_PARTIAL_CHAIN`) is out of NIOSSL's reach. What is in
-    /// reach is OpenSSL's PEM form `TRUSTED CERTIFICATE`: a certificate followed by what it is trusted for.
+    /// NIOSSL does not expose BoringSSL's flag for all of a context's anchors (`X509_V_FLAG_PARTIAL_CHAIN`). It does
+    /// read OpenSSL's PEM form `TRUSTED CERTIFICATE`: a certificate followed by the purposes for which it is trusted.
     static func trustAnchor(der: [UInt8]) throws -> NIOSSLCertificate {
         let lines = (der + trustedPurposes).base64Lines
         let pem = "-----BEGIN TRUSTED CERTIFICATE-----\n\(lines)-----END TRUSTED CERTIFICATE-----\n"
@@ -25,7 +25,7 @@ extension NIOSSLCertificate {
 }
 
 extension [UInt8] {
-    /// Lines of 64 characters in base64 (RFC 7468).
+    /// The bytes in base64, in lines of 64 characters (RFC 7468).
     fileprivate var base64Lines: String {
         let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
         var text: [UInt8] = []

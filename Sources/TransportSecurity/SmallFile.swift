@@ -2,15 +2,15 @@
 
 import Glibc
 
-/// Why a file with certificates, a key or a token is of no use.
+/// The reason why a file with certificates, a key or a token is unusable.
 public struct CredentialError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// What is wrong, with the file's path, without its content.
+    /// The problem, with the file's path but without its content.
     public let description: String
 
     init(_ description: String) { self.description = description }
 }
 
-/// Files with certificates, keys and tokens.
+/// Reads files with certificates, keys and tokens.
 enum SmallFile {
     private static let maximumBytes = 1 << 20
 

@@ -4,20 +4,20 @@ public import Logging
 public import NIOSSL
 import Synchronization
 
-/// Makes new connections' TLS contexts of files that change: what is open keeps the context that it was opened with, and
-/// files that are of no use change nothing.
+/// Makes TLS contexts for new connections from files that may change. Open connections keep the context that they were
+/// opened with; if changed files are unusable, the previous context stays in use.
 ///
-/// Nothing of TLS is set up before the first ``refresh()``.
+/// TLS is not set up before the first ``refresh()``.
 public final class TLSContextSource: Sendable {
-    /// What has become of the files so far.
+    /// The state of the files and their reloads.
     public struct Statistics: Equatable, Sendable {
-        /// When the own certificate that is in use expires, in seconds since the Unix epoch; nil where there is none.
+        /// When this side's certificate in use expires, in seconds since the Unix epoch; nil if there is none.
         public var certificateNotAfter: Int?
-        /// Times that changed files came into use, the first included.
+        /// Successful loads of changed files, including the first.
         public var loads: UInt64 = 0
-        /// Times that the files were of no use.
+        /// Failed loads; the previous files stay in use.
         public var failures: UInt64 = 0
-        /// What is wrong with the files; nil where nothing is.
+        /// The files' current problem; nil if there is none.
         public var problem: String?
     }
 
@@ -32,21 +32,21 @@ public final class TLSContextSource: Sendable {
     private let logger: Logger
     private let state = Mutex(State())
 
-    /// Names the files, and on which side of connections they are used.
+    /// Makes a source for one side of connections; reads no file yet.
     public init(_ files: TLSFiles, isServer: Bool, logger: Logger) {
         self.files = files
         self.isServer = isServer
         self.logger = logger
     }
 
-    /// What has become of the files so far.
+    /// The state of the files and their reloads.
     public var statistics: Statistics { state.withLock { $0.statistics } }
 
-    /// The context for the next connection; nil before the first ``refresh()`` that succeeded.
+    /// The context for the next connection; nil before the first successful ``refresh()``.
     public var current: NIOSSLContext? { state.withLock { $0.context } }
 
-    /// Reads the files, which blocks, and returns the context for the next connection: a new one where they have changed,
-    /// the one before where they are of no use. Throws where there is none yet.
+    /// Reads the files, which blocks, and returns the context for the next connection: a new one if they have changed,
+    /// the previous one if they have not or are unusable. Throws if they are unusable and there is no previous one.
     @discardableResult
     public func refresh() throws(CredentialError) -> NIOSSLContext {
         let result = state.withLock { state in

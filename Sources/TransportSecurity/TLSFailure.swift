@@ -2,28 +2,28 @@
 
 import NIOSSL
 
-/// Why there is no TLS connection, as far as what BoringSSL says can be told apart.
+/// The reason why a TLS connection failed, as far as BoringSSL's errors can be told apart.
 public enum TLSFailure: String, CaseIterable, Sendable {
     /// The peer does not speak TLS.
     case notTLS = "tls_not_tls"
     /// The two sides have no version of TLS, cipher suite or signature algorithm in common.
     case version = "tls_version"
-    /// The client has sent no certificate where one is asked for.
+    /// The client has sent no certificate although the server requires one.
     case noCertificate = "tls_no_certificate"
-    /// The peer's certificate is expired, or of an authority that is not trusted here.
+    /// The peer's certificate has expired, or its authority is not trusted here.
     case untrustedCertificate = "tls_untrusted_certificate"
-    /// The server's certificate is of another name.
+    /// The server's certificate is for another name.
     case otherName = "tls_other_name"
-    /// The peer does not take the certificate of this side.
+    /// The peer rejects this side's certificate.
     case certificateRefused = "tls_certificate_refused"
-    /// The peer was gone before the handshake was over.
+    /// The peer closed the connection before the handshake was complete.
     case closed = "tls_closed"
     /// The handshake took too long.
     case timeout = "tls_timeout"
     /// Anything else.
     case other = "tls_handshake"
 
-    /// Parts of BoringSSL's names of errors (its `ssl_error` and alert names) and what they mean.
+    /// Parts of BoringSSL's error names (`ssl_error` and alert names), and their meanings.
     private static let names: [(part: String, failure: TLSFailure)] = [
         ("PEER_DID_NOT_RETURN_A_CERTIFICATE", .noCertificate), ("ALERT_CERTIFICATE_REQUIRED", .noCertificate),
         ("CERTIFICATE_VERIFY_FAILED", .untrustedCertificate), ("ALERT_UNKNOWN_CA", .certificateRefused),
@@ -35,7 +35,7 @@ public enum TLSFailure: String, CaseIterable, Sendable {
         ("EOF during handshake", .closed),
     ]
 
-    /// What an error of a TLS connection means; nil where it is none of TLS.
+    /// Classifies an error of a connection; nil if it is not a TLS error.
     public init?(_ error: any Error) {
         if let extra = error as? NIOSSLExtraError {
             self = extra == .failedToValidateHostname || extra == .serverHostnameImpossibleToMatch ? .otherName : .other
@@ -47,7 +47,7 @@ public enum TLSFailure: String, CaseIterable, Sendable {
         self = Self.names.first { text.contains($0.part) }?.failure ?? .other
     }
 
-    /// What an agent's user can do about it.
+    /// The remedy, for the agent's log.
     public var agentRemedy: String {
         switch self {
         case .notTLS, .closed, .timeout:
@@ -67,7 +67,7 @@ public enum TLSFailure: String, CaseIterable, Sendable {
         }
     }
 
-    /// What a server's user can do about it.
+    /// The remedy, for the server's log.
     public var serverRemedy: String {
         switch self {
         case .notTLS: "the peer does not speak TLS: set SERVER_TLS=true for the agent"

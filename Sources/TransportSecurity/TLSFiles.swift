@@ -2,14 +2,14 @@
 
 import NIOSSL
 
-/// Where one side of a TLS connection has its credentials: files in PEM form, which may change at any time.
+/// The credentials of one side of a TLS connection: files in PEM form, which may change at any time.
 public struct TLSFiles: Equatable, Sendable {
-    /// The own certificate and those between it and the authority; nil for none, which only a client may have.
+    /// This side's certificate and those between it and the authority; nil for none, which only a client may have.
     public var certificate: String?
     /// The key of `certificate`.
     public var key: String?
-    /// The authorities that must have signed the peer's certificate. Where it is nil, a client trusts the system's, and a
-    /// server asks for no certificate.
+    /// The authorities that must have signed the peer's certificate. If nil, a client trusts the system's authorities,
+    /// and a server requests no certificate.
     public var authorities: String?
 
     /// Names the files.
@@ -19,7 +19,7 @@ public struct TLSFiles: Equatable, Sendable {
         self.authorities = authorities
     }
 
-    /// Reads the files and throws what a connection could not be opened with; nothing is kept. It blocks.
+    /// Reads the files, which blocks, and throws if no connection could be opened with them; keeps nothing.
     public func check(isServer: Bool) throws(CredentialError) { _ = try context(of: read(), isServer: isServer) }
 
     /// The bytes of the files at one moment.
@@ -29,7 +29,8 @@ public struct TLSFiles: Equatable, Sendable {
         var authorities: [UInt8]?
     }
 
-    /// Reads all files, again where they change meanwhile: a certificate and another's key are of no use.
+    /// Reads all files until two reads agree, at most four times: files that are being replaced may pair a certificate
+    /// with the key of another.
     func read() throws(CredentialError) -> Contents {
         var last = try readOnce()
         for _ in 0..<3 {
@@ -48,8 +49,8 @@ public struct TLSFiles: Equatable, Sendable {
         return contents
     }
 
-    /// Makes what connections are opened with of the files' bytes, and tells when the own certificate expires, in seconds
-    /// since the Unix epoch.
+    /// Makes the context for new connections from the files' bytes, and returns when this side's certificate expires,
+    /// in seconds since the Unix epoch.
     func context(
         of contents: Contents, isServer: Bool
     ) throws(CredentialError) -> (context: NIOSSLContext, notValidAfter: Int?) {
@@ -83,7 +84,7 @@ public struct TLSFiles: Equatable, Sendable {
         configuration.applyPolicy()
         if let bytes = contents.authorities, let path = authorities {
             configuration.trustRoots = .certificates(try Self.anchors(bytes, path))
-            // What a client must match is the authority; a server, its name too.
+            // A client's certificate must match the authority only; a server's must match its name too.
             configuration.certificateVerification = isServer ? .noHostnameVerification : .fullVerification
         }
         do {
@@ -94,9 +95,10 @@ public struct TLSFiles: Equatable, Sendable {
         }
     }
 
-    /// Reads the certificates that chains may end at. One that may not issue others is no authority, unless it is its own.
+    /// Reads the certificates at which chains may end. A certificate that may not issue others is rejected, unless it
+    /// is self-issued.
     ///
-    /// Those of a bundle that are of no use here, such as a leaf before its issuer, are passed over beside one that is.
+    /// Unusable certificates in a bundle, such as a leaf before its issuer, are skipped if another one is usable.
     private static func anchors(_ bytes: [UInt8], _ path: String) throws(CredentialError) -> [NIOSSLCertificate] {
         var anchors: [NIOSSLCertificate] = []
         var problem: CredentialError?
@@ -128,7 +130,7 @@ public struct TLSFiles: Equatable, Sendable {
         return certificates
     }
 
-    /// What a certificate holds; throws where no handshake could use it.
+    /// Returns a certificate's encoding and fields; throws if no handshake could use its key.
     private static func supported(
         _ certificate: NIOSSLCertificate, _ path: String
     ) throws(CredentialError) -> (der: [UInt8], fields: CertificateFields) {

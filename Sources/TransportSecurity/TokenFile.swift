@@ -2,8 +2,8 @@
 
 public import FlowWire
 
-/// A file with a token on each line. Several lines make a rotation possible without refusals: who checks takes any of
-/// them, who sends sends the first.
+/// A file with a token on each line. Several lines make a rotation possible without rejections: the server accepts any
+/// of its tokens, the agent sends its first.
 public struct TokenFile: Equatable, Sendable {
     /// The file's path.
     public let path: String
@@ -11,7 +11,7 @@ public struct TokenFile: Equatable, Sendable {
     /// Names the file.
     public init(_ path: String) { self.path = path }
 
-    /// Reads the tokens that the file holds at the moment, at least one. It blocks.
+    /// Reads the tokens that the file now holds, at least one. Blocks.
     public func read() throws(CredentialError) -> [BearerToken] {
         let lines = try SmallFile.read(path).split(whereSeparator: { $0 == 0x0a || $0 == 0x0d })
         let tokens = lines.map { $0.filter { $0 != 0x20 && $0 != 0x09 } }.filter { !$0.isEmpty }

@@ -4,7 +4,7 @@ public import FlowWire
 public import Logging
 import Synchronization
 
-/// The tokens of a file that changes; those before stay while it cannot be read.
+/// The tokens of a file that may change; the previous tokens stay in use while it cannot be read.
 public final class TokenSource: Sendable {
     private struct State {
         var tokens: [BearerToken] = []
@@ -19,16 +19,16 @@ public final class TokenSource: Sendable {
 
     /// - Parameters:
     ///   - file: The file.
-    ///   - interval: How long what was read counts.
-    ///   - logger: Told when the file cannot be read.
+    ///   - interval: The time for which tokens are used before the file is read again.
+    ///   - logger: The logger for failures to read the file.
     public init(_ file: TokenFile, interval: Duration = .seconds(10), logger: Logger) {
         self.file = file
         self.interval = interval
         self.logger = logger
     }
 
-    /// The tokens that count now, for which the file is read where that is due, which blocks. Throws where it has never
-    /// been read.
+    /// Returns the current tokens; reads the file if the interval has passed, which blocks. Throws if no read has
+    /// succeeded yet.
     public func tokens() throws(CredentialError) -> [BearerToken] {
         let result = state.withLock { state -> Result<[BearerToken], CredentialError> in
             let now = ContinuousClock.now

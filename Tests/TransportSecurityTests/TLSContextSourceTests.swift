@@ -35,7 +35,7 @@ import TransportSecurity
         #expect(try source.refresh() === context)
         #expect(source.current === context)
         #expect(source.statistics.loads == 1)
-        // Two days from now.
+        // The certificate expires two days from now.
         let days = (source.statistics.certificateNotAfter.map(Double.init) ?? 0) - Date().timeIntervalSince1970
         #expect(abs(days - 2 * 86_400) < 86_400)
     }
@@ -49,7 +49,7 @@ import TransportSecurity
         #expect(source.statistics.loads == 2 && source.statistics.failures == 0)
     }
 
-    /// How the kubelet changes the files of a Secret.
+    /// The kubelet replaces the files of a Secret by swapping a link.
     @Test func aSwappedLinkGivesANewContext() async throws {
         let certificates = try await [TestCertificates(), TestCertificates()]
         let link = folder.appending(path: "..data")

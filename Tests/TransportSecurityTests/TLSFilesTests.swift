@@ -6,7 +6,7 @@ import Testing
 
 @testable import TransportSecurity
 
-/// What is rejected at load because no handshake could use it.
+/// Files that are rejected at load because no handshake could use them.
 @Suite struct TLSFilesTests {
     @Test(
         "a key that no handshake could use is rejected, whoever's it is, with the keys that can be used",
@@ -22,7 +22,7 @@ import Testing
                 authorities: unusable.path("authority.pem"))
             expect(authority, isServer: isServer, names: [unusable.path("authority.pem"), "Ed25519"])
         }
-        // A certificate of an authority whose key cannot be used, behind a usable one.
+        // A usable certificate followed by an authority's with an unusable key.
         let chain = usable.folder.appending(path: "chain.pem")
         try Data(try usable.bytes("server.pem") + unusable.bytes("authority.pem")).write(to: chain)
         expect(
