@@ -7,8 +7,8 @@ import Synchronization
 /// Counts and logs connections to one port that could not be accepted, because the process, the host or the kernel has run
 /// out of file descriptors or memory (accept(2)).
 public final class AcceptFailures: Sendable {
-    /// Time without accepting after a failure. The connection stays in the backlog, so that another attempt at once would
-    /// fail at once, for as long as nothing is closed.
+    /// The time without accepting after a failure. The connection stays in the backlog, so an immediate retry would
+    /// fail at once, for as long as no descriptor is closed.
     static let pause = TimeAmount.milliseconds(250)
 
     private let purpose: String
@@ -25,7 +25,7 @@ public final class AcceptFailures: Sendable {
         self.logger = logger
     }
 
-    /// Attempts to accept a connection that failed.
+    /// The number of failed attempts to accept a connection.
     public var count: UInt64 { failures.load(ordering: .relaxed) }
 
     func note(_ error: IOError) {

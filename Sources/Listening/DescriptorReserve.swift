@@ -2,18 +2,18 @@
 
 import Glibc
 
-/// File descriptors that connections leave to the process itself.
+/// File descriptors that are kept for the process itself, and not used for connections.
 ///
-/// libdispatch, which runs Swift's tasks, looks at the states of its threads about once a second and ends the process where
-/// it cannot open their files ("registered worker exited prematurely", `_dispatch_workq_count_runnable_workers` in
-/// src/event/workqueue.c). Connections must not be what takes the last ones.
+/// libdispatch, which runs Swift's tasks, reads the states of its threads from files about once a second, and ends the
+/// process if it cannot open them ("registered worker exited prematurely", `_dispatch_workq_count_runnable_workers` in
+/// src/event/workqueue.c). Connections must therefore leave it some descriptors.
 enum DescriptorReserve {
-    /// How many they are.
+    /// The number of descriptors kept.
     static let count: rlim_t = 16
 
-    /// Whether fewer are left.
+    /// Whether fewer than ``count`` descriptors are free.
     static var isTouched: Bool {
-        // The kernel gives the lowest number that is free.
+        // The kernel returns the lowest free number.
         let next = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0)
         guard next >= 0 else { return errno == EMFILE || errno == ENFILE }
         close(next)

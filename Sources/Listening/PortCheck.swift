@@ -4,9 +4,10 @@ import Glibc
 import NIOCore
 import NIOPosix
 
-/// Finds out whether a port can be listened on, for a daemon that will do so only later.
+/// Checks whether a port can be listened on, for a daemon that starts listening later.
 public enum PortCheck {
-    /// Throws what binding the port on all of the host's addresses throws now; nobody can connect meanwhile.
+    /// Binds the port on all of the host's addresses and releases it again; throws if that fails. The socket does not
+    /// listen, so no peer can connect to it.
     public static func check(_ port: Int) throws {
         do {
             try bind(SocketAddress(ipAddress: "::", port: port))

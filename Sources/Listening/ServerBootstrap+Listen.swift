@@ -6,26 +6,26 @@ public import NIOCore
 public import NIOPosix
 
 extension ServerBootstrap {
-    /// Listens on a port of one of the host's addresses, or of all of them: of IPv4 and IPv6, or of IPv4 alone where IPv6
+    /// Listens on a port of one of the host's addresses, or of all of them: of IPv4 and IPv6, or only of IPv4 if IPv6
     /// cannot be bound.
     ///
-    /// A peer that comes over IPv4 may have an IPv4-mapped address (``NIOCore/SocketAddress/unmapped``).
+    /// A peer that connects over IPv4 may have an IPv4-mapped address (``NIOCore/SocketAddress/unmapped``).
     ///
-    /// The address is bound as it is. `bind(host:port:)` asks getaddrinfo(3) with AI_ADDRCONFIG instead, which does not know
-    /// `::` where no interface but the loopback has an IPv6 address, although `::` can be bound there.
+    /// The address is bound directly. `bind(host:port:)` would call getaddrinfo(3) with AI_ADDRCONFIG, which does not
+    /// resolve `::` if only the loopback interface has an IPv6 address, although `::` can be bound then.
     ///
     /// Sets the bootstrap's `serverChannelInitializer`.
     ///
     /// - Parameters:
     ///   - address: The address; nil for all.
-    ///   - port: The port; the kernel chooses one where it is 0.
+    ///   - port: The port; 0 lets the kernel choose one.
     ///   - failures: Counts and logs connections that could not be accepted; accepting pauses after each.
     public func listen(
         on address: IPAddress? = nil, port: Int, _ failures: AcceptFailures
     ) async throws -> any Channel {
         let bootstrap = serverChannelInitializer { channel in
             channel.eventLoop.makeCompletedFuture {
-                // net.ipv6.bindv6only may say otherwise. A socket of IPv4 refuses the option and does not need it.
+                // Overrides net.ipv6.bindv6only. An IPv4 socket rejects the option and does not need it.
                 let v6Only = ChannelOptions.Types.SocketOption(level: .ipv6, name: .ipv6_v6only)
                 try? channel.syncOptions?.setOption(v6Only, value: 0)
                 try channel.pipeline.syncOperations.addHandler(AcceptErrorHandler(failures))
@@ -42,15 +42,15 @@ extension ServerBootstrap {
         }
     }
 
-    /// What socket(2) and bind(2) fail with where there is no IPv6: `ipv6.disable=1` on the kernel's command line, or a
-    /// sandbox that has none.
+    /// The errors of socket(2) and bind(2) without IPv6: `ipv6.disable=1` on the kernel's command line, or a sandbox
+    /// that has no IPv6.
     static let withoutIPv6 = [EAFNOSUPPORT, EPROTONOSUPPORT, EADDRNOTAVAIL, EPERM, EACCES]
 }
 
-/// Tells of connections that could not be accepted, or would have taken the last descriptors, and pauses.
+/// Records connections that could not be accepted, or would have taken the last descriptors, and pauses accepting.
 ///
-/// NIO's `AcceptBackoffHandler` delays the next read alone. The read that failed stays pending, the socket stays registered
-/// with epoll(7), and a core spins in accept(2).
+/// NIO's `AcceptBackoffHandler` only delays the next read: the read that failed stays pending, the socket stays
+/// registered with epoll(7), and a core spins in accept(2).
 private final class AcceptErrorHandler: ChannelInboundHandler {
     typealias InboundIn = any Channel
 
