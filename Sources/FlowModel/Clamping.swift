@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Arithmetic for numbers that are shown: the result stays at the type's bounds where the exact one is beyond them, and no
-// operation traps.
+// Arithmetic for displayed numbers: a result beyond the type's bounds is set to the bound, and no operation traps.
 
 extension FixedWidthInteger {
-    /// The whole number nearest to a floating-point one; 0 for NaN.
+    /// Makes the whole number nearest to a floating-point one, within the type's bounds; 0 for NaN.
     public init(clamping value: Double) {
         let whole = value.rounded()
         if let exact = Self(exactly: whole) {
@@ -19,7 +18,7 @@ extension FixedWidthInteger {
     /// Returns the sum of two numbers.
     public func clampedAdding(_ other: Self) -> Self {
         let (sum, isBeyond) = addingReportingOverflow(other)
-        // A sum passes a bound only in the direction of both of its terms.
+        // Both terms of a sum that overflows have the same sign.
         return isBeyond ? (other < 0 ? .min : .max) : sum
     }
 
@@ -36,7 +35,7 @@ extension Sequence where Element: FixedWidthInteger {
 }
 
 extension Duration {
-    /// Returns the difference of two durations; the longest or shortest there is where the exact one is beyond that.
+    /// Returns the difference of two durations, within the type's bounds.
     public func clampedSubtracting(_ other: Duration) -> Duration {
         Duration(attoseconds: attoseconds.clampedSubtracting(other.attoseconds))
     }
@@ -44,9 +43,9 @@ extension Duration {
     /// The duration in seconds, fractions dropped, within the bounds of `Int`.
     public var wholeSeconds: Int { Int(clamping: attoseconds / 1_000_000_000_000_000_000) }
 
-    /// Makes a duration of seconds, within the type's bounds; zero for NaN.
+    /// Makes a duration from seconds, within the type's bounds; zero for NaN.
     public init(clampingSeconds seconds: Double) {
-        // In two parts: attoseconds of today's date would have more digits than a Double.
+        // In two parts, because the attoseconds from 1970 to today have more digits than a Double.
         let whole = Int128(clamping: seconds.rounded(.towardZero))
         let rest = Int128(clamping: (seconds - seconds.rounded(.towardZero)) * 1e18)
         let (attoseconds, isBeyond) = whole.multipliedReportingOverflow(by: 1_000_000_000_000_000_000)

@@ -5,7 +5,7 @@ public struct TransportProtocol: RawRepresentable, Hashable, Sendable {
     /// The protocol's number.
     public let rawValue: UInt8
 
-    /// Makes a protocol of its number.
+    /// Makes a protocol from its number.
     @inlinable
     public init(rawValue: UInt8) { self.rawValue = rawValue }
 
@@ -20,7 +20,7 @@ public struct TransportProtocol: RawRepresentable, Hashable, Sendable {
     public static var sctp: TransportProtocol { TransportProtocol(rawValue: 132) }
 }
 
-/// One direction of a connection: who sends to whom, as a packet's headers say it.
+/// The addresses and ports of one direction of a connection, as in its packets' headers.
 public struct FlowTuple: Hashable, Sendable {
     /// The sender's address.
     public var source: IPAddress
@@ -31,7 +31,7 @@ public struct FlowTuple: Hashable, Sendable {
     /// The receiver's port in host order.
     public var destinationPort: UInt16
 
-    /// Makes a tuple of its four parts.
+    /// Makes a tuple from its four parts.
     @inlinable
     public init(source: IPAddress, destination: IPAddress, sourcePort: UInt16, destinationPort: UInt16) {
         self.source = source
@@ -40,7 +40,7 @@ public struct FlowTuple: Hashable, Sendable {
         self.destinationPort = destinationPort
     }
 
-    /// The same connection seen from its other end, as replies carry it where no address is translated.
+    /// The tuple of the opposite direction, which replies carry if no address or port is translated.
     @inlinable
     public var mirrored: FlowTuple {
         FlowTuple(
@@ -48,7 +48,7 @@ public struct FlowTuple: Hashable, Sendable {
     }
 }
 
-/// What one direction of a connection has carried since it was last asked.
+/// The traffic of one direction of a connection since its counters were last read.
 public struct FlowCounters: Hashable, Sendable {
     /// IP packets.
     public var packets: UInt64
@@ -56,7 +56,7 @@ public struct FlowCounters: Hashable, Sendable {
     /// net/netfilter/nf_conntrack_core.c).
     public var bytes: UInt64
 
-    /// Makes counters of their values.
+    /// Makes counters from their values.
     @inlinable
     public init(packets: UInt64 = 0, bytes: UInt64 = 0) {
         self.packets = packets
@@ -67,23 +67,23 @@ public struct FlowCounters: Hashable, Sendable {
     @inlinable
     public var isZero: Bool { packets == 0 && bytes == 0 }
 
-    /// Adds what was counted besides.
+    /// Adds further counts.
     @inlinable
     public static func += (sum: inout FlowCounters, counters: FlowCounters) {
         sum.packets &+= counters.packets
         sum.bytes &+= counters.bytes
     }
 
-    /// The largest number that one observation may carry, 2^50 (1 PiB): a link of 800 Gbit/s needs three hours for that
-    /// many bytes. A larger one is no count but a damaged message.
+    /// The largest count that one observation may carry, 2^50 (1 PiB): a link of 800 Gbit/s needs three hours for that
+    /// many bytes. A larger number means that the message is damaged.
     public static let maximum: UInt64 = 1 << 50
 
-    /// True where both numbers are at most ``maximum``.
+    /// Whether both numbers are at most ``maximum``.
     @inlinable
     public var isPossible: Bool { packets <= Self.maximum && bytes <= Self.maximum }
 }
 
-/// A connection as conntrack knows it, and what it has carried in one observation.
+/// A connection as conntrack knows it, and its traffic in one observation.
 public struct Flow: Hashable, Sendable {
     /// The transport protocol.
     public var transport: TransportProtocol
@@ -91,12 +91,12 @@ public struct Flow: Hashable, Sendable {
     public var original: FlowTuple
     /// The tuple that replies carry. Its source is the real peer behind a translated destination.
     public var reply: FlowTuple
-    /// What went in the original direction.
+    /// The traffic in the original direction.
     public var originalCounters: FlowCounters
-    /// What came back.
+    /// The traffic in the reply direction.
     public var replyCounters: FlowCounters
 
-    /// Makes a flow of its parts.
+    /// Makes a flow from its parts.
     @inlinable
     public init(
         transport: TransportProtocol, original: FlowTuple, reply: FlowTuple,
@@ -113,11 +113,11 @@ public struct Flow: Hashable, Sendable {
     @inlinable
     public var bytes: UInt64 { originalCounters.bytes &+ replyCounters.bytes }
 
-    /// True where the counters of both directions can be what one observation has found; see ``FlowCounters/maximum``.
+    /// Whether the counters of both directions are possible in one observation; see ``FlowCounters/maximum``.
     @inlinable
     public var isPossible: Bool { originalCounters.isPossible && replyCounters.isPossible }
 
-    /// Whether an address or a port is translated on the way, that is the reply is not the original's mirror.
+    /// Whether an address or a port is translated on the way: the reply tuple is not the original's mirror.
     @inlinable
     public var isTranslated: Bool { reply != original.mirrored }
 

@@ -6,7 +6,7 @@ extension IPAddress: CustomStringConvertible {
     /// Reads `192.0.2.1` or `2001:db8::1` as `inet_pton(3)` does; nil for anything else, zone ids included.
     public init?(_ text: some StringProtocol) {
         let text = String(text)
-        // A C string would end there, and what follows would not be looked at.
+        // A C string ends at a NUL, so the rest of the text would be ignored.
         guard !text.utf8.contains(0) else { return nil }
         var v4 = in_addr()
         if inet_pton(AF_INET, text, &v4) == 1 {

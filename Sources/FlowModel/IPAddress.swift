@@ -9,13 +9,13 @@ public struct IPAddress: Hashable, Sendable {
     /// The 128 bits of the (mapped) address, most significant bit first as it stands on the wire.
     public let bits: UInt128
 
-    /// Makes an address of its 128 bits.
+    /// Makes an address from its 128 bits.
     @inlinable
     public init(bits: UInt128) {
         self.bits = bits
     }
 
-    /// Makes an IPv4 address of its 32 bits in host order: `0x7f00_0001` is 127.0.0.1.
+    /// Makes an IPv4 address from its 32 bits in host order: `0x7f00_0001` is 127.0.0.1.
     @inlinable
     public init(v4 bits: UInt32) {
         self.bits = Self.v4MappedBits | UInt128(bits)

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The host and the port that a URL, or `host:port`, names.
+/// The host and the port of a URL or of `host:port`.
 public struct URLAuthority: Equatable, Sendable {
     /// The name or address, without the brackets of an IPv6 address.
     public let host: String
-    /// The port; nil where none is named.
+    /// The port; nil if none is given.
     public let port: Int?
 
-    /// Reads `scheme://host:port/path` or `host:port`; an IPv6 address stands in brackets.
+    /// Reads `scheme://host:port/path` or `host:port`; an IPv6 address must be in brackets.
     public init(_ text: String) {
         let start = text.firstRange(of: "://")?.upperBound ?? text.startIndex
         let authority = text[start...].prefix { !"/?#".contains($0) }
@@ -17,12 +17,12 @@ public struct URLAuthority: Equatable, Sendable {
         port = Int(authority[colon...].dropFirst())
     }
 
-    /// A host alone, an IPv6 address without brackets.
+    /// Makes an authority from a host alone; an IPv6 address is given without brackets.
     public init(host: String) {
         self.host = host
         port = nil
     }
 
-    /// True where what is sent to the host stays on this machine.
+    /// Whether traffic to the host stays on this machine.
     public var isLoopback: Bool { host.lowercased() == "localhost" || IPAddress(host)?.isLoopback == true }
 }

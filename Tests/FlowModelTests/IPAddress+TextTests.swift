@@ -42,7 +42,7 @@ import Testing
 
     @Test func everyAddressComesBackFromItsText() {
         for shift in 0..<128 {
-            // Shifting yields runs of zeros, where the text is shortened.
+            // Shifting yields runs of zeros, which the text form shortens.
             let bits = (0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835 &* UInt128(2 * shift + 1)) >> UInt128(shift)
             let v4 = IPAddress(v4: UInt32(truncatingIfNeeded: bits))
             let v6 = IPAddress(bits: bits)

@@ -37,5 +37,5 @@ import Testing
     }
 }
 
-/// An address that the test knows to be one.
+/// Returns the address of a text that must be valid.
 func address(_ text: String) throws -> IPAddress { try #require(IPAddress(text), "\(text)") }
