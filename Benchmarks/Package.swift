@@ -17,11 +17,11 @@ let package = Package(
         .executableTarget(name: "RawDump", linkerSettings: [.linkedLibrary("mnl")]),
         .executableTarget(name: "ServerLoad"),
         .target(name: "CProbe"),
-        .target(name: "ClusterModel", dependencies: [parts]),
-        .executableTarget(name: "ClusterFixture", dependencies: ["ClusterModel", parts]),
+        .target(name: "SyntheticCluster", dependencies: [parts]),
+        .executableTarget(name: "ClusterFixture", dependencies: ["SyntheticCluster", parts]),
         .executableTarget(
             name: "LabelBench",
-            dependencies: ["CProbe", "ClusterModel", parts, .product(name: "Logging", package: "swift-log")]),
+            dependencies: ["CProbe", "SyntheticCluster", parts, .product(name: "Logging", package: "swift-log")]),
     ]
 )
 

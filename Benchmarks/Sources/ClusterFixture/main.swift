@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ClusterModel
 import Glibc
 import KubernetesTestKit
+import SyntheticCluster
 
 // ClusterFixture PODS
 //
@@ -18,7 +18,7 @@ func say(_ line: String) {
 
 let server = try await APIServerFixture.start()
 let podCount = CommandLine.arguments.dropFirst().first.flatMap { Int($0) } ?? 100_000
-var cluster = ChurningCluster(ClusterModel(podCount: podCount), on: server)
+var cluster = ChurningCluster(SyntheticCluster(podCount: podCount), on: server)
 say("listening at \(server.url)")
 while let line = readLine() {
     let words = line.split(separator: " ")

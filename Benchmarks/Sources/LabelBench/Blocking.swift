@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CProbe
-import ClusterModel
 import Dispatch
 import FlowModel
 import Foundation
 import Kubernetes
 import Labeling
 import Synchronization
+import SyntheticCluster
 
 /// How long look-ups wait for changes: of single pods, and of all at once.
 struct Blocking {
@@ -16,7 +16,7 @@ struct Blocking {
 
     private let cluster: LabeledCluster
 
-    init(_ model: ClusterModel) { cluster = LabeledCluster(model) }
+    init(_ model: SyntheticCluster) { cluster = LabeledCluster(model) }
 
     func run() {
         var generations: [Int: Int] = [:]
@@ -89,7 +89,7 @@ struct Blocking {
         let thread = Thread {
             var start = 0
             while !isDone.isSet {
-                labeler.read(observedOn: "", at: ClusterModel.beginning + 1_000) { reader in
+                labeler.read(observedOn: "", at: SyntheticCluster.beginning + 1_000) { reader in
                     for flow in flows[start..<start + 64] { _ = reader.label(flow.flow) }
                 }
                 start = (start + 64) % flows.count

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CProbe
-import ClusterModel
 import FlowModel
 import Glibc
 import Labeling
+import SyntheticCluster
 
 /// What it costs to label a flow.
 struct FlowCost {
@@ -12,12 +12,12 @@ struct FlowCost {
     /// Flows that are labelled in one go, as the server does it.
     private static let flowsAtOnce = 1_024
     private static let runs = 9
-    private static let second = ClusterModel.beginning + 1_000
+    private static let second = SyntheticCluster.beginning + 1_000
 
     private let cluster: LabeledCluster
     private let addresses: [IPAddress]
 
-    init(_ model: ClusterModel, lists: String) {
+    init(_ model: SyntheticCluster, lists: String) {
         cluster = LabeledCluster(model, now: Self.second)
         let ranges = RangeCost(lists: lists).load()
         cluster.labeler.setRanges(ranges)

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ClusterModel
 import FlowModel
+import SyntheticCluster
 
 /// Flows as agents report them: six of ten between pods, one of which through a load balancer's address, three from pods to addresses of clouds, one to an address that
 /// is nobody's; in an order that no cache knows beforehand.
 struct FlowMix {
-    private let model: ClusterModel
+    private let model: SyntheticCluster
     private let publicAddresses: [IPAddress]
 
-    init(_ model: ClusterModel, publicAddresses: [IPAddress]) {
+    init(_ model: SyntheticCluster, publicAddresses: [IPAddress]) {
         self.model = model
         self.publicAddresses = publicAddresses
     }

@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ClusterModel
 import FlowModel
-
 import Kubernetes
 import Labeling
+import SyntheticCluster
 
 /// A labeler whose index holds a made-up cluster.
 struct LabeledCluster {
     static let site = Site(environment: "bench", cloud: "aws", region: "eu-central-1", cluster: "bench")
 
-    let model: ClusterModel
+    let model: SyntheticCluster
     let index: ClusterIndex
     let labeler: Labeler
     let pods: any ObjectStore<Pod>
 
     /// - Parameter now: The time of the index's clock, in seconds since the Unix epoch; nil for the system's.
-    init(_ model: ClusterModel, now: UInt32? = nil) {
+    init(_ model: SyntheticCluster, now: UInt32? = nil) {
         self.model = model
         var clock = ClusterIndex.secondsSinceTheEpoch
         if let now { clock = { now } }

@@ -4,7 +4,7 @@ public import FlowModel
 public import Kubernetes
 
 /// A made-up cluster of any size with names and addresses as real ones have them. The same at every call.
-public struct ClusterModel: Sendable {
+public struct SyntheticCluster: Sendable {
     /// How many of each there are.
     public let podCount, nodeCount, serviceCount, replicaSetCount: Int
 
