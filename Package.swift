@@ -33,7 +33,8 @@ let package = Package(
         // What Benchmarks/ measures.
         .library(
             name: "KubenetmonServerParts",
-            targets: ["CloudRanges", "FlowModel", "Kubernetes", "KubernetesTestKit", "Labeling"]),
+            targets: ["CloudRanges", "ClusterModel", "FlowModel", "Labeling"]),
+        .library(name: "KubernetesTestKit", targets: ["KubernetesTestKit"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
@@ -61,6 +62,7 @@ let package = Package(
 
         // The rooms, in the order in which a byte count travels
         .target(name: "FlowModel"),
+        .target(name: "ClusterModel", dependencies: ["FlowModel"]),
         .target(name: "Retry"),
         .target(name: "Conntrack", dependencies: ["CNetfilter", "FlowCollection", "FlowModel", logging]),
         .target(
@@ -90,10 +92,12 @@ let package = Package(
         .target(
             name: "Kubernetes",
             dependencies: [
-                "CCrypto", "CKubernetesProto", "FlowModel", "HTTPClient", "Retry", "StrictYAML", "YAMLParsing", logging,
+                "CCrypto", "CKubernetesProto", "ClusterModel", "FlowModel", "HTTPClient", "Retry", "StrictYAML",
+                "YAMLParsing", logging,
             ]),
-        .target(name: "CloudRanges", dependencies: ["CZlib", "FlowModel", "HTTPClient", "Retry", logging]),
-        .target(name: "Labeling", dependencies: ["CloudRanges", "FlowModel", "Kubernetes", deque]),
+        .target(
+            name: "CloudRanges", dependencies: ["CZlib", "ClusterModel", "FlowModel", "HTTPClient", "Retry", logging]),
+        .target(name: "Labeling", dependencies: ["ClusterModel", "FlowModel", deque]),
         .target(
             name: "Operations",
             dependencies: [
@@ -114,8 +118,9 @@ let package = Package(
         .executableTarget(
             name: "KubenetmonServer",
             dependencies: [
-                "CMalloc", "ClickHouse", "CloudRanges", "FlowIngest", "FlowModel", "FlowWire", "HTTPClient",
-                "Kubernetes", "Labeling", "Listening", "Operations", "Retry", "StrictYAML", "TransportSecurity",
+                "CMalloc", "ClickHouse", "CloudRanges", "ClusterModel", "FlowIngest", "FlowModel", "FlowWire",
+                "HTTPClient", "Kubernetes", "Labeling", "Listening", "Operations", "Retry", "StrictYAML",
+                "TransportSecurity",
                 "YAMLParsing", deque, nioCore, nioPosix, argumentParser, lifecycle, logging, unixSignals,
             ]),
 
@@ -153,22 +158,29 @@ let package = Package(
             ]),
         .target(
             name: "KubernetesTestKit",
-            dependencies: ["CKubernetesProto", "FlowModel", "Kubernetes", nioCore, nioHTTP1, nioPosix, nioSSL],
+            dependencies: [
+                "CKubernetesProto", "ClusterModel", "FlowModel", "Kubernetes", nioCore, nioHTTP1, nioPosix, nioSSL,
+            ],
             path: "Tests/KubernetesTestKit"),
         .testTarget(name: "HTTPClientTests", dependencies: ["HTTPClient", "TestSupport"]),
         .testTarget(
+            name: "ClusterModelTests", dependencies: ["ClusterModel", "KubernetesTestKit", "TestSupport"]),
+        .testTarget(
             name: "KubernetesTests",
             dependencies: [
-                "FlowModel", "HTTPClient", "Kubernetes", "KubernetesTestKit", "StrictYAML", "TestSupport",
+                "ClusterModel", "FlowModel", "HTTPClient", "Kubernetes", "KubernetesTestKit", "StrictYAML",
+                "TestSupport",
                 "YAMLParsing", logging,
             ], resources: [.copy("Captures")]),
         .testTarget(
             name: "CloudRangesTests",
             dependencies: [
-                "CloudRanges", "FlowModel", "HTTPClient", "TestSupport", logging, nioCore, nioHTTP1, nioPosix,
+                "CloudRanges", "ClusterModel", "FlowModel", "HTTPClient", "TestSupport", logging, nioCore, nioHTTP1,
+                nioPosix,
             ]),
         .testTarget(
-            name: "LabelingTests", dependencies: ["FlowModel", "Kubernetes", "Labeling", "TestSupport"],
+            name: "LabelingTests",
+            dependencies: ["ClusterModel", "FlowModel", "Kubernetes", "Labeling", "TestSupport"],
             exclude: ["situations.txt"]),
         .testTarget(
             name: "ClickHouseTests",
@@ -191,15 +203,16 @@ let package = Package(
         .testTarget(
             name: "KubenetmonServerTests",
             dependencies: [
-                "FlowIngest", "FlowModel", "FlowWire", "KubenetmonServer", "Kubernetes", "KubernetesTestKit",
-                "Listening",
-                "Operations", "StrictYAML", "TestSupport", "TransportSecurity", "YAMLParsing", lifecycle, logging,
+                "ClusterModel", "FlowIngest", "FlowModel", "FlowWire", "KubenetmonServer", "Kubernetes",
+                "KubernetesTestKit", "Listening", "Operations", "StrictYAML", "TestSupport", "TransportSecurity",
+                "YAMLParsing", lifecycle, logging,
                 nioCore, nioPosix,
             ]),
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "CNetfilter", "Churn", "Conntrack", "FlowIngest", "FlowModel", "FlowWire", "KubenetmonAgent",
+                "CNetfilter", "Churn", "ClusterModel", "Conntrack", "FlowIngest", "FlowModel", "FlowWire",
+                "KubenetmonAgent",
                 "KubenetmonServer", "Kubernetes", "KubernetesTestKit", "TestSupport",
                 logging, nioCore, nioPosix,
             ]),

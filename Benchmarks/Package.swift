@@ -4,6 +4,7 @@
 import PackageDescription
 
 let parts: Target.Dependency = .product(name: "KubenetmonServerParts", package: "kubenetmon")
+let kubernetesTestKit: Target.Dependency = .product(name: "KubernetesTestKit", package: "kubenetmon")
 
 let package = Package(
     name: "kubenetmon-benchmarks",
@@ -18,7 +19,7 @@ let package = Package(
         .executableTarget(name: "ServerLoad"),
         .target(name: "CProbe"),
         .target(name: "SyntheticCluster", dependencies: [parts]),
-        .executableTarget(name: "ClusterFixture", dependencies: ["SyntheticCluster", parts]),
+        .executableTarget(name: "ClusterFixture", dependencies: ["SyntheticCluster", kubernetesTestKit]),
         .executableTarget(
             name: "LabelBench",
             dependencies: ["CProbe", "SyntheticCluster", parts, .product(name: "Logging", package: "swift-log")]),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import ClusterModel
 internal import FlowModel
 
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/aws-ip-syntax.html>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import ClusterModel
 internal import FlowModel
 
 /// <https://learn.microsoft.com/azure/virtual-network/service-tags-overview>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import ClusterModel
 internal import Dispatch
 internal import FlowModel
 internal import Glibc

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import ClusterModel
 internal import FlowModel
 
 /// <https://support.google.com/a/answer/10026322>; both of Google's lists have this form.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import ClusterModel
+
 /// All lists and the user's own ranges as one: every prefix once.
 public struct MergedRanges: Sendable {
     /// The ranges, IPv4 before IPv6, a block before those in it.

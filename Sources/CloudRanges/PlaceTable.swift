@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import ClusterModel
+
 /// The few places that the many prefixes of a list are in, each once.
 struct PlaceTable: Sendable {
     private(set) var places: [CloudPlace] = []

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import ClusterModel
 internal import FlowModel
 internal import FoundationEssentials
 
@@ -50,11 +51,6 @@ public struct RangeList: Sendable {
     public var regions: Set<String> {
         Set(places.map(\.region)).subtracting(["", CloudPlace.globalRegion])
     }
-}
-
-extension CloudPlace {
-    /// The region of addresses that every region answers.
-    static let globalRegion = "global"
 }
 
 extension RangeList {

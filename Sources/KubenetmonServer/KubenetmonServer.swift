@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import CMalloc
+import ClusterModel
 import FoundationEssentials
 import Kubernetes
 import Labeling

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CloudRanges
+import ClusterModel
 import FlowModel
 import Glibc
 import HTTPClient
@@ -19,7 +20,7 @@ extension ServerConfiguration {
     /// The ranges of the settings and those of an inventory.
     func cloudRanges(with inventory: Inventory) -> CloudRangeCatalog.Configuration {
         var ranges = cloudRanges
-        ranges.namedRanges += inventory.ranges.flatMap(\.cloudRanges)
+        ranges.namedRanges += inventory.ranges
         return ranges
     }
 

@@ -110,7 +110,7 @@ extension ServerConfiguration {
             "ranges", default: [], "[]",
             allowed: "a list of ranges with name, cidrs, cloud, region, availability_zone and service",
             "Addresses of your own with their place (docs/labels.md).", .reloadable
-        ) { $0.namedRanges($1) }.flatMap(\.cloudRanges)
+        ) { $0.cloudRanges($1) }
         let isEnabled = settings.bool(
             "cloud_ranges.enabled", default: true, "Whether the clouds' lists of addresses are used.", .reloadable)
         for provider in RangeProvider.allCases {
@@ -167,17 +167,5 @@ extension ServerConfiguration {
 
     var podRules: PodRules {
         PodRules(mapping: podLabels, flags: labeling.flagRules.filter { !$0.podLabels.isEmpty })
-    }
-}
-
-extension NamedRange {
-    /// The range's blocks with their place.
-    var cloudRanges: [CloudRange] {
-        prefixes.map {
-            CloudRange(
-                prefix: $0,
-                place: CloudPlace(
-                    cloud: cloud, region: region, availabilityZone: availabilityZone, service: service))
-        }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CKubernetesProto
+public import ClusterModel
 import FlowModel
 
 extension Kubenetmon__Kubernetes__Service: ObjectMessage {}

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import ClusterModel
 public import FlowModel
 public import StrictYAML
 
@@ -13,7 +14,7 @@ struct InventoryReader {
         // Nodes come first wherever they stand in the file, since pods refer to them.
         let nodes = root.list("nodes", required: false) { node(&$0) }
         let pods = root.list("pods", required: false) { pod(&$0) }
-        let ranges = root.list("ranges", required: false) { range(&$0) }
+        let ranges = root.list("ranges", required: false) { range(&$0) }.flatMap(\.self)
         return Inventory(nodes: nodes, pods: pods, ranges: ranges)
     }
 
@@ -49,7 +50,8 @@ struct InventoryReader {
             cell: mapping.string("cell", default: ""))
     }
 
-    mutating func range(_ mapping: inout YAMLMapping) -> NamedRange {
+    /// The blocks of a range with their place.
+    mutating func range(_ mapping: inout YAMLMapping) -> [CloudRange] {
         let name = mapping.string("name")
         let prefixes = mapping.values("cidrs") { text throws(BadValue) in
             let prefix = try IPPrefix(inventory: text)
@@ -62,19 +64,20 @@ struct InventoryReader {
             let name = text.lowercased().filter { !$0.isWhitespace }
             return name.isEmpty ? nil : name
         }
-        return NamedRange(
-            name: name, prefixes: prefixes, cloud: mapping.value("cloud", as: "the name of a cloud", lowercased) ?? "",
+        let place = CloudPlace(
+            cloud: mapping.value("cloud", as: "the name of a cloud", lowercased) ?? "",
             region: mapping.value("region", required: false, as: "the name of a region", lowercased) ?? "",
             availabilityZone: mapping.string("availability_zone", default: ""),
             service: mapping.value("service", required: false, as: "the name of a service", lowercased) ?? "")
+        return prefixes.map { CloudRange(prefix: $0, place: place) }
     }
 }
 
 extension YAMLMapping {
     /// The ranges in the list of `key`, no two with the same block; empty if the key is absent.
-    public mutating func namedRanges(_ key: String) -> [NamedRange] {
+    public mutating func cloudRanges(_ key: String) -> [CloudRange] {
         var reader = InventoryReader()
-        return list(key, required: false) { reader.range(&$0) }
+        return list(key, required: false) { reader.range(&$0) }.flatMap(\.self)
     }
 
     /// The blocks of addresses in the list of `key`; empty if the key is absent.

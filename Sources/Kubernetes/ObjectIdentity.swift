@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ClusterModel
+
 /// What tells an object apart from others of its kind, which is all that has to be known of one that is gone.
 struct ObjectIdentity {
     /// Nil where it is missing or cannot be read; namespace and name tell the object apart then.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CKubernetesProto
+import ClusterModel
 import FlowModel
 
 /// The metadata of an object, in the memory of a ``ProtobufArena``.

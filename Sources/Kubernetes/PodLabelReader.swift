@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ClusterModel
+import Glibc
+
 /// Picks out of a pod's labels what a ``PodLabelMapping`` asks for.
 struct PodLabelReader: Sendable {
     /// What was found.
@@ -38,7 +41,7 @@ struct PodLabelReader: Sendable {
         var labels = Labels()
         var best = Purpose(app: .max, instanceID: .max, cell: .max)
         try metadata.forEachLabel { label, text throws(MalformedObject.Problem) in
-            labels.signature.insert(CStringBytes(label), CStringBytes(text))
+            labels.signature.insert(UnsafeRawBufferPointer(cString: label), UnsafeRawBufferPointer(cString: text))
             let key = String(cString: label)
             guard let purpose = purposes[key] else { return }
             let value = try String(text, field: "metadata.labels")
@@ -55,5 +58,12 @@ struct PodLabelReader: Sendable {
         guard !value.isEmpty, let place, let found = best, place < found else { return }
         best = place
         result = value
+    }
+}
+
+extension UnsafeRawBufferPointer {
+    /// The bytes of a C string, its end apart; none where there is no string.
+    fileprivate init(cString: UnsafePointer<CChar>?) {
+        self.init(start: cString, count: cString.map { strlen($0) } ?? 0)
     }
 }

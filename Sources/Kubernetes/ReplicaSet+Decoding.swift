@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CKubernetesProto
+public import ClusterModel
 
 extension Kubenetmon__Kubernetes__PartialObjectMetadata: ObjectMessage {}
 

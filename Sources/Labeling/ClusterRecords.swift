@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ClusterModel
 import DequeModule
 import FlowModel
-import Kubernetes
 
 /// What is known of a cluster's objects beyond what look-ups need; keeps the labels that ``EndpointTables`` refer to.
 struct ClusterRecords: Sendable {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import CloudRanges
+public import ClusterModel
 public import FlowModel
 import Synchronization
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CloudRanges
+import ClusterModel
 import FlowModel
 
 /// What is known of addresses outside the cluster by the blocks that they are in.
@@ -110,7 +110,7 @@ final class RangeTable: Sendable {
         return switch place.region {
         case "": .unknown
         // Anycast addresses: the nearest place answers.
-        case "global", site.region: .intraRegion
+        case CloudPlace.globalRegion, site.region: .intraRegion
         default: .interRegion
         }
     }

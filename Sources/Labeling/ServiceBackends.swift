@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Kubernetes
+import ClusterModel
 
 /// Which pods are behind services that have addresses outside the cluster, node by node: a pod that answers from a load
 /// balancer's address has nothing else to be told by.

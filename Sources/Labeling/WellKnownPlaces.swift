@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CloudRanges
+import ClusterModel
 import FlowModel
 
 /// Addresses of providers that are documented and in none of their lists.
@@ -18,7 +18,8 @@ enum WellKnownPlaces {
         ("2600:2d00:1:1::/64", "loadbalancing"), ("2600:2d00:1:b029::/64", "loadbalancing"),
     ].compactMap { text, service in
         IPPrefix(text).map { prefix in
-            CloudRange(prefix: prefix, place: CloudPlace(cloud: "gcp", region: "global", service: service))
+            CloudRange(
+                prefix: prefix, place: CloudPlace(cloud: "gcp", region: CloudPlace.globalRegion, service: service))
         }
     }
 

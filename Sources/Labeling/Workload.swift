@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Kubernetes
+import ClusterModel
 
 extension Pod {
     /// Whether kubelet has it from a manifest of its own; the API server's copy of it belongs to the node.

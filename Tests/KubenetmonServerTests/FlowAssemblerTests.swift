@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ClickHouse
+import ClusterModel
 import FlowIngest
 import FlowModel
 import FlowWire
-import Kubernetes
 import Labeling
 import Logging
 import NIOCore

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CloudRanges
+import ClusterModel
 import FlowModel
 import Kubernetes
 import Labeling

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ClusterModel
 import FlowModel
 import Foundation
 import Glibc
-import Kubernetes
 import KubernetesTestKit
 import TestSupport
 import Testing

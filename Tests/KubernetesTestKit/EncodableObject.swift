@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import ClusterModel
 import FlowModel
-public import Kubernetes
 
 /// What can be put into a list or a watch.
 public protocol EncodableObject: Sendable {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ClusterModel
 import Kubernetes
 
 /// The objects of a made-up cluster with the history of their changes, as etcd and the API server's cache keep them.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Kubernetes
+public import ClusterModel
 
 /// What an ``APIServerFixture`` holds.
 public protocol FixtureObject: EncodableObject {

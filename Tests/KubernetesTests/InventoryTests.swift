@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ClusterModel
 import FlowModel
 import Kubernetes
 import StrictYAML
@@ -56,6 +57,8 @@ private func prefix(_ text: String) throws -> IPPrefix {
                 cidrs: [203.0.113.0/24]
                 cloud: Google Cloud
             """
+        let frankfurt = CloudPlace(
+            cloud: "aws", region: "eu-central-1", availabilityZone: "eu-central-1a", service: "s3")
         let expected = Inventory(
             nodes: [
                 Node(name: "node-a", addresses: [try address("172.18.0.2")], zone: "eu-central-1a"),
@@ -72,10 +75,9 @@ private func prefix(_ text: String) throws -> IPPrefix {
                     addresses: [try address("172.18.0.3")], hostNetwork: true),
             ],
             ranges: [
-                NamedRange(
-                    name: "s3-frankfurt", prefixes: [try prefix("198.51.100.0/24"), try prefix("2001:db8::/32")],
-                    cloud: "aws", region: "eu-central-1", availabilityZone: "eu-central-1a", service: "s3"),
-                NamedRange(name: "partner", prefixes: [try prefix("203.0.113.0/24")], cloud: "googlecloud"),
+                CloudRange(prefix: try prefix("198.51.100.0/24"), place: frankfurt),
+                CloudRange(prefix: try prefix("2001:db8::/32"), place: frankfurt),
+                CloudRange(prefix: try prefix("203.0.113.0/24"), place: CloudPlace(cloud: "googlecloud")),
             ])
         #expect(try Inventory(text: text, file: "inventory.yaml") == expected)
     }

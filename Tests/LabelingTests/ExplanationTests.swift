@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CloudRanges
+import ClusterModel
 import FlowModel
-import Kubernetes
 import Labeling
 import TestSupport
 import Testing

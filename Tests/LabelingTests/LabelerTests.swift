@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CloudRanges
+import ClusterModel
 import FlowModel
 import Kubernetes
 import Labeling
@@ -18,6 +18,15 @@ func prefix(_ text: String) -> IPPrefix {
     return prefix
 }
 
+/// A block of a cloud's addresses.
+func range(
+    _ block: String, _ cloud: String, _ region: String = "", service: String = "", zone: String = ""
+) -> CloudRange {
+    CloudRange(
+        prefix: prefix(block),
+        place: CloudPlace(cloud: cloud, region: region, availabilityZone: zone, service: service))
+}
+
 /// When tests' flows are observed, in seconds since the Unix epoch.
 let noon: UInt32 = 1_772_366_400
 
@@ -28,16 +37,7 @@ func makeLabeler(
     let index = ClusterIndex(site: site, flagRules: configuration.flagRules) { noon }
     index.add(inventory)
     let labeler = Labeler(index: index, site: site, configuration: configuration)
-    labeler.setRanges(
-        inventory.ranges.flatMap { named in
-            named.prefixes.map {
-                CloudRange(
-                    prefix: $0,
-                    place: CloudPlace(
-                        cloud: named.cloud, region: named.region, availabilityZone: named.availabilityZone,
-                        service: named.service))
-            }
-        })
+    labeler.setRanges(inventory.ranges)
     return labeler
 }
 
@@ -66,17 +66,16 @@ private let inventory = Inventory(
         Pod(namespace: "edge", name: "unplaced", node: "", addresses: [address("10.244.9.9")]),
     ],
     ranges: [
-        NamedRange(
-            name: "s3", prefixes: [prefix("198.51.100.0/24")], cloud: "aws", region: "eu-central-1", service: "s3"),
-        NamedRange(name: "ireland", prefixes: [prefix("198.51.101.0/24")], cloud: "aws", region: "eu-west-1"),
-        NamedRange(name: "anycast", prefixes: [prefix("198.51.102.0/24")], cloud: "aws", region: "global"),
-        NamedRange(name: "somewhere", prefixes: [prefix("198.51.103.0/24")], cloud: "aws"),
-        NamedRange(name: "google", prefixes: [prefix("203.0.113.0/24")], cloud: "gcp", region: "eu-central-1"),
-        NamedRange(name: "ireland-6", prefixes: [prefix("2001:db8:1::/48")], cloud: "aws", region: "eu-west-1"),
-        // What nobody should list, and what covers addresses of our own.
-        NamedRange(name: "multicast", prefixes: [prefix("224.0.0.0/4")], cloud: "gcp"),
-        NamedRange(name: "private", prefixes: [prefix("10.0.0.0/8")], cloud: "gcp"),
-        NamedRange(name: "around public-1", prefixes: [prefix("3.120.0.0/14")], cloud: "aws", region: "eu-west-1"),
+        range("198.51.100.0/24", "aws", "eu-central-1", service: "s3"),
+        range("198.51.101.0/24", "aws", "eu-west-1"),
+        range("198.51.102.0/24", "aws", "global"),
+        range("198.51.103.0/24", "aws"),
+        range("203.0.113.0/24", "gcp", "eu-central-1"),
+        range("2001:db8:1::/48", "aws", "eu-west-1"),
+        // Multicast, which belongs to no cloud, and blocks around addresses of the cluster: private ones and public-1's.
+        range("224.0.0.0/4", "gcp"),
+        range("10.0.0.0/8", "gcp"),
+        range("3.120.0.0/14", "aws", "eu-west-1"),
     ])
 
 /// A flow of 100 bytes there and 200 back, where it is seen, and what becomes of it.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ClusterModel
 import FlowModel
 import Foundation
-import Kubernetes
 import Labeling
 import Testing
 
@@ -281,17 +281,17 @@ private struct World: Sendable {
             pod("shop/six", on: "node-6", ["2001:db8:6:a::10"]),
         ],
         ranges: [
-            range("198.51.100.0/25", "aws", "eu-central-1", "s3"),
-            range("2001:db8:53::/48", "aws", "eu-central-1", "s3"),
-            range("198.51.101.0/24", "aws", "eu-west-1", "s3"),
-            range("198.51.102.0/24", "aws", "eu-central-1", "ec2"),
-            range("198.51.104.0/24", "aws", "global", "cloudfront"),
+            range("198.51.100.0/25", "aws", "eu-central-1", service: "s3"),
+            range("2001:db8:53::/48", "aws", "eu-central-1", service: "s3"),
+            range("198.51.101.0/24", "aws", "eu-west-1", service: "s3"),
+            range("198.51.102.0/24", "aws", "eu-central-1", service: "ec2"),
+            range("198.51.104.0/24", "aws", "global", service: "cloudfront"),
             range("198.51.105.0/24", "aws", "cn-north-1"),
             range("203.0.113.128/25", "gcp", "europe-west3"),
             range("10.200.0.0/16", "aws", "eu-west-1"),
             range("10.201.0.0/16", "aws", "eu-central-1"),
             // A subnet of zone b.
-            range("172.18.40.0/24", "aws", "eu-central-1", "rds", zone: "b"),
+            range("172.18.40.0/24", "aws", "eu-central-1", service: "rds", zone: "b"),
             range("10.99.0.0/16", "office", "berlin"),
         ])
 
@@ -344,14 +344,6 @@ private struct World: Sendable {
         return Pod(
             namespace: parts[0], name: parts[1], node: node, addresses: addresses.map(address),
             secondaryAddresses: secondary.map(address), hostNetwork: isInHostNetwork, labels: labels)
-    }
-
-    private static func range(
-        _ block: String, _ cloud: String, _ region: String, _ service: String = "", zone: String = ""
-    ) -> NamedRange {
-        NamedRange(
-            name: block, prefixes: [prefix(block)], cloud: cloud, region: region, availabilityZone: zone,
-            service: service)
     }
 }
 

@@ -4,7 +4,6 @@ import CProbe
 import Dispatch
 import FlowModel
 import Foundation
-import Kubernetes
 import Labeling
 import Synchronization
 import SyntheticCluster

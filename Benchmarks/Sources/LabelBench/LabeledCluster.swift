@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ClusterModel
 import FlowModel
-import Kubernetes
 import Labeling
 import SyntheticCluster
 

@@ -2,6 +2,7 @@
 
 import CProbe
 import CloudRanges
+import ClusterModel
 import Dispatch
 import FlowModel
 import Foundation

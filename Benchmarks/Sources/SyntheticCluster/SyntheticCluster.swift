@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import ClusterModel
 public import FlowModel
-public import Kubernetes
 
 /// A made-up cluster of any size with names and addresses as real ones have them. The same at every call.
 public struct SyntheticCluster: Sendable {

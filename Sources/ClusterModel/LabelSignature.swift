@@ -13,7 +13,11 @@ public struct LabelSignature: Hashable, Sendable {
 
     /// Makes the digest of labels.
     public init(_ labels: [String: String]) {
-        for (key, value) in labels { insert(key.utf8, value.utf8) }
+        for (var key, var value) in labels {
+            key.withUTF8 { key in
+                value.withUTF8 { value in insert(UnsafeRawBufferPointer(key), UnsafeRawBufferPointer(value)) }
+            }
+        }
     }
 
     /// Whether there is no label.
@@ -22,7 +26,8 @@ public struct LabelSignature: Hashable, Sendable {
     /// Whether all labels of a selector are among these.
     public func meets(_ selector: LabelSignature) -> Bool { bits & selector.bits == selector.bits }
 
-    mutating func insert(_ key: some Sequence<UInt8>, _ value: some Sequence<UInt8>) {
+    /// Adds a label of which the UTF-8 of key and value is given.
+    public mutating func insert(_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
         // FNV-1a; a key has no zero byte.
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
         for byte in key { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
@@ -30,19 +35,5 @@ public struct LabelSignature: Hashable, Sendable {
         for byte in value { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
         hash ^= hash >> 32
         for place in 0..<4 as Range<UInt64> { bits |= 1 << UInt128(hash >> (7 * place) & 127) }
-    }
-}
-
-/// The bytes of a C string, its end apart.
-struct CStringBytes: Sequence, IteratorProtocol {
-    private var rest: UnsafePointer<CChar>?
-
-    /// Reads a string that the caller keeps; nil for the empty one.
-    init(_ string: UnsafePointer<CChar>?) { rest = string }
-
-    mutating func next() -> UInt8? {
-        guard let byte = rest?.pointee, byte != 0 else { return nil }
-        rest = rest?.successor()
-        return UInt8(bitPattern: byte)
     }
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import ClusterModel
 public import StrictYAML
 import YAMLParsing
 
-/// What is known of a cluster and its surroundings, as a file tells it:
+/// An inventory as a file has it:
 ///
 /// ```yaml
 /// nodes:
@@ -20,7 +21,7 @@ import YAMLParsing
 ///     instance_id: blue
 ///     cell: cell-1
 /// ranges:
-///   - name: s3-frankfurt
+///   - name: s3-frankfurt           # what problems call it
 ///     cidrs: [198.51.100.0/24]
 ///     cloud: aws
 ///     region: eu-central-1         # optional
@@ -29,21 +30,7 @@ import YAMLParsing
 /// ```
 ///
 /// Each of the three lists may be absent.
-public struct Inventory: Equatable, Sendable {
-    /// The machines of the cluster; no two have the same name.
-    public var nodes: [Node]
-    /// The pods of the cluster; each runs on one of `nodes`, and no two share an address outside the host network.
-    public var pods: [Pod]
-    /// The known addresses outside the cluster; no two ranges have the same block.
-    public var ranges: [NamedRange]
-
-    /// Makes an inventory of its parts, without any check.
-    public init(nodes: [Node] = [], pods: [Pod] = [], ranges: [NamedRange] = []) {
-        self.nodes = nodes
-        self.pods = pods
-        self.ranges = ranges
-    }
-
+extension Inventory {
     /// Reads an inventory from a file. Throws all problems of the file at once.
     public init(contentsOf path: String) throws(YAMLProblems) {
         try self.init(YAMLDocument(contentsOf: path))

@@ -8,12 +8,12 @@ public struct ObjectUID: Hashable, Sendable {
     public let bits: UInt128
 
     /// Reads a `metadata.uid`.
-    public init(_ text: some StringProtocol) {
+    public init(_ text: String) {
         bits = Self.uuid(text) ?? Self.hash(text)
     }
 
     /// The number of 32 hexadecimal digits, hyphens apart.
-    private static func uuid(_ text: some StringProtocol) -> UInt128? {
+    private static func uuid(_ text: String) -> UInt128? {
         guard text.utf8.count == 36 else { return nil }
         var number: UInt128 = 0
         var digits = 0
@@ -26,7 +26,7 @@ public struct ObjectUID: Hashable, Sendable {
     }
 
     /// FNV-1a with 128 bits (draft-eastlake-fnv).
-    private static func hash(_ text: some StringProtocol) -> UInt128 {
+    private static func hash(_ text: String) -> UInt128 {
         text.utf8.reduce(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d) { hash, byte in
             (hash ^ UInt128(byte)) &* 0x0000_0000_0100_0000_0000_0000_0000_013b
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Kubernetes
+import ClusterModel
 import TestSupport
 import Testing
 

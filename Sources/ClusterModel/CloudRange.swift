@@ -35,4 +35,7 @@ public struct CloudPlace: Hashable, Sendable {
         self.availabilityZone = availabilityZone
         self.service = service
     }
+
+    /// The region of addresses that every region answers.
+    public static let globalRegion = "global"
 }

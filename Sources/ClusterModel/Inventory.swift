@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What is known of a cluster and its surroundings without a Kubernetes API.
+public struct Inventory: Equatable, Sendable {
+    /// The machines of the cluster; no two have the same name.
+    public var nodes: [Node]
+    /// The pods of the cluster; each runs on one of `nodes`, and no two share an address outside the host network.
+    public var pods: [Pod]
+    /// The known addresses outside the cluster; no two ranges have the same block.
+    public var ranges: [CloudRange]
+
+    /// Makes an inventory of its parts, without any check.
+    public init(nodes: [Node] = [], pods: [Pod] = [], ranges: [CloudRange] = []) {
+        self.nodes = nodes
+        self.pods = pods
+        self.ranges = ranges
+    }
+}
