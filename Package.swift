@@ -95,6 +95,7 @@ let package = Package(
                 "CCrypto", "CKubernetesProto", "ClusterModel", "FlowModel", "HTTPClient", "Retry", "StrictYAML",
                 "YAMLParsing", logging,
             ]),
+        .target(name: "InventoryFile", dependencies: ["ClusterModel", "FlowModel", "StrictYAML", "YAMLParsing"]),
         .target(
             name: "CloudRanges", dependencies: ["CZlib", "ClusterModel", "FlowModel", "HTTPClient", "Retry", logging]),
         .target(name: "Labeling", dependencies: ["ClusterModel", "FlowModel", deque]),
@@ -119,9 +120,9 @@ let package = Package(
             name: "KubenetmonServer",
             dependencies: [
                 "CMalloc", "ClickHouse", "CloudRanges", "ClusterModel", "FlowIngest", "FlowModel", "FlowWire",
-                "HTTPClient", "Kubernetes", "Labeling", "Listening", "Operations", "Retry", "StrictYAML",
-                "TransportSecurity",
-                "YAMLParsing", deque, nioCore, nioPosix, argumentParser, lifecycle, logging, unixSignals,
+                "HTTPClient", "InventoryFile", "Kubernetes", "Labeling", "Listening", "Operations", "Retry",
+                "StrictYAML", "TransportSecurity", "YAMLParsing", deque, nioCore, nioPosix, argumentParser, lifecycle,
+                logging, unixSignals,
             ]),
 
         // The tests
@@ -168,10 +169,11 @@ let package = Package(
         .testTarget(
             name: "KubernetesTests",
             dependencies: [
-                "ClusterModel", "FlowModel", "HTTPClient", "Kubernetes", "KubernetesTestKit", "StrictYAML",
-                "TestSupport",
-                "YAMLParsing", logging,
+                "ClusterModel", "FlowModel", "HTTPClient", "Kubernetes", "KubernetesTestKit", "TestSupport", logging,
             ], resources: [.copy("Captures")]),
+        .testTarget(name: "StrictYAMLTests", dependencies: ["StrictYAML", "YAMLParsing"]),
+        .testTarget(
+            name: "InventoryFileTests", dependencies: ["ClusterModel", "FlowModel", "InventoryFile", "StrictYAML"]),
         .testTarget(
             name: "CloudRangesTests",
             dependencies: [
@@ -180,7 +182,7 @@ let package = Package(
             ]),
         .testTarget(
             name: "LabelingTests",
-            dependencies: ["ClusterModel", "FlowModel", "Kubernetes", "Labeling", "TestSupport"],
+            dependencies: ["ClusterModel", "FlowModel", "InventoryFile", "Labeling", "TestSupport"],
             exclude: ["situations.txt"]),
         .testTarget(
             name: "ClickHouseTests",
@@ -212,9 +214,8 @@ let package = Package(
             name: "EndToEndTests",
             dependencies: [
                 "CNetfilter", "Churn", "ClusterModel", "Conntrack", "FlowIngest", "FlowModel", "FlowWire",
-                "KubenetmonAgent",
-                "KubenetmonServer", "Kubernetes", "KubernetesTestKit", "TestSupport",
-                logging, nioCore, nioPosix,
+                "InventoryFile", "KubenetmonAgent", "KubenetmonServer", "Kubernetes", "KubernetesTestKit",
+                "TestSupport", logging, nioCore, nioPosix,
             ]),
     ]
 )

@@ -5,7 +5,7 @@ import ClusterModel
 import FlowModel
 import Glibc
 import HTTPClient
-import Kubernetes
+import InventoryFile
 import Logging
 import StrictYAML
 import YAMLParsing

@@ -2,6 +2,7 @@
 
 import CloudRanges
 import FlowModel
+import InventoryFile
 import Kubernetes
 import Labeling
 import Operations

@@ -4,6 +4,7 @@ import ClusterModel
 import FlowModel
 import Foundation
 import Glibc
+import InventoryFile
 import Kubernetes
 import KubernetesTestKit
 import TestSupport

@@ -2,7 +2,7 @@
 
 import ClusterModel
 import FlowModel
-import Kubernetes
+import InventoryFile
 import Labeling
 import Testing
 

@@ -2,9 +2,8 @@
 
 import ClusterModel
 import FlowModel
-import Kubernetes
+import InventoryFile
 import StrictYAML
-import YAMLParsing
 import Testing
 
 private func problems(_ text: String) -> [String] {
