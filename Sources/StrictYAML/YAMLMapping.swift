@@ -33,20 +33,13 @@ public struct YAMLMapping {
     /// `strconv.ParseBool` (lower case, upper case, and `True` and `False`). Required if there is no default. The
     /// stand-in is false.
     public mutating func bool(_ key: String, default: Bool? = nil) -> Bool {
-        truth(key, required: `default` == nil) ?? `default` ?? false
-    }
-
-    /// Reads the Boolean of `key` as ``bool(_:default:)`` does; nil if the key is absent, or after a problem.
-    public mutating func boolIfPresent(_ key: String) -> Bool? { truth(key, required: false) }
-
-    private mutating func truth(_ key: String, required: Bool) -> Bool? {
-        value(key, required: required, as: "true or false") { text in
+        value(key, required: `default` == nil, as: "true or false") { text in
             switch text {
             case "true", "True", "TRUE", "t", "T", "1": true
             case "false", "False", "FALSE", "f", "F", "0": false
             default: nil
             }
-        }
+        } ?? `default` ?? false
     }
 
     /// Reads the whole number of `key`, in decimal digits and within `range`. Required if there is no default. The
