@@ -90,7 +90,7 @@ let package = Package(
         .target(name: "StrictYAML"),
         .target(name: "YAMLParsing", dependencies: ["CYAML", "StrictYAML"]),
         .target(
-            name: "Kubernetes",
+            name: "KubernetesAPI",
             dependencies: [
                 "CCrypto", "CKubernetesProto", "ClusterModel", "FlowModel", "HTTPClient", "Retry", "StrictYAML",
                 "YAMLParsing", logging,
@@ -120,7 +120,7 @@ let package = Package(
             name: "KubenetmonServer",
             dependencies: [
                 "CMalloc", "ClickHouse", "CloudRanges", "ClusterModel", "FlowIngest", "FlowModel", "FlowWire",
-                "HTTPClient", "InventoryFile", "Kubernetes", "Labeling", "Listening", "Operations", "Retry",
+                "HTTPClient", "InventoryFile", "KubernetesAPI", "Labeling", "Listening", "Operations", "Retry",
                 "StrictYAML", "TransportSecurity", "YAMLParsing", deque, nioCore, nioPosix, argumentParser, lifecycle,
                 logging, unixSignals,
             ]),
@@ -160,16 +160,16 @@ let package = Package(
         .target(
             name: "KubernetesTestKit",
             dependencies: [
-                "CKubernetesProto", "ClusterModel", "FlowModel", "Kubernetes", nioCore, nioHTTP1, nioPosix, nioSSL,
+                "CKubernetesProto", "ClusterModel", "FlowModel", "KubernetesAPI", nioCore, nioHTTP1, nioPosix, nioSSL,
             ],
             path: "Tests/KubernetesTestKit"),
         .testTarget(name: "HTTPClientTests", dependencies: ["HTTPClient", "TestSupport"]),
         .testTarget(
             name: "ClusterModelTests", dependencies: ["ClusterModel", "KubernetesTestKit", "TestSupport"]),
         .testTarget(
-            name: "KubernetesTests",
+            name: "KubernetesAPITests",
             dependencies: [
-                "ClusterModel", "FlowModel", "HTTPClient", "Kubernetes", "KubernetesTestKit", "TestSupport", logging,
+                "ClusterModel", "FlowModel", "HTTPClient", "KubernetesAPI", "KubernetesTestKit", "TestSupport", logging,
             ], resources: [.copy("Captures")]),
         .testTarget(name: "StrictYAMLTests", dependencies: ["StrictYAML", "YAMLParsing"]),
         .testTarget(
@@ -205,16 +205,15 @@ let package = Package(
         .testTarget(
             name: "KubenetmonServerTests",
             dependencies: [
-                "ClusterModel", "FlowIngest", "FlowModel", "FlowWire", "KubenetmonServer", "Kubernetes",
+                "ClusterModel", "FlowIngest", "FlowModel", "FlowWire", "KubenetmonServer", "KubernetesAPI",
                 "KubernetesTestKit", "Listening", "Operations", "StrictYAML", "TestSupport", "TransportSecurity",
-                "YAMLParsing", lifecycle, logging,
-                nioCore, nioPosix,
+                "YAMLParsing", lifecycle, logging, nioCore, nioPosix,
             ]),
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
                 "CNetfilter", "Churn", "ClusterModel", "Conntrack", "FlowIngest", "FlowModel", "FlowWire",
-                "InventoryFile", "KubenetmonAgent", "KubenetmonServer", "Kubernetes", "KubernetesTestKit",
+                "InventoryFile", "KubenetmonAgent", "KubenetmonServer", "KubernetesAPI", "KubernetesTestKit",
                 "TestSupport", logging, nioCore, nioPosix,
             ]),
     ]

@@ -2,7 +2,7 @@
 
 import FlowIngest
 import FlowWire
-import Kubernetes
+import KubernetesAPI
 import Logging
 import NIOCore
 import NIOPosix

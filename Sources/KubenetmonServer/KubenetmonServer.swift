@@ -4,7 +4,7 @@ import ArgumentParser
 import CMalloc
 import ClusterModel
 import FoundationEssentials
-import Kubernetes
+import KubernetesAPI
 import Labeling
 import Listening
 import Logging

@@ -4,7 +4,7 @@ import ClickHouse
 import FlowIngest
 import FoundationEssentials
 import HTTPClient
-import Kubernetes
+import KubernetesAPI
 import Labeling
 import Logging
 import NIOCore

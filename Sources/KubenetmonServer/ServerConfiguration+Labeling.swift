@@ -3,7 +3,7 @@
 import CloudRanges
 import FlowModel
 import InventoryFile
-import Kubernetes
+import KubernetesAPI
 import Labeling
 import Operations
 import StrictYAML

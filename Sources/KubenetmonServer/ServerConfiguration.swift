@@ -3,7 +3,7 @@
 import ClickHouse
 import CloudRanges
 import FlowModel
-import Kubernetes
+import KubernetesAPI
 import Labeling
 import Operations
 import StrictYAML

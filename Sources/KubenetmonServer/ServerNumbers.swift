@@ -3,7 +3,7 @@
 import ClickHouse
 import CloudRanges
 import FlowIngest
-import Kubernetes
+import KubernetesAPI
 import Labeling
 import Operations
 

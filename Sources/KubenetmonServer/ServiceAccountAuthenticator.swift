@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowIngest
-import Kubernetes
+import KubernetesAPI
 import NIOPosix
 import Synchronization
 

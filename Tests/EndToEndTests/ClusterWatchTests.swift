@@ -5,7 +5,7 @@ import FlowModel
 import Foundation
 import Glibc
 import InventoryFile
-import Kubernetes
+import KubernetesAPI
 import KubernetesTestKit
 import TestSupport
 import Testing

@@ -4,7 +4,7 @@ import ClickHouse
 import CloudRanges
 import FlowIngest
 import FlowModel
-import Kubernetes
+import KubernetesAPI
 import Labeling
 import TestSupport
 import Testing

@@ -3,7 +3,7 @@
 import CloudRanges
 import ClusterModel
 import FlowModel
-import Kubernetes
+import KubernetesAPI
 import Labeling
 import Testing
 

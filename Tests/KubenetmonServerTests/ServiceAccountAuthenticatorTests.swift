@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowWire
-import Kubernetes
+import KubernetesAPI
 import KubernetesTestKit
 import TestSupport
 import Testing

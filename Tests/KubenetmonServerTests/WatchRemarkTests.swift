@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Kubernetes
+import KubernetesAPI
 import Testing
 
 @testable import KubenetmonServer

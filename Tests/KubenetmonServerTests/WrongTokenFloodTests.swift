@@ -2,7 +2,7 @@
 
 import FlowModel
 import FlowWire
-import Kubernetes
+import KubernetesAPI
 import KubernetesTestKit
 import Logging
 import NIOCore

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ClusterModel
-import Kubernetes
+import KubernetesAPI
 
 /// The objects of a made-up cluster with the history of their changes, as etcd and the API server's cache keep them.
 /// Objects are encoded once, when they change.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Kubernetes
+public import KubernetesAPI
 
 /// What an ``APIServerFixture`` does to a request instead of what is right.
 public enum FixtureFault: Sendable {

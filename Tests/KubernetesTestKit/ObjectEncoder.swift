@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Kubernetes
+public import KubernetesAPI
 
 /// Makes the bodies and frames of an API server.
 public enum ObjectEncoder {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
-import Kubernetes
+import KubernetesAPI
 import KubernetesTestKit
 import Logging
 import Synchronization

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ClusterModel
-import Kubernetes
+import KubernetesAPI
 
 extension KubernetesResource where Object == Pod {
     /// Pods with one of the labels that the captures have.

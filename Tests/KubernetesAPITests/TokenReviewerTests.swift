@@ -4,7 +4,7 @@ import KubernetesTestKit
 import TestSupport
 import Testing
 
-@testable import Kubernetes
+@testable import KubernetesAPI
 
 @Suite struct TokenReviewerTests {
     private static let account = FixtureAccount(

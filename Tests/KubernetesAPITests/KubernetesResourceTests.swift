@@ -5,7 +5,7 @@ import FlowModel
 import KubernetesTestKit
 import Testing
 
-@testable import Kubernetes
+@testable import KubernetesAPI
 
 /// Decodes one object; throws why it was passed over.
 private func decode<Object: EncodableObject & Equatable>(

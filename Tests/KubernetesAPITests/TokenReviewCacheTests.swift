@@ -2,7 +2,7 @@
 
 import Testing
 
-@testable import Kubernetes
+@testable import KubernetesAPI
 
 @Suite struct TokenReviewCacheTests {
     private let start = ContinuousClock.now

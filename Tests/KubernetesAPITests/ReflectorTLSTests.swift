@@ -2,7 +2,7 @@
 
 import ClusterModel
 import Foundation
-import Kubernetes
+import KubernetesAPI
 import KubernetesTestKit
 import TestSupport
 import Testing

@@ -3,7 +3,7 @@
 import TestSupport
 import Testing
 
-@testable import Kubernetes
+@testable import KubernetesAPI
 
 private func texts(_ json: String, _ path: JSONTexts.Path) -> (found: [String], isSound: Bool) {
     var found: [String] = []

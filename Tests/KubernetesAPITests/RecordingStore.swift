@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ClusterModel
-import Kubernetes
+import KubernetesAPI
 import KubernetesTestKit
 import Synchronization
 

@@ -3,7 +3,7 @@
 import TestSupport
 import Testing
 
-@testable import Kubernetes
+@testable import KubernetesAPI
 
 private typealias Machine = ReflectorStateMachine<SeededGenerator>
 

@@ -3,7 +3,7 @@
 import ClusterModel
 import FlowModel
 import Foundation
-import Kubernetes
+import KubernetesAPI
 
 /// Responses of a real API server (v1.36): `….pb` as protobuf, `….json` the same as JSON.
 enum Capture {

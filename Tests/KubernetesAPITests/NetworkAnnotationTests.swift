@@ -6,7 +6,7 @@ import KubernetesTestKit
 import TestSupport
 import Testing
 
-@testable import Kubernetes
+@testable import KubernetesAPI
 
 private let metadata = ListMetadata(resourceVersion: "1")
 

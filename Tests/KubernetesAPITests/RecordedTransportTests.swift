@@ -8,7 +8,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@testable import Kubernetes
+@testable import KubernetesAPI
 
 /// A real server's answers in their order, and what was asked for them. It ends the reflector when there are no more.
 private struct RecordedTransport: KubernetesTransport, ~Copyable {

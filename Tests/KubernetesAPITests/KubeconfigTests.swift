@@ -2,7 +2,7 @@
 
 import Testing
 
-@testable import Kubernetes
+@testable import KubernetesAPI
 
 /// A kubeconfig with one cluster and one user, in a folder with the files that it may name.
 private struct Kubeconfig {

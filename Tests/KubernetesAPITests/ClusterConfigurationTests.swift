@@ -2,7 +2,7 @@
 
 import Testing
 
-@testable import Kubernetes
+@testable import KubernetesAPI
 
 /// The folder of a service account.
 private func serviceAccount() throws -> TemporaryFolder {

@@ -2,7 +2,7 @@
 
 import ClusterModel
 import FlowModel
-import Kubernetes
+import KubernetesAPI
 import KubernetesTestKit
 import TestSupport
 import Testing
