@@ -5,14 +5,15 @@ import FlowWire
 import NIOCore
 
 extension ExportBatch {
-    /// Adds up batches of one minute flow by flow. The table's resolution is a minute, so nothing is lost but bytes that
-    /// would have to be kept.
+    /// Merges batches of one minute by summing the counters of each flow. The table's resolution is a minute, so
+    /// nothing is lost, and fewer bytes have to be kept.
     ///
-    /// The merged batches take the last of the sequence numbers, and the first batch's moment. Only batches that were
-    /// never sent may be merged: a server could hold one of the others already.
+    /// The merged batches take the highest of the sequence numbers and the first batch's observation time. Only batches
+    /// that were never sent may be merged: a server could already hold one that was sent.
     ///
     /// - Parameter batches: Batches of one minute, in ascending order of their sequence numbers.
-    /// - Returns: Fewer bytes with the same sums, in ascending order; `batches` as they are where merging saves nothing.
+    /// - Returns: Batches with the same sums in fewer bytes, in ascending order of their sequence numbers; `batches`
+    ///   unchanged if merging saves nothing.
     static func merged(_ batches: [ExportBatch]) -> [ExportBatch] {
         var flows: [Flow] = []
         var indexes: [FlowIdentity: Int] = [:]
@@ -62,7 +63,7 @@ extension ExportBatch {
     }
 }
 
-/// What makes two entries of different batches the same flow.
+/// The key by which entries of different batches are the same flow.
 private struct FlowIdentity: Hashable {
     let transport: TransportProtocol
     let original: FlowTuple

@@ -11,7 +11,7 @@ struct CRC32C {
     /// The checksum of the bytes so far.
     var value: UInt32 { ~remainder }
 
-    /// Appends bytes to those that the checksum covers.
+    /// Adds bytes to the checksum.
     mutating func append(_ bytes: UnsafeRawBufferPointer) {
         remainder = Self.table.withUnsafeBufferPointer { table in
             bytes.reduce(remainder) { $0 >> 8 ^ table[Int(UInt8(truncatingIfNeeded: $0) ^ $1)] }

@@ -2,21 +2,21 @@
 
 public import NIOCore
 
-/// A batch that has been taken out of the kernel and must reach ClickHouse.
+/// A batch of flows that the kernel no longer holds and that must reach ClickHouse.
 public struct ExportBatch: Sendable {
-    /// Its number in this agent process.
+    /// The batch's number in its agent process.
     public let sequence: UInt64
-    /// When its counters were read, in milliseconds since the Unix epoch.
+    /// The time at which the counters were read, in milliseconds since the Unix epoch.
     public let observedAtMilliseconds: UInt64
-    /// Its bytes on the wire, the frame's length included. They do not change once they have been sent: a resend is
-    /// recognisable.
+    /// The batch's bytes on the wire, length field included. They do not change once they have been sent, so that a
+    /// server recognises a resend.
     public let frame: ByteBuffer
-    /// Flows in it.
+    /// The number of flows.
     public let flows: Int
-    /// Network bytes that those flows report.
+    /// The network bytes that the flows report.
     public let reportedBytes: UInt64
 
-    /// Makes a batch of its parts.
+    /// Makes a batch from its parts.
     public init(
         sequence: UInt64, observedAtMilliseconds: UInt64, frame: ByteBuffer, flows: Int, reportedBytes: UInt64
     ) {
@@ -27,6 +27,6 @@ public struct ExportBatch: Sendable {
         self.reportedBytes = reportedBytes
     }
 
-    /// The minute of the observation since the Unix epoch: the resolution of the table.
+    /// The observation time in minutes since the Unix epoch; a minute is the table's resolution.
     var minute: UInt64 { observedAtMilliseconds / 60_000 }
 }

@@ -5,60 +5,60 @@ import FlowWire
 import NIOCore
 import Retry
 
-/// Which batches a server still owes an acknowledgement for, and what to do next about it.
+/// The unacknowledged batches, and the decisions to connect, send and close.
 ///
-/// A batch is kept from ``enqueue(_:)`` until it is acknowledged. It is sent once on every connection that lives while
-/// it is kept. The machine does no I/O: every event returns what the caller must do.
+/// A batch is kept from ``enqueue(_:)`` until it is acknowledged, and is sent once on every connection that is open in
+/// that time. The machine does no I/O: every event returns the action that the caller must perform.
 ///
-/// Batches that an earlier agent process left (``restore(_:)``) keep its id, their numbers and their bytes, so that a
-/// server that has had them recognises them. A connection speaks for one process: the earlier ones' batches go first, each
-/// process's on a connection of its own.
+/// Batches of earlier agent processes (``restore(_:)``) keep their process's id, their numbers and their bytes, so that
+/// a server that has already received them recognises them. A connection carries the batches of one process: those of
+/// earlier processes go first, each process's on its own connection.
 struct ExportStateMachine {
-    /// What the caller must do.
+    /// The action that the caller must perform.
     enum Action: Equatable {
         case nothing
-        /// Ask ``attemptIsDue()`` after this time, and not at the time that was said before, whether to open a
-        /// connection.
+        /// Call ``attemptIsDue()`` after this time, and open a connection if it returns true. Replaces an earlier
+        /// `connect`.
         case connect(after: Duration)
         /// Send these frames in this order.
         case send([ByteBuffer])
-        /// Close the connection; ``connectionClosed()`` follows.
+        /// Close the connection, then call ``connectionClosed()``.
         case close
     }
 
-    /// What an acknowledgement settled.
+    /// The effect of an acknowledgement.
     struct Acknowledged: Equatable {
-        /// The batches' sequence numbers.
+        /// The acknowledged batches' sequence numbers.
         var sequences: [UInt64] = []
         var flows = 0
         var reportedBytes: UInt64 = 0
-        /// Sequence numbers that are not kept: acknowledged twice, or never sent.
+        /// The number of sequence numbers that match no unacknowledged batch: acknowledged twice, or never sent.
         var unknown = 0
     }
 
     private enum State {
         /// Before ``start()``.
         case idle
-        /// The next attempt to connect is due after a while.
+        /// Waiting for the next attempt to connect.
         case waiting
         /// A connection is being opened.
         case connecting
         case connected
-        /// The server wants the connection closed: nothing new is sent on it, what is in flight may still be answered.
+        /// The connection is about to be closed: no new batch is sent on it, those in flight may still be acknowledged.
         case draining
         /// After ``stop()``.
         case stopped
     }
 
     private struct Kept {
-        /// The agent process that numbered it.
+        /// The agent process that numbered the batch.
         let agentID: AgentID
         let batch: ExportBatch
-        /// Whether it was sent on the connection that is open.
+        /// Whether the batch was sent on the open connection.
         var isInFlight: Bool
-        /// Whether it was ever sent, or may have been. Its number and content are fixed from then on.
+        /// Whether the batch was ever sent, or may have been. From then on its number and content are fixed.
         var wasSent: Bool
-        /// Whether it is what merging has made of its minute.
+        /// Whether the batch is the result of merging its minute.
         var isMerged = false
     }
 
@@ -66,34 +66,36 @@ struct ExportStateMachine {
     private var state = State.idle
     private var backoff: Backoff
     private let mergeAboveBytes: Int
-    /// Bytes of frames above which it is worth to merge again: a minute's flows are gone through each time.
+    /// The bytes of kept frames above which batches are merged again. It leaves a margin above the last result, since
+    /// each merge visits all flows of a minute.
     private var mergeAgainAboveBytes: Int
-    /// Those of earlier processes first; each process's in ascending order of their sequence numbers.
+    /// The unacknowledged batches, those of earlier processes first, each process's in ascending order of sequence
+    /// numbers.
     private var kept: Deque<Kept> = []
 
-    /// The agent process that the open connection speaks for, or the last one spoke for.
+    /// The agent process whose batches the open connection carries, or the last one carried.
     private(set) var connectedAs: AgentID
 
-    /// Bytes of the frames that are kept.
+    /// The kept frames' size in bytes.
     private(set) var keptFrameBytes = 0
-    /// What those batches hold.
+    /// The flows and network bytes in the kept batches.
     private(set) var keptAmount = FlowAmount()
-    /// What has been acknowledged.
+    /// The flows and network bytes acknowledged so far.
     private(set) var acknowledgedAmount = FlowAmount()
-    /// What earlier agent processes had left.
+    /// The flows and network bytes restored from earlier agent processes.
     private(set) var restoredAmount = FlowAmount()
-    /// The number of batches that earlier agent processes had left.
+    /// The number of batches restored from earlier agent processes.
     private(set) var restoredBatches = 0
-    /// Flows that became one with others when batches were merged.
+    /// The number of flow entries that merging has added to another entry of the same flow.
     private(set) var mergedFlows: UInt64 = 0
-    /// How often batches that are kept have been replaced by their sums.
+    /// The number of merges of kept batches.
     private(set) var merges = 0
 
     /// - Parameters:
     ///   - agentID: This agent process.
     ///   - backoff: The wait between attempts to connect.
-    ///   - mergeAboveBytes: Bytes of frames above which batches that were never sent are merged, those of a minute into
-    ///     one.
+    ///   - mergeAboveBytes: The bytes of kept frames above which batches that were never sent are merged, minute by
+    ///     minute.
     init(agentID: AgentID, backoff: Backoff, mergeAboveBytes: Int) {
         self.agentID = agentID
         connectedAs = agentID
@@ -102,28 +104,28 @@ struct ExportStateMachine {
         mergeAgainAboveBytes = mergeAboveBytes
     }
 
-    /// Whether nothing waits for an acknowledgement.
+    /// Whether every batch is acknowledged.
     var isEmpty: Bool { kept.isEmpty }
 
-    /// Batches that wait for an acknowledgement.
+    /// The number of unacknowledged batches.
     var keptBatches: Int { kept.count }
 
-    /// The agent process that the next connection speaks for.
+    /// The agent process whose batches the next connection carries.
     var nextAgentID: AgentID { kept.first?.agentID ?? agentID }
 
-    /// The batch that has waited for longest.
+    /// The oldest unacknowledged batch.
     var oldest: BatchKey? { kept.first.map { BatchKey(agentID: $0.agentID, sequence: $0.batch.sequence) } }
 
-    /// Everything that waits for an acknowledgement.
+    /// All unacknowledged batches.
     var spooledBatches: [SpooledBatch] { kept.map { SpooledBatch(agentID: $0.agentID, batch: $0.batch) } }
 
-    /// When the counters of the batch were read that has waited for longest, in milliseconds since the Unix epoch.
+    /// The time at which the oldest unacknowledged batch's counters were read, in milliseconds since the Unix epoch.
     var oldestObservation: UInt64? { kept.first?.batch.observedAtMilliseconds }
 
-    /// Whether something was sent on the open connection and is not acknowledged.
+    /// Whether a batch is in flight: sent on the open connection and not acknowledged.
     var awaitsAnswer: Bool { kept.contains(where: \.isInFlight) }
 
-    /// Flows that wait for an acknowledgement, and the network bytes that they report.
+    /// The unacknowledged flows, and the network bytes that they report.
     var unacknowledged: (flows: Int, reportedBytes: UInt64) {
         kept.reduce(into: (0, 0)) { total, entry in
             total.0 += entry.batch.flows
@@ -136,15 +138,16 @@ struct ExportStateMachine {
         return .connect(after: .zero)
     }
 
-    /// The time until the next attempt is over; false where no attempt is wanted any longer.
+    /// Ends the wait before an attempt to connect; returns false if no attempt is wanted any longer.
     mutating func attemptIsDue() -> Bool {
         guard state == .waiting else { return false }
         state = .connecting
         return true
     }
 
-    /// Little time is left: the next attempt is due at once, and none after it waits long. A server that wants the
-    /// connection closed is left with what it holds, which another then gets too: it takes nothing new.
+    /// Shortens the waits for a shutdown: if batches are kept, the next attempt is due at once, and every later wait is
+    /// at most 1 s. A draining connection takes no new batch, so it is closed; the batches in flight on it are sent to
+    /// another server too.
     mutating func hurry() -> Action {
         backoff = Backoff(initial: .milliseconds(100), maximum: .seconds(1))
         switch state {
@@ -154,7 +157,7 @@ struct ExportStateMachine {
         }
     }
 
-    /// Keeps a batch, whose sequence number must be higher than all before it.
+    /// Keeps a batch. Its sequence number must be higher than those of all batches before it.
     mutating func enqueue(_ batch: ExportBatch) -> Action {
         precondition(
             kept.last.map { $0.agentID != agentID || $0.batch.sequence < batch.sequence } ?? true,
@@ -168,10 +171,10 @@ struct ExportStateMachine {
         return .nothing
     }
 
-    /// Keeps what earlier agent processes had left, before everything else. Some of it may have been sent by them: which,
-    /// nobody knows.
+    /// Keeps batches of earlier agent processes, ahead of all others. Any of them may have been sent, so all count as
+    /// sent.
     ///
-    /// - Parameter batches: Grouped by process, each process's in ascending order of their sequence numbers.
+    /// - Parameter batches: The batches, grouped by process, each process's in ascending order of sequence numbers.
     mutating func restore(_ batches: [SpooledBatch]) -> Action {
         guard !batches.isEmpty else { return .nothing }
         let restored = batches.map { Kept(agentID: $0.agentID, batch: $0.batch, isInFlight: false, wasSent: true) }
@@ -182,12 +185,13 @@ struct ExportStateMachine {
         restoredAmount += amount
         restoredBatches += batches.count
         mergeAgainAboveBytes = max(mergeAgainAboveBytes, mergeThreshold)
-        // What is new would go first on this connection: it is left once it has been acknowledged what it was sent.
+        // Restored batches go before new ones: the open connection takes no new batch, and is closed once those in
+        // flight are acknowledged.
         if state == .connected { state = .draining }
         return isDrained ? .close : .nothing
     }
 
-    /// Adds up what was never sent, minute by minute. Batches that were sent all precede those that never were.
+    /// Merges the batches that were never sent, minute by minute. In `kept`, they follow all batches that were sent.
     private mutating func mergeNeverSent() {
         let firstNeverSent = kept.firstIndex { !$0.wasSent } ?? kept.endIndex
         var rest = kept[firstNeverSent...]
@@ -213,8 +217,8 @@ struct ExportStateMachine {
 
     private var mergeThreshold: Int { max(mergeAboveBytes, keptFrameBytes + mergeAboveBytes / 8) }
 
-    /// A connection is open and the greeting of ``nextAgentID`` is on its way: everything that is kept of that process
-    /// follows.
+    /// Handles an opened connection, on which the `Hello` of ``nextAgentID`` has been sent: all kept batches of that
+    /// process follow.
     mutating func connectionOpened() -> Action {
         guard state == .connecting else { return .close }
         state = .connected
@@ -228,10 +232,10 @@ struct ExportStateMachine {
         return frames.isEmpty ? .nothing : .send(frames)
     }
 
-    /// A connection could not be opened.
+    /// Handles a failed attempt to connect.
     mutating func connectionFailed() -> Action { connectAgain() }
 
-    /// The connection is gone, whoever ended it.
+    /// Handles the end of the connection, whichever side closed it.
     mutating func connectionClosed() -> Action {
         for index in kept.indices { kept[index].isInFlight = false }
         return connectAgain()
@@ -243,7 +247,7 @@ struct ExportStateMachine {
         return .connect(after: backoff.next())
     }
 
-    /// The server has these batches in ClickHouse.
+    /// Handles an acknowledgement: the batches with these sequence numbers are in ClickHouse.
     mutating func acknowledged(_ sequences: [UInt64]) -> (Acknowledged, Action) {
         var result = Acknowledged()
         for sequence in sequences {
@@ -263,15 +267,15 @@ struct ExportStateMachine {
             result.reportedBytes &+= batch.reportedBytes
         }
         mergeAgainAboveBytes = min(mergeAgainAboveBytes, mergeThreshold)
-        // A server that acknowledges is a server that works; one that merely accepts connections may not be.
+        // An acknowledgement shows that the server works; an accepted connection alone does not.
         if !result.sequences.isEmpty { backoff.reset() }
         return (result, isDrained ? .close : .nothing)
     }
 
-    /// The server asks the agent to go elsewhere.
+    /// Handles a `GoAway`: the server asks the agent to reconnect.
     ///
-    /// - Parameter afterLongConnection: Whether the connection has lived for so long that the next may be opened soon,
-    ///   whatever was acknowledged on it.
+    /// - Parameter afterLongConnection: Whether the connection was open long enough to reset the backoff even if
+    ///   nothing was acknowledged on it.
     mutating func goAway(afterLongConnection: Bool = false) -> Action {
         guard state == .connected else { return .nothing }
         state = .draining
@@ -279,12 +283,13 @@ struct ExportStateMachine {
         return isDrained ? .close : .nothing
     }
 
-    /// Whether the open connection has nothing more to do: the server wants it closed, or the next is another process's.
+    /// Whether the open connection is to be closed now: it is draining or carries an earlier process's batches, and
+    /// none is in flight.
     private var isDrained: Bool {
         (state == .draining || state == .connected && connectedAs != agentID) && !awaitsAnswer
     }
 
-    /// No further connection shall be opened.
+    /// Closes an open connection; no further one is opened.
     mutating func stop() -> Action {
         let wasOpen = state == .connected || state == .draining
         state = .stopped

@@ -2,17 +2,17 @@
 
 public import FlowModel
 
-/// Flows and the network bytes that they report.
+/// A number of flows and the network bytes that they report.
 public struct FlowAmount: Equatable, Sendable {
-    /// Flows.
+    /// The number of flows.
     public var flows: UInt64 = 0
-    /// Network bytes that they report.
+    /// The network bytes that the flows report.
     public var bytes: UInt64 = 0
 
-    /// Nothing.
+    /// Makes an amount of zero.
     public init() {}
 
-    /// Makes an amount of its parts.
+    /// Makes an amount from its parts.
     public init(flows: UInt64, bytes: UInt64) {
         self.flows = flows
         self.bytes = bytes
@@ -36,7 +36,7 @@ public struct FlowAmount: Equatable, Sendable {
         left.bytes &-= right.bytes
     }
 
-    /// The sum of two amounts.
+    /// Returns the sum of two amounts.
     public static func + (left: FlowAmount, right: FlowAmount) -> FlowAmount {
         var sum = left
         sum += right
@@ -44,10 +44,10 @@ public struct FlowAmount: Equatable, Sendable {
     }
 }
 
-/// Where flows are taken from. The raw values are fit for a metric's label.
+/// The source of flows. The raw values serve as a metric's label.
 public enum FlowSource: String, CaseIterable, Sendable {
-    /// The kernel's table: the connection lives.
+    /// The kernel's conntrack table: the connection is alive.
     case scrape
-    /// The event of a connection's end.
+    /// The DESTROY event at a connection's end.
     case destroy
 }

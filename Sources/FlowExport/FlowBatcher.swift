@@ -6,10 +6,10 @@ import FlowWire
 /// Gathers flows of one source into batches for an exporter: a batch ends when it is full, when its minute ends, or when
 /// it is flushed. Not thread-safe; each source has its own.
 public struct FlowBatcher: ~Copyable {
-    /// What is gathered for a batch.
+    /// The flows of one address family, gathered for the next batch.
     private struct Gathering: ~Copyable {
         var builder: FlowBatchBuilder
-        /// What was put in, for a comparison with what comes out.
+        /// The amount added, counted apart from the builder for the balance in ``FlowExporter/Statistics``.
         var collected = FlowAmount()
 
         init(_ family: FlowBatchBuilder.Family) { builder = FlowBatchBuilder(family: family) }
@@ -26,13 +26,13 @@ public struct FlowBatcher: ~Copyable {
     private var ipv6 = Gathering(.ipv6)
     private var observedAtMilliseconds: UInt64 = 0
 
-    /// Makes a batcher that has gathered nothing.
+    /// Makes an empty batcher.
     public init(exporter: FlowExporter, source: FlowSource) {
         self.exporter = exporter
         self.source = source
     }
 
-    /// Adds a flow whose counters were read at a moment, in milliseconds since the Unix epoch.
+    /// Adds a flow. `moment` is the time at which its counters were read, in milliseconds since the Unix epoch.
     public mutating func append(_ flow: Flow, observedAtMilliseconds moment: UInt64) {
         if moment / 60_000 != observedAtMilliseconds / 60_000 { flush() }
         if ipv4.builder.count == 0 && ipv6.builder.count == 0 { observedAtMilliseconds = moment }
@@ -45,7 +45,7 @@ public struct FlowBatcher: ~Copyable {
         }
     }
 
-    /// Hands on what has been gathered.
+    /// Exports the gathered flows.
     public mutating func flush() {
         if ipv4.builder.count > 0 { Self.export(&ipv4, of: source, observedAtMilliseconds, to: exporter) }
         if ipv6.builder.count > 0 { Self.export(&ipv6, of: source, observedAtMilliseconds, to: exporter) }
@@ -62,7 +62,7 @@ public struct FlowBatcher: ~Copyable {
 }
 
 extension FlowBatchBuilder {
-    /// Takes what was gathered as a batch and starts an empty one.
+    /// Returns the gathered flows as a batch and starts an empty one.
     mutating func takeBatch(sequence: UInt64, observedAtMilliseconds: UInt64) -> ExportBatch {
         let (flows, bytes) = (count, reportedBytes)
         return ExportBatch(

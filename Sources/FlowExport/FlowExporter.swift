@@ -8,43 +8,43 @@ import Retry
 import Synchronization
 public import TransportSecurity
 
-/// The agent's side of the connection to a server: keeps every batch until the server says that ClickHouse has it, and
-/// connects again, with back-off, for as long as the agent runs.
+/// The agent's side of the connection to a server: keeps every batch until the server acknowledges that it is in
+/// ClickHouse, and reconnects, with backoff, for as long as the agent runs.
 public final class FlowExporter: Sendable {
-    /// Where batches go, and how much may wait.
+    /// The server to send batches to, limits and timeouts.
     public struct Configuration: Sendable {
-        /// The server's name or address. All of its addresses are tried, each agent beginning with another.
+        /// The server's name or address. All addresses of a name are tried; each agent starts at a random one.
         public var host: String
         /// The server's port.
         public var port: Int
-        /// The bound on frames that wait for their acknowledgement, in bytes; see ``FlowExporter/hasRoom``.
+        /// The limit on unacknowledged frames, in bytes; see ``FlowExporter/hasRoom``.
         public var maximumUnacknowledgedBytes: Int
-        /// How long a connection attempt to one address may take.
+        /// The timeout of a connection attempt to one address.
         public var connectTimeout: TimeAmount
-        /// How long a server may say nothing while it owes acknowledgements. A server that merely waits for ClickHouse
-        /// says so every few seconds.
+        /// The longest silence of a server that owes acknowledgements. While a server waits for ClickHouse, it sends an
+        /// empty acknowledgement every few seconds.
         public var answerTimeout: TimeAmount
-        /// How connections are encrypted; nil for not at all.
+        /// The TLS settings; nil for unencrypted connections.
         public var tls: TLS?
-        /// The file with what proves that this agent may send, read for every connection; nil for none. The first token in
-        /// it is sent.
+        /// The file with the agent's bearer token, read again for every connection; nil for none. The first token in it
+        /// is sent.
         public var token: TokenFile?
-        /// How long a server that has asked the agent to go may take to acknowledge what it holds, before it is left all
-        /// the same and another gets those batches too.
+        /// The time after a `GoAway` in which the server may acknowledge the batches in flight. Then the connection is
+        /// closed, and those batches are sent to another server too.
         public var departureTimeout = TimeAmount.seconds(60)
-        /// How often an agent that is connected says that it lives, whether or not it has anything to send.
+        /// The interval of heartbeats on an open connection, which are sent whether or not there are batches to send.
         public var signOfLifeInterval = TimeAmount.seconds(60)
         /// The directory in which unacknowledged batches are kept for the next agent process, up to
-        /// ``maximumUnacknowledgedBytes``; nil for memory alone.
+        /// ``maximumUnacknowledgedBytes``; nil to keep them in memory only.
         public var spoolDirectory: String?
         /// The delays between attempts to connect.
         var backoff = Backoff(initial: .milliseconds(500), maximum: .seconds(30))
-        /// The silence of a server's TCP after which its connection is closed, in seconds.
+        /// The silence of the server's TCP after which the connection is closed, in seconds.
         var deadPeerSeconds = DeadPeerDetection.defaultSeconds
-        /// Tells a name's addresses; it may block.
+        /// Returns the addresses of a host name; may block.
         var resolve: @Sendable (_ host: String, _ port: Int) throws -> [SocketAddress] = ServerAddresses.resolve
 
-        /// Makes a configuration of its parts.
+        /// Makes a configuration from its parts.
         public init(
             host: String, port: Int, maximumUnacknowledgedBytes: Int = 16 << 20,
             connectTimeout: TimeAmount = .seconds(10), answerTimeout: TimeAmount = .seconds(60)
@@ -57,15 +57,15 @@ public final class FlowExporter: Sendable {
         }
     }
 
-    /// How connections are encrypted and the two sides told to be who they say they are.
+    /// The TLS settings: how connections are encrypted, and how agent and server authenticate each other.
     public struct TLS: Equatable, Sendable {
-        /// The agent's certificate and key where the server asks for them, and the authorities that may have signed the
-        /// server's.
+        /// The agent's certificate and key, for a server that asks for them, and the authorities trusted to sign the
+        /// server's certificate.
         public var files: TLSFiles
-        /// The name that the server's certificate must be of; nil for that of the host.
+        /// The name that the server's certificate must contain; nil for ``Configuration/host``.
         public var serverName: String?
 
-        /// Makes a policy; the server's certificate is always checked.
+        /// Makes TLS settings; the server's certificate is always verified.
         public init(files: TLSFiles = TLSFiles(), serverName: String? = nil) {
             self.files = files
             self.serverName = serverName
@@ -76,57 +76,58 @@ public final class FlowExporter: Sendable {
     public static let connectionFailureReasons =
         ["unreachable", "credentials", "refused"] + TLSFailure.allCases.map(\.rawValue)
 
-    /// What has become of the batches so far.
+    /// The state of the connection and of the batches so far.
     ///
-    /// At any moment, ``collected`` and ``restored`` are together the sum of what is acknowledged and of
-    /// ``unacknowledged``; to the flows of that sum, ``mergedFlows`` belong too.
+    /// At any moment, ``collected`` plus ``restored`` equals the acknowledged amount plus ``unacknowledged``; for
+    /// flows, ``mergedFlows`` is part of that sum too.
     public struct Statistics: Equatable, Sendable {
-        /// Whether a server is there.
+        /// Whether a connection to a server is open.
         public var isConnected = false
-        /// Connections that were opened.
+        /// The number of connections opened.
         public var connections: UInt64 = 0
-        /// Attempts to connect that failed.
+        /// The number of failed attempts to connect.
         public var failedConnections: UInt64 = 0
-        /// Attempts to connect that failed and connections that a server did not want, by reason, of which there are few.
+        /// Failed attempts to connect and connections rejected by a server, by reason: one of
+        /// ``FlowExporter/connectionFailureReasons``.
         public var connectionFailures: [String: UInt64] = [:]
-        /// Why the server does not let this agent in; nil where it does, as far as is known.
+        /// The server's reason for rejecting this agent; nil if no rejection is known.
         public var refusal: String?
-        /// What has become of the TLS files; nil where connections are not encrypted.
+        /// The state of the TLS files; nil for unencrypted connections.
         public var tls: TLSContextSource.Statistics?
-        /// Connections that were closed because the server said nothing for too long.
+        /// The number of connections closed because the server exceeded ``Configuration/answerTimeout``.
         public var silentConnections: UInt64 = 0
-        /// What was put into batches, by where it came from.
+        /// The flows and network bytes put into batches, by source.
         public var collected: [FlowSource: FlowAmount] = [:]
-        /// What earlier agent processes left in the spool directory.
+        /// The flows and network bytes that earlier agent processes left in the spool directory.
         public var restored = FlowAmount()
-        /// The number of batches that earlier agent processes left there.
+        /// The number of batches that earlier agent processes left in the spool directory.
         public var restoredBatches = 0
-        /// What has become of the spool directory; nil where there is none.
+        /// The state of the spool directory; nil if there is none.
         public var spool: SpoolStatistics?
-        /// Flows acknowledged to be in ClickHouse.
+        /// The number of flows acknowledged to be in ClickHouse.
         public var acknowledgedFlows: UInt64 = 0
-        /// Network bytes that those flows report.
+        /// The network bytes that those flows report.
         public var acknowledgedReportedBytes: UInt64 = 0
-        /// What waits for its acknowledgement.
+        /// The unacknowledged flows and network bytes.
         public var unacknowledged: FlowAmount { kept + onTheirWay }
-        /// Flows that became one with others of their minute when batches were merged.
+        /// The number of flow entries that merging has added to another entry of the same flow and minute.
         public var mergedFlows: UInt64 = 0
-        /// Batches that wait for their acknowledgement.
+        /// The number of unacknowledged batches.
         public var unacknowledgedBatches = 0
-        /// When the counters of the batch were read that has waited for longest, in milliseconds since the Unix epoch; nil
-        /// where none waits.
+        /// The time at which the oldest unacknowledged batch's counters were read, in milliseconds since the Unix
+        /// epoch; nil if there is none.
         public var oldestObservation: UInt64?
-        /// Acknowledgements of batches that did not wait for one.
+        /// The number of acknowledgements that match no unacknowledged batch.
         public var unknownAcknowledgements: UInt64 = 0
-        /// Bytes of frames that wait for their acknowledgement.
+        /// The unacknowledged frames' size in bytes.
         public var unacknowledgedBytes = 0
-        /// The number of the host's addresses that servers are told; nil where they are told none.
+        /// The number of host addresses that servers are sent; nil before ``FlowExporter/tell(hostAddresses:)``.
         public var hostAddresses: Int?
 
-        /// What the event loop knows of and what it does not know of yet.
+        /// The unacknowledged amount that has reached the event loop, and that on its way to it.
         var (kept, onTheirWay) = (FlowAmount(), FlowAmount())
 
-        /// Nothing has been put into batches.
+        /// Makes the statistics of an exporter without batches.
         public init() {}
     }
 
@@ -136,29 +137,30 @@ public final class FlowExporter: Sendable {
     let eventLoop: any EventLoop
     private let logger: Logger
     private let statisticsStorage = Mutex(Statistics())
-    /// Bytes of frames that wait for their acknowledgement, those on their way to the event loop included.
+    /// The unacknowledged frames' size in bytes, including frames on their way to the event loop.
     private let unacknowledgedBytes = Atomic(0)
     private let lastSequence = Mutex(UInt64(0))
     private let loopState: NIOLoopBoundBox<LoopState>
     private let connector: ServerConnector
     private let spool: Spool?
 
-    /// What only the event loop touches.
+    /// State that only the event loop accesses.
     private struct LoopState {
         var machine: ExportStateMachine
         var channel: (any Channel)?
         var nextAttempt: Scheduled<Void>?
         var emptied: EventLoopPromise<Void>?
-        /// Since when the server has said nothing although it owes an acknowledgement.
+        /// The start of the server's silence while it owes an acknowledgement; nil while it owes none.
         var silentSince: NIODeadline?
         var openedAt = NIODeadline.now()
-        /// The addresses of the host; nil where they are unknown.
+        /// The host's addresses; nil while they are unknown.
         var hostAddresses: [IPAddress]?
-        /// Those that the server of the open connection knows.
+        /// The host addresses last sent on the open connection.
         var toldAddresses: [IPAddress]?
-        /// When a server that has asked the agent to go is left whatever it owes.
+        /// The task that closes the connection once ``Configuration/departureTimeout`` has passed since a `GoAway`.
         var departure: Scheduled<Void>?
-        /// The place in the list of addresses to begin the next attempt with; agents begin anywhere.
+        /// The index of the address that the next attempt starts at, modulo their number; random at first, so that
+        /// agents start at different addresses.
         var nextAddress = Int.random(in: 0..<1024)
     }
 
@@ -183,7 +185,7 @@ public final class FlowExporter: Sendable {
         loopState = .makeBoxSendingValue(LoopState(machine: machine), eventLoop: eventLoop)
     }
 
-    /// What has become of the batches so far.
+    /// The state of the connection and of the batches so far.
     public var statistics: Statistics {
         var statistics = statisticsStorage.withLock { $0 }
         statistics.unacknowledgedBytes = unacknowledgedBytes.load(ordering: .relaxed)
@@ -192,25 +194,26 @@ public final class FlowExporter: Sendable {
         return statistics
     }
 
-    /// Whether more may be taken out of the kernel: true below three quarters of the bound. While it is false, the kernel
-    /// keeps counting, which costs time resolution and no bytes; the last quarter is for what the kernel keeps for nobody.
+    /// Whether more counters may be taken out of the kernel: true below three quarters of the limit. While it is false,
+    /// the kernel keeps counting, which costs time resolution but no bytes. The last quarter is reserved for DESTROY
+    /// events, which the kernel does not keep.
     public var hasRoom: Bool {
         unacknowledgedBytes.load(ordering: .relaxed) < configuration.maximumUnacknowledgedBytes / 4 * 3
     }
 
-    /// Whether what would be lost otherwise still fits below the bound.
+    /// Whether DESTROY events, which would be lost otherwise, still fit below the limit.
     public var hasRoomForEvents: Bool {
         unacknowledgedBytes.load(ordering: .relaxed) < configuration.maximumUnacknowledgedBytes
     }
 
-    /// Whether a connected server has much to take still, more than an eighth of the bound: whoever waits a moment saves
-    /// memory.
+    /// True while connected and with more than an eighth of the limit unacknowledged; a short wait before the next
+    /// collection then saves memory.
     public var isServerBehind: Bool {
         unacknowledgedBytes.load(ordering: .relaxed) > configuration.maximumUnacknowledgedBytes / 8
             && statisticsStorage.withLock { $0.isConnected }
     }
 
-    /// Begins to connect.
+    /// Opens the spool directory and starts connecting.
     public func start() {
         spool?.start(
             usedBytes: { self.unacknowledgedBytes.load(ordering: .relaxed) },
@@ -225,17 +228,17 @@ public final class FlowExporter: Sendable {
         eventLoop.scheduleRepeatedTask(initialDelay: lifeInterval, delay: lifeInterval) { _ in self.sendHeartbeat() }
     }
 
-    /// Numbers a batch, keeps it until it is acknowledged, and sends it as soon as a server is there. Callable from any
-    /// thread.
+    /// Numbers a batch, keeps it until it is acknowledged, and sends it as soon as a connection is open. Callable from
+    /// any thread.
     ///
     /// - Parameters:
-    ///   - collected: What was put into the batch.
-    ///   - source: Where that came from.
-    ///   - make: Makes the batch with the number that it gets.
+    ///   - collected: The flows and network bytes put into the batch.
+    ///   - source: The source of those flows.
+    ///   - make: Makes the batch with its sequence number.
     public func export(
         _ collected: FlowAmount, of source: FlowSource, _ make: (_ sequence: UInt64) -> ExportBatch
     ) {
-        // Batches reach the event loop in the order of their numbers.
+        // The lock makes batches reach the event loop in the order of their numbers.
         lastSequence.withLock { sequence in
             sequence += 1
             enqueue(make(sequence), collected, of: source)
@@ -257,15 +260,15 @@ public final class FlowExporter: Sendable {
             } else {
                 self.spool?.replace(with: self.loopState.value.machine.spooledBatches)
             }
-            // What was added above, less what merging has saved.
+            // Undoes the addition above: `change` has counted the frame among the kept ones, less what merging saved.
             self.unacknowledgedBytes.subtract(batch.frame.readableBytes, ordering: .relaxed)
         }
     }
 
-    /// Tells servers the host's addresses from now on: the one that is connected, where it knows others, and each that is
-    /// connected later. Callable from any thread.
+    /// Sets the host's addresses: they are sent on the open connection, if they have changed, and in the `Hello` of
+    /// every later one. Callable from any thread.
     ///
-    /// - Parameter hostAddresses: At most ``Hello/maximumHostAddresses``.
+    /// - Parameter hostAddresses: The addresses, at most ``Hello/maximumHostAddresses``.
     public func tell(hostAddresses: [IPAddress]) {
         statisticsStorage.withLock { $0.hostAddresses = hostAddresses.count }
         eventLoop.execute {
@@ -276,7 +279,7 @@ public final class FlowExporter: Sendable {
 
     /// Waits until every batch is acknowledged, at most for `timeout`, and closes the connection.
     ///
-    /// - Returns: What was not acknowledged in time: flows, and the network bytes that they report.
+    /// - Returns: The flows that were not acknowledged in time, and the network bytes that they report.
     public func drain(timeout: TimeAmount) async throws -> (flows: Int, reportedBytes: UInt64) {
         try await eventLoop.flatSubmit {
             let emptied = self.eventLoop.makePromise(of: Void.self)
@@ -293,9 +296,9 @@ public final class FlowExporter: Sendable {
         }.get()
     }
 
-    /// Gives up the spool directory, after ``drain(timeout:)``.
+    /// Closes the spool directory; to be called after ``drain(timeout:)``.
     ///
-    /// - Returns: Whether everything unacknowledged is in it, for the next agent process.
+    /// - Returns: Whether the directory holds every unacknowledged batch, for the next agent process.
     public func closeSpool() async throws -> Bool {
         guard let spool else { return false }
         return try await eventLoop.flatSubmit { spool.close(within: .seconds(5)) }.get()
@@ -303,7 +306,7 @@ public final class FlowExporter: Sendable {
 
     // MARK: - On the event loop
 
-    /// Tells the machine of an event, such as the arrival of a batch, and does what it says.
+    /// Passes an event, such as the arrival of a batch, to the state machine and performs the action that it returns.
     private func change(
         having batch: ExportBatch? = nil, _ event: (inout ExportStateMachine) -> ExportStateMachine.Action
     ) {
@@ -335,14 +338,14 @@ public final class FlowExporter: Sendable {
         }
     }
 
-    /// Sends a heartbeat unless the server does not read: it would find heaps of them.
+    /// Sends a heartbeat unless the channel is not writable: for a server that does not read, heartbeats would pile up.
     func sendHeartbeat() {
         guard let channel = loopState.value.channel, channel.isWritable else { return }
         channel.writeAndFlush(AgentMessage.signOfLife, promise: nil)
     }
 
-    /// Sends the host's addresses unless the server knows them, wants the connection closed, or does not read: they follow
-    /// when it reads again.
+    /// Sends the host's addresses unless they were sent before, the server has sent `GoAway`, or the channel is not
+    /// writable; in the last case, they are sent when it is writable again.
     fileprivate func sendHostAddresses() {
         guard let channel = loopState.value.channel, channel.isWritable, loopState.value.departure == nil,
             let addresses = loopState.value.hostAddresses, addresses != loopState.value.toldAddresses
@@ -351,7 +354,7 @@ public final class FlowExporter: Sendable {
         channel.writeAndFlush(AgentMessage.frame(hostAddresses: addresses), promise: nil)
     }
 
-    /// Since when the server has said nothing although it owes an acknowledgement; nil while it owes none.
+    /// Returns the start of the server's silence while it owes an acknowledgement; nil while it owes none.
     func silentSince() async throws -> NIODeadline? {
         try await eventLoop.submit { self.loopState.value.silentSince }.get()
     }
@@ -397,7 +400,7 @@ public final class FlowExporter: Sendable {
         change { $0.connectionFailed() }
     }
 
-    /// Lets a connection wait for the spool, for less than the time that a server leaves to an introduction.
+    /// Delays the `Hello` on a connection until the spool has settled, for less time than a server waits for a `Hello`.
     private func openedWhenSettled(_ connection: ServerConnector.Connection) {
         guard let spool else { return opened(connection) }
         spool.whenSettled(before: .now() + .seconds(5)) { self.opened(connection) }
@@ -431,7 +434,7 @@ public final class FlowExporter: Sendable {
         change { $0.connectionOpened() }
     }
 
-    // MARK: - What the server says
+    // MARK: - Messages from the server
 
     fileprivate func received(_ message: ServerMessage) {
         switch message {
@@ -447,7 +450,8 @@ public final class FlowExporter: Sendable {
                 }
                 statisticsStorage.withLock {
                     $0.unknownAcknowledgements += UInt64(acknowledged.unknown)
-                    // A sign of life comes before the server has decided, too.
+                    // An empty acknowledgement is a heartbeat, which the server also sends before it has admitted the
+                    // agent.
                     if !sequences.isEmpty { $0.refusal = nil }
                 }
                 return action
@@ -479,7 +483,8 @@ public final class FlowExporter: Sendable {
         loopState.value.silentSince = loopState.value.machine.awaitsAnswer ? .now() : nil
     }
 
-    /// Goes once the server has acknowledged what it holds, or has taken too long since it asked first.
+    /// Closes the connection once the batches in flight are acknowledged, or when the timeout since the first `GoAway`
+    /// has passed.
     private func leave() {
         if loopState.value.departure == nil, let channel = loopState.value.channel {
             loopState.value.departure = eventLoop.scheduleTask(in: configuration.departureTimeout) {
@@ -494,7 +499,7 @@ public final class FlowExporter: Sendable {
 
     fileprivate func failed(_ error: any Error) {
         var metadata: Logger.Metadata = ["error": "\(error)"]
-        // With TLS 1.3 a server looks at the agent's certificate when the agent thinks the handshake over.
+        // With TLS 1.3, the server checks the agent's certificate after the handshake is complete for the agent.
         if let failure = TLSFailure(error) {
             metadata["remedy"] = "\(failure.agentRemedy)"
             statisticsStorage.withLock { $0.connectionFailures[failure.rawValue, default: 0] += 1 }
@@ -503,7 +508,7 @@ public final class FlowExporter: Sendable {
     }
 }
 
-/// Hands the server's messages to the exporter.
+/// Passes the server's messages to the exporter.
 private final class ServerMessageHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 

@@ -3,9 +3,9 @@
 import Glibc
 import NIOCore
 
-/// The addresses that a server's name has at the moment.
+/// The current addresses of a server's name.
 enum ServerAddresses {
-    /// A name that has no address.
+    /// A name cannot be resolved to an address.
     struct ResolutionError: Error, CustomStringConvertible {
         let host: String
         let reason: String
@@ -13,7 +13,7 @@ enum ServerAddresses {
         var description: String { "the name \(host) cannot be resolved: \(reason)" }
     }
 
-    /// Asks the system's resolver (getaddrinfo(3)). It blocks its thread.
+    /// Resolves a name with the system's resolver (getaddrinfo(3)), which blocks the calling thread.
     ///
     /// - Returns: At least one address, in the resolver's order.
     static func resolve(host: String, port: Int) throws -> [SocketAddress] {

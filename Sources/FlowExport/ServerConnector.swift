@@ -8,16 +8,16 @@ import NIOSSL
 import NIOTLS
 import TransportSecurity
 
-/// Opens connections to one of a server's addresses, encrypted where that is asked for, with the credentials that are in
-/// their files at the time.
+/// Opens connections to one of a server's addresses, with TLS if configured. The credentials are read from their files
+/// for every connection.
 final class ServerConnector: Sendable {
-    /// An open connection, and what to prove with on it that the agent may send.
+    /// An open connection, and the bearer token to send on it.
     struct Connection: Sendable {
         let channel: any Channel
         let token: BearerToken?
     }
 
-    /// What a connection needs that has to be read or asked for.
+    /// The inputs of a connection that are read from files or resolved by name.
     private struct Preparation: Sendable {
         let addresses: [SocketAddress]
         let tls: NIOSSLContext?
@@ -36,13 +36,13 @@ final class ServerConnector: Sendable {
         tokens = configuration.token.map { TokenSource($0, interval: .zero, logger: logger) }
     }
 
-    /// What has become of the TLS files; nil where connections are not encrypted.
+    /// The state of the TLS files; nil for unencrypted connections.
     var statistics: TLSContextSource.Statistics? { tls?.statistics }
 
-    /// Tries one address after another, beginning with that of a number, until one is open and, with TLS, both sides have
-    /// agreed on keys.
+    /// Tries one address after another, starting at index `addressNumber` modulo their number, until a connection is
+    /// open and, with TLS, its handshake is complete.
     ///
-    /// - Parameter handler: Makes what the frames of the connection go to.
+    /// - Parameter handler: Makes the handler that receives the connection's frames.
     func connect(
         addressNumber: Int, handler: @escaping @Sendable () -> any ChannelHandler
     ) -> EventLoopFuture<Connection> {
@@ -96,8 +96,8 @@ final class ServerConnector: Sendable {
             }
     }
 
-    /// The name that the server's certificate must be of. Where only an address is known, the certificate must be of that:
-    /// NIOSSL takes it from the socket.
+    /// The name that the server's certificate must contain. It is nil if only an IP address is known: NIOSSL then
+    /// checks the certificate against the socket's address.
     private var tlsName: String? {
         guard let name = configuration.tls?.serverName ?? configuration.tls.map({ _ in configuration.host }) else {
             return nil
@@ -120,14 +120,14 @@ final class ServerConnector: Sendable {
     }
 }
 
-/// The server has accepted a connection and not gone on with TLS.
+/// The server has accepted a connection but not completed the TLS handshake in time.
 struct HandshakeTimeout: Error, CustomStringConvertible {
     let seconds: Int64
 
     var description: String { "the server did not finish the TLS handshake within \(seconds) s" }
 }
 
-/// Tells when a handshake is over. Until then, its errors are nobody else's.
+/// Completes a promise when the TLS handshake ends. Until then, errors fail the promise and go to no other handler.
 private final class HandshakeWatcher: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 

@@ -8,30 +8,31 @@ import Retry
 import Synchronization
 
 /// Keeps a copy of an exporter's unacknowledged batches in a directory, from which the next agent process restores them
-/// where this one is killed.
+/// if this one is killed.
 ///
-/// Memory stays the truth: a batch is written in the moment in which it is kept, its acknowledgement likewise, and whenever
-/// the log has to shrink, or has missed something, it is rewritten from memory in one step. So whatever the disk does
-/// costs the copy and never a batch: while the directory fails, the exporter works as it does without one, and the attempt
-/// is repeated.
+/// The batches in memory are authoritative. A batch is written as soon as it is kept, and so is its acknowledgement;
+/// when the log has to shrink, or has missed a record, it is rewritten from memory in one step. A disk failure
+/// therefore costs the copy and never a batch: while the directory fails, the exporter works as it does without one,
+/// and the attempt is repeated.
 ///
-/// All methods but ``start(usedBytes:exchange:)`` are called on the event loop; all file I/O is done on a thread of the spool's own.
+/// All methods but ``start(usedBytes:exchange:)`` are called on the event loop; all file I/O is done on the spool's own
+/// thread.
 final class Spool: Sendable {
-    /// Where batches are kept.
+    /// The directory, its limits and its owner.
     struct Configuration: Sendable {
-        /// The directory (SPOOL_DIRECTORY); it is made where its parent exists.
+        /// The directory (SPOOL_DIRECTORY); it is created if its parent exists.
         var directory: String
-        /// The bound on unacknowledged frames in bytes (SPOOL_BYTES). The log grows to one and a quarter of it; while it is
-        /// written anew, the old and the new one are there.
+        /// The limit on unacknowledged frames, in bytes (SPOOL_BYTES). The log grows to one and a quarter of it; while
+        /// it is rewritten, the old and the new log exist side by side.
         var maximumBytes: Int
         /// The node whose batches are kept.
         var nodeName: String
         /// The agent process that numbers new batches.
         var agentID: AgentID
-        /// The time between two calls of fsync(2), and so what a crash of the node may cost. A process that is killed loses
-        /// less: what is written is the kernel's.
+        /// The time between two calls of fsync(2); a crash of the node may lose what was written in it. A killed
+        /// process loses less, since the kernel keeps what was written.
         var syncInterval = TimeAmount.seconds(1)
-        /// The wait before the directory is tried again.
+        /// The delays between attempts to use the directory.
         var backoff = Backoff(initial: .seconds(1), maximum: .seconds(30))
     }
 
@@ -45,7 +46,7 @@ final class Spool: Sendable {
         case close(EventLoopPromise<Bool>)
     }
 
-    /// What the exporter does for the spool.
+    /// The exporter's functions that the spool calls.
     private struct Exporter {
         let usedBytes: @Sendable () -> Int
         let exchange: @Sendable ([SpooledBatch]) -> [SpooledBatch]
@@ -55,14 +56,14 @@ final class Spool: Sendable {
         var exporter: Exporter?
         /// Operations that the thread has not begun.
         var operations: [Operation] = []
-        /// Bytes of the frames in them, and of those in the operations that the thread is at.
+        /// Bytes of the frames in them, and in the operations that the thread is performing.
         var (queuedBytes, begunBytes) = (0, 0)
         var isThreadBusy = false
-        /// Whether the log and the operations hold everything that the exporter keeps.
+        /// Whether the log and the operations together hold every batch that the exporter keeps.
         var isMirror = false
-        /// The highest of this process's sequence numbers that the log may hold; nil where it holds nothing.
+        /// The highest of this process's sequence numbers that the log may hold; nil if it holds none.
         var newest: UInt64?
-        /// The last attempt to open or to rewrite, and the last that is over.
+        /// The numbers of the last begun and the last ended attempt to open or rewrite the log.
         var (begunNumber, endedNumber) = (0, 0)
         var settled: [EventLoopPromise<Void>] = []
         var isSyncScheduled = false
@@ -81,14 +82,14 @@ final class Spool: Sendable {
             return settled
         }
 
-        /// The operations for the thread; nil, and the thread is idle, where there are none.
+        /// Returns the operations for the thread; nil if there are none, and the thread then counts as idle.
         mutating func takeOperations() -> [Operation]? {
             defer { (operations, queuedBytes, begunBytes) = ([], 0, queuedBytes) }
             isThreadBusy = !operations.isEmpty
             return isThreadBusy ? operations : nil
         }
 
-        /// Drops what a log needs no longer that is rewritten, or not at all.
+        /// Drops the operations that are obsolete once the log is to be rewritten or has failed.
         mutating func dropRecords() {
             queuedBytes = 0
             operations.removeAll {
@@ -100,10 +101,10 @@ final class Spool: Sendable {
         }
     }
 
-    /// What only the spool's thread touches.
+    /// State that only the spool's thread accesses.
     private struct Disk {
         var directory: SpoolDirectory
-        /// Agent processes whose batches are, or have been, in memory: a log that is opened again is not read twice.
+        /// Agent processes whose batches are or were in memory; a log that is reopened does not restore them again.
         var known: Set<AgentID>
         /// Whether a log has been read.
         var wasRead = false
@@ -130,16 +131,16 @@ final class Spool: Sendable {
                 known: [configuration.agentID]))
     }
 
-    /// What has become of the directory so far.
+    /// The state of the directory and its failures so far.
     var statistics: SpoolStatistics { state.withLock { $0.statistics } }
 
-    // MARK: - What the exporter tells
+    // MARK: - Calls from the exporter
 
     /// Opens the directory.
     ///
     /// - Parameters:
-    ///   - usedBytes: Bytes of frames that the exporter keeps; called on any thread.
-    ///   - exchange: Gives the exporter what a predecessor has left, and returns everything that it then keeps.
+    ///   - usedBytes: Returns the bytes of frames that the exporter keeps; called on any thread.
+    ///   - exchange: Passes a predecessor's batches to the exporter, and returns all batches that it then keeps.
     func start(
         usedBytes: @escaping @Sendable () -> Int,
         exchange: @escaping @Sendable (_ restored: [SpooledBatch]) -> [SpooledBatch]
@@ -149,7 +150,7 @@ final class Spool: Sendable {
         openDirectory()
     }
 
-    /// A batch is kept from now on.
+    /// Writes a batch that the exporter keeps from now on.
     func append(_ batch: SpooledBatch) {
         let isTooMuch = state.withLock { state in
             guard state.isMirror, !state.isClosed else { return false }
@@ -158,12 +159,12 @@ final class Spool: Sendable {
             if batch.agentID == configuration.agentID { state.newest = batch.batch.sequence }
             return state.queuedBytes + state.begunBytes > configuration.maximumBytes / 8 + (1 << 20)
         }
-        // Memory must not fill with what a slow disk has not taken.
+        // Bounds the memory of batches that a slow disk has not taken yet.
         if isTooMuch { fail(SpoolError(.slow, "cannot write \(configuration.directory) as fast as batches come")) }
         work()
     }
 
-    /// Batches are acknowledged and no longer kept.
+    /// Records that batches are acknowledged and no longer kept.
     ///
     /// - Parameters:
     ///   - frameBytes: Bytes of their frames.
@@ -173,7 +174,7 @@ final class Spool: Sendable {
             if state.isMirror {
                 state.operations.append(.acknowledge(keys, frameBytes: frameBytes))
             } else if let newest = state.newest, isOver(newest, oldest: oldest) {
-                // The log missed these acknowledgements. It must not bring back what ClickHouse has.
+                // The log has missed these acknowledgements, and must not restore batches that are in ClickHouse.
                 state.newest = nil
                 state.operations.append(.clear)
             }
@@ -181,12 +182,13 @@ final class Spool: Sendable {
         work()
     }
 
-    /// Whether everything is acknowledged that a log holds whose last batch of this process is `newest`.
+    /// Returns whether a log is obsolete, given `newest`, its last batch of this process: all batches in it are
+    /// acknowledged.
     private func isOver(_ newest: UInt64, oldest: BatchKey?) -> Bool {
         oldest.map { $0.agentID == configuration.agentID && $0.sequence > newest } ?? true
     }
 
-    /// Rewrites the log with everything that is kept.
+    /// Rewrites the log with all kept batches.
     func replace(with batches: [SpooledBatch]) {
         state.withLock { state in
             guard !state.isClosed else { return }
@@ -200,11 +202,11 @@ final class Spool: Sendable {
         work()
     }
 
-    /// Calls `body` on the event loop as soon as what a predecessor has left is restored and merged batches are written, or
-    /// the directory has failed.
+    /// Calls `body` on the event loop as soon as a predecessor's batches are restored and merged batches are written,
+    /// or the directory has failed.
     ///
-    /// Until then nothing may be sent: were this process killed, its successor would restore what was merged, and send it
-    /// beside the sum. A disk that hangs holds up no connection beyond `deadline`.
+    /// Until then no batch may be sent: if this process were killed, its successor would restore the unmerged batches
+    /// and send them in addition to their sum. A disk that hangs delays a connection until `deadline` at most.
     func whenSettled(before deadline: NIODeadline, _ body: @escaping @Sendable () -> Void) {
         let promise = state.withLock { state -> EventLoopPromise<Void>? in
             guard !state.isSettled, .now() < deadline else { return nil }
@@ -214,13 +216,13 @@ final class Spool: Sendable {
         }
         guard let promise else { return body() }
         eventLoop.scheduleTask(deadline: deadline) { promise.succeed() }
-        // By the time that the event loop hears of it, more may have been merged.
+        // More batches may have been merged before this callback runs.
         promise.futureResult.whenComplete { _ in self.whenSettled(before: deadline, body) }
     }
 
-    /// Writes what is left to write and gives the directory up, within `limit`.
+    /// Performs the remaining operations and closes the directory, within `limit`.
     ///
-    /// - Returns: Whether the directory holds everything that is kept.
+    /// - Returns: Whether the directory holds every kept batch.
     func close(within limit: TimeAmount) -> EventLoopFuture<Bool> {
         let promise = eventLoop.makePromise(of: Bool.self)
         state.withLock { state in
@@ -247,15 +249,15 @@ final class Spool: Sendable {
 
     private var exporter: Exporter? { state.withLock { $0.exporter } }
 
-    /// Gives the exporter what a predecessor has left, and rewrites the log with all that it then keeps.
+    /// Passes a predecessor's batches to the exporter, and rewrites the log with all batches that it then keeps.
     private func replaceLog(restoring batches: [SpooledBatch] = []) {
         guard let exporter else { return }
         replace(with: exporter.exchange(batches))
     }
 
-    // MARK: - On the thread
+    // MARK: - On the spool's thread
 
-    /// Has the thread do what there is to do.
+    /// Starts the thread on the operations, unless it is already busy.
     private func work() {
         let isIdle = state.withLock { state in
             guard !state.isThreadBusy, !state.operations.isEmpty else { return false }
@@ -289,7 +291,7 @@ final class Spool: Sendable {
         switch operation {
         case .open(let number):
             var found = try disk.directory.open(usedBytes: exporter?.usedBytes() ?? 0, without: disk.known)
-            // A log that could not be rewritten is read again: what it has lost counts once.
+            // A log that could not be rewritten is read again; its damaged stretches count once.
             if disk.wasRead { found.contents.damagedStretches = 0 }
             disk.known.formUnion(found.contents.agentIDs)
             disk.wasRead = true
@@ -312,7 +314,7 @@ final class Spool: Sendable {
         }
     }
 
-    /// Hands on what a predecessor has left, and has the log rewritten.
+    /// Passes a predecessor's batches to the exporter, and has the log rewritten.
     private func restore(_ found: SpoolDirectory.Found, number: Int) {
         let contents = found.contents
         state.withLock {
@@ -387,7 +389,8 @@ final class Spool: Sendable {
         ended(number)
     }
 
-    /// Has a log rewritten that is mostly of acknowledged batches, and syncs another when its time has come.
+    /// Has the log rewritten if records of acknowledged batches take more than a quarter of the limit, and schedules
+    /// the next sync.
     private func shrinkOrSync(_ disk: Disk) {
         let directory = disk.directory
         let (shrinks, syncs) = state.withLock { state in

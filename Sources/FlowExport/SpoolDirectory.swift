@@ -4,20 +4,21 @@ import FlowWire
 import Glibc
 import NIOCore
 
-/// The files of a spool: `lock`, held while an agent uses the directory; `spool`, the log; `spool.new` while the log is
-/// written anew; `spool.corrupt.1` to `.3`, files that could not be used, the latest first.
+/// The files of a spool: `lock`, held while an agent uses the directory; `spool`, the log; `spool.new`, while the log
+/// is rewritten; `spool.corrupt.1` to `.3`, unusable logs that were set aside, the latest first.
 ///
-/// Every call may block its thread; one thread uses a directory.
+/// Every call may block the calling thread; only one thread may use a directory.
 struct SpoolDirectory {
-    /// What a predecessor has left.
+    /// The contents of a predecessor's log.
     struct Found {
         var contents = SpoolIndex.Contents()
-        /// Why the log could not be used at all and was set aside; nil where it could.
+        /// The reason why the log was unusable and was set aside; nil if it was usable.
         var setAside: String?
     }
 
     private static let corruptFiles = 3
-    /// What the exporter may keep beyond SPOOL_BYTES: the batches that were being filled when it was reached.
+    /// The bytes that the exporter may keep beyond SPOOL_BYTES: batches that were being filled when the limit was
+    /// reached.
     private static let slackBytes = 1 << 20
     private static let writeBytes = 64 << 10
 
@@ -27,19 +28,19 @@ struct SpoolDirectory {
     private var lock: SpoolFile?
     private var log: SpoolFile?
     private var format = SpoolFormat()
-    /// Records that are to be written with the next ``flush()``.
+    /// Records that the next ``flush()`` writes.
     private var unwritten = ByteBuffer()
 
-    /// Bytes of the log.
+    /// The log's size in bytes.
     private(set) var logBytes = 0
-    /// The part of those bytes that tells of acknowledged batches.
+    /// The part of ``logBytes`` that acknowledged batches and their acknowledgements take.
     private(set) var deadBytes = 0
-    /// Whether something was written that is not synced.
+    /// Whether the log has been written to since the last sync.
     private(set) var isDirty = false
 
     /// - Parameters:
     ///   - node: The node whose batches are kept.
-    ///   - maximumBytes: The bound on unacknowledged frames (SPOOL_BYTES).
+    ///   - maximumBytes: The limit on unacknowledged frames, in bytes (SPOOL_BYTES).
     init(_ path: String, node: String, maximumBytes: Int) {
         self.path = path
         self.node = node
@@ -50,11 +51,11 @@ struct SpoolDirectory {
 
     // MARK: - Opening
 
-    /// Takes the directory's lock and reads what a predecessor has left. The log stays as it is until ``replace(with:)``.
+    /// Takes the directory's lock and reads a predecessor's log, which stays as it is until ``replace(with:)``.
     ///
     /// - Parameters:
-    ///   - usedBytes: Bytes of frames that the exporter keeps already.
-    ///   - known: Agent processes whose batches the exporter has or has had.
+    ///   - usedBytes: The bytes of frames that the exporter keeps already.
+    ///   - known: Agent processes whose batches are skipped: the exporter keeps them, or has kept them.
     mutating func open(usedBytes: Int, without known: Set<AgentID>) throws(SpoolError) -> Found {
         close()
         guard mkdir(path, 0o700) == 0 || errno == EEXIST else { throw SpoolError("make \(path)", errno: errno) }
@@ -82,7 +83,7 @@ struct SpoolDirectory {
     private func read(
         _ log: SpoolFile, bytes: Int, usedBytes: Int, without known: Set<AgentID>
     ) throws(SpoolError) -> SpoolIndex.Contents {
-        // A log that was written under a higher SPOOL_BYTES is read as far as this, whatever its size.
+        // Bounds the reading of a log that was written under a higher SPOOL_BYTES.
         let readBytes = min(bytes, 4 * maximumBytes + Self.slackBytes)
         let read: SpoolIndex.Reader = { offset, length throws(SpoolError) in try log.read(offset, length) }
         let index = try SpoolIndex(format, fileBytes: readBytes, without: known, read: read)
@@ -96,7 +97,7 @@ struct SpoolDirectory {
         return contents
     }
 
-    /// Renames a log that cannot be used; the oldest of those goes.
+    /// Renames an unusable log to `spool.corrupt.1`; earlier ones move up, and the oldest of three is overwritten.
     private func setAside(_ reason: String) throws(SpoolError) -> Found {
         let corrupt = (1...Self.corruptFiles).map { file("spool.corrupt.\($0)") }
         for (older, newer) in zip(corrupt, corrupt.dropFirst()).reversed() { rename(older, newer) }
@@ -106,7 +107,7 @@ struct SpoolDirectory {
 
     // MARK: - Writing
 
-    /// Rewrites the log, in one step: after a crash it is the old one or the new one.
+    /// Rewrites the log atomically: after a crash, it is either the old or the new one.
     mutating func replace(with batches: [SpooledBatch]) throws(SpoolError) {
         guard lock != nil else { return }
         let newPath = file("spool.new")
@@ -131,13 +132,13 @@ struct SpoolDirectory {
         try SpoolFile(path, flags: O_RDONLY | O_DIRECTORY).sync()
     }
 
-    /// Appends a batch with the next ``flush()``, or before.
+    /// Appends a batch, which the next ``flush()`` writes if it is not written before.
     mutating func append(_ batch: SpooledBatch) throws(SpoolError) {
         format.write(batch, to: &unwritten)
         if unwritten.readableBytes >= Self.writeBytes { try flush() }
     }
 
-    /// Appends acknowledgements of batches that are in the log, with the next ``flush()``.
+    /// Appends acknowledgements of batches in the log, which the next ``flush()`` writes.
     ///
     /// - Parameter frameBytes: Bytes of those batches' frames.
     mutating func append(acknowledged keys: [BatchKey], frameBytes: Int) {
@@ -145,14 +146,14 @@ struct SpoolDirectory {
         deadBytes += 2 * SpoolFormat.recordBytes * keys.count + frameBytes
     }
 
-    /// Writes what was appended. A log without an unacknowledged batch is emptied.
+    /// Writes the appended records. A log without an unacknowledged batch is emptied.
     mutating func flush() throws(SpoolError) {
         guard let log, unwritten.readableBytes > 0 else { return }
         let before = logBytes
         do throws(SpoolError) {
             try Self.flush(&unwritten, to: log, at: &logBytes)
         } catch {
-            // What was written of it, as far as a disk without space took it, is not left as a torn record.
+            // A full disk may have taken part of the records, which must not stay as a torn record.
             try? log.truncate(to: before)
             logBytes = before
             throw error
@@ -169,7 +170,7 @@ struct SpoolDirectory {
         buffer.clear()
     }
 
-    /// Takes everything out of the log; needs no free space.
+    /// Removes all records from the log; needs no free space.
     mutating func clear() throws(SpoolError) {
         if let log {
             try log.truncate(to: SpoolFormat.headerBytes)
@@ -179,7 +180,8 @@ struct SpoolDirectory {
         }
     }
 
-    /// Waits until everything written survives a crash of the node, and makes sure that a successor will find it.
+    /// Waits until everything written survives a crash of the node, and checks that the log is still at its path, where
+    /// a successor looks for it.
     mutating func sync() throws(SpoolError) {
         guard let log, isDirty else { return }
         try log.sync()
@@ -189,10 +191,10 @@ struct SpoolDirectory {
         }
     }
 
-    /// Forgets what was appended and not written.
+    /// Drops the records that were appended but not written.
     mutating func dropUnwritten() { unwritten.clear() }
 
-    /// Gives up the directory's lock.
+    /// Closes the log and releases the directory's lock.
     mutating func close() {
         (log, lock) = (nil, nil)
         (logBytes, deadBytes, isDirty) = (0, 0, false)

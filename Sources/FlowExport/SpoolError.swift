@@ -2,31 +2,31 @@
 
 import Glibc
 
-/// Why the spool directory does not hold what is unacknowledged.
+/// A reason why the spool directory does not hold the unacknowledged batches.
 public struct SpoolError: Error, Equatable, CustomStringConvertible {
-    /// What can mend it. The raw values are fit for a metric's label.
+    /// The kind of an error, by its remedy. The raw values serve as a metric's label.
     public enum Kind: String, CaseIterable, Sendable {
         /// No space or quota is left.
         case full
         /// The file system is mounted read-only.
         case readOnly = "read_only"
-        /// The directory is not there, or not the one that was opened.
+        /// The directory is missing, or is not the one that was opened.
         case missing
-        /// The process may not.
+        /// The process lacks permission.
         case permission
-        /// Another agent has the directory.
+        /// Another agent holds the directory's lock.
         case inUse = "in_use"
-        /// Writing does not keep up with collections.
+        /// The disk does not keep up with the batches.
         case slow
         /// A predecessor's batches do not fit into memory beside this process's own.
         case noRoom = "no_room"
-        /// Everything else, such as EIO.
+        /// Any other error, such as EIO.
         case io
     }
 
-    /// What can mend it.
+    /// The kind of the error.
     public let kind: Kind
-    /// What was attempted, and what came of it.
+    /// The attempted operation and its error.
     public let description: String
 
     init(_ kind: Kind, _ description: String) {
@@ -34,7 +34,7 @@ public struct SpoolError: Error, Equatable, CustomStringConvertible {
         self.description = description
     }
 
-    /// An error of a system call.
+    /// Makes the error of a failed system call.
     init(_ attempt: String, errno code: CInt) {
         kind =
             switch code {
@@ -48,10 +48,10 @@ public struct SpoolError: Error, Equatable, CustomStringConvertible {
         description = "cannot \(attempt): \(String(cString: strerror(code)))"
     }
 
-    /// Whether it passes without anybody's doing.
+    /// Whether the error passes without operator action.
     var isPassing: Bool { kind == .inUse || kind == .noRoom }
 
-    /// What to do about it.
+    /// The advice for the operator.
     var remedy: String {
         switch kind {
         case .full: "give the spool directory two and a half times SPOOL_BYTES"

@@ -3,44 +3,44 @@
 import Glibc
 import NIOCore
 
-/// An open file or directory, closed with the object. Every call may block its thread.
+/// An open file or directory, closed when the object is released. Every call may block the calling thread.
 final class SpoolFile {
     private var path: String
     private let descriptor: CInt
 
-    /// Opens a file that only this user may read; `O_CREAT` and the like are among `flags`.
+    /// Opens a file. With `O_CREAT` in `flags`, a new file is readable and writable by this user only.
     init(_ path: String, flags: CInt) throws(SpoolError) {
-        // Not blocking: a FIFO of that name shall not hold the thread.
+        // O_NONBLOCK: a FIFO of that name must not block the thread.
         descriptor = open(path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o600)
         guard descriptor >= 0 else { throw SpoolError("open \(path)", errno: errno) }
         self.path = path
     }
 
     deinit {
-        // Explicitly: a child process that is being made may hold the descriptor for a moment longer.
+        // Unlocks explicitly: a child process that is being spawned may hold the descriptor for a moment longer.
         flock(descriptor, LOCK_UN)
         close(descriptor)
     }
 
-    /// Takes the file's lock, which is released with the descriptor, also by a process's end.
+    /// Locks the file until its descriptor is closed or the process ends.
     func lock() throws(SpoolError) {
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else { throw SpoolError("lock \(path)", errno: errno) }
     }
 
-    /// Gives the file another name, in the place of a file that has that name.
+    /// Renames the file; a file that has the new name is replaced.
     func rename(to newPath: String) throws(SpoolError) {
         guard Glibc.rename(path, newPath) == 0 else { throw SpoolError("rename \(path) to \(newPath)", errno: errno) }
         path = newPath
     }
 
-    /// Whether the file still stands at its path, which a removed file does not.
+    /// Returns whether the file is still at its path: false once it was removed or replaced.
     func isInPlace() throws(SpoolError) -> Bool {
         var (there, here) = (stat(), stat())
         guard fstat(descriptor, &here) == 0 else { throw SpoolError("look at \(path)", errno: errno) }
         return lstat(path, &there) == 0 && there.st_dev == here.st_dev && there.st_ino == here.st_ino
     }
 
-    /// Reads up to `length` bytes at `offset`: fewer where the file ends.
+    /// Reads up to `length` bytes at `offset`, fewer at the end of the file.
     func read(_ offset: Int, _ length: Int) throws(SpoolError) -> ByteBuffer {
         var buffer = ByteBufferAllocator().buffer(capacity: length)
         while buffer.readableBytes < length {
@@ -74,7 +74,7 @@ final class SpoolFile {
         }
     }
 
-    /// Cuts the file to a length in bytes; needs no free space.
+    /// Truncates the file to `length` bytes; needs no free space.
     func truncate(to length: Int) throws(SpoolError) {
         guard ftruncate(descriptor, off_t(length)) == 0 else { throw SpoolError("truncate \(path)", errno: errno) }
     }

@@ -3,10 +3,10 @@
 import FlowWire
 import NIOCore
 
-/// The bytes of a spool file: a header, then a log of records. All numbers are big-endian.
+/// The byte layout of a spool file: a header, then a log of records. All numbers are big-endian.
 ///
-/// A record tells of a batch (its frame follows) or of a batch's acknowledgement. Its own header has a checksum, so that a
-/// damaged frame costs that batch alone and its flows and bytes are still known; the frame has another.
+/// A record holds a batch (its frame follows) or a batch's acknowledgement. The record and the frame each have a
+/// checksum, so that a damaged frame costs that batch alone and its flows and bytes are still known.
 struct SpoolFormat {
     /// The fixed part of a record.
     struct Record: Equatable {
@@ -19,16 +19,16 @@ struct SpoolFormat {
         var agentID: AgentID
         var sequence: UInt64
         var observedAtMilliseconds: UInt64 = 0
-        /// What the batch reports; nothing for an acknowledgement.
+        /// The flows and network bytes in the batch; zero for an acknowledgement.
         var amount = FlowAmount()
-        /// Bytes of the frame that follows.
+        /// The size in bytes of the frame that follows.
         var frameBytes = 0
         var frameChecksum: UInt32 = 0
 
         var key: BatchKey { BatchKey(agentID: agentID, sequence: sequence) }
     }
 
-    /// Why a file is not a spool of this agent.
+    /// A reason why a file is not a spool of this agent.
     enum HeaderError: Error, Equatable {
         case foreign
         case version(UInt32)
@@ -36,17 +36,17 @@ struct SpoolFormat {
     }
 
     static let version: UInt32 = 1
-    /// Bytes of the file's header: magic, version, salt, node name (length and 255 bytes), checksum.
+    /// The size in bytes of the file's header: magic, version, salt, node name (length and 255 bytes), checksum.
     static let headerBytes = 8 + 4 + 8 + 1 + maximumNodeNameBytes + 4
-    /// Bytes of a record without its frame.
+    /// The size in bytes of a record without its frame.
     static let recordBytes = 64
 
     private static let magic: UInt64 = 0x6b6e_6d73_706f_6f6c  // "knmspool"
     private static let recordMagic: UInt32 = 0x6b6e_6d72  // "knmr"
     private static let maximumNodeNameBytes = 255
 
-    /// A number drawn for each file, part of every checksum in it: an address that a remote peer chose never looks like a
-    /// record, nor does what the disk held before.
+    /// A random number per file, part of the checksums of its records and frames: neither an address chosen by a remote
+    /// peer nor earlier contents of the disk can pass for a record.
     let salt: UInt64
 
     init(salt: UInt64 = .random(in: .min ... .max)) { self.salt = salt }
@@ -57,7 +57,7 @@ struct SpoolFormat {
     ///
     /// - Parameters:
     ///   - header: The file's first bytes.
-    ///   - node: The node whose batches are wanted: another node's would be labelled wrongly.
+    ///   - node: The node whose batches are restored: another node's would be labelled wrongly.
     init(reading header: ByteBuffer, ofNode node: String) throws(HeaderError) {
         var header = header
         guard let bytes = header.getSlice(at: header.readerIndex, length: Self.headerBytes),
@@ -120,7 +120,7 @@ struct SpoolFormat {
         buffer.writeInteger(Self.checksum(of: bytes ?? buffer.readableBytesView, salt: salt))
     }
 
-    /// The record that stands at an index of `buffer`; nil where none does.
+    /// Returns the record at an index of `buffer`; nil if there is none.
     func record(in buffer: ByteBuffer, at index: Int) -> Record? {
         guard buffer.getInteger(at: index, as: UInt32.self) == Self.recordMagic,
             var bytes = buffer.getSlice(at: index, length: Self.recordBytes),
@@ -137,7 +137,7 @@ struct SpoolFormat {
             amount: FlowAmount(flows: UInt64(flows), bytes: reported), frameBytes: Int(length), frameChecksum: checksum)
     }
 
-    /// The index of the first record at or after an index of `buffer`; nil where there is none.
+    /// Returns the index of the first record at or after an index of `buffer`; nil if there is none.
     func firstRecord(in buffer: ByteBuffer, from index: Int) -> Int? {
         let view = buffer.readableBytesView
         var index = index
@@ -148,7 +148,8 @@ struct SpoolFormat {
         return nil
     }
 
-    /// The batch of a record and the frame that was read for it; nil where the frame is not the one that was written.
+    /// Returns the batch of a record and the frame that was read for it; nil if the frame is not the one that was
+    /// written.
     func batch(of record: Record, frame: ByteBuffer) -> SpooledBatch? {
         guard frame.readableBytes == record.frameBytes, frame.readableBytes >= Frame.headerLength,
             Self.checksum(of: frame.readableBytesView, salt: salt) == record.frameChecksum

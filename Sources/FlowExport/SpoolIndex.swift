@@ -3,27 +3,27 @@
 import FlowWire
 import NIOCore
 
-/// The unacknowledged batches of a spool file: where each one's frame is, and what the file has lost.
+/// The unacknowledged batches of a spool file, with the offset of each one's frame, and the damage found in the file.
 ///
-/// Built from the records' headers alone, so that memory does not hold frames of batches that are acknowledged further on
-/// in the log. Where a header is damaged, the next record that is intact is looked for.
+/// Built from the records' headers alone, so that memory does not hold frames of batches that are acknowledged later in
+/// the log. After a damaged header, reading goes on at the next intact record.
 struct SpoolIndex {
-    /// Reads up to `length` bytes at `offset`: fewer where the file ends.
+    /// Reads up to `length` bytes at `offset`, fewer at the end of the file.
     typealias Reader = (_ offset: Int, _ length: Int) throws(SpoolError) -> ByteBuffer
 
-    /// What a file holds that is not acknowledged.
+    /// The unacknowledged batches of a file, and the amounts that were lost.
     struct Contents {
-        /// Grouped by agent process, each in ascending order of sequence numbers.
+        /// The intact batches, grouped by agent process, each process's in ascending order of sequence numbers.
         var batches: [SpooledBatch] = []
         /// The agent processes whose unacknowledged batches are in the file.
         var agentIDs: Set<AgentID> = []
-        /// Batches whose frame is damaged.
+        /// The number of batches whose frame is damaged.
         var damagedFrames = 0
-        /// What those batches report.
+        /// The flows and network bytes in those batches.
         var damaged = FlowAmount()
-        /// Damaged stretches, which hid any number of records.
+        /// The number of damaged stretches, each of which may have held any number of records.
         var damagedStretches = 0
-        /// What batches beyond the bound report.
+        /// The flows and network bytes in batches beyond the limit.
         var excess = FlowAmount()
 
         var damagedRecords: Int { damagedFrames + damagedStretches }
@@ -31,23 +31,23 @@ struct SpoolIndex {
 
     private struct Entry {
         let record: SpoolFormat.Record
-        /// Where its frame begins; nil where the file ends before the frame does.
+        /// The offset of the frame in the file; nil if the file ends before the frame does.
         let frameOffset: Int?
     }
 
-    /// A record lies within so many bytes of a damaged one, or further: the step of the search.
+    /// The step, in bytes, of the search for the next intact record after a damaged one.
     private static let searchStep = 64 << 10
 
     private let format: SpoolFormat
     private var entries: [BatchKey: Entry] = [:]
     private var damagedStretches = 0
 
-    /// Bytes of the unacknowledged frames.
+    /// The unacknowledged frames' size in bytes.
     var frameBytes: Int { entries.values.reduce(0) { $0 + $1.record.frameBytes } }
 
     /// - Parameters:
-    ///   - fileBytes: The file's size.
-    ///   - known: Agent processes whose batches are not wanted: the exporter has them, or has had them.
+    ///   - fileBytes: The file's size in bytes.
+    ///   - known: Agent processes whose batches are skipped: the exporter keeps them, or has kept them.
     init(
         _ format: SpoolFormat, fileBytes: Int, without known: Set<AgentID> = [], read: Reader
     ) throws(SpoolError) {
@@ -57,7 +57,7 @@ struct SpoolIndex {
         while offset < fileBytes {
             let header = try read(offset, SpoolFormat.recordBytes)
             guard let record = format.record(in: header, at: header.readerIndex) else {
-                // The rest of a torn frame is part of the damage that is known.
+                // The rest of a torn frame belongs to damage that is counted already.
                 if !isTorn { damagedStretches += 1 }
                 isTorn = false
                 offset = try Self.nextRecord(format, after: offset, read) ?? fileBytes
@@ -92,7 +92,7 @@ struct SpoolIndex {
         }
     }
 
-    /// Reads the unacknowledged batches, the oldest first, as far as `maximumBytes` of frames.
+    /// Reads the unacknowledged batches, the oldest first, up to `maximumBytes` of frames.
     func contents(maximumBytes: Int, read: Reader) throws(SpoolError) -> Contents {
         var contents = Contents()
         contents.damagedStretches = damagedStretches
@@ -116,7 +116,8 @@ struct SpoolIndex {
         return contents
     }
 
-    /// Agent processes in the order in which the log first tells of them.
+    /// The entries, grouped by agent process in the order of the processes' first frames in the log, then by sequence
+    /// number.
     private var entriesInOrder: [Entry] {
         let groups = Dictionary(grouping: entries.values, by: \.record.agentID).values.map { group in
             (first: group.compactMap(\.frameOffset).min() ?? .max, entries: group)

@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What has become of a spool directory so far.
+/// The state of a spool directory and its failures so far.
 public struct SpoolStatistics: Equatable, Sendable {
-    /// Why the directory does not hold what is unacknowledged, and what to do; nil where it does.
+    /// The reason why the directory does not hold the unacknowledged batches, and the remedy; nil if it holds them.
     public var problem: String? = "the spool directory has not been opened yet"
-    /// Bytes of the log.
+    /// The log's size in bytes.
     public var logBytes = 0
-    /// When everything in the log was last known to survive a crash of the node, in seconds since the Unix epoch.
+    /// The last time at which everything in the log was known to survive a crash of the node, in seconds since the Unix
+    /// epoch.
     public var lastSync = 0.0
-    /// Failures by what can mend them.
+    /// The number of failures, by kind.
     public var errors: [SpoolError.Kind: UInt64] = [:]
-    /// Batches that could not be read, and damaged stretches that hid any number of records.
+    /// The number of batches that could not be read, plus that of damaged stretches, each of which may have held any
+    /// number of records.
     public var corruptRecords: UInt64 = 0
-    /// Logs that could not be used at all and were set aside.
+    /// The number of unusable logs that were set aside.
     public var corruptFiles: UInt64 = 0
-    /// The known part of what corrupt records held.
+    /// The flows and network bytes in corrupt records, as far as they are known.
     public var corrupt = FlowAmount()
-    /// What a predecessor left beyond the bound.
+    /// The flows and network bytes that a predecessor left beyond the limit.
     public var excess = FlowAmount()
 
-    /// Statistics of a directory that has not been opened.
+    /// Makes the statistics of a directory that has not been opened.
     public init() {}
 }

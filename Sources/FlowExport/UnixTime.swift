@@ -4,7 +4,7 @@ import Glibc
 
 /// The time of day.
 enum UnixTime {
-    /// Seconds since the Unix epoch.
+    /// Returns the time in seconds since the Unix epoch.
     static func now() -> Double {
         var now = timespec()
         clock_gettime(CLOCK_REALTIME, &now)

@@ -9,7 +9,7 @@ import NIOPosix
 import TestSupport
 import Testing
 
-/// Servers that ask the agent to go, or that do not read.
+/// Servers that send `GoAway`, or that do not read.
 @Suite struct DepartureTests {
     private func exporter(
         to server: RecordingServer, _ configure: (inout FlowExporter.Configuration) -> Void
@@ -38,7 +38,7 @@ import Testing
         try await first.closed()
         let second = try await server.connection(1)
         #expect(try await second.batches(1) == batches)
-        // What could be left of the first departure is due before this.
+        // A timer left over from the first departure would fire before this.
         try await exporter.eventLoop.scheduleTask(in: departureTimeout) {}.futureResult.get()
         #expect(exporter.statistics.connections == 2 && exporter.statistics.isConnected)
         try await second.say(.ack([1]))
@@ -53,7 +53,7 @@ import Testing
             $0.signOfLifeInterval = .hours(1)
             $0.maximumUnacknowledgedBytes = 1 << 30
         }
-        // More than the kernel takes.
+        // More than the kernel's socket buffers hold.
         let flows = (0..<FlowBatchBuilder.maximumFlows).map { Flow.test($0) }
         let count = 400
         for _ in 0..<count { exporter.export(FlowAmount(), of: .scrape) { .test($0, flows) } }

@@ -58,7 +58,7 @@ import Testing
         let expected = ExportStateMachine.Acknowledged(sequences: [1], flows: 1, reportedBytes: 2_000, unknown: 4)
         #expect(machine.acknowledged([1, 1, 2, 0, .max]).0 == expected)
         #expect(machine.acknowledged([]).0 == .init())
-        // Kept, but for the next connection.
+        // This batch is kept for the next connection.
         _ = machine.goAway()
         _ = machine.connectionClosed()
         _ = machine.enqueue(.test(2))
@@ -195,7 +195,7 @@ import Testing
         #expect(sent.map(\.sequence) == sent.map(\.sequence).sorted())
     }
 
-    /// Flows that have little in common: every merge goes through all of them and saves little.
+    /// The batches share few flows: every merge visits all of them and saves little.
     @Test func mergingIsNotRepeatedForEveryBatch() {
         func batch(_ sequence: Int) -> ExportBatch {
             .test(UInt64(sequence), [.test(0)] + (1...50).map { Flow.test(sequence * 50 + $0) })
@@ -227,7 +227,7 @@ import Testing
         #expect(frames.count == 2)
     }
 
-    // MARK: - What earlier processes left
+    // MARK: - Batches of earlier processes
 
     @Test("batches of earlier processes go first, each process's on a connection that speaks for it")
     func restoredBatchesGoFirst() {
@@ -312,7 +312,7 @@ import Testing
     }
 }
 
-/// A state machine as an object: what is asked inside `#expect` cannot change a value.
+/// A state machine in an object, since a call inside `#expect` cannot mutate a value.
 @dynamicMemberLookup private final class Machine {
     typealias Action = ExportStateMachine.Action
 
@@ -343,7 +343,7 @@ import Testing
         machine.acknowledged(sequences)
     }
 
-    /// Makes the attempt that is due, with success.
+    /// Makes the attempt that is due, successfully.
     func open() -> Action {
         _ = attemptIsDue()
         return connectionOpened()
@@ -357,7 +357,7 @@ extension ExportStateMachine.Action {
     }
 }
 
-/// A state machine, the network around it, and what it must hold to.
+/// A state machine, the network around it, and the invariants that must hold.
 private struct World {
     private struct Connection {
         let agentID: AgentID
@@ -374,11 +374,11 @@ private struct World {
 
     private var lastSequence: UInt64 = 0
     private var moment: UInt64 = 0
-    /// Network bytes of every minute that were enqueued, and that were acknowledged.
+    /// The network bytes enqueued and acknowledged, by minute.
     private var enqueued: [UInt64: UInt64] = [:]
     private var enqueuedFlows: UInt64 = 0
     private var acknowledged: [UInt64: UInt64] = [:]
-    /// What was ever sent.
+    /// Every batch that was ever sent.
     private var sent: [BatchKey: (frame: ByteBuffer, batch: SentBatch)] = [:]
     private var settled: Set<BatchKey> = []
     private var predecessors: UInt128 = 0
@@ -410,7 +410,7 @@ private struct World {
         check()
     }
 
-    /// Lets a server that works appear.
+    /// Lets a working server appear, which acknowledges everything.
     mutating func settle() throws {
         if connection?.isAway == true { try close() }
         if !isAttemptAwaited && !isConnecting && connection == nil { try perform(machine.start()) }
@@ -470,7 +470,7 @@ private struct World {
         let agentID = machine.nextAgentID
         connection = Connection(agentID: agentID)
         try perform(machine.connectionOpened())
-        // Everything that is kept of that process is on its way now.
+        // All kept batches of that process are in flight now.
         let inFlight = try #require(connection).unacknowledged
         let ofProcess = machine.spooledBatches.filter { $0.agentID == agentID }.map(\.batch)
         #expect(inFlight == Set(ofProcess.map(\.sequence)))
@@ -485,7 +485,7 @@ private struct World {
 
     private mutating func acknowledge(someOf inFlight: Set<UInt64>) throws {
         var sequences = inFlight.sorted().filter { _ in Bool.random(using: &generator) }
-        // Some twice, some again, some that never were.
+        // Some of them twice, some acknowledged before, some that never existed.
         let again = settled.filter { $0.agentID == connection?.agentID }.map(\.sequence).sorted()
         for others in [sequences, again, [lastSequence + 100, .max]] where Bool.random(using: &generator) {
             sequences += others.prefix(2)
@@ -505,7 +505,7 @@ private struct World {
         }
         connection?.unacknowledged.subtract(known)
         settled.formUnion(keys)
-        // Another process's batches, or this one's, are next.
+        // The next connection carries another process's batches.
         if agentID != Machine.agentID && rest.isEmpty { connection?.isAway = true }
         let (result, action) = machine.acknowledged(sequences)
         let expected = ExportStateMachine.Acknowledged(
@@ -533,7 +533,7 @@ private struct World {
         let batch = try SentBatch(frame: frame)
         var connection = try #require(self.connection)
         #expect(!connection.isAway)
-        // Thus none is sent twice on a connection.
+        // Numbers ascend, so no batch is sent twice on a connection.
         #expect(batch.sequence > connection.lastSequence)
         let key = BatchKey(agentID: connection.agentID, sequence: batch.sequence)
         #expect(!settled.contains(key))
@@ -553,7 +553,7 @@ private struct World {
         #expect(machine.unacknowledged.reportedBytes == rest)
         #expect(machine.isEmpty == (rest == 0))
         #expect(machine.awaitsAnswer == (connection.map { !$0.unacknowledged.isEmpty } ?? false))
-        // A server that wants to be left is left as soon as it owes nothing.
+        // A draining connection is closed as soon as no batch is in flight.
         if let connection, connection.isAway { #expect(!connection.unacknowledged.isEmpty) }
     }
 }

@@ -15,7 +15,7 @@ import Testing
             batcher.append(.test(1), observedAtMilliseconds: 60_000)
             batcher.append(.test(2), observedAtMilliseconds: 119_999)
             batcher.append(.test(3), observedAtMilliseconds: 120_000)
-            // A clock that is set back.
+            // The clock was set back.
             batcher.append(.test(4), observedAtMilliseconds: 61_000)
             batcher.flush()
         }
@@ -55,7 +55,7 @@ import Testing
         #expect(sent.map(\.sequence) == [1])
     }
 
-    /// What a server receives of what is done with a batcher.
+    /// Returns the batches that a server receives when `use` fills a batcher.
     private func sent(batches: Int, _ use: (inout FlowBatcher) -> Void) async throws -> [SentBatch] {
         let server = try await RecordingServer.start()
         let exporter = FlowExporter(

@@ -85,7 +85,7 @@ import Testing
             let connection = try await server.connection(number)
             let sent = try await connection.batches(60 - acknowledged.count).map { try SentBatch(message: $0).sequence }
             #expect(Set(sent).isDisjoint(with: acknowledged) && sent.count + acknowledged.count == 60)
-            // A third of them, and cut so soon that the agent may or may not have heard.
+            // A third of them is acknowledged before each cut; of fewer than ten, all.
             let some = sent.enumerated().filter { ($0.offset + number) % 3 == 0 || sent.count < 10 }.map(\.element)
             try await connection.say(.ack(some))
             try await eventually("they are forgotten") {
@@ -99,7 +99,8 @@ import Testing
         #expect(number > 3)
     }
 
-    /// From three threads, with a connection that is cut again and again and so little room that batches are merged.
+    /// Two tasks export and a third reads the statistics, while the connection is cut repeatedly and the limit is so
+    /// low that batches are merged.
     @Test func whatWasCollectedIsAcknowledgedOrWaitsAtEveryMoment() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server, bound: 2_000)
@@ -134,7 +135,7 @@ import Testing
         }
         try await eventually("batches are merged") { exporter.statistics.mergedFlows > 0 }
         exporter.start()
-        // There are four batches at least: of two minutes and two families.
+        // There are at least four batches, of two minutes and two families.
         for number in 0..<3 {
             let connection = try await server.connection(number)
             let first = try SentBatch(message: try await connection.batches(1)[0])
@@ -229,7 +230,7 @@ import Testing
         let connection = try await server.connection(0)
         _ = try await connection.batches(1)
         try await connection.say(.unknown)
-        // Field 9 holds three bytes that nobody knows.
+        // Field 9, which is unknown, holds three bytes.
         try await connection.say(ByteBuffer(bytes: [0, 0, 0, 5, 0x4a, 3, 1, 2, 3]))
         try await connection.say(.ack([1]))
         try await eventually("what follows is read") { exporter.statistics.acknowledgedFlows == 1 }
@@ -246,7 +247,7 @@ import Testing
         let first = try await server.connection(0)
         _ = try await first.batches(1)
         try await first.say(.goAway(reason: "rolling", supportedProtocolVersion: supportedVersion))
-        // An answer to what came after it: the agent has read it.
+        // An acknowledgement of an unknown batch: once it is counted, the agent has read the `GoAway` before it.
         try await first.say(.ack([99]))
         try await eventually("it is read") { exporter.statistics.unknownAcknowledgements == 1 }
         let new = exporter.export(.test(2))
@@ -316,10 +317,10 @@ import Testing
         let seconds = 6
         let exporter = exporter(to: server, isStarted: true) { $0.deadPeerSeconds = seconds }
         try await eventually("it is connected") { exporter.statistics.isConnected && server.connections.count == 1 }
-        // More than the kernel takes.
+        // More than the kernel's socket buffers hold.
         let flows = (0..<FlowBatchBuilder.maximumFlows).map { Flow.test($0) }
         let batches = (0..<400).map { _ in exporter.export(flows) }
-        // A connection that ends when its peer has read nothing for as long as that.
+        // By contrast, a connection with the server's options ends when its peer has not read for `seconds`.
         var bootstrap = ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup)
         for (option, value) in DeadPeerDetection.serverOptions(seconds: seconds) {
             bootstrap = bootstrap.channelOption(option, value: value)
@@ -339,7 +340,7 @@ import Testing
         let size = ExportBatch.test(1, at: 60_000).frame.readableBytes
         let exporter = exporter(to: server, bound: size * 16)
         #expect(exporter.hasRoom && exporter.hasRoomForEvents)
-        // Different minutes: nothing is merged.
+        // Batches of different minutes are not merged.
         for number in 1...11 { exporter.export(.test(number), minute: number) }
         #expect(exporter.hasRoom)
         exporter.export(.test(12), minute: 12)
@@ -422,7 +423,7 @@ import Testing
         exporter.export(.test(1))
         try await eventually("an attempt has failed") { exporter.statistics.failedConnections == 1 }
         async let rest = exporter.drain(timeout: .hours(1))
-        // The second would be due in some hours.
+        // Without hurrying, the second attempt would be due hours later.
         try await eventually("attempts follow each other") { exporter.statistics.failedConnections >= 4 }
         try await server.listen()
         let connection = try await server.connection(0)
@@ -438,9 +439,9 @@ import Testing
         try await eventually("attempts have failed") { exporter.statistics.failedConnections >= 1 }
         #expect(try await exporter.drain(timeout: .zero) == (1, 2_000))
         try await server.listen()
-        // An attempt that is due comes before this: each wait is a second at most for an agent in a hurry.
+        // A further attempt would be made by then: while draining, each wait is at most 1 s.
         try await exporter.eventLoop.scheduleTask(in: .seconds(1)) {}.futureResult.get()
-        // One that was under way may have been made; its connection is closed.
+        // An attempt that was in progress may have succeeded; its connection is closed.
         let last = try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup)
             .connect(host: "127.0.0.1", port: server.port).get()
         let hello = Hello(nodeName: "last", agentID: .random(), softwareVersion: "test").frame()
@@ -486,7 +487,8 @@ extension FlowExporter {
 }
 
 extension FlowExporter.Statistics {
-    /// Whether what was collected or restored is acknowledged or waits.
+    /// Whether the collected and restored amounts equal the acknowledged and unacknowledged ones, merged flows
+    /// included.
     var isBalanced: Bool {
         let collected = collected.values.reduce(restored, +)
         return collected.bytes == acknowledgedReportedBytes + unacknowledged.bytes

@@ -9,7 +9,7 @@ import NIOPosix
 import TestSupport
 import Testing
 
-/// What servers are told of the addresses of the agent's host.
+/// The host addresses that an agent sends to servers.
 @Suite struct HostAddressTests {
     private static let (first, second) = (
         [IPAddress(v4: 0x0af4_0101)], [IPAddress(v4: 0x0af4_0101), IPAddress(bits: 0xfd << 120 | 1)]
@@ -77,7 +77,7 @@ import Testing
         let connection = try await server.connection(0)
         _ = try await connection.batches(1)
         try await connection.say(.goAway(reason: "maximum age"))
-        // Answered after it, in the order in which it was said.
+        // Messages are read in order: once this acknowledgement is counted, the `GoAway` has been read.
         try await connection.say(.ack([77]))
         try await eventually("it is heard") { exporter.statistics.unknownAcknowledgements == 1 }
         exporter.tell(hostAddresses: Self.second)
@@ -98,7 +98,7 @@ import Testing
         exporter.tell(hostAddresses: Self.first)
         exporter.start()
         try await eventually("a connection is open") { server.connections.count == 1 }
-        // More than the kernel takes.
+        // More than the kernel's socket buffers hold.
         let flows = (0..<FlowBatchBuilder.maximumFlows).map { Flow.test($0) }
         for _ in 0..<400 { exporter.export(FlowAmount(), of: .scrape) { .test($0, flows) } }
         for number in 1...1_000 { exporter.tell(hostAddresses: [IPAddress(v4: UInt32(number))]) }

@@ -8,10 +8,10 @@ import NIOPosix
 import Synchronization
 import TestSupport
 
-/// A server of a test's own on 127.0.0.1. It records what every connection sends, by kind, and says
-/// what the test tells it to.
+/// A test server on 127.0.0.1. It records the messages of every connection, by kind, and sends what the test tells it
+/// to.
 final class RecordingServer: Sendable {
-    /// The port, from the beginning: until ``listen()``, connections to it are refused.
+    /// The port, reserved from the start; until ``listen(isReading:)``, connections to it are refused.
     let port: Int
     private let socket: CInt
     private let accepted = Mutex<[Connection]>([])
@@ -39,7 +39,7 @@ final class RecordingServer: Sendable {
         return server
     }
 
-    /// Begins to accept connections, and to read from them unless told otherwise.
+    /// Starts to accept connections, and to read from them if `isReading`.
     func listen(isReading: Bool = true) async throws {
         _ = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
             .childChannelOption(.autoRead, value: isReading)
@@ -57,7 +57,7 @@ final class RecordingServer: Sendable {
     /// The connections so far, closed ones included.
     var connections: [Connection] { accepted.withLock { $0 } }
 
-    /// Waits for the connection with this number, beginning with 0, and for its greeting.
+    /// Waits for the connection with this number, counted from 0, and for its `Hello`.
     func connection(_ number: Int) async throws -> Connection {
         try await eventually("connection \(number) is opened") {
             self.connections.count > number && self.connections[number].hello != nil
@@ -69,14 +69,14 @@ final class RecordingServer: Sendable {
     final class Connection: ChannelInboundHandler, Sendable {
         typealias InboundIn = ByteBuffer
 
-        /// What a message is.
+        /// The kind of a message.
         private enum Kind {
             case hello
             case batch
             /// A message without a body.
             case heartbeat
             case hostAddresses
-            /// Nothing that an agent sends.
+            /// A message that agents do not send.
             case unreadable
 
             init(_ message: ByteBuffer) {
@@ -101,13 +101,13 @@ final class RecordingServer: Sendable {
             received.withLock { $0.append((kind, message)) }
         }
 
-        /// The greeting, which must be the first message.
+        /// The `Hello`, which must be the first message.
         var hello: ByteBuffer? { received.withLock { $0.first.flatMap { $0.kind == .hello ? $0.bytes : nil } } }
 
-        /// The batches in the order in which they came.
+        /// The batches in the order of their arrival.
         var batches: [ByteBuffer] { messages(.batch) }
 
-        /// What was told of the host's addresses, beginning with the greeting.
+        /// The host addresses received, starting with those in the `Hello`.
         var hostAddresses: [[IPAddress]?] {
             get throws {
                 try received.withLock { $0 }.compactMap { message -> [IPAddress]?? in
@@ -131,7 +131,7 @@ final class RecordingServer: Sendable {
             received.withLock { $0.compactMap { $0.kind == kind ? $0.bytes : nil } }
         }
 
-        /// Waits until so many batches have come, and returns them.
+        /// Waits until at least `count` batches have arrived, and returns all of them.
         func batches(_ count: Int) async throws -> [ByteBuffer] {
             try await eventually("\(count) batches have come") { self.batches.count >= count }
             return batches
@@ -141,13 +141,13 @@ final class RecordingServer: Sendable {
 
         func say(_ bytes: ByteBuffer) async throws { try await channel.writeAndFlush(bytes) }
 
-        /// Begins to read.
+        /// Starts to read.
         func read() async throws { try await channel.setOption(.autoRead, value: true).get() }
 
         /// Cuts the connection.
         func cut() async throws { try await channel.close() }
 
-        /// Waits until the connection is closed, by whichever side.
+        /// Waits until the connection is closed by either side.
         func closed() async throws { try await eventually("the connection is closed") { !self.channel.isActive } }
     }
 }

@@ -19,7 +19,7 @@ import Testing
         sequences.map { SpooledBatch(agentID: agentID, batch: .test($0)) }
     }
 
-    /// Opens an empty directory and keeps these batches in it.
+    /// Opens an empty directory and writes these batches to it.
     private func fill(_ directory: inout SpoolDirectory, _ batches: [SpooledBatch]) throws(SpoolError) {
         _ = try directory.open(usedBytes: 0, without: [])
         try directory.replace(with: [])

@@ -8,7 +8,7 @@ import TestSupport
 
 @testable import FlowExport
 
-/// A folder of a test's own for spool directories, removed with the object.
+/// A temporary folder for a test's spool directories, removed with the object.
 final class SpoolFolder: Sendable {
     let path: String
     private let isMounted: Bool
@@ -19,7 +19,7 @@ final class SpoolFolder: Sendable {
         isMounted = false
     }
 
-    /// Mounts a file system of `kibibytes` there.
+    /// Makes a folder with a file system of its own, of `kibibytes` KiB.
     init(kibibytes: Int) async throws {
         try NetworkNamespace.requireSandbox()
         path = FileManager.default.temporaryDirectory.appending(path: "spool-\(UUID().uuidString)").path
@@ -38,7 +38,7 @@ final class SpoolFolder: Sendable {
         try await ChildProcess.shell("mount -o remount,\(isReadOnly ? "ro" : "rw") \(path)")
     }
 
-    /// What the kill of a process would leave of its spool directory: a copy, of a log in whatever state it is.
+    /// Copies a spool directory as a kill of its process would leave it, with the log in any state.
     func copy(_ directory: String, to copy: String) throws {
         try FileManager.default.copyItem(atPath: "\(path)/\(directory)", toPath: "\(path)/\(copy)")
     }
@@ -49,12 +49,12 @@ final class SpoolFolder: Sendable {
 
     func bytes(of file: String) throws -> [UInt8] { [UInt8](try Data(contentsOf: URL(filePath: "\(path)/\(file)"))) }
 
-    /// The names in a directory, sorted.
+    /// Returns the names in a directory, sorted.
     func names(in directory: String) throws -> [String] {
         try FileManager.default.contentsOfDirectory(atPath: "\(path)/\(directory)").sorted()
     }
 
-    /// The unacknowledged batches of a log as they are on the disk now.
+    /// Returns the unacknowledged batches of a log as they are on the disk now.
     func batches(in directory: String, ofNode node: String = "node-a") throws -> [SpooledBatch] {
         let log = ByteBuffer(bytes: (try? bytes(of: "\(directory)/spool")) ?? [])
         guard log.readableBytes > 0 else { return [] }

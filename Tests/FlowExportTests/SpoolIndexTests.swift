@@ -10,7 +10,7 @@ import Testing
 
 /// Logs that are cut off or damaged at any place.
 @Suite struct SpoolIndexTests {
-    /// A log in memory, and where each of its records ends.
+    /// A log in memory, and the end of each of its records.
     private struct Log {
         let format = SpoolFormat()
         var bytes = ByteBuffer()
@@ -33,7 +33,7 @@ import Testing
             zip([SpoolFormat.headerBytes] + records.map(\.end), records.map(\.end)).map { $0..<$1 }
         }
 
-        /// Batches of some of the records that no other of them acknowledges.
+        /// Returns the batches that are unacknowledged if only some of the records are read.
         func unacknowledged(ofRecords isRead: (Int) -> Bool) -> Set<BatchKey> {
             let read = records.enumerated().filter { isRead($0.offset) }.map(\.element)
             let keys = { kind in Set(read.filter { $0.kind == kind }.map(\.batch.key)) }
@@ -41,7 +41,7 @@ import Testing
         }
     }
 
-    /// Batches of two processes, most acknowledged.
+    /// Returns a log of two processes' batches, some of them acknowledged.
     private func log(batches: Int, seed: UInt64 = 1) -> Log {
         var (log, generator) = (Log(), SeededGenerator(seed: seed))
         for sequence in 1...batches {
@@ -69,7 +69,7 @@ import Testing
             .contents(maximumBytes: maximumBytes, read: reader)
     }
 
-    /// What was read must be as it was written.
+    /// Expects the batches with these keys, each as it was written.
     private func expect(_ contents: SpoolIndex.Contents, _ keys: Set<BatchKey>, of log: Log, _ context: Comment) {
         #expect(Set(contents.batches.map(\.key)) == keys, context)
         for read in contents.batches {
@@ -97,9 +97,9 @@ import Testing
             let contents = try read(log, log.bytes.getSlice(at: 0, length: length))
             expect(contents, log.unacknowledged { log.ranges[$0].upperBound <= length }, of: log, "\(length)")
             let isAtEndOfRecord = length == SpoolFormat.headerBytes || log.ranges.contains { $0.upperBound == length }
-            // An acknowledgement further on may have been of the torn batch.
+            // A torn batch counts as damaged even if its acknowledgement was cut off too.
             #expect(contents.damagedRecords == (isAtEndOfRecord ? 0 : 1), "\(length)")
-            // Once its header is there, a torn batch is known by what it reports.
+            // The flows and bytes of a torn batch are known if its record's header is whole.
             if let torn = log.ranges.firstIndex(where: { $0.contains(length) && $0.lowerBound + 64 <= length }),
                 !isAtEndOfRecord
             {
@@ -121,7 +121,7 @@ import Testing
             let isFrame = index >= log.ranges[hit].lowerBound + SpoolFormat.recordBytes
             let isSettled = !log.unacknowledged { _ in true }.contains(log.records[hit].batch.key)
             #expect(contents.damagedStretches == (isFrame ? 0 : 1), "\(index)")
-            // A damaged frame that is acknowledged further on has cost nothing.
+            // A damaged frame loses nothing if its batch is acknowledged later in the log.
             if isFrame {
                 let lost = isSettled ? FlowAmount() : FlowAmount(log.records[hit].batch.batch)
                 #expect(contents.damaged == lost, "\(index)")

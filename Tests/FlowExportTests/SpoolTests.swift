@@ -11,8 +11,8 @@ import Testing
 
 @testable import FlowExport
 
-/// Exporters with a spool directory, and what those that come after a kill make of it. The kill is a copy of the directory
-/// at some moment, which the next exporter gets.
+/// Exporters with a spool directory, and their successors after a kill. A kill is simulated by a copy of the directory
+/// at some moment, which the next exporter opens.
 @Suite struct SpoolTests {
     private func exporter(
         to server: RecordingServer, in directory: String, node: String = "node-a", agentID: AgentID = .random(),
@@ -30,7 +30,7 @@ import Testing
         return exporter
     }
 
-    /// Waits until a directory's log holds as many unacknowledged batches.
+    /// Waits until a directory's log holds `count` unacknowledged batches.
     private func waitForLog(_ folder: SpoolFolder, _ directory: String, _ count: Int) async throws {
         try await eventually("the log holds \(count) batches") { try folder.batches(in: directory).count == count }
     }
@@ -177,7 +177,7 @@ import Testing
         frames.append(exporter.export(flows).frame.message)
         let connection = try await server.connection(0)
         #expect(try await connection.batches(frames.count) == frames)
-        // The stale log must not bring back what is acknowledged, even where there is no space for another.
+        // The stale log must not restore acknowledged batches, even if there is no space for a new log.
         try await ChildProcess.shell("dd if=/dev/zero of=\(folder.path)/rest bs=4096 2>/dev/null || true")
         try await connection.say(.ack(Array(1...UInt64(frames.count))))
         try await waitForLog(folder, "a", 0)
@@ -197,7 +197,7 @@ import Testing
         let (folder, server) = (try SpoolFolder(), try RecordingServer())
         let id = AgentID.random()
         let first = exporter(to: server, in: "\(folder.path)/a", agentID: id)
-        // More than can be read while a connection is opened.
+        // More than can be restored before a connection is open.
         let flows = (0..<1000).map { Flow.test($0) }
         for _ in 0..<100 { first.export(flows, minute: 1) }
         try await waitForLog(folder, "a", 100)
@@ -232,7 +232,7 @@ import Testing
         let batches = (1...60).map { SpooledBatch(agentID: agentID, batch: .test($0, flows)) }
         let spool = spool(in: "\(folder.path)/a", agentID, on: eventLoop, bound: 1 << 10)
         let hold = DispatchSemaphore(value: 0)
-        // Holds the thread up, as a disk that hangs would.
+        // Blocks the spool's thread, as a disk that hangs would.
         spool.start(
             usedBytes: {
                 hold.wait()
@@ -339,15 +339,15 @@ import Testing
         try await end(third)
     }
 
-    /// The log is copied at random moments while a server acknowledges some and cuts connections. What the copies bring
-    /// back is recognised by id and number.
+    /// The log is copied at random moments while a server acknowledges some of the batches. Batches restored from a
+    /// copy are recognised by agent id and number.
     @Test("killed at any moment, nothing written is lost and nothing is sent in another form", arguments: 0..<4)
     func killsAtAnyMoment(_ seed: Int) async throws {
         let (folder, server) = (try SpoolFolder(), try await RecordingServer.start())
         var generator = SeededGenerator(seed: UInt64(seed))
         var (exported, acknowledged) = ([BatchKey: ByteBuffer](), Set<BatchKey>())
         var connectionsSeen = 0
-        /// Checks what has come, and acknowledges some of it.
+        /// Checks the batches that have arrived, and acknowledges a share of them.
         func answer(_ share: Double) async throws {
             for (number, connection) in server.connections.enumerated() {
                 guard let id = try agentID(of: connection) else { continue }
@@ -371,7 +371,7 @@ import Testing
                 if Bool.random(using: &generator) { try await answer(0.3) }
                 try await Task.sleep(for: .milliseconds(.random(in: 0...3, using: &generator)))
             }
-            // What was written in time: the copy may not miss more than what is on its way.
+            // The copy must not miss a batch, so every exported batch must be in the log or acknowledged first.
             let all = Set(exported.keys)
             try await eventually("what is not acknowledged is in the log") {
                 all.isSubset(of: try Set(folder.batches(in: "\(life)").map(\.key)).union(acknowledged))

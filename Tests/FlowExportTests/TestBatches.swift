@@ -9,7 +9,7 @@ import TestSupport
 import Testing
 
 extension Flow {
-    /// A TCP flow of its own for every number, that carried so many bytes and packets in either direction.
+    /// Returns a TCP flow unique to `number`, with these bytes and packets in each direction.
     static func test(_ number: Int, isIPv4: Bool = true, bytes: UInt64 = 1_000, packets: UInt64 = 10) -> Flow {
         let (client, server) = (UInt128(0x2001_0db8) << 96 | UInt128(number), UInt128(0x2001_0db8) << 96 | 1 << 64)
         let tuple = FlowTuple(
@@ -24,7 +24,8 @@ extension Flow {
 }
 
 extension FlowExporter.Configuration {
-    /// A configuration whose deadlines only a hang reaches, and whose attempts to connect soon follow each other.
+    /// Returns a configuration with timeouts that only a hang reaches, and with short delays between attempts to
+    /// connect.
     static func test(host: String = "127.0.0.1", port: Int) -> FlowExporter.Configuration {
         var configuration = FlowExporter.Configuration(
             host: host, port: port, connectTimeout: .hours(1), answerTimeout: .hours(1))
@@ -35,7 +36,7 @@ extension FlowExporter.Configuration {
 }
 
 extension ExportBatch {
-    /// A batch of these flows, all of one family.
+    /// Returns a batch of these flows, all of one family.
     static func test(_ sequence: UInt64, _ flows: [Flow] = [.test(1)], at moment: UInt64 = 0) -> ExportBatch {
         var builder = FlowBatchBuilder(family: flows.allSatisfy(\.isIPv4) ? .ipv4 : .ipv6)
         for flow in flows { builder.append(flow) }
@@ -43,13 +44,13 @@ extension ExportBatch {
     }
 }
 
-/// A batch as a server reads it.
+/// A batch as a server decodes it.
 struct SentBatch: Equatable {
     let sequence: UInt64
     let observedAtMilliseconds: UInt64
     let flows: [Flow]
 
-    /// Reads a message that was cut out of its frame.
+    /// Decodes a frame's message, given without its length field.
     init(message: ByteBuffer) throws {
         guard case .batch(let batch) = try AgentMessage(decoding: message) else {
             throw WireError.notAMessage(message.readableBytes)
