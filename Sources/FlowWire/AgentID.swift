@@ -2,19 +2,19 @@
 
 /// The identity of one agent process: 16 random bytes, made at its start.
 public struct AgentID: Hashable, Sendable {
-    /// Bytes of an id on the wire.
+    /// The size in bytes of an id on the wire.
     public static let byteCount = 16
 
     /// The id as a number, its first byte the most significant.
     public let bits: UInt128
 
-    /// An id that nobody has yet.
+    /// Returns a new random id.
     public static func random() -> AgentID { AgentID(bits: .random(in: .min ... .max)) }
 
-    /// Makes an id of its number.
+    /// Makes an id from its number.
     public init(bits: UInt128) { self.bits = bits }
 
-    /// Reads an id from its bytes; throws ``WireError/badAgentID(_:)`` where there are not 16 of them.
+    /// Reads an id from its bytes; throws ``WireError/badAgentID(_:)`` if there are not 16 of them.
     init(_ bytes: UnsafeRawBufferPointer) throws(WireError) {
         guard bytes.count == Self.byteCount else { throw .badAgentID(bytes.count) }
         bits = UInt128(bigEndian: bytes.loadUnaligned(as: UInt128.self))

@@ -4,21 +4,21 @@ import CFlowProto
 public import FlowModel
 public import NIOCore
 
-/// What an agent says to a server.
+/// A message from an agent to a server.
 public enum AgentMessage: ~Copyable {
-    /// The introduction.
+    /// The first message of a connection.
     case hello(Hello)
-    /// Flows.
+    /// A batch of flows.
     case batch(ReceivedFlowBatch)
-    /// The addresses that the agent's host has from now on.
+    /// The addresses of the agent's host, replacing those sent before.
     case hostAddresses([IPAddress])
-    /// A sign of life, or a message of a later protocol, to be passed over.
+    /// A heartbeat, or a message of a later protocol; to be ignored.
     case unknown
 
-    /// What an agent says that has nothing to say: a message without a body, as a frame.
+    /// A heartbeat: the frame of a message without a body.
     public static let signOfLife = ByteBuffer(integer: UInt32(0))
 
-    /// Makes the frame that tells the addresses of the agent's host, at most ``Hello/maximumHostAddresses``.
+    /// Makes the frame with the addresses of the agent's host, at most ``Hello/maximumHostAddresses``.
     public static func frame(hostAddresses: [IPAddress]) -> ByteBuffer {
         var columns = HostAddressColumns(hostAddresses)
         return columns.withMessage { addresses in
@@ -70,7 +70,7 @@ extension Hello {
             hostAddresses: addresses)
     }
 
-    /// The greeting as a frame, its length included.
+    /// Returns the `Hello` as a frame, length field included.
     public func frame() -> ByteBuffer {
         var columns = HostAddressColumns(hostAddresses ?? [])
         return columns.withMessage { addresses in
@@ -104,7 +104,7 @@ extension Hello {
 }
 
 extension ByteBuffer {
-    /// Unpacks a message of a shape with its `…__unpack` function, unless it has more fields than it may have.
+    /// Unpacks a message of a shape with its `…__unpack` function; throws if it has too many fields or is malformed.
     func unpack<Message>(
         _ shape: MessageShape,
         _ unpack: (UnsafeMutablePointer<ProtobufCAllocator>?, Int, UnsafePointer<UInt8>?)
@@ -118,19 +118,19 @@ extension ByteBuffer {
         return message
     }
 
-    /// Packs a message behind its length.
+    /// Packs a message into a frame, length field included.
     init(framing message: inout Kubenetmon__V1__AgentMessage) {
         let length = kubenetmon__v1__agent_message__get_packed_size(&message)
         self.init(framingBytes: length) { kubenetmon__v1__agent_message__pack(&message, $0) }
     }
 
-    /// Packs a message behind its length.
+    /// Packs a message into a frame, length field included.
     init(framing message: inout Kubenetmon__V1__ServerMessage) {
         let length = kubenetmon__v1__server_message__get_packed_size(&message)
         self.init(framingBytes: length) { kubenetmon__v1__server_message__pack(&message, $0) }
     }
 
-    /// A frame of `length` bytes, which `pack` writes.
+    /// Makes a frame whose message of `length` bytes is written by `pack`.
     private init(framingBytes length: Int, pack: (UnsafeMutablePointer<UInt8>?) -> Int) {
         precondition(length <= Frame.maximumLength, "a message of \(length) bytes is made larger than a frame may be")
         self = ByteBufferAllocator().buffer(capacity: Frame.headerLength + length)
@@ -142,7 +142,7 @@ extension ByteBuffer {
 }
 
 extension String {
-    /// The string as the mutable C string that protobuf-c's structures ask for and never write to.
+    /// Calls `body` with the string as the mutable C string that protobuf-c's structures require but never write to.
     func withMutableCString<Result>(_ body: (UnsafeMutablePointer<CChar>) -> Result) -> Result {
         withCString { body(UnsafeMutablePointer(mutating: $0)) }
     }

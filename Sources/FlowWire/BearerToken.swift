@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A secret that proves who somebody is. It prints as nothing.
+/// A secret that authenticates its sender. Printing a token does not reveal it.
 public struct BearerToken: Equatable, Sendable, CustomStringConvertible, CustomReflectable {
     /// The secret itself.
     public let secret: String
@@ -8,13 +8,13 @@ public struct BearerToken: Equatable, Sendable, CustomStringConvertible, CustomR
     /// Wraps a secret.
     public init(_ secret: String) { self.secret = secret }
 
-    /// Always the same: a token belongs into no log.
+    /// The same text for every token, so that none appears in a log.
     public var description: String { "(a token)" }
 
-    /// As ``description``.
+    /// An empty mirror, for the same reason as ``description``.
     public var customMirror: Mirror { Mirror(self, children: []) }
 
-    /// Whether two tokens are the same. How long it takes depends on their lengths alone.
+    /// Returns whether two tokens are equal. The time that it takes depends on their lengths alone.
     public func isEqualInConstantTime(to other: BearerToken) -> Bool {
         let (left, right) = (Array(secret.utf8), Array(other.secret.utf8))
         guard left.count == right.count else { return false }

@@ -2,19 +2,19 @@
 
 public import NIOCore
 
-/// Socket options with which either end notices, after half a minute, a peer that is gone without a word (tcp(7); numbers
-/// from include/uapi/linux/tcp.h).
+/// Socket options with which either end detects, after half a minute, a peer that is gone without closing the
+/// connection (tcp(7); numbers from include/uapi/linux/tcp.h).
 public enum DeadPeerDetection {
     /// A socket option and its value.
     public typealias Option = (option: ChannelOptions.Types.SocketOption, value: Int)
 
-    /// The silence after which a peer counts as gone, in seconds.
+    /// The default silence after which a peer counts as gone, in seconds.
     public static let defaultSeconds = 30
 
-    /// Returns the options of an agent's socket: they find a peer that is gone while nothing is in flight to it.
+    /// Returns the options of an agent's socket: they detect that the peer is gone while nothing is in flight to it.
     ///
-    /// TCP_USER_TIMEOUT is not among them. It also counts the time in which a peer merely reads nothing, and a server
-    /// that waits for ClickHouse reads nothing; one that is gone is known by its silence.
+    /// TCP_USER_TIMEOUT is not among them: it also counts time in which a live peer does not read, and a server that
+    /// waits for ClickHouse does not read. A server that is gone is detected by its silence.
     ///
     /// - Parameter seconds: The silence after which a peer counts as gone, at least 6.
     public static func agentOptions(seconds: Int = defaultSeconds) -> [Option] {
@@ -27,12 +27,12 @@ public enum DeadPeerDetection {
         ]
     }
 
-    /// Returns the options of a server's socket: agents always read.
+    /// Returns the options of a server's socket. They include TCP_USER_TIMEOUT, since agents always read.
     ///
     /// - Parameter seconds: The silence after which a peer counts as gone, at least 6.
     public static func serverOptions(seconds: Int = defaultSeconds) -> [Option] {
         agentOptions(seconds: seconds) + [
-            // TCP_USER_TIMEOUT in milliseconds: how long data that was sent may go unanswered by the peer's TCP.
+            // TCP_USER_TIMEOUT in milliseconds: the time that sent data may stay unacknowledged by the peer's TCP.
             (.init(level: .tcp, name: .init(rawValue: 18)), seconds * 1_000)
         ]
     }

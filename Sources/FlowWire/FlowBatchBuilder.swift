@@ -6,11 +6,12 @@ public import NIOCore
 
 /// Gathers the flows of one address family and writes them as one frame.
 ///
-/// Its columns are allocated once, for ``maximumFlows`` flows, and used again for every batch: about 0.1 MB.
+/// Its columns, about 0.1 MB, are allocated once, for ``maximumFlows`` flows, and reused for every batch.
 public struct FlowBatchBuilder: ~Copyable {
-    /// The most flows that one batch holds. A server keeps the beginning of a frame for each agent that it cannot read on,
-    /// and a batch's own few bytes are nothing beside so many flows. Even if all were IPv6 and translated and every counter
-    /// took its longest form, their frame would stay below ``Frame/maximumLength`` (123 bytes a flow).
+    /// The most flows that one batch holds. More would cost memory in the server, which buffers a partial frame for
+    /// each agent that it has stopped reading, and save little: a batch's own few bytes are negligible beside this many
+    /// flows. Even if all were IPv6 and translated and every counter took its longest form, their frame would stay
+    /// below ``Frame/maximumLength`` (123 bytes a flow).
     public static let maximumFlows = 1024
 
     /// The address family of the flows.
@@ -21,9 +22,9 @@ public struct FlowBatchBuilder: ~Copyable {
         case ipv6
     }
 
-    /// Flows gathered so far.
+    /// The number of flows gathered so far.
     public private(set) var count = 0
-    /// Bytes that they report, both directions.
+    /// The network bytes that those flows report, both directions.
     public private(set) var reportedBytes: UInt64 = 0
 
     private let family: Family
@@ -53,7 +54,7 @@ public struct FlowBatchBuilder: ~Copyable {
         translatedDestination = Addresses(family)
     }
 
-    /// Whether the batch must be taken before another flow fits.
+    /// Whether the batch must be taken before another flow is added.
     public var isFull: Bool { count == Self.maximumFlows }
 
     /// Adds a flow of this builder's family. The builder must not be full.
@@ -80,11 +81,11 @@ public struct FlowBatchBuilder: ~Copyable {
         reportedBytes &+= flow.bytes
     }
 
-    /// Writes what was gathered as one frame, its length included, and starts an empty batch.
+    /// Returns the gathered flows as one frame, length field included, and starts an empty batch.
     ///
     /// - Parameters:
     ///   - sequence: The batch's number in this agent process.
-    ///   - observedAtMilliseconds: When its counters were read, in milliseconds since the Unix epoch.
+    ///   - observedAtMilliseconds: The time at which the counters were read, in milliseconds since the Unix epoch.
     public mutating func takeFrame(sequence: UInt64, observedAtMilliseconds: UInt64) -> ByteBuffer {
         defer {
             count = 0
@@ -124,7 +125,7 @@ public struct FlowBatchBuilder: ~Copyable {
         }
     }
 
-    /// A column of addresses in the family's form on the wire.
+    /// A column of addresses in the family's wire format.
     private struct Addresses: ~Copyable {
         private let ipv4: Column<UInt32>
         private let ipv6: Column<UInt128>
@@ -157,8 +158,8 @@ public struct FlowBatchBuilder: ~Copyable {
     }
 }
 
-/// Memory for a fixed number of plain values that stays where it is, as protobuf-c's structures need it.
-/// Every access is checked against the capacity.
+/// Memory for a fixed number of plain values at a fixed address, as protobuf-c's structures need it. Every access is
+/// checked against the capacity.
 private struct Column<Element: BitwiseCopyable>: ~Copyable {
     let base: UnsafeMutablePointer<Element>
     let capacity: Int

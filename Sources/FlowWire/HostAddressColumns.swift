@@ -3,21 +3,21 @@
 import CFlowProto
 import FlowModel
 
-/// A host's addresses in the columns of their message.
+/// A host's addresses as the columns of a `HostAddresses` message.
 struct HostAddressColumns {
     private static let ipv6Length = MemoryLayout<UInt128>.size
 
     private var ipv4: [UInt32]
     private var ipv6: [UInt8]
 
-    /// Sorts at most ``Hello/maximumHostAddresses`` into columns.
+    /// Sorts addresses, at most ``Hello/maximumHostAddresses``, into columns.
     init(_ addresses: [IPAddress]) {
         precondition(addresses.count <= Hello.maximumHostAddresses, "\(addresses.count) addresses are too many to tell")
         ipv4 = addresses.compactMap(\.v4)
         ipv6 = addresses.filter { !$0.isIPv4 }.flatMap { withUnsafeBytes(of: $0.bits.bigEndian, Array.init) }
     }
 
-    /// Lends the message to `body`.
+    /// Calls `body` with the message, which is valid only during the call.
     mutating func withMessage<Result>(_ body: (UnsafeMutablePointer<Kubenetmon__V1__HostAddresses>) -> Result) -> Result
     {
         ipv4.withUnsafeMutableBufferPointer { ipv4 in
@@ -31,7 +31,7 @@ struct HostAddressColumns {
         }
     }
 
-    /// Reads a message's addresses.
+    /// Returns a message's addresses.
     static func addresses(of message: Kubenetmon__V1__HostAddresses) throws(WireError) -> [IPAddress] {
         let ipv6 = UnsafeRawBufferPointer(start: message.ipv6.data, count: message.ipv6.len)
         guard ipv6.count.isMultiple(of: ipv6Length) else { throw .badHostAddresses(ipv6.count) }

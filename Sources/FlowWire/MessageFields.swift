@@ -2,13 +2,14 @@
 
 /// The fields of a frame's message, counted before protobuf-c unpacks it.
 ///
-/// protobuf-c allocates for each field that it does not know and for each repetition of one that it knows: 1 MiB of fields
-/// of two bytes costs an event loop 60 ms and 25 MB. A batch of today has 21 fields, since each of its columns is one.
+/// protobuf-c allocates memory for each unknown field and for each repetition of a known one: 1 MiB of fields of two
+/// bytes costs an event loop 60 ms and 25 MB. A batch has 21 fields today, since each of its columns is one.
 enum MessageFields {
-    /// The most fields of a message and of the messages in it together: later versions may add two hundred.
+    /// The most fields of a message and of its inner messages together. It leaves room for two hundred that later
+    /// versions may add.
     static let maximumCount = 256
 
-    /// Returns why a message must not be unpacked; nil where nothing speaks against it.
+    /// Returns the reason not to unpack a message; nil if it may be unpacked.
     static func problem(in message: UnsafeRawBufferPointer, of shape: MessageShape) -> WireError? {
         var count = 0
         var fields = FieldReader(message)
@@ -17,8 +18,8 @@ enum MessageFields {
         return fields.isMalformed ? .notAMessage(message.count) : nil
     }
 
-    /// Counts fields, those of the messages among them included, up to one more than there may be. What is malformed in
-    /// an inner message is for protobuf-c to say.
+    /// Counts fields, including those of inner messages, and stops at one more than ``maximumCount``. Malformed inner
+    /// messages are left for protobuf-c to detect.
     private static func count(_ fields: inout FieldReader, of shape: MessageShape, into count: inout Int) {
         while count <= maximumCount, let field = fields.next() {
             count += 1
@@ -29,9 +30,10 @@ enum MessageFields {
     }
 }
 
-/// Which fields of a message are messages themselves, and of what shape. It is known of those that this version unpacks.
+/// The fields of a message that are messages themselves, with their shapes. Only fields that this version unpacks are
+/// listed.
 struct MessageShape {
-    /// By the fields' numbers.
+    /// The shapes of inner messages, by field number.
     private(set) var messages: [UInt64: MessageShape] = [:]
 
     private static let flat = MessageShape()
@@ -45,7 +47,7 @@ struct MessageShape {
 
 /// Reads one field after the other, as protobuf-c does (https://protobuf.dev/programming-guides/encoding/).
 private struct FieldReader {
-    /// A field's number and, where it is a message, a text or bytes, its content.
+    /// A field's number and, for a message, a string or bytes, its content; else an empty buffer.
     typealias Field = (number: UInt64, content: UnsafeRawBufferPointer)
 
     private var rest: UnsafeRawBufferPointer
@@ -53,7 +55,7 @@ private struct FieldReader {
 
     init(_ message: UnsafeRawBufferPointer) { rest = message }
 
-    /// Returns the next field; nil at the end and where the rest is malformed.
+    /// Returns the next field; nil at the end or if the rest is malformed.
     mutating func next() -> Field? {
         guard !rest.isEmpty, !isMalformed else { return nil }
         guard let tag = readVarint(maximumLength: 5), let content = readContent(wireType: tag & 7) else {

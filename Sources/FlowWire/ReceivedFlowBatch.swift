@@ -3,13 +3,13 @@
 import CFlowProto
 public import FlowModel
 
-/// A batch as it came from an agent: its columns have been checked against each other, its flows are read in place.
+/// A batch received from an agent. Its columns have been checked against each other; its flows are read in place.
 ///
-/// Decoding allocates a column each, not a value each flow.
+/// Decoding allocates once per column, not once per flow.
 public struct ReceivedFlowBatch: ~Copyable {
     /// The batch's number in its agent process.
     public let sequence: UInt64
-    /// When the counters were read, in milliseconds since the Unix epoch.
+    /// The time at which the counters were read, in milliseconds since the Unix epoch.
     public let observedAtMilliseconds: UInt64
     /// The number of flows.
     public let count: Int
@@ -17,7 +17,7 @@ public struct ReceivedFlowBatch: ~Copyable {
     private let message: UnpackedAgentMessage
     private let isIPv4: Bool
 
-    /// Takes a message that holds a batch; throws ``WireError`` where its columns do not fit together.
+    /// Makes a batch from a message that holds one; throws ``WireError`` if its columns are inconsistent.
     init(_ message: consuming UnpackedAgentMessage) throws(WireError) {
         let batch = message.pointer.pointee.batch.pointee
         let count = batch.transport.len
@@ -107,7 +107,8 @@ public struct ReceivedFlowBatch: ~Copyable {
         }
     }
 
-    /// The place among the translated flows of the first that is not before `flow`: they stand in ascending order.
+    /// Returns the index of the first translated flow that is not before `flow`; translated flows are in ascending
+    /// order.
     private func firstTranslated(from flow: UInt32, _ batch: Kubenetmon__V1__FlowBatch) -> Int {
         var low = 0
         var high = batch.n_translated

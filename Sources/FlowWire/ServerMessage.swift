@@ -3,15 +3,15 @@
 import CFlowProto
 public import NIOCore
 
-/// What a server says to an agent.
+/// A message from a server to an agent.
 public enum ServerMessage: Equatable, Sendable {
-    /// The batches with these sequence numbers are in ClickHouse; the agent may forget them.
+    /// The batches with these sequence numbers are in ClickHouse; the agent may drop them.
     case ack([UInt64])
-    /// The server asks the agent to connect anew, and says why. A version other than 0 is the highest protocol
-    /// version that the server speaks: the agent's is a higher one. A refusal says what must change before the server
-    /// lets the agent in.
+    /// The server asks the agent to reconnect, and gives the reason. A version other than 0 is the highest protocol
+    /// version that the server speaks: the agent's is higher. With `isRefusal`, the server rejects the agent, and the
+    /// reason says what must change.
     case goAway(reason: String, supportedProtocolVersion: UInt32 = 0, isRefusal: Bool = false)
-    /// A message of a later protocol, to be passed over.
+    /// A message of a later protocol; to be ignored.
     case unknown
 
     /// Reads the protobuf message of one frame; throws ``WireError``.
@@ -33,7 +33,7 @@ public enum ServerMessage: Equatable, Sendable {
         }
     }
 
-    /// The message as a frame, its length included.
+    /// Returns the message as a frame, length field included.
     public func frame() -> ByteBuffer {
         var message = Kubenetmon__V1__ServerMessage()
         kubenetmon__v1__server_message__init(&message)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Why bytes from the peer are not a message. Each of them costs the peer its connection and nobody else anything.
+/// A reason why bytes from a peer are not a message. Each error closes that peer's connection and affects no other.
 public enum WireError: Error, Equatable {
-    /// A frame announces this many bytes, more than there may be at this point.
+    /// A frame announces this many bytes, more than are allowed at this point.
     case frameTooLong(Int, limit: Int)
-    /// The peer closed with this many bytes of an unfinished frame.
+    /// The peer closed the connection after this many bytes of an unfinished frame.
     case truncatedFrame(Int)
     /// A frame of this many bytes is not the protobuf message that was expected.
     case notAMessage(Int)
@@ -12,20 +12,20 @@ public enum WireError: Error, Equatable {
     case tooManyFields(limit: Int)
     /// `Hello.agent_id` has this many bytes instead of 16.
     case badAgentID(Int)
-    /// A column of a batch does not fit the number of flows.
+    /// The length of a batch's column does not match the number of flows.
     case columnLength(column: String, found: Int, expected: Int)
     /// A batch fills the columns of both address families.
     case mixedFamilies
-    /// A value of a column is out of its range, as a port above 65,535.
+    /// A value of a column is out of its range, such as a port above 65,535.
     case valueOutOfRange(column: String, value: UInt64)
     /// `translated` names a flow that does not exist, or is not ascending.
     case badTranslatedIndex(Int)
-    /// `HostAddresses.ipv6` has this many bytes, no multiple of 16.
+    /// `HostAddresses.ipv6` has this many bytes, not a multiple of 16.
     case badHostAddresses(Int)
-    /// An agent tells this many addresses of its host, more than ``Hello/maximumHostAddresses``.
+    /// An agent sends this many addresses of its host, more than ``Hello/maximumHostAddresses``.
     case tooManyHostAddresses(Int)
 
-    /// Every ``reason``.
+    /// All values of ``reason``.
     public static let reasons = [
         "frame_too_long", "truncated_frame", "not_a_message", "too_many_fields", "malformed_message",
     ]
@@ -45,7 +45,7 @@ public enum WireError: Error, Equatable {
 }
 
 extension WireError: CustomStringConvertible {
-    /// The error for a log.
+    /// The error as text for a log.
     public var description: String {
         switch self {
         case .frameTooLong(let length, let limit):

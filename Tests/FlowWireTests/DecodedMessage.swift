@@ -12,7 +12,7 @@ enum DecodedMessage: Equatable {
     case hostAddresses([IPAddress])
     case unknown
 
-    /// Decodes the message of one frame, given without its length.
+    /// Decodes the message of one frame, given without its length field.
     init(_ message: ByteBuffer) throws(WireError) {
         switch try AgentMessage(decoding: message) {
         case .hello(let hello): self = .hello(hello)
@@ -30,7 +30,7 @@ enum DecodedMessage: Equatable {
     init(_ message: [UInt8]) throws(WireError) { try self.init(ByteBuffer(bytes: message)) }
 }
 
-/// What a stream of bytes holds: its frames' messages without their lengths.
+/// Returns the messages of all frames in a byte stream, without their length fields.
 func messages(of stream: ByteBuffer...) throws -> [ByteBuffer] {
     let processor = NIOSingleStepByteToMessageProcessor(FrameDecoder())
     var messages: [ByteBuffer] = []
@@ -39,7 +39,7 @@ func messages(of stream: ByteBuffer...) throws -> [ByteBuffer] {
     return messages
 }
 
-/// The one message of a frame.
+/// Returns the message of a single frame.
 func message(of frame: ByteBuffer) throws -> ByteBuffer {
     let messages = try messages(of: frame)
     try #require(messages.count == 1)
@@ -47,7 +47,7 @@ func message(of frame: ByteBuffer) throws -> ByteBuffer {
 }
 
 extension FlowBatchBuilder {
-    /// The frame of these flows.
+    /// Returns the frame of a batch of these flows.
     static func frame(
         _ family: Family, _ flows: [Flow], sequence: UInt64 = 1, observedAtMilliseconds: UInt64 = 1
     ) -> ByteBuffer {

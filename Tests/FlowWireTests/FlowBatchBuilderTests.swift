@@ -51,7 +51,7 @@ import Testing
         var generator = SeededGenerator(seed: family == .ipv4 ? 4 : 6)
         var builder = FlowBatchBuilder(family: family)
         for round in 0..<200 {
-            // None translated, some, all.
+            // No flow, about one in seven, or every flow is translated.
             let translation = [Int.max, 7, 1][round % 3]
             let flows = (0..<Int.random(in: 0...60, using: &generator)).map { _ in
                 generator.flow(family, translation: translation)
@@ -106,7 +106,7 @@ import Testing
                 destination: IPAddress(v4: .random(in: .min ... .max, using: &generator)),
                 sourcePort: .random(in: 32_768...60_999, using: &generator),
                 destinationPort: [53, 443, 5_432, 8_443, 30_080].randomElement(using: &generator) ?? 443)
-            // From a handshake to what a busy connection carries in five seconds.
+            // From the packets of a handshake to those of a busy connection in five seconds.
             let packets: [UInt64] = (0..<2).map { _ in 3 << UInt64.random(in: 0...13, using: &generator) }
             return Flow(
                 transport: .tcp, original: tuple, reply: tuple.mirrored,

@@ -75,6 +75,6 @@ import Testing
 }
 
 extension UInt32 {
-    /// The number that four characters spell in network order.
+    /// Makes a number from four characters, in network byte order.
     fileprivate init(bytes text: String) { self = text.utf8.reduce(0) { $0 << 8 | UInt32($1) } }
 }

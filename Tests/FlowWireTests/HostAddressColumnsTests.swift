@@ -16,7 +16,7 @@ import Testing
                  00 00 00 00 00 00 00 01
         """
 
-    /// Messages with these columns: a change, and a Hello.
+    /// Returns two messages with these columns: a change of host addresses, and a `Hello`.
     private static func messages(ipv4: [UInt32] = [], ipv6 count: Int = 0) -> [[UInt8]] {
         let addresses =
             Protobuf.field(1, Protobuf.packed(fixed: ipv4)) + Protobuf.field(2, [UInt8](repeating: 0xfd, count: count))

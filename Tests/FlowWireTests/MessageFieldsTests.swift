@@ -6,19 +6,19 @@ import NIOCore
 import Testing
 
 @Suite struct MessageFieldsTests {
-    /// A message that protobuf-c would take a piece of memory for every few bytes of.
+    /// A message for which protobuf-c would make an allocation every few bytes.
     struct Bomb: CustomTestStringConvertible {
         let testDescription: String
-        /// What comes before the repeated bytes.
+        /// The bytes before the repeated ones.
         var beginning: [UInt8] = []
         let repeated: [UInt8]
-        /// The field of the message that they are in; nil for none.
+        /// The number of the message's field that holds all these bytes; nil if they are the message itself.
         var body: Int?
-        /// The field of that message that they are in; nil for none.
+        /// The number of the field inside `body` that holds them; nil if `body` holds them directly.
         var inner: Int?
-        /// Whether a server's messages have such fields too.
+        /// Whether the bytes have too many fields as a server's message, too.
         var isAnyones = true
-        /// Where it fits, the most it is made of.
+        /// The upper limit of the message's size, in bytes.
         var bytes = Frame.maximumLength
 
         func message() -> [UInt8] {
@@ -115,7 +115,7 @@ import Testing
     func together() throws {
         let id = Protobuf.field(3, [UInt8](repeating: 1, count: 16))
         func unknown(_ count: Int) -> [UInt8] { (0..<count).flatMap { _ in Protobuf.field(20, varint: 1) } }
-        // AgentMessage.hello, Hello.agent_id and Hello.host_addresses are three.
+        // AgentMessage.hello, Hello.agent_id and Hello.host_addresses are three more fields.
         func message(_ counts: (Int, Int, Int)) -> [UInt8] {
             Protobuf.field(1, id + Protobuf.field(6, unknown(counts.0)) + unknown(counts.1)) + unknown(counts.2)
         }

@@ -3,20 +3,20 @@
 import NIOCore
 import Testing
 
-/// Protobuf's wire format written by hand, so that a test can say what no encoder would.
+/// Protobuf's wire format written by hand, so that a test can build messages that no encoder would.
 enum Protobuf {
-    /// A field of wire type 0.
+    /// Returns a field of wire type 0.
     static func field(_ number: Int, varint value: UInt64) -> [UInt8] { varint(UInt64(number << 3)) + varint(value) }
 
-    /// A field of wire type 2: bytes, a string, a message or a packed column.
+    /// Returns a field of wire type 2: bytes, a string, a message or a packed column.
     static func field(_ number: Int, _ bytes: [UInt8]) -> [UInt8] {
         varint(UInt64(number << 3 | 2)) + varint(UInt64(bytes.count)) + bytes
     }
 
-    /// The entries of a packed column of integers.
+    /// Returns the entries of a packed column of integers.
     static func packed(_ values: [UInt64]) -> [UInt8] { values.flatMap(varint) }
 
-    /// The entries of a packed column of fixed32.
+    /// Returns the entries of a packed column of fixed32.
     static func packed(fixed values: [UInt32]) -> [UInt8] {
         values.flatMap { value in (0..<4).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) } }
     }
@@ -27,7 +27,7 @@ enum Protobuf {
 }
 
 extension ByteBuffer {
-    /// Bytes in hexadecimal; blanks, and what follows a `#` on a line, are comments.
+    /// Makes a buffer from bytes in hexadecimal; whitespace is ignored, and so is the rest of a line after `#`.
     init(annotatedHex text: String) throws {
         self.init()
         for line in text.split(separator: "\n") {

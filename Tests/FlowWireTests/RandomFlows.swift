@@ -5,10 +5,10 @@ import FlowModel
 import FlowWire
 
 extension SeededGenerator {
-    /// True in one of `n` cases.
+    /// Returns true in one of `n` cases.
     mutating func oneIn(_ n: Int) -> Bool { Int.random(in: 0..<n, using: &self) == 0 }
 
-    /// A number of any magnitude, the extremes included.
+    /// Returns a number of any magnitude, the extremes included.
     mutating func integer<Number: FixedWidthInteger & UnsignedInteger>(_: Number.Type) -> Number {
         switch Int.random(in: 0..<8, using: &self) {
         case 0: 0
@@ -20,12 +20,12 @@ extension SeededGenerator {
     mutating func address(_ family: FlowBatchBuilder.Family) -> IPAddress {
         switch family {
         case .ipv4: IPAddress(v4: integer(UInt32.self))
-        // Behind a translation between the families, an IPv6 flow has IPv4 addresses too.
+        // An IPv6 flow can have an IPv4 address, where a NAT translates between the families.
         case .ipv6: oneIn(8) ? address(.ipv4) : IPAddress(bits: integer(UInt128.self))
         }
     }
 
-    /// So many addresses of both families, IPv4 addresses first as they are on the wire.
+    /// Returns `count` addresses of both families, IPv4 addresses first as on the wire.
     mutating func hostAddresses(_ count: Int) -> [IPAddress] {
         let addresses = (0..<count).map { _ in address(oneIn(2) ? .ipv4 : .ipv6) }
         return addresses.filter(\.isIPv4) + addresses.filter { !$0.isIPv4 }
@@ -41,7 +41,7 @@ extension SeededGenerator {
         FlowCounters(packets: integer(UInt64.self), bytes: integer(UInt64.self))
     }
 
-    /// A flow of a family, translated in one of `translation` cases.
+    /// Returns a flow of a family, translated in one of `translation` cases.
     mutating func flow(_ family: FlowBatchBuilder.Family, translation: Int) -> Flow {
         while true {
             let original = tuple(family)

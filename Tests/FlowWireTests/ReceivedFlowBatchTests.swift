@@ -37,7 +37,7 @@ import Testing
         .translated_ipv6_destination: [UInt8](repeating: 0x21, count: 16),
     ]) { $1 }
 
-    // MARK: - What is read
+    // MARK: - Accepted batches
 
     @Test(arguments: FlowBatchBuilder.Family.allCases) func aRangeHasItsOwnFlows(family: FlowBatchBuilder.Family) throws
     {
@@ -112,7 +112,7 @@ import Testing
         #expect(try decode([:]) == .batch(sequence: 0, observedAtMilliseconds: 0, flows: []))
     }
 
-    // MARK: - What is refused
+    // MARK: - Rejected batches
 
     @Test(arguments: Column.allCases)
     func aColumnOfAnotherLengthIsRefused(_ column: Column) throws {
@@ -124,19 +124,19 @@ import Testing
                 var malformed = columns
                 malformed[column] = new
                 let error = try #require(throws: WireError.self) { try decode(malformed) }
-                // The lengths of these two decide what is expected of the other columns.
+                // The lengths of these two columns determine the expected lengths of the others.
                 guard column != .transport, column != .translated else { continue }
                 switch error {
                 case .columnLength(let name, let found, let expected):
                     #expect(found != expected)
-                    // Without this column the batch is one of the other family, whose column is missing.
+                    // Without `ipv6_source` the batch counts as IPv4, and `ipv4_source` is missing.
                     let other: Column? = column == .ipv6_source && new.isEmpty ? .ipv4_source : nil
                     #expect(name == "\(other ?? column)")
                 case .mixedFamilies:
-                    // One more address begins the other family.
+                    // The added bytes start a column of the other family.
                     #expect(old == nil && (column == .ipv4_source || column == .ipv6_source))
                 default:
-                    // A number's last byte gone, the number does not end: that is no protobuf.
+                    // Without its last byte, a varint does not end: the message is malformed.
                     #expect(error == .notAMessage(message(malformed).count))
                 }
             }
