@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// How long to wait before the next attempt: exponential growth with full jitter, so that many who failed together do
-/// not come back together ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+/// The wait before the next attempt: exponential growth with full jitter, so that clients that failed together do not
+/// retry together ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
 public struct Backoff: Sendable {
     /// The upper bound of the first wait.
     public let initial: Duration
@@ -10,7 +10,7 @@ public struct Backoff: Sendable {
     /// Failures since the last success.
     public private(set) var failures = 0
 
-    /// Makes a back-off with no failure behind it.
+    /// Makes a backoff without failures.
     public init(initial: Duration, maximum: Duration) {
         self.initial = initial
         self.maximum = maximum
@@ -31,6 +31,6 @@ public struct Backoff: Sendable {
         return next(using: &generator)
     }
 
-    /// Forgets the failures: an attempt succeeded.
+    /// Resets the count of failures after a successful attempt.
     public mutating func reset() { failures = 0 }
 }
