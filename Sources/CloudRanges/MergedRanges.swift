@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import ClusterModel
+package import ClusterModel
 
 /// All lists and the user's own ranges as one: every prefix once.
-public struct MergedRanges: Sendable {
+package struct MergedRanges: Sendable {
     /// The ranges, IPv4 before IPv6, a block before those in it.
-    public let ranges: [CloudRange]
+    package let ranges: [CloudRange]
     /// Prefixes that more than one cloud lists as its own.
-    public let contested: Int
+    package let contested: Int
 
     /// Merges lists. Of a prefix that is given several times, the first of these counts: the user's own range (of
     /// several, the last), AWS's, Google's cloud.json, Azure's, Google's goog.json.
-    public init(_ lists: [RangeList], named: [CloudRange] = []) {
+    package init(_ lists: [RangeList], named: [CloudRange] = []) {
         var places = named.map(\.place)
         var mentions: [ListedPrefix] = []
         mentions.reserveCapacity(named.count + lists.reduce(0) { $0 + $1.count })

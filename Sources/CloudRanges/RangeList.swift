@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import ClusterModel
+package import ClusterModel
 internal import FlowModel
 internal import FoundationEssentials
 
 /// A provider's list as it was read: every prefix once.
-public struct RangeList: Sendable {
+package struct RangeList: Sendable {
     /// Whose list it is.
-    public let provider: RangeProvider
+    package let provider: RangeProvider
     /// Entries that could not be read and were left out.
-    public let skipped: Int
+    package let skipped: Int
     /// The names of arrays that are not in the document, whose prefixes are unknown.
-    public let missing: [String]
+    package let missing: [String]
     let places: [CloudPlace]
     /// Sorted; the labels are indexes of `places`.
     let prefixes: [ListedPrefix]
@@ -20,7 +20,7 @@ public struct RangeList: Sendable {
     ///
     /// An entry that cannot be read is left out and counted, an array that is missing is named. What is not such a list at all, or an empty one, is an
     /// error: nobody's addresses are not an answer.
-    public init(_ json: [UInt8], of provider: RangeProvider) throws(RangeListError) {
+    package init(_ json: [UInt8], of provider: RangeProvider) throws(RangeListError) {
         let contents: Contents =
             switch provider {
             case .aws: try Self.aws(json)
@@ -40,15 +40,15 @@ public struct RangeList: Sendable {
     }
 
     /// How many different prefixes there are.
-    public var count: Int { prefixes.count }
+    package var count: Int { prefixes.count }
 
     /// The prefixes with their places.
-    public var ranges: [CloudRange] {
+    package var ranges: [CloudRange] {
         prefixes.map { CloudRange(prefix: $0.prefix, place: places[Int($0.label)]) }
     }
 
     /// The regions that the list names, `global` left out.
-    public var regions: Set<String> {
+    package var regions: Set<String> {
         Set(places.map(\.region)).subtracting(["", CloudPlace.globalRegion])
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Why a document is not taken for a provider's list.
-public enum RangeListError: Error, Equatable, Sendable {
+package enum RangeListError: Error, Equatable, Sendable {
     /// It is not JSON, or it ends too early.
     case notJSON(detail: String)
     /// It is JSON, but not this list.
@@ -14,7 +14,7 @@ public enum RangeListError: Error, Equatable, Sendable {
 
 extension RangeListError: CustomStringConvertible {
     /// The error for a log.
-    public var description: String {
+    package var description: String {
         switch self {
         case .notJSON(let detail): "not JSON: \(detail)"
         case .notTheList(let expected, let detail): "not the expected list (\(expected)): \(detail)"

@@ -21,7 +21,7 @@ public enum RangeProvider: String, CaseIterable, Sendable {
     }
 
     /// Where the provider publishes the list. Azure's URL holds the day of publication, see ``DatedURL``.
-    public var publishedURL: String {
+    package var publishedURL: String {
         switch self {
         case .aws: "https://ip-ranges.amazonaws.com/ip-ranges.json"
         case .gcp: "https://www.gstatic.com/ipranges/cloud.json"

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import HTTPClient
+internal import HTTPClient
 
 /// Why a list could not be had.
-public enum RangeSourceError: Error, Equatable, Sendable {
+enum RangeSourceError: Error, Equatable, Sendable {
     /// The server did not answer.
     case http(HTTPError)
     /// The server answered something else than the list.
@@ -18,7 +18,7 @@ public enum RangeSourceError: Error, Equatable, Sendable {
 
 extension RangeSourceError: CustomStringConvertible {
     /// The error for a log.
-    public var description: String {
+    var description: String {
         switch self {
         case .http(let error): "\(error)"
         case .status(let status, _): "the server answered with status \(status)"

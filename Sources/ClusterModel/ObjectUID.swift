@@ -5,7 +5,7 @@
 /// The API server's `metadata.uid` is a UUID (RFC 4122); any other text is hashed.
 public struct ObjectUID: Hashable, Sendable {
     /// The UUID's number, or the hash of another text.
-    public let bits: UInt128
+    package let bits: UInt128
 
     /// Reads a `metadata.uid`.
     public init(_ text: String) {

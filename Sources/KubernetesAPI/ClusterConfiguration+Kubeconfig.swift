@@ -12,7 +12,7 @@ extension ClusterConfiguration {
     ///
     /// - Parameter paths: Paths with colons between them, of which the first that exists is read. Unlike kubectl, the
     ///   files are not merged.
-    public static func kubeconfig(paths: String) throws(ClusterConfigurationError) -> ClusterConfiguration {
+    package static func kubeconfig(paths: String) throws(ClusterConfigurationError) -> ClusterConfiguration {
         let candidates = paths.split(separator: ":").map(String.init)
         guard let path = candidates.first(where: { access($0, F_OK) == 0 }) else {
             throw ClusterConfigurationError(

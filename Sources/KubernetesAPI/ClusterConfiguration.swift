@@ -7,26 +7,26 @@ public struct ClusterConfiguration: Equatable, Sendable {
     /// The API server's URL without a slash at its end, such as `https://10.96.0.1:443`.
     public var server: String
     /// The name that the server's certificate must be of; nil for the one in the URL.
-    public var serverName: String?
+    package var serverName: String?
     /// Whether the server's certificate is checked.
-    public var verifiesServer: Bool
+    package var verifiesServer: Bool
     /// The authorities that may have signed the server's certificate; nil for the system's.
-    public var authorities: CredentialSource?
+    package var authorities: CredentialSource?
     /// The bearer token; nil for none.
-    public var token: CredentialSource?
+    package var token: CredentialSource?
     /// The client's certificate; nil for none.
-    public var certificate: CredentialSource?
+    package var certificate: CredentialSource?
     /// The key of `certificate`.
-    public var key: CredentialSource?
+    package var key: CredentialSource?
     /// The namespace of the process or of the kubeconfig's context; nil if unknown.
-    public var namespace: String?
+    package var namespace: String?
     /// What was read but is not as it should be, a sentence each, for logs.
     public var warnings: [String]
     /// Who asks, for the API server's audit log: a program and its version.
     public var userAgent = "kubenetmon"
 
     /// Makes a configuration of its parts.
-    public init(
+    package init(
         origin: String, server: String, serverName: String? = nil, verifiesServer: Bool = true,
         authorities: CredentialSource? = nil, token: CredentialSource? = nil, certificate: CredentialSource? = nil,
         key: CredentialSource? = nil, namespace: String? = nil, warnings: [String] = []
@@ -60,7 +60,7 @@ public struct ClusterConfiguration: Equatable, Sendable {
     }
 
     /// The configuration of the pod that this process runs in: the server from the environment, the rest from files.
-    public static func inCluster(
+    package static func inCluster(
         environment: [String: String], directory: String = serviceAccountDirectory
     ) throws(ClusterConfigurationError) -> ClusterConfiguration {
         func variable(_ name: String) throws(ClusterConfigurationError) -> String {

@@ -3,17 +3,17 @@
 /// Why it is not known how to reach the API server, and what to do about it.
 public struct ClusterConfigurationError: Error, Hashable {
     /// The file that is wrong; nil where it is the environment.
-    public var file: String?
+    package var file: String?
     /// What is wrong in the file, from the outside in (`users[admin].user.exec`), or the variable of the environment; nil
     /// where it is the file as a whole.
-    public var key: String?
+    package var key: String?
     /// What is wrong.
-    public var problem: String
+    package var problem: String
     /// What to do about it.
-    public var remedy: String
+    package var remedy: String
 
     /// Makes an error of its parts.
-    public init(file: String? = nil, key: String? = nil, problem: String, remedy: String) {
+    package init(file: String? = nil, key: String? = nil, problem: String, remedy: String) {
         self.file = file
         self.key = key
         self.problem = problem

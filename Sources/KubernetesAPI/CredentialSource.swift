@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Where a token, a key or certificates are. What it prints tells nothing of them.
-public enum CredentialSource: Hashable, Sendable {
+package enum CredentialSource: Hashable, Sendable {
     /// In this file, which may change at any time.
     case file(String)
     /// Here.
@@ -10,7 +10,7 @@ public enum CredentialSource: Hashable, Sendable {
 
 extension CredentialSource: CustomStringConvertible, CustomReflectable {
     /// The file's path; of bytes only how many they are.
-    public var description: String {
+    package var description: String {
         switch self {
         case .file(let path): path
         case .bytes(let bytes): "\(bytes.count) bytes"
@@ -18,5 +18,5 @@ extension CredentialSource: CustomStringConvertible, CustomReflectable {
     }
 
     /// As ``description``.
-    public var customMirror: Mirror { Mirror(self, children: []) }
+    package var customMirror: Mirror { Mirror(self, children: []) }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Why a response of the API server cannot be read on: its bytes have lost their meaning, or have ended too early.
-public enum KubernetesDecodingError: Error, Hashable {
+package enum KubernetesDecodingError: Error, Hashable {
     /// The body does not begin with `k8s\0`, but so.
     case notKubernetesProtobuf([UInt8])
     /// What does not hold.
@@ -14,7 +14,7 @@ public enum KubernetesDecodingError: Error, Hashable {
 
 extension KubernetesDecodingError: CustomStringConvertible {
     /// The error for a log.
-    public var description: String {
+    package var description: String {
         switch self {
         case .notKubernetesProtobuf(let prefix):
             "the response is not Kubernetes' protobuf, it begins with "

@@ -5,15 +5,15 @@ import CKubernetesProto
 /// A kind of object that the API server lists and watches: where it is, what is asked for, and how one of them is read.
 public struct KubernetesResource<Object: Sendable>: Sendable {
     /// The resource's name, for logs and metrics: `pods`.
-    public let name: String
+    package let name: String
     /// Its path on the API server: `/api/v1/pods`.
-    public let path: String
+    package let path: String
     /// Which of the objects are asked for (`fieldSelector`); nil for all.
-    public let fieldSelector: String?
+    package let fieldSelector: String?
     /// The `Accept` header of a list.
-    public let listContentType: String
+    package let listContentType: String
     /// The `Accept` header of a watch.
-    public let watchContentType: String
+    package let watchContentType: String
 
     /// Reads one object out of its message.
     let decode: @Sendable (UnsafeRawBufferPointer, ProtobufArena) throws(MalformedObject) -> DecodedObject<Object>

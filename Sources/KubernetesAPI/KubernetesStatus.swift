@@ -4,18 +4,18 @@ import CKubernetesProto
 import FoundationEssentials
 
 /// Why the API server refused a request, or ended a watch.
-public struct KubernetesStatus: Error, Hashable {
+package struct KubernetesStatus: Error, Hashable {
     /// The status code, as in HTTP: 410 for a version that is too old.
-    public var code: Int
+    package var code: Int
     /// The reason as one word: `Expired`, `Unauthorized`; empty if unknown.
-    public var reason: String
+    package var reason: String
     /// The reason for a human; empty if unknown.
-    public var message: String
+    package var message: String
     /// How long to wait before the next request, in seconds, if the server says so.
-    public var retryAfterSeconds: Int?
+    package var retryAfterSeconds: Int?
 
     /// Makes a status of its parts.
-    public init(code: Int, reason: String = "", message: String = "", retryAfterSeconds: Int? = nil) {
+    package init(code: Int, reason: String = "", message: String = "", retryAfterSeconds: Int? = nil) {
         self.code = code
         self.reason = reason
         self.message = message
@@ -25,7 +25,7 @@ public struct KubernetesStatus: Error, Hashable {
     /// Reads the body of a refusal. The API server answers in protobuf, or in JSON where it does not get as far as to
     /// look at what was asked for; a proxy before it answers with whatever text it likes, of which the beginning is
     /// kept. The code is the body's if it has one, else that of the response.
-    public init(code: Int, body: some Sequence<UInt8>) {
+    package init(code: Int, body: some Sequence<UInt8>) {
         let body = Array(body.prefix(Self.maximumBodyLength))
         if let status = Self.protobuf(body) ?? Self.json(body) {
             self = status
@@ -74,7 +74,7 @@ public struct KubernetesStatus: Error, Hashable {
 
 extension KubernetesStatus: CustomStringConvertible {
     /// The status for a log: `410 Expired: too old resource version`.
-    public var description: String {
+    package var description: String {
         let head = [String(code), reason].filter { !$0.isEmpty }.joined(separator: " ")
         return message.isEmpty || message == reason ? head : "\(head): \(message)"
     }

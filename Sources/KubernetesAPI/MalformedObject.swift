@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Why one object of the API server cannot be read. It is passed over; the objects around it are not touched by that.
-public struct MalformedObject: Error, Hashable {
+package struct MalformedObject: Error, Hashable {
     /// What is wrong with an object.
-    public enum Problem: Error, Hashable {
+    package enum Problem: Error, Hashable {
         /// It has this many bytes, more than ``KubernetesLimits/objectLength``.
         case tooLong(Int)
         /// Its bytes, so many, are not the protobuf message that was expected, or take too much memory.
@@ -15,16 +15,16 @@ public struct MalformedObject: Error, Hashable {
     }
 
     /// The resource that it is one of: `pods`.
-    public var resource: String
+    package var resource: String
     /// Its namespace, as far as known; empty for a node.
-    public var namespace: String
+    package var namespace: String
     /// Its name, as far as known.
-    public var name: String
+    package var name: String
     /// What is wrong.
-    public var problem: Problem
+    package var problem: Problem
 
     /// Makes an error of its parts.
-    public init(resource: String, namespace: String = "", name: String = "", problem: Problem) {
+    package init(resource: String, namespace: String = "", name: String = "", problem: Problem) {
         self.resource = resource
         self.namespace = namespace
         self.name = name
@@ -34,7 +34,7 @@ public struct MalformedObject: Error, Hashable {
 
 extension MalformedObject: CustomStringConvertible {
     /// The error for a log.
-    public var description: String {
+    package var description: String {
         let object = [resource, namespace, name].filter { !$0.isEmpty }.joined(separator: "/")
         return "\(object) cannot be read: \(problem)"
     }
@@ -42,7 +42,7 @@ extension MalformedObject: CustomStringConvertible {
 
 extension MalformedObject.Problem: CustomStringConvertible {
     /// The problem for a log.
-    public var description: String {
+    package var description: String {
         switch self {
         case .tooLong(let length): "\(length) bytes, the limit is \(KubernetesLimits.objectLength)"
         case .notAMessage(let length): "its \(length) bytes are not the protobuf message that was expected"

@@ -12,21 +12,21 @@ public final class Reflector<Object: Sendable>: Sendable {
     /// How a resource is listed and watched. The defaults are right for real clusters.
     public struct Configuration: Sendable {
         /// Whether streaming lists (Kubernetes 1.32 and later) are tried before others.
-        public var streamsLists = true
+        package var streamsLists = true
         /// The most objects of a page, where pages are asked for.
-        public var pageSize = 500
+        package var pageSize = 500
         /// How many seconds a watch lasts, drawn anew for each.
-        public var watchSeconds = 300...600
+        package var watchSeconds = 300...600
         /// The upper bound of the first wait after a failure; it doubles with every other.
-        public var initialBackoff = Duration.milliseconds(800)
+        package var initialBackoff = Duration.milliseconds(800)
         /// The upper bound of every wait after a failure.
-        public var maximumBackoff = Duration.seconds(30)
+        package var maximumBackoff = Duration.seconds(30)
         /// The longest wait after a request that stays forbidden; the shortest is half of it.
-        public var forbiddenDelay = Duration.seconds(30)
+        package var forbiddenDelay = Duration.seconds(30)
         /// How often the server sends a bookmark: a watch that tells nothing for two to three of these is given up.
-        public var bookmarkInterval = Duration.seconds(60)
+        package var bookmarkInterval = Duration.seconds(60)
         /// How long nothing may come of a list that has begun, be it a page or a streaming list.
-        public var listSilence = Duration.seconds(30)
+        package var listSilence = Duration.seconds(30)
 
         /// Makes a configuration with the defaults.
         public init() {}
@@ -77,7 +77,7 @@ public final class Reflector<Object: Sendable>: Sendable {
     }
 
     /// Does the work on this thread until ``stop()``. It can be called once.
-    public func run() {
+    package func run() {
         ReflectorWorker(
             resource, KubernetesClient(cluster), store, configuration, logger, statisticsBox, cancellation, wait: wait
         ).run()

@@ -5,7 +5,7 @@ public struct ReflectorStatistics: Equatable, Sendable {
     /// Whether the store holds a whole set of objects; once true it stays so.
     public var isSynced = false
     /// The version that the store stands at; empty before the first list.
-    public var resourceVersion = ""
+    package var resourceVersion = ""
     /// Objects of the last list.
     public var listedObjects = 0
     /// Changes that watches told of.
@@ -29,5 +29,5 @@ public struct ReflectorStatistics: Equatable, Sendable {
     public var lastError: String?
 
     /// Nothing has been done.
-    public init() {}
+    package init() {}
 }

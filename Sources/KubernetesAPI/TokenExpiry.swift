@@ -7,20 +7,20 @@ import FoundationEssentials
 ///
 /// The claim is true only of a token that the API server calls good. Of any other it can still be believed that it has
 /// expired.
-public struct TokenExpiry: Equatable, Sendable {
+package struct TokenExpiry: Equatable, Sendable {
     /// Time for which a token counts beyond its end: clocks differ, and the API server's own grace is a minute
     /// (`jwt.DefaultLeeway` of go-jose).
-    public static let leeway = Duration.seconds(60)
+    static let leeway = Duration.seconds(60)
 
     private struct Claims: Decodable {
         let exp: Double?
     }
 
     /// The end as the time since the Unix epoch.
-    public let time: Duration
+    package let time: Duration
 
     /// Reads a token; nil where it names no end, as one that is no JSON Web Token.
-    public init?(of token: String) {
+    package init?(of token: String) {
         let parts = token.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count == 3, let claims = Self.decode(base64URL: parts[1]),
             let exp = try? JSONDecoder().decode(Claims.self, from: claims).exp
@@ -31,7 +31,7 @@ public struct TokenExpiry: Equatable, Sendable {
     /// Returns the time for which the token still counts, less than zero where that is over.
     ///
     /// - Parameter now: The time since the Unix epoch.
-    public func lifetime(at now: Duration) -> Duration {
+    package func lifetime(at now: Duration) -> Duration {
         // No life is longer than a year: no sum with it overflows.
         min(time.clampedSubtracting(now), .seconds(365 * 86_400)) + Self.leeway
     }

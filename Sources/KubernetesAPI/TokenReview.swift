@@ -7,13 +7,13 @@ public struct TokenIdentity: Equatable, Sendable {
     /// The account: `system:serviceaccount:NAMESPACE:NAME`.
     public var username: String
     /// The pod that the token was made for; nil where the API server does not say.
-    public var podName: String?
+    var podName: String?
     /// The node of that pod; nil before Kubernetes 1.30, and for tokens that are of no pod
     /// (https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/).
     public var nodeName: String?
 
     /// Makes an identity of its parts.
-    public init(username: String, podName: String? = nil, nodeName: String? = nil) {
+    init(username: String, podName: String? = nil, nodeName: String? = nil) {
         self.username = username
         self.podName = podName
         self.nodeName = nodeName

@@ -4,27 +4,27 @@
 ///
 /// The body is a sequence of frames, each a 4-byte big-endian length and a message `WatchEvent`, whose object is again
 /// `k8s\0` and a message `Unknown`.
-public struct WatchDecoder<Object: Sendable> {
+package struct WatchDecoder<Object: Sendable> {
     private var buffer = StreamBuffer()
     private var parser: WatchParser<Object>
 
     /// Makes a decoder for one response.
-    public init(_ resource: KubernetesResource<Object>) {
+    package init(_ resource: KubernetesResource<Object>) {
         parser = WatchParser(resource: resource)
     }
 
     /// The objects so far that could not be read; their events were passed over.
-    public var malformedObjects: Int { parser.malformedObjects }
+    package var malformedObjects: Int { parser.malformedObjects }
     /// The addresses of objects so far that could not be read and were passed over.
-    public var unreadableAddresses: Int { parser.unreadableAddresses }
+    package var unreadableAddresses: Int { parser.unreadableAddresses }
     /// The last of them.
-    public var lastMalformedObject: MalformedObject? { parser.lastMalformedObject }
+    package var lastMalformedObject: MalformedObject? { parser.lastMalformedObject }
     /// Whether the response would be cut in the middle of an event if it ended here.
-    public var isInMidFrame: Bool { !buffer.isEmpty }
+    package var isInMidFrame: Bool { !buffer.isEmpty }
 
     /// Takes the next bytes of the body, cut anywhere, and calls `body` with each event that they complete. Events of an
     /// unknown type are passed over. After a throw the decoder is of no more use.
-    public mutating func feed(
+    package mutating func feed(
         _ bytes: UnsafeRawBufferPointer, _ body: (WatchEvent<Object>) -> Void
     ) throws(KubernetesDecodingError) {
         try buffer.feed(bytes, to: &parser, body)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// What a watch tells.
-public enum WatchEvent<Object: Sendable>: Sendable {
+package enum WatchEvent<Object: Sendable>: Sendable {
     /// An object is new or has changed (`ADDED`, `MODIFIED`); this is how it stands now. A watch that breaks goes on from
     /// the version.
     case updated(Object, resourceVersion: String)

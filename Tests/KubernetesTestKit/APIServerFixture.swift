@@ -139,7 +139,7 @@ public final class APIServerFixture: Sendable {
     public func update(_ body: (inout Options) -> Void) { state.withLock { body(&$0.options) } }
 
     /// Does this to so many of the next requests of these kinds, instead of what is right.
-    public func inject(
+    package func inject(
         _ fault: FixtureFault, into kinds: Set<FixtureRequest.Kind>, of resource: String? = nil, times: Int = 1
     ) {
         state.withLock { state in

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import KubernetesAPI
+package import KubernetesAPI
 
 /// What an ``APIServerFixture`` does to a request instead of what is right.
-public enum FixtureFault: Sendable {
+package enum FixtureFault: Sendable {
     /// It refuses it.
     case status(KubernetesStatus)
     /// It refuses a watch, or whatever it is, in an answer with the status 200: an ERROR event.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import KubernetesAPI
+package import KubernetesAPI
 
 /// Makes the bodies and frames of an API server.
-public enum ObjectEncoder {
+package enum ObjectEncoder {
     /// The body of a list, or of a page of one, whose objects all have these annotations.
-    public static func list<Object: EncodableObject>(
+    package static func list<Object: EncodableObject>(
         _ objects: [Object], metadata: ListMetadata, padding: Int = 0, annotations: [String: String] = [:]
     ) -> [UInt8] {
         list(
@@ -16,7 +16,7 @@ public enum ObjectEncoder {
     }
 
     /// The body of a list of messages, which need not be sound.
-    public static func list<Object: EncodableObject>(
+    package static func list<Object: EncodableObject>(
         of type: Object.Type, metadata: ListMetadata, messages: some Sequence<[UInt8]>
     ) -> [UInt8] {
         var list = ProtobufWriter()
@@ -31,21 +31,21 @@ public enum ObjectEncoder {
     }
 
     /// The frame of a watch that tells of an object; the type is `ADDED`, `MODIFIED` or `DELETED`.
-    public static func event<Object: EncodableObject>(
+    package static func event<Object: EncodableObject>(
         _ type: String, _ object: Object, resourceVersion: String, padding: Int = 0
     ) -> [UInt8] {
         event(type, of: Object.self, message: object.message(resourceVersion: resourceVersion, padding: padding))
     }
 
     /// The frame of a watch that holds a message, which need not be sound.
-    public static func event<Object: EncodableObject>(
+    package static func event<Object: EncodableObject>(
         _ type: String, of object: Object.Type, message: [UInt8]
     ) -> [UInt8] {
         frame(type, envelope(Object.kind.name, Object.kind.apiVersion, message))
     }
 
     /// The frame of a bookmark. `endsInitialEvents` gives it the annotation `k8s.io/initial-events-end`.
-    public static func bookmark<Object: EncodableObject>(
+    package static func bookmark<Object: EncodableObject>(
         of object: Object.Type, resourceVersion: String, endsInitialEvents: Bool = false
     ) -> [UInt8] {
         var message = ProtobufWriter()
@@ -58,10 +58,10 @@ public enum ObjectEncoder {
     }
 
     /// The frame with which a watch fails.
-    public static func error(_ status: KubernetesStatus) -> [UInt8] { frame("ERROR", self.status(status)) }
+    package static func error(_ status: KubernetesStatus) -> [UInt8] { frame("ERROR", self.status(status)) }
 
     /// The body with which a request is refused.
-    public static func status(_ status: KubernetesStatus) -> [UInt8] {
+    package static func status(_ status: KubernetesStatus) -> [UInt8] {
         var message = ProtobufWriter()
         message.append(2, "Failure")
         message.append(3, status.message)
