@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 import FlowWire
 import Logging
 import NIOCore
@@ -372,7 +373,7 @@ final class Spool: Sendable {
 
     private func synced(_ disk: inout Disk) {
         disk.lastSync = .now()
-        state.withLock { $0.statistics.lastSync = UnixTime.now() }
+        state.withLock { $0.statistics.lastSync = WallClock.now() / .seconds(1) }
     }
 
     private func replaced(_ number: Int) {

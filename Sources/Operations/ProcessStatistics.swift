@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 import Glibc
 
 /// Resource usage of this process, from the kernel (getrusage(2), proc_pid_stat(5)).
@@ -17,11 +18,12 @@ struct ProcessStatistics: Sendable {
 
     /// The time at which the process started, in seconds since the Unix epoch.
     static let startTime: Double = {
-        var (now, sinceBoot) = (timespec(), timespec())
-        clock_gettime(CLOCK_REALTIME, &now)
+        let now = WallClock.now()
+        var sinceBoot = timespec()
         clock_gettime(CLOCK_BOOTTIME, &sinceBoot)
         let ticks = statFields()[19]
-        return seconds(now) - seconds(sinceBoot) + Double(ticks) / Double(sysconf(CInt(_SC_CLK_TCK)))
+        return now.seconds - Double(sinceBoot.tv_sec) - Double(sinceBoot.tv_nsec) / 1e9
+            + Double(ticks) / Double(sysconf(CInt(_SC_CLK_TCK)))
     }()
 
     /// Reads the current values from the kernel.
@@ -62,8 +64,6 @@ struct ProcessStatistics: Sendable {
         while readdir(directory) != nil { count += 1 }
         return max(0, count)
     }
-
-    private static func seconds(_ time: timespec) -> Double { Double(time.tv_sec) + Double(time.tv_nsec) / 1e9 }
 }
 
 extension MetricsPage {

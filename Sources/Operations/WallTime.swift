@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 import Glibc
 
 /// A time of the system's clock.
@@ -10,9 +11,8 @@ struct WallTime: Equatable, Sendable, CustomStringConvertible {
     var milliseconds = 0
 
     static var now: WallTime {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return WallTime(seconds: time.tv_sec, milliseconds: time.tv_nsec / 1_000_000)
+        let now = WallClock.now()
+        return WallTime(seconds: now.wholeSeconds, milliseconds: now.milliseconds % 1_000)
     }
 
     /// The time in UTC (RFC 3339): `2025-01-31T12:00:00.000Z`.

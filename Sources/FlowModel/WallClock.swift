@@ -3,9 +3,9 @@
 import Glibc
 
 /// The time of day, without Foundation.
-package enum WallClock {
+public enum WallClock {
     /// The time since the Unix epoch.
-    package static func now() -> Duration {
+    public static func now() -> Duration {
         var now = timespec()
         clock_gettime(CLOCK_REALTIME, &now)
         return .seconds(now.tv_sec) + .nanoseconds(now.tv_nsec)

@@ -3,9 +3,9 @@
 import Glibc
 
 /// The CPU time of the thread that asks.
-enum ThreadClock {
+public enum ThreadClock {
     /// What the thread has used so far.
-    static func now() -> Duration {
+    public static func now() -> Duration {
         var now = timespec()
         clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now)
         return .seconds(now.tv_sec) + .nanoseconds(now.tv_nsec)

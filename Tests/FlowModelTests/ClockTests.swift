@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import Glibc
+import Testing
+
+@Suite struct ClockTests {
+    @Test("the wall clock tells the time of day")
+    func wallClock() {
+        let difference = WallClock.now() - .seconds(time(nil))
+        #expect(difference > .seconds(-60) && difference < .seconds(60))
+    }
+
+    @Test("a thread's clock goes on while the thread works, not while it sleeps")
+    func threadClock() {
+        let start = ThreadClock.now()
+        while ThreadClock.now() - start < .milliseconds(5) {}
+        let worked = ThreadClock.now()
+        usleep(200_000)
+        #expect(ThreadClock.now() - worked < .milliseconds(100))
+    }
+}
