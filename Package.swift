@@ -160,7 +160,7 @@ let package = Package(
         .target(
             name: "KubernetesTestKit",
             dependencies: [
-                "CKubernetesProto", "ClusterModel", "FlowModel", "KubernetesAPI", nioCore, nioHTTP1, nioPosix, nioSSL,
+                "ClusterModel", "FlowModel", "KubernetesAPI", nioCore, nioHTTP1, nioPosix, nioSSL,
             ],
             path: "Tests/KubernetesTestKit"),
         .testTarget(name: "HTTPClientTests", dependencies: ["HTTPClient", "TestSupport"]),
