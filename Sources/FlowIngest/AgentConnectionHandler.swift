@@ -162,8 +162,8 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         server.noteBatch(on: context.channel)
         inFlight.insert(batch.sequence)
         let receipt = BatchReceipt(
-            channel: context.channel,
-            identity: BatchIdentity(agent: AgentIdentity(agent.hello), sequence: batch.sequence), ledger: server.ledger)
+            identity: BatchIdentity(agent: AgentIdentity(agent.hello), sequence: batch.sequence),
+            channel: context.channel, ledger: server.ledger)
         if server.ledger.admit(receipt) {
             sink.receive(batch, from: agent, receipt: receipt)
         } else {

@@ -1,24 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 import FlowWire
 
-/// The key of one agent: its own id, and the node that it was admitted for, so that no agent can mark another node's
-/// batches as stored.
-struct AgentIdentity: Hashable, Sendable {
-    private let id: AgentID
-    /// SipHash of the name under this process's random hash seed, which peers do not know.
-    private let node: Int
-
-    init(_ hello: Hello) {
-        id = hello.agentID
-        node = hello.nodeName.hashValue
-    }
-}
-
-/// The key of one batch, the same each time the batch is sent.
-struct BatchIdentity: Hashable, Sendable {
-    let agent: AgentIdentity
-    let sequence: UInt64
+extension AgentIdentity {
+    init(_ hello: Hello) { self.init(id: hello.agentID.bits, nodeName: hello.nodeName) }
 }
 
 /// The batches that a server holds and those that it has stored, to deduplicate batches that are sent again.

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import FlowModel
 import FlowWire
 import NIOCore
 import Synchronization
 
 /// The means to acknowledge one batch on the connection that it arrived on.
 public struct BatchReceipt: Sendable {
+    /// The batch.
+    public let identity: BatchIdentity
     let channel: any Channel
-    let identity: BatchIdentity
     let ledger: BatchLedger
 
     /// The number of sequence numbers that fit a frame, whatever their values: each takes at most 10 bytes.
