@@ -99,6 +99,7 @@ let package = Package(
         .target(
             name: "CloudRanges", dependencies: ["CZlib", "ClusterModel", "FlowModel", "HTTPClient", "Retry", logging]),
         .target(name: "Labeling", dependencies: ["ClusterModel", "FlowModel", deque]),
+        .target(name: "FlowBlocks", dependencies: ["FlowIngest", "FlowModel", "FlowWire", "Labeling", nioCore]),
         .target(
             name: "Operations",
             dependencies: [
@@ -106,7 +107,9 @@ let package = Package(
             ]),
         .target(
             name: "ClickHouse",
-            dependencies: ["CCompression", "FlowModel", "HTTPClient", "Labeling", "Retry", deque, logging]),
+            dependencies: [
+                "CCompression", "FlowBlocks", "FlowModel", "HTTPClient", "Labeling", "Retry", deque, logging,
+            ]),
 
         // The daemons
         .target(
@@ -119,10 +122,10 @@ let package = Package(
         .executableTarget(
             name: "KubenetmonServer",
             dependencies: [
-                "CMalloc", "ClickHouse", "CloudRanges", "ClusterModel", "FlowIngest", "FlowModel", "FlowWire",
-                "HTTPClient", "InventoryFile", "KubernetesAPI", "Labeling", "Listening", "Operations", "Retry",
-                "StrictYAML", "TransportSecurity", "YAMLParsing", deque, nioCore, nioPosix, argumentParser, lifecycle,
-                logging, unixSignals,
+                "CMalloc", "ClickHouse", "CloudRanges", "ClusterModel", "FlowBlocks", "FlowIngest", "FlowModel",
+                "FlowWire", "HTTPClient", "InventoryFile", "KubernetesAPI", "Labeling", "Listening", "Operations",
+                "Retry", "StrictYAML", "TransportSecurity", "YAMLParsing", deque, nioCore, nioPosix, argumentParser,
+                lifecycle, logging, unixSignals,
             ]),
 
         // The tests
@@ -184,9 +187,21 @@ let package = Package(
             name: "LabelingTests",
             dependencies: ["ClusterModel", "FlowModel", "InventoryFile", "Labeling", "TestSupport"],
             exclude: ["situations.txt"]),
+        .target(
+            name: "FlowBlocksTestKit", dependencies: ["FlowBlocks", "FlowModel", "Labeling"],
+            path: "Tests/FlowBlocksTestKit"),
+        .testTarget(
+            name: "FlowBlocksTests",
+            dependencies: [
+                "ClusterModel", "FlowBlocks", "FlowBlocksTestKit", "FlowIngest", "FlowModel", "FlowWire", "Labeling",
+                "TestSupport", logging, nioCore, nioPosix,
+            ]),
         .testTarget(
             name: "ClickHouseTests",
-            dependencies: ["ClickHouse", "FlowModel", "HTTPClient", "Labeling", "TestSupport", logging]),
+            dependencies: [
+                "ClickHouse", "FlowBlocks", "FlowBlocksTestKit", "FlowModel", "HTTPClient", "Labeling", "TestSupport",
+                logging,
+            ]),
         .testTarget(
             name: "OperationsTests",
             dependencies: [
@@ -205,9 +220,9 @@ let package = Package(
         .testTarget(
             name: "KubenetmonServerTests",
             dependencies: [
-                "ClusterModel", "FlowIngest", "FlowModel", "FlowWire", "KubenetmonServer", "KubernetesAPI",
-                "KubernetesTestKit", "Listening", "Operations", "StrictYAML", "TestSupport", "TransportSecurity",
-                "YAMLParsing", lifecycle, logging, nioCore, nioPosix,
+                "ClusterModel", "FlowBlocks", "FlowIngest", "FlowModel", "FlowWire", "KubenetmonServer",
+                "KubernetesAPI", "KubernetesTestKit", "Listening", "Operations", "StrictYAML", "TestSupport",
+                "TransportSecurity", "YAMLParsing", lifecycle, logging, nioCore, nioPosix,
             ]),
         .testTarget(
             name: "EndToEndTests",

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowBlocks
 import Labeling
 
 /// Turns blocks into what is sent, one after another, in memory that it keeps.
@@ -27,7 +28,7 @@ struct BlockEncoder: Sendable {
     ) -> (body: ClickHouseClient.Body, rows: Int) {
         block.mergeFlows(with: &merge)
         rows.load(block)
-        labels.load(block.memory.endpoints)
+        labels.load(block.endpoints)
         var body = consume memory
         body.removeAll(keepingCapacity: true)
         // Without compression, a row of all columns takes 104 bytes and its share of the texts.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowBlocks
 import FoundationEssentials
 
 /// A block as it is sent: the same bytes, settings and token in every attempt, so that ClickHouse knows it again.
@@ -52,6 +53,11 @@ struct InsertBatch: Sendable {
         self.rows = rows
         self.reportedBytes = reportedBytes
         begun = batch.begun
+    }
+
+    /// What of a block the batch is.
+    var amount: BlockAmount {
+        BlockAmount(blocks: 1, flows: UInt64(flows), rows: UInt64(rows), reportedBytes: reportedBytes)
     }
 
     /// The settings of its insert.

@@ -3,15 +3,12 @@
 import Retry
 
 extension Inserter {
-    /// How blocks are sent, and how many may wait.
+    /// How blocks are sent.
     public struct Configuration: Equatable, Sendable {
         /// Where to.
         public var client: ClickHouseClient.Configuration
         /// Inserts at the same time.
         public var workers: Int
-        /// The memory that blocks may take, being filled, waiting or under way, before ``Inserter`` reports pressure, in
-        /// bytes.
-        public var maximumQueuedBytes: Int
         /// How bodies are compressed.
         public var compression: InsertCompression
         /// Whether ClickHouse gathers inserts before it writes them.
@@ -57,7 +54,7 @@ extension Inserter {
 
         /// Makes a configuration of its parts.
         public init(
-            client: ClickHouseClient.Configuration, workers: Int = 4, maximumQueuedBytes: Int = 40 << 20,
+            client: ClickHouseClient.Configuration, workers: Int = 4,
             compression: InsertCompression = .lz4, asyncInsert: AsyncInsert = .automatic,
             viewErrors: ViewErrors = .automatic, quarantine: Quarantine.Configuration? = nil,
             retryDelays: Delays = Delays(initial: .milliseconds(200), maximum: .seconds(30)),
@@ -65,7 +62,6 @@ extension Inserter {
         ) {
             self.client = client
             self.workers = workers
-            self.maximumQueuedBytes = maximumQueuedBytes
             self.compression = compression
             self.asyncInsert = asyncInsert
             self.viewErrors = viewErrors

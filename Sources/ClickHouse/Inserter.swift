@@ -2,6 +2,8 @@
 
 import DequeModule
 import Dispatch
+public import FlowBlocks
+public import FlowModel
 import HTTPClient
 public import Logging
 import Synchronization
@@ -9,7 +11,7 @@ import Synchronization
 /// Sends blocks to ClickHouse from threads of its own, each with its connections, and tries until ClickHouse has them.
 ///
 /// A block's memory shrinks when a thread takes it up: from then on only its compressed bytes are kept.
-public final class Inserter: Sendable {
+public final class Inserter: BlockSink {
     /// So many batches in a row are given up; after that, it is the table that is suspected, and rows are kept until an
     /// insert succeeds.
     static let maximumQuarantinesInARow = 3
@@ -22,18 +24,13 @@ public final class Inserter: Sendable {
 
     private struct Job: Sendable {
         var block: FlowBlock
-        let memoryBytes: Int
-        let submitted = ContinuousClock.now
-        let completion: @Sendable () -> Void
+        let delivery: BlockDelivery
     }
 
     /// A block that was taken from the queue, and what of it is still to be sent.
     private struct Work: Sendable {
-        /// Its key in ``State/underWay``.
-        let number: Int
-        let rows: Int
+        let delivery: BlockDelivery
         let begun = ContinuousClock.now
-        let completion: @Sendable () -> Void
         /// The next one comes last.
         var parts: [InsertBatch]
         /// What the attempts on a part have shown that was set aside.
@@ -51,30 +48,15 @@ public final class Inserter: Sendable {
         var setAsideSince: ContinuousClock.Instant?
     }
 
-    /// What is asked of a block that was taken from the queue.
-    fileprivate struct UnderWay {
-        let begun: ContinuousClock.Instant
-        let submitted: ContinuousClock.Instant
-        /// Its flows and their network bytes, until it is counted as stored or lost.
-        var pending: (flows: Int, bytes: UInt64)
-        /// True once a part was set aside: it waits for a proxy while others are inserted.
-        var isSetAside = false
-    }
-
     private struct State {
         var queue: Deque<Job> = []
         /// Blocks of which a part was set aside and is due.
         var due: Deque<Work> = []
-        var blocksTaken = 0
         /// The kinds of views' failures that a batch has waited out in vain since the last batch that every view took.
         var lastingViewFailures: Set<FailureClass> = []
         var sizeLimit = SizeLimit()
         /// When a warning was logged, by its subject.
         var warned: [String: ContinuousClock.Instant] = [:]
-        /// The blocks that were taken from the queue and are not settled.
-        var underWay: [Int: UnderWay] = [:]
-        /// Since when there is too much; nil while there is not.
-        var pressureSince: ContinuousClock.Instant?
         var quarantinesInARow = 0
         var statistics = Statistics()
         var lastLogged: (reason: String, time: ContinuousClock.Instant)?
@@ -83,15 +65,14 @@ public final class Inserter: Sendable {
     private let configuration: Configuration
     private let schema: TableSchema
     private let logger: Logger
-    private let onPressure: @Sendable (Bool) -> Void
+    /// What the inserter holds, and what became of it.
+    let account: SinkAccount
     /// One for all threads: it is faster than ClickHouse takes what it makes, and takes as much memory as some blocks.
     private let encoder = Mutex(BlockEncoder())
     /// The memory of a few bodies that are not needed any more, for others.
     private let spareBodies = Mutex<[[UInt8]]>([])
     private let quarantine: Quarantine?
     private let state: Mutex<State>
-    /// What ``onPressure`` was told last.
-    private let toldPressure = Mutex(false)
     private let available = DispatchSemaphore(value: 0)
     private let waits = RetryWaits()
     private let cancellation = HTTPCancellation()
@@ -99,78 +80,61 @@ public final class Inserter: Sendable {
     /// Makes an inserter and starts its threads.
     ///
     /// - Parameters:
-    ///   - configuration: How blocks are sent, and how many may wait.
+    ///   - configuration: How blocks are sent.
     ///   - schema: The table.
     ///   - logger: For failures and recoveries.
-    ///   - onPressure: Called with true when the bound on memory is passed, and with false when half of it is free again;
-    ///     from any thread, one call at a time, the last one true to the state.
-    public init(
-        configuration: Configuration, schema: TableSchema, logger: Logger,
-        onPressure: @escaping @Sendable (Bool) -> Void
-    ) {
+    ///   - account: Counts the blocks.
+    public init(configuration: Configuration, schema: TableSchema, logger: Logger, account: SinkAccount) {
         self.configuration = configuration
         self.schema = schema
         self.logger = logger
-        self.onPressure = onPressure
+        self.account = account
         quarantine = configuration.quarantine.map(Quarantine.init)
         var state = State()
         state.statistics.endpoints = configuration.client.endpoints.map { Statistics.Endpoint(url: $0) }
-        state.statistics.maximumQueuedBytes = configuration.maximumQueuedBytes
         self.state = Mutex(state)
+        account.ledger.addPressureHandler { [weak self] isUnderPressure in
+            if isUnderPressure { self?.forgetSpares() }
+        }
         for number in 0..<configuration.workers {
             // A queue of its own that is blocked has a thread of its own.
             DispatchQueue(label: "insert-\(number)").async { self.work() }
         }
     }
 
-    /// What has become of the blocks so far.
-    public var statistics: Statistics { statistics(with: {}).0 }
+    /// How inserts have gone so far.
+    public var statistics: Statistics { state.withLock { $0.statistics } }
 
-    /// The same together with what else is of that moment: while `look` is called, no block changes hands.
-    public func statistics<Other>(with look: () -> Other) -> (Statistics, Other) {
-        state.withLock { state in
-            var statistics = state.statistics
-            for block in state.queue.lazy.map(\.block) {
-                statistics.pendingFlows += UInt64(block.flows)
-                statistics.pendingBytes &+= block.reportedBytes
-            }
-            for pending in state.underWay.values.lazy.map(\.pending) {
-                statistics.pendingFlows += UInt64(pending.flows)
-                statistics.pendingBytes &+= pending.bytes
-            }
-            if let since = state.pressureSince { statistics.pressureTime += .now - since }
-            let begun = state.queue.map(\.block.begun) + state.underWay.values.map(\.begun)
-            statistics.oldestAge = begun.min().map { .now - $0 }
-            let submitted =
-                state.queue.map(\.submitted) + state.underWay.values.filter { !$0.isSetAside }.map(\.submitted)
-            statistics.oldestWait = submitted.min().map { .now - $0 }
-            return (statistics, look())
-        }
+    /// The columns that the table has.
+    public var form: BlockForm { schema.form }
+
+    /// What waits or is under way, and why it cannot go on.
+    public var load: SinkLoad {
+        let held = account.statistics
+        return SinkLoad(
+            heldBytes: held.queuedBytes, oldestWait: held.oldestWait,
+            problem: statistics.problem(oldestWait: held.oldestWait))
     }
 
-    /// Counts memory of blocks that are being filled towards the bound: this many bytes more than before, or fewer.
-    public func gather(bytes: Int) {
-        state.withLock { $0.statistics.gatheringBytes += bytes }
-        updatePressure()
-    }
-
-    /// Sends a block that has rows, as soon as a thread is free. `completion` is called when the block is settled: when
-    /// ClickHouse has it, or when it is counted as lost; from any thread. `onTaken` is called before this returns, at the
-    /// moment from which on ``statistics(with:)`` knows of the block; it must not ask for that.
-    public func submit(
-        _ block: FlowBlock, onTaken: () -> Void = {}, completion: @escaping @Sendable () -> Void
-    ) {
+    /// Sends a block that has rows, as soon as a thread is free. Rows that ClickHouse never takes are rejected.
+    public func submit(_ block: FlowBlock, settled: @escaping @Sendable (BlockSettlement) -> Void) {
         precondition(block.rows > 0, "a block without rows")
-        let job = Job(block: block, memoryBytes: block.memoryBytes, completion: completion)
-        state.withLock { state in
-            state.queue.append(job)
-            state.statistics.queuedBlocks += 1
-            state.statistics.queuedRows += block.rows
-            state.statistics.queuedBytes += job.memoryBytes
-            onTaken()
-        }
-        updatePressure()
+        let job = Job(block: block, delivery: account.deliver(block, settled: settled))
+        state.withLock { $0.queue.append(job) }
         available.signal()
+    }
+
+    /// Takes batches out of the blocks that no thread has taken up.
+    public func withdraw(_ batches: Set<BatchIdentity>) -> Set<BatchIdentity> {
+        state.withLock { state in
+            var withdrawn: Set<BatchIdentity> = []
+            for index in state.queue.indices {
+                let delivery = state.queue[index].delivery
+                withdrawn.formUnion(delivery.withdraw(batches, from: &state.queue[index].block))
+            }
+            state.queue.removeAll { $0.block.rows == 0 }
+            return withdrawn
+        }
     }
 
     /// Waits until every block is settled, at most for `timeout`, and then gives up what is left.
@@ -178,10 +142,10 @@ public final class Inserter: Sendable {
     /// - Returns: The number of rows that were given up. Of those that were under way, ClickHouse may have some.
     public func drain(timeout: Duration) async -> Int {
         let deadline = ContinuousClock.now + timeout
-        while statistics.queuedRows > 0 && ContinuousClock.now < deadline && !Task.isCancelled {
+        while account.statistics.queuedRows > 0 && ContinuousClock.now < deadline && !Task.isCancelled {
             try? await Task.sleep(for: .milliseconds(20))
         }
-        let rest = statistics.queuedRows
+        let rest = account.statistics.queuedRows
         cancellation.cancel()
         waits.end()
         for _ in 0..<configuration.workers { available.signal() }
@@ -192,6 +156,7 @@ public final class Inserter: Sendable {
     public func releaseMemory() {
         encoder.withLock { $0 = BlockEncoder() }
         forgetSpares()
+        FlowBlock.releaseSpareMemory()
     }
 
     // MARK: - A thread's work
@@ -208,7 +173,7 @@ public final class Inserter: Sendable {
 
     /// Gives a block back for a while, so that its worker takes up others.
     private func setAside(_ work: Work, for duration: Duration) {
-        state.withLock { $0.underWay[work.number]?.isSetAside = true }
+        work.delivery.markSetAside()
         DispatchQueue.global().asyncAfter(deadline: .now() + duration / .seconds(1)) {
             self.state.withLock { $0.due.append(work) }
             self.available.signal()
@@ -217,19 +182,14 @@ public final class Inserter: Sendable {
 
     /// Takes the next block from the queue and makes of it what is sent.
     private func takeBlock() -> Work? {
-        let taken = state.withLock { state -> (Job, Int)? in
-            guard let job = state.queue.popFirst() else { return nil }
-            state.blocksTaken += 1
-            state.underWay[state.blocksTaken] = UnderWay(
-                begun: job.block.begun, submitted: job.submitted, pending: (job.block.flows, job.block.reportedBytes))
-            return (job, state.blocksTaken)
-        }
-        guard case (var job, let number)? = taken else { return nil }
+        guard var job = state.withLock({ $0.queue.popFirst() }) else { return nil }
+        let memoryBytes = job.block.memoryBytes
         let (body, rows) = encoder.withLock { encoder in
             defer {
-                if isUnderPressure {
+                if account.ledger.isUnderPressure {
                     encoder = BlockEncoder()
                     forgetSpares()
+                    FlowBlock.releaseSpareMemory()
                 }
             }
             return encoder.encode(
@@ -239,12 +199,8 @@ public final class Inserter: Sendable {
         let batch = InsertBatch(
             job.block, rows: rows, body: body, into: schema, configuration.asyncInsert, configuration.viewErrors,
             timeoutMilliseconds: configuration.client.timeoutMilliseconds)
-        state.withLock { state in
-            state.statistics.queuedRows += rows - job.block.rows
-            state.statistics.queuedBytes += body.bytes.count - job.memoryBytes
-        }
-        updatePressure()
-        return Work(number: number, rows: rows, completion: job.completion, parts: [batch])
+        job.delivery.adjustHeld(rows: rows - job.block.rows, bytes: body.bytes.count - memoryBytes)
+        return Work(delivery: job.delivery, parts: [batch])
     }
 
     /// Sends a block until ClickHouse has it, it is counted as lost, or a part is set aside; in parts where it is too large.
@@ -255,7 +211,7 @@ public final class Inserter: Sendable {
                 admission = state.withLock { $0.sizeLimit.admit(part.body.bytes.count) }
             }
             if admission == .split {
-                work.parts += split(part)
+                work.parts += split(part, of: work.delivery)
                 continue
             }
             let outcome = send(&part, &work, over: client)
@@ -264,22 +220,14 @@ public final class Inserter: Sendable {
             }
             switch outcome {
             case .settled: break
-            case .tooLarge: work.parts += split(part)
+            case .tooLarge: work.parts += split(part, of: work.delivery)
             case .setAside(let duration):
                 work.parts.append(part)
                 return setAside(work, for: duration)
             case .ended: return
             }
         }
-        // Agents are told before the counts change: once those are zero, a drain closes the agents' connections.
-        work.completion()
-        let (number, rows) = (work.number, work.rows)
-        state.withLock { state in
-            state.underWay[number] = nil
-            state.statistics.queuedBlocks -= 1
-            state.statistics.queuedRows -= rows
-        }
-        updatePressure()
+        work.delivery.settle()
     }
 
     /// What became of a batch that was sent.
@@ -314,7 +262,7 @@ public final class Inserter: Sendable {
                 guard let isMissing = isMissing(batch, attempts.crash, over: client) else { return .ended }
                 guard isMissing else {
                     if attempts.crash.openSince == nil { work.siblings.append(.init(rows: batch.rows, server: server)) }
-                    succeed(batch, work.number, at: endpoint, after: duration)
+                    succeed(batch, work.delivery, at: endpoint, after: duration)
                     return .settled
                 }
                 batch.renewToken()
@@ -352,7 +300,7 @@ public final class Inserter: Sendable {
                 case .ignoreViews:
                     batch.leaveViews()
                 case .quarantine:
-                    giveUp(batch, work.number, error)
+                    reject(batch, work.delivery, error)
                     return .settled
                 }
             }
@@ -368,20 +316,17 @@ public final class Inserter: Sendable {
     }
 
     private func noteDoubling(of batch: InsertBatch) {
-        state.withLock { $0.statistics.possiblyDoubled.add(batch) }
+        state.withLock { $0.statistics.possiblyDoubled += batch.amount }
         logger.warning(
             "a batch that may be stored already is split and may be stored twice: a proxy still refuses its size",
             metadata: ["rows": "\(batch.rows)", "reported_bytes": "\(batch.reportedBytes)"])
     }
 
     /// The halves of a batch, the first one last.
-    private func split(_ batch: InsertBatch) -> [InsertBatch] {
+    private func split(_ batch: InsertBatch, of delivery: BlockDelivery) -> [InsertBatch] {
         // One at a time: an uncompressed batch takes some megabytes.
         let (first, second) = encoder.withLock { _ in batch.halves() }
-        state.withLock {
-            $0.statistics.queuedBytes += first.body.bytes.count + second.body.bytes.count - batch.body.bytes.count
-        }
-        updatePressure()
+        delivery.adjustHeld(bytes: first.body.bytes.count + second.body.bytes.count - batch.body.bytes.count)
         return [second, first]
     }
 
@@ -423,7 +368,9 @@ public final class Inserter: Sendable {
             metadata: ["rows": "\(batch.rows)", "reported_bytes": "\(batch.reportedBytes)"])
     }
 
-    private func succeed(_ batch: InsertBatch, _ number: Int, at endpoint: String, after duration: Duration) {
+    private func succeed(
+        _ batch: InsertBatch, _ delivery: BlockDelivery, at endpoint: String, after duration: Duration
+    ) {
         let hasRecovered = state.withLock { state in
             let hasRecovered = state.statistics.lastError != nil
             state.statistics.lastError = nil
@@ -433,16 +380,14 @@ public final class Inserter: Sendable {
             state.quarantinesInARow = 0
             if !batch.ignoresViewErrors { state.lastingViewFailures = [] }
             state.sizeLimit.noteSuccess(of: batch.body.bytes.count)
-            if batch.isWithoutViews { state.statistics.withoutViews.add(batch) }
-            state.statistics.inserted.add(batch)
-            state.underWay[number]?.remove(batch)
-            state.statistics.queuedBytes -= batch.body.bytes.count
+            if batch.isWithoutViews { state.statistics.withoutViews += batch.amount }
             state.statistics.batchRows.add(UInt64(batch.rows))
             state.statistics.successfulAttemptDuration.add(duration)
             state.statistics.batchAge.add(.now - batch.begun)
             state.statistics.count(at: endpoint, error: nil)
             return hasRecovered
         }
+        delivery.count(batch.amount, as: .stored, freeing: batch.body.bytes.count)
         if hasRecovered { logger.notice("ClickHouse takes rows again") }
         waits.succeeded()
         keepMemory(of: batch)
@@ -492,14 +437,10 @@ public final class Inserter: Sendable {
         return lasting.contains(error.failureClass) ? .zero : configuration.viewLimits[error.failureClass]
     }
 
-    /// Counts a batch as lost. Its agents are told to forget it: they would send it for ever.
-    private func giveUp(_ batch: InsertBatch, _ number: Int, _ error: ClickHouseError) {
-        state.withLock { state in
-            state.quarantinesInARow += 1
-            state.underWay[number]?.remove(batch)
-            state.statistics.queuedBytes -= batch.body.bytes.count
-            state.statistics.quarantined[error.reason, default: Statistics.Amount()].add(batch)
-        }
+    /// Counts a batch as rejected.
+    private func reject(_ batch: InsertBatch, _ delivery: BlockDelivery, _ error: ClickHouseError) {
+        state.withLock { $0.quarantinesInARow += 1 }
+        delivery.count(batch.amount, as: .rejected(reason: error.reason), freeing: batch.body.bytes.count)
         var metadata: Logger.Metadata = [
             "error": "\(error)", "rows": "\(batch.rows)", "reported_bytes": "\(batch.reportedBytes)",
         ]
@@ -516,38 +457,11 @@ public final class Inserter: Sendable {
 
     /// Keeps the memory of a body that is not needed any more for another.
     private func keepMemory(of batch: InsertBatch) {
-        if !isUnderPressure { spareBodies.withLock { if $0.count < 2 { $0.append(batch.body.bytes) } } }
-        updatePressure()
+        guard !account.ledger.isUnderPressure else { return }
+        spareBodies.withLock { if $0.count < 2 { $0.append(batch.body.bytes) } }
     }
 
-    private var isUnderPressure: Bool { state.withLock { $0.pressureSince != nil } }
-
-    /// Memory that would make the next block cheaper is worth more elsewhere while blocks wait.
-    private func forgetSpares() {
-        spareBodies.withLock { $0 = [] }
-        FlowBlockMemory.forgetSpares()
-    }
-
-    /// Tells of pressure that has begun or ended. Whoever comes last tells what is true then.
-    private func updatePressure() {
-        toldPressure.withLock { told in
-            let isUnderPressure = state.withLock { state in
-                let bound = configuration.maximumQueuedBytes / (state.pressureSince == nil ? 1 : 2)
-                let isUnderPressure = state.statistics.queuedBytes + state.statistics.gatheringBytes > bound
-                if let since = state.pressureSince, !isUnderPressure {
-                    state.statistics.pressureTime += .now - since
-                    state.pressureSince = nil
-                } else if isUnderPressure, state.pressureSince == nil {
-                    state.pressureSince = .now
-                }
-                return isUnderPressure
-            }
-            guard isUnderPressure != told else { return }
-            told = isUnderPressure
-            if isUnderPressure { forgetSpares() }
-            onPressure(isUnderPressure)
-        }
-    }
+    private func forgetSpares() { spareBodies.withLock { $0 = [] } }
 
     /// Says why an attempt failed; of many threads that fail in the same way, one every ten seconds.
     private func log(_ error: ClickHouseError, _ batch: InsertBatch, _ step: InsertRetry.Step) {
@@ -592,14 +506,6 @@ public final class Inserter: Sendable {
             return true
         }
         if isDue { logger.warning(message, metadata: metadata) }
-    }
-}
-
-extension Inserter.UnderWay {
-    /// A part of the block is counted as stored or lost.
-    fileprivate mutating func remove(_ batch: InsertBatch) {
-        pending.flows -= batch.flows
-        pending.bytes &-= batch.reportedBytes
     }
 }
 

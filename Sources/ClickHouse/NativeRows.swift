@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowBlocks
 /// The rows of an uncompressed body, to be sent again in smaller bodies. Reads the columns that ``NativeBlock`` writes, and
 /// no others.
 struct NativeRows {

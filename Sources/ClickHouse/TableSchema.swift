@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import FlowBlocks
+
 /// Which of the columns that rows can fill the table has, and what the table does with a batch that comes twice.
 public struct TableSchema: Equatable, Sendable {
     /// The table's name; its database is the client's.
@@ -17,8 +19,8 @@ public struct TableSchema: Equatable, Sendable {
     let hidden: [Question]
     let columns: [FlowColumn]
 
-    /// Whether flows between IPv6 addresses can be told apart in the table.
-    public var hasIPv6: Bool { columns.contains(.localIPv6) && columns.contains(.remoteIPv6) }
+    /// What the table stores of a row.
+    public var form: BlockForm { BlockForm(columns: columns) }
 
     /// Asks ClickHouse for the table. Throws ``ClickHouseError/missingTable(name:)`` and
     /// ``ClickHouseError/missingColumns(table:columns:)``, and what keeps ClickHouse from answering.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ClickHouse
+import FlowBlocks
 import FlowIngest
 import FoundationEssentials
 import HTTPClient
@@ -26,7 +27,7 @@ final class Pipeline: Service, CustomStringConvertible {
     private let group: MultiThreadedEventLoopGroup
     private let logger: Logger
     private let stage: Mutex<Stage>
-    private let flowStatistics = StatisticsBox()
+    private let ledger: BlockLedger
     /// Nil where no page shows them.
     private let talkers: TopTalkers?
     private let begun = ContinuousClock.now
@@ -52,6 +53,7 @@ final class Pipeline: Service, CustomStringConvertible {
         self.labeler = labeler
         self.cluster = cluster
         self.ranges = ranges
+        ledger = BlockLedger(maximumBytes: configuration.maximumQueuedBytes)
         talkers = configuration.statusPage == .off ? nil : TopTalkers()
         stage = Mutex(.waiting("has not been asked yet"))
     }
@@ -63,7 +65,7 @@ final class Pipeline: Service, CustomStringConvertible {
             switch stage.withLock({ $0 }) {
             case .waiting(let reason): HealthCheck("clickhouse", problem: reason)
             case .preparing: HealthCheck("agents", problem: "not listened to yet")
-            case .running(_, let inserter): HealthCheck("clickhouse", problem: inserter?.statistics.problem)
+            case .running(_, let inserter): HealthCheck("clickhouse", problem: inserter?.load.problem)
             case .stopping: HealthCheck("lifecycle", problem: "the server is shutting down")
             }
         return [own] + (cluster.map { [$0.readiness] } ?? [])
@@ -78,10 +80,10 @@ final class Pipeline: Service, CustomStringConvertible {
         case .waiting, .preparing: break
         case .running(let ingest, let inserter), .stopping(let ingest, let inserter):
             numbers.ingest = ingest.statistics
-            if let inserter {
-                (numbers.inserts, numbers.flows) = inserter.statistics { flowStatistics.value }
-            } else {
-                numbers.flows = flowStatistics.value
+            let statistics = ledger.statistics
+            numbers.flows = statistics.flows
+            if let inserter, let blocks = statistics.sinks.first {
+                (numbers.blocks, numbers.memory, numbers.inserts) = (blocks, statistics.memory, inserter.statistics)
             }
         }
         return numbers
@@ -93,7 +95,7 @@ final class Pipeline: Service, CustomStringConvertible {
         var page = StatusPage(
             uptime: begun.duration(to: .now), readiness: readiness, numbers: numbers(with: configuration),
             isStored: self.configuration.isClickHouseEnabled,
-            maximumQueuedBytes: self.configuration.inserter.maximumQueuedBytes,
+            maximumQueuedBytes: self.configuration.maximumQueuedBytes,
             talkers: TalkerReport(talkers?.minutes(at: minute) ?? [], minute: minute))
         switch stage.withLock({ $0 }) {
         case .waiting, .preparing: break
@@ -125,36 +127,25 @@ final class Pipeline: Service, CustomStringConvertible {
         guard !Task.isShuttingDownGracefully, !Task.isCancelled else { return }
         // What the first lists took on their way, and what only the start needed.
         MemoryRelease.trim()
-        let holder = IngestHolder()
         let inserter = schema.map { schema in
             Inserter(
-                configuration: configuration.inserter, schema: schema, logger: logger,
-                onPressure: { holder.setReading(!$0) })
+                configuration: configuration.inserter, schema: schema, logger: logger, account: ledger.openAccount())
         }
         let assemblers = Mutex<[NIOLoopBound<FlowAssembler>]>([])
         // Half of the memory for blocks that are full: else nothing would move on a machine of many processors.
         let limits = FlowAssembler.Limits(
             rows: configuration.batchRows,
-            bytes: configuration.inserter.maximumQueuedBytes / 2 / System.coreCount,
+            bytes: configuration.maximumQueuedBytes / 2 / System.coreCount,
             age: TimeAmount(configuration.batchMaximumAge))
-        let form = FlowAssembler.RowForm(
-            environment: configuration.site.environment, isStored: inserter != nil, hasIPv6: schema?.hasIPv6 ?? true)
         let ingest = try await IngestServer(group: group, configuration: access, logger: logger) { eventLoop in
-            let talkers = self.talkers?.makePart()
             let assembler = FlowAssembler(
-                eventLoop: eventLoop, labeler: self.labeler, form: form, limits: limits,
-                statistics: self.flowStatistics,
-                send: { block, onTaken, completion in
-                    guard let inserter else { return completion() }
-                    talkers?.add(block)
-                    inserter.submit(block, onTaken: onTaken, completion: completion)
-                },
-                gather: { inserter?.gather(bytes: $0) })
+                eventLoop: eventLoop, labeler: self.labeler, environment: self.configuration.site.environment,
+                limits: limits, ledger: self.ledger, sink: inserter, talkers: self.talkers?.makePart())
             let bound = NIOLoopBound(assembler, eventLoop: eventLoop)
             assemblers.withLock { $0.append(bound) }
             return assembler
         }
-        holder.ingest.withLock { $0 = ingest }
+        ledger.addPressureHandler { [weak ingest] in ingest?.setReading(!$0) }
         do {
             _ = try await ingest.listen(port: configuration.port)
         } catch {
@@ -226,11 +217,4 @@ final class Pipeline: Service, CustomStringConvertible {
         let client = ClickHouseClient(configuration.clickHouse, cancellation: cancellation)
         return Result { () throws(ClickHouseError) in try TableSchema.load(table: configuration.table, of: client) }
     }
-}
-
-/// Lets the inserter, which is made first, stop and resume the reading of the server that is made after it.
-private final class IngestHolder: Sendable {
-    let ingest = Mutex<IngestServer?>(nil)
-
-    func setReading(_ isReading: Bool) { ingest.withLock { $0 }?.setReading(isReading) }
 }

@@ -8,8 +8,8 @@ extension ServerConfiguration {
     /// Where rows go.
     var clickHouse: ClickHouseClient.Configuration { inserter.client }
 
-    /// How rows are sent.
-    static func inserter(_ settings: inout SettingsReader) -> Inserter.Configuration {
+    /// How rows are sent, and how many bytes of blocks may wait.
+    static func inserter(_ settings: inout SettingsReader) -> (Inserter.Configuration, maximumQueuedBytes: Int) {
         let mebibytes = 1 << 20
         let directory = settings.path(
             "clickhouse_quarantine_directory",
@@ -17,13 +17,14 @@ extension ServerConfiguration {
         let quarantineBytes = settings.integer(
             "clickhouse_quarantine_max_bytes", in: 1...Int.max, default: 256 * mebibytes, unit: "bytes",
             "How much is kept in clickhouse_quarantine_directory.")
-        return Inserter.Configuration(
-            client: client(&settings),
-            // Each takes a thread of Dispatch for itself, which has no more than about 250 for all of the process.
-            workers: settings.integer("num_inserter_workers", in: 1...64, default: 20, "Inserts at the same time."),
-            maximumQueuedBytes: settings.integer(
-                "clickhouse_max_queued_bytes", in: mebibytes...Int.max, default: 40 * mebibytes, unit: "bytes",
-                "How much may wait for ClickHouse; above, agents are not read from."),
+        let client = client(&settings)
+        // Each takes a thread of Dispatch for itself, which has no more than about 250 for all of the process.
+        let workers = settings.integer("num_inserter_workers", in: 1...64, default: 20, "Inserts at the same time.")
+        let maximumQueuedBytes = settings.integer(
+            "clickhouse_max_queued_bytes", in: mebibytes...Int.max, default: 40 * mebibytes, unit: "bytes",
+            "How much may wait for ClickHouse; above, agents are not read from.")
+        let inserter = Inserter.Configuration(
+            client: client, workers: workers,
             compression: settings.choice(
                 "clickhouse_compression", default: InsertCompression.lz4, "How inserts are compressed."),
             asyncInsert: settings.choice(
@@ -37,6 +38,7 @@ extension ServerConfiguration {
                 ignores it.
                 """),
             quarantine: directory.map { Quarantine.Configuration(directory: $0, maximumBytes: quarantineBytes) })
+        return (inserter, maximumQueuedBytes)
     }
 
     private static func client(_ settings: inout SettingsReader) -> ClickHouseClient.Configuration {

@@ -27,6 +27,8 @@ struct ServerConfiguration: Equatable, Sendable {
     var isClickHouseEnabled: Bool
     var table: String
     var inserter: Inserter.Configuration
+    /// The memory that blocks may take, being filled or waiting for ClickHouse, in bytes.
+    var maximumQueuedBytes: Int
     var batchRows: Int
     var batchMaximumAge: Duration
     var shutdownTimeout: Duration
@@ -107,7 +109,7 @@ struct ServerConfiguration: Equatable, Sendable {
         table = settings.text(
             "clickhouse_table", default: TableSchema.defaultTable, allowed: "the name of a table",
             "Table that rows are inserted into.")
-        inserter = Self.inserter(&settings)
+        (inserter, maximumQueuedBytes) = Self.inserter(&settings)
         logging = LogConfiguration(&settings, isReloadable: true)
         Self.readKeysWithoutEffect(&settings)
         agents = AgentAccess(&settings)

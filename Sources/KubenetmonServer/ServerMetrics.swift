@@ -2,6 +2,7 @@
 
 import ClickHouse
 import CloudRanges
+import FlowBlocks
 import FlowIngest
 import FlowModel
 import KubernetesAPI
@@ -17,8 +18,8 @@ extension MetricsPage {
         addLabels(numbers.flows.labels)
         add(numbers.ingest)
         addFates(numbers)
-        addAttempts(numbers.inserts)
-        addQueue(numbers.inserts)
+        addAttempts(numbers)
+        addQueue(numbers)
         add(numbers.index)
         add(numbers.ranges)
         add(numbers.watches)
@@ -29,9 +30,9 @@ extension MetricsPage {
 
     /// Where flows are and what became of them: what is received is ignored, dropped, pending, inserted or lost.
     private mutating func addFlows(_ numbers: ServerNumbers) {
-        let (flows, inserts) = (numbers.flows, numbers.inserts)
+        let (flows, blocks) = (numbers.flows, numbers.blocks)
         let ignored = FlowAssembler.Statistics.ignoredReasons.map { ($0, flows.ignored[$0] ?? .init()) }
-        let quarantined = numbers.quarantined
+        let rejected = numbers.rejected
         add(
             .counter, "kubenetmon_server_errors_total",
             "Agents' connections refused or ended for what they sent or are, by type.", label: "type",
@@ -42,7 +43,7 @@ extension MetricsPage {
             [
                 ("labeled", flows.labeled.flows),
                 ("enqueued", flows.labeled.flows &- flows.dropped.flows &- flows.gathering.flows),
-                ("dropped", flows.dropped.flows &+ quarantined.flows), ("ignored", numbers.ignored.flows),
+                ("dropped", flows.dropped.flows &+ rejected.flows), ("ignored", numbers.ignored.flows),
             ])
         add(
             .counter, "kubenetmon_server_received_flows_total", "Flows received, those of each batch once.",
@@ -69,11 +70,11 @@ extension MetricsPage {
             flows.dropped.bytes)
         add(
             .gauge, "kubenetmon_server_pending_flows", "Flows on their way into ClickHouse, by how far they are.",
-            label: "stage", [("gathering", flows.gathering.flows), ("queued", inserts.pendingFlows)])
+            label: "stage", [("gathering", flows.gathering.flows), ("queued", blocks.pendingFlows)])
         add(
             .gauge, "kubenetmon_server_pending_bytes",
             "Network bytes of flows on their way into ClickHouse, by how far they are.",
-            label: "stage", [("gathering", flows.gathering.bytes), ("queued", inserts.pendingBytes)])
+            label: "stage", [("gathering", flows.gathering.bytes), ("queued", blocks.pendingBytes)])
         add(
             .counter, "kubenetmon_server_incredible_times_total",
             "Batches whose time could not be true, and which were given that of their arrival.",
@@ -130,23 +131,23 @@ extension MetricsPage {
 
     // MARK: - ClickHouse
 
-    /// What became of rows. Those that are quarantined are lost; everything else is stored or waits.
+    /// What became of rows. Those that are rejected are lost; everything else is stored or waits.
     private mutating func addFates(_ numbers: ServerNumbers) {
-        let (inserted, quarantined) = (numbers.inserts.inserted, numbers.quarantined)
+        let (stored, rejected) = (numbers.blocks.stored, numbers.rejected)
         let withoutViews = numbers.inserts.withoutViews
-        let lost = ClickHouseError.reasons.map { ($0, numbers.inserts.quarantined[$0] ?? .init()) }
+        let lost = ClickHouseError.reasons.map { ($0, numbers.blocks.rejected[$0] ?? .init()) }
         add(
             .counter, "kubenetmon_worker_rows_total", "Rows by what became of them.", label: "type",
-            [("inserted", inserted.rows), ("quarantined", quarantined.rows)])
+            [("inserted", stored.rows), ("quarantined", rejected.rows)])
         add(
             .counter, "kubenetmon_worker_batches_total", "Inserts by what became of them.", label: "type",
-            [("inserted", inserted.blocks), ("quarantined", quarantined.blocks)])
+            [("inserted", stored.blocks), ("quarantined", rejected.blocks)])
         add(
             .counter, "kubenetmon_worker_inserted_flows_total", "Flows that the inserted rows are made of.",
-            inserted.flows)
+            stored.flows)
         add(
             .counter, "kubenetmon_worker_inserted_bytes_total", "Network bytes that the inserted rows report.",
-            inserted.reportedBytes)
+            stored.reportedBytes)
         add(
             .counter, "kubenetmon_worker_without_views_batches_total",
             "Inserted batches that a failing materialized view may lack.", withoutViews.blocks)
@@ -165,7 +166,8 @@ extension MetricsPage {
             label: "reason", lost.map { ($0.0, $0.1.reportedBytes) })
     }
 
-    private mutating func addAttempts(_ inserts: Inserter.Statistics) {
+    private mutating func addAttempts(_ numbers: ServerNumbers) {
+        let inserts = numbers.inserts
         add(
             .counter, "kubenetmon_worker_insert_retries_total", "Attempts that failed, by reason.",
             label: "reason", ClickHouseError.reasons.map { ($0, inserts.failedAttempts[$0] ?? 0) })
@@ -179,7 +181,7 @@ extension MetricsPage {
         add(
             .counter, "kubenetmon_worker_insert_attempts_total", "Attempts by their end and by what can mend it.",
             label: "class",
-            [("success", inserts.inserted.blocks)]
+            [("success", numbers.blocks.stored.blocks)]
                 + FailureClass.allCases.map { ($0.rawValue, inserts.failedAttemptsByClass[$0] ?? 0) })
         add(
             "kubenetmon_worker_insert_wait_time_ms", "Time that attempts took, by their end.", label: "type",
@@ -199,29 +201,30 @@ extension MetricsPage {
             label: "endpoint", inserts.endpoints.map { ($0.url, $0.failures) })
     }
 
-    private mutating func addQueue(_ inserts: Inserter.Statistics) {
+    private mutating func addQueue(_ numbers: ServerNumbers) {
+        let (blocks, memory) = (numbers.blocks, numbers.memory)
         add(
-            .gauge, "kubenetmon_worker_queued_rows", "Rows that wait for ClickHouse.", inserts.queuedRows)
+            .gauge, "kubenetmon_worker_queued_rows", "Rows that wait for ClickHouse.", blocks.queuedRows)
         add(
-            .gauge, "kubenetmon_worker_queued_batches", "Batches that wait for ClickHouse.", inserts.queuedBlocks)
+            .gauge, "kubenetmon_worker_queued_batches", "Batches that wait for ClickHouse.", blocks.queuedBlocks)
         add(
             .gauge, "kubenetmon_worker_queued_bytes", "Memory of batches that wait for ClickHouse.",
-            inserts.queuedBytes)
+            blocks.queuedBytes)
         add(
             .gauge, "kubenetmon_server_gathering_bytes", "Memory of blocks that are being filled.",
-            inserts.gatheringBytes)
+            memory.gatheringBytes)
         add(
             .gauge, "kubenetmon_worker_max_queued_bytes",
             "Memory of batches, waiting or being filled, above which agents are not read from.",
-            inserts.maximumQueuedBytes)
+            memory.maximumBytes)
         add(
             .counter, "kubenetmon_server_backpressure_seconds_total",
             "Time during which agents were not read from because too much waited for ClickHouse.",
-            inserts.pressureTime / .seconds(1))
+            memory.pressureTime / .seconds(1))
         add(
             .gauge, "kubenetmon_worker_oldest_batch_age_seconds",
             "Time since the oldest batch was begun that waits for ClickHouse.",
-            (inserts.oldestAge ?? .zero) / .seconds(1))
+            (blocks.oldestAge ?? .zero) / .seconds(1))
     }
 
     // MARK: - What labels are made of

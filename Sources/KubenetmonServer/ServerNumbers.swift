@@ -2,6 +2,7 @@
 
 import ClickHouse
 import CloudRanges
+import FlowBlocks
 import FlowIngest
 import KubernetesAPI
 import Labeling
@@ -11,6 +12,9 @@ import Operations
 struct ServerNumbers: Sendable {
     var ingest = IngestStatistics()
     var flows = FlowAssembler.Statistics()
+    var memory = BlockLedger.Memory()
+    /// What became of the blocks in ClickHouse.
+    var blocks = SinkStatistics()
     var inserts = Inserter.Statistics()
     var index = ClusterIndex.Statistics()
     var ranges = CloudRangeCatalog.Statistics()
@@ -20,14 +24,7 @@ struct ServerNumbers: Sendable {
 
 extension ServerNumbers {
     /// Everything that ClickHouse does not take, for whatever reason.
-    var quarantined: Inserter.Statistics.Amount {
-        inserts.quarantined.values.reduce(into: .init()) { sum, amount in
-            sum.blocks &+= amount.blocks
-            sum.flows &+= amount.flows
-            sum.rows &+= amount.rows
-            sum.reportedBytes &+= amount.reportedBytes
-        }
-    }
+    var rejected: BlockAmount { blocks.rejected.values.reduce(into: .init(), +=) }
 
     /// Agents' connections refused or ended, by type, those of which there was none included: a rate begins with the first.
     var errors: [String: UInt64] {
@@ -42,11 +39,12 @@ extension ServerNumbers {
 extension SummaryService.Numbers {
     /// What the server says of itself once a minute.
     init(_ numbers: ServerNumbers) {
-        let (flows, inserts, lost) = (numbers.flows, numbers.inserts, numbers.quarantined)
+        let (flows, blocks, lost) = (numbers.flows, numbers.blocks, numbers.rejected)
+        let inserts = numbers.inserts
         self = [
             ("flows", .total(flows.received.flows)), ("bytes", .total(flows.received.bytes)),
-            ("ignored_flows", .total(numbers.ignored.flows)), ("rows", .total(inserts.inserted.rows)),
-            ("inserted_bytes", .total(inserts.inserted.reportedBytes)),
+            ("ignored_flows", .total(numbers.ignored.flows)), ("rows", .total(blocks.stored.rows)),
+            ("inserted_bytes", .total(blocks.stored.reportedBytes)),
             ("lost_flows", .total(lost.flows &+ flows.dropped.flows)),
             ("lost_bytes", .total(lost.reportedBytes &+ flows.dropped.bytes)),
             ("failed_inserts", .total(inserts.failedAttempts.values.reduce(0, &+))),
@@ -54,7 +52,7 @@ extension SummaryService.Numbers {
                 "insert_ms",
                 .mean(sum: inserts.successfulAttemptDuration.sum, of: inserts.successfulAttemptDuration.count)
             ),
-            ("queued_rows", .present(inserts.queuedRows)), ("agents", .present(numbers.ingest.connectedAgents)),
+            ("queued_rows", .present(blocks.queuedRows)), ("agents", .present(numbers.ingest.connectedAgents)),
         ]
     }
 }

@@ -2,6 +2,7 @@
 
 import ClickHouse
 import CloudRanges
+import FlowBlocks
 import FlowIngest
 import FlowModel
 import KubernetesAPI
@@ -100,27 +101,27 @@ struct StatusPage {
     }
 
     private var insertsSection: HTML {
-        let inserts = numbers.inserts
+        let (inserts, blocks) = (numbers.inserts, numbers.blocks)
         guard isStored else {
             return section("inserts", "ClickHouse", "<p>Nothing is stored: clickhouse_enabled is false.</p>")
         }
         let failures = FailureClass.allCases.map {
             "\(ReadableText.count(inserts.failedAttemptsByClass[$0] ?? 0)) \($0.rawValue)"
         }
-        let held = inserts.queuedBytes.clampedAdding(inserts.gatheringBytes)
+        let held = blocks.queuedBytes.clampedAdding(numbers.memory.gatheringBytes)
         let facts: [(String, HTML)] = [
             (
                 "Inserted",
                 """
-                \(ReadableText.count(inserts.inserted.rows)) rows in \(ReadableText.count(inserts.inserted.blocks)) batches, \
-                \(ReadableText.bytes(inserts.inserted.reportedBytes)) of traffic
+                \(ReadableText.count(blocks.stored.rows)) rows in \(ReadableText.count(blocks.stored.blocks)) batches, \
+                \(ReadableText.bytes(blocks.stored.reportedBytes)) of traffic
                 """
             ),
             (
                 "Waiting",
                 """
-                \(ReadableText.count(inserts.queuedRows)) rows in \(ReadableText.count(inserts.queuedBlocks)) batches\
-                \(inserts.oldestWait.map { ", the oldest for " + ReadableText.duration($0) } ?? "")
+                \(ReadableText.count(blocks.queuedRows)) rows in \(ReadableText.count(blocks.queuedBlocks)) batches\
+                \(blocks.oldestWait.map { ", the oldest for " + ReadableText.duration($0) } ?? "")
                 """
             ),
             (
@@ -221,7 +222,7 @@ struct StatusPage {
     }
 
     private var lossesSection: HTML {
-        var rows: [HTML] = numbers.inserts.quarantined.sorted { $0.key < $1.key }.map { reason, amount in
+        var rows: [HTML] = numbers.blocks.rejected.sorted { $0.key < $1.key }.map { reason, amount in
             """
             <tr><th>ClickHouse never takes it: \(reason)</th>\
             <td class="number">\(ReadableText.count(amount.rows)) rows</td>\

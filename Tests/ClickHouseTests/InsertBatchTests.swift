@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowBlocks
+import FlowBlocksTestKit
 import TestSupport
 import Testing
 

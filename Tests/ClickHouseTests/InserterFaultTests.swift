@@ -65,7 +65,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.completed == Array(0..<6))
         #expect(test.inserter.statistics.failedAttempts == [faults[number].reason: 12])
-        #expect(test.inserter.statistics.quarantined.isEmpty)
+        #expect(test.blocks.rejected.isEmpty)
         #expect(try await database.counts() == [["42", "42", "6300"]])
     }
 
@@ -176,7 +176,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         clickHouse = try await clickHouse.restart()
         way.withLock { $0 = .isMended }
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
-        #expect(test.completed == [1] && test.inserter.statistics.inserted.rows == 14)
+        #expect(test.completed == [1] && test.blocks.stored.rows == 14)
         #expect(test.inserter.statistics.rescuedBatches == (hasPart ? 0 : 1))
         #expect(
             try await ask(configuration, "SELECT count(), uniqExact(localPod, direction) FROM network_flows_0")
@@ -218,7 +218,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         clickHouse = try await clickHouse.restart()
         way.withLock { $0 = .isMended }
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
-        #expect(test.completed == [1] && test.inserter.statistics.inserted.rows == 14)
+        #expect(test.completed == [1] && test.blocks.stored.rows == 14)
         #expect(test.inserter.statistics.rescuedBatches == (hasPart ? 0 : 1))
         #expect(
             try await ask(configuration, "SELECT count(), uniqExact(localPod, direction) FROM network_flows_0")
@@ -236,7 +236,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         }
         let statistics = test.inserter.statistics
         #expect(statistics.lastError?.contains("exception 60") == true && statistics.lastFailureClass == .operator)
-        #expect(statistics.queuedRows == 2 && test.completed == [])
+        #expect(test.blocks.queuedRows == 2 && test.completed == [])
         try await database.query("RENAME TABLE elsewhere TO network_flows_0")
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.inserter.statistics.lastError == nil && test.inserter.statistics.lastFailureClass == nil)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowBlocksTestKit
 import Synchronization
 import TestSupport
 import Testing
@@ -86,23 +87,22 @@ import Testing
         let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [try RawHTTPServer.closedURL()]))
         test.submit(1)
         try await eventually("it has failed") { test.inserter.statistics.lastError != nil }
-        var statistics = test.inserter.statistics
-        // On a slow machine this may have lasted long enough to be one.
-        statistics.oldestWait = .zero
-        #expect(statistics.problem == nil)
+        // On a slow machine the block may have waited long enough to be one.
+        #expect(test.inserter.statistics.problem(oldestWait: .zero) == nil)
         _ = await test.inserter.drain(timeout: .zero)
     }
 
     @Test func rowsThatHaveWaitedForHalfAMinuteAreAProblem() {
         var statistics = Inserter.Statistics()
-        statistics.oldestAge = .seconds(3600)
-        statistics.oldestWait = .seconds(30)
         statistics.lastError = "ClickHouse is busy"
-        #expect(statistics.problem == nil)
-        statistics.oldestWait = .milliseconds(31_500)
-        #expect(statistics.problem == "the oldest batch has waited for 31 s: ClickHouse is busy")
+        #expect(statistics.problem(oldestWait: nil) == nil)
+        #expect(statistics.problem(oldestWait: .seconds(30)) == nil)
+        let tooLong = Duration.milliseconds(31_500)
+        #expect(statistics.problem(oldestWait: tooLong) == "the oldest batch has waited for 31 s: ClickHouse is busy")
         statistics.lastError = nil
-        #expect(statistics.problem == "the oldest batch has waited for 31 s: ClickHouse has not answered yet")
+        #expect(
+            statistics.problem(oldestWait: tooLong)
+                == "the oldest batch has waited for 31 s: ClickHouse has not answered yet")
     }
 
     @Test func aTableThatIsGoneIsAProblemUntilItIsBack() async throws {
@@ -110,12 +110,12 @@ import Testing
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database))
         try await database.query("RENAME TABLE network_flows_0 TO elsewhere")
         test.submit(1)
-        try await eventually("somebody must act") { test.inserter.statistics.problem != nil }
-        let problem = try #require(test.inserter.statistics.problem)
+        try await eventually("somebody must act") { test.inserter.load.problem != nil }
+        let problem = try #require(test.inserter.load.problem)
         #expect(problem.hasPrefix("somebody must act: ClickHouse answered with exception 60"))
         try await database.query("RENAME TABLE elsewhere TO network_flows_0")
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
-        #expect(test.inserter.statistics.problem == nil)
+        #expect(test.inserter.load.problem == nil)
     }
 
     @Test func anEndpointThatNeedsSomebodyIsNoProblemWhileAnotherWorks() async throws {
@@ -142,8 +142,8 @@ import Testing
         let made = ContinuousClock.now
         let submitted = ContinuousClock.now
         test.submit(1, block)
-        let statistics = test.inserter.statistics
-        let (age, wait) = (try #require(statistics.oldestAge), try #require(statistics.oldestWait))
+        let blocks = test.blocks
+        let (age, wait) = (try #require(blocks.oldestAge), try #require(blocks.oldestWait))
         #expect(wait <= .now - submitted && age >= wait + (submitted - made) && submitted > made)
         _ = await test.inserter.drain(timeout: .zero)
         #expect(test.completed == [])

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowBlocksTestKit
+import FlowModel
 import Foundation
 import Synchronization
 import TestSupport
@@ -25,15 +27,15 @@ import Testing
             test.inserter.statistics.failedAttempts["connection", default: 0] >= 2
         }
         #expect(test.completed == [0])
-        #expect(test.inserter.statistics.queuedRows == 4)
+        #expect(test.blocks.queuedRows == 4)
         #expect(test.inserter.statistics.lastError?.contains("cannot be reached") == true)
 
         clickHouse = try await clickHouse.restart()
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.completed == [0, 1, 2])
         let statistics = test.inserter.statistics
-        #expect(statistics.inserted == .init(blocks: 3, flows: 3, rows: 6, reportedBytes: 900))
-        #expect(statistics.queuedRows == 0 && statistics.lastError == nil)
+        #expect(test.blocks.stored == .init(blocks: 3, flows: 3, rows: 6, reportedBytes: 900))
+        #expect(test.blocks.queuedRows == 0 && statistics.lastError == nil)
         let rows = try await withClient(configuration) { client throws(ClickHouseError) in
             try client.query("SELECT localPod, direction, bytes FROM network_flows_0 ORDER BY localPod, direction")
         }.get()
@@ -76,35 +78,34 @@ import Testing
         let server = try RawHTTPServer { _, _ in isOpen.withLock { $0 } ? .clickHouse(200) : .status(503, "busy") }
         let block = flowBlock((0..<1_000).map { labeledFlow(podLabels("\($0)")) })
         // Encoded, a block is smaller: both under way fit, and the third does not.
-        let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [server.url]), workers: 2) {
-            $0.maximumQueuedBytes = block.memoryBytes * 5 / 2
-        }
+        let test = try InserterUnderTest(
+            ClickHouseClient.Configuration(endpoints: [server.url]), workers: 2,
+            maximumBytes: block.memoryBytes * 5 / 2)
         test.submit(1, block)
         #expect(test.pressure == [])
         test.submit(2, block)
         try await eventually("both are under way") { server.requests.count >= 2 }
-        let underWay = test.inserter.statistics.queuedBytes
+        let underWay = test.blocks.queuedBytes
         #expect(underWay > 0 && underWay < 2 * block.memoryBytes)
         for number in 3...4 { test.submit(number, block) }
         #expect(test.pressure == [true])
-        #expect(test.inserter.statistics.queuedBytes == underWay + 2 * block.memoryBytes)
-        #expect(test.inserter.statistics.queuedRows == 8_000 && test.inserter.statistics.queuedBlocks == 4)
-        #expect(try #require(test.inserter.statistics.oldestAge) > .zero)
+        #expect(test.blocks.queuedBytes == underWay + 2 * block.memoryBytes)
+        #expect(test.blocks.queuedRows == 8_000 && test.blocks.queuedBlocks == 4)
+        #expect(try #require(test.blocks.oldestAge) > .zero)
         isOpen.withLock { $0 = true }
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         try await eventually("the pressure ends") { test.pressure == [true, false] }
         #expect(test.completed == [1, 2, 3, 4])
         let statistics = test.inserter.statistics
-        #expect(statistics.queuedBytes == 0 && statistics.queuedBlocks == 0 && statistics.oldestAge == nil)
+        #expect(test.blocks.queuedBytes == 0 && test.blocks.queuedBlocks == 0 && test.blocks.oldestAge == nil)
         #expect(statistics.batchAge.counts.reduce(0, +) == 4)
         #expect(statistics.successfulAttemptDuration.counts.reduce(0, +) == 4)
     }
 
     @Test func pressureIsToldOneAtATimeAndTheLastIsTrue() async throws {
         let server = try RawHTTPServer { _, _ in .clickHouse(200) }
-        let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [server.url]), workers: 4) {
-            $0.maximumQueuedBytes = 1
-        }
+        let test = try InserterUnderTest(
+            ClickHouseClient.Configuration(endpoints: [server.url]), workers: 4, maximumBytes: 1)
         for number in 0..<200 { test.submit(number) }
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         try await eventually("the pressure ends") { test.pressure.last == false }
@@ -117,7 +118,7 @@ import Testing
         test.submit(2, flows: 2)
         #expect(await test.inserter.drain(timeout: .milliseconds(100)) == 10)
         #expect(test.completed == [])
-        #expect(test.inserter.statistics.inserted.rows == 0)
+        #expect(test.blocks.stored.rows == 0)
     }
 
     /// Whoever drains closes the agents' connections then.
@@ -125,7 +126,7 @@ import Testing
         let server = try RawHTTPServer { _, _ in .clickHouse(200) }
         let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [server.url]))
         let isTold = Mutex(false)
-        test.inserter.submit(flowBlock([labeledFlow(podLabels("1"))])) {
+        test.inserter.submit(flowBlock([labeledFlow(podLabels("1"))])) { _ in
             Thread.sleep(forTimeInterval: 0.3)
             isTold.withLock { $0 = true }
         }
@@ -154,9 +155,58 @@ import Testing
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.completed == Array(0..<100))
         let flows = (0..<100).reduce(0) { $0 + $1 % 7 + 1 }
-        #expect(test.inserter.statistics.inserted.rows == UInt64(2 * flows))
+        #expect(test.blocks.stored.rows == UInt64(2 * flows))
         #expect(
             try await database.rows("SELECT count(), uniqExact(localPod) FROM network_flows_0")
                 == [["\(2 * flows)", "\(flows)"]])
+    }
+
+    @Test("a second sink on the same ledger gets the same bytes, and the loads add up")
+    func secondSink() async throws {
+        let database = try await TestDatabase.make()
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(database))
+        let ledger = test.inserter.account.ledger
+        let memory = MemorySink(account: ledger.openAccount())
+        for number in 0..<3 {
+            let block = flowBlock((0...number).map { labeledFlow(podLabels("\(number)-\($0)")) })
+            test.submit(number, block)
+            memory.submit(block) { _ in }
+        }
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(
+            try await database.rows("SELECT sum(bytes), count() FROM network_flows_0")
+                == [["\(memory.rowBytes)", "\(memory.statistics.queuedRows)"]])
+        let sinks = ledger.statistics.sinks
+        #expect(sinks[0].stored.reportedBytes == memory.rowBytes && sinks[1].pendingBytes == memory.rowBytes)
+        #expect(test.inserter.load.heldBytes == 0 && memory.load.heldBytes == sinks[1].queuedBytes)
+        #expect(sinks[1].queuedBytes == memory.blocks.map(\.memoryBytes).reduce(0, +))
+    }
+
+    @Test("a batch is withdrawn until a thread takes its block up")
+    func withdrawal() async throws {
+        let isOpen = Mutex(false)
+        let server = try RawHTTPServer { _, _ in isOpen.withLock { $0 } ? .clickHouse(200) : .status(503, "busy") }
+        let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [server.url]))
+        func identity(_ number: Int) -> BatchIdentity {
+            BatchIdentity(agent: AgentIdentity(id: 1, nodeName: "node-a"), sequence: UInt64(number))
+        }
+        for number in 0..<3 {
+            var block = flowBlock([])
+            for batch in 0..<2 {
+                block.append(labeledFlow(podLabels("\(number)-\(batch)")), observedAt: lastSecondOfADay)
+                block.endBatch(identity(2 * number + batch))
+            }
+            test.submit(number, block)
+            try await eventually("the first block is taken up") { server.requests.count >= 1 }
+        }
+        #expect(test.inserter.withdraw([identity(0)]).isEmpty)
+        #expect(test.inserter.withdraw([identity(3)]) == [identity(3)])
+        #expect(test.inserter.withdraw([identity(4), identity(5)]) == [identity(4), identity(5)])
+        #expect(test.blocks.pendingFlows == 3 && test.blocks.withdrawn.flows == 3)
+        isOpen.withLock { $0 = true }
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+        // The third block had nothing left to settle.
+        #expect(test.completed == [0, 1])
+        #expect(test.blocks.stored.flows == 3 && test.blocks.queuedBytes == 0)
     }
 }

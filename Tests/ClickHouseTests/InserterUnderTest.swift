@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowBlocks
+import FlowBlocksTestKit
 import Logging
 import Synchronization
 import TestSupport
@@ -41,6 +43,7 @@ final class InserterUnderTest: Sendable {
         _ client: ClickHouseClient.Configuration, workers: Int = 1,
         deduplication: TableSchema.Deduplication = .plain(window: 10_000),
         columns: [FlowColumn] = Array(FlowColumn.original), hidden: [TableSchema.Question] = [],
+        maximumBytes: Int = .max,
         _ change: (inout Inserter.Configuration) -> Void = { _ in }
     ) throws {
         var configuration = Inserter.Configuration(
@@ -49,24 +52,28 @@ final class InserterUnderTest: Sendable {
             slowRetryDelays: .init(initial: .milliseconds(20), maximum: .milliseconds(200)))
         change(&configuration)
         let log = log
+        let ledger = BlockLedger(maximumBytes: maximumBytes)
+        ledger.addPressureHandler { isHigh in log.pressure.withLock { $0.append(isHigh) } }
         inserter = Inserter(
             configuration: configuration,
             schema: try TableSchema(
                 table: "network_flows_0", columnNames: columns.map(\.rawValue), deduplication: deduplication,
                 serverVersion: "26.9.2.1", hidden: hidden),
             logger: Logger(label: "test") { _ in Handler(log) },
-            onPressure: { isHigh in log.pressure.withLock { $0.append(isHigh) } })
+            account: ledger.openAccount())
     }
 
     var pressure: [Bool] { log.pressure.withLock { $0 } }
-    /// The numbers of blocks whose completion was called, once for each call.
+    /// What the inserter holds, and what became of the blocks.
+    var blocks: SinkStatistics { inserter.account.statistics }
+    /// The numbers of blocks that were settled, once for each settlement.
     var completed: [Int] { log.completed.withLock { $0 }.sorted() }
 
     /// What was logged as a warning or an error, with its metadata.
     var warnings: [String] { log.warnings.withLock { $0 } }
 
     func submit(_ number: Int, _ block: FlowBlock) {
-        inserter.submit(block) { [log] in log.completed.withLock { $0.append(number) } }
+        inserter.submit(block) { [log] _ in log.completed.withLock { $0.append(number) } }
     }
 
     /// Submits a block of as many flows, each of two rows, from pods of their own.

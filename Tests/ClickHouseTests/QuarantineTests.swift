@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowBlocks
+import FlowBlocksTestKit
 import FlowModel
 import Foundation
 import TestSupport
@@ -46,8 +48,8 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
         // Agents are told of all of them: they would send the second for ever.
         #expect(test.completed == [1, 2, 3])
         let statistics = test.inserter.statistics
-        #expect(statistics.inserted == .init(blocks: 2, flows: 2, rows: 4, reportedBytes: 600))
-        #expect(statistics.quarantined == ["refused_data": .init(blocks: 1, flows: 2, rows: 4, reportedBytes: 600)])
+        #expect(test.blocks.stored == .init(blocks: 2, flows: 2, rows: 4, reportedBytes: 600))
+        #expect(test.blocks.rejected == ["refused_data": .init(blocks: 1, flows: 2, rows: 4, reportedBytes: 600)])
         #expect(statistics.failedAttempts == ["refused_data": 2])
         #expect(statistics.failedAttemptsByClass == [.content: 2])
         #expect(try await database.rows("SELECT count() FROM network_flows_0") == [["4"]])
@@ -73,11 +75,11 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
         try await eventually("the bound is reached") {
             test.inserter.statistics.failedAttempts["refused_data", default: 0] >= 2 * bound + 4
         }
-        #expect(test.inserter.statistics.quarantined["refused_data"]?.blocks == UInt64(bound))
-        #expect(test.inserter.statistics.queuedBlocks == 2)
+        #expect(test.blocks.rejected["refused_data"]?.blocks == UInt64(bound))
+        #expect(test.blocks.queuedBlocks == 2)
         try await database.query("ALTER TABLE network_flows_0 DROP CONSTRAINT picky")
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
-        #expect(test.inserter.statistics.inserted.blocks == 2)
+        #expect(test.blocks.stored.blocks == 2)
         #expect(try await database.rows("SELECT count() FROM network_flows_0") == [["8"]])
     }
 
@@ -96,7 +98,7 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
             }
             test.submit(1, refusedBlock(1))
             #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
-            #expect(test.inserter.statistics.quarantined["refused_data"]?.blocks == 1)
+            #expect(test.blocks.rejected["refused_data"]?.blocks == 1)
             #expect(files(in: directory).count == 1)
         }
     }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowBlocks
+import FlowBlocksTestKit
 import Foundation
 import TestSupport
 import Testing
@@ -18,7 +20,7 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
     @Test func theOriginalTableHasEveryColumnButTheExtendedOnes() async throws {
         let schema = try await load(try await TestDatabase.make()).get()
         #expect(schema.columns == Array(FlowColumn.original))
-        #expect(!schema.hasIPv6)
+        #expect(!schema.form.hasIPv6)
         #expect(schema.insertStatement.hasPrefix("INSERT INTO `network_flows_0` (`date`, `intervalStartTime`, "))
         #expect(schema.insertStatement.hasSuffix("`packets`) FORMAT Native"))
     }
@@ -117,10 +119,11 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
         let drop = "DROP VIEW view"
         _ = try await withClient(administrator) { client throws(ClickHouseError) in try client.query(drop) }.get()
         let inserter = Inserter(
-            configuration: .init(client: configuration), schema: schema, logger: quiet, onPressure: { _ in })
-        inserter.submit(flowBlock()) {}
+            configuration: .init(client: configuration), schema: schema, logger: quiet,
+            account: BlockLedger(maximumBytes: .max).openAccount())
+        inserter.submit(flowBlock()) { _ in }
         #expect(await inserter.drain(timeout: .seconds(300)) == 0)
-        #expect(inserter.statistics.inserted.rows == 2 && inserter.statistics.failedAttempts.isEmpty)
+        #expect(inserter.account.statistics.stored.rows == 2 && inserter.statistics.failedAttempts.isEmpty)
 
         configuration.credentials = .fixed(user: "stranger_user", password: "")
         let refused = try await withClient(configuration) { client throws(ClickHouseError) in

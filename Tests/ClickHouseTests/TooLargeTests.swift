@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowBlocks
+import FlowBlocksTestKit
 import FlowModel
 import Foundation
 import Labeling
@@ -70,10 +72,10 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
             #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
             #expect(test.completed == [0, 1, 2])
             let statistics = test.inserter.statistics
-            #expect(statistics.inserted.rows == 1_200 && statistics.inserted.flows == 600)
-            #expect(statistics.inserted.reportedBytes == 3 * (200 * 201 / 2 + 200 * 7))
-            #expect(statistics.queuedBytes == 0 && statistics.queuedRows == 0 && statistics.queuedBlocks == 0)
-            #expect(statistics.pendingFlows == 0 && statistics.pendingBytes == 0 && statistics.quarantined.isEmpty)
+            #expect(test.blocks.stored.rows == 1_200 && test.blocks.stored.flows == 600)
+            #expect(test.blocks.stored.reportedBytes == 3 * (200 * 201 / 2 + 200 * 7))
+            #expect(test.blocks.queuedBytes == 0 && test.blocks.queuedRows == 0 && test.blocks.queuedBlocks == 0)
+            #expect(test.blocks.pendingFlows == 0 && test.blocks.pendingBytes == 0 && test.blocks.rejected.isEmpty)
             #expect(statistics.lastError == nil)
             refused = Int(statistics.failedAttempts["too_large", default: 0])
             if refused > 0 {
@@ -123,13 +125,12 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         test.submit(2)
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.completed == [1, 2])
-        let statistics = test.inserter.statistics
-        #expect(statistics.quarantined.keys.sorted() == ["too_large"])
-        #expect(statistics.quarantined["too_large"]?.rows == 1)
-        #expect(statistics.quarantined["too_large"]?.reportedBytes == 200)
-        #expect(statistics.inserted.rows == 102 && statistics.inserted.reportedBytes == 51 * 300)
-        let lost = statistics.quarantined["too_large"]?.flows ?? 0
-        #expect(statistics.inserted.flows + lost == 52)
+        #expect(test.blocks.rejected.keys.sorted() == ["too_large"])
+        #expect(test.blocks.rejected["too_large"]?.rows == 1)
+        #expect(test.blocks.rejected["too_large"]?.reportedBytes == 200)
+        #expect(test.blocks.stored.rows == 102 && test.blocks.stored.reportedBytes == 51 * 300)
+        let lost = test.blocks.rejected["too_large"]?.flows ?? 0
+        #expect(test.blocks.stored.flows + lost == 52)
         #expect(try await database.counts() == [["102", "102", "15300"]])
         #expect(test.warnings.contains { $0.contains("rows are counted as lost") && $0.contains("rows=1") })
     }
@@ -165,7 +166,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         test.submit(1, flows: 300)
         try await eventually("an operator is called") {
             test.inserter.statistics.failedAttempts["too_large", default: 0] >= 3
-                && test.inserter.statistics.problem?.contains("client_max_body_size") == true
+                && test.inserter.load.problem?.contains("client_max_body_size") == true
         }
         limit.withLock { $0 = .max }
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
@@ -199,8 +200,8 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         try await eventually("the only worker stores others") { test.completed == [2, 3, 4] }
         let whole = try #require(proxy.inserts.first)
         #expect(proxy.inserts.filter { $0.body.count >= whole.body.count }.allSatisfy { $0.target == whole.target })
-        #expect(test.inserter.statistics.oldestWait == nil && test.inserter.statistics.oldestAge != nil)
-        #expect(test.inserter.statistics.pendingFlows == 300 && test.inserter.statistics.queuedRows == 600)
+        #expect(test.blocks.oldestWait == nil && test.blocks.oldestAge != nil)
+        #expect(test.blocks.pendingFlows == 300 && test.blocks.queuedRows == 600)
         limit.withLock { $0 = .max }
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.completed == [1, 2, 3, 4] && test.inserter.statistics.possiblyDoubled.blocks == 0)
@@ -222,7 +223,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         }
         isMended.withLock { $0 = true }
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
-        #expect(test.inserter.statistics.inserted.blocks == 1)
+        #expect(test.blocks.stored.blocks == 1)
         #expect(try await database.counts() == [["600", "600", "90000"]])
     }
 
@@ -295,7 +296,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         // Whatever was on its way had the time of a wait.
         #expect(test.inserter.statistics.failedAttempts["too_large", default: 0] >= 2)
-        #expect(test.inserter.statistics.inserted.rows == 600 && test.inserter.statistics.problem == nil)
+        #expect(test.blocks.stored.rows == 600 && test.inserter.load.problem == nil)
         #expect(try await database.counts() == [["600", "600", "90000"]])
     }
 
@@ -310,7 +311,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
             let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: endpoints))
             test.submit(1, flows: 300)
             #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
-            #expect((test.inserter.statistics.inserted.blocks > 1) == isSplit)
+            #expect((test.blocks.stored.blocks > 1) == isSplit)
         }
         #expect(lenient.inserts.count == 1)
         #expect(try await database.counts() == [["1200", "600", "180000"]])

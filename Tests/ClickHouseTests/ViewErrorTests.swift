@@ -64,8 +64,8 @@ extension TestDatabase {
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.completed == Array(0..<10))
         let statistics = test.inserter.statistics
-        #expect(statistics.quarantined.isEmpty && statistics.problem == nil && statistics.lastError == nil)
-        #expect(statistics.inserted.reportedBytes == 3_000)
+        #expect(test.blocks.rejected.isEmpty && test.inserter.load.problem == nil && statistics.lastError == nil)
+        #expect(test.blocks.stored.reportedBytes == 3_000)
         #expect(try await database.sums() == ["3000", "3000", "0"])
         guard hasWindow else {
             // Nothing tells of the view here.
@@ -95,13 +95,13 @@ extension TestDatabase {
         }
         if viewErrors == .retried {
             try await eventually("an operator is called") {
-                test.inserter.statistics.problem?.contains("\(database.name).broken") == true
+                test.inserter.load.problem?.contains("\(database.name).broken") == true
             }
         }
         try await database.query("INSERT INTO switch VALUES (1)")
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(try await database.sums() == ["300", "300", "300"])
-        #expect(test.inserter.statistics.problem == nil)
+        #expect(test.inserter.load.problem == nil)
     }
 
     @Test("is waited for again once it has taken a batch") func patienceReturns() async throws {
@@ -216,7 +216,7 @@ extension TestDatabase {
         try await database.query("DROP TABLE broken_rows SYNC")
         for number in 3..<6 { test.submit(number) }
         try await eventually("all are stored without the target") { test.completed == Array(0..<6) }
-        #expect(test.inserter.statistics.quarantined.isEmpty)
+        #expect(test.blocks.rejected.isEmpty)
         #expect(
             try await database.rows("SELECT sum(bytes), (SELECT sum(bytes) FROM sound_rows) FROM network_flows_0")
                 == [["1800", "1800"]])

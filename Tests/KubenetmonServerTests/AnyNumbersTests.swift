@@ -9,6 +9,7 @@ import Labeling
 import TestSupport
 import Testing
 
+@testable import FlowBlocks
 @testable import KubenetmonServer
 @testable import Operations
 
@@ -29,7 +30,7 @@ import Testing
         }
 
         mutating func amount() -> FlowAssembler.Statistics.Amount { .init(flows: natural(), bytes: natural()) }
-        mutating func inserted() -> Inserter.Statistics.Amount {
+        mutating func blocks() -> BlockAmount {
             .init(blocks: natural(), flows: natural(), rows: natural(), reportedBytes: natural())
         }
     }
@@ -53,23 +54,29 @@ import Testing
         return flows
     }
 
+    private func blocks(_ draw: inout Draw) -> SinkStatistics {
+        var blocks = SinkStatistics()
+        blocks.stored = draw.blocks()
+        for reason in ClickHouseError.reasons { blocks.rejected[reason] = draw.blocks() }
+        (blocks.pendingFlows, blocks.pendingBytes) = (draw.natural(), draw.natural())
+        (blocks.queuedBlocks, blocks.queuedRows, blocks.queuedBytes) = (draw.integer(), draw.integer(), draw.integer())
+        (blocks.oldestAge, blocks.oldestWait) = (draw.duration(), draw.duration())
+        return blocks
+    }
+
+    private func memory(_ draw: inout Draw) -> BlockLedger.Memory {
+        var memory = BlockLedger.Memory()
+        (memory.gatheringBytes, memory.maximumBytes) = (draw.integer(), draw.integer())
+        memory.pressureTime = draw.duration()
+        return memory
+    }
+
     private func inserts(_ draw: inout Draw) -> Inserter.Statistics {
         var inserts = Inserter.Statistics()
-        (inserts.inserted, inserts.withoutViews) = (draw.inserted(), draw.inserted())
-        inserts.possiblyDoubled = draw.inserted()
-        for reason in ClickHouseError.reasons {
-            inserts.quarantined[reason] = draw.inserted()
-            inserts.failedAttempts[reason] = draw.natural()
-        }
+        (inserts.withoutViews, inserts.possiblyDoubled) = (draw.blocks(), draw.blocks())
+        for reason in ClickHouseError.reasons { inserts.failedAttempts[reason] = draw.natural() }
         for failure in FailureClass.allCases { inserts.failedAttemptsByClass[failure] = draw.natural() }
-        (inserts.rescuedBatches, inserts.pendingFlows) = (draw.natural(), draw.natural())
-        inserts.pendingBytes = draw.natural()
-        (inserts.queuedBlocks, inserts.queuedRows, inserts.queuedBytes) = (
-            draw.integer(), draw.integer(), draw.integer()
-        )
-        (inserts.gatheringBytes, inserts.maximumQueuedBytes) = (draw.integer(), draw.integer())
-        (inserts.pressureTime, inserts.oldestAge) = (draw.duration(), draw.duration())
-        inserts.oldestWait = draw.duration()
+        inserts.rescuedBatches = draw.natural()
         var endpoint = Inserter.Statistics.Endpoint(url: "")
         (endpoint.attempts, endpoint.failures) = (draw.natural(), draw.natural())
         inserts.endpoints = [endpoint]
@@ -100,7 +107,8 @@ import Testing
             ranges.sources.append(source)
         }
         return ServerNumbers(
-            ingest: ingest(&draw), flows: flows(&draw), inserts: inserts(&draw), ranges: ranges,
+            ingest: ingest(&draw), flows: flows(&draw), memory: memory(&draw), blocks: blocks(&draw),
+            inserts: inserts(&draw), ranges: ranges,
             watches: [("pods", watch(&draw)), ("nodes", watch(&draw))])
     }
 
@@ -113,7 +121,9 @@ import Testing
             var page = StatusPage()
             page.numbers = numbers
             (page.uptime, page.maximumQueuedBytes) = (draw.duration(), draw.integer())
-            page.readiness = [HealthCheck("clickhouse", problem: numbers.inserts.problem)]
+            page.readiness = [
+                HealthCheck("clickhouse", problem: numbers.inserts.problem(oldestWait: numbers.blocks.oldestWait))
+            ]
             page.now = draw.moment()
             page.talkers = TalkerReport([TalkerMinutes()], minute: draw.integer())
             #expect(page.html.body.text.contains("id=\"losses\""))

@@ -256,8 +256,9 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
                             authorities: .file("/etc/tls/ca.crt"), certificate: .file("/etc/tls/tls.crt"),
                             key: .file("/etc/tls/tls.key")), proxy: .url("http://me:p@proxy:3128"),
                         userAgent: Daemon.userAgent("kubenetmon-server")),
-                    workers: 20, maximumQueuedBytes: 1_048_576, compression: .zstd, asyncInsert: .always,
-                    viewErrors: .retried, quarantine: .init(directory: "/var/quarantine", maximumBytes: 1000)))
+                    workers: 20, compression: .zstd, asyncInsert: .always, viewErrors: .retried,
+                    quarantine: .init(directory: "/var/quarantine", maximumBytes: 1000)))
+        #expect(read.maximumQueuedBytes == 1_048_576)
         let other = try configuration(required).inserter
         #expect(other.compression == .lz4 && other.asyncInsert == .automatic && other.quarantine == nil)
         #expect(other.viewErrors == .automatic && other.client.proxy == .none)

@@ -9,6 +9,7 @@ import Labeling
 import TestSupport
 import Testing
 
+@testable import FlowBlocks
 @testable import KubenetmonServer
 @testable import Operations
 
@@ -25,26 +26,26 @@ import Testing
         numbers.flows.dropped = .init(flows: 2, bytes: 20)
         numbers.flows.gathering = .init(flows: 3, bytes: 30)
         numbers.flows.ignored = ["udp": .init(flows: 4, bytes: 40), "node": .init(flows: 5, bytes: 50)]
-        numbers.inserts.inserted = .init(blocks: 2, flows: 8, rows: 20, reportedBytes: 1_000)
+        numbers.blocks.stored = .init(blocks: 2, flows: 8, rows: 20, reportedBytes: 1_000)
         numbers.inserts.withoutViews = .init(blocks: 1, flows: 2, rows: 3, reportedBytes: 40)
         numbers.inserts.possiblyDoubled = .init(blocks: 1, flows: 1, rows: 2, reportedBytes: 60)
-        numbers.inserts.quarantined = [
+        numbers.blocks.rejected = [
             "refused_data": .init(blocks: 1, flows: 1, rows: 3, reportedBytes: 50),
             "exception": .init(blocks: 1, flows: 0, rows: 1, reportedBytes: 0),
         ]
-        numbers.inserts.pendingFlows = 1
-        numbers.inserts.pendingBytes = 100
+        numbers.blocks.pendingFlows = 1
+        numbers.blocks.pendingBytes = 100
         numbers.inserts.failedAttemptsByClass = [.transient: 6, .content: 2]
         numbers.inserts.batchAge.add(.milliseconds(700))
         numbers.inserts.batchRows.add(20 as UInt64)
         numbers.inserts.failedAttemptDuration.add(.seconds(700))
         numbers.inserts.successfulAttemptDuration.add(.milliseconds(30))
         numbers.inserts.successfulAttemptDuration.add(.milliseconds(50))
-        numbers.inserts.oldestAge = .milliseconds(1_500)
+        numbers.blocks.oldestAge = .milliseconds(1_500)
         numbers.inserts.failedAttempts = ["timeout": 6]
-        numbers.inserts.queuedRows = 7
-        numbers.inserts.maximumQueuedBytes = 1_024
-        numbers.inserts.pressureTime = .milliseconds(2_500)
+        numbers.blocks.queuedRows = 7
+        numbers.memory.maximumBytes = 1_024
+        numbers.memory.pressureTime = .milliseconds(2_500)
         return numbers
     }()
 

@@ -9,6 +9,7 @@ import Operations
 import TestSupport
 import Testing
 
+@testable import FlowBlocks
 @testable import KubenetmonServer
 
 /// Names that would be markup if anybody let them.
@@ -61,11 +62,11 @@ private func report(_ talkers: [[FlowBlock]], at minute: Int = 11) -> TalkerRepo
         page.numbers.flows.ignored = [hostile: .init()]
         var inserts = Inserter.Statistics()
         inserts.lastError = hostile
-        inserts.quarantined = [hostile: .init()]
         var endpoint = Inserter.Statistics.Endpoint(url: hostile)
         endpoint.lastError = hostile
         inserts.endpoints = [endpoint]
         page.numbers.inserts = inserts
+        page.numbers.blocks.rejected = [hostile: .init()]
         page.numbers.watches = [(hostile, .init())]
         page.numbers.watches[0].statistics.lastError = hostile
         var source = CloudRangeCatalog.SourceStatistics(provider: .aws)
@@ -97,7 +98,7 @@ private func report(_ talkers: [[FlowBlock]], at minute: Int = 11) -> TalkerRepo
         page.numbers.watches = [("pods", .init()), ("nodes", .init())]
         page.numbers.watches[0].statistics.isSynced = true
         page.numbers.watches[0].statistics.lastProgress = page.now - .seconds(75)
-        page.numbers.inserts.oldestWait = .seconds(3)
+        page.numbers.blocks.oldestWait = .seconds(3)
         let text = page.html.body.text
         #expect(
             text.contains("<td class=\"number\">1 min 15 s ago</td>")
@@ -127,29 +128,5 @@ private func report(_ talkers: [[FlowBlock]], at minute: Int = 11) -> TalkerRepo
             text.contains("<rect width=\"1000\"") && text.contains("<rect width=\"583\"")
                 && text.contains("<rect width=\"83\""))
         #expect(text.contains("in its last full minute, from 00:10 UTC"))
-    }
-
-    @Test func onlyTheHeaviestLinesAreTold() {
-        let report = report([[block((1...30).map { (pod("p\($0)"), pod("q"), UInt64($0)) })]])
-        #expect(report.lines.map(\.bytes) == (11...30).reversed().map { UInt64($0) })
-        #expect(report.bytes == 465)
-    }
-
-    @Test func aMinuteIsToldForAsLongAsItIsTheLast() {
-        let flows = block([(pod("a"), pod("b"), 7)])
-        var minutes = TalkerMinutes()
-        minutes.add(flows, in: 10)
-        #expect(TalkerReport([minutes], minute: 10).minute == 10)
-        #expect(!TalkerReport([minutes], minute: 10).isOver)
-        minutes.add(flows, in: 10)
-        minutes.add(flows, in: 11)
-        #expect(TalkerReport([minutes], minute: 11).minute == 10)
-        #expect(TalkerReport([minutes], minute: 11).bytes == 14)
-        // A clock that was set back.
-        minutes.add(flows, in: 9)
-        #expect(minutes.present.bytes == 14 && minutes.last.bytes == 14)
-        minutes.advance(to: 13)
-        #expect(TalkerReport([minutes], minute: 13).bytes == 0)
-        #expect(TalkerReport([minutes], minute: 13).isOver)
     }
 }

@@ -2,7 +2,7 @@
 
 import Testing
 
-@testable import KubenetmonServer
+@testable import FlowBlocks
 
 @Suite struct ObservationTimeTests {
     private let now: UInt32 = 1_772_366_400

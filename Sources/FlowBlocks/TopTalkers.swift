@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ClickHouse
 import Glibc
 import Synchronization
 
 /// Who sent the most in the present minute and in the one before, by the time at which blocks were full.
-struct TalkerMinutes: Sendable {
+public struct TalkerMinutes: Sendable {
     private(set) var minute = 0
     private(set) var present = Talkers()
     private(set) var last = Talkers()
@@ -26,9 +25,9 @@ struct TalkerMinutes: Sendable {
 }
 
 /// Who sends the most, of all event loops together.
-final class TopTalkers: Sendable {
+public final class TopTalkers: Sendable {
     /// What one event loop adds to it. Nobody waits for another's lock but the page.
-    final class Part: Sendable {
+    public final class Part: Sendable {
         fileprivate let minutes = Mutex(TalkerMinutes())
 
         func add(_ block: FlowBlock) { minutes.withLock { $0.add(block, in: time(nil) / 60) } }
@@ -36,7 +35,11 @@ final class TopTalkers: Sendable {
 
     private let parts = Mutex<[Part]>([])
 
-    func makePart() -> Part {
+    /// Makes a summary of no parts.
+    public init() {}
+
+    /// Adds a part for one event loop.
+    public func makePart() -> Part {
         let part = Part()
         parts.withLock { $0.append(part) }
         return part
@@ -45,7 +48,7 @@ final class TopTalkers: Sendable {
     /// Each event loop's minutes.
     ///
     /// - Parameter minute: The present minute, in minutes since the Unix epoch.
-    func minutes(at minute: Int) -> [TalkerMinutes] {
+    public func minutes(at minute: Int) -> [TalkerMinutes] {
         parts.withLock { $0 }.map { part in
             part.minutes.withLock { minutes in
                 minutes.advance(to: minute)

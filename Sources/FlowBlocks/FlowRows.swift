@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The rows of a ``FlowBlock``, column by column, in memory that is used for one block after another.
-struct FlowRows: Sendable {
+public struct FlowRows: Sendable {
     /// The values of the column `direction`.
     private enum Direction: Int8 {
         case out = 1
@@ -11,26 +11,39 @@ struct FlowRows: Sendable {
     /// Flows whose rows are made together: they stay in the processor's nearest cache while column after column is read.
     private static let flowsAtOnce = 256
 
-    private(set) var count = 0
-    private(set) var intervalStart: [UInt32] = []
-    private(set) var direction: [Int8] = []
-    private(set) var transport: [UInt8] = []
-    private(set) var connectionClass: [UInt8] = []
-    private(set) var service: [UInt32] = []
-    private(set) var flags: [UInt64] = []
-    private(set) var bytes: [UInt64] = []
-    private(set) var packets: [UInt64] = []
-    private(set) var local = Endpoints()
-    private(set) var remote = Endpoints()
+    /// The number of rows.
+    public private(set) var count = 0
+    /// Beginnings of the intervals, in seconds since the Unix epoch.
+    public private(set) var intervalStart: [UInt32] = []
+    /// 1 for what the local end sent, 2 for what it received.
+    public private(set) var direction: [Int8] = []
+    /// Protocol numbers.
+    public private(set) var transport: [UInt8] = []
+    /// Places among all cases of ``ConnectionClass``.
+    public private(set) var connectionClass: [UInt8] = []
+    /// Places of the dialled services' labels among ``FlowBlock/endpoints``.
+    public private(set) var service: [UInt32] = []
+    /// ``ConnectionFlags``.
+    public private(set) var flags: [UInt64] = []
+    /// Network bytes.
+    public private(set) var bytes: [UInt64] = []
+    /// Packets.
+    public private(set) var packets: [UInt64] = []
+    /// The local ends.
+    public private(set) var local = Endpoints()
+    /// The remote ends.
+    public private(set) var remote = Endpoints()
 
     /// One end of all rows.
-    struct Endpoints: Sendable {
-        /// Numbers of labels.
-        fileprivate(set) var labels: [UInt32] = []
-        fileprivate(set) var port: [UInt16] = []
-        fileprivate(set) var ipv4: [UInt32] = []
-        /// Empty where no row of the block has an IPv6 address.
-        fileprivate(set) var ipv6: [UInt128] = []
+    public struct Endpoints: Sendable {
+        /// Places of labels among ``FlowBlock/endpoints``.
+        public fileprivate(set) var labels: [UInt32] = []
+        /// Ports.
+        public fileprivate(set) var port: [UInt16] = []
+        /// IPv4 addresses; 0 where the end has an IPv6 address.
+        public fileprivate(set) var ipv4: [UInt32] = []
+        /// IPv6 addresses, 0 where the end has none; empty where no row of the block has one.
+        public fileprivate(set) var ipv6: [UInt128] = []
 
         fileprivate mutating func removeAll() {
             labels.removeAll(keepingCapacity: true)
@@ -65,8 +78,11 @@ struct FlowRows: Sendable {
         }
     }
 
+    /// Makes rows without memory.
+    public init() {}
+
     /// Takes the rows of a block in place of those of the last.
-    mutating func load(_ block: FlowBlock) {
+    public mutating func load(_ block: FlowBlock) {
         removeAll()
         let begin = UInt32(block.day) * FlowBlock.secondsPerDay
         var sources: [UInt32] = []

@@ -3,7 +3,7 @@
 import TestSupport
 import Testing
 
-@testable import ClickHouse
+@testable import FlowBlocks
 
 @Suite struct HeavyHittersTests {
     @Test func fewKeysAreExact() {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowBlocksTestKit
 import FlowModel
 import Labeling
 import TestSupport
 import Testing
 
-@testable import ClickHouse
+@testable import FlowBlocks
 
 /// A flow of which a test changes a part.
 private struct FlowParts {
@@ -73,7 +74,7 @@ private func merged(_ flows: [FlowParts]) -> [FlowRecord] {
         }
     }
 
-    @Test func twoObservationsOfOneDirectionEachMakeTwoRows() throws {
+    @Test func twoObservationsOfOneDirectionEachMakeTwoRows() {
         var block = FlowBlock(environment: "", dayOf: lastSecondOfADay)
         var flow = FlowParts()
         flow.received = FlowCounters()
@@ -81,10 +82,10 @@ private func merged(_ flows: [FlowParts]) -> [FlowRecord] {
         swap(&flow.sent, &flow.received)
         flow.append(to: &block)
         #expect(block.rows == 3)
-        var encoder = BlockEncoder()
-        let schema = try TableSchema(
-            table: "t", columnNames: FlowColumn.required.map(\.rawValue))
-        #expect(encoder.encoded(block, for: schema, compression: .none).rows == 2)
+        var (merge, rows) = (FlowMerge(), FlowRows())
+        block.mergeFlows(with: &merge)
+        rows.load(block)
+        #expect(rows.count == 2)
     }
 
     @Test func sumsAreThoseOfTheFlowsHoweverManyMerge() {
@@ -109,19 +110,5 @@ private func merged(_ flows: [FlowParts]) -> [FlowRecord] {
         #expect(records.count == sums.count)
         let areEqual = records.map(\.sentBytes).sorted() == sums.values.sorted()
         #expect(areEqual)
-    }
-
-    @Test func whatTheEngineSumsIsTheSame() async throws {
-        let database = try await TestDatabase.make()
-        var block = FlowBlock(environment: "", dayOf: lastSecondOfADay)
-        for number in 0..<100 {
-            var flow = FlowParts()
-            flow.ports.0 = UInt16(number % 10)
-            flow.append(to: &block)
-        }
-        try await insert([block], into: database)
-        #expect(
-            try await database.rows("SELECT count(), sum(bytes), sum(packets) FROM network_flows_0")
-                == [["20", "3000", "300"]])
     }
 }

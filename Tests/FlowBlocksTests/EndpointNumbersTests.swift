@@ -3,7 +3,7 @@
 import TestSupport
 import Testing
 
-@testable import ClickHouse
+@testable import FlowBlocks
 
 @Suite struct EndpointNumbersTests {
     @Test(arguments: [1, 8, 16, 4096, 1 << 40] as [UInt]) func aThingKeepsItsNumberHoweverManyThereAre(distance: UInt) {

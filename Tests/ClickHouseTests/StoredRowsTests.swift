@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowBlocks
+import FlowBlocksTestKit
 import FlowModel
 import Foundation
 import Labeling
@@ -9,46 +11,6 @@ import TestSupport
 import Testing
 
 @testable import ClickHouse
-
-/// The last second of yesterday: the table drops days that are long gone.
-let lastSecondOfADay = UInt32(Date().timeIntervalSince1970) / 86_400 * 86_400 - 1
-
-/// Labels of a pod, all of them distinct.
-func podLabels(_ name: String) -> EndpointLabels {
-    EndpointLabels(
-        cloud: "cloud \(name)", region: "region \(name)", cluster: "cluster \(name)", cell: "cell \(name)",
-        availabilityZone: "zone \(name)", node: "node \(name)", instanceID: "instance \(name)",
-        namespace: "namespace \(name)", pod: name, app: "app \(name)", cloudService: "service \(name)")
-}
-
-/// Keeps labels for as long as the process lives: flows do not.
-func kept(_ labels: EndpointLabels) -> LabelsReference {
-    keptLabels.withLock { $0.append(labels) }
-    return LabelsReference(labels)
-}
-
-private let keptLabels = Mutex<[EndpointLabels]>([])
-
-/// A flow between two pods.
-func labeledFlow(
-    _ local: EndpointLabels = podLabels("a"), _ remote: EndpointLabels = podLabels("b"),
-    transport: TransportProtocol = .tcp, ports: (UInt16, UInt16) = (40_000, 443),
-    connectionClass: ConnectionClass = .intraVPC, sent: FlowCounters = FlowCounters(packets: 1, bytes: 100),
-    received: FlowCounters = FlowCounters(packets: 2, bytes: 200)
-) -> LabeledFlow {
-    LabeledFlow(
-        transport: transport,
-        local: LabeledEndpoint(labels: kept(local), address: IPAddress(v4: 0x0af4_010a), port: ports.0),
-        remote: LabeledEndpoint(labels: kept(remote), address: IPAddress(v4: 0xffff_fffe), port: ports.1),
-        connectionClass: connectionClass, sent: sent, received: received)
-}
-
-/// A block of flows that were observed at the last second of a day.
-func flowBlock(_ flows: [LabeledFlow] = [labeledFlow()]) -> FlowBlock {
-    var block = FlowBlock(environment: "testing", dayOf: lastSecondOfADay)
-    for flow in flows { block.append(flow, observedAt: lastSecondOfADay) }
-    return block
-}
 
 /// A logger that says nothing.
 let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
@@ -64,10 +26,9 @@ func insert(
     }.get()
     let inserter = Inserter(
         configuration: Inserter.Configuration(client: configuration, workers: 2, compression: compression),
-        schema: schema, logger: quiet,
-        onPressure: { _ in })
+        schema: schema, logger: quiet, account: BlockLedger(maximumBytes: .max).openAccount())
     let stored = Mutex(0)
-    for block in blocks { inserter.submit(block) { stored.withLock { $0 += 1 } } }
+    for block in blocks { inserter.submit(block) { _ in stored.withLock { $0 += 1 } } }
     #expect(await inserter.drain(timeout: .seconds(300)) == 0)
     #expect(stored.withLock { $0 } == blocks.count)
 }
@@ -130,7 +91,7 @@ extension BlockEncoder {
     }
 }
 
-@Suite struct FlowBlockTests {
+@Suite struct StoredRowsTests {
     @Test func everyColumnIsStoredAsItIs() async throws {
         let strings = [
             // A text that is not UTF-8 is repaired when it becomes a String: U+FFFD for what is wrong.
@@ -167,25 +128,6 @@ extension BlockEncoder {
         for (stored, expected) in zip(stored, expected) { #expect(stored == expected) }
     }
 
-    @Test func memoryGrowsWithFlowsAndEndpoints() throws {
-        let labels = (podLabels("a"), podLabels("b"))
-        let one = flowBlock([labeledFlow(labels.0, labels.1)])
-        let many = flowBlock((0..<10_000).map { _ in labeledFlow(labels.0, labels.1) })
-        #expect(one.memoryBytes > 0 && one.memoryBytes < 64 << 10)
-        // The allocator rounds what a few labels take.
-        #expect(abs(many.memoryBytes - one.memoryBytes - 72 * 9_999) < 1 << 10)
-        let endpoints = flowBlock((0..<10_000).map { labeledFlow(EndpointLabels(pod: "\($0)"), labels.1) })
-        #expect(endpoints.memoryBytes > many.memoryBytes + 10_000 * 8)
-    }
-
-    @Test func rowsAndBytesAreCounted() {
-        #expect(flowBlock([]).rows == 0)
-        #expect(flowBlock([labeledFlow(sent: FlowCounters(), received: FlowCounters())]).rows == 0)
-        #expect(flowBlock([labeledFlow(received: FlowCounters())]).rows == 1)
-        #expect(flowBlock([labeledFlow(), labeledFlow()]).rows == 4)
-        #expect(flowBlock([labeledFlow(), labeledFlow(received: FlowCounters())]).reportedBytes == 400)
-    }
-
     @Test(arguments: [
         (TransportProtocol(rawValue: 0), "0"), (TransportProtocol(rawValue: 1), "icmp"), (.tcp, "tcp"), (.udp, "udp"),
         (TransportProtocol(rawValue: 33), "dccp"), (TransportProtocol(rawValue: 47), "gre"),
@@ -198,12 +140,7 @@ extension BlockEncoder {
         #expect(try await database.rows("SELECT DISTINCT proto FROM network_flows_0") == [[name]])
     }
 
-    @Test func aBlockHasOneDayAndAnotherDayNeedsAnother() async throws {
-        #expect(FlowBlock.day(of: lastSecondOfADay) + 1 == FlowBlock.day(of: lastSecondOfADay + 1))
-        await #expect(processExitsWith: .failure) {
-            var block = FlowBlock(environment: "testing", dayOf: lastSecondOfADay)
-            block.append(labeledFlow(), observedAt: lastSecondOfADay + 1)
-        }
+    @Test func eachDayIsAPartitionOfItsOwn() async throws {
         var next = FlowBlock(environment: "testing", dayOf: lastSecondOfADay + 1)
         next.append(labeledFlow(), observedAt: lastSecondOfADay + 1)
         let database = try await TestDatabase.make()
@@ -266,5 +203,15 @@ extension BlockEncoder {
                 ["of its own", "out", "a", "443", "100", "A"],
                 ["of its own", "in", "a", "443", "200", "A"],
             ])
+    }
+
+    @Test func flowsThatDifferInCountersAloneAreOneRow() async throws {
+        let database = try await TestDatabase.make()
+        let labels = (podLabels("a"), podLabels("b"))
+        let flows = (0..<100).map { labeledFlow(labels.0, labels.1, ports: (UInt16($0 % 10), 2)) }
+        try await insert([flowBlock(flows)], into: database)
+        #expect(
+            try await database.rows("SELECT count(), sum(bytes), sum(packets) FROM network_flows_0")
+                == [["20", "30000", "300"]])
     }
 }

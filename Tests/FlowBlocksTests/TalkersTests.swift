@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowBlocksTestKit
 import FlowModel
 import Labeling
 import TestSupport
 import Testing
 
-@testable import ClickHouse
+@testable import FlowBlocks
 
 /// Labels of a pod on a node.
 private func pod(_ name: String, on node: String, workload: String = "", zone: String = "z1") -> EndpointLabels {

@@ -1,96 +1,102 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ClickHouse
 import Dispatch
-import FlowIngest
-import FlowModel
-import FlowWire
-import Labeling
-import Logging
-import NIOCore
-import Synchronization
+public import FlowIngest
+public import FlowModel
+public import FlowWire
+public import Labeling
+public import NIOCore
 
 /// Labels the flows of one event loop's agents, gathers their rows into blocks and acknowledges the batches of a block
-/// once ClickHouse has it.
+/// once its sink has settled it.
 ///
-/// A batch's rows are all in one block: a block that is stored settles every batch in it. Each day has a block of its own,
+/// A batch's rows are all in one block: a block that is settled settles every batch in it. Each day has a block of its own,
 /// since an agent that has been alone for long may send what is of yesterday while others send what is of today.
-final class FlowAssembler: FlowSink {
+public final class FlowAssembler: FlowSink {
     /// What became of flows.
-    struct Statistics: Sendable {
+    public struct Statistics: Sendable {
         /// Flows and the network bytes that they report.
-        struct Amount: Sendable {
-            var flows: UInt64 = 0
-            var bytes: UInt64 = 0
+        public struct Amount: Sendable {
+            /// Flows.
+            public var flows: UInt64
+            /// Their network bytes.
+            public var bytes: UInt64
+
+            /// Makes an amount of its parts.
+            public init(flows: UInt64 = 0, bytes: UInt64 = 0) {
+                self.flows = flows
+                self.bytes = bytes
+            }
 
             mutating func add(_ flow: Flow) {
                 flows += 1
                 bytes &+= flow.bytes
             }
 
-            static func += (left: inout Amount, right: Amount) {
+            /// Adds an amount.
+            public static func += (left: inout Amount, right: Amount) {
                 left.flows &+= right.flows
                 left.bytes &+= right.bytes
             }
         }
 
         /// Everything, each batch once.
-        var received = Amount()
-        var labeled = Amount()
+        public var received = Amount()
+        /// Flows that are labelled, whether or not they are stored.
+        public var labeled = Amount()
         /// Flows that are labelled and not stored, since nothing is.
-        var dropped = Amount()
+        public var dropped = Amount()
         /// Flows that are not recorded, by reason.
-        var ignored: [String: Amount] = [:]
+        public var ignored: [String: Amount] = [:]
         /// Flows in blocks that are being filled.
-        var gathering = Amount()
-        var labels = LabelResults()
+        public var gathering = Amount()
+        /// What the ends of labelled flows were found to be.
+        public var labels = LabelResults()
         /// Batches whose time could not be true, and which were given that of their arrival.
-        var incredibleTimes: UInt64 = 0
+        public var incredibleTimes: UInt64 = 0
         /// Flows whose counters cannot be true, which would spoil every sum that they are part of. They are counted here
         /// and nowhere else.
-        var impossibleFlows: UInt64 = 0
+        public var impossibleFlows: UInt64 = 0
 
-        static func + (left: Statistics, right: Statistics) -> Statistics {
-            var sum = left
-            sum.received += right.received
-            sum.labeled += right.labeled
-            sum.dropped += right.dropped
-            sum.gathering += right.gathering
-            sum.labels += right.labels
-            sum.incredibleTimes += right.incredibleTimes
-            sum.impossibleFlows += right.impossibleFlows
-            for (reason, amount) in right.ignored { sum.ignored[reason, default: Amount()] += amount }
-            return sum
+        /// No flows.
+        public init() {}
+
+        static func += (left: inout Statistics, right: Statistics) {
+            left.received += right.received
+            left.labeled += right.labeled
+            left.dropped += right.dropped
+            left.gathering += right.gathering
+            left.labels += right.labels
+            left.incredibleTimes += right.incredibleTimes
+            left.impossibleFlows += right.impossibleFlows
+            for (reason, amount) in right.ignored { left.ignored[reason, default: Amount()] += amount }
         }
 
         /// Every reason for which flows are not recorded.
-        static let ignoredReasons = Labeler.IgnoredReason.allCases.map(\.rawValue) + ["ipv6", "empty"]
+        public static let ignoredReasons = Labeler.IgnoredReason.allCases.map(\.rawValue) + ["ipv6", "empty"]
     }
 
     /// When a block is sent.
-    struct Limits: Sendable {
-        var rows: Int
-        /// The memory of all blocks that are being filled.
-        var bytes: Int
-        var age: TimeAmount
-    }
+    public struct Limits: Sendable {
+        /// Rows of the block.
+        public var rows: Int
+        /// The memory of all blocks that this assembler fills, in bytes.
+        public var bytes: Int
+        /// Time since the block's first flow.
+        public var age: TimeAmount
 
-    /// What all rows have in common.
-    struct RowForm: Sendable {
-        /// The value of the column `environment`.
-        var environment: String
-        /// Whether flows are stored; where not, they are labelled and dropped.
-        var isStored = true
-        /// Whether the table has columns for IPv6 addresses.
-        var hasIPv6 = false
+        /// Makes limits of their parts.
+        public init(rows: Int, bytes: Int, age: TimeAmount) {
+            self.rows = rows
+            self.bytes = bytes
+            self.age = age
+        }
     }
 
     /// A block that is being filled.
     private struct OpenBlock {
         var block: FlowBlock
         var receipts: [BatchReceipt] = []
-        /// Its memory, as far as it was told.
-        var gatheredBytes = 0
         /// When it is sent whether or not it is full.
         var expiry: Scheduled<Void>?
     }
@@ -104,46 +110,56 @@ final class FlowAssembler: FlowSink {
     /// The most flows that are labelled in one go: changes of the index wait for so long.
     private static let flowsAtOnce = 1024
 
-    /// Takes a block, calls `onTaken` at the moment at which it has it and `completion` when the block is settled.
-    typealias Send =
-        @Sendable (FlowBlock, _ onTaken: () -> Void, _ completion: @escaping @Sendable () -> Void) -> Void
-
     private let eventLoop: any EventLoop
     private let labeler: Labeler
-    private let form: RowForm
+    private let environment: String
     private let limits: Limits
-    private let statistics: StatisticsBox
+    private let ledger: BlockLedger
+    private let sink: (any BlockSink)?
+    /// False where flows between IPv6 addresses are not recorded.
+    private let hasIPv6: Bool
+    private let talkers: TopTalkers.Part?
     private let now: @Sendable () -> UInt32
-    private let send: Send
-    /// Is told by how much the memory of the blocks that are being filled has grown, or shrunk.
-    private let gather: @Sendable (_ bytes: Int) -> Void
     /// By their days.
     private var openBlocks: [UInt16: OpenBlock] = [:]
-    /// The memory of all of them.
-    private var gatheredBytes = 0
 
-    init(
-        eventLoop: any EventLoop, labeler: Labeler, form: RowForm, limits: Limits, statistics: StatisticsBox,
-        now: @escaping @Sendable () -> UInt32 = ClusterIndex.secondsSinceTheEpoch,
-        send: @escaping Send, gather: @escaping @Sendable (_ bytes: Int) -> Void = { _ in }
+    /// Makes an assembler without blocks.
+    ///
+    /// - Parameters:
+    ///   - eventLoop: The event loop on which the assembler is called.
+    ///   - labeler: Labels flows.
+    ///   - environment: The value of the column `environment`.
+    ///   - limits: When a block is sent.
+    ///   - ledger: Counts flows and the memory of blocks.
+    ///   - sink: Takes finished blocks, with an account of `ledger`; where nil, flows are labelled and dropped.
+    ///   - talkers: Summarizes finished blocks; nil where the summary is not shown.
+    ///   - now: The time in seconds since the Unix epoch.
+    public init(
+        eventLoop: any EventLoop, labeler: Labeler, environment: String, limits: Limits, ledger: BlockLedger,
+        sink: (any BlockSink)?, talkers: TopTalkers.Part? = nil,
+        now: @escaping @Sendable () -> UInt32 = ClusterIndex.secondsSinceTheEpoch
     ) {
         self.eventLoop = eventLoop
         self.labeler = labeler
-        self.form = form
+        self.environment = environment
         self.limits = limits
-        self.statistics = statistics
+        self.ledger = ledger
+        self.sink = sink
+        hasIPv6 = sink?.form.hasIPv6 ?? true
+        self.talkers = talkers
         self.now = now
-        self.send = send
-        self.gather = gather
     }
 
-    func receive(_ batch: borrowing ReceivedFlowBatch, from agent: ConnectedAgent, receipt: BatchReceipt) {
+    /// Labels a batch's flows and adds them to the block of their day. The receipt is acknowledged when the block is settled,
+    /// or at once where nothing of the batch is to be stored.
+    public func receive(_ batch: borrowing ReceivedFlowBatch, from agent: ConnectedAgent, receipt: BatchReceipt) {
         var counted = Statistics()
         let (second, isCredible) = ObservationTime.second(of: batch.observedAtMilliseconds, now: now())
         if !isCredible { counted.incredibleTimes += 1 }
         let rules = labeler.rules
         var open = takeBlock(dayOf: second, flagNames: rules.flagNames)
-        let before = (flows: open.block.flows, bytes: open.block.reportedBytes)
+        let flowsBefore = open.block.flows
+        let isStored = sink != nil
         for start in stride(from: 0, to: batch.count, by: Self.flowsAtOnce) {
             let some = start..<min(start + Self.flowsAtOnce, batch.count)
             labeler.read(observedOn: agent.hello.nodeName, at: second, by: rules) { reader in
@@ -156,11 +172,11 @@ final class FlowAssembler: FlowSink {
                     switch reader.label(flow) {
                     case .ignored(let reason):
                         counted.ignored[reason.rawValue, default: Statistics.Amount()].add(flow)
-                    case .labeled where !flow.isIPv4 && !form.hasIPv6:
+                    case .labeled where !flow.isIPv4 && !hasIPv6:
                         counted.ignored["ipv6", default: Statistics.Amount()].add(flow)
                     case .labeled where flow.originalCounters.isZero && flow.replyCounters.isZero:
                         counted.ignored["empty", default: Statistics.Amount()].add(flow)
-                    case .labeled(let labeled) where !form.isStored:
+                    case .labeled(let labeled) where !isStored:
                         counted.labeled.add(flow)
                         counted.labels.add(labeled)
                         counted.dropped.add(flow)
@@ -172,17 +188,16 @@ final class FlowAssembler: FlowSink {
                 }
             }
         }
-        counted.gathering = Statistics.Amount(
-            flows: UInt64(open.block.flows - before.flows), bytes: open.block.reportedBytes &- before.bytes)
-        statistics.add(counted)
-        if open.block.flows == before.flows {
+        ledger.record(counted, filling: open.block)
+        if open.block.flows == flowsBefore {
             // Nothing of it is to be stored.
             BatchReceipt.acknowledge([receipt])
         } else {
+            open.block.endBatch(receipt.identity)
             open.receipts.append(receipt)
         }
         guard open.block.rows > 0 else { return }
-        account(open.block.memoryBytes, of: &open)
+        let gatheredBytes = openBlocks.values.reduce(open.block.memoryBytes) { $0 + $1.block.memoryBytes }
         if open.block.rows >= limits.rows || gatheredBytes > limits.bytes {
             finish(consume open)
         } else {
@@ -190,13 +205,14 @@ final class FlowAssembler: FlowSink {
         }
     }
 
-    func agent(_ agent: ConnectedAgent, hasAddresses addresses: [IPAddress]) {
+    /// Tells the index of the addresses that an agent's host has.
+    public func agent(_ agent: ConnectedAgent, hasAddresses addresses: [IPAddress]) {
         let (index, node) = (labeler.index, agent.hello.nodeName)
         Self.queue.async { index.setHostAddresses(addresses, ofNode: node) }
     }
 
     /// Sends what has been gathered.
-    func flush() {
+    public func flush() {
         for day in openBlocks.keys.sorted() { flush(day) }
     }
 
@@ -212,7 +228,7 @@ final class FlowAssembler: FlowSink {
         }
         return OpenBlock(
             block: FlowBlock(
-                environment: form.environment, flagNames: flagNames, dayOf: second, flows: limits.rows))
+                environment: environment, flagNames: flagNames, dayOf: second, flows: limits.rows))
     }
 
     /// Keeps a block open until it is full or old enough.
@@ -232,37 +248,13 @@ final class FlowAssembler: FlowSink {
 
     private func finish(_ open: consuming OpenBlock) {
         open.expiry?.cancel()
-        account(0, of: &open)
-        let (block, receipts) = (open.block, open.receipts)
-        send(block) {
-            statistics.handOver(block)
-        } _: {
-            BatchReceipt.acknowledge(receipts)
-        }
-    }
-
-    /// Tells of a block's memory.
-    private func account(_ bytes: Int, of open: inout OpenBlock) {
-        let growth = bytes - open.gatheredBytes
-        open.gatheredBytes = bytes
-        gatheredBytes += growth
-        gather(growth)
-    }
-}
-
-/// The sum of what all assemblers have counted.
-final class StatisticsBox: Sendable {
-    private let storage = Mutex(FlowAssembler.Statistics())
-
-    var value: FlowAssembler.Statistics { storage.withLock { $0 } }
-
-    func add(_ statistics: FlowAssembler.Statistics) { storage.withLock { $0 = $0 + statistics } }
-
-    /// A block is being filled no longer.
-    func handOver(_ block: FlowBlock) {
-        storage.withLock {
-            $0.gathering.flows -= UInt64(block.flows)
-            $0.gathering.bytes &-= block.reportedBytes
+        let receipts = open.receipts
+        talkers?.add(open.block)
+        // A rejected block is acknowledged as well: its agents would send it for ever.
+        sink?.submit(open.block) { settlement in
+            let withdrawn = settlement.withdrawn
+            BatchReceipt.acknowledge(
+                withdrawn.isEmpty ? receipts : receipts.filter { !withdrawn.contains($0.identity) })
         }
     }
 }

@@ -1,15 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import FlowModel
+public import FlowModel
 public import Labeling
+import Synchronization
 
-/// Flows of one day on their way into ClickHouse. Labels are kept once for each endpoint, flows refer to them.
+/// Labelled flows of one day on their way into a sink. Labels are kept once for each endpoint, flows refer to them.
 public struct FlowBlock: Sendable {
+    /// Flows of one batch, which follow one another among the block's.
+    private struct Batch: Sendable {
+        let identity: BatchIdentity
+        let flows: Int
+    }
+
     /// The resolution of the table in seconds.
     public static let intervalSeconds: UInt32 = 60
 
     static let secondsPerDay: UInt32 = 86_400
 
+    private static let lastNumber = Atomic<UInt64>(0)
+
+    /// What tells the block apart from all others of the process; copies have the same.
+    let number = FlowBlock.lastNumber.wrappingAdd(1, ordering: .relaxed).newValue
     /// The day of all rows in UTC, in days since the Unix epoch: a block never spans two partitions.
     public let day: UInt16
     /// When the block was begun.
@@ -22,10 +33,14 @@ public struct FlowBlock: Sendable {
     public private(set) var reportedBytes: UInt64 = 0
 
     /// The value of the column `environment`.
-    let environment: String
+    public let environment: String
     /// The names of ``ConnectionFlags`` in the order of their bits.
     public let flagNames: [String]
     private(set) var memory: FlowBlockMemory
+    /// The batches that the flows come from, in their order; empty where none was told.
+    private var batches: [Batch] = []
+    /// The flows of all of ``batches``.
+    private var flowsOfBatches = 0
 
     /// Begins a block for the day of a moment.
     ///
@@ -51,7 +66,7 @@ public struct FlowBlock: Sendable {
     /// Adds the flow's rows: one for what the local side sent and one for what it received, none for nothing.
     ///
     /// - Parameters:
-    ///   - flow: A flow; between IPv6 addresses only where the table has columns for them (``TableSchema/hasIPv6``).
+    ///   - flow: A flow; between IPv6 addresses only where the sink has columns for them (``BlockForm/hasIPv6``).
     ///   - second: When it was observed, on the block's day, in seconds since the Unix epoch.
     public mutating func append(_ flow: LabeledFlow, observedAt second: UInt32) {
         precondition(Self.day(of: second) == day, "a block never spans two days")
@@ -71,18 +86,58 @@ public struct FlowBlock: Sendable {
         memory.records.append(record)
     }
 
+    /// Ends a batch: the flows that were appended since the last batch ended are its own. All of its flows are in this block.
+    public mutating func endBatch(_ identity: BatchIdentity) {
+        guard flows > flowsOfBatches else { return }
+        batches.append(Batch(identity: identity, flows: flows - flowsOfBatches))
+        flowsOfBatches = flows
+    }
+
+    /// Takes the flows of batches out, and returns those that were in the block; before flows are merged.
+    mutating func withdraw(_ identities: Set<BatchIdentity>) -> Set<BatchIdentity> {
+        let withdrawn = identities.intersection(batches.lazy.map(\.identity))
+        guard !withdrawn.isEmpty else { return [] }
+        var (kept, next): ([FlowRecord], Int) = ([], 0)
+        kept.reserveCapacity(memory.records.count)
+        for batch in batches {
+            let records = memory.records[next..<next + batch.flows]
+            next += batch.flows
+            if !withdrawn.contains(batch.identity) {
+                kept += records
+                continue
+            }
+            for record in records {
+                flows -= 1
+                rows -= (record.isSent ? 1 : 0) + (record.isReceived ? 1 : 0)
+                reportedBytes &-= record.sentBytes &+ record.receivedBytes
+            }
+        }
+        kept += memory.records[next...]
+        memory.records = kept
+        batches.removeAll { withdrawn.contains($0.identity) }
+        flowsOfBatches = batches.reduce(0) { $0 + $1.flows }
+        return withdrawn
+    }
+
+    /// The labels that ``FlowRows`` refer to by their places.
+    public var endpoints: [EndpointLabels] { memory.endpoints }
+
     /// Makes one of flows that differ in their counters alone, such as two observations of a connection in one minute. The
     /// table would sum their rows later, at a hundred times the cost.
-    mutating func mergeFlows(with merge: inout FlowMerge) {
+    public mutating func mergeFlows(with merge: inout FlowMerge) {
         merge.merge(&memory.records, ipv6Addresses: memory.ipv6Addresses)
     }
 
     /// Ends the block, whose memory another may get.
-    mutating func recycle() {
+    public mutating func recycle() {
         let memory = memory
         self.memory = FlowBlockMemory()
+        (batches, flowsOfBatches) = ([], 0)
         memory.giveBack()
     }
+
+    /// Frees the memory that waits for blocks to come.
+    public static func releaseSpareMemory() { FlowBlockMemory.forgetSpares() }
 
     private mutating func endpoint(_ end: LabeledEndpoint) -> FlowRecord.Endpoint {
         let labels = memory.number(of: end.labels)

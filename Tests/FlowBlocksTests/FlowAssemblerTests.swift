@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ClickHouse
 import ClusterModel
+import FlowBlocksTestKit
 import FlowIngest
 import FlowModel
 import FlowWire
@@ -13,7 +13,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@testable import KubenetmonServer
+@testable import FlowBlocks
 
 private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
@@ -39,15 +39,16 @@ private final class AssemblerUnderTest: Sendable {
     private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     private let server: IngestServer
     private let agent: any Channel
+    private let agentID = AgentID.random()
+    private let nodeName: String
     let labeler: Labeler
+    let ledger = BlockLedger(maximumBytes: .max)
+    let sink: MemorySink
     private let storage = Storage()
 
     private final class Storage: Sendable {
-        let blocks = Mutex<[(block: FlowBlock, completion: @Sendable () -> Void)]>([])
         let acknowledged = Mutex<[UInt64]>([])
         let assembler = Mutex<NIOLoopBound<FlowAssembler>?>(nil)
-        let statistics = StatisticsBox()
-        let gathered = Mutex(0)
     }
 
     /// Gathers the acknowledgements that an agent gets.
@@ -78,20 +79,19 @@ private final class AssemblerUnderTest: Sendable {
         index.add(inventory)
         let labeler = Labeler(index: index, site: site, configuration: Labeler.Configuration())
         self.labeler = labeler
-        let storage = storage
+        self.nodeName = nodeName
+        let (storage, ledger) = (storage, ledger)
+        let sink = MemorySink(
+            account: ledger.openAccount(), columns: FlowColumn.allCases.filter { $0 != .localIPv6 && $0 != .remoteIPv6 }
+        )
+        self.sink = sink
         var access = IngestServer.Configuration()
         access.limits.helloDeadline = .hours(1)
         server = try await IngestServer(group: group, configuration: access, logger: quiet) { eventLoop in
             let assembler = FlowAssembler(
-                eventLoop: eventLoop, labeler: labeler,
-                form: FlowAssembler.RowForm(environment: "testing", isStored: isStored),
-                limits: FlowAssembler.Limits(rows: rows, bytes: bytes, age: age), statistics: storage.statistics,
-                now: { UInt32(noon) + 86_400 },
-                send: { block, onTaken, completion in
-                    storage.blocks.withLock { $0.append((block, completion)) }
-                    onTaken()
-                },
-                gather: { bytes in storage.gathered.withLock { $0 += bytes } })
+                eventLoop: eventLoop, labeler: labeler, environment: "testing",
+                limits: FlowAssembler.Limits(rows: rows, bytes: bytes, age: age), ledger: ledger,
+                sink: isStored ? sink : nil, now: { UInt32(noon) + 86_400 })
             storage.assembler.withLock { $0 = NIOLoopBound(assembler, eventLoop: eventLoop) }
             return assembler
         }
@@ -105,7 +105,7 @@ private final class AssemblerUnderTest: Sendable {
             }
             .connect(to: address).get()
         try await agent.writeAndFlush(
-            Hello(nodeName: nodeName, agentID: .random(), softwareVersion: "test").frame())
+            Hello(nodeName: nodeName, agentID: agentID, softwareVersion: "test").frame())
     }
 
     /// Sends a batch and waits until the assembler has it.
@@ -126,15 +126,19 @@ private final class AssemblerUnderTest: Sendable {
     }
 
     /// The blocks that were sent, the first first.
-    var blocks: [FlowBlock] { storage.blocks.withLock { $0.map(\.block) } }
+    var blocks: [FlowBlock] { sink.blocks }
     /// The batches that the agent may forget.
     var acknowledged: [UInt64] { storage.acknowledged.withLock { $0 } }
-    var statistics: FlowAssembler.Statistics { storage.statistics.value }
-    /// The memory of the block that is being filled, as far as it was told.
-    var gatheredBytes: Int { storage.gathered.withLock { $0 } }
+    var statistics: FlowAssembler.Statistics { ledger.statistics.flows }
+    /// The memory of the blocks that are being filled.
+    var gatheredBytes: Int { ledger.statistics.memory.gatheringBytes }
+    /// The batches that a block of this agent may hold.
+    func batch(_ sequence: UInt64) -> BatchIdentity {
+        BatchIdentity(agent: AgentIdentity(id: agentID.bits, nodeName: nodeName), sequence: sequence)
+    }
 
-    /// ClickHouse has a block.
-    func complete(_ index: Int) { storage.blocks.withLock { $0[index].completion }() }
+    /// The sink has a block.
+    func complete(_ index: Int) { sink.settle(index, as: .stored) }
 
     func stop() async throws {
         try await agent.close()
@@ -364,6 +368,61 @@ private final class AssemblerUnderTest: Sendable {
         // Only the source is known, on no node of this agent's: it is the remote end. Both known: nobody can tell.
         #expect(test.blocks.map(\.rows) == [2])
         #expect(test.statistics.ignored.mapValues(\.flows) == ["unknown_direction": 1])
+        try await test.stop()
+    }
+
+    // MARK: - What a sink does to batches
+
+    @Test("a sink gets every byte that is not ignored")
+    func bytesOfASink() async throws {
+        let test = try await AssemblerUnderTest(rows: 8)
+        for number in 1...7 as ClosedRange<UInt64> {
+            try await test.send(number, [Flow](repeating: try flow(), count: Int(number)) + [try flow(.udp)])
+        }
+        try await test.flush()
+        #expect(test.sink.rowBytes == 28 * 300 && test.sink.statistics.pendingBytes == 28 * 300)
+        for index in test.blocks.indices { test.complete(index) }
+        #expect(test.sink.statistics.stored.reportedBytes == 28 * 300 && test.sink.statistics.pendingFlows == 0)
+        #expect(test.sink.statistics.stored.flows == 28 && test.statistics.received.flows == 35)
+        try await eventually("every batch is acknowledged") { test.acknowledged.sorted() == Array(1...7) }
+        try await test.stop()
+    }
+
+    @Test("a rejected block is acknowledged and counted under its reason")
+    func rejectedBlock() async throws {
+        let test = try await AssemblerUnderTest()
+        try await test.send(1, [try flow()])
+        try await test.flush()
+        try await test.send(2, [try flow(), try flow()])
+        try await test.flush()
+        test.sink.settle(1, as: .stored, .rejected(reason: "refused_data"))
+        try await eventually("its batch is acknowledged") { test.acknowledged == [2] }
+        let statistics = test.sink.statistics
+        #expect(statistics.rejected == ["refused_data": .init(blocks: 1, flows: 1, rows: 2, reportedBytes: 300)])
+        #expect(statistics.stored == .init(blocks: 1, flows: 1, rows: 2, reportedBytes: 300))
+        #expect(statistics.pendingFlows == 1 && statistics.queuedBlocks == 1)
+        try await test.stop()
+    }
+
+    @Test("a batch is withdrawn until its block leaves, and is not acknowledged")
+    func withdrawnBatch() async throws {
+        let test = try await AssemblerUnderTest()
+        for number in 1...3 as ClosedRange<UInt64> {
+            try await test.send(number, [Flow](repeating: try flow(), count: Int(number)))
+        }
+        try await test.flush()
+        #expect(test.sink.withdraw([test.batch(2), test.batch(9)]) == [test.batch(2)])
+        #expect(test.sink.withdraw([test.batch(2)]).isEmpty)
+        #expect(test.blocks.map(\.flows) == [4] && test.sink.rowBytes == 1_200)
+        #expect(test.sink.statistics.withdrawn == .init(blocks: 0, flows: 2, rows: 4, reportedBytes: 600))
+        #expect(test.sink.statistics.pendingFlows == 4 && test.sink.statistics.queuedRows == 8)
+        test.sink.send(0)
+        #expect(test.sink.withdraw([test.batch(3)]).isEmpty)
+        test.complete(0)
+        try await eventually("the others are acknowledged") { test.acknowledged == [1, 3] }
+        let end = test.sink.statistics
+        #expect(end.stored.flows == 4 && end.withdrawn.flows == 2 && end.pendingFlows == 0 && end.queuedBytes == 0)
+        #expect(test.statistics.received.flows == 6)
         try await test.stop()
     }
 }

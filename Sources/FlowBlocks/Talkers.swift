@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Labeling
+import Labeling
 
 /// Who sent the most to whom, of the flows of some blocks: pairs of workloads and places. In bounded memory, whatever the
 /// blocks hold, and in little time: of a block of many flows, a sample stands for all.
 ///
 /// Each byte counts once: what a local end has sent always, what it has received only where nobody else reports that it
 /// was sent, as in `WHERE direction = 'out' OR localNode = '' OR remoteNode IN ('', localNode)`.
-public struct Talkers: Sendable {
+struct Talkers: Sendable {
     /// What one side has sent to the other.
-    public struct Pair: Sendable {
+    struct Pair: Sendable {
         /// Labels of one of the workload's endpoints that sent.
-        public let source: EndpointLabels
+        let source: EndpointLabels
         /// Labels of one of the workload's endpoints that received.
-        public let destination: EndpointLabels
+        let destination: EndpointLabels
         /// How far it went.
-        public let connectionClass: ConnectionClass
+        let connectionClass: ConnectionClass
         /// Network bytes; there may be ``Talkers/error`` more.
-        public let bytes: UInt64
+        let bytes: UInt64
     }
 
     /// What endpoints have in common that are one line: the same workload, or pod without one, in the same place.
@@ -54,16 +54,16 @@ public struct Talkers: Sendable {
     private var sampler = ByteSampler()
 
     /// Nobody has sent anything.
-    public init() {}
+    init() {}
 
     /// The bytes of all pairs, those too that are not among ``pairs``; about so many where blocks were sampled.
-    public var bytes: UInt64 { hitters.total }
+    var bytes: UInt64 { hitters.total }
 
     /// How many bytes of a pair may be missing, whatever sampling adds or takes: at most a 400th of ``bytes``.
-    public var error: UInt64 { hitters.error }
+    var error: UInt64 { hitters.error }
 
     /// The pairs, in no order. Each that has more than ``error`` is there.
-    public var pairs: [Pair] {
+    var pairs: [Pair] {
         hitters.entries.map { key, bytes in
             Pair(
                 source: groups[Int(key >> 32)], destination: groups[Int(key >> 8 & 0xff_ffff)],
@@ -72,7 +72,7 @@ public struct Talkers: Sendable {
     }
 
     /// Adds a block's flows.
-    public mutating func add(_ block: FlowBlock) {
+    mutating func add(_ block: FlowBlock) {
         let ends = block.memory.endpoints.map { (group: UInt64(number(of: $0)), node: $0.id(of: .node)) }
         sampler.interval =
             block.memory.records.count <= Self.samples ? 1 : max(1, block.reportedBytes / UInt64(Self.samples))

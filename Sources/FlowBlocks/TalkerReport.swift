@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ClickHouse
 import FlowModel
-import Labeling
+public import Labeling
 
 /// Who sent the most to whom in a minute, in words.
-struct TalkerReport {
+public struct TalkerReport {
     /// One side of a line.
-    struct Side: Hashable {
+    public struct Side: Hashable {
         /// The workload, the pod, or whatever else is known of the addresses.
-        var name: String
+        public var name: String
         /// The zone, or else the region.
-        var place: String
+        public var place: String
 
         init(_ labels: EndpointLabels, _ connectionClass: ConnectionClass) {
             let named = [Label.workload, .pod].lazy.map { labels[$0] }.first { !$0.isEmpty }
@@ -33,30 +32,33 @@ struct TalkerReport {
     }
 
     /// What one side has sent to the other.
-    struct Line: Hashable {
-        var source: Side
-        var destination: Side
-        var connectionClass: ConnectionClass
+    public struct Line: Hashable {
+        /// The side that sent.
+        public var source: Side
+        /// The side that received.
+        public var destination: Side
+        /// How far it went.
+        public var connectionClass: ConnectionClass
     }
 
     /// So many lines are told.
     static let maximumLines = 20
 
     /// The minute, in minutes since the Unix epoch.
-    let minute: Int
+    public let minute: Int
     /// Whether the minute is over.
-    let isOver: Bool
+    public let isOver: Bool
     /// The bytes of all lines, those too that are not told.
-    let bytes: UInt64
+    public let bytes: UInt64
     /// The heaviest lines, the heaviest first.
-    let lines: [(line: Line, bytes: UInt64)]
+    public let lines: [(line: Line, bytes: UInt64)]
 
     /// Takes the last full minute, or the present one where nothing was labelled in the last.
     ///
     /// - Parameters:
     ///   - parts: What each event loop knows.
     ///   - minute: The present minute, in minutes since the Unix epoch.
-    init(_ parts: [TalkerMinutes], minute: Int) {
+    public init(_ parts: [TalkerMinutes], minute: Int) {
         isOver = parts.contains { $0.last.bytes > 0 } || !parts.contains { $0.present.bytes > 0 }
         self.minute = isOver ? minute &- 1 : minute
         let talkers = isOver ? parts.map(\.last) : parts.map(\.present)

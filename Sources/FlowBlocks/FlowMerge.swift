@@ -4,13 +4,16 @@
 ///
 /// A hash table with open addressing and linear probing, at most half full, in memory that is used for one block after
 /// another.
-struct FlowMerge: Sendable {
+public struct FlowMerge: Sendable {
     /// So many places are looked at before a flow is taken for new: whatever addresses somebody chooses, the work stays
     /// bounded, and a flow that is not merged is still stored.
     private static let maximumProbes = 32
 
     /// For each place, one more than the number of the flow that has it; zero where nobody has.
     private var slots: [UInt32] = []
+
+    /// Makes a table that takes no memory yet.
+    public init() {}
 
     /// Leaves the first of each flow's records, with the sums of all of them.
     mutating func merge(_ records: inout [FlowRecord], ipv6Addresses: [UInt128]) {

@@ -3,7 +3,7 @@
 import Labeling
 
 /// What the ends of recorded flows were found to be.
-struct LabelResults: Sendable {
+public struct LabelResults: Sendable {
     /// How often an end was found to be each kind.
     struct Ends: Sendable {
         private var counts = InlineArray<5, UInt64>(repeating: 0)
@@ -45,7 +45,7 @@ struct LabelResults: Sendable {
     }
 
     /// Each count with the end of a flow that it is about and what that was found to be.
-    var samples: [((String, String), UInt64)] {
+    public var samples: [((String, String), UInt64)] {
         EndpointKind.allCases.map { (("local", $0.rawValue), local[$0]) }
             + EndpointKind.allCases.map { (("remote", $0.rawValue), remote[$0]) }
             + [(("dialled", "service"), services), (("dialled", "other"), others)]

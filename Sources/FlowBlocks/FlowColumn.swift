@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Labeling
+public import Labeling
 
-/// The columns of `network_flows_0` that rows can fill, by their names there. The order is that of the table's DDL, then
-/// that of the migration that extends it.
-enum FlowColumn: String, CaseIterable {
+/// What a row can say, by the names of the columns of `network_flows_0`. The order is that of the table's DDL, then that of
+/// the migration that extends it.
+public enum FlowColumn: String, CaseIterable, Sendable {
     case date, intervalStartTime, intervalSeconds, environment, proto, connectionClass, connectionFlags, direction
     case localCloud, localRegion, localCluster, localCell, localAvailabilityZone, localNode, localInstanceID
     case localNamespace, localPod, localIPv4, localPort, localApp
@@ -13,14 +13,8 @@ enum FlowColumn: String, CaseIterable {
     case bytes, packets
     case localWorkload, remoteWorkload, remoteService, localIPv6, remoteIPv6
 
-    /// Without these a row would say nothing.
-    static let required: [FlowColumn] = [.date, .intervalStartTime, .direction, .bytes, .packets]
-
-    /// The columns of the original's table, those of deploy/clickhouse/001_network_flows_0.sql.
-    static let original = allCases.prefix { $0 != .localWorkload }
-
     /// Which end a label column tells of, and which label.
-    var label: (isLocal: Bool, label: Label)? {
+    public var label: (isLocal: Bool, label: Label)? {
         switch self {
         case .localCloud: (true, .cloud)
         case .localRegion: (true, .region)

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FlowModel
+import Synchronization
+
+/// The one account of flows and of the memory of blocks, from the receipt of a batch until sinks have settled its rows.
+///
+/// Every change is made under one lock. At any moment, each flow received is in exactly one place: ignored, dropped, in a
+/// block that is being filled, or in a sink's statistics. The bound on memory counts the blocks that are being filled and
+/// what sinks hold; above it, reading from agents stops until half of it is free.
+public final class BlockLedger: Sendable {
+    /// All counts of one moment.
+    public struct Statistics: Sendable {
+        /// What became of flows before they were handed to sinks.
+        public var flows = FlowAssembler.Statistics()
+        /// The memory of blocks.
+        public var memory = Memory()
+        /// What became of blocks, by sink in the order in which the accounts were opened.
+        public var sinks: [SinkStatistics] = []
+    }
+
+    /// The memory of blocks that are being filled, and the bound on all blocks.
+    public struct Memory: Equatable, Sendable {
+        /// Memory of blocks that are being filled, in bytes.
+        public var gatheringBytes = 0
+        /// The bound on that and on what sinks hold together.
+        public var maximumBytes = 0
+        /// How long the bound has been passed, with the time until half of the memory was free again.
+        public var pressureTime = Duration.zero
+
+        /// No memory.
+        public init() {}
+    }
+
+    /// The pressure that was announced last, and to whom.
+    private struct Announcement {
+        var isUnderPressure = false
+        var handlers: [@Sendable (Bool) -> Void] = []
+    }
+
+    private let state: Mutex<State>
+    private let announcement = Mutex(Announcement())
+
+    /// Makes a ledger of no flows.
+    ///
+    /// - Parameter maximumBytes: The memory that blocks may take, being filled or held by sinks, in bytes.
+    public init(maximumBytes: Int) { state = Mutex(State(maximumBytes: maximumBytes)) }
+
+    /// Opens the account of one more sink.
+    public func openAccount() -> SinkAccount {
+        SinkAccount(
+            ledger: self,
+            index: update { state in
+                state.sinks.append(SinkState())
+                return state.sinks.count - 1
+            })
+    }
+
+    /// All counts of this moment.
+    public var statistics: Statistics { read { $0.statistics } }
+
+    /// True from the moment at which the bound on memory is passed until half of the memory is free.
+    public var isUnderPressure: Bool { read { $0.pressureSince != nil } }
+
+    /// Calls a handler with true when pressure begins, at once where it has begun, and with false when it ends: from any
+    /// thread, one call at a time, the last one true to the state. The handler must not call the ledger.
+    public func addPressureHandler(_ handler: @escaping @Sendable (Bool) -> Void) {
+        announcement.withLock { announcement in
+            announcement.handlers.append(handler)
+            if announcement.isUnderPressure { handler(true) }
+        }
+    }
+
+    /// Counts the flows of a batch, some of which were added to a block.
+    func record(_ counted: FlowAssembler.Statistics, filling block: FlowBlock) {
+        let gathered = Gathered(block)
+        update { state in
+            state.flows += counted
+            if block.rows > 0 { state.gather(gathered, in: block.number) }
+        }
+    }
+
+    /// Looks at the account.
+    func read<Result: Sendable>(_ look: (borrowing State) -> Result) -> Result { state.withLock { look($0) } }
+
+    /// Changes the account, and announces pressure that the change begins or ends.
+    func update<Result: Sendable>(_ change: (inout State) -> Result) -> Result {
+        let (result, hasChanged) = state.withLock { state in
+            let result = change(&state)
+            return (result, state.updatePressure())
+        }
+        if hasChanged { announcePressure() }
+        return result
+    }
+
+    /// Tells of pressure that has begun or ended. Of several threads, the last one announces what is true then.
+    private func announcePressure() {
+        announcement.withLock { announcement in
+            let isUnderPressure = isUnderPressure
+            guard isUnderPressure != announcement.isUnderPressure else { return }
+            announcement.isUnderPressure = isUnderPressure
+            // Memory that would make the next block cheaper is worth more elsewhere while blocks wait.
+            if isUnderPressure { FlowBlock.releaseSpareMemory() }
+            for handler in announcement.handlers { handler(isUnderPressure) }
+        }
+    }
+}
+
+extension BlockLedger {
+    /// What a block that is being filled holds.
+    struct Gathered: Sendable {
+        var flows: UInt64 = 0
+        var bytes: UInt64 = 0
+        var memoryBytes = 0
+
+        init() {}
+
+        init(_ block: FlowBlock) {
+            (flows, bytes, memoryBytes) = (UInt64(block.flows), block.reportedBytes, block.memoryBytes)
+        }
+    }
+
+    /// The account itself.
+    struct State: Sendable {
+        let maximumBytes: Int
+        var flows = FlowAssembler.Statistics()
+        var sinks: [SinkState] = []
+        /// Blocks that are being filled, by their numbers.
+        private var gathered: [UInt64: Gathered] = [:]
+        private var gatheringBytes = 0
+        /// Since when there is too much; nil while there is not.
+        private(set) var pressureSince: ContinuousClock.Instant?
+        private var pressureTime = Duration.zero
+
+        init(maximumBytes: Int) { self.maximumBytes = maximumBytes }
+
+        var statistics: Statistics {
+            var memory = Memory()
+            (memory.gatheringBytes, memory.maximumBytes) = (gatheringBytes, maximumBytes)
+            memory.pressureTime = pressureTime + (pressureSince.map { .now - $0 } ?? .zero)
+            return Statistics(flows: flows, memory: memory, sinks: sinks.map(\.statistics))
+        }
+
+        /// Notes what a block that is being filled holds by now.
+        mutating func gather(_ after: Gathered, in block: UInt64) {
+            let before = gathered.updateValue(after, forKey: block) ?? Gathered()
+            flows.gathering.flows += after.flows - before.flows
+            flows.gathering.bytes &+= after.bytes &- before.bytes
+            gatheringBytes += after.memoryBytes - before.memoryBytes
+        }
+
+        /// Notes that a block is being filled no longer.
+        mutating func endGathering(_ block: FlowBlock) {
+            guard let last = gathered.removeValue(forKey: block.number) else { return }
+            flows.gathering.flows -= last.flows
+            flows.gathering.bytes &-= last.bytes
+            gatheringBytes -= last.memoryBytes
+        }
+
+        /// Begins or ends pressure; true where it was the other before.
+        mutating func updatePressure() -> Bool {
+            let bound = maximumBytes / (pressureSince == nil ? 1 : 2)
+            let isUnderPressure = sinks.reduce(gatheringBytes) { $0 + $1.heldBytes } > bound
+            guard isUnderPressure != (pressureSince != nil) else { return false }
+            if let since = pressureSince { pressureTime += .now - since }
+            pressureSince = isUnderPressure ? .now : nil
+            return true
+        }
+    }
+
+    /// The account of one sink.
+    struct SinkState: Sendable {
+        /// Blocks that are not settled.
+        var deliveries: [UInt64: BlockDelivery.State] = [:]
+        private var lastNumber: UInt64 = 0
+        /// The memory of all of them.
+        private(set) var heldBytes = 0
+        private var stored = BlockAmount()
+        private var rejected: [String: BlockAmount] = [:]
+        private var withdrawn = BlockAmount()
+
+        var statistics: SinkStatistics {
+            var statistics = SinkStatistics()
+            (statistics.stored, statistics.rejected, statistics.withdrawn) = (stored, rejected, withdrawn)
+            statistics.queuedBlocks = deliveries.count
+            statistics.queuedBytes = heldBytes
+            for delivery in deliveries.values {
+                statistics.pendingFlows += UInt64(delivery.pending.flows)
+                statistics.pendingBytes &+= delivery.pending.bytes
+                statistics.queuedRows += delivery.rows
+            }
+            statistics.oldestAge = deliveries.values.lazy.map(\.begun).min().map { .now - $0 }
+            statistics.oldestWait = deliveries.values.lazy.filter { !$0.isSetAside }.map(\.submitted).min()
+                .map { .now - $0 }
+            return statistics
+        }
+
+        mutating func add(_ delivery: BlockDelivery.State) -> UInt64 {
+            lastNumber += 1
+            deliveries[lastNumber] = delivery
+            heldBytes += delivery.heldBytes
+            return lastNumber
+        }
+
+        mutating func adjustHeld(_ number: UInt64, rows: Int, bytes: Int) {
+            deliveries[number]?.rows += rows
+            deliveries[number]?.heldBytes += bytes
+            heldBytes += bytes
+        }
+
+        mutating func count(_ part: BlockAmount, of number: UInt64, as outcome: BlockOutcome, freeing bytes: Int) {
+            deliveries[number]?.pending.flows -= Int(part.flows)
+            deliveries[number]?.pending.bytes &-= part.reportedBytes
+            adjustHeld(number, rows: 0, bytes: -bytes)
+            switch outcome {
+            case .stored: stored += part
+            case .rejected(let reason):
+                rejected[reason, default: BlockAmount()] += part
+                if deliveries[number]?.outcome == .stored { deliveries[number]?.outcome = outcome }
+            }
+        }
+
+        mutating func withdraw(
+            _ batches: Set<BatchIdentity>, _ amount: BlockAmount, from number: UInt64, growth: Int
+        ) {
+            withdrawn += amount
+            deliveries[number]?.withdrawn.formUnion(batches)
+            deliveries[number]?.pending.flows -= Int(amount.flows)
+            deliveries[number]?.pending.bytes &-= amount.reportedBytes
+            adjustHeld(number, rows: -Int(amount.rows), bytes: growth)
+        }
+
+        mutating func remove(_ number: UInt64) {
+            if let delivery = deliveries.removeValue(forKey: number) { heldBytes -= delivery.heldBytes }
+        }
+    }
+}
