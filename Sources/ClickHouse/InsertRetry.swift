@@ -16,8 +16,8 @@ struct InsertRetry: Sendable {
         case split
         /// Send it to the table and those views that take it: a view has failed for too long.
         case ignoreViews
-        /// Give the batch up: ClickHouse has refused its bytes twice in the same way.
-        case quarantine
+        /// Count the batch as rejected and send it no more: ClickHouse has refused its bytes twice in the same way.
+        case reject
     }
 
     /// What may be done about a batch.
@@ -25,15 +25,15 @@ struct InsertRetry: Sendable {
         /// What to do about a batch that is too large.
         enum Size: Sendable {
             case split
-            /// A single row: it is given up like other refused data.
-            case giveUp
+            /// A single row: it is rejected like other refused data.
+            case reject
             /// An earlier attempt may have stored it: its halves would be stored again.
             case keep
         }
 
-        /// Whether the batch may be given up at all; where not, what is refused waits for an operator.
-        var mayQuarantine = true
-        var size = Size.giveUp
+        /// Whether the batch may be rejected at all; where not, what is refused waits for an operator.
+        var mayReject = true
+        var size = Size.reject
         /// The time since the first failure of a view after which the batch goes without views that fail; nil where it never
         /// does, or does already.
         var viewLimit: Duration?
@@ -104,14 +104,14 @@ struct InsertRetry: Sendable {
         switch error.failureClass {
         case .transient: needsSomebody = false
         case .operator: needsSomebody = true
-        case .content where error.isTooLarge && choices.size != .giveUp:
+        case .content where error.isTooLarge && choices.size != .reject:
             round.isTooLarge = true
             needsSomebody = choices.size == .keep
         case .content:
             let isSame = refusal == error.identity
             refusal = error.identity
-            if isSame && choices.mayQuarantine { return .quarantine }
-            needsSomebody = !choices.mayQuarantine
+            if isSame && choices.mayReject { return .reject }
+            needsSomebody = !choices.mayReject
         case .view: needsSomebody = choices.viewLimit == nil
         }
         round.failures += 1

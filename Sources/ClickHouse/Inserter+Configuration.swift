@@ -20,7 +20,7 @@ extension Inserter {
         /// What is done about bodies that a proxy refuses for their size.
         var sizeRefusals = SizeRefusals()
         /// Where batches go that ClickHouse does not take; nil for nowhere. They are counted as lost either way.
-        public var quarantine: Quarantine.Configuration?
+        public var deadLetters: DeadLetterDirectory.Configuration?
         /// Waits after failures that pass by themselves.
         public var retryDelays: Delays
         /// Waits after failures that somebody must mend.
@@ -56,7 +56,7 @@ extension Inserter {
         public init(
             client: ClickHouseClient.Configuration, workers: Int = 4,
             compression: InsertCompression = .lz4, asyncInsert: AsyncInsert = .automatic,
-            viewErrors: ViewErrors = .automatic, quarantine: Quarantine.Configuration? = nil,
+            viewErrors: ViewErrors = .automatic, deadLetters: DeadLetterDirectory.Configuration? = nil,
             retryDelays: Delays = Delays(initial: .milliseconds(200), maximum: .seconds(30)),
             slowRetryDelays: Delays = Delays(initial: .seconds(2), maximum: .seconds(60))
         ) {
@@ -65,7 +65,7 @@ extension Inserter {
             self.compression = compression
             self.asyncInsert = asyncInsert
             self.viewErrors = viewErrors
-            self.quarantine = quarantine
+            self.deadLetters = deadLetters
             self.retryDelays = retryDelays
             self.slowRetryDelays = slowRetryDelays
         }

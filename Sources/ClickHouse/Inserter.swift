@@ -12,9 +12,9 @@ import Synchronization
 ///
 /// A block's memory shrinks when a thread takes it up: from then on only its compressed bytes are kept.
 public final class Inserter: BlockSink {
-    /// So many batches in a row are given up; after that, it is the table that is suspected, and rows are kept until an
+    /// So many batches in a row are rejected; after that, it is the table that is suspected, and rows are kept until an
     /// insert succeeds.
-    static let maximumQuarantinesInARow = 3
+    static let maximumRejectionsInARow = 3
 
     /// A warning about something that lasts is repeated after this time.
     private static let warningInterval = Duration.seconds(3600)
@@ -57,7 +57,7 @@ public final class Inserter: BlockSink {
         var sizeLimit = SizeLimit()
         /// When a warning was logged, by its subject.
         var warned: [String: ContinuousClock.Instant] = [:]
-        var quarantinesInARow = 0
+        var rejectionsInARow = 0
         var statistics = Statistics()
         var lastLogged: (reason: String, time: ContinuousClock.Instant)?
     }
@@ -71,7 +71,7 @@ public final class Inserter: BlockSink {
     private let encoder = Mutex(BlockEncoder())
     /// The memory of a few bodies that are not needed any more, for others.
     private let spareBodies = Mutex<[[UInt8]]>([])
-    private let quarantine: Quarantine?
+    private let deadLetters: DeadLetterDirectory?
     private let state: Mutex<State>
     private let available = DispatchSemaphore(value: 0)
     private let waits = RetryWaits()
@@ -89,7 +89,7 @@ public final class Inserter: BlockSink {
         self.schema = schema
         self.logger = logger
         self.account = account
-        quarantine = configuration.quarantine.map(Quarantine.init)
+        deadLetters = configuration.deadLetters.map(DeadLetterDirectory.init)
         var state = State()
         state.statistics.endpoints = configuration.client.endpoints.map { Statistics.Endpoint(url: $0) }
         self.state = Mutex(state)
@@ -299,7 +299,7 @@ public final class Inserter: BlockSink {
                     return .tooLarge
                 case .ignoreViews:
                     batch.leaveViews()
-                case .quarantine:
+                case .reject:
                     reject(batch, work.delivery, error)
                     return .settled
                 }
@@ -310,7 +310,7 @@ public final class Inserter: BlockSink {
 
     /// What to do about a batch that a proxy refuses for its size.
     private func sizeChoice(_ batch: InsertBatch, _ attempts: Attempts) -> InsertRetry.Choices.Size {
-        guard batch.rows > 1 else { return .giveUp }
+        guard batch.rows > 1 else { return .reject }
         let isOverdue = attempts.setAsideSince.map { $0 + configuration.sizeRefusals.longestSetAside <= .now } ?? false
         return attempts.mayBeStored && !isOverdue ? .keep : .split
     }
@@ -377,7 +377,7 @@ public final class Inserter: BlockSink {
             state.statistics.lastFailureClass = nil
             state.statistics.operatorError = nil
             state.lastLogged = nil
-            state.quarantinesInARow = 0
+            state.rejectionsInARow = 0
             if !batch.ignoresViewErrors { state.lastingViewFailures = [] }
             state.sizeLimit.noteSuccess(of: batch.body.bytes.count)
             if batch.isWithoutViews { state.statistics.withoutViews += batch.amount }
@@ -408,7 +408,7 @@ public final class Inserter: BlockSink {
             let step = retry.failed(
                 error,
                 InsertRetry.Choices(
-                    mayQuarantine: state.quarantinesInARow < Self.maximumQuarantinesInARow, size: size,
+                    mayReject: state.rejectionsInARow < Self.maximumRejectionsInARow, size: size,
                     viewLimit: viewLimit(error, batch, state.lastingViewFailures)),
                 using: &generator)
             switch step {
@@ -416,7 +416,7 @@ public final class Inserter: BlockSink {
                 state.sizeLimit.noteRefusal(
                     of: batch.body.bytes.count, nextProbe: .now + configuration.sizeRefusals.probeInterval)
             case .ignoreViews: state.lastingViewFailures.insert(error.failureClass)
-            case .tryNextEndpoint, .wait, .quarantine: break
+            case .tryNextEndpoint, .wait, .reject: break
             }
             // What goes on without a wait is no state that lasts.
             guard step != .split && step != .ignoreViews else { return step }
@@ -425,7 +425,7 @@ public final class Inserter: BlockSink {
             switch step {
             case .wait(_, let reason), .setAside(_, let reason):
                 state.statistics.operatorError = reason == .forSomebody ? "\(error)" : nil
-            case .tryNextEndpoint, .split, .ignoreViews, .quarantine: break
+            case .tryNextEndpoint, .split, .ignoreViews, .reject: break
             }
             return step
         }
@@ -439,14 +439,14 @@ public final class Inserter: BlockSink {
 
     /// Counts a batch as rejected.
     private func reject(_ batch: InsertBatch, _ delivery: BlockDelivery, _ error: ClickHouseError) {
-        state.withLock { $0.quarantinesInARow += 1 }
+        state.withLock { $0.rejectionsInARow += 1 }
         delivery.count(batch.amount, as: .rejected(reason: error.reason), freeing: batch.body.bytes.count)
         var metadata: Logger.Metadata = [
             "error": "\(error)", "rows": "\(batch.rows)", "reported_bytes": "\(batch.reportedBytes)",
         ]
-        if let quarantine {
+        if let deadLetters {
             do {
-                metadata["file"] = "\(try quarantine.store(batch) ?? "none: the quarantine directory is full")"
+                metadata["file"] = "\(try deadLetters.store(batch) ?? "none: the quarantine directory is full")"
             } catch {
                 metadata["file"] = "none: \(error)"
             }
@@ -486,11 +486,11 @@ public final class Inserter: BlockSink {
             state.lastLogged = (error.reason, .now)
             return true
         }
-        guard isNew, step != .quarantine else { return }
+        guard isNew, step != .reject else { return }
         var metadata: Logger.Metadata = ["error": "\(error)", "rows": "\(batch.rows)"]
         switch step {
         case .wait(let delay, _), .setAside(let delay, _): metadata["next_attempt_in"] = "\(delay)"
-        case .tryNextEndpoint, .split, .ignoreViews, .quarantine: break
+        case .tryNextEndpoint, .split, .ignoreViews, .reject: break
         }
         logger.log(
             level: error.failureClass == .transient ? .warning : .error,

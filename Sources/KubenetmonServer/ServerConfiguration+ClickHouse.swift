@@ -14,7 +14,7 @@ extension ServerConfiguration {
         let directory = settings.path(
             "clickhouse_quarantine_directory",
             "Directory for batches that ClickHouse will never take; unset, they are lost.")
-        let quarantineBytes = settings.integer(
+        let deadLetterBytes = settings.integer(
             "clickhouse_quarantine_max_bytes", in: 1...Int.max, default: 256 * mebibytes, unit: "bytes",
             "How much is kept in clickhouse_quarantine_directory.")
         let client = client(&settings)
@@ -37,7 +37,9 @@ extension ServerConfiguration {
                 retry keeps it until the view takes it, auto tries again for a while where a retry completes the view and then \
                 ignores it.
                 """),
-            quarantine: directory.map { Quarantine.Configuration(directory: $0, maximumBytes: quarantineBytes) })
+            deadLetters: directory.map {
+                DeadLetterDirectory.Configuration(directory: $0, maximumBytes: deadLetterBytes)
+            })
         return (inserter, maximumQueuedBytes)
     }
 

@@ -32,8 +32,8 @@ private final class RetryUnderTest {
             slow: Backoff(initial: .seconds(100), maximum: .seconds(1000)))
     }
 
-    func failed(_ error: ClickHouseError, mayQuarantine: Bool = true) -> InsertRetry.Step {
-        failed(error, InsertRetry.Choices(mayQuarantine: mayQuarantine))
+    func failed(_ error: ClickHouseError, mayReject: Bool = true) -> InsertRetry.Step {
+        failed(error, InsertRetry.Choices(mayReject: mayReject))
     }
 
     func failed(
@@ -43,14 +43,14 @@ private final class RetryUnderTest {
     }
 
     /// The wait after an error; nil where there is none.
-    func wait(_ error: ClickHouseError, mayQuarantine: Bool = true) -> Duration? {
-        if case .wait(let duration, _) = failed(error, mayQuarantine: mayQuarantine) { duration } else { nil }
+    func wait(_ error: ClickHouseError, mayReject: Bool = true) -> Duration? {
+        if case .wait(let duration, _) = failed(error, mayReject: mayReject) { duration } else { nil }
     }
 
     /// What is waited for after the last of these errors.
-    func waits(_ errors: ClickHouseError..., mayQuarantine: Bool = true) -> InsertRetry.Wait? {
+    func waits(_ errors: ClickHouseError..., mayReject: Bool = true) -> InsertRetry.Wait? {
         var step: InsertRetry.Step?
-        for error in errors { step = failed(error, mayQuarantine: mayQuarantine) }
+        for error in errors { step = failed(error, mayReject: mayReject) }
         return if case .wait(_, let reason) = step { reason } else { nil }
     }
 }
@@ -76,7 +76,7 @@ private final class RetryUnderTest {
     @Test func aSecondRefusalOfTheSameKindIsTheLast() {
         let test = RetryUnderTest()
         #expect(test.wait(refusal) != nil)
-        #expect(test.failed(refusal) == .quarantine)
+        #expect(test.failed(refusal) == .reject)
     }
 
     @Test func whatLiesBetweenTwoRefusalsDoesNotCount() {
@@ -84,7 +84,7 @@ private final class RetryUnderTest {
         #expect(test.wait(refusal) != nil)
         #expect(test.wait(transient) != nil)
         #expect(test.wait(needsSomebody) != nil)
-        #expect(test.failed(refusal) == .quarantine)
+        #expect(test.failed(refusal) == .reject)
     }
 
     @Test func anotherRefusalIsAFirstOne() {
@@ -92,13 +92,13 @@ private final class RetryUnderTest {
         #expect(test.wait(refusal) != nil)
         #expect(test.wait(otherRefusal) != nil)
         #expect(test.wait(refusal) != nil)
-        #expect(test.failed(refusal) == .quarantine)
+        #expect(test.failed(refusal) == .reject)
     }
 
     @Test func whereNothingMayBeGivenUpARefusalWaitsForSomebody() throws {
         let test = RetryUnderTest()
-        for _ in 0..<100 { #expect(try #require(test.wait(refusal, mayQuarantine: false)) >= .seconds(10)) }
-        #expect(test.failed(refusal) == .quarantine)
+        for _ in 0..<100 { #expect(try #require(test.wait(refusal, mayReject: false)) >= .seconds(10)) }
+        #expect(test.failed(refusal) == .reject)
     }
 
     @Test func everyEndpointIsAskedBeforeAWait() throws {
@@ -141,8 +141,8 @@ private final class RetryUnderTest {
     @Test("A single row that is too large is given up like refused data") func singleRow() {
         let test = RetryUnderTest()
         #expect(test.wait(tooLarge) != nil)
-        #expect(test.failed(tooLarge) == .quarantine)
-        #expect(RetryUnderTest().waits(tooLarge, tooLarge, mayQuarantine: false) == .forSomebody)
+        #expect(test.failed(tooLarge) == .reject)
+        #expect(RetryUnderTest().waits(tooLarge, tooLarge, mayReject: false) == .forSomebody)
     }
 
     @Test("A view is left out when it has failed for too long, however often and at however many endpoints")
@@ -209,7 +209,7 @@ private final class RetryUnderTest {
 
     @Test func whatIsWaitedForFollowsFromWhatAllEndpointsSaid() {
         #expect(RetryUnderTest().waits(needsSomebody) == .forSomebody)
-        #expect(RetryUnderTest().waits(refusal, mayQuarantine: false) == .forSomebody)
+        #expect(RetryUnderTest().waits(refusal, mayReject: false) == .forSomebody)
         #expect(RetryUnderTest().waits(refusal) == .forClickHouse)
         #expect(RetryUnderTest().waits(transient) == .forClickHouse)
         #expect(RetryUnderTest().waits(unreachable) == .forConnection)

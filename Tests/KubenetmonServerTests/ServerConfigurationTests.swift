@@ -257,10 +257,10 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
                             key: .file("/etc/tls/tls.key")), proxy: .url("http://me:p@proxy:3128"),
                         userAgent: Daemon.userAgent("kubenetmon-server")),
                     workers: 20, compression: .zstd, asyncInsert: .always, viewErrors: .retried,
-                    quarantine: .init(directory: "/var/quarantine", maximumBytes: 1000)))
+                    deadLetters: .init(directory: "/var/quarantine", maximumBytes: 1000)))
         #expect(read.maximumQueuedBytes == 1_048_576)
         let other = try configuration(required).inserter
-        #expect(other.compression == .lz4 && other.asyncInsert == .automatic && other.quarantine == nil)
+        #expect(other.compression == .lz4 && other.asyncInsert == .automatic && other.deadLetters == nil)
         #expect(other.viewErrors == .automatic && other.client.proxy == .none)
         #expect(problems("\(required)clickhouse_compression: gzip").first?.contains("none, lz4 or zstd") == true)
         #expect(

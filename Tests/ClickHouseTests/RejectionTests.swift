@@ -31,7 +31,7 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
     flowBlock([labeledFlow(podLabels("refused \(number)")), labeledFlow(ports: (1, 666))])
 }
 
-@Suite struct QuarantineTests {
+@Suite struct RejectionTests {
     @Test(arguments: InsertCompression.allCases)
     func whatIsRefusedTwiceIsCountedAsLostAndTheRestGoesOn(compression: InsertCompression) async throws {
         let database = try await TestDatabase.picky()
@@ -39,7 +39,7 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
         defer { try? FileManager.default.removeItem(at: directory) }
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database)) {
             $0.compression = compression
-            $0.quarantine = .init(directory: directory.path)
+            $0.deadLetters = .init(directory: directory.path)
         }
         test.submit(1)
         test.submit(2, refusedBlock(2))
@@ -70,7 +70,7 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
     @Test func batchesAreGivenUpOnlyWhileOthersAreTaken() async throws {
         let database = try await TestDatabase.picky()
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database), workers: 1)
-        let bound = Inserter.maximumQuarantinesInARow
+        let bound = Inserter.maximumRejectionsInARow
         for number in 0..<bound + 2 { test.submit(number, refusedBlock(number)) }
         try await eventually("the bound is reached") {
             test.inserter.statistics.failedAttempts["refused_data", default: 0] >= 2 * bound + 4
@@ -94,7 +94,7 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
         for _ in 0..<2 {
             let test = try InserterUnderTest(ClickHouseClient.Configuration(database)) {
                 $0.compression = .none
-                $0.quarantine = .init(directory: directory.path, maximumBytes: size * 3 / 2)
+                $0.deadLetters = .init(directory: directory.path, maximumBytes: size * 3 / 2)
             }
             test.submit(1, refusedBlock(1))
             #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
@@ -106,7 +106,7 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
     @Test func aDirectoryThatCannotBeWrittenHoldsNothingUp() async throws {
         let database = try await TestDatabase.picky()
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database)) {
-            $0.quarantine = .init(directory: "/proc/nowhere")
+            $0.deadLetters = .init(directory: "/proc/nowhere")
         }
         test.submit(1, refusedBlock(1))
         test.submit(2)

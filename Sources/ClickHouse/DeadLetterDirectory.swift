@@ -3,11 +3,11 @@
 import FoundationEssentials
 import Synchronization
 
-/// A directory for batches that ClickHouse does not take, for somebody to look at or to insert by hand.
+/// The directory of rejected batches, to be inspected or inserted by hand.
 ///
 /// A file is the body as it was sent, in Native format: `INSERT INTO t FROM INFILE '….native.lz4' FORMAT Native` in
 /// clickhouse-client reads it.
-public final class Quarantine: Sendable {
+public final class DeadLetterDirectory: Sendable {
     /// Where the directory is, and how full it may be.
     public struct Configuration: Equatable, Sendable {
         /// The directory; it is made where it does not exist.
