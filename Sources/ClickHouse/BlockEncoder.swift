@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowBlocks
+import FlowModel
 import Labeling
 
 /// Turns blocks into what is sent, one after another, in memory that it keeps.
@@ -74,7 +75,7 @@ struct BlockEncoder: Sendable {
         case .intervalStartTime:
             output.appendColumn(name, type: "DateTime", rows.intervalStart)
         case .intervalSeconds:
-            output.appendColumn(name, type: "UInt16", constant: UInt16(FlowBlock.intervalSeconds))
+            output.appendColumn(name, type: "UInt16", constant: UInt16(FlowInterval.seconds))
         case .environment:
             output.appendColumn(name, constant: block.environment)
         case .proto:

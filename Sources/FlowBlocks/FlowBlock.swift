@@ -12,9 +12,6 @@ public struct FlowBlock: Sendable {
         let flows: Int
     }
 
-    /// The resolution of the table in seconds.
-    public static let intervalSeconds: UInt32 = 60
-
     static let secondsPerDay: UInt32 = 86_400
 
     private static let lastNumber = Atomic<UInt64>(0)
@@ -77,7 +74,7 @@ public struct FlowBlock: Sendable {
         rows += added
         reportedBytes &+= sent.bytes &+ received.bytes
         let record = FlowRecord(
-            minute: UInt16(truncatingIfNeeded: second % Self.secondsPerDay / Self.intervalSeconds),
+            minute: UInt16(truncatingIfNeeded: second % Self.secondsPerDay / FlowInterval.seconds),
             transport: flow.transport.rawValue, connectionClass: flow.connectionClass.columnIndex,
             local: endpoint(flow.local), remote: endpoint(flow.remote),
             service: flow.service.map { memory.number(of: $0) } ?? 0, flags: flow.flags.rawValue,

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
+
 /// The rows of a ``FlowBlock``, column by column, in memory that is used for one block after another.
 public struct FlowRows: Sendable {
     /// The values of the column `direction`.
@@ -100,7 +102,7 @@ public struct FlowRows: Sendable {
 
     private mutating func append(_ rows: Rows, _ begin: UInt32, _ ipv6Addresses: [UInt128]) {
         count += rows.sources.count
-        rows.append(to: &intervalStart) { record, _ in begin + UInt32(record.minute) * FlowBlock.intervalSeconds }
+        rows.append(to: &intervalStart) { record, _ in begin + UInt32(record.minute) * FlowInterval.seconds }
         rows.append(to: &direction) { _, isReceived in (isReceived ? Direction.in : .out).rawValue }
         rows.append(to: &transport) { record, _ in record.transport }
         rows.append(to: &connectionClass) { record, _ in record.connectionClass }

@@ -46,6 +46,10 @@ public struct TalkerReport {
 
     /// The minute, in minutes since the Unix epoch.
     public let minute: Int
+    /// The second of its day, in UTC, at which the minute begins.
+    public var secondOfDay: Int {
+        minute % Int(FlowBlock.secondsPerDay / FlowInterval.seconds) * Int(FlowInterval.seconds)
+    }
     /// Whether the minute is over.
     public let isOver: Bool
     /// The bytes of all lines, those too that are not told.

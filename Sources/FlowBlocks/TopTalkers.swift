@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 import Glibc
 import Synchronization
 
@@ -30,7 +31,7 @@ public final class TopTalkers: Sendable {
     public final class Part: Sendable {
         fileprivate let minutes = Mutex(TalkerMinutes())
 
-        func add(_ block: FlowBlock) { minutes.withLock { $0.add(block, in: time(nil) / 60) } }
+        func add(_ block: FlowBlock) { minutes.withLock { $0.add(block, in: time(nil) / Int(FlowInterval.seconds)) } }
     }
 
     private let parts = Mutex<[Part]>([])

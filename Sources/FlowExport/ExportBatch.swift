@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 public import NIOCore
 
 /// A batch of flows that the kernel no longer holds and that must reach ClickHouse.
@@ -28,5 +29,5 @@ public struct ExportBatch: Sendable {
     }
 
     /// The observation time in minutes since the Unix epoch; a minute is the table's resolution.
-    var minute: UInt64 { observedAtMilliseconds / 60_000 }
+    var minute: UInt64 { observedAtMilliseconds / FlowInterval.milliseconds }
 }

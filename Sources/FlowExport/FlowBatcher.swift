@@ -34,7 +34,8 @@ public struct FlowBatcher: ~Copyable {
 
     /// Adds a flow. `moment` is the time at which its counters were read, in milliseconds since the Unix epoch.
     public mutating func append(_ flow: Flow, observedAtMilliseconds moment: UInt64) {
-        if moment / 60_000 != observedAtMilliseconds / 60_000 { flush() }
+        let interval = FlowInterval.milliseconds
+        if moment / interval != observedAtMilliseconds / interval { flush() }
         if ipv4.builder.count == 0 && ipv6.builder.count == 0 { observedAtMilliseconds = moment }
         if flow.isIPv4 {
             ipv4.append(flow)

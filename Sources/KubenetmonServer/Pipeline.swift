@@ -3,6 +3,7 @@
 import ClickHouse
 import FlowBlocks
 import FlowIngest
+import FlowModel
 import FoundationEssentials
 import HTTPClient
 import KubernetesAPI
@@ -91,7 +92,7 @@ final class Pipeline: Service, CustomStringConvertible {
 
     /// What people are told.
     func status(with configuration: ConfigurationReload.Statistics) -> StatusPage {
-        let minute = Int(ClusterIndex.secondsSinceTheEpoch() / 60)
+        let minute = Int(ClusterIndex.secondsSinceTheEpoch() / FlowInterval.seconds)
         var page = StatusPage(
             uptime: begun.duration(to: .now), readiness: readiness, numbers: numbers(with: configuration),
             isStored: self.configuration.isClickHouseEnabled,

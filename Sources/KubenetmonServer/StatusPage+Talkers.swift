@@ -7,7 +7,7 @@ import Operations
 extension StatusPage {
     /// The section of top talkers.
     var talkersSection: HTML {
-        let from = ReadableText.timeOfDay(talkers.minute % 1440 * 60)
+        let from = ReadableText.timeOfDay(talkers.secondOfDay)
         let minute: HTML =
             talkers.isOver
             ? "in its last full minute, from \(from) UTC"

@@ -41,7 +41,7 @@ public final class ClusterIndex: Sendable {
     static let secondsBetweenSigns: UInt32 = 90
 
     /// How many seconds before its start a pod may have an address: a batch may tell of a whole minute.
-    static let secondsBeforeTheStart: UInt32 = 60
+    static let secondsBeforeTheStart = FlowInterval.seconds
 
     /// How much is known.
     public struct Statistics: Equatable, Sendable {
