@@ -2,22 +2,23 @@
 
 import FlowModel
 
-/// How far an address reaches.
+/// The scope in which an address is valid.
 enum AddressScope: Equatable, Sendable {
-    /// Only within the own network: RFC 1918, link-local, loopback, IPv6 unique local (RFC 4193), what the own cloud adds,
-    /// and what the configuration adds.
+    /// Within our network: RFC 1918, link-local, loopback, IPv6 unique local (RFC 4193), and the networks that our
+    /// cloud and the configuration add.
     case `private`
-    /// As `private`, unless it is in a range: carriers' and clouds' networks (RFC 6598).
+    /// Like `private`, unless a range contains the address: networks of carriers and clouds (RFC 6598).
     case shared
     /// Anywhere.
     case `public`
-    /// Nobody in particular: multicast, broadcast, "this host", and what IANA keeps for the future. Never the Internet.
+    /// No host in particular: multicast, broadcast, "this host", and addresses that IANA reserves for future use. Never
+    /// the Internet.
     case reserved
 }
 
 extension AddressScope {
-    /// The special addresses (RFC 6890 and the IANA registries it founded). Documentation addresses (RFC 5737, RFC 3849)
-    /// stay public: they stand for public ones.
+    /// The special addresses (RFC 6890 and the IANA registries it founded). Documentation addresses (RFC 5737, RFC
+    /// 3849) stay public: they represent public addresses.
     static let special: [(prefix: IPPrefix, value: AddressScope)] = [
         ("0.0.0.0/8", .reserved), ("10.0.0.0/8", .private), ("100.64.0.0/10", .shared), ("127.0.0.0/8", .private),
         ("169.254.0.0/16", .private), ("172.16.0.0/12", .private), ("192.168.0.0/16", .private),
@@ -30,7 +31,8 @@ extension AddressScope {
         ("ff00::/8", .reserved),
     ].compactMap { text, scope in IPPrefix(text).map { (prefix: $0, value: scope) } }
 
-    /// Special addresses and further networks that count as private; of a block that is there twice, the last counts.
+    /// Returns the special addresses and the additional private networks; of a block that is listed twice, the last
+    /// counts.
     static func blocks(
         adding privateNetworks: [IPPrefix], in cloud: String
     ) -> [(prefix: IPPrefix, value: AddressScope)] {
@@ -40,7 +42,7 @@ extension AddressScope {
 }
 
 extension PrefixTable where Value == AddressScope {
-    /// The table of ``AddressScope/blocks(adding:in:)``.
+    /// Returns the table of ``AddressScope/blocks(adding:in:)``.
     static func addressScopes(adding privateNetworks: [IPPrefix], in cloud: String) -> PrefixTable<AddressScope> {
         PrefixTable(AddressScope.blocks(adding: privateNetworks, in: cloud))
     }

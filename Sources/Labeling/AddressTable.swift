@@ -2,17 +2,17 @@
 
 import FlowModel
 
-/// A number for each of many addresses.
+/// A map from addresses to numbers.
 struct AddressTable: Sendable {
     private var ipv4 = OpenTable<UInt32>()
     private var ipv6 = OpenTable<UInt128>()
 
     var count: Int { ipv4.count + ipv6.count }
 
-    /// Whether so many more addresses can be added before the table grows.
+    /// Whether the table has room for `addresses` more before it grows.
     func hasRoom(for addresses: Int) -> Bool { ipv4.hasRoom(for: addresses) && ipv6.hasRoom(for: addresses) }
 
-    /// Grows until so many more addresses can be added.
+    /// Grows the table until it has room for `addresses` more.
     mutating func makeRoom(for addresses: Int) {
         ipv4.makeRoom(for: addresses)
         ipv6.makeRoom(for: addresses)
@@ -34,25 +34,25 @@ struct AddressTable: Sendable {
 private struct OpenTable<Key: FixedWidthInteger & UnsignedInteger & Sendable>: Sendable {
     private struct Slot: Sendable {
         var key: Key = 0
-        /// Below zero where the slot is free.
+        /// Negative if the slot is free.
         var value: Int32 = -1
     }
 
     private(set) var count = 0
     private var slots = ContiguousArray(repeating: Slot(), count: 16)
-    /// Where the keys of a table stand is nobody's to know: addresses of the outside are looked up here too.
+    /// Random hash seed: remote peers choose the addresses that are looked up here (hash flooding).
     private let seed = UInt64.random(in: 0 ... .max)
 
     private var mask: Int { slots.count - 1 }
 
-    /// Where the search for a key begins: the upper bits of a product (Fibonacci hashing).
+    /// Returns the slot at which the search for a key begins: the upper bits of a product (Fibonacci hashing).
     private func home(of key: Key) -> Int {
         let folded = UInt64(truncatingIfNeeded: key) ^ UInt64(truncatingIfNeeded: key >> (Key.bitWidth / 2))
         let mixed = (folded ^ seed) &* 0x9e37_79b9_7f4a_7c15
         return Int(truncatingIfNeeded: (mixed ^ (mixed >> 29)) >> 16) & mask
     }
 
-    /// The slot of a key, or the free one where it would go.
+    /// Returns the slot of a key, or the free slot where the key would go.
     private func slot(of key: Key) -> Int {
         var index = home(of: key)
         while slots[index].value >= 0, slots[index].key != key { index = (index + 1) & mask }
@@ -88,7 +88,7 @@ private struct OpenTable<Key: FixedWidthInteger & UnsignedInteger & Sendable>: S
         slots[index] = Slot(key: key, value: value)
     }
 
-    /// Frees a slot and moves those behind it up that could not stand in it, so that no search ends early.
+    /// Frees a slot, and moves entries after it forward into the hole, so that no search ends early.
     private mutating func remove(_ key: Key) {
         var hole = slot(of: key)
         guard slots[hole].value >= 0 else { return }

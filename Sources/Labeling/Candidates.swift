@@ -2,19 +2,19 @@
 
 import FlowModel
 
-/// One who has or had an address. No more than what look-ups read, in 32 bytes: what they cost is that these come from
-/// memory.
+/// A pod, node or service that has or had an address. It holds only the fields that look-ups read, in 32 bytes:
+/// fetching candidates from memory is the main cost of a look-up.
 struct Candidate: Sendable {
     var labels: LabelsReference
-    /// The number of the node that it runs on or is; -1 for a service, and for a pod that is on none.
+    /// The number of the node that the candidate is or runs on; -1 for a service, and for a pod without a node.
     var node: Int32
     /// In seconds since the Unix epoch.
     var startedAt: UInt32
-    /// In seconds since the Unix epoch; `.max` as long as it lives.
+    /// In seconds since the Unix epoch; `.max` until the candidate ends.
     var endedAt: UInt32 = .max
-    /// The next with the same address, or the next free place; -1 where there is none.
+    /// The next candidate at the same address, or the next free slot; -1 at the end of the list.
     fileprivate(set) var next: Int32 = -1
-    /// The port at which a service has the address; 0 for every port.
+    /// The service's port at the address; 0 for all ports.
     fileprivate(set) var port: UInt16 = 0
     fileprivate(set) var transport = TransportProtocol(rawValue: 0)
     fileprivate(set) var kind: EndpointTables.Kind = .pod
@@ -24,17 +24,18 @@ struct Candidate: Sendable {
     }
 }
 
-/// All who have or had addresses, by numbers. Those with the same address follow each other, and so do those of one owner.
+/// All candidates, by slot number. The candidates at one address form a linked list, and so do the candidates of one
+/// owner.
 struct Candidates: Sendable {
-    /// What only changes ask for of a candidate.
+    /// The fields of a candidate that only changes read.
     private struct Place: Sendable {
         let address: IPAddress
-        /// The next of the same pod, node or service; -1 where there is none.
+        /// The next candidate of the same pod, node or service; -1 at the end of the list.
         let nextOfOwner: Int32
     }
 
     private var candidates: ContiguousArray<Candidate> = []
-    /// The places of the candidates, by the same numbers.
+    /// The places of the candidates, by the same slot numbers.
     private var places: ContiguousArray<Place> = []
     private var firstFree: Int32 = -1
 
@@ -45,15 +46,16 @@ struct Candidates: Sendable {
 
     // MARK: - Look-ups
 
-    /// Who of those that follow each other from a first one (-1 for none) had the address at a moment, for flows that a node
-    /// observed (-1 for any), and for one port of it.
+    /// Returns the candidate that most likely had an address at a moment, from the list that begins at `first` (-1 for
+    /// an empty list), for flows that `node` observed (-1 for any node) and for a port of the address.
     ///
-    /// Of several who lived then, it is a pod before a node: a virtual kubelet's node has the address of its pod, and pods in
-    /// the host network have none here. A pod that an annotation claims the address for comes after all others. Of several
-    /// pods it is one on the observing node, whose addresses it routes to; then the one that started last: the others' objects
-    /// outlive them. Where nobody lived, it is one that has just ended; then one that starts within the minute, since clocks
-    /// differ and a batch may tell of a whole minute; then the one that ended last, up to two minutes before; of two with the
-    /// same moment the one on the observing node.
+    /// Candidates that existed at that moment come first. Of several, a pod wins over a node: a virtual kubelet's node
+    /// has the address of its pod, and pods in the host network are not in the list. Of several pods, a pod on the
+    /// observing node wins, because that node routes to the addresses of its pods; then the pod that started last,
+    /// because the objects of earlier pods outlive the pods. If no candidate existed, the order is: a candidate that
+    /// has just ended; a candidate that starts within the minute, because clocks differ and a batch may cover a whole
+    /// minute; the candidate that ended last, up to two minutes before. Of two candidates with the same time, the
+    /// candidate on the observing node wins. A pod whose annotation claims the address comes after all others.
     func likeliest(
         from first: Int32, at second: UInt32, node: Int32, port: UInt16 = 0,
         _ transport: TransportProtocol = TransportProtocol(rawValue: 0)
@@ -71,7 +73,7 @@ struct Candidates: Sendable {
         return likeliest >= 0 ? likeliest : nil
     }
 
-    /// All that follow each other from a first one.
+    /// Returns all candidates of the list that begins at `first`.
     func all(from first: Int32) -> [Candidate] {
         var all: [Candidate] = []
         var slot = first
@@ -82,7 +84,7 @@ struct Candidates: Sendable {
         return all
     }
 
-    /// How many of a kind follow each other from a first one; no more are counted than `limit`.
+    /// Returns the number of candidates of a kind in the list that begins at `first`, or `limit` if there are more.
     func count(of kind: EndpointTables.Kind, from first: Int32, atMost limit: Int) -> Int {
         var count = 0
         var slot = first
@@ -93,8 +95,8 @@ struct Candidates: Sendable {
         return count
     }
 
-    /// Of those that follow each other from a first one, the one that ended first and is meant no more, where too many have
-    /// ended.
+    /// Returns the candidate that ended first in the list that begins at `head`; nil unless too many candidates have
+    /// ended and look-ups no longer return this candidate.
     func firstEnded(from head: Int32, now: UInt32) -> Int32? {
         var first: Int32?
         var count = 0
@@ -113,29 +115,28 @@ struct Candidates: Sendable {
         return first
     }
 
-    /// Where a candidate is found.
     func position(of slot: Int32) -> EndpointTables.Position {
         let candidate = candidates[Int(slot)]
         return EndpointTables.Position(
             candidate.kind, places[Int(slot)].address, candidate.port, candidate.transport)
     }
 
-    /// The next candidate of the same owner; -1 where there is none.
+    /// Returns the next candidate of the same owner; -1 at the end of the list.
     func next(ofOwnerOf slot: Int32) -> Int32 { places[Int(slot)].nextOfOwner }
 
     // MARK: - Changes
 
-    /// Whether so many more can be added before the lists grow.
+    /// Whether `count` more candidates fit without growing the arrays.
     func hasRoom(for count: Int) -> Bool { candidates.count + count <= min(candidates.capacity, places.capacity) }
 
-    /// Makes room for about as much as there is already, and for so many more at least.
+    /// Doubles the capacity unless `count` more candidates fit; at least `count` more fit afterwards.
     mutating func makeRoom(for count: Int) {
         guard !hasRoom(for: count) else { return }
         candidates.reserveCapacity(max(2 * count, candidates.count * 2))
         places.reserveCapacity(candidates.capacity)
     }
 
-    /// Adds one before the first of those with its address, and returns its number.
+    /// Adds a candidate to the list that begins at `first`, before its head, and returns the candidate's slot.
     mutating func insert(
         _ candidate: Candidate, at position: EndpointTables.Position, before first: Int32, nextOfOwner: Int32
     ) -> Int32 {
@@ -155,8 +156,8 @@ struct Candidates: Sendable {
         return slot
     }
 
-    /// Removes one from those that follow each other from a first one, and returns the first of those that are left; -1 where
-    /// none is.
+    /// Removes a candidate from the list that begins at `first`, and returns the list's new head; -1 if the list is
+    /// empty.
     mutating func remove(_ slot: Int32, from first: Int32) -> Int32 {
         let next = candidates[Int(slot)].next
         if first != slot {
@@ -171,7 +172,7 @@ struct Candidates: Sendable {
 }
 
 extension Candidate {
-    /// The higher the likelier, 0 for one that cannot be meant.
+    /// Returns the candidate's rank: higher if it is likelier, 0 if it cannot match.
     fileprivate func rank(at second: UInt32, for node: Int32) -> UInt64 {
         let isHere: UInt64 = self.node == node ? 1 : 0
         if kind == .claimingPod { return startedAt <= second && second <= endedAt ? 1 + isHere : 0 }

@@ -4,46 +4,46 @@ public import FlowModel
 import Glibc
 import Synchronization
 
-/// Which pod, node or service of the cluster has an address, and had it a moment ago.
+/// The pods, nodes and services of the cluster that have an address, or had it recently.
 ///
-/// One lock lets many look up at once and is taken for a change only as long as the change itself takes; a new set of
-/// all pods, and tables that have to grow, are made beside the old ones and put in their place. Those who change wait for
-/// each other at a lock of their own.
+/// A read-write lock lets look-ups run in parallel; a change takes it only while it modifies the tables. A new list of
+/// all pods, and tables that have to grow, are built beside the old tables and swapped in. A separate lock serializes
+/// changes.
 public final class ClusterIndex: Sendable {
-    /// For how many seconds beyond its end a pod or node may still be meant: deletions are heard of early.
+    /// Seconds after its end during which a pod or node may still match: deletions are reported early.
     static let secondsAfterTheEnd: UInt32 = 120
 
-    /// For how many seconds it is known who had an address: flows that waited for a server for a week are believed.
+    /// Seconds for which ended candidates are kept: flows that waited for a server for up to a week are accepted.
     static let secondsKept: UInt32 = 7 * 86_400
 
-    /// The most who had an address and have it no more, over all addresses; of more, those that ended first are forgotten.
+    /// Maximum number of ended candidates, over all addresses; above it, the earliest ended are evicted first.
     static let maximumEnded = 65_536
 
-    /// The same of one address: look-ups go through all of them.
+    /// Maximum number of ended candidates at one address: look-ups visit all of them.
     static let maximumEndedAtAddress = 8
 
-    /// The most pods that are found by what their annotations claim of one address: look-ups go through all of them.
+    /// Maximum number of pods whose annotations claim one address: look-ups visit all of them.
     static let maximumClaimsAtAddress = 8
 
-    /// The most ports of services that are found at one address.
+    /// Maximum number of service ports at one address.
     static let maximumServicesAtAddress = 256
 
-    /// The most addresses and ports at which one service is found.
+    /// Maximum number of addresses and ports of one service.
     static let maximumPositionsOfService = 1_024
 
-    /// The most addresses that are forgotten while look-ups wait.
+    /// Maximum number of ended candidates forgotten at a time, while look-ups wait.
     private static let forgottenAtOnce = 256
 
-    /// For how many seconds nobody else is asked about the address.
+    /// Seconds after its end during which an owner of an address still wins over an owner that starts later.
     static let secondsJustAfterTheEnd: UInt32 = 10
 
-    /// For how many seconds what a watch has told is the present state of things.
+    /// Seconds after a watch's last event during which the state it reported counts as current.
     static let secondsBetweenSigns: UInt32 = 90
 
-    /// How many seconds before its start a pod may have an address: a batch may tell of a whole minute.
+    /// Seconds before its start during which a pod may already match: a batch may cover a whole minute.
     static let secondsBeforeTheStart = FlowInterval.seconds
 
-    /// How much is known.
+    /// The numbers of known objects.
     public struct Statistics: Equatable, Sendable {
         /// Pods outside the host network that are not terminated.
         public internal(set) var pods = 0
@@ -54,24 +54,24 @@ public final class ClusterIndex: Sendable {
         /// ReplicaSets.
         public internal(set) var replicaSets = 0
 
-        /// Nothing is known.
+        /// Makes the statistics of an empty index.
         public init() {}
     }
 
     private let now: @Sendable () -> UInt32
-    /// What readers see.
+    /// The tables that look-ups read.
     private let tables = ReadWriteLock(EndpointTables())
-    /// What only those who change need.
+    /// The state that only changes need.
     private let records: Mutex<ClusterRecords>
-    /// Apart from the records: it is asked for by those who must not wait for a change.
+    /// Separate from the records, so that reading the statistics never waits for a change.
     private let statisticsStorage = Mutex(Statistics())
 
     /// Makes an empty index.
     ///
     /// - Parameters:
-    ///   - site: Where all of the cluster's endpoints stand.
-    ///   - flagRules: The rules whose conditions on pods' labels are looked at when a pod comes.
-    ///   - now: The present moment in seconds since the Unix epoch.
+    ///   - site: The location of all of the cluster's endpoints.
+    ///   - flagRules: The rules whose conditions on pod labels are evaluated when a pod is added.
+    ///   - now: Returns the current time in seconds since the Unix epoch.
     public init(
         site: Site, flagRules: [ConnectionFlagRule] = [],
         now: @escaping @Sendable () -> UInt32 = ClusterIndex.secondsSinceTheEpoch
@@ -80,30 +80,30 @@ public final class ClusterIndex: Sendable {
         records = Mutex(ClusterRecords(site: site, podFlags: ConnectionFlagRules(flagRules)))
     }
 
-    /// Looks at the conditions of these rules from now on when a pod comes.
+    /// Replaces the rules whose conditions on pod labels are evaluated when a pod is added.
     func setPodFlags(_ rules: ConnectionFlagRules) { records.withLock { $0.podFlags = rules } }
 
     /// The system's clock in seconds since the Unix epoch.
     public static let secondsSinceTheEpoch: @Sendable () -> UInt32 = { UInt32(clamping: time(nil)) }
 
-    /// Notes which addresses a node's host has, as its agent tells them; of at most 256.
+    /// Replaces the host addresses of a node with the report of its agent; at most 256 addresses are kept.
     public func setHostAddresses(_ addresses: [IPAddress], ofNode name: String) {
         change { records, tables, _ in records.change(hostAddresses: addresses, ofNode: name, tables) }
     }
 
-    /// How much is known.
+    /// The numbers of known objects.
     public var statistics: Statistics { statisticsStorage.withLock { $0 } }
 
-    /// Reads what is known. `body` must not begin another reading.
+    /// Reads the tables. `body` must not begin another read.
     func read<Result>(_ body: (UnsafePointer<EndpointTables>) throws -> Result) rethrows -> Result {
         try tables.read(body)
     }
 
-    /// Looks at the records, and changes the tables in place where `body` returns what there is to change.
+    /// Calls `body` with the records, and applies the change that it returns, if any, to the tables in place.
     func change(_ body: (inout ClusterRecords, borrowing EndpointTables, _ now: UInt32) -> ChangeOfTables?) {
         let now = now()
         records.withLock { records in
-            // Nobody else changes the tables meanwhile.
+            // The lock of the records excludes other changes of the tables.
             let change = tables.read { tables in body(&records, tables.pointee, now) }
             guard change != nil || records.hasEnded(now: now) else { return }
             records.makeRoom()
@@ -122,7 +122,7 @@ public final class ClusterIndex: Sendable {
         }
     }
 
-    /// Makes changed tables beside those that are in use, and then uses them.
+    /// Changes a copy of the tables and swaps it in.
     func replace(_ body: ChangeOfTables) {
         let now = now()
         records.withLock { records in
@@ -144,7 +144,7 @@ public final class ClusterIndex: Sendable {
     typealias ChangeOfTables = (inout ClusterRecords, inout EndpointTables, _ now: UInt32) -> Void
 
     private func finish(_ records: inout ClusterRecords) {
-        // What nobody refers to any more is let go of behind the lock of the tables.
+        // Labels that are no longer referenced are freed after the tables are unlocked, so that look-ups do not wait.
         _ = records.takeRetired()
         let statistics = records.statistics
         statisticsStorage.withLock { $0 = statistics }

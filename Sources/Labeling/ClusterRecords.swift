@@ -4,7 +4,8 @@ import ClusterModel
 import DequeModule
 import FlowModel
 
-/// What is known of a cluster's objects beyond what look-ups need; keeps the labels that ``EndpointTables`` refer to.
+/// The state of a cluster's objects that changes need and look-ups do not; it retains the labels that
+/// ``EndpointTables`` refer to.
 struct ClusterRecords: Sendable {
     /// A pod, node or service.
     struct Owner: Sendable {
@@ -14,46 +15,46 @@ struct ClusterRecords: Sendable {
             /// A pod in the host network, which has no address of its own.
             case hostNetworkPod
             case node
-            /// What pods say of the addresses of a node of which there is no Node object.
+            /// The addresses of a node without a Node object, as its pods report them.
             case standIn
             case service
         }
 
         var labels: EndpointLabels
-        /// Its first place in the tables.
+        /// Its first slot in the tables.
         var head: Int32
-        /// Its node's number; -1 for a service, and for a pod that is on none.
+        /// Its node's number; -1 for a service, and for a pod without a node.
         var node: Int32
         var startedAt: UInt32
         let kind: Kind
-        /// A pod's labels, or those that a service with external addresses selects its pods by.
+        /// A pod's labels, or the selector of a service with external addresses.
         var labelSignature = LabelSignature()
-        /// Which store has it; stores know nothing of each other's objects.
+        /// The number of the store that added it; stores do not remove each other's objects.
         let store: Int
     }
 
-    /// How an owner is to stand.
+    /// The new state of an owner.
     struct Change: Sendable {
         let uid: ObjectUID
-        /// Nil where it is gone or has no address of its own.
+        /// Nil if the owner is gone or has no address.
         let owner: (owner: Owner, positions: [EndpointTables.Position])?
-        /// What controls a pod: its workload is told anew when the change is made.
+        /// A pod's controller; the pod's workload is looked up again when the change is applied.
         var controller: ObjectOwner?
-        /// The blocks that a node gives its pods addresses of.
+        /// A node's blocks of pod addresses.
         var podNetworks: [IPPrefix] = []
         /// The addresses of the machine that a pod runs on.
         var hostAddresses: [IPAddress] = []
-        /// From when on it has what an owner that is known has not had; nil for as long as the owner is there.
+        /// The start time of positions that a known owner gains; nil for the owner's start time.
         var seenAt: UInt32?
     }
 
-    /// What is known of the machine behind a node's name.
+    /// The state of the machine behind a node's name.
     private struct Host: Sendable {
-        /// Its addresses, as the last pod has them that tells them.
+        /// Its addresses, from the last pod that reported any.
         var addresses: [IPAddress] = []
-        /// How many pods it has, those in its network included.
+        /// The number of its pods, host-network pods included.
         var pods = 0
-        /// How many Node objects there are of it.
+        /// The number of its Node objects.
         var nodes = 0
     }
 
@@ -64,10 +65,10 @@ struct ClusterRecords: Sendable {
     }
 
     private let site: Site
-    /// The rules whose conditions on labels are looked at when a pod comes.
+    /// The flag rules, whose conditions on pod labels are evaluated when a pod is added.
     var podFlags: ConnectionFlagRules
     private(set) var owners: [ObjectUID: Owner] = [:]
-    /// The labels of all nodes that have a number.
+    /// The labels of all numbered nodes, by number.
     private var nodeLabels: ContiguousArray<EndpointLabels> = []
     /// The nodes that have pods or Node objects.
     private var hosts: [Int32: Host] = [:]
@@ -75,22 +76,23 @@ struct ClusterRecords: Sendable {
     private var podNetworks: [ObjectUID: [IPPrefix]] = [:]
     private var told: ToldAddresses
     private var backends = ServiceBackends()
-    /// Nodes whose pods have their zone to be told.
+    /// Nodes whose pods need the node's new zone.
     private var rezoned: Set<Int32> = []
     /// Nodes whose stand-in may have to be added or removed.
     private var reconsidered: Set<Int32> = []
     private var replicaSets: [ObjectUID: ObjectOwner?] = [:]
-    /// Pods whose ReplicaSet was not known when they came, by the ReplicaSet.
+    /// Pods that were added before their ReplicaSet, by ReplicaSet.
     private var waiting: [ObjectUID: [ObjectUID: ObjectOwner]] = [:]
-    /// More ReplicaSets than this are not waited for: somebody may never come.
+    /// Maximum number of ReplicaSets waited for: some may never be reported.
     private static let maximumWaiting = 10_000
-    /// Whether anybody tells of ReplicaSets.
+    /// Whether a store reports ReplicaSets.
     var knowsReplicaSets = false
-    /// In the order of their ends.
+    /// Sorted by end.
     private var tombstones: Deque<Tombstone> = []
-    /// How many tombstones of a place are of those that were forgotten before their time: they come first.
+    /// For each slot, the number of tombstones whose candidates were removed early; they come before the slot's valid
+    /// tombstone.
     private var forgottenEarly: [Int32: Int] = [:]
-    /// Labels that nobody refers to any more once the changed tables are in place.
+    /// Labels that are unreferenced once the changed tables are in place.
     private var retired: [EndpointLabels] = []
     private var counts: [Owner.Kind: Int] = [:]
 
@@ -109,17 +111,17 @@ struct ClusterRecords: Sendable {
         return statistics
     }
 
-    // MARK: - What objects say
+    // MARK: - Computing changes
 
-    /// What a pod changes, nil where it changes nothing.
+    /// Returns the change that a pod causes; nil if nothing changes.
     ///
-    /// Its addresses count from when a watch showed them: it may have been admitted long before it was given any. When those
-    /// of a pod in a list were given to it is not known; what the pod says counts. So it is after a silence, back to `heardAt`,
-    /// when something was heard last.
+    /// A pod's addresses count from when a watch reported them: the pod may have been admitted long before it got an
+    /// address. For a pod from a list that time is unknown, and the pod's own start time counts. The same holds after a
+    /// silence of the watch, but not before `heardAt`, the time of the last event before the silence.
     mutating func change(
         _ pod: Pod, store: Int, isListed: Bool, _ tables: borrowing EndpointTables, now: UInt32, heardAt: UInt32?
     ) -> Change? {
-        // A pod's author can name any node; its addresses come from kubelet.
+        // Skips a pod without addresses: its author can name any node, but the addresses come from kubelet.
         guard !pod.isTerminated, !pod.addresses.isEmpty || pod.hostNetwork && !pod.hostAddresses.isEmpty else {
             return removal(of: pod.uid)
         }
@@ -152,7 +154,7 @@ struct ClusterRecords: Sendable {
             pod: pod.name, app: pod.app, workload: workload(of: pod), flags: podFlags.flags(ofPodWith: pod.labels))
     }
 
-    /// What a node changes, nil where it changes nothing.
+    /// Returns the change that a node causes; nil if nothing changes.
     func change(_ node: Node, store: Int, _ tables: borrowing EndpointTables) -> Change? {
         let labels = EndpointLabels(
             cloud: site.cloud, region: site.region, cluster: site.cluster, availabilityZone: node.zone, node: node.name)
@@ -163,7 +165,7 @@ struct ClusterRecords: Sendable {
         return differing(Change(uid: node.uid, owner: (owner, positions), podNetworks: node.podNetworks), tables)
     }
 
-    /// What a service changes, nil where it changes nothing.
+    /// Returns the change that a service causes; nil if nothing changes.
     func change(_ service: ClusterService, store: Int, _ tables: borrowing EndpointTables) -> Change? {
         let positions = Self.positions(of: service)
         guard !positions.isEmpty else { return removal(of: service.uid) }
@@ -176,7 +178,8 @@ struct ClusterRecords: Sendable {
         return differing(Change(uid: service.uid, owner: (owner, positions)), tables)
     }
 
-    /// Where clients dial a service. Its cluster addresses are its own; other addresses are those of its ports alone.
+    /// Returns the positions of a service. Cluster addresses belong to the service on all ports, other addresses only
+    /// on the service's ports.
     private static func positions(of service: ClusterService) -> [EndpointTables.Position] {
         let external = Set(service.externalAddresses).subtracting(service.clusterAddresses)
         let positions =
@@ -192,12 +195,12 @@ struct ClusterRecords: Sendable {
         return Array(positions.prefix(ClusterIndex.maximumPositionsOfService))
     }
 
-    /// What the end of an object changes, nil where it changes nothing.
+    /// Returns the change that removes an object; nil if the object is unknown.
     func removal(of uid: ObjectUID) -> Change? {
         owners[uid] == nil ? nil : Change(uid: uid, owner: nil)
     }
 
-    /// A change, nil where everything stands like that already.
+    /// Returns a change; nil if the records and tables already match it.
     private func differing(_ change: Change, _ tables: borrowing EndpointTables) -> Change? {
         guard let (owner, positions) = change.owner, let known = owners[change.uid],
             known.kind == owner.kind, known.labels.hasSameValues(as: owner.labels), known.node == owner.node,
@@ -210,7 +213,7 @@ struct ClusterRecords: Sendable {
         return nil
     }
 
-    /// What agents tell of a node's addresses, nil where it changes nothing.
+    /// Returns the change that an agent's report of its node's addresses causes; nil if nothing changes.
     mutating func change(
         hostAddresses addresses: [IPAddress], ofNode name: String, _ tables: borrowing EndpointTables
     ) -> ClusterIndex.ChangeOfTables? {
@@ -230,9 +233,9 @@ struct ClusterRecords: Sendable {
         return pod.isStatic ? Workload.name(ofStatic: pod) : Workload.name(of: pod.owner) { replicaSets[$0] }
     }
 
-    // MARK: - Changes of the tables
+    // MARK: - Applying changes
 
-    /// Puts a change into the tables.
+    /// Applies a change to the records and the tables.
     mutating func apply(_ change: Change, _ tables: inout EndpointTables, now: UInt32) {
         var starts: [EndpointTables.Position: UInt32] = [:]
         if let known = owners.removeValue(forKey: change.uid) {
@@ -316,7 +319,7 @@ struct ClusterRecords: Sendable {
         tables.setBackend(pod?.head, ofService: service.labels, onNode: place.node)
     }
 
-    /// The number of a node, a new one where the name is new.
+    /// Returns the number of a node; a new name gets a new number.
     private mutating func number(ofNode name: String, _ tables: inout EndpointTables) -> Int32 {
         if let number = tables.nodeNumbers[name] { return number }
         let labels = EndpointLabels(cloud: site.cloud, region: site.region, cluster: site.cluster, node: name)
@@ -333,10 +336,10 @@ struct ClusterRecords: Sendable {
         reconsidered.insert(owner.node)
     }
 
-    /// Makes sure that the changes which come next do not have to wait until the owners are put in a larger table.
+    /// Reserves room for the next changes, so that the dictionary of owners does not grow while they are applied.
     mutating func makeRoom() { owners.reserveCapacity(owners.count + EndpointTables.room) }
 
-    /// Takes an owner's places out of the tables: at once where it keeps the position, else after a week.
+    /// Removes an owner's slots from the tables: at once at the positions that it keeps, else a week after its end.
     private mutating func leave(
         _ owner: Owner, keeping positions: Set<EndpointTables.Position>, _ tables: inout EndpointTables, _ now: UInt32
     ) {
@@ -345,7 +348,7 @@ struct ClusterRecords: Sendable {
         while slot >= 0 {
             let next = tables.next(ofOwnerOf: slot)
             let position = tables.position(of: slot)
-            // A stand-in is not looked up any more once the Node object is there.
+            // A stand-in is removed at once if its node is still known: the Node object replaces it.
             if positions.contains(position) || owner.kind == .standIn && hosts[owner.node] != nil {
                 tables.remove(slot)
             } else {
@@ -360,7 +363,7 @@ struct ClusterRecords: Sendable {
         }
     }
 
-    /// Labels with the zone of a node.
+    /// Returns labels with the zone of a node.
     private mutating func inZone(of node: Int32, _ labels: EndpointLabels) -> EndpointLabels {
         let zone = zone(ofNode: node)
         guard labels[.availabilityZone] != zone else { return labels }
@@ -372,14 +375,14 @@ struct ClusterRecords: Sendable {
         node >= 0 ? nodeLabels[Int(node)][.availabilityZone] : ""
     }
 
-    /// The labels of a node, which may have no number yet.
+    /// Returns the labels of a node, which may have no number yet.
     private func labels(ofNode node: Int32, named name: String) -> EndpointLabels {
         node >= 0
             ? nodeLabels[Int(node)]
             : EndpointLabels(cloud: site.cloud, region: site.region, cluster: site.cluster, node: name)
     }
 
-    /// Labels with the workload as it is known by now.
+    /// Returns labels with the workload as currently known.
     private mutating func labels(_ labels: EndpointLabels, ofPodOf controller: ObjectOwner) -> EndpointLabels {
         let workload = Workload.name(of: controller) { replicaSets[$0] }
         guard labels[.workload] != workload else { return labels }
@@ -396,8 +399,8 @@ struct ClusterRecords: Sendable {
         rezoned.insert(node)
     }
 
-    /// Does what changes ask for beyond their own objects, once for all of them: tells pods the new zones of their nodes, and
-    /// keeps the addresses of nodes that have pods and no Node object.
+    /// Applies the effects of changes on other objects, once for all changes: relabels the pods of nodes whose zone
+    /// changed, and keeps the addresses of nodes that have pods but no Node object.
     mutating func settle(_ tables: inout EndpointTables, now: UInt32) {
         if rezoned.contains(where: { hosts[$0]?.pods ?? 0 > 0 }) {
             for (uid, owner) in owners where owner.kind == .pod && rezoned.contains(owner.node) {
@@ -432,7 +435,7 @@ struct ClusterRecords: Sendable {
         tables.relabel(owner.head, labels)
     }
 
-    /// Forgets those that ended so long ago that nobody asks for them; of very many, some at a time.
+    /// Forgets candidates that ended too long ago to be looked up; at most `maximum` at a time.
     mutating func forgetEnded(_ tables: inout EndpointTables, now: UInt32, atMost maximum: Int = .max) {
         var forgotten = 0
         while forgotten < maximum, hasEnded(now: now), let oldest = tombstones.first {
@@ -447,14 +450,14 @@ struct ClusterRecords: Sendable {
         }
     }
 
-    /// Whether ``forgetEnded(_:now:)`` has anything to do.
+    /// Whether ``forgetEnded(_:now:atMost:)`` has candidates to forget.
     func hasEnded(now: UInt32) -> Bool {
         guard let oldest = tombstones.first else { return false }
         let isTooMany = tombstones.count > ClusterIndex.maximumEnded
         return now > oldest.endedAt &+ (isTooMany ? ClusterIndex.secondsAfterTheEnd : ClusterIndex.secondsKept)
     }
 
-    /// Hands over what the tables no longer refer to.
+    /// Returns the labels that the tables no longer refer to, and forgets them.
     mutating func takeRetired() -> [EndpointLabels] {
         defer { retired = [] }
         return retired
@@ -462,22 +465,23 @@ struct ClusterRecords: Sendable {
 
     // MARK: - ReplicaSets
 
-    /// Notes who owns a ReplicaSet; true where pods came before it whose workload ``resolveWaiting(_:_:)`` has to tell.
+    /// Records a ReplicaSet's owner. Returns true if earlier pods wait for it, which ``resolveWaiting(_:_:)`` then
+    /// relabels.
     mutating func note(_ replicaSet: ReplicaSet) -> Bool {
         replicaSets[replicaSet.uid] = .some(replicaSet.owner)
         return waiting[replicaSet.uid] != nil
     }
 
-    /// Forgets a ReplicaSet; its pods go on being labelled by it.
+    /// Forgets a ReplicaSet; its pods keep their labels.
     mutating func forget(replicaSet uid: ObjectUID) {
         replicaSets[uid] = nil
         waiting[uid] = nil
     }
 
-    /// The ReplicaSets that are known.
+    /// The UIDs of the known ReplicaSets.
     var replicaSetUIDs: [ObjectUID] { Array(replicaSets.keys) }
 
-    /// Labels the pods that came before their ReplicaSet.
+    /// Relabels the pods that were added before their ReplicaSet.
     mutating func resolveWaiting(_ replicaSet: ObjectUID, _ tables: inout EndpointTables) {
         for (pod, owner) in waiting.removeValue(forKey: replicaSet) ?? [:] {
             guard let known = owners[pod]?.labels else { continue }

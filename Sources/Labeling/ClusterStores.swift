@@ -4,7 +4,8 @@ public import ClusterModel
 import Synchronization
 
 extension ClusterIndex {
-    /// What keeps the index's pods up to date. Several stores know nothing of each other's pods.
+    /// Returns a store that keeps the index's pods up to date. Stores are independent: a store never removes the pods
+    /// of another.
     public func podStore() -> some ObjectStore<Pod> {
         ClusterStore(index: self) { records, pod, context, tables in
             records.change(
@@ -17,7 +18,7 @@ extension ClusterIndex {
         }
     }
 
-    /// What keeps the index's nodes up to date.
+    /// Returns a store that keeps the index's nodes up to date.
     public func nodeStore() -> some ObjectStore<Node> {
         ClusterStore(index: self) { records, node, context, tables in
             records.change(node, store: context.store, tables)
@@ -26,7 +27,7 @@ extension ClusterIndex {
         }
     }
 
-    /// What keeps the index's services up to date.
+    /// Returns a store that keeps the index's services up to date.
     public func serviceStore() -> some ObjectStore<ClusterService> {
         ClusterStore(index: self) { records, service, context, tables in
             records.change(service, store: context.store, tables)
@@ -35,10 +36,10 @@ extension ClusterIndex {
         }
     }
 
-    /// What keeps the index's ReplicaSets up to date.
+    /// Returns a store that keeps the index's ReplicaSets up to date.
     public func replicaSetStore() -> some ObjectStore<ReplicaSet> { ReplicaSetStore(index: self) }
 
-    /// Puts an inventory's nodes and pods into the index, for good.
+    /// Adds an inventory's nodes and pods to the index permanently.
     public func add(_ inventory: Inventory) {
         replaceAll(in: nodeStore(), with: inventory.nodes)
         replaceAll(in: podStore(), with: inventory.pods)
@@ -53,18 +54,19 @@ extension ClusterIndex {
 
 private let storeNumbers = Atomic(0)
 
-/// When a watch was heard.
+/// The times of a watch's last event and of its last silence.
 private struct Hearing: Sendable {
-    /// A watch that is back tells what happened in the silence within so many seconds.
+    /// Seconds within which a watch that resumes after a silence replays the changes made during it.
     private static let secondsOfReplay: UInt32 = 30
-    /// Look-ups wait for each note of it.
+    /// Seconds between updates of the tables with the last event's time: each update makes look-ups wait.
     private static let secondsBetweenNotes: UInt32 = 15
 
     private var last: UInt32?
     private var lastNote: UInt32 = 0
     private var silence: (from: UInt32, to: UInt32)?
 
-    /// Notes that something is heard; since when what is heard may have happened, where that was in a silence.
+    /// Records an event. After a silence, returns the silence's start, because the event may have happened at any time
+    /// since.
     mutating func hear(at now: UInt32) -> UInt32? {
         if let last, now > last &+ ClusterIndex.secondsBetweenSigns { silence = (last, now) }
         last = now
@@ -72,7 +74,7 @@ private struct Hearing: Sendable {
         return silence?.from
     }
 
-    /// Whether it is time to tell the tables.
+    /// Whether the tables are due to be updated with the last event's time.
     mutating func isNoteDue(at now: UInt32) -> Bool {
         guard now >= lastNote &+ Self.secondsBetweenNotes else { return false }
         lastNote = now
@@ -80,9 +82,9 @@ private struct Hearing: Sendable {
     }
 }
 
-/// Objects that have addresses.
+/// A store of objects that have addresses.
 private final class ClusterStore<Object: Sendable>: ObjectStore {
-    /// The most changes that are made in one go: look-ups wait for no longer.
+    /// Maximum number of changes applied at once; it bounds how long look-ups wait.
     private static var changesAtOnce: Int { 64 }
 
     private struct Replacement: Sendable {
@@ -92,14 +94,14 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
 
     private let index: ClusterIndex
     private let number = storeNumbers.add(1, ordering: .relaxed).newValue
-    /// How an object is told of.
+    /// How an object was reported.
     struct Context: Sendable {
         let store: Int
-        /// Whether it stands in a list; else a watch has shown it.
+        /// Whether the object comes from a list; otherwise a watch reported it.
         let isListed: Bool
         /// In seconds since the Unix epoch.
         let now: UInt32
-        /// Since when it may have happened, after a silence; else nil.
+        /// The earliest time at which the change may have happened, after a silence; otherwise nil.
         var heardAt: UInt32?
     }
 
@@ -108,7 +110,7 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
 
     private let change: ChangeOfObject
     private let uid: @Sendable (Object) -> ObjectUID
-    /// Is called when a list is in the tables, and now and then while a watch tells of changes or that there are none.
+    /// Called when a list is in the tables, and from time to time while the watch reports changes or bookmarks.
     private let didHear: (@Sendable (inout EndpointTables, _ now: UInt32) -> Void)?
     private let hearing = Mutex(Hearing())
     private let replacement = Mutex(Replacement())
@@ -174,7 +176,7 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
         }
     }
 
-    /// Cuts changes so that no object is in a part twice: what a change comes to depends on how the object stands.
+    /// Splits changes so that no part has an object twice: a change is computed from the object's current state.
     private func consecutive(_ changes: ArraySlice<ObjectChange<Object>>) -> [[ObjectChange<Object>]] {
         var parts: [[ObjectChange<Object>]] = [[]]
         var seen: Set<ObjectUID> = []
@@ -216,7 +218,7 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
     }
 }
 
-/// ReplicaSets, which have no addresses: they tell what pods are one of.
+/// A store of ReplicaSets. They have no addresses, but determine the workload of pods.
 private final class ReplicaSetStore: ObjectStore {
     private let index: ClusterIndex
     private let replacement = Mutex<[ReplicaSet]>([])

@@ -2,7 +2,8 @@
 
 public import FlowModel
 
-/// Which flags a connection has: a bit for ``translated``, and one for each rule of the configuration by its place.
+/// The flags of a connection: a bit for ``translated``, and a bit for each rule of the configuration, in the
+/// order of ``Labeler/Rules/flagNames``.
 public struct ConnectionFlags: OptionSet, Hashable, Sendable {
     /// The bits.
     public let rawValue: UInt64
@@ -10,15 +11,14 @@ public struct ConnectionFlags: OptionSet, Hashable, Sendable {
     /// Makes a set of its bits.
     public init(rawValue: UInt64) { self.rawValue = rawValue }
 
-    /// The observing node has put another address in the place of the source's: replies do not go to who opened the
-    /// connection.
+    /// The observing node has replaced the source address: replies do not go to the address that opened the connection.
     public static let translated = ConnectionFlags(rawValue: 1)
 }
 
-/// A flag of the column `connectionFlags`, and which connections have it: those with an end that meets every condition
-/// that the rule has.
+/// A flag of the column `connectionFlags` and its conditions. A connection has the flag if one of its ends meets all
+/// conditions.
 public struct ConnectionFlagRule: Equatable, Sendable {
-    /// The most rules that there can be.
+    /// Maximum number of rules.
     public static let maximumCount = 63
 
     /// The name of ``ConnectionFlags/translated``, which no rule may have.
@@ -33,7 +33,7 @@ public struct ConnectionFlagRule: Equatable, Sendable {
     /// The end is a pod with these labels; no condition where empty.
     public var podLabels: [String: String]
 
-    /// Makes a rule of its parts. One without conditions applies to no connection.
+    /// Makes a rule of its parts. A rule without conditions applies to no connection.
     public init(
         name: String, prefixes: [IPPrefix] = [], ports: Set<UInt16> = [], podLabels: [String: String] = [:]
     ) {
@@ -44,7 +44,7 @@ public struct ConnectionFlagRule: Equatable, Sendable {
     }
 }
 
-/// The rules, ready to be asked.
+/// The rules, prepared for matching.
 struct ConnectionFlagRules: Sendable {
     private struct Rule: Sendable {
         let flag: ConnectionFlags
@@ -53,14 +53,14 @@ struct ConnectionFlagRules: Sendable {
         let needsPod: Bool
     }
 
-    /// The names of the flags in the order of their bits, those of bits that are not used empty.
+    /// The names of the flags in the order of their bits; empty for unused bits.
     let names: [String]
     private let slots: [ConnectionFlagRule?]
     private let rules: [Rule]
     private let podRules: [(flag: ConnectionFlags, labels: [String: String])]
 
-    /// Gives each rule a bit. A rule that was there before keeps its own, and others take bits that none had while there
-    /// are such: the bits of pods that were labelled by the rules before never stand for another flag.
+    /// Assigns a bit to each rule. A rule from `previous` keeps its bit, and new rules take bits that had no rule while
+    /// there are any, so that the flags of pods labelled by the previous rules do not stand for another rule.
     init(_ rules: [ConnectionFlagRule], after previous: ConnectionFlagRules? = nil) {
         precondition(rules.count <= ConnectionFlagRule.maximumCount, "a flag is a bit of 63")
         let slots = Self.slots(rules, after: previous?.slots ?? [])
@@ -98,14 +98,14 @@ struct ConnectionFlagRules: Sendable {
 
     var isEmpty: Bool { rules.isEmpty }
 
-    /// The flags whose condition on labels a pod with these labels meets.
+    /// Returns the flags whose condition on pod labels is met by a pod with these labels.
     func flags(ofPodWith labels: [String: String]) -> ConnectionFlags {
         podRules.reduce(into: []) { flags, rule in
             if rule.labels.allSatisfy({ labels[$0.key] == $0.value }) { flags.formUnion(rule.flag) }
         }
     }
 
-    /// The flags of which an end meets every condition.
+    /// Returns the flags whose conditions are all met by an end.
     func flags(of end: LabeledEndpoint) -> ConnectionFlags {
         rules.reduce(into: []) { flags, rule in
             guard !rule.needsPod || end.labels.flags.contains(rule.flag),

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What can be known about one end of a flow, address and port apart.
+/// A label of one end of a flow; address and port are not labels.
 public enum Label: Int, CaseIterable, Sendable {
-    /// The cloud, empty where the address is in no known range.
+    /// The cloud; empty if the address is in no known range.
     case cloud
     /// The cloud's region.
     case region
-    /// The cluster, ``EndpointLabels/unknown`` outside our own.
+    /// The cluster; ``EndpointLabels/unknown`` outside our cluster.
     case cluster
     /// The cell of the instance.
     case cell
@@ -24,25 +24,25 @@ public enum Label: Int, CaseIterable, Sendable {
     case app
     /// The cloud's service that the address belongs to, such as `s3`.
     case cloudService
-    /// What the pod is one of, such as `Deployment/web`.
+    /// The workload that the pod belongs to, such as `Deployment/web`.
     case workload
     /// The service that has the address, as `namespace/name`.
     case service
 }
 
-/// What is known about one end of a flow.
+/// The labels of one end of a flow.
 ///
-/// One object serves all flows of an endpoint; rows refer to it by its identity and to its texts by their numbers, so
-/// that texts are touched once for each distinct value and block and not once for each flow.
+/// One object serves all flows of an endpoint. Rows refer to the object by its identity and to its texts by their
+/// numbers, so that a text is accessed once for each distinct value and block, not once for each flow.
 public final class EndpointLabels: Sendable {
-    /// The value of labels that nobody can know.
+    /// The value of labels that cannot be known.
     public static let unknown = "UNKNOWN"
 
-    /// The connection flags whose rules on pods' labels this end meets.
+    /// The connection flags whose conditions on pod labels this end meets.
     let flags: ConnectionFlags
     private let values: InlineArray<13, LabelID>
 
-    /// Makes labels of their values; what is not known stays empty.
+    /// Makes labels of their values; unknown values stay empty.
     public convenience init(
         cloud: String = "", region: String = "", cluster: String = EndpointLabels.unknown, cell: String = "",
         availabilityZone: String = "", node: String = "", instanceID: String = "", namespace: String = "",
@@ -81,7 +81,7 @@ public final class EndpointLabels: Sendable {
         }
     }
 
-    /// `hold` holds a text for each label.
+    /// Makes labels of the texts that `hold` holds, one for each label.
     private init(flags: ConnectionFlags, _ hold: (Label) -> LabelID) {
         self.flags = flags
         values = InlineArray { index in Label(rawValue: index).map(hold) ?? .empty }
@@ -91,13 +91,13 @@ public final class EndpointLabels: Sendable {
         for label in Label.allCases { LabelTable.release(id(of: label)) }
     }
 
-    /// The number of a label's text; good as long as the object lives.
+    /// Returns the number of a label's text, valid as long as the object lives.
     public func id(of label: Label) -> LabelID { values[label.rawValue] }
 
     /// A label's text.
     public subscript(label: Label) -> String { LabelTable.text(of: id(of: label)) }
 
-    /// The same labels, one of them with another text.
+    /// Returns the same labels with another text for `label`.
     func replacing(_ label: Label, with text: String) -> EndpointLabels {
         EndpointLabels(flags: flags) { $0 == label ? LabelTable.hold(text) : LabelTable.holdAgain(id(of: $0)) }
     }
@@ -107,7 +107,7 @@ public final class EndpointLabels: Sendable {
     }
 }
 
-/// A reference to labels that does not keep them: good as long as what gave it says.
+/// An unretained reference to labels. Its source states how long it is valid.
 public struct LabelsReference: Hashable, Sendable {
     private let unmanaged: UnmanagedLabels
 
@@ -119,15 +119,15 @@ public struct LabelsReference: Hashable, Sendable {
         func hash(into hasher: inout Hasher) { hasher.combine(value.toOpaque()) }
     }
 
-    /// Refers to labels that the caller keeps.
+    /// Makes a reference to labels that the caller retains.
     public init(_ labels: EndpointLabels) {
         unmanaged = UnmanagedLabels(value: .passUnretained(labels))
     }
 
-    /// Where the labels are in memory: what tells them apart from all others that live.
+    /// The labels' address in memory, which is unique among live labels.
     public var identity: UInt { UInt(bitPattern: unmanaged.value.toOpaque()) }
 
-    /// The labels, kept from now on.
+    /// The labels, retained.
     public var labels: EndpointLabels { unmanaged.value.takeUnretainedValue() }
 
     var flags: ConnectionFlags { unmanaged.value._withUnsafeGuaranteedRef { $0.flags } }

@@ -2,27 +2,27 @@
 
 import FlowModel
 
-/// The tables that look-ups go through: from an address to all who have it or had it a moment ago.
+/// The tables that look-ups read: from an address to the candidates that have it or had it recently.
 ///
-/// A plain value: what is changed in a copy is seen by nobody until the copy takes the place of the original. It is only
-/// copied where that is meant: a copy counts references to every table, and many read at once.
+/// A plain value: changes to a copy stay invisible until the copy replaces the original. It is noncopyable, so that
+/// every copy is explicit: a copy retains every table, and many threads read at once.
 struct EndpointTables: ~Copyable, Sendable {
-    /// What has an address.
+    /// The kind of an address's owner.
     enum Kind: UInt8, Sendable {
         case pod
-        /// A pod, by an address that an annotation claims for it.
+        /// A pod, at an address that an annotation claims for it.
         case claimingPod
         case node
         case service
-        /// A service, by a port of all nodes' addresses (``Position/init(nodePort:_:)``).
+        /// A service, at a port of all nodes' addresses (``Position/init(nodePort:_:)``).
         case nodePort
     }
 
-    /// Where a pod, node or service is found.
+    /// The key by which a pod, node or service is found.
     struct Position: Hashable, Sendable {
         let kind: Kind
         let address: IPAddress
-        /// The service's port; 0 for one that is found by its address alone.
+        /// The service's port; 0 if the address alone is the key.
         var port: UInt16 = 0
         /// The protocol of the service's port.
         var transport = TransportProtocol(rawValue: 0)
@@ -33,12 +33,13 @@ struct EndpointTables: ~Copyable, Sendable {
             (self.kind, self.address, self.port, self.transport) = (kind, address, port, transport)
         }
 
-        /// A service's port at an address that others may have too.
+        /// Makes the position of a service's port at an address that other services may share.
         init(service address: IPAddress, _ port: UInt16, _ transport: TransportProtocol) {
             (kind, self.address, self.port, self.transport) = (.service, address, port, transport)
         }
 
-        /// A service's port at every node's addresses. The table's address is made of the port and the protocol.
+        /// Makes the position of a service's port at every node's addresses. The key's address encodes the port and the
+        /// protocol.
         init(nodePort port: UInt16, _ transport: TransportProtocol) {
             kind = .nodePort
             address = IPAddress(v4: UInt32(transport.rawValue) << 16 | UInt32(port))
@@ -48,23 +49,25 @@ struct EndpointTables: ~Copyable, Sendable {
     private(set) var endpoints = AddressTable()
     private(set) var services = AddressTable()
     private var nodePorts = AddressTable()
-    /// Which blocks nodes give their pods addresses of.
+    /// The nodes' blocks of pod addresses.
     var podNetworks = PodNetworks()
-    /// The addresses that nodes' agents have told.
+    /// The addresses that nodes' agents have reported.
     var hostAddresses = HostAddresses()
-    /// The first place of the only pod of a node behind a service with external addresses, by the service's labels.
+    /// The first slot of the only pod of a node behind a service with external addresses, by the service's labels and
+    /// the node.
     private(set) var backends: [LabelsReference: [Int32: Int32]] = [:]
-    /// From when to when it is known who has the addresses of pods, in seconds since the Unix epoch; nil before the first list.
+    /// The time range in which the owners of pod addresses are known, in seconds since the Unix epoch; nil before the
+    /// first list.
     private var podsKnown: ClosedRange<UInt32>?
     private var candidates = Candidates()
-    /// The numbers of all nodes that ever had a pod or were listed. Names of nodes come and go slowly: none is forgotten.
+    /// The numbers of all nodes that ever had a pod or were listed. None is removed, because node names change slowly.
     private(set) var nodeNumbers: [String: Int32] = [:]
-    /// The labels of all of them, by their numbers.
+    /// The labels of all these nodes, by number.
     private var nodeLabels: ContiguousArray<LabelsReference> = []
 
     init() {}
 
-    /// A copy of other tables.
+    /// Makes a copy of other tables.
     init(copying other: borrowing EndpointTables) {
         endpoints = other.endpoints
         services = other.services
@@ -80,15 +83,15 @@ struct EndpointTables: ~Copyable, Sendable {
 
     // MARK: - Look-ups
 
-    // What is called once a flow is always inlined: a call would copy the whole value to the stack.
+    // Functions called once per flow are always inlined: a call would copy the whole value to the stack.
 
-    /// Who of those with an address had it at a moment, for flows that a node observed (-1 for any), by the order of
-    /// ``Candidates/likeliest(from:at:node:port:_:)``.
+    /// Returns the candidate that most likely had an address at a moment, for flows that `node` observed (-1 for any
+    /// node), by the order of ``Candidates/likeliest(from:at:node:port:_:)``.
     func endpoint(at address: IPAddress, second: UInt32, node: Int32) -> Int32? {
         candidates.likeliest(from: endpoints[address] ?? -1, at: second, node: node)
     }
 
-    /// The same of two addresses; it waits for memory once and not twice.
+    /// Returns the likeliest candidates of two addresses; the look-ups wait for memory once instead of twice.
     @inline(__always)
     func endpoints(
         at first: IPAddress, _ second: IPAddress, second time: UInt32, node: Int32
@@ -100,54 +103,52 @@ struct EndpointTables: ~Copyable, Sendable {
         )
     }
 
-    /// The service that had an address and port at a moment.
+    /// Returns the service that had an address and port at a moment.
     @inline(__always)
     func service(at address: IPAddress, _ port: UInt16, _ transport: TransportProtocol, second: UInt32) -> Int32? {
         guard let head = services[address] else { return nil }
         return candidates.likeliest(from: head, at: second, node: -1, port: port, transport)
     }
 
-    /// The service that had a port of all nodes' addresses at a moment.
+    /// Returns the service that had a port of all nodes' addresses at a moment.
     @inline(__always)
     func service(atNodePort port: UInt16, _ transport: TransportProtocol, second: UInt32) -> Int32? {
         guard let head = nodePorts[Position(nodePort: port, transport).address] else { return nil }
         return candidates.likeliest(from: head, at: second, node: -1)
     }
 
-    /// All who have or had an address, whenever that was.
+    /// Returns all candidates that have or ever had an address and are still kept.
     func candidates(at address: IPAddress) -> [Candidate] { candidates.all(from: endpoints[address] ?? -1) }
 
-    /// A candidate of a look-up.
+    /// The candidate in a slot that a look-up returned.
     subscript(slot: Int32) -> Candidate { candidates[slot] }
 
-    /// The only pod of a node behind a service that has external addresses.
+    /// Returns the only pod of a node behind a service that has external addresses; nil if there is no pod or several.
     func backend(ofService slot: Int32, onNode node: Int32) -> Int32? { backends[candidates[slot].labels]?[node] }
 
-    /// Notes which pod of a node is the only one behind a service.
+    /// Sets the only pod of a node behind a service; nil if there is no pod or several.
     mutating func setBackend(_ pod: Int32?, ofService labels: EndpointLabels, onNode node: Int32) {
         backends[LabelsReference(labels), default: [:]][node] = pod
     }
 
-    /// Forgets which pods are behind a service.
+    /// Removes the pods behind a service.
     mutating func removeBackends(ofService labels: EndpointLabels) { backends[LabelsReference(labels)] = nil }
 
-    /// The labels of a candidate.
     func labels(of slot: Int32) -> LabelsReference { candidates[slot].labels }
 
-    /// Whether a candidate is a node.
     func isNode(_ slot: Int32) -> Bool { candidates[slot].kind == .node }
 
-    /// Whether only an annotation says that a candidate has its address.
+    /// Whether only an annotation claims the candidate's address.
     func isClaiming(_ slot: Int32) -> Bool { candidates[slot].kind == .claimingPod }
 
-    /// The node that a candidate runs on or is.
+    /// Returns the number of the node that a candidate is or runs on.
     func node(of slot: Int32) -> Int32 { candidates[slot].node }
 
-    /// The labels of a node.
     func labels(ofNode number: Int32) -> LabelsReference { nodeLabels[Int(number)] }
 
-    /// The node in whose pods' block an address is that no pod and no Node object has, where it can only be the host's own:
-    /// its agent tells so, or has told nothing and it was known at the moment that no pod had it.
+    /// Returns the node whose pod block contains an address that no pod and no Node object has, if the address can only
+    /// be the host's own: the node's agent has reported it, or the agent has reported nothing and all pods were known
+    /// at that moment.
     @inline(__always)
     func blockOwner(of address: IPAddress, second: UInt32) -> Int32? {
         guard let owner = podNetworks.node(of: address) else { return nil }
@@ -159,17 +160,17 @@ struct EndpointTables: ~Copyable, Sendable {
 
     // MARK: - Changes
 
-    /// For how many more addresses there is to be room before a few changes are made in place: to grow takes long.
+    /// Number of addresses for which there must be room before changes are made in place: growing takes long.
     static let room = 256
 
-    /// Whether there is room for a few changes.
+    /// Whether there is room for changes in place.
     var hasRoom: Bool {
         candidates.hasRoom(for: Self.room) && endpoints.hasRoom(for: Self.room)
             && services.hasRoom(for: Self.room) && nodePorts.hasRoom(for: Self.room)
             && hostAddresses.hasRoom(for: Self.room)
     }
 
-    /// Makes room for about as much as there is already.
+    /// Makes room for changes in place by doubling each table that lacks it.
     mutating func makeRoom() {
         candidates.makeRoom(for: Self.room)
         endpoints.makeRoom(for: Self.room)
@@ -178,14 +179,14 @@ struct EndpointTables: ~Copyable, Sendable {
         hostAddresses.makeRoom(for: Self.room)
     }
 
-    /// Notes that everything is known of pods at a moment, and so for the next minute and a half: a watch has something to
-    /// tell every minute.
+    /// Records that all pods are known at a moment, and for 90 seconds after it: a watch reports something every
+    /// minute.
     mutating func hearOfPods(at second: UInt32) {
         let end = max(second, second &+ ClusterIndex.secondsBetweenSigns)
         podsKnown = (podsKnown.flatMap { $0.contains(second) ? $0.lowerBound : nil } ?? second)...end
     }
 
-    /// Gives a new node a number.
+    /// Assigns a number to a new node.
     mutating func addNode(_ name: String, _ labels: EndpointLabels) -> Int32 {
         let number = Int32(nodeNumbers.count)
         nodeNumbers[name] = number
@@ -193,13 +194,13 @@ struct EndpointTables: ~Copyable, Sendable {
         return number
     }
 
-    /// Gives a node other labels.
+    /// Replaces a node's labels.
     mutating func relabel(node number: Int32, _ labels: EndpointLabels) {
         nodeLabels[Int(number)] = LabelsReference(labels)
     }
 
-    /// Adds one to those with an address and returns its number; `nextOfOwner` is the number of the one that its owner had
-    /// before, -1 where there is none.
+    /// Adds a candidate at a position and returns its slot. `nextOfOwner` is the slot of the owner's previous candidate;
+    /// -1 if there is none.
     mutating func insert(_ candidate: Candidate, at position: Position, nextOfOwner: Int32) -> Int32 {
         let slot = candidates.insert(
             candidate, at: position, before: head(at: position) ?? -1, nextOfOwner: nextOfOwner)
@@ -207,7 +208,7 @@ struct EndpointTables: ~Copyable, Sendable {
         return slot
     }
 
-    /// Whether a position holds as many of its kind as it may.
+    /// Whether a position holds the maximum number of candidates of its kind.
     func isCrowded(at position: Position) -> Bool {
         switch position.kind {
         case .pod, .node: false
@@ -220,7 +221,7 @@ struct EndpointTables: ~Copyable, Sendable {
         candidates.count(of: position.kind, from: head(at: position) ?? -1, atMost: limit) == limit
     }
 
-    /// Removes one from those with its address.
+    /// Removes a candidate from the list at its position.
     mutating func remove(_ slot: Int32) {
         let position = position(of: slot)
         let head = head(at: position) ?? -1
@@ -228,15 +229,15 @@ struct EndpointTables: ~Copyable, Sendable {
         if headAfter != head { setHead(at: position, headAfter >= 0 ? headAfter : nil) }
     }
 
-    /// Notes when one has ended; it is still found for a while.
+    /// Marks a candidate as ended; look-ups still find it for a while.
     mutating func end(_ slot: Int32, at second: UInt32) { candidates[slot].endedAt = second }
 
-    /// The one at a position that ended first and is meant no more, where there are too many of them.
+    /// Returns the candidate that ended first at a position, if too many have ended and look-ups no longer return it.
     func firstEnded(at position: Position, now: UInt32) -> Int32? {
         candidates.firstEnded(from: head(at: position) ?? -1, now: now)
     }
 
-    /// Gives all places of one owner other labels.
+    /// Replaces the labels of all candidates of an owner.
     mutating func relabel(_ head: Int32, _ labels: EndpointLabels) {
         var slot = head
         while slot >= 0 {
@@ -245,7 +246,7 @@ struct EndpointTables: ~Copyable, Sendable {
         }
     }
 
-    /// Where one owner is found.
+    /// Returns all positions of an owner.
     func positions(ofOwner head: Int32) -> [Position] {
         var positions: [Position] = []
         var slot = head
@@ -256,7 +257,7 @@ struct EndpointTables: ~Copyable, Sendable {
         return positions
     }
 
-    /// Since when one owner is found there.
+    /// Returns the start time of an owner at each of its positions.
     func starts(ofOwner head: Int32) -> [Position: UInt32] {
         var starts: [Position: UInt32] = [:]
         var slot = head
@@ -267,10 +268,9 @@ struct EndpointTables: ~Copyable, Sendable {
         return starts
     }
 
-    /// Where a candidate is found.
     func position(of slot: Int32) -> Position { candidates.position(of: slot) }
 
-    /// The next candidate of the same owner; -1 where there is none.
+    /// Returns the next candidate of the same owner; -1 at the end of the list.
     func next(ofOwnerOf slot: Int32) -> Int32 { candidates.next(ofOwnerOf: slot) }
 
     private func head(at position: Position) -> Int32? {

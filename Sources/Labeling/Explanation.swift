@@ -2,9 +2,9 @@
 
 public import FlowModel
 
-/// How a flow is labelled and why, for people.
+/// A readable explanation of how a flow is labelled and why.
 public struct Explanation: Sendable, CustomStringConvertible {
-    /// What is told, a line each: what it is about, and what is said.
+    /// The lines of the explanation, each with its topic and its text.
     public private(set) var lines: [(topic: String, text: String)] = []
 
     /// The lines with their topics in a column.
@@ -19,7 +19,7 @@ public struct Explanation: Sendable, CustomStringConvertible {
 }
 
 extension Labeler {
-    /// Tells how a flow would be labelled that is observed on a node at a moment, and which rules and ranges decide.
+    /// Explains how a flow observed on a node at a moment would be labelled, and which rules and ranges decide.
     public func explain(_ flow: Flow, observedOn node: String, at second: UInt32) -> Explanation {
         var explanation = Explanation()
         let answeredBy =
@@ -77,7 +77,7 @@ extension Labeler {
         }
     }
 
-    /// Which range or network an address outside the cluster is in.
+    /// Returns the range or network of an address outside the cluster, in words.
     private func whereabouts(of address: IPAddress, _ ranges: RangeTable) -> String {
         let inside = address.behindNAT64
         guard inside == address else { return "\(inside) behind NAT64, \(whereabouts(of: inside, ranges))" }
@@ -150,7 +150,7 @@ extension Labeler {
 }
 
 extension Labeler.IgnoredReason {
-    /// Why a flow is not recorded, with the key of the configuration that says so.
+    /// The reason in words, with the configuration's key that causes it.
     fileprivate var explanation: String {
         switch self {
         case .udp: "it is UDP, and ignore_udp is true"

@@ -2,21 +2,21 @@
 
 public import FlowModel
 
-/// Labels the flows of one observation: two look-ups of addresses and one of a range, nothing allocated and nothing
-/// counted.
+/// Labels the flows of one observation. Each flow takes two address look-ups and one range look-up, without allocation
+/// or reference counting.
 public struct LabelReader: ~Copyable {
     private let flagRules: ConnectionFlagRules
     private let hasFlagRules: Bool
     private let scopes: PrefixTable<AddressScope>
     private let ranges: RangeTable
-    /// What is known of a local end that nobody of the cluster is: it is behind the observing node.
+    /// The labels of a local end outside the cluster, which is behind the observing node.
     private let localLabels: LabelsReference
     private let privateLabels: LabelsReference
     private let unlistedLabels: LabelsReference
     let tables: UnsafePointer<EndpointTables>
-    /// The observing node; no node's number where it is not known.
+    /// The observing node's number; -2, which is no node's number, if the node is unknown.
     private let node: Int32
-    /// What its agent has told of its host's addresses.
+    /// The host addresses that the observing node's agent reported.
     private let ownAddresses: AddressTable?
     private let second: UInt32
     private let ignoreUDP: Bool
@@ -85,7 +85,7 @@ public struct LabelReader: ~Copyable {
                 local: isSourceLocal ? sourceEnd : destinationEnd,
                 remote: isSourceLocal ? destinationEnd : sourceEnd,
                 service: hasDialledPod ? nil : service(dialledBy: flow),
-                // An outside client behind which a pod of another node answers is local only by name.
+                // NodePort traffic: the external client counts as local, so its address decides the class.
                 connectionClass: remoteClass == .intraVPC ? localClass : remoteClass,
                 flags: flags(of: flow, sourceEnd, destinationEnd),
                 sent: isSourceLocal ? flow.originalCounters : flow.replyCounters,
@@ -100,17 +100,17 @@ public struct LabelReader: ~Copyable {
 
     /// One end as the index knows it.
     private struct Endpoint {
-        /// Nil where nobody is known.
+        /// Nil for an unknown end.
         let labels: LabelsReference?
         let node: Int32
-        /// What has the address; nil where nobody is known.
+        /// The kind of the address's owner; nil for an unknown end.
         let kind: EndpointTables.Kind?
 
         static var unknown: Endpoint { Endpoint(labels: nil, node: -1, kind: nil) }
 
         var isNode: Bool { kind == .node }
         var isKnown: Bool { labels != nil }
-        /// Whether it is on some node, or is one.
+        /// Whether the end is a node or runs on a node.
         var isPlaced: Bool { node >= 0 }
     }
 
@@ -127,15 +127,15 @@ public struct LabelReader: ~Copyable {
         return Endpoint(labels: candidate.labels, node: candidate.node, kind: candidate.kind)
     }
 
-    /// Who has an address.
+    /// The holder of an address.
     enum Holder {
-        /// A pod or Node object of the tables.
+        /// A pod or Node object, by its slot in the tables.
         case candidate(Int32)
-        /// The node of this number, as one of its host's addresses.
+        /// A node, by its number; the address is a host address of the node.
         case host(Int32)
     }
 
-    /// Who has an address, nil where nobody of the cluster does.
+    /// Returns the holder of an address; nil for an address outside the cluster.
     func holder(of address: IPAddress) -> Holder? {
         holder(tables.pointee.endpoint(at: address, second: second, node: node), of: address)
     }
@@ -146,11 +146,11 @@ public struct LabelReader: ~Copyable {
         let isInternal = isInternal(address)
         if isInternal, let host = tables.pointee.hostAddresses.node(with: address) { return .host(host) }
         if let host = tables.pointee.blockOwner(of: address, second: second) { return .host(host) }
-        // A public address is none that a pod's author can claim for it.
+        // An annotation does not count for a public address: a pod's author can write it.
         return slot.flatMap { isInternal ? .candidate($0) : nil }
     }
 
-    /// Whether an address is good within a network only.
+    /// Whether an address is valid only within a network.
     private func isInternal(_ address: IPAddress) -> Bool {
         let scope = scopes.value(for: address)
         return scope == .private || scope == .shared
@@ -159,7 +159,7 @@ public struct LabelReader: ~Copyable {
     private enum LocalEnd {
         case source
         case destination
-        /// The flow is not to be recorded.
+        /// The flow is not recorded.
         case none(Labeler.IgnoredReason)
     }
 
@@ -167,25 +167,27 @@ public struct LabelReader: ~Copyable {
         if source.node == node { return .source }
         if destination.node == node { return .destination }
         return switch (source.isPlaced, destination.isPlaced) {
-        // Through this node's port: the pod's node sees this node as the client, and not who it is.
+        // NodePort traffic through this node: the pod's node sees this node as the client, not the real client.
         case (false, true): .source
-        // What passes here as it is, the source's node tells; not what was sent to this node and goes on from here, since that
-        // one knows this node alone. An agent whose node is not known would lose all that its pods send.
+        // A flow that passes here with its destination unchanged is reported by the source's node. A flow that is sent
+        // to this node and forwarded is not, because the source's node sees only this node. If this node is unknown, no
+        // flow counts as transit: the rule would drop everything that its own pods send.
         case (true, false):
             ignoreTransit && node >= 0 && flow.reply.source == flow.original.destination
                 && !isLoadBalancer(flow.reply.source, flow.reply.sourcePort, of: flow)
                 ? .none(.transit) : .destination
-        // Through a port of this node, from a pod of another one to a pod of a third: both of their nodes see this one.
+        // From a pod of another node through a port of this node to a pod of a third node: both pods' nodes see only
+        // this node.
         case (true, true) where isTranslatedHere(flow): .source
-        // A pod of this node sends from a load balancer's address itself (direct server return); where it sends by another way
-        // than it receives, it seems to begin.
+        // Direct server return: a pod of this node sends from the load balancer's address. If replies take another way
+        // than requests, the pod seems to open the connection.
         case (false, false)
         where !destination.isKnown && isLoadBalancer(flow.reply.source, flow.reply.sourcePort, of: flow):
             .destination
         case (false, false)
         where !source.isKnown && isLoadBalancer(flow.original.source, flow.original.sourcePort, of: flow):
             .source
-        // A container or a machine behind this node, or a pod that has not been heard of.
+        // A container or a machine behind this node, or a pod that is not known yet.
         case (false, false) where !source.isKnown && !destination.isKnown && isBehindThisNode(flow.original.source):
             .source
         default: ignoreUnknownDirection ? .none(.unknownDirection) : .source
@@ -197,12 +199,12 @@ public struct LabelReader: ~Copyable {
         flow.reply.destination != flow.original.source && flow.reply.source != flow.original.destination
     }
 
-    /// Whether an address and port are a service's, from which pods of this node may send themselves.
+    /// Whether an address and port belong to a service: pods of this node may send from them (direct server return).
     private func isLoadBalancer(_ address: IPAddress, _ port: UInt16, of flow: Flow) -> Bool {
         node >= 0 && tables.pointee.service(at: address, port, flow.transport, second: second) != nil
     }
 
-    /// The pod of this node behind a service's address, where there is only one.
+    /// Returns the only pod of this node behind a service's address; nil if there is no pod or several.
     private func podBehind(_ address: IPAddress, _ port: UInt16, of flow: Flow) -> Endpoint? {
         guard let service = tables.pointee.service(at: address, port, flow.transport, second: second),
             let slot = tables.pointee.backend(ofService: service, onNode: node)
@@ -210,13 +212,13 @@ public struct LabelReader: ~Copyable {
         return endpoint(slot)
     }
 
-    /// Whether an address that nobody of the cluster has may be behind the observing node.
+    /// Whether an address outside the cluster may be behind the observing node.
     private func isBehindThisNode(_ address: IPAddress) -> Bool {
         let (scope, place) = surroundings(of: address)
         return node >= 0 && (scope == .private || scope == .shared) && place == nil && !address.isLoopback
     }
 
-    /// How far an address reaches, and what is known of it by the ranges that may speak of it.
+    /// Returns an address's scope, and its place according to the ranges that apply in this scope.
     private func surroundings(of address: IPAddress) -> (scope: AddressScope, place: RangeTable.Place?) {
         let address = address.behindNAT64
         let scope = scopes.value(for: address) ?? .public
@@ -229,7 +231,7 @@ public struct LabelReader: ~Copyable {
         return (scope, place)
     }
 
-    /// What is known about an address, and how far a flow between it and a pod of ours travels.
+    /// Returns an address's labels, the class of a flow between the address and our pods, and the kind of the end.
     private func labels(
         of address: IPAddress, _ endpoint: Endpoint
     ) -> (LabelsReference, ConnectionClass, EndpointKind) {
@@ -246,7 +248,7 @@ public struct LabelReader: ~Copyable {
         }
     }
 
-    /// The labels of the service whose address the flow was opened to, nil where it was none's.
+    /// Returns the labels of the service whose address the flow was opened to; nil if the address is no service's.
     private func service(dialledBy flow: Flow) -> LabelsReference? {
         let (address, port) = (flow.original.destination, flow.original.destinationPort)
         if let slot = tables.pointee.service(at: address, port, flow.transport, second: second) {

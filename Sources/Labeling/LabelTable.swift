@@ -4,15 +4,14 @@ import Synchronization
 
 /// A label's value: a number that stands for a text in the process's ``LabelTable``.
 public struct LabelID: Hashable, Sendable {
-    /// The text's place in the table.
+    /// The text's index in the table.
     public let number: UInt32
 
     /// The empty text.
     public static let empty = LabelID(number: 0)
 }
 
-/// The distinct texts of all labels that are in use. A text is kept once, however many labels have it, and forgotten with
-/// the last of them.
+/// The interned texts of all labels in use. A text is stored once for all labels and freed with the last of them.
 public enum LabelTable {
     private struct Entry {
         var text: String
@@ -27,20 +26,20 @@ public enum LabelTable {
 
     private static let storage = Mutex(Storage())
 
-    /// How many numbers there are: every ``LabelID/number`` is below it.
+    /// The number of entries, free entries included: every ``LabelID/number`` is below it.
     public static var capacity: Int { storage.withLock { $0.entries.count } }
 
-    /// The texts of labels that somebody holds.
+    /// Returns the texts of labels that are held.
     public static func texts(of labels: [LabelID]) -> [String] {
         storage.withLock { storage in labels.map { storage.entries[Int($0.number)].text } }
     }
 
-    /// The text of a label that somebody holds.
+    /// Returns the text of a label that is held.
     public static func text(of label: LabelID) -> String {
         storage.withLock { $0.entries[Int(label.number)].text }
     }
 
-    /// Holds a text; each call needs its ``release(_:)``.
+    /// Interns and holds a text; each call must be balanced by ``release(_:)``.
     static func hold(_ text: String) -> LabelID {
         guard !text.isEmpty else { return .empty }
         return storage.withLock { storage in
@@ -62,13 +61,13 @@ public enum LabelTable {
         }
     }
 
-    /// Holds the text of a label that somebody holds once more.
+    /// Holds a label that is already held once more.
     static func holdAgain(_ label: LabelID) -> LabelID {
         if label != .empty { storage.withLock { $0.entries[Int(label.number)].uses += 1 } }
         return label
     }
 
-    /// Lets go of a text.
+    /// Releases a held label; the last release frees its text.
     static func release(_ label: LabelID) {
         guard label != .empty else { return }
         storage.withLock { storage in

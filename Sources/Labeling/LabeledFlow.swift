@@ -2,43 +2,43 @@
 
 public import FlowModel
 
-/// How far a flow travels, which is what decides its price. The raw values are those of the column `connectionClass`.
+/// The distance that a flow travels, which decides its price. The raw values are those of the column `connectionClass`.
 public enum ConnectionClass: String, CaseIterable, Sendable {
-    /// It cannot be told.
+    /// The distance cannot be determined.
     case unknown = "UNKNOWN"
-    /// Within the own network.
+    /// Within our network.
     case intraVPC = "INTRA_VPC"
-    /// To a public address of the own cloud in the own region, or one that has no particular region.
+    /// To a public address of our cloud, in our region or in no particular region (`global`).
     case intraRegion = "INTRA_REGION"
-    /// To a public address of the own cloud in another region.
+    /// To a public address of our cloud in another region.
     case interRegion = "INTER_REGION"
-    /// To another cloud or anywhere else.
+    /// To another cloud or to any other public address.
     case publicInternet = "PUBLIC_INTERNET"
 }
 
-/// What an end of a flow was found to be. The raw values are fit for a metric's label.
+/// The kind of an end of a flow. The raw values are used as a metric's label.
 public enum EndpointKind: String, CaseIterable, Sendable {
     /// A pod of the cluster.
     case pod
     /// A node of the cluster.
     case node
-    /// An address of a cloud's list, or of a range that somebody has named.
+    /// An address in a provider's list or in a configured range.
     case range
-    /// A private address that nobody of the cluster has.
+    /// A private address without a pod or node.
     case `private`
     /// Any other address.
     case unknown
 }
 
-/// One end of a flow. Good as long as the ``LabelReader`` that made it.
+/// One end of a flow. Valid as long as the ``LabelReader`` that made it.
 public struct LabeledEndpoint: Sendable {
-    /// What is known about it.
+    /// Its labels.
     public let labels: LabelsReference
     /// Its address.
     public let address: IPAddress
     /// Its port.
     public let port: UInt16
-    /// What it was found to be.
+    /// Its kind.
     public let kind: EndpointKind
 
     /// Makes an endpoint of its parts.
@@ -50,8 +50,8 @@ public struct LabeledEndpoint: Sendable {
     }
 }
 
-/// A flow as rows tell it: from the side of the pod on the node that observed it. Good as long as the ``LabelReader`` that
-/// made it.
+/// A flow as rows describe it: from its local end, usually a pod on the observing node. Valid as long as the
+/// ``LabelReader`` that made it.
 public struct LabeledFlow: Sendable {
     /// The transport protocol.
     public let transport: TransportProtocol
@@ -59,15 +59,15 @@ public struct LabeledFlow: Sendable {
     public let local: LabeledEndpoint
     /// The other end.
     public let remote: LabeledEndpoint
-    /// The service whose address was dialled (``Label/service``), nil where it was none.
+    /// The service whose address was dialled (``Label/service``); nil if the address is no service's.
     public let service: LabelsReference?
-    /// How far it travels.
+    /// The distance that the flow travels.
     public let connectionClass: ConnectionClass
-    /// What the configuration's rules say of it.
+    /// The flags set by address translation and by the configuration's rules.
     public let flags: ConnectionFlags
-    /// What the local side sent.
+    /// Counters of the traffic that the local end sent.
     public let sent: FlowCounters
-    /// What the local side received.
+    /// Counters of the traffic that the local end received.
     public let received: FlowCounters
 
     /// Makes a labelled flow of its parts.

@@ -4,22 +4,23 @@ public import ClusterModel
 public import FlowModel
 import Synchronization
 
-/// Tells which pods, nodes and ranges a flow's addresses belong to, which end is local and how far it travels.
+/// Labels flows: finds the pods, nodes and ranges behind a flow's addresses, its local end and how far it travels.
 public final class Labeler: Sendable {
-    /// What is not to be recorded, and which addresses count as private.
+    /// The flows to ignore, the private networks, and the rules for flags.
     public struct Configuration: Equatable, Sendable {
-        /// Leave UDP out.
+        /// Ignore UDP flows.
         public var ignoreUDP: Bool
-        /// Leave out flows to or from a node's own addresses, host-network pods included.
+        /// Ignore flows to or from a node's own addresses, host-network pods included.
         public var ignoreNodeFlows: Bool
-        /// Leave out flows of which neither end, or both, could be the local one. Recorded, their source counts as local.
+        /// Ignore flows whose local end cannot be determined: neither end, or both, could be local. When recorded, the
+        /// source counts as local.
         public var ignoreUnknownDirection: Bool
-        /// Leave out flows of a pod of another node that only pass the observing one, to or from outside: the pod's node tells
-        /// of them too. Recorded, their other end counts as local.
+        /// Ignore flows that a pod of another node opens to the outside and that only pass the observing node: the
+        /// pod's node reports them too. When recorded, the other end counts as local.
         public var ignoreTransit: Bool
         /// Networks besides RFC 1918, link-local and loopback that count as private, such as 100.64.0.0/10.
         public var privateNetworks: [IPPrefix]
-        /// What sets the column `connectionFlags`; at most ``ConnectionFlagRule/maximumCount`` rules.
+        /// The rules for the column `connectionFlags`; at most ``ConnectionFlagRule/maximumCount``.
         public var flagRules: [ConnectionFlagRule]
 
         /// Makes a configuration; the defaults are kubenetmon's.
@@ -36,30 +37,30 @@ public final class Labeler: Sendable {
         }
     }
 
-    /// Why a flow is not recorded.
+    /// The reason why a flow is not recorded.
     public enum IgnoredReason: String, CaseIterable, Sendable {
-        /// It is UDP, and ``Configuration/ignoreUDP`` is set.
+        /// The flow is UDP, and ``Configuration/ignoreUDP`` is set.
         case udp
         /// One end is a node, and ``Configuration/ignoreNodeFlows`` is set.
         case node
-        /// Neither end, or both, could be the local one, and ``Configuration/ignoreUnknownDirection`` is set.
+        /// Neither end, or both, could be local, and ``Configuration/ignoreUnknownDirection`` is set.
         case unknownDirection = "unknown_direction"
-        /// A pod of another node opened it to outside, and ``Configuration/ignoreTransit`` is set: an egress gateway's or a
-        /// NAT node's part of what the pod's node tells.
+        /// A pod of another node opened the flow to the outside, and ``Configuration/ignoreTransit`` is set: the
+        /// observing node is an egress gateway or a NAT node on the way, and the pod's node reports the flow.
         case transit
     }
 
-    /// What becomes of a flow.
+    /// The result of labelling a flow.
     public enum Outcome: Sendable {
-        /// It is recorded.
+        /// The flow is recorded.
         case labeled(LabeledFlow)
-        /// It is only counted.
+        /// The flow is only counted.
         case ignored(IgnoredReason)
     }
 
     /// The pods, nodes and services.
     public let index: ClusterIndex
-    /// How flows are labelled at a moment: which are left out, and which flags are set.
+    /// The rules in force at a moment: which flows are ignored and which flags are set.
     public struct Rules: Sendable {
         let configuration: Configuration
         let flagRules: ConnectionFlagRules
@@ -70,7 +71,7 @@ public final class Labeler: Sendable {
 
     let privateLabels: EndpointLabels
     let unlistedLabels = EndpointLabels()
-    /// Of a local end that nobody of the cluster is, behind a node that nobody knows.
+    /// The labels of a local end outside the cluster, behind an unknown node.
     let siteLabels: EndpointLabels
     private let site: Site
     private let rangeTable: Mutex<RangeTable>
@@ -87,7 +88,7 @@ public final class Labeler: Sendable {
         rangeTable = Mutex(RangeTable([], site: site, privateNetworks: configuration.privateNetworks))
     }
 
-    /// Replaces what is known of public addresses; where a block is listed twice, its last range counts.
+    /// Replaces the ranges; of a block that is listed twice, the last range counts.
     public func setRanges(_ ranges: [CloudRange]) {
         let table = RangeTable(ranges, site: site, privateNetworks: rules.configuration.privateNetworks)
         rangeTable.withLock { $0 = table.with(privateNetworks: $0.privateNetworks) }
@@ -96,10 +97,10 @@ public final class Labeler: Sendable {
     /// The rules that are in force now.
     public var rules: Rules { rulesStorage.withLock { $0 } }
 
-    /// Puts other rules in force.
+    /// Replaces the rules in force.
     ///
-    /// A condition on labels is looked at when a pod comes. For a new one, the pods have to be told anew
-    /// (``ClusterIndex/podStore()``); until then it is not met.
+    /// Conditions on pod labels are evaluated when a pod is added. A new condition is not met until the pods are listed
+    /// again (``ClusterIndex/podStore()``).
     public func apply(_ configuration: Configuration) {
         rulesStorage.withLock { rules in
             let flagRules = ConnectionFlagRules(configuration.flagRules, after: rules.flagRules)
@@ -113,13 +114,13 @@ public final class Labeler: Sendable {
 
     /// Labels flows that were observed on a node at a moment.
     ///
-    /// What the reader gives is good until `body` returns. Changes of the index wait for it: `body` has no more than about
-    /// a thousand flows to label, and does not call this again.
+    /// The reader's results are valid until `body` returns. Changes of the index wait for `body`, so it must label no
+    /// more than about a thousand flows, and it must not call `read` again.
     ///
     /// - Parameters:
-    ///   - node: The node's name. The flows of one that nobody knows have no local pod.
+    ///   - node: The node's name. Flows of an unknown node have no local pod.
     ///   - second: The moment in seconds since the Unix epoch.
-    ///   - rules: The rules; those that are in force now where nothing is said.
+    ///   - rules: The rules; nil for the rules in force.
     ///   - body: Labels flows.
     public func read<Result>(
         observedOn node: String, at second: UInt32, by rules: Rules? = nil,

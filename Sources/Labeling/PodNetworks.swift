@@ -2,24 +2,24 @@
 
 import FlowModel
 
-/// Which node gives its pods addresses of which block.
+/// The nodes' blocks of pod addresses.
 ///
-/// Blocks of one length are a table: the nodes of a cluster have blocks of one or two lengths, and they come and go one by
-/// one.
+/// Each prefix length has a table of its own: the blocks of a cluster's nodes have one or two lengths, and nodes come
+/// and go one at a time.
 struct PodNetworks: Sendable {
     private struct Blocks: Sendable {
         let length: Int
         let isIPv4: Bool
-        /// The node's number by the block's first address.
+        /// Node numbers, by the block's first address.
         var nodes = AddressTable()
     }
 
-    /// The longest first.
+    /// Longest prefix first.
     private var blocks: [Blocks] = []
 
-    /// The node in whose block an address is; of several blocks around each other, the smallest counts.
+    /// Returns the node whose block contains an address; of nested blocks, the smallest counts.
     func node(of address: IPAddress) -> Int32? {
-        // By index: an iterator would count references to each table.
+        // By index: an iterator would retain and release each table.
         for index in blocks.indices where blocks[index].isIPv4 == address.isIPv4 {
             if let network = IPPrefix(containing: address, length: blocks[index].length)?.network,
                 let node = blocks[index].nodes[network]
@@ -30,7 +30,7 @@ struct PodNetworks: Sendable {
         return nil
     }
 
-    /// Gives a block to a node; of several that say that it is theirs, the last has it.
+    /// Assigns a block to a node; of several nodes with the same block, the last has it.
     mutating func insert(_ prefix: IPPrefix, ofNode node: Int32) {
         let isIPv4 = prefix.network.isIPv4
         let place =
@@ -43,7 +43,7 @@ struct PodNetworks: Sendable {
         blocks[place].nodes[prefix.network] = node
     }
 
-    /// Takes a block from a node, unless another has it by now.
+    /// Removes a node's block, unless another node has taken it over.
     mutating func remove(_ prefix: IPPrefix, ofNode node: Int32) {
         guard
             let place = blocks.firstIndex(where: {

@@ -2,10 +2,10 @@
 
 public import FlowModel
 
-/// Longest prefix match: of all blocks that hold an address, the value of the smallest.
+/// A table for longest-prefix matching: the smallest block that contains an address determines the address's value.
 ///
-/// The nested blocks are cut into disjoint intervals once, when the table is made; a look-up goes by the address's first
-/// bits to the few intervals that share them, and is a short binary search there.
+/// The nested blocks are split into disjoint intervals once, when the table is made. A look-up uses the address's first
+/// bits to find the few intervals that share them, and ends with a short binary search.
 public struct PrefixTable<Value: Sendable>: Sendable {
     private let values: [Value]
     private let ipv4: IntervalTable<UInt32>
@@ -28,14 +28,14 @@ public struct PrefixTable<Value: Sendable>: Sendable {
         self.ipv6 = IntervalTable(ipv6)
     }
 
-    /// The value of the longest prefix that holds `address`, nil where none does.
+    /// Returns the value of the longest prefix that contains `address`; nil if none does.
     public func value(for address: IPAddress) -> Value? {
         let index = index(for: address)
         return index >= 0 ? values[Int(index)] : nil
     }
 
-    /// Which of the entries that the table was made of has the longest prefix that holds `address`, counted from zero;
-    /// -1 where none does. It touches no value.
+    /// Returns the index of the entry with the longest prefix that contains `address`, in the order in which the table
+    /// was made; -1 if none does. It does not access the values.
     public func index(for address: IPAddress) -> Int32 {
         address.v4.map(ipv4.value(at:)) ?? ipv6.value(at: address.bits)
     }
@@ -49,18 +49,18 @@ private struct IntervalTable<Key: FixedWidthInteger & UnsignedInteger & Sendable
         let value: Int32
     }
 
-    /// Where each interval begins; it ends before the next. The first begins at zero.
+    /// The first key of each interval, which ends before the next interval. The first interval begins at zero.
     private var starts: [Key] = [0]
-    /// Index of the interval's value, -1 where no block covers it.
+    /// The index of the interval's value; -1 if no block covers the interval.
     private var values: [Int32] = [-1]
-    /// For each value that a key's first bits can have, the interval that holds the lowest such key; then the last
-    /// interval once more.
+    /// For each value of a key's first bits, the interval that contains the lowest key with these bits; then the last
+    /// interval again.
     private var firstIntervals: [Int32] = []
-    /// How far a key is moved to the right to leave its first bits.
+    /// The right shift that leaves a key's first bits.
     private let shift: Int
 
     init(_ blocks: [Block]) {
-        // An outer block comes before those that it holds, equal blocks in their given order.
+        // Outer blocks come before the blocks they contain; equal blocks keep their order.
         let sorted = blocks.enumerated().sorted { left, right in
             if left.element.first != right.element.first { return left.element.first < right.element.first }
             if left.element.last != right.element.last { return left.element.last > right.element.last }
@@ -88,7 +88,7 @@ private struct IntervalTable<Key: FixedWidthInteger & UnsignedInteger & Sendable
             enclosing.append(block)
         }
         while !enclosing.isEmpty { leave() }
-        // About as many as there are intervals, so that a small table stays small.
+        // The number of values of the first bits is about the number of intervals, so that a small table stays small.
         let firstBits = min(16, max(1, (starts.count - 1).bitWidth - (starts.count - 1).leadingZeroBitCount))
         shift = Key.bitWidth - firstBits
         firstIntervals.reserveCapacity(1 << firstBits + 1)
@@ -101,13 +101,13 @@ private struct IntervalTable<Key: FixedWidthInteger & UnsignedInteger & Sendable
         (self.starts, self.values) = (starts, values)
     }
 
-    /// The index of the value at `key`, -1 where there is none.
+    /// Returns the index of the value at `key`; -1 if there is none.
     func value(at key: Key) -> Int32 {
         let firstBits = Int(truncatingIfNeeded: key >> Key(shift))
         var low = Int(firstIntervals[firstBits])
         var count = Int(firstIntervals[firstBits + 1]) - low + 1
-        // The interval is one of `count` from `low` on. Halving without a branch on the comparison: what it would guess
-        // is as often wrong as not.
+        // The interval is one of `count` intervals from `low` on. The loop does not branch on the comparison, because
+        // the branch would be mispredicted half of the time.
         starts.withUnsafeBufferPointer { starts in
             while count > 1 {
                 let half = count / 2

@@ -3,25 +3,24 @@
 import ClusterModel
 import FlowModel
 
-/// What is known of addresses outside the cluster by the blocks that they are in.
+/// The labels of addresses outside the cluster, by the blocks that contain them.
 final class RangeTable: Sendable {
-    /// What the addresses of many blocks have in common.
+    /// The values that the addresses of many blocks share.
     struct Place: Sendable {
         let labels: LabelsReference
         let connectionClass: ConnectionClass
     }
 
     private let labels: [EndpointLabels]
-    /// Few and small enough to stay in a cache, other than the blocks.
+    /// Unlike the blocks, few and small enough to stay in a cache.
     private let places: [Place]
-    /// The number of each block's place.
+    /// The index of each block's place in `places`.
     private let table: PrefixTable<Int32>
     private let entries: [(prefix: IPPrefix, value: Int32)]
-    /// What counts as private besides RFC 1918, link-local and loopback.
+    /// The networks that count as private besides RFC 1918, link-local and loopback.
     let privateNetworks: [IPPrefix]
-    /// How far addresses reach.
     let scopes: PrefixTable<AddressScope>
-    /// The blocks within private networks: those that somebody has named.
+    /// The blocks inside private networks, which come from configured ranges.
     private let privateTable: PrefixTable<Int32>
     private let cloud: String
 
@@ -62,7 +61,7 @@ final class RangeTable: Sendable {
         (scopes, privateTable) = Self.tables(entries, privateNetworks, cloud)
     }
 
-    /// The same blocks where other networks count as private.
+    /// Returns the same blocks with other private networks.
     func with(privateNetworks: [IPPrefix]) -> RangeTable {
         privateNetworks == self.privateNetworks ? self : RangeTable(self, privateNetworks: privateNetworks)
     }
@@ -77,19 +76,21 @@ final class RangeTable: Sendable {
         return (scopes, PrefixTable(within))
     }
 
-    /// What is known of an address by the smallest block with it, nil where there is none. Good as long as the table.
+    /// Returns the place of the smallest block that contains an address; nil if there is none. Valid as long as the
+    /// table.
     func place(of address: IPAddress) -> Place? {
         guard let number = table.value(for: address) else { return nil }
         return places[Int(number)]
     }
 
-    /// What is known of a private address by the smallest block within private networks, nil where there is none.
+    /// Returns the place of the smallest block inside private networks that contains a private address; nil if there is
+    /// none.
     func privatePlace(of address: IPAddress) -> Place? {
         guard let number = privateTable.value(for: address) else { return nil }
         return places[Int(number)]
     }
 
-    /// The smallest network with a special address and how far it reaches, nil for an ordinary address.
+    /// Returns the smallest special network that contains an address, with its scope; nil for an ordinary address.
     func network(of address: IPAddress) -> (prefix: IPPrefix, scope: AddressScope)? {
         let index = scopes.index(for: address)
         guard index >= 0 else { return nil }
@@ -97,7 +98,7 @@ final class RangeTable: Sendable {
         return (block.prefix, block.value)
     }
 
-    /// The smallest block with an address, nil where there is none.
+    /// Returns the smallest block that contains an address; nil if there is none.
     func prefix(of address: IPAddress) -> IPPrefix? {
         let index = table.index(for: address)
         return index >= 0 ? entries[Int(index)].prefix : nil
@@ -109,7 +110,7 @@ final class RangeTable: Sendable {
         else { return .publicInternet }
         return switch place.region {
         case "": .unknown
-        // Anycast addresses: the nearest place answers.
+        // Global addresses are anycast: the nearest location answers.
         case CloudPlace.globalRegion, site.region: .intraRegion
         default: .interRegion
         }

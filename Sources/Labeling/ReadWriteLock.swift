@@ -2,10 +2,10 @@
 
 import Glibc
 
-/// A value that many threads read at once and one changes at a time.
+/// A value that many threads can read at once and one thread at a time can change.
 ///
-/// A writer that waits goes first, so that it cannot be kept out for ever by readers that overlap; a reader must
-/// therefore never begin to read while it reads (pthread_rwlockattr_setkind_np(3)).
+/// A waiting writer takes precedence, so that overlapping readers cannot starve it; a reader must therefore never start
+/// another read while it reads (pthread_rwlockattr_setkind_np(3)).
 final class ReadWriteLock<Value: ~Copyable>: @unchecked Sendable {
     private let lock = UnsafeMutablePointer<pthread_rwlock_t>.allocate(capacity: 1)
     private let value = UnsafeMutablePointer<Value>.allocate(capacity: 1)
@@ -26,14 +26,14 @@ final class ReadWriteLock<Value: ~Copyable>: @unchecked Sendable {
         value.deallocate()
     }
 
-    /// Reads along with others. The pointer is good until `body` returns.
+    /// Reads the value, concurrently with other readers. The pointer is valid until `body` returns.
     func read<Result: ~Copyable>(_ body: (UnsafePointer<Value>) throws -> Result) rethrows -> Result {
         pthread_rwlock_rdlock(lock)
         defer { pthread_rwlock_unlock(lock) }
         return try body(UnsafePointer(value))
     }
 
-    /// Changes the value while nobody reads.
+    /// Changes the value without concurrent readers.
     func write<Result>(_ body: (inout Value) throws -> Result) rethrows -> Result {
         pthread_rwlock_wrlock(lock)
         defer { pthread_rwlock_unlock(lock) }

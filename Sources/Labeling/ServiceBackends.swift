@@ -2,8 +2,8 @@
 
 import ClusterModel
 
-/// Which pods are behind services that have addresses outside the cluster, node by node: a pod that answers from a load
-/// balancer's address has nothing else to be told by.
+/// The pods behind services with external addresses, by node: nothing else identifies a pod that answers from a load
+/// balancer's address.
 struct ServiceBackends: Sendable {
     /// The pods of one node behind one service.
     struct Place: Hashable, Sendable {
@@ -23,20 +23,19 @@ struct ServiceBackends: Sendable {
     /// Whether there is no service.
     var isEmpty: Bool { selectors.isEmpty }
 
-    /// The only pod of a place; nil where there is none, or several.
+    /// Returns the only pod at a place; nil if there is no pod or several.
     func onlyPod(at place: Place) -> ObjectUID? {
         guard let pods = pods[place], pods.count == 1 else { return nil }
         return pods.first
     }
 
-    /// Adds a service whose pods are those of a namespace with certain labels; ``addPod(_:labels:onNode:behind:)`` is told of those
-    /// that are there.
+    /// Adds a service that selects pods of a namespace by their labels. Existing pods are added with
+    /// ``addPod(_:labels:onNode:behind:)``.
     mutating func addService(_ uid: ObjectUID, inNamespace namespace: String, selecting labels: LabelSignature) {
         selectors[uid] = Selector(namespace: namespace, labels: labels)
         services[namespace, default: []].insert(uid)
     }
 
-    /// Removes a service.
     mutating func removeService(_ uid: ObjectUID) {
         guard let selector = selectors.removeValue(forKey: uid) else { return }
         services[selector.namespace]?.remove(uid)
@@ -44,7 +43,7 @@ struct ServiceBackends: Sendable {
         pods = pods.filter { $0.key.service != uid }
     }
 
-    /// Adds a pod to a service that it was there before; nil where the service does not select it.
+    /// Adds a pod that existed before the service, and returns its place; nil if the service does not select it.
     mutating func addPod(
         _ uid: ObjectUID, labels: LabelSignature, onNode node: Int32, behind service: ObjectUID
     ) -> Place? {
@@ -54,7 +53,7 @@ struct ServiceBackends: Sendable {
         return place
     }
 
-    /// Adds a pod, and returns the places that it is at.
+    /// Adds a pod, and returns its places.
     mutating func addPod(
         _ uid: ObjectUID, inNamespace namespace: String, labels: LabelSignature, onNode node: Int32
     ) -> [Place] {
@@ -63,7 +62,7 @@ struct ServiceBackends: Sendable {
         return places
     }
 
-    /// Removes a pod, and returns the places that it was at.
+    /// Removes a pod, and returns its former places.
     mutating func removePod(
         _ uid: ObjectUID, inNamespace namespace: String, labels: LabelSignature, onNode node: Int32
     ) -> [Place] {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Where the observed cluster stands: what every one of its own endpoints has in common.
+/// The location of the observed cluster: the values that all of its endpoints share.
 public struct Site: Equatable, Sendable {
     /// The environment, such as `production`.
     public var environment: String

@@ -3,15 +3,15 @@
 import ClusterModel
 import FlowModel
 
-/// Addresses of providers that are documented and in none of their lists.
+/// Addresses that providers document but do not list.
 enum WellKnownPlaces {
-    /// Google's, which every region answers. A list's block or a user's range of the same prefix counts more.
+    /// Google's ranges, which every region answers. A listed or configured range with the same prefix takes precedence.
     static let ranges: [CloudRange] = [
         // Private Google Access: private.googleapis.com and restricted.googleapis.com
         // (https://cloud.google.com/vpc/docs/configure-private-google-access).
         ("199.36.153.8/30", "privategoogleaccess"), ("2600:2d00:2:2000::/64", "privategoogleaccess"),
         ("199.36.153.4/30", "restrictedgoogleaccess"), ("2600:2d00:2:1000::/64", "restrictedgoogleaccess"),
-        // Google Front Ends, which speak to backends, and health checks
+        // Google Front Ends, which connect to backends, and health checks
         // (https://cloud.google.com/load-balancing/docs/firewall-rules).
         ("35.191.0.0/16", "loadbalancing"), ("130.211.0.0/22", "loadbalancing"),
         ("209.85.152.0/22", "loadbalancing"), ("209.85.204.0/22", "loadbalancing"),
@@ -23,17 +23,18 @@ enum WellKnownPlaces {
         }
     }
 
-    /// Public addresses that lead no farther than the own host or network in a cloud.
+    /// Returns the public addresses that, in a cloud, stay within the host or the network.
     static func privateNetworks(of cloud: String) -> [IPPrefix] {
         // The platform's DNS, DHCP, metadata and probes
         // (https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16).
         cloud == "azure" ? ["168.63.129.16/32"].compactMap { IPPrefix($0) } : []
     }
 
-    /// Whether two regions of a cloud are of one partition, between which there is nothing but the Internet.
+    /// Whether two regions of a cloud are in the same partition; only the Internet connects partitions.
     ///
-    /// AWS has them by name (https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html),
-    /// Azure's China and government clouds are others too.
+    /// AWS names its partitions
+    /// (https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html); Azure's China
+    /// and government clouds are partitions, too.
     static func areInOnePartition(_ first: String, _ second: String, of cloud: String) -> Bool {
         partition(of: first, cloud) == partition(of: second, cloud)
     }
@@ -46,14 +47,14 @@ enum WellKnownPlaces {
             default: [String]()
             }
         let prefix = prefixes.first { region.hasPrefix($0) } ?? ""
-        // Azure Government has regions of both names.
+        // Azure Government has regions with either prefix.
         return prefix == "usdod" ? "usgov" : prefix
     }
 }
 
 extension IPAddress {
-    /// The IPv4 address that a NAT64 gateway speaks to for this one: the last 32 bits of 64:ff9b::/96 (RFC 6052,
-    /// section 2.1); any other address as it is.
+    /// The IPv4 address behind a NAT64 address: the last 32 bits of an address in 64:ff9b::/96 (RFC 6052, section 2.1);
+    /// any other address unchanged.
     var behindNAT64: IPAddress {
         bits >> 32 == 0x0064_ff9b << 64 ? IPAddress(v4: UInt32(truncatingIfNeeded: bits)) : self
     }

@@ -3,17 +3,17 @@
 import ClusterModel
 
 extension Pod {
-    /// Whether kubelet has it from a manifest of its own; the API server's copy of it belongs to the node.
+    /// Whether kubelet runs the pod from a local manifest; the pod's copy in the API server is owned by the node.
     var isStatic: Bool { owner?.kind == "Node" }
 }
 
-/// What a pod is one of, as `kind/name`.
+/// The workload that a pod belongs to, as `kind/name`.
 enum Workload {
-    /// The workload of a pod with this owner, empty where it has none.
+    /// Returns the workload of a pod with this owner; empty without an owner.
     ///
-    /// What stands between is seen through: a Deployment's ReplicaSet, a CronJob's Job.
+    /// Intermediate owners are skipped: a Deployment's ReplicaSet, a CronJob's Job.
     ///
-    /// - Parameter replicaSetOwner: Tells what owns a ReplicaSet, nil where the ReplicaSet is not known.
+    /// - Parameter replicaSetOwner: Returns the owner of a ReplicaSet; nil for an unknown ReplicaSet.
     static func name(of owner: ObjectOwner?, replicaSetOwner: (ObjectUID) -> ObjectOwner??) -> String {
         guard let owner else { return "" }
         switch owner.kind {
@@ -27,7 +27,7 @@ enum Workload {
         }
     }
 
-    /// The component that a static pod is one of: kubelet names the pod `<name in the manifest>-<node>`
+    /// Returns the workload of a static pod: kubelet names the pod `<name in the manifest>-<node>`
     /// (https://kubernetes.io/docs/tasks/configure-pod-container/static-pod/).
     static func name(ofStatic pod: Pod) -> String {
         let suffix = "-\(pod.node)"
@@ -36,16 +36,16 @@ enum Workload {
 
     private static func text(_ owner: ObjectOwner) -> String { "\(owner.kind)/\(owner.name)" }
 
-    /// A Deployment names its ReplicaSets `<deployment>-<hash>`, the hash in the letters of `SafeEncodeString`
-    /// (k8s.io/apimachinery/pkg/util/rand), ten of them at most.
+    /// Returns the Deployment of a ReplicaSet, which is named `<deployment>-<hash>`. The hash has at most ten letters
+    /// from the alphabet of `SafeEncodeString` (k8s.io/apimachinery/pkg/util/rand).
     private static func deployment(ofReplicaSet name: String) -> String? {
         let letters: Set<Character> = Set("bcdfghjklmnpqrstvwxz2456789")
         return stem(of: name) { (5...10).contains($0.count) && $0.allSatisfy(letters.contains) }
     }
 
-    /// A CronJob names its Jobs `<cronjob>-<scheduled minute since the Unix epoch>`
-    /// (pkg/controller/cronjob/utils.go, `getJobName`). These are the minutes from 2017 to 2046, and no dates such as
-    /// 20240115.
+    /// Returns the CronJob of a Job, which is named `<cronjob>-<scheduled minute since the Unix epoch>`
+    /// (pkg/controller/cronjob/utils.go, `getJobName`). The accepted minutes are from 2017 to 2046, which excludes
+    /// dates such as 20240115.
     private static func cronJob(ofJob name: String) -> String? {
         stem(of: name) { (25_000_000...40_000_000).contains(Int($0) ?? 0) }
     }
