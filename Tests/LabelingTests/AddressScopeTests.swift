@@ -6,7 +6,7 @@ import Testing
 @testable import Labeling
 
 @Suite struct AddressScopeTests {
-    /// The first and the last address of every special block, and their neighbours outside.
+    /// The first and the last address of every special block, and the adjacent addresses outside.
     @Test(
         arguments: [
             ("0.0.0.0", "0.255.255.255", .reserved), ("10.0.0.0", "10.255.255.255", .private),
@@ -25,7 +25,7 @@ import Testing
         #expect(table.value(for: first) == scope)
         #expect(table.value(for: last) == scope)
         for neighbour in [first.bits &- 1, last.bits &+ 1].map(IPAddress.init(bits:)) {
-            // Beyond the ends of IPv4 is no IPv4; :: and ::1 are each other's neighbours.
+            // Addresses adjacent to the ends of IPv4 are not IPv4; :: and ::1 are adjacent to each other.
             guard neighbour.isIPv4 == first.isIPv4, neighbour.bits > 1, neighbour.bits < UInt128.max else { continue }
             #expect(table.value(for: neighbour) == nil, "\(neighbour)")
         }

@@ -9,7 +9,7 @@ import Testing
 
 let indexSite = Site(environment: "production", cloud: "aws", region: "eu-central-1", cluster: "main")
 
-/// An index with stores for everything and a clock that stands still until it is moved.
+/// An index with stores for all resources, and a clock that only `setTime(_:)` moves.
 final class IndexUnderTest: Sendable {
     let index: ClusterIndex
     let pods: any ObjectStore<Pod>
@@ -42,10 +42,10 @@ final class IndexUnderTest: Sendable {
         store.commitReplacement()
     }
 
-    /// Lets time pass until this many seconds after noon.
+    /// Sets the clock to this many seconds after noon.
     func setTime(_ seconds: UInt32) { clock.second.withLock { $0 = noon + seconds } }
 
-    /// Labels of an address, as they are for a flow that was observed this many seconds after noon.
+    /// Returns the labels of an address in a flow observed this many seconds after noon; nil for no pod or node.
     func labels(of text: String, at seconds: UInt32 = 0, on node: String = "") -> EndpointLabels? {
         let from = flow(text, text.contains(":") ? "2001:db8::1" : "192.0.2.1")
         return labeler.read(observedOn: node, at: noon + seconds) { reader in
@@ -55,7 +55,7 @@ final class IndexUnderTest: Sendable {
         }
     }
 
-    /// The pod at an address, `nil` where nobody is and the empty text for a node.
+    /// Returns the name of the pod at an address; nil for no pod or node, empty for a node.
     func pod(at text: String, at seconds: UInt32 = 0, on node: String = "") -> String? {
         labels(of: text, at: seconds, on: node)?[.pod]
     }
@@ -95,7 +95,7 @@ func pod(
         #expect(test.pod(at: "10.0.0.1", at: 130) == "web")
         #expect(test.pod(at: "10.0.0.1", at: 131) == nil)
         #expect(test.index.statistics.pods == 0)
-        // Who has the address now does not change who had it: an agent may have waited for a server.
+        // A later owner of the address does not change earlier answers: an agent may have waited for a server.
         let week: UInt32 = 7 * 86_400
         test.setTime(week)
         test.pods.apply([.updated(pod("other", "10.0.0.1", startedAt: 200))])
@@ -117,7 +117,8 @@ func pod(
         }
         let names = (0..<20 as Range<UInt32>).map { test.pod(at: "10.0.0.1", at: 100 + $0 * 200) }
         #expect(names == Array(repeating: nil, count: 12) + (12..<20).map { "pod-\($0)" })
-        // What was forgotten before its time is not forgotten twice, though others have its place by then.
+        // A candidate that was removed early is not removed again when its time comes, although its slot is in use by
+        // then.
         test.list((0..<40).map { pod("new-\($0)", "10.0.1.\($0)", startedAt: 1) }, test.pods)
         test.setTime(7 * 86_400 + 10_000)
         for number in 0..<9 as Range<UInt32> {
@@ -139,7 +140,7 @@ func pod(
         #expect(known() == 1_000)
         test.pods.apply([.updated(pod("other", "10.1.0.1"))])
         let afterOne = known()
-        // Look-ups wait for it: it is neither none nor all of them.
+        // Look-ups wait during removal, so a change removes some candidates, but not all.
         #expect(afterOne > 0 && afterOne < 1_000)
         for _ in 0..<10 { test.pods.apply([.updated(pod("other", "10.1.0.1"))]) }
         #expect(known() == 0)
@@ -176,7 +177,7 @@ func pod(
         test.list([pod("new", "10.0.0.1", startedAt: 100)], test.pods)
         #expect(test.pod(at: "10.0.0.1", at: 39) == nil)
         #expect(test.pod(at: "10.0.0.1", at: 40) == "new")
-        // A batch that tells of a minute begins before the pod, whose predecessor is gone.
+        // A batch that covers a minute begins before the pod, whose predecessor is gone.
         test.list([pod("old", "10.0.0.2", startedAt: 1), pod("new", "10.0.0.1", startedAt: 100)], test.pods)
         test.setTime(20)
         test.pods.apply([.deleted(pod("old", "10.0.0.2", startedAt: 1))])
@@ -195,11 +196,11 @@ func pod(
             ], test.pods)
         #expect(test.pod(at: "10.0.0.1", at: 10) == "running")
         #expect(test.pod(at: "10.0.0.1", at: 4) == "middle")
-        // Clocks differ: better the first than nobody.
+        // Clocks differ, so the earliest pod is better than no pod.
         #expect(test.pod(at: "10.0.0.1", at: 0) == "stale")
     }
 
-    /// As on Fargate, where each pod has a node with its address.
+    /// As on Fargate, where each pod has a node with the pod's address.
     @Test func ofAPodAndANodeOnOneAddressThePodIsMeant() {
         let test = IndexUnderTest(nodes: [])
         for order in [true, false] {
@@ -225,7 +226,7 @@ func pod(
         #expect(test.pod(at: "10.0.0.1", at: 10, on: "node-a") == "here")
         #expect(test.pod(at: "10.0.0.1", at: 10, on: "node-b") == "there")
         #expect(test.pod(at: "10.0.0.1", at: 10, on: "node-c") == "there")
-        // Where nobody lives, the observing node decides between those that ended together.
+        // If no pod exists any more, the observing node decides between pods that ended together.
         test.setTime(20)
         test.list([], test.pods)
         #expect(test.pod(at: "10.0.0.1", at: 25, on: "node-a") == "here")
@@ -257,7 +258,7 @@ func pod(
         #expect(test.pod(at: "10.0.0.2", at: 200) == nil)
     }
 
-    /// A pod is admitted, and waits for its address while another has it.
+    /// A pod is admitted, and waits for its address while another pod has the address.
     @Test func anAddressCountsFromWhenAWatchShowedIt() {
         let test = IndexUnderTest()
         test.list([pod("former", "10.0.0.1", startedAt: 1), pod("pending", startedAt: 5)], test.pods)
@@ -272,7 +273,7 @@ func pod(
         #expect(test.pod(at: "10.0.0.1", at: 100) == "former")
         #expect(test.pod(at: "10.0.0.1", at: 200) == "former")
         #expect(test.pod(at: "10.0.0.1", at: 210) == "pending")
-        // What comes later of the same pod changes nothing, in a watch or in a list.
+        // Later reports of the same pod change nothing, from a watch or from a list.
         test.setTime(300)
         test.pods.apply([.updated(pod("pending", "10.0.0.1", startedAt: 6))])
         test.list([pod("pending", "10.0.0.1", startedAt: 5)], test.pods)
@@ -280,7 +281,7 @@ func pod(
         #expect(test.pod(at: "10.0.0.1", at: 210) == "pending")
     }
 
-    /// A load balancer's address goes from one service to another, and a pod is given a second one.
+    /// A load balancer's address moves from one service to another, and a pod gets a second address.
     @Test func whatAnObjectGetsLaterCountsFromThen() {
         let test = IndexUnderTest()
         func service(_ name: String, _ external: String...) -> ClusterService {
@@ -312,7 +313,7 @@ func pod(
         #expect(test.pod(at: "10.0.0.1", at: 1) == "web")
     }
 
-    /// What happened while the API server could not be reached is told when it is back, and at once.
+    /// Changes made while the API server was unreachable are reported together when the connection is back.
     @Test func afterASilencePodsHadTheirAddressesWhenTheySaySo() {
         let test = IndexUnderTest()
         test.list([pod("former", "10.0.0.1", startedAt: 1)], test.pods)
@@ -331,7 +332,7 @@ func pod(
         #expect(test.pod(at: "10.0.0.3", at: 760) == "later")
     }
 
-    /// Each of a service's ports at each of its external addresses is a place to look for it.
+    /// Each port of a service at each external address is a position; their number is limited.
     @Test func aServiceIsFoundAtSoManyPlacesAndNoMore() {
         let test = IndexUnderTest()
         let external = (0..<256).map { IPAddress(v4: 0xc633_0000 + UInt32($0)) }
@@ -343,7 +344,7 @@ func pod(
             test.services.apply([.updated(service)])
         }
         test.services.apply([.deleted(service)])
-        // What is known of pods is not pushed out by it.
+        // The many positions do not evict former pods.
         test.list([pod("web", "10.0.0.1")], test.pods)
         test.list([], test.pods)
         test.setTime(1_000)
@@ -387,7 +388,7 @@ func pod(
         #expect(test.labels(of: "10.0.0.2")?[.availabilityZone] == "")
         test.nodes.apply([.updated(Node(name: "node-a", addresses: [], zone: "c"))])
         #expect(test.labels(of: "10.0.0.1")?[.availabilityZone] == "c")
-        // Also where it changes while a list of pods comes in.
+        // The zone also counts if it changes while a list of pods is received.
         test.pods.beginReplacement()
         test.pods.add(pod("web", "10.0.0.7"))
         test.nodes.apply([.updated(Node(name: "node-a", addresses: [], zone: "d"))])
@@ -408,7 +409,7 @@ func pod(
         #expect(test.pod(at: "10.0.0.3") == "new")
         #expect(test.pod(at: "10.0.0.1", at: 200) == nil)
         #expect(test.index.statistics.pods == 2)
-        // What has not changed is the same object still.
+        // Unchanged labels are still the same object.
         #expect(test.labels(of: "10.0.0.2") === before)
         test.pods.beginReplacement()
         test.pods.add(pod("never", "10.0.0.4"))
@@ -446,7 +447,7 @@ func pod(
         let uid = ObjectUID("11111111-2222-3333-4444-555555555555")
         let owner = ObjectOwner(kind: "ReplicaSet", name: "web-7d4b9c6f5", uid: uid)
         test.list([pod("web-7d4b9c6f5-x", "10.0.0.1", owner: owner)], test.pods)
-        // The name tells it before the ReplicaSet does.
+        // The name determines the workload before the ReplicaSet is known.
         #expect(test.labels(of: "10.0.0.1")?[.workload] == "Deployment/web")
         replicaSets.apply([
             .updated(
@@ -458,7 +459,7 @@ func pod(
         test.list([ReplicaSet(uid: uid)], replicaSets)
         test.pods.apply([.updated(pod("web-7d4b9c6f5-z", "10.0.0.3", owner: owner))])
         #expect(test.labels(of: "10.0.0.3")?[.workload] == "ReplicaSet/web-7d4b9c6f5")
-        // Also where the ReplicaSet comes while a list of pods comes in.
+        // The ReplicaSet also counts if it comes while a list of pods is received.
         let late = ObjectOwner(kind: "ReplicaSet", name: "api-7d4b9c6f5", uid: ObjectUID("late"))
         test.pods.beginReplacement()
         test.pods.add(pod("api", "10.0.0.9", owner: late))
@@ -471,7 +472,7 @@ func pod(
         #expect(test.labels(of: "10.0.0.9")?[.workload] == "Rollout/api")
     }
 
-    /// The index against a list of everything that ever happened, for random histories.
+    /// Compares the index with a complete list of all events, for random histories.
     @Test(arguments: 0..<20) func itAgreesWithTheWholeHistory(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
         let test = IndexUnderTest()
@@ -492,7 +493,7 @@ func pod(
                 lives[index].ended = second
                 test.pods.apply([.deleted(lives[index].pod)])
             case 8:
-                // A list in which some are missing.
+                // A list without some of the pods.
                 let missing = Set(alive.filter { _ in Bool.random(using: &random) })
                 for index in missing { lives[index].ended = second }
                 test.list(alive.filter { !missing.contains($0) }.map { lives[$0].pod }, test.pods)

@@ -46,7 +46,7 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
         #expect(flags("203.0.113.9", "10.0.0.3", port: 3306) == ["nat", "database"])
         #expect(flags("10.0.0.3", "10.0.0.2", port: 443) == ["proxy"])
         #expect(flags("10.0.0.3", "10.0.0.1", port: 443) == ["proxy", "proxy-https"])
-        // The port is the other end's.
+        // The port belongs to the other end.
         #expect(flags("10.0.0.1", "10.0.0.3", port: 443) == ["proxy"])
     }
 
@@ -77,7 +77,7 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
         }
         let before = labeler.rules
         #expect(flags(before) == ["nat", "proxy"])
-        // The pods are told later: nothing that was said of them may count for a rule that was not there.
+        // The pods are listed again later: until then, their old flags must not count for a new rule.
         labeler.apply(
             Labeler.Configuration(
                 ignoreUDP: false, flagRules: [ConnectionFlagRule(name: "edge", podLabels: ["tier": "edge"]), rules[0]]))

@@ -82,7 +82,7 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
                 "destination: 192.0.2.1 is no pod or node; public, in no known range"))
     }
 
-    /// What is said of an address and the row that it gets, for addresses in and around everything that decides.
+    /// Compares the explanation of an address with its row, for addresses in and around all deciding blocks.
     @Test(
         arguments: ["aws", "azure", "gcp"],
         [

@@ -6,7 +6,7 @@ import Labeling
 import TestSupport
 import Testing
 
-/// The addresses of nodes that no Node object lists.
+/// Node addresses that no Node object lists.
 @Suite struct HostTests {
     private let test = IndexUnderTest(nodes: [
         Node(
@@ -20,7 +20,7 @@ import Testing
         return labels[.node]
     }
 
-    /// The labels of whoever opens a connection to a pod of node-b there, and what kind of end it is.
+    /// Returns the kind and the node of the end that opens a connection from an address to a pod of node-b.
     private func client(
         _ text: String, at seconds: UInt32 = 0, on node: String = "node-b"
     ) -> (kind: EndpointKind, node: String) {
@@ -40,7 +40,7 @@ import Testing
             ], test.pods)
     }
 
-    /// flannel.1, cni0, OVN's management port and the like: in the block of the node's pods, and no pod's.
+    /// flannel.1, cni0, OVN's management port and the like: addresses in the block of the node's pods without a pod.
     @Test func anAddressInANodesBlockThatNoPodHasIsTheNodes() {
         listPods()
         for text in ["10.244.1.0", "10.244.1.1", "10.244.1.2", "10.244.1.255", "fd00:244:1::1"] {
@@ -49,7 +49,7 @@ import Testing
         #expect(client("10.244.1.20") == (.pod, "node-a"))
         #expect(client("10.244.3.1").kind == .private)
         #expect(test.labels(of: "10.244.1.1", on: "node-b")?[.availabilityZone] == "a")
-        // The block may go to another node.
+        // The block may move to another node.
         test.nodes.apply([
             .updated(Node(name: "node-c", addresses: [], podNetworks: [prefix("10.244.1.0/24")])),
             .deleted(Node(name: "node-a", addresses: [])),
@@ -70,7 +70,7 @@ import Testing
         #expect(client("10.7.7.7") == (.node, "node-c"))
     }
 
-    /// Before the first list nobody knew whose an address was: a pod that is gone by now may have had it.
+    /// Owners of addresses are unknown before the first list: a pod that is gone by now may have had the address.
     @Test func whatWasObservedBeforeTheFirstListIsNotTakenForANodes() {
         test.setTime(1_800)
         listPods()
@@ -78,7 +78,7 @@ import Testing
         #expect(client("10.244.1.1", at: 1_800) == (.node, "node-a"))
     }
 
-    /// While the API server cannot be reached, pods come that nobody has heard of.
+    /// While the API server is unreachable, new pods stay unknown.
     @Test func whatIsObservedWhileNothingIsHeardIsNotTakenForANodes() {
         listPods()
         #expect(client("10.244.1.1", at: 90) == (.node, "node-a"))
@@ -94,12 +94,12 @@ import Testing
         test.index.setHostAddresses(["10.244.1.0", "192.168.77.1", "fd00:9::1"].map(address), ofNode: "node-a")
         for text in ["10.244.1.0", "192.168.77.1", "fd00:9::1"] { #expect(client(text) == (.node, "node-a")) }
         #expect(client("10.244.1.0", at: 500) == (.node, "node-a"))
-        // What it does not tell is a pod that nobody has told of yet.
+        // An address that the agent does not report belongs to a pod that is not known yet.
         #expect(client("10.244.1.1").kind == .private)
         test.index.setHostAddresses([address("10.244.1.1")], ofNode: "node-a")
         #expect(client("10.244.1.1") == (.node, "node-a"))
         #expect(client("192.168.77.1").kind == .private)
-        // A pod has its address, whatever an agent says.
+        // A pod keeps its address, whatever an agent reports.
         test.index.setHostAddresses([address("10.244.2.10")], ofNode: "node-a")
         #expect(test.pod(at: "10.244.2.10", on: "node-b") == "web")
     }
@@ -112,7 +112,7 @@ import Testing
         test.index.setHostAddresses([bridge, address("169.254.20.10"), address("203.0.113.9")], ofNode: "node-b")
         for text in ["172.17.0.1", "169.254.20.10", "203.0.113.9"] { #expect(client(text) == (.node, "node-b")) }
         #expect(node(at: "172.17.0.1", on: "node-a") == "node-a")
-        // Link-local and public ones count at home alone.
+        // Link-local and public addresses count on their own node alone.
         for text in ["169.254.20.10", "203.0.113.9"] { #expect(client(text, on: "node-a").kind != .node) }
         test.nodes.apply([.updated(Node(name: "node-c", addresses: []))])
         #expect(client("172.17.0.1", on: "node-c").kind == .private)
@@ -127,14 +127,14 @@ import Testing
         test.nodes.apply([.updated(Node(name: "node-c", addresses: [], zone: "c"))])
         #expect(client("192.168.77.1") == (.node, "node-c"))
         #expect(test.labels(of: "192.168.77.1", on: "node-b")?[.availabilityZone] == "c")
-        // Of nodes that nobody else knows, so many are kept.
+        // Only a limited number of reports from unknown nodes is kept.
         for number in 0..<2_000 {
             test.index.setHostAddresses([address("192.168.78.1")], ofNode: "nobody-\(number)")
         }
         #expect(client("192.168.78.1").kind == .private)
     }
 
-    /// The address of a machine that is gone may be given to another outside the cluster.
+    /// The address of a machine that is gone may be reused outside the cluster.
     @Test func whatAnAgentToldGoesWithItsNodeAndComesBackWithIt() {
         listPods()
         let object = Node(name: "node-c", addresses: [address("172.18.0.4")], zone: "c")
@@ -153,7 +153,7 @@ import Testing
         #expect(client("172.17.0.1").kind == .private)
     }
 
-    /// Blocks of public addresses, and addresses that two nodes tell: the block says whose they are.
+    /// For public blocks, and for addresses that two nodes report, the block decides which node has them.
     @Test func whatTheOwnerOfABlockTellsOfItIsBelieved() {
         test.nodes.apply([
             .updated(Node(name: "node-c", addresses: [], podNetworks: [prefix("2600:1f14:1::/64")])),
@@ -167,7 +167,7 @@ import Testing
         #expect(client("10.244.1.1") == (.node, "node-a"))
     }
 
-    /// Bridges of agents against sets of who has told what.
+    /// Compares bridge addresses reported by agents with sets of reports by node.
     @Test(arguments: 0..<10) func itAgreesWithAllThatWasTold(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
         listPods()
@@ -204,7 +204,7 @@ import Testing
             #expect(node(at: text) == name)
         }
         #expect(test.index.statistics.nodes == 2)
-        // The Node object's word counts, and when it is gone that of the pods again.
+        // The Node object takes precedence; when it is gone, the pods' report counts again.
         let object = Node(name: "node-z", addresses: [address("172.18.0.77")], zone: "z")
         test.nodes.apply([.updated(object)])
         test.setTime(200)
@@ -220,7 +220,7 @@ import Testing
         #expect(node(at: "172.18.0.8", at: 400) == nil)
     }
 
-    /// What its author writes into a pod's annotations counts for private addresses that nobody else has.
+    /// A pod's author writes its annotations: they count only for private addresses without another owner.
     @Test func aPodHasItsSecondaryAddresses() {
         let claiming = Pod(
             namespace: "shop", name: "claiming", node: "node-a", addresses: [address("10.244.1.30")],
@@ -230,7 +230,7 @@ import Testing
         let ended = pod("ended", "10.244.2.77", node: "node-b")
         test.list([claiming, pod("web", "10.244.2.10", node: "node-b"), ended], test.pods)
         test.pods.apply([.deleted(ended)])
-        // Nor what is in a node's block, or was a pod's a moment ago.
+        // They do not count for an address in a node's block, or for a pod's recent address.
         #expect(node(at: "10.244.2.1", on: "node-a") == "node-b")
         #expect(test.pod(at: "10.244.2.77", at: 60) == "ended")
         #expect(test.labels(of: "240.0.0.1") == nil)

@@ -6,19 +6,19 @@ import InventoryFile
 import Labeling
 import Testing
 
-/// Reads an address that a test has written down.
+/// Parses an address in a test.
 func address(_ text: String) -> IPAddress {
     guard let address = IPAddress(text) else { preconditionFailure("'\(text)' is not an address") }
     return address
 }
 
-/// Reads a block of addresses that a test has written down.
+/// Parses a block of addresses in a test.
 func prefix(_ text: String) -> IPPrefix {
     guard let prefix = IPPrefix(text) else { preconditionFailure("'\(text)' is not a block of addresses") }
     return prefix
 }
 
-/// A block of a cloud's addresses.
+/// Makes a range of a cloud's addresses.
 func range(
     _ block: String, _ cloud: String, _ region: String = "", service: String = "", zone: String = ""
 ) -> CloudRange {
@@ -27,10 +27,10 @@ func range(
         place: CloudPlace(cloud: cloud, region: region, availabilityZone: zone, service: service))
 }
 
-/// When tests' flows are observed, in seconds since the Unix epoch.
+/// The time at which the tests' flows are observed, in seconds since the Unix epoch.
 let noon: UInt32 = 1_772_366_400
 
-/// A labeler of what an inventory tells.
+/// Makes a labeler from an inventory.
 func makeLabeler(
     _ inventory: Inventory, site: Site, configuration: Labeler.Configuration = Labeler.Configuration()
 ) -> Labeler {
@@ -72,13 +72,14 @@ private let inventory = Inventory(
         range("198.51.103.0/24", "aws"),
         range("203.0.113.0/24", "gcp", "eu-central-1"),
         range("2001:db8:1::/48", "aws", "eu-west-1"),
-        // Multicast, which belongs to no cloud, and blocks around addresses of the cluster: private ones and public-1's.
+        // Multicast, which belongs to no cloud, and blocks around addresses of the cluster: private addresses and
+        // public-1's.
         range("224.0.0.0/4", "gcp"),
         range("10.0.0.0/8", "gcp"),
         range("3.120.0.0/14", "aws", "eu-west-1"),
     ])
 
-/// A flow of 100 bytes there and 200 back, where it is seen, and what becomes of it.
+/// A flow with 100 bytes sent and 200 bytes received by the client, the observing node, and the expected outcome.
 private struct Case: Sendable, CustomTestStringConvertible {
     let testDescription: String
     let transport: TransportProtocol
@@ -88,7 +89,8 @@ private struct Case: Sendable, CustomTestStringConvertible {
     let configuration: Labeler.Configuration
     let expected: String
 
-    /// Port 40000 to port 443. `answeredBy` is the destination behind a translation, `to` where its replies go.
+    /// From port 40000 to port 443. `answeredBy` is the destination behind a translation, `to` the address that replies
+    /// go to.
     init(
         _ description: String, _ source: String, _ destination: String, transport: TransportProtocol = .tcp,
         answeredBy peer: (address: String, port: UInt16)? = nil, to replyDestination: String? = nil, on node: String,
@@ -106,7 +108,7 @@ private struct Case: Sendable, CustomTestStringConvertible {
         self.expected = expected
     }
 
-    /// `local:port remote:port CLASS sent/received`, or the reason for which the flow is not recorded.
+    /// `local:port remote:port CLASS sent/received`, or the reason why the flow is not recorded.
     var outcome: String {
         let labeler = makeLabeler(inventory, site: site, configuration: configuration)
         let flow = Flow(
@@ -133,7 +135,7 @@ private struct Case: Sendable, CustomTestStringConvertible {
     }
 }
 
-/// A flow that nobody translates, from port 1 to port 2.
+/// Makes an untranslated flow from port 1 to port 2.
 func flow(_ source: String, _ destination: String, ports: (UInt16, UInt16) = (1, 2)) -> Flow {
     let tuple = FlowTuple(
         source: address(source), destination: address(destination), sourcePort: ports.0, destinationPort: ports.1)
@@ -277,7 +279,7 @@ private let outside = "192.0.2.99"
 
     @Test(arguments: [
         ("192.168.7.7", "aws/eu-central-1:443 INTRA_VPC"),
-        // A private address in a range that somebody has named, and never on the Internet.
+        // A private address in a configured range is never on the Internet.
         ("10.1.2.3", "gcp:443 UNKNOWN"),
         ("169.254.169.254", "aws/eu-central-1:443 INTRA_VPC"),
         ("fe80::1", "aws/eu-central-1:443 INTRA_VPC"),
@@ -291,16 +293,16 @@ private let outside = "192.0.2.99"
         ("2001:db8:2::1", "[2001:db8:2::1]:443 PUBLIC_INTERNET"),
         ("192.0.2.99", "[192.0.2.99]:443 PUBLIC_INTERNET"),
         ("100.64.1.1", "aws/eu-central-1:443 INTRA_VPC"),
-        // Through NAT64, what is behind it.
+        // A NAT64 address has the labels of the IPv4 address behind it.
         ("64:ff9b::198.51.100.1", "aws/eu-central-1/s3:443 INTRA_REGION"),
         ("64:ff9b::192.168.7.7", "aws/eu-central-1:443 INTRA_VPC"),
         ("64:ff9b::192.0.2.99", "[64:ff9b::c000:263]:443 PUBLIC_INTERNET"),
         ("64:ff9b::224.0.0.251", "[64:ff9b::e000:fb]:443 UNKNOWN"),
         ("64:ff9b:1::1", "aws/eu-central-1:443 INTRA_VPC"),
-        // In no list.
+        // In no provider's list.
         ("199.36.153.9", "gcp/global/privategoogleaccess:443 PUBLIC_INTERNET"),
         ("168.63.129.16", "[168.63.129.16]:443 PUBLIC_INTERNET"),
-        // Nobody's, whatever a range says of them.
+        // Reserved addresses belong to no cloud, even if a range contains them.
         ("224.0.0.251", "[224.0.0.251]:443 UNKNOWN"),
         ("239.255.255.255", "[239.255.255.255]:443 UNKNOWN"),
         ("240.0.0.1", "[240.0.0.1]:443 UNKNOWN"),
@@ -310,24 +312,24 @@ private let outside = "192.0.2.99"
         ("0.0.0.0", "[0.0.0.0]:443 UNKNOWN"),
         ("ff02::fb", "[ff02::fb]:443 UNKNOWN"),
         ("::", "[::]:443 UNKNOWN"),
-        // Ours, whatever their addresses look like.
+        // Pods' addresses are ours, whatever block they are in.
         ("3.120.0.9", "public-1:443 INTRA_VPC"),
         ("100.64.7.1", "shared-1:443 INTRA_VPC"),
-        // The same range, and nobody of ours.
+        // The same range, without a pod.
         ("3.120.0.10", "aws/eu-west-1:443 INTER_REGION"),
     ])
     func theClassIsThatOfTheRemoteAddress(remote: String, expected: String) {
         let source = remote.contains(":") ? "fd00:244:1::20" : "10.244.1.20"
         let flow = Case(remote, source, remote, on: "node-a", "client-1:40000 \(expected) 100/200")
         #expect(flow.outcome == flow.expected)
-        // The same where it is the remote address that opened the connection.
+        // The same if the remote address opened the connection.
         let back = Case(
             remote, remote, source, on: "node-a",
             "client-1:443 \(expected.replacing(":443", with: ":40000")) 200/100")
         #expect(back.outcome == (remote.hasPrefix("3.120.0.9") || remote == "100.64.7.1" ? flip(back) : back.expected))
     }
 
-    /// Both ends here: the source is the local one.
+    /// Returns the outcome if both ends are here: the source is local.
     private func flip(_ flow: Case) -> String {
         let remote = flow.expected.split(separator: " ")[1]
         return "\(remote) client-1:443 INTRA_VPC 100/200"
@@ -349,7 +351,7 @@ private let outside = "192.0.2.99"
         }
     }
 
-    /// Addresses that providers document and do not list, and regions between which there is nothing but the Internet.
+    /// Addresses that providers document but do not list, and regions that only the Internet connects.
     @Test(arguments: [
         ("gcp", "europe-west3", "199.36.153.8", "gcp global privategoogleaccess INTRA_REGION"),
         ("gcp", "europe-west3", "199.36.153.7", "gcp global restrictedgoogleaccess INTRA_REGION"),
@@ -425,7 +427,7 @@ private let outside = "192.0.2.99"
         labeler.apply(
             Labeler.Configuration(privateNetworks: [prefix("192.0.2.0/24"), prefix("198.51.101.128/25")]))
         #expect(classes() == [.interRegion, .intraVPC, .intraVPC])
-        // A range within a network that has become private, and ranges that come later.
+        // A range within a network that has become private, and ranges that are set later.
         let elsewhere = CloudRange(
             prefix: prefix("192.0.2.0/28"), place: CloudPlace(cloud: "aws", region: "eu-west-1"))
         labeler.setRanges([elsewhere])
@@ -525,7 +527,7 @@ private let outside = "192.0.2.99"
         #expect(service(of: dialled) == nil)
     }
 
-    /// The address of a load balancer may be shared by services, and a port of all nodes is one service's.
+    /// Services may share a load balancer's address; a node port belongs to one service.
     @Test func aServiceIsNamedByEveryAddressThatIsDialled() {
         let labeler = makeLabeler(inventory, site: site)
         let ingress = ClusterService(
@@ -560,7 +562,7 @@ private let outside = "192.0.2.99"
         #expect(service(at: "192.0.2.50", 443, .udp) == "edge/dns")
         #expect(service(at: "192.0.2.50", 53) == "edge/dns")
         #expect(service(at: "192.0.2.50", 80) == nil)
-        // A load balancer that uses nodes' addresses, and the ports of nodes.
+        // A load balancer that uses nodes' addresses, and node ports.
         #expect(service(at: "172.18.0.2", 443) == "edge/ingress")
         #expect(service(at: "172.18.0.3", 30_443) == "edge/ingress")
         #expect(service(at: "172.18.0.3", 30_443, .udp) == "edge/dns")
@@ -596,7 +598,7 @@ private let outside = "192.0.2.99"
         }
     }
 
-    /// It is told by the service's selector where one pod of the node meets it.
+    /// The service's selector identifies the pod if it selects a single pod of the node.
     @Test func thePodThatAnswersFromALoadBalancersAddressIsFound() {
         let index = ClusterIndex(site: site) { noon }
         let labeler = Labeler(index: index, site: site, configuration: Labeler.Configuration())
@@ -631,7 +633,7 @@ private let outside = "192.0.2.99"
         }
         #expect(local() == "a PUBLIC_INTERNET")
         #expect(local(on: "node-b") == "abc PUBLIC_INTERNET")
-        // Which of two it is nobody can tell.
+        // With two pods the answering pod is unknown.
         pods.apply([.updated(second)])
         #expect(local() == " PUBLIC_INTERNET")
         pods.apply([.deleted(here)])
@@ -641,7 +643,7 @@ private let outside = "192.0.2.99"
         #expect(local() == " PUBLIC_INTERNET")
         pods.apply([.updated(ingress("abcde", on: "node-a", labels: ["app": "ingress", "x": "2"]))])
         #expect(local() == "abcde PUBLIC_INTERNET")
-        // It is still known whose address it was.
+        // The service that had the address is still known, but not its pods.
         services.apply([.deleted(service)])
         #expect(local() == " PUBLIC_INTERNET")
     }

@@ -6,7 +6,7 @@ import Testing
 
 @testable import Labeling
 
-/// Longest prefix match the slow way: every block is looked at.
+/// Longest-prefix matching by linear search.
 private struct NaiveTable {
     private var blocks: [(network: UInt128, mask: UInt128, length: Int, isIPv4: Bool)] = []
 
@@ -24,7 +24,7 @@ private struct NaiveTable {
             var index = 0
             while index < blocks.count {
                 let block = blocks[index]
-                // Of equal blocks, the last one counts. A block around all mapped addresses is no IPv4 block.
+                // Of equal blocks, the last counts. A block around all mapped addresses is no IPv4 block.
                 if bits & block.mask == block.network, block.isIPv4 == isIPv4, block.length >= best?.length ?? 0 {
                     best = (index, block.length)
                 }
@@ -98,7 +98,7 @@ private func table(_ prefixes: [String]) -> PrefixTable<Int> {
         let naive = NaiveTable(prefixes)
         let wrong = addresses.filter { table.value(for: $0) != naive.value(for: $0) }
         #expect(wrong == [])
-        // The random blocks are nested deeply enough to mean something.
+        // The random blocks are nested deeply enough for a meaningful test.
         #expect(Set(addresses.map { table.value(for: $0) }).count > 300)
     }
 
@@ -114,7 +114,7 @@ private func table(_ prefixes: [String]) -> PrefixTable<Int> {
         #expect(Set(addresses.map { table.value(for: $0) }).count > 100)
     }
 
-    /// Blocks that are nested in each other, beside each other and the same more often than chance would have it.
+    /// Returns random blocks; nested, adjacent and equal blocks are more frequent than by chance.
     private func randomPrefixes(_ count: Int, _ isIPv4: Bool, _ generator: inout SeededGenerator) -> [IPPrefix] {
         var prefixes: [IPPrefix] = []
         while prefixes.count < count {
@@ -126,14 +126,14 @@ private func table(_ prefixes: [String]) -> PrefixTable<Int> {
                 } else {
                     random(isIPv4, &generator)
                 }
-            // Beyond the last IPv4 address.
+            // The address after the last IPv4 address is not IPv4.
             guard around.isIPv4 == isIPv4, let prefix = IPPrefix(containing: around, length: length) else { continue }
             prefixes.append(prefix)
         }
         return prefixes
     }
 
-    /// The first and the last address of each block, and their neighbours outside.
+    /// Returns the first and the last address of each block, and the adjacent addresses outside.
     private func edges(of prefixes: ArraySlice<IPPrefix>) -> [IPAddress] {
         prefixes.flatMap { prefix in
             [prefix.network.bits, prefix.last.bits, prefix.network.bits &- 1, prefix.last.bits &+ 1].map(

@@ -6,10 +6,10 @@ import Foundation
 import Labeling
 import Testing
 
-/// Labels against `situations.txt`: what conntrack shows of the situations that people have, and what is right to say of it.
+/// Compares labels with `situations.txt`: real situations, what conntrack shows of them, and the correct rows.
 @Suite struct SituationTests {
     private static let file = SituationFile(contentsOf: SituationFile.url)
-    /// What becomes of the flows, by the numbers of their situations.
+    /// The outcomes of the flows, by the numbers of their situations.
     private static let outcomes = file.situations.map { situation in
         let labeler = situation.world.labeler
         return situation.observations.map { RowOutcome(of: $0.flow, on: $0.node, by: labeler) }
@@ -73,20 +73,20 @@ import Testing
     }
 }
 
-/// A connection, and what the nodes on its way see of it.
+/// A connection, and the flows that the nodes on its way report.
 private struct Situation: Sendable, CustomTestStringConvertible {
     /// A flow as one node reports it.
     struct Observation: Sendable, CustomTestStringConvertible {
-        /// The number of its situation.
+        /// The number of the observation's situation.
         let situation: Int
-        /// Its number in the situation.
+        /// The observation's number in the situation.
         let number: Int
         let testDescription: String
         let line: Int
         let node: String
         let flow: Flow
         let isKnownDifference: Bool
-        /// The columns with one blank between them.
+        /// The expected columns, separated by single blanks.
         var expected = ""
     }
 
@@ -112,7 +112,7 @@ private struct Situation: Sendable, CustomTestStringConvertible {
 
 // MARK: - Rows
 
-/// What becomes of a flow, as the table says it.
+/// The outcome of a flow, in the format of `situations.txt`.
 private enum RowOutcome: CustomStringConvertible {
     case recorded(Row)
     case ignored(Labeler.IgnoredReason)
@@ -126,7 +126,7 @@ private enum RowOutcome: CustomStringConvertible {
         }
     }
 
-    /// Nil where the flow is not recorded.
+    /// Nil if the flow is not recorded.
     var row: Row? { if case .recorded(let row) = self { row } else { nil } }
 
     var description: String {
@@ -137,9 +137,9 @@ private enum RowOutcome: CustomStringConvertible {
     }
 }
 
-/// The columns of a flow's rows that situations are about.
+/// The columns of a flow's rows that `situations.txt` checks.
 private struct Row: CustomStringConvertible {
-    /// Columns of one end.
+    /// The columns of one end.
     struct End {
         let kind: EndpointKind
         let cloud: String
@@ -156,7 +156,7 @@ private struct Row: CustomStringConvertible {
             (zone, node, pod) = (labels[.availabilityZone], labels[.node], labels[.pod])
         }
 
-        /// Its place in the cluster; `outside` where it is behind its node.
+        /// Its place in the cluster; `outside` for an end behind its node.
         var inCluster: String {
             let name = kind == .node ? "node" : pod.isEmpty ? "outside" : pod
             return "\(name)@\(node)/\(zone)"
@@ -194,7 +194,7 @@ private struct Row: CustomStringConvertible {
         return "\(local.inCluster) \(remote.anywhere) \(connectionClass.rawValue) \(service) \(flags)"
     }
 
-    /// The directions that a sum over all rows takes from this one.
+    /// The directions of this row that a sum over all rows includes.
     var countedOnce: [Situation.Direction] {
         let sent: Situation.Direction = isClientLocal ? .original : .reply
         let received: Situation.Direction = isClientLocal ? .reply : .original
@@ -204,8 +204,8 @@ private struct Row: CustomStringConvertible {
         return isOnlyHere ? [sent, received] : [sent]
     }
 
-    /// What a cloud's bill has for it, as `deploy/clickhouse/queries/egress_cost.sql` tells it. Where a visitor came through
-    /// another node's port, that is the visitor's way and the way between the nodes.
+    /// The row's items on a cloud's bill, as `deploy/clickhouse/queries/egress_cost.sql` computes them. For a visitor
+    /// through another node's port, the items are the visitor's way and the way between the nodes.
     var bill: String {
         var kinds: [String] = []
         switch connectionClass {
@@ -222,14 +222,14 @@ private struct Row: CustomStringConvertible {
 
 // MARK: - The cluster
 
-/// The cluster of all situations, and the settings of one.
+/// The cluster of all situations, and the settings of a single situation.
 private struct World: Sendable {
     var site = Site(environment: "production", cloud: "aws", region: "eu-central-1", cluster: "main")
     var configuration = Labeler.Configuration()
 
     private static let regions = ["aws": "eu-central-1", "gcp": "europe-west3", "azure": "westeurope"]
 
-    /// Changes a setting; false for one that there is not.
+    /// Changes a setting; returns false if the key or the value is unknown.
     mutating func set(_ key: some StringProtocol, to value: some StringProtocol) -> Bool {
         if key == "cloud" {
             guard let region = Self.regions[String(value)] else { return false }
@@ -256,7 +256,7 @@ private struct World: Sendable {
 
     private static let inventory = Inventory(
         nodes: [
-            // With the addresses that Calico's and Cilium's annotations tell.
+            // Including the addresses from Calico's and Cilium's annotations.
             node(
                 "node-a", ["172.18.0.2", "fc00::2", "10.245.1.0", "10.0.1.77"],
                 pods: ["10.244.1.0/24", "fd00:244:1::/64"], zone: "a"),
@@ -322,8 +322,8 @@ private struct World: Sendable {
             ports: [ClusterService.Port(transport: .tcp, number: 443)], selector: ["app": "vip"]),
     ]
 
-    /// What agents tell: the machine's own, flannel.1, cni0, ovn-k8s-mp0, NodeLocal DNSCache, Docker, and what GKE's metadata
-    /// server has on the loopback interface.
+    /// The addresses that agents report: the machine's own, flannel.1, cni0, ovn-k8s-mp0, NodeLocal DNSCache, Docker,
+    /// and the addresses of GKE's metadata server on the loopback interface.
     private static let hostAddresses = [
         "node-a": [
             "172.18.0.2", "fc00::2", "10.244.1.0", "10.244.1.1", "10.244.1.2", "fd00:244:1::1", "169.254.20.10",
@@ -349,7 +349,7 @@ private struct World: Sendable {
 
 // MARK: - The file
 
-/// What `situations.txt` has; the file says how it is written.
+/// The contents of `situations.txt`, which documents its own format.
 private struct SituationFile: Sendable {
     /// A line that cannot be read.
     struct Problem: Error {
