@@ -8,17 +8,17 @@ import Operations
 import ServiceLifecycle
 import Synchronization
 
-/// Collects once an interval, and one last time when the daemon shuts down.
+/// Collects once per interval, and one last time when the daemon shuts down.
 package final class CollectionService: Service, CustomStringConvertible {
-    /// What has been collected so far.
+    /// Statistics of all collections so far.
     package struct Statistics: Sendable {
-        /// Collections that were begun.
+        /// Collections that were started.
         package var collections: UInt64 = 0
-        /// The time that they took.
+        /// The total time of all collections.
         package var duration = Duration.zero
-        /// The CPU time that they took.
+        /// The total CPU time of all collections.
         package var cpuTime = Duration.zero
-        /// Entries that were left out; here and below, see ``CollectionReport``.
+        /// Entries that were ignored; for the properties from here to `boundaryHits`, see ``CollectionReport``.
         package var ignored = IgnoredFlows()
         package var malformedEntries: UInt64 = 0
         package var goneEntries: UInt64 = 0
@@ -26,26 +26,26 @@ package final class CollectionService: Service, CustomStringConvertible {
         package var refusedEntries: UInt64 = 0
         package var boundaryHits: UInt64 = 0
         package var failedCollections: UInt64 = 0
-        /// Collections that were left out or cut short because too much waits for an acknowledgement.
+        /// Collections that were skipped or cut short because too much was unacknowledged.
         package var deferredCollections: UInt64 = 0
         package var interruptedCollections: UInt64 = 0
-        /// Entries that the last collection saw.
+        /// Entries in the last collection.
         package var tableEntries = 0
-        /// The time that the last collection took.
+        /// The duration of the last collection.
         package var lastDuration = Duration.zero
-        /// When the last collection without an error ended, in seconds since the Unix epoch.
+        /// The end of the last collection without an error, in seconds since the Unix epoch; 0 if there is none.
         package var lastSuccess: Double = 0
-        /// Why the last collection failed; nil where it did not.
+        /// The error of the last collection; nil if there was none.
         package var lastError: String?
 
-        /// Nothing has been collected.
+        /// Makes statistics of no collections.
         package init() {}
     }
 
     /// The service's name in the log.
     package let description = "collection"
 
-    /// The least time between two unmappings of the program's code.
+    /// The minimum time between two unmappings of the program's code.
     private static let unmapInterval: Duration = .seconds(5)
 
     private let schedule: CollectionSchedule
@@ -57,11 +57,11 @@ package final class CollectionService: Service, CustomStringConvertible {
     private let statisticsStorage = Mutex(Statistics())
 
     /// - Parameters:
-    ///   - schedule: When to collect.
-    ///   - reader: What to collect from.
-    ///   - exporter: Where flows go. Nothing is collected while it has no room.
-    ///   - selfCheck: Told after every collection what it has found.
-    ///   - logger: For collections that fail.
+    ///   - schedule: The times of collections.
+    ///   - reader: The source of the flows.
+    ///   - exporter: The destination of the flows. Nothing is collected while it has no room.
+    ///   - selfCheck: The check to run after every collection.
+    ///   - logger: The logger for failed and deferred collections.
     package init(
         schedule: CollectionSchedule, reader: sending any FlowReader, exporter: FlowExporter, selfCheck: SelfCheck,
         logger: Logger
@@ -74,23 +74,25 @@ package final class CollectionService: Service, CustomStringConvertible {
         self.logger = logger
     }
 
-    /// What has been collected so far.
+    /// The statistics so far.
     package var statistics: Statistics { statisticsStorage.withLock { $0 } }
 
     /// Collects until the daemon shuts down, and then once more.
     package func run() async throws {
-        // Reading the table blocks for as long as the table is large: a thread of its own keeps that off all others.
+        // Reading a large table blocks for a long time, so it has a thread of its own.
         let pool = NIOThreadPool(numberOfThreads: 1)
         pool.start()
         try await pool.runIfActive { self.prepare() }
         do {
             try await cancelWhenGracefulShutdown {
-                // What the start needed, reading certificates among it, would be the most that is ever resident.
+                // Otherwise the code that only the start needs, such as reading certificates, would set the peak of
+                // resident memory.
                 ProgramText.unmap()
                 var lastUnmap = ContinuousClock.now - Self.unmapInterval
                 while true {
                     let delay = self.schedule.delay(after: WallClock.now())
-                    // A while after the last collection busy connections have counted again; most of the interval follows.
+                    // After a fifth of the delay, busy connections have counted again, and most of the interval is left
+                    // for the comparison with these samples.
                     try await Task.sleep(for: delay / 5)
                     try await pool.runIfActive { self.sample() }
                     try await Task.sleep(for: self.schedule.delay(after: WallClock.now()))
@@ -105,8 +107,8 @@ package final class CollectionService: Service, CustomStringConvertible {
         try await pool.shutdownGracefully()
     }
 
-    /// Unmaps code that is used seldom: connecting, TLS handshakes, pages of metrics. What an interval needs is mapped again
-    /// in a tenth of a millisecond.
+    /// Unmaps rarely used code: connecting, TLS handshakes, metrics pages. Mapping the code that an interval needs
+    /// again takes 0.1 ms.
     private func unmapText(_ last: inout ContinuousClock.Instant) {
         guard ContinuousClock.now - last >= Self.unmapInterval else { return }
         ProgramText.unmap()

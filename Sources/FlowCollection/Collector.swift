@@ -5,11 +5,11 @@ import FlowModel
 import Glibc
 import Operations
 
-/// Takes what connections have carried out of a reader and puts it into batches.
+/// Collects flows from a reader and puts them into batches.
 struct Collector: ~Copyable {
-    /// What became of one collection.
+    /// The result of one collection.
     struct Report {
-        /// What the reader saw. What it had taken before an error is in batches all the same.
+        /// The reader's report. Flows that it read before an error are in batches all the same.
         var collection = CollectionReport()
         var collectedFlows = 0
         var collectedBytes: UInt64 = 0
@@ -27,7 +27,7 @@ struct Collector: ~Copyable {
 
     /// Collects once.
     ///
-    /// - Parameter isLast: True where the agent ends with it.
+    /// - Parameter isLast: Whether the agent ends after this collection.
     mutating func collect(isLast: Bool) -> Report {
         var report = Report()
         let observedAt = UInt64(WallClock.now().milliseconds)
@@ -35,7 +35,8 @@ struct Collector: ~Copyable {
         report.collection = reader.collect(
             isLast: isLast,
             while: {
-                // A large table is read faster than a server takes it: waiting keeps memory small.
+                // A large table is read faster than a server acknowledges it: waiting, for about 2 s at most, saves
+                // memory.
                 while exporter.isServerBehind && patience > 0 {
                     usleep(2000)
                     patience -= 1

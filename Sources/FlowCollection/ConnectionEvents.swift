@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The events of ended connections, each with what the connection had carried since it was last collected.
+/// The events of ended connections, each with the connection's counters since it was last collected.
 ///
-/// A source of events is made with a handler, which gets the ended connections of up to ``maximumReceived`` events at a
-/// time on the thread that receives them.
+/// A source of events is created with a handler, which is called on the receiving thread with the ended connections of
+/// up to ``maximumReceived`` events.
 public protocol ConnectionEvents: AnyObject, Sendable {
-    /// What logs call the events, in plural.
+    /// The events' name in logs, in the plural.
     var name: String { get }
 
     /// The number of events that can wait to be received.
     var capacity: Int { get }
 
-    /// The most events that one call of ``receive()`` takes.
+    /// The maximum number of events that one call of ``receive()`` receives.
     var maximumReceived: Int { get }
 
-    /// What has been received so far.
+    /// The statistics so far.
     var statistics: EventStatistics { get }
 
-    /// Counters of the reader's own, always the same ones.
+    /// The reader's own counters, the same ones at every call.
     var counters: [ReaderCounter] { get }
 
-    /// Conditions of the reader's own that do not hold, each with what to do about it.
+    /// The reader's own conditions that do not hold, each with the problem and its remedy.
     var problems: [SelfCheck.Condition: String] { get }
 
-    /// Waits until events have come, at most for so many milliseconds.
+    /// Waits until events have arrived, at most for this many milliseconds.
     func wait(milliseconds: Int)
 
-    /// Takes events that have come and hands on what they tell.
+    /// Receives waiting events and passes their connections to the handler.
     ///
-    /// - Returns: The number of events taken; 0 where none waited.
+    /// - Returns: The number of events received; 0 if none were waiting.
     func receive() throws -> Int
 }

@@ -5,8 +5,7 @@ package import Logging
 import NIOCore
 import ServiceLifecycle
 
-/// When the daemon shuts down, waits until everything collected is acknowledged; no longer than its timeout, and no longer
-/// where it is cancelled.
+/// Waits at shutdown until everything collected is acknowledged, the timeout has passed, or the task is cancelled.
 package struct DrainService: Service, CustomStringConvertible {
     /// The service's name in the log.
     package let description = "export"
@@ -16,9 +15,9 @@ package struct DrainService: Service, CustomStringConvertible {
     private let logger: Logger
 
     /// - Parameters:
-    ///   - exporter: Its batches are waited for.
-    ///   - timeout: The longest wait.
-    ///   - logger: For what has become of them.
+    ///   - exporter: The exporter to drain.
+    ///   - timeout: The maximum wait.
+    ///   - logger: The logger for the result.
     package init(_ exporter: FlowExporter, timeout: Duration, logger: Logger) {
         self.exporter = exporter
         self.timeout = timeout
@@ -46,7 +45,8 @@ package struct DrainService: Service, CustomStringConvertible {
         }
     }
 
-    /// Returns what was not acknowledged in time.
+    /// Waits for the acknowledgements, and returns the number of flows and their bytes that were not acknowledged in
+    /// time.
     private func drain() async throws -> (flows: Int, reportedBytes: UInt64) {
         let (rests, drained) = AsyncStream.makeStream(of: (flows: Int, reportedBytes: UInt64).self)
         Task {

@@ -2,11 +2,11 @@
 
 public import FlowModel
 
-/// A connection that has ended, as its event tells of it.
+/// A connection that has ended, as its event reports it.
 public struct EndedConnection: Sendable {
-    /// What it had carried since it was last collected.
+    /// The connection's flow, with its counters since it was last collected.
     public var flow: Flow
 
-    /// Makes an ended connection of its flow.
+    /// Makes an ended connection from its flow.
     public init(_ flow: Flow) { self.flow = flow }
 }

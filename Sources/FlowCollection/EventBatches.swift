@@ -5,11 +5,11 @@ import FlowModel
 import Operations
 import Synchronization
 
-/// Puts what ended connections had counted into batches.
+/// Puts the flows of ended connections into batches.
 package final class EventBatches: Sendable {
     private struct Batches: ~Copyable {
         var batcher: FlowBatcher
-        /// Flows that no longer fitted below the bound on unacknowledged batches.
+        /// Flows that did not fit below the limit on unacknowledged batches.
         var lost = FlowAmount()
     }
 
@@ -22,7 +22,7 @@ package final class EventBatches: Sendable {
         batches = Mutex(Batches(batcher: FlowBatcher(exporter: exporter, source: .destroy)))
     }
 
-    /// Flows that no longer fitted below the bound on unacknowledged batches.
+    /// Flows that did not fit below the limit on unacknowledged batches.
     var lost: FlowAmount { batches.withLock { $0.lost } }
 
     /// Adds connections whose events have just been received.
@@ -39,6 +39,6 @@ package final class EventBatches: Sendable {
         }
     }
 
-    /// Hands on what has been gathered.
+    /// Exports the gathered flows.
     func flush() { batches.withLock { $0.batcher.flush() } }
 }

@@ -8,18 +8,18 @@ import NIOPosix
 import ServiceLifecycle
 import Synchronization
 
-/// Receives the events of ended connections, on a thread of its own.
+/// Receives the events of ended connections on a thread of its own.
 package final class EventService: Service, CustomStringConvertible {
-    /// What has been received so far.
+    /// Statistics of all events so far.
     package struct Statistics: Sendable {
-        /// What has become of the events.
+        /// The events by their outcome.
         package var received: EventStatistics
-        /// Flows that no longer fitted below the bound on unacknowledged batches.
+        /// Flows that did not fit below the limit on unacknowledged batches.
         package var lost: FlowAmount
-        /// CPU time of the thread that listens.
+        /// CPU time of the receiving thread.
         package var cpuTime: Duration
 
-        /// Makes statistics of their parts; nothing has been received unless told.
+        /// Makes statistics from their parts; by default, nothing has been received.
         package init(
             received: EventStatistics = EventStatistics(), lost: FlowAmount = FlowAmount(), cpuTime: Duration = .zero
         ) {
@@ -32,13 +32,14 @@ package final class EventService: Service, CustomStringConvertible {
     /// The service's name in the log.
     package let description = "events"
 
-    /// How long events gather before they are read together: one wake-up for many costs less CPU time.
+    /// The time for which events gather before they are received together: fewer wake-ups cost less CPU time.
     private static let gatheringTime: Duration = .milliseconds(20)
 
-    /// The capacity from which on events may gather: ten times what 10,000 connections a second end in that time.
+    /// The minimum capacity for gathering: ten times the events that 10,000 ending connections a second cause in
+    /// ``gatheringTime``.
     private static let capacityForGathering = 10 * 200
 
-    /// The most receives between two looks at the clock: 65,536 events.
+    /// The maximum number of receives between two checks of the clock: 65,536 events.
     private static let maximumRounds = 512
 
     private let events: any ConnectionEvents
@@ -49,9 +50,9 @@ package final class EventService: Service, CustomStringConvertible {
     private let isStopping = Atomic(false)
 
     /// - Parameters:
-    ///   - events: What to receive.
-    ///   - batches: What the events' handler puts ended connections into.
-    ///   - logger: For events that are dropped or cannot be received.
+    ///   - events: The events to receive.
+    ///   - batches: The batches to which the events' handler adds ended connections.
+    ///   - logger: The logger for dropped events and errors of receiving.
     package init(events: any ConnectionEvents, batches: EventBatches, logger: Logger) {
         let canGather = events.capacity >= Self.capacityForGathering
         gatheringMicroseconds = canGather ? UInt32(Self.gatheringTime / .microseconds(1)) : 0
@@ -60,12 +61,12 @@ package final class EventService: Service, CustomStringConvertible {
         self.logger = logger
     }
 
-    /// What has been received so far.
+    /// The statistics so far.
     package var statistics: Statistics {
         Statistics(received: events.statistics, lost: batches.lost, cpuTime: cpuTime.withLock { $0 })
     }
 
-    /// Receives events until the daemon shuts down, and then those that have come by then.
+    /// Receives events until the daemon shuts down, and then the events still waiting.
     package func run() async throws {
         let pool = NIOThreadPool(numberOfThreads: 1)
         pool.start()
@@ -76,13 +77,13 @@ package final class EventService: Service, CustomStringConvertible {
         try await pool.shutdownGracefully()
     }
 
-    /// Receives events until the daemon stops, and then those that have come by then.
+    /// Receives events until the daemon stops, and then the events still waiting.
     private func listen() {
         var lastFlush = ContinuousClock.now
         var overruns: UInt64 = 0
         while !isStopping.load(ordering: .relaxed) {
             events.wait(milliseconds: 200)
-            // A burst, as a dump that comes past many expired entries makes one, is taken without looking up.
+            // A dump that encounters many expired entries causes a burst of events, which is received without a pause.
             var received = receive()
             var rounds = 1
             while received == events.maximumReceived && rounds < Self.maximumRounds {
@@ -97,7 +98,7 @@ package final class EventService: Service, CustomStringConvertible {
             }
             if received > 0 && received < 64 && gatheringMicroseconds > 0 { usleep(gatheringMicroseconds) }
         }
-        // Where connections end faster than this, as many as can wait at this moment are the bound.
+        // Connections may end faster than their events are received: the number that can wait now is the limit.
         var rest = events.capacity
         while rest > 0 {
             let received = receive()
@@ -107,15 +108,15 @@ package final class EventService: Service, CustomStringConvertible {
         batches.flush()
     }
 
-    /// Takes the events that wait.
+    /// Receives waiting events.
     ///
-    /// - Returns: Their number.
+    /// - Returns: The number of events received.
     private func receive() -> Int {
         do {
             return try events.receive()
         } catch {
             logger.error("cannot receive \(events.name)", metadata: ["error": "\(error)"])
-            // The error may persist: neither a core nor the log is to be filled by it.
+            // The error may persist: the pause keeps it from occupying a core and from filling the log.
             usleep(1_000_000)
             return 0
         }

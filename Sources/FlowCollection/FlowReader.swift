@@ -2,10 +2,10 @@
 
 public import FlowModel
 
-/// A source of flows: it takes what connections have carried out of their counters, so that each byte is reported once, by
-/// a collection or by the event of the connection's end.
+/// A source of flows, which reads and zeroes the counters of connections, so that each byte is reported once: by a
+/// collection or by the event of the connection's end.
 ///
-/// One thread at a time uses a reader. Its ``events`` are received by another; a collection may receive some too.
+/// A reader is used by one thread at a time. Its ``events`` are received by another; a collection may receive some too.
 public protocol FlowReader: AnyObject {
     /// The events of ended connections.
     var events: any ConnectionEvents { get }
@@ -13,18 +13,18 @@ public protocol FlowReader: AnyObject {
     /// Prepares the first collection.
     func prepare()
 
-    /// Looks, some time before a collection, for what that collection is to compare with.
+    /// Samples counters some time before a collection, which compares them with the counters that it reads.
     func sample() throws
 
-    /// Takes what connections have carried since the last collection.
+    /// Reads what connections have carried since the last collection.
     ///
-    /// `body` gets each flow as it is read. What it got has left the source's counters and must be reported even if the
-    /// collection did not reach its end.
+    /// `body` is called with each flow as it is read. The source's counters no longer hold the flow's bytes by then, so
+    /// they must be reported even if the collection does not reach its end.
     ///
     /// - Parameters:
-    ///   - isLast: True where no other collection follows; nothing is then left to it.
-    ///   - shouldContinue: Asked before more counters are taken; false ends the collection.
-    ///   - body: Gets each flow that has carried something.
+    ///   - isLast: Whether this is the last collection, which must not leave anything to a later one.
+    ///   - shouldContinue: Called before more counters are read; false ends the collection.
+    ///   - body: Called with each flow that has carried something.
     func collect(
         isLast: Bool, while shouldContinue: () -> Bool, _ body: (Flow) -> Void
     ) -> CollectionReport

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The number of flows that were left out, by reason.
+/// The number of ignored flows, by reason.
 public struct IgnoredFlows: Equatable, Sendable {
-    /// Why a flow is left out. The raw values are fit for a metric's label.
+    /// The reason to ignore a flow. The raw values are values of a metric's label.
     public enum Reason: String, CaseIterable, Sendable {
-        /// It has carried nothing since it was last read.
+        /// The flow has carried nothing since it was last read.
         case idle
-        /// Its protocol is not one that is collected.
+        /// The flow's protocol is not collected.
         case transport = "protocol"
-        /// It stays inside the host: 127.0.0.0/8 or ::1.
+        /// The flow stays inside the host: 127.0.0.0/8 or ::1.
         case loopback
-        /// It stands in a conntrack zone that is not collected.
+        /// The flow's conntrack zone is not collected.
         case zone
     }
 
@@ -19,11 +19,11 @@ public struct IgnoredFlows: Equatable, Sendable {
     @usableFromInline var loopback: UInt64 = 0
     @usableFromInline var zone: UInt64 = 0
 
-    /// None.
+    /// Makes numbers that are all zero.
     @inlinable
     public init() {}
 
-    /// The number of flows that were left out for a reason.
+    /// The number of flows that were ignored for a reason.
     @inlinable
     public subscript(reason: Reason) -> UInt64 {
         get {
@@ -44,7 +44,7 @@ public struct IgnoredFlows: Equatable, Sendable {
         }
     }
 
-    /// Adds what was left out besides.
+    /// Adds the numbers of other ignored flows.
     static func += (sum: inout IgnoredFlows, other: IgnoredFlows) {
         for reason in Reason.allCases { sum[reason] &+= other[reason] }
     }

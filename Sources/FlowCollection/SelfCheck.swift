@@ -3,13 +3,14 @@
 package import Logging
 import Synchronization
 
-/// Keeps what is wrong with the counts, and says in the log what to do where something begins to be.
+/// Tracks the conditions for correct counts, and logs a problem and its remedy when one of them does not hold.
 public final class SelfCheck: Sendable {
-    /// Something that must hold for counts to be right.
+    /// A condition for correct counts.
     public struct Condition: Hashable, Sendable {
         /// The condition's name in metrics and logs.
         public let name: String
-        /// True where the counts are right all the same: a problem is told once as a notice, whatever its text becomes.
+        /// Whether counts are correct even while the condition does not hold: its problem is then logged once, as a
+        /// notice, even if the text changes.
         public let isAdvisory: Bool
 
         /// Makes a condition.
@@ -18,11 +19,11 @@ public final class SelfCheck: Sendable {
             self.isAdvisory = isAdvisory
         }
 
-        /// Some entry has counted something by the time that the agent has run long enough.
+        /// An entry has counted something by the time that the agent has run for `uptimeWait`.
         public static let counters = Condition("counters")
     }
 
-    /// All conditions, in the order in which they are told.
+    /// All conditions, in the order in which they are logged.
     package let conditions: [Condition]
     private let uptimeWait: Duration
     private let neverCounted: String?
@@ -32,11 +33,11 @@ public final class SelfCheck: Sendable {
     private let reportedProblems = Mutex<[Condition: String]>([:])
 
     /// - Parameters:
-    ///   - conditions: Every condition that may be told of.
-    ///   - uptimeWait: The agent's age from which on a table that has never shown a counter is a problem. A fresh agent
-    ///     may find a table that its predecessor has just zeroed.
-    ///   - neverCounted: The problem, and what to do about it; nil where it is not looked at.
-    ///   - logger: Told when a problem appears, changes or goes.
+    ///   - conditions: Every condition that may be reported.
+    ///   - uptimeWait: The agent's age from which a table that has never shown a counter is a problem. A new agent may
+    ///     find a table that its predecessor has just zeroed.
+    ///   - neverCounted: The text of this problem, with its remedy; nil to skip this check.
+    ///   - logger: The logger for problems that appear, change or disappear.
     package init(conditions: [Condition], uptimeWait: Duration, neverCounted: String?, logger: Logger) {
         self.conditions = conditions
         self.uptimeWait = uptimeWait
@@ -44,15 +45,15 @@ public final class SelfCheck: Sendable {
         self.logger = logger
     }
 
-    /// What is wrong at the moment.
+    /// The conditions that currently do not hold, with their problems.
     package var problems: [Condition: String] { problemsStorage.withLock { $0 } }
 
     /// Checks every condition. Called at start and after every collection.
     ///
     /// - Parameters:
-    ///   - readerProblems: Conditions of the reader's own that do not hold.
+    ///   - readerProblems: The reader's own conditions that do not hold, with their problems.
     ///   - entries: Entries in the last collection.
-    ///   - everCounted: True once an entry has carried a counter.
+    ///   - everCounted: Whether any entry has ever counted something.
     package func look(reader readerProblems: [Condition: String], entries: Int = 0, everCounted: Bool = false) {
         var problems = reportedProblems.withLock { $0 }
         problems.merge(readerProblems) { $1 }
@@ -62,7 +63,7 @@ public final class SelfCheck: Sendable {
         tell(problems)
     }
 
-    /// Reports a condition that is checked elsewhere; it holds where `problem` is nil.
+    /// Reports a condition that is checked elsewhere; it holds if `problem` is nil.
     package func report(_ condition: Condition, _ problem: String?) {
         reportedProblems.withLock { $0[condition] = problem }
         var problems = problems

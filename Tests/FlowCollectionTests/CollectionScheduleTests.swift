@@ -5,7 +5,7 @@ import Testing
 
 private let intervals: [Duration] = [.milliseconds(1), .milliseconds(500), .seconds(5), .seconds(90), .seconds(86_400)]
 
-/// Moments since the Unix epoch: of today, of the epoch itself, and of a clock that is wrong.
+/// Times since the Unix epoch: the epoch itself, times of today, and that of a wrong clock.
 private let moments: [Duration] = [
     .zero, .milliseconds(1), .seconds(1_795_000_000), .seconds(1_795_000_000) + .nanoseconds(123_456_789),
     .seconds(4_102_444_800),
@@ -42,7 +42,7 @@ private let moments: [Duration] = [
         }
         #expect(delay("node-a") == delay("node-a"))
         #expect(delay("node-a") != delay("node-b"))
-        // As names of a cloud are: no tenth of the interval has many more nodes than another.
+        // With names as clouds give them, no tenth of the interval has many more nodes than another.
         var tenths = [Int](repeating: 0, count: 10)
         for number in 0..<1_000 {
             let name = "ip-10-0-\(number / 250)-\(number % 250).eu-central-1.compute.internal"

@@ -16,7 +16,7 @@ import Testing
 private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 private let power = SelfCheck.Condition("power")
 
-/// What drives a reader, whatever it reads.
+/// The services that drive a reader, around a reader whose flows are listed by a test.
 private struct Rig {
     let exporter: FlowExporter
     let events: ListedEvents
@@ -126,7 +126,8 @@ private struct Rig {
                 _ = shouldContinue()
                 waits.withLock { $0.append(.now - start) }
             } else if exporter.statistics.isConnected && exporter.statistics.unacknowledgedBytes == 0 {
-                // An eighth of the bound, and less than three quarters.
+                // More than an eighth of the limit, so that the server is behind, and less than three quarters, so that
+                // there is room.
                 for port in 1...UInt16(4_000) { body(TestFlow.make(port, bytes: UInt64(port))) }
             }
             return CollectionReport()

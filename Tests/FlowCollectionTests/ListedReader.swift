@@ -11,7 +11,7 @@ import Synchronization
 
 /// Flows of TCP connections between IPv4 addresses.
 enum TestFlow {
-    /// A flow with packets in the original direction alone.
+    /// Makes a flow with packets in the original direction only.
     static func make(_ port: UInt16, bytes: UInt64) -> Flow {
         let tuple = FlowTuple(
             source: IPAddress(v4: 0xc000_0201), destination: IPAddress(v4: 0xc633_6402), sourcePort: port,
@@ -22,9 +22,9 @@ enum TestFlow {
     }
 }
 
-/// Exporters, on an event loop that they share.
+/// Exporters that share an event loop.
 enum TestExporter {
-    /// An exporter that has not been started, to a server on a port of 127.0.0.1.
+    /// Makes an exporter, without starting it, to a server on a port of 127.0.0.1.
     static func make(port: Int = 1, maximumUnacknowledgedBytes: Int = 16 << 20) -> FlowExporter {
         FlowExporter(
             configuration: FlowExporter.Configuration(
@@ -35,7 +35,7 @@ enum TestExporter {
     }
 }
 
-/// A reader of flows and ends that a test lists.
+/// A reader of flows and ended connections that a test lists.
 final class ListedReader: FlowReader {
     /// Called for each collection.
     typealias Collect = (_ isLast: Bool, _ shouldContinue: () -> Bool, _ body: (Flow) -> Void) -> CollectionReport
@@ -57,14 +57,15 @@ final class ListedReader: FlowReader {
     }
 }
 
-/// Ends of connections that a test lists.
+/// The events of ended connections that a test lists.
 final class ListedEvents: ConnectionEvents {
     let name = "listed events"
     let capacity = 1_000
     let maximumReceived = 2
     let problems: [SelfCheck.Condition: String]
     private let waiting: Mutex<[EndedConnection]>
-    /// Ends that come only when the events are no longer waited for.
+    /// Ended connections whose events arrive only when ``receive()`` is called without a wait before it, as at
+    /// shutdown.
     private let late: Mutex<[EndedConnection]>
     private let isAwaited = Atomic(false)
     private let received = Mutex(EventStatistics())

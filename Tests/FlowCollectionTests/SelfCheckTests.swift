@@ -11,7 +11,7 @@ private let conditions = [SelfCheck.Condition("power"), SelfCheck.Condition("sha
 @Suite struct SelfCheckTests {
     @Test(arguments: [
         (5, false, true, Duration.zero, true),
-        // No entries, some that counted, not asked for, a node that is too young.
+        // No entries, entries that have counted, the check skipped, an agent that is too young.
         (0, false, true, .zero, false), (5, true, true, .zero, false), (5, false, false, .zero, false),
         (5, false, true, .seconds(1_000_000_000), false),
     ])
