@@ -19,7 +19,7 @@ package struct Agent: Sendable {
     private let configuration: AgentConfiguration
     private let logger: Logger
 
-    /// Makes an agent, and logs what its settings warn of.
+    /// Makes an agent and logs the warnings about its settings.
     package init(_ configuration: AgentConfiguration, warnings: [String]) {
         self.configuration = configuration
         logger = DaemonLog(configuration.logging).makeLogger("kubenetmon-agent")
@@ -40,7 +40,7 @@ package struct Agent: Sendable {
         try await group.shutdownGracefully()
     }
 
-    /// Makes what runs for as long as the process does.
+    /// Makes the services that run for the life of the process.
     package func services(on group: MultiThreadedEventLoopGroup) -> [any Service] {
         var export = FlowExporter.Configuration(
             host: configuration.serverHost, port: configuration.serverPort,
@@ -63,7 +63,7 @@ package struct Agent: Sendable {
         let lock = LockConfiguration(
             workload: configuration.workloadName, makeProof: { Descriptor(owning: try EventSocket.open()) },
             isEventSocket: EventSocket.isOne)
-        // Stopped in reverse order: nothing is collected any more when the rest is drained.
+        // Stopped in reverse order: collection has ended when the exporter is drained.
         return [
             SecondSignalService(), DrainService(exporter, timeout: configuration.shutdownTimeout, logger: logger),
             HostAddressService(logger: logger) { exporter.tell(hostAddresses: $0) },
@@ -73,14 +73,14 @@ package struct Agent: Sendable {
         ]
     }
 
-    /// Makes what collects while this process holds the lock.
+    /// Makes the services that collect while this process holds the lock.
     ///
-    /// - Parameter socket: The event socket of the agent that has held it before; nil where there is none.
+    /// - Parameter socket: The event socket of the lock's previous holder; nil if there is none.
     private func makeTurn(
         _ socket: Descriptor?, _ exporter: FlowExporter, _ selfCheck: SelfCheck, _ conntrackCheck: ConntrackSelfCheck
     ) async throws -> LockService.Turn {
         let filter = FlowFilter(transports: configuration.protocols, zones: configuration.zones)
-        // Events first: what ends during the first collection is not missed.
+        // Events first, so that connections that end during the first collection are not missed.
         let eventBatches = EventBatches(exporter: exporter)
         let destroyEvents = try listen(filter, on: socket) { eventBatches.append($0) }
         let conntrackEvents = ConntrackEvents(destroyEvents, selfCheck: conntrackCheck)
@@ -114,7 +114,7 @@ package struct Agent: Sendable {
                             readiness: Self.readiness(numbers.collection, numbers.export))
                     }
                 ]))
-        // Stopped in reverse order: the last collection comes before the last events, and the port is free at the end.
+        // Stopped in reverse order: the last collection comes before the last events, and the port is released last.
         return LockService.Turn(
             services: [
                 probes, SummaryService(logger: logger) { SummaryService.Numbers(numbers()) }, events, collection,

@@ -50,10 +50,10 @@ package struct AgentCommand: AsyncParsableCommand {
     /// Makes a command without arguments.
     package init() {}
 
-    /// Runs the command that the process's arguments ask for, and exits where it fails.
+    /// Runs the command that the process's arguments name, and exits if it fails.
     package static func main() async {
         let arguments = CommandLine.arguments.dropFirst()
-        // The settings, which are whatever else is there, would take a subcommand's name for one of them.
+        // `settings` captures all unrecognized arguments, which would include a subcommand's name.
         if arguments.first == EnableAccounting.configuration.commandName {
             EnableAccounting.main(Array(arguments.dropFirst()))
         } else {
@@ -61,7 +61,7 @@ package struct AgentCommand: AsyncParsableCommand {
         }
     }
 
-    /// Runs the agent until it is asked to end, or does what a flag asks for.
+    /// Runs the agent until it is told to stop, or performs the action of a flag.
     package func run() async throws {
         if printReference { return print(Self.declarations.markdown(hasFile: false)) }
         let environment = ProcessEnvironment.variables
@@ -72,7 +72,7 @@ package struct AgentCommand: AsyncParsableCommand {
         let sources = SettingsSources(arguments: settings, environment: environment)
         let (configuration, effective) = try read(sources) { AgentConfiguration(&$0) }
         if checkConfig { return try check(configuration, effective) }
-        // Files are read anew when they change; there is nothing that a signal could add.
+        // Changed files are reloaded without a signal, so SIGHUP is ignored.
         signal(SIGHUP, SIG_IGN)
         try await Agent(configuration, warnings: effective.warnings).run()
     }

@@ -3,7 +3,7 @@
 package import FlowCollection
 
 extension SelfCheck.Condition {
-    /// The spool directory, where one is set, holds what is unacknowledged; the exporter looks after it.
+    /// The spool directory, if one is set, holds the unacknowledged batches; the exporter checks this.
     package static let spool = SelfCheck.Condition("spool")
     /// No other process holds the name of this network namespace's lock.
     package static let instanceLock = SelfCheck.Condition("instance_lock")

@@ -7,10 +7,10 @@ import InstanceLock
 package import Operations
 package import TransportSecurity
 
-/// The agent's settings. Names and defaults of the environment variables are kubenetmon's where they exist there.
+/// The agent's settings. Environment variables that kubenetmon has too keep its names and defaults.
 package struct AgentConfiguration: Equatable, Sendable {
     package var nodeName: String
-    /// Empty where the agent gives way to none.
+    /// Empty if the agent hands over to no other agent.
     package var workloadName: String
     package var collectionInterval: Duration
     package var serverHost: String
@@ -20,13 +20,13 @@ package struct AgentConfiguration: Equatable, Sendable {
     package var tls: FlowExporter.TLS?
     package var token: TokenFile?
     package var metricsPort: Int
-    /// Nil for all of the host's.
+    /// Nil for all addresses of the host.
     package var metricsAddress: IPAddress?
     package var collectionMode: ConntrackTable.Mode
     package var protocols: [TransportProtocol]
     package var zones: ZoneSet
     package var spoolBytes: Int
-    /// Nil for memory alone.
+    /// Nil to keep unacknowledged batches in memory only.
     package var spoolDirectory: String?
     package var eventBufferBytes: Int
     package var enableAccounting: Bool
@@ -144,7 +144,7 @@ package struct AgentConfiguration: Equatable, Sendable {
             files: TLSFiles(certificate: certificate, key: key, authorities: authorities), serverName: name)
     }
 
-    /// What is wrong with the files that the settings name, a line each.
+    /// The problems of the files that the settings name, one line each.
     var problemsOfFiles: [String] {
         var problems: [String] = []
         do throws(CredentialError) { try tls?.files.check(isServer: false) } catch { problems.append("\(error)") }
@@ -152,7 +152,7 @@ package struct AgentConfiguration: Equatable, Sendable {
         return problems
     }
 
-    /// Reads which protocols are collected.
+    /// Reads the protocols to collect.
     static func protocols(_ settings: inout SettingsReader) -> [TransportProtocol] {
         settings.value(
             "protocols", default: [.tcp, .udp],
@@ -160,12 +160,12 @@ package struct AgentConfiguration: Equatable, Sendable {
             "Protocols to collect.", .variable("COLLECTED_PROTOCOLS"), show: names, parse: parseProtocols)
     }
 
-    /// A protocol's name where it is one that can be collected, else its number.
+    /// Returns a protocol's name if it can be collected, else its number.
     static func name(of transport: TransportProtocol) -> String {
         protocolNumbers.first { $0.value == transport.rawValue }?.key ?? "\(transport.rawValue)"
     }
 
-    /// IANA protocol numbers of what conntrack tracks.
+    /// The IANA numbers of the protocols that conntrack tracks.
     private static let protocolNumbers: [String: UInt8] = [
         "icmp": 1, "tcp": 6, "udp": 17, "dccp": 33, "gre": 47, "icmpv6": 58, "sctp": 132, "udplite": 136,
     ]

@@ -6,33 +6,33 @@ import FlowModel
 package import Operations
 import TransportSecurity
 
-/// What the agent's metrics and its summaries are made of, all of one moment.
+/// The values of the agent's metrics, summaries and status page, all of one moment.
 package struct AgentNumbers: Sendable {
-    /// What has been collected.
+    /// Statistics of collections.
     package var collection = CollectionService.Statistics()
-    /// What has become of the events of ended connections.
+    /// Statistics of the events of ended connections.
     package var events = EventService.Statistics()
-    /// What has become of batches.
+    /// Statistics of the export of batches.
     package var export = FlowExporter.Statistics()
     /// The reader's own counters.
     package var counters: [ReaderCounter] = []
     /// Every condition of the self-check.
     package var conditions: [SelfCheck.Condition] = []
-    /// Conditions that do not hold, and why.
+    /// Conditions that do not hold, with their problems.
     package var problems: [SelfCheck.Condition: String] = [:]
-    /// Entries in the kernel's table; nil where the kernel does not tell.
+    /// Entries in the kernel's table; nil if the kernel does not report them.
     package var entries: Int?
-    /// How many there may be; nil where the kernel does not tell.
+    /// The maximum number of entries in the kernel's table; nil if the kernel does not report it.
     package var maximumEntries: Int?
-    /// How many bytes of batches may wait for acknowledgements.
+    /// The limit on unacknowledged batches, in bytes.
     package var spoolBytes = 0
     /// The time since the Unix epoch.
     package var now = Duration.zero
 
-    /// Numbers of an agent that has just begun.
+    /// Makes the numbers of an agent that has just started.
     package init() {}
 
-    /// The numbers of what collects and exports; those of the kernel's table are added.
+    /// Makes the numbers of collection and export; the others are for the caller to set.
     package init(
         collection: CollectionService, events: EventService, reader: any ConnectionEvents,
         export: FlowExporter.Statistics, selfCheck: SelfCheck
@@ -46,14 +46,14 @@ package struct AgentNumbers: Sendable {
         problems[.spool] = export.spool?.problem
     }
 
-    /// What did not fit below the bound: of ended connections, and of an earlier process's batches.
+    /// Flows that did not fit below the limit: those of ended connections, and those in batches of an earlier process.
     var lostToBound: FlowAmount { events.lost + (export.spool?.excess ?? FlowAmount()) }
-    /// What could not be read of an earlier process's batches, as far as it is known.
+    /// Flows in corrupt batches of an earlier process, as far as they are known.
     var lostToCorruption: FlowAmount { export.spool?.corrupt ?? FlowAmount() }
 }
 
 extension MetricsPage {
-    /// The agent's metrics. The names that begin with `kubenetmon_collector_` are kubenetmon's.
+    /// Makes the page of the agent's metrics. Names that begin with `kubenetmon_collector_` are kubenetmon's.
     package init(_ numbers: AgentNumbers) {
         self.init()
         add(numbers.collection, numbers.events, numbers.export)
@@ -234,7 +234,7 @@ extension MetricsPage {
 }
 
 extension SummaryService.Numbers {
-    /// What the agent says of itself once a minute.
+    /// Makes the numbers of the agent's summary, which is logged once a minute.
     package init(_ numbers: AgentNumbers) {
         let (collected, lost) = (numbers.export.collected.values, numbers.lostToBound + numbers.lostToCorruption)
         self = [

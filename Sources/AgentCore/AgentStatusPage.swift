@@ -4,7 +4,7 @@ import FlowModel
 package import Operations
 
 extension HTMLPage {
-    /// What the agent tells people at `/`.
+    /// Makes the agent's status page, which is served at `/`.
     package init(_ numbers: AgentNumbers, nodeName: String, readiness: [HealthCheck]) {
         let (collection, events, export) = (numbers.collection, numbers.events, numbers.export)
         let last =

@@ -2,7 +2,8 @@
 
 import FlowModel
 
-/// A table of connections as text: a line each, and one more where replies carry other addresses than one would think.
+/// A table of connections as text: one line each, and a second one if the reply tuple is not the mirror of the original
+/// (NAT).
 package struct ConnectionListing {
     private static let header = ["PKTS>", "PKTS<", "BYTES>", "BYTES<", "PKT/S>", "PKT/S<", "B/S>", "B/S<"]
     /// The widest number has five characters.
@@ -12,7 +13,7 @@ package struct ConnectionListing {
     private let widths: (transport: Int, source: Int, destination: Int)
     private let seconds: Double
 
-    /// Makes the table of what was observed.
+    /// Makes the table of an observation.
     package init(_ observation: ConnectionObservation) {
         self.observation = observation
         seconds = max(observation.elapsed / .seconds(1), 0.001)
@@ -27,7 +28,7 @@ package struct ConnectionListing {
         self.widths = widths
     }
 
-    /// The lines, one after another, each with its end.
+    /// Calls `body` with each line, including its line break.
     package func forEachLine<Failure: Error>(_ body: (String) throws(Failure) -> Void) throws(Failure) {
         try body(line(("PROTO", "SOURCE", "DESTINATION"), Self.header))
         for row in observation.rows {
@@ -40,7 +41,7 @@ package struct ConnectionListing {
             line(Self.names(totals, over: seconds), numbers(totals.original, totals.reply, totals.gain)))
     }
 
-    /// What the table does not show, a sentence each.
+    /// Notes on what the table does not show, one sentence each.
     package var notes: [String] {
         var notes: [String] = []
         let ignored = observation.collection.ignored
@@ -73,7 +74,8 @@ package struct ConnectionListing {
 
     private typealias Names = (transport: String, source: String, destination: String)
 
-    /// What stands in front of a connection's numbers, and below it.
+    /// Returns the names in front of a connection's numbers, and those of the line below it if its addresses are
+    /// translated.
     private static func names(_ flow: Flow) -> [Names] {
         let names = (
             AgentConfiguration.name(of: flow.transport),
@@ -122,6 +124,6 @@ package struct ConnectionListing {
 }
 
 extension TransportProtocol {
-    /// Whether its packets have ports; others read as port 0.
+    /// Whether the protocol has ports; flows of other protocols have port 0.
     fileprivate var hasPorts: Bool { ![1, 47, 58].contains(rawValue) }
 }

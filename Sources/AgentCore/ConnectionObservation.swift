@@ -3,43 +3,44 @@
 package import Conntrack
 package import FlowModel
 
-/// The connections of the table as two looks at it show them, some time apart. Nothing in the kernel changes by it.
+/// The connections of the table, which is read twice, some time apart, without changing anything in the kernel.
 package struct ConnectionObservation {
-    /// What all connections have carried.
+    /// Sums over all connections.
     package struct Totals {
-        /// Their number.
+        /// The number of connections.
         package var connections = 0
-        /// What went in the original direction.
+        /// Counters of the original direction.
         package var original = FlowCounters()
-        /// What came back.
+        /// Counters of the reply direction.
         package var reply = FlowCounters()
-        /// What was carried between the looks.
+        /// Packets and bytes carried between the two readings.
         package var gain = ObservedConnection.Gain(original: FlowCounters(), reply: FlowCounters())
     }
 
-    /// How many connections have rates: 40 MB are enough for them.
+    /// The maximum number of connections with rates: they take 40 MB.
     package static let maximumSnapshot = 1 << 20
-    /// How many connections are shown, the busiest: 7 MB are enough for them, and as much again while they are chosen.
+    /// The maximum number of connections shown, the busiest ones: they take 7 MB, and as much again during the
+    /// selection.
     package static let maximumRows = 1 << 15
 
-    /// The busiest, in their order.
+    /// The busiest connections, in descending order.
     package private(set) var rows: [ObservedConnection] = []
-    /// What all connections have carried.
+    /// Sums over all connections.
     package private(set) var totals = Totals()
-    /// What the second look saw.
+    /// The result of the second reading.
     package private(set) var collection = ConntrackTable.Collection()
-    /// The time between the looks.
+    /// The time between the two readings.
     package var elapsed: Duration = .zero
-    /// Connections whose counters an agent, or another program, zeroed between the looks.
+    /// Connections whose counters an agent, or another program, zeroed between the two readings.
     package private(set) var zeroed = 0
-    /// Connections whose rates are not known.
+    /// Connections whose rates are unknown.
     package private(set) var withoutRate = 0
 
-    /// An observation that has seen nothing.
+    /// Makes an empty observation.
     package init() {}
 
-    /// Looks at the table twice. Where counters were zeroed meanwhile it looks again, up to two times: an agent that zeroes
-    /// them every few seconds has just done it.
+    /// Reads the table twice. If counters were zeroed in between, it starts over, up to two times: an agent that zeroes
+    /// them every few seconds has just done so.
     package static func make(
         _ table: inout ConntrackTable, _ filter: FlowFilter, over interval: Duration
     ) async throws -> ConnectionObservation {
@@ -65,7 +66,7 @@ package struct ConnectionObservation {
         return observation
     }
 
-    /// Takes in a connection that the second look shows.
+    /// Adds a connection of the second reading.
     package mutating func add(_ connection: ObservedConnection) {
         totals.connections += 1
         totals.original += connection.flow.originalCounters
@@ -81,7 +82,7 @@ package struct ConnectionObservation {
         if rows.count == 2 * Self.maximumRows { keepBusiest() }
     }
 
-    /// Puts the busiest in order and forgets the others.
+    /// Sorts the connections, the busiest first, and drops those beyond ``maximumRows``.
     package mutating func keepBusiest() {
         rows.sort { $0.isBusier(than: $1) }
         rows.removeLast(max(0, rows.count - Self.maximumRows))

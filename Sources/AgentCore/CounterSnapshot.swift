@@ -2,15 +2,16 @@
 
 package import FlowModel
 
-/// What connections had counted at one moment, in 40 bytes each.
+/// The counters of connections at one moment, in 40 bytes each.
 package struct CounterSnapshot {
-    /// What is known of a connection.
+    /// The result of a lookup.
     package enum Finding: Equatable {
-        /// It had counted this.
+        /// The connection's counters.
         case counters(original: FlowCounters, reply: FlowCounters)
-        /// It was not there.
+        /// The connection did not exist.
         case absent
-        /// It was left out, or cannot be told from others: what conntrack tells ICMP's apart by is not in a flow.
+        /// The connection was not stored, or cannot be told from others: a flow lacks the fields by which conntrack
+        /// distinguishes ICMP connections.
         case unknown
     }
 
@@ -20,20 +21,20 @@ package struct CounterSnapshot {
         let reply: FlowCounters
     }
 
-    /// In the order of their numbers, once it is sealed.
+    /// Sorted by `connection` once the snapshot is sealed.
     private var entries: [Entry] = []
     private let maximumCount: Int
     private var isFull = false
 
     /// - Parameters:
-    ///   - expectedCount: About how many connections there will be.
-    ///   - maximumCount: How many are remembered at most.
+    ///   - expectedCount: The approximate number of connections.
+    ///   - maximumCount: The maximum number of connections to store.
     package init(expectedCount: Int, maximumCount: Int) {
         self.maximumCount = maximumCount
         entries.reserveCapacity(min(expectedCount, maximumCount))
     }
 
-    /// Remembers a connection.
+    /// Stores a connection's counters.
     package mutating func add(_ flow: Flow) {
         guard entries.count < maximumCount else {
             isFull = true
@@ -43,10 +44,10 @@ package struct CounterSnapshot {
             Entry(connection: Self.number(of: flow), original: flow.originalCounters, reply: flow.replyCounters))
     }
 
-    /// Makes what was added ready to be found.
+    /// Prepares the stored connections for ``find(_:)``.
     package mutating func seal() { entries.sort { $0.connection < $1.connection } }
 
-    /// What a connection had counted.
+    /// Returns the counters that a connection had.
     package func find(_ flow: Flow) -> Finding {
         let number = Self.number(of: flow)
         var range = entries.indices
@@ -62,7 +63,7 @@ package struct CounterSnapshot {
         }
     }
 
-    /// A number that two of a million connections share once in 40 million times.
+    /// Returns a hash of a connection. The probability that two of a million connections share one is 1 in 40 million.
     private static func number(of flow: Flow) -> UInt64 {
         var hasher = Hasher()
         hasher.combine(flow.transport)

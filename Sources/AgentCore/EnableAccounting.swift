@@ -3,7 +3,7 @@
 import ArgumentParser
 import Conntrack
 
-/// Makes the kernel count, and ends: for a privileged step before the agent, which then needs no more than CAP_NET_ADMIN.
+/// Turns on the kernel's accounting and exits: a privileged step before the agent, which then needs only CAP_NET_ADMIN.
 struct EnableAccounting: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "enable-accounting",
@@ -34,7 +34,8 @@ struct EnableAccounting: ParsableCommand {
             try settings.enableEvents()
             print("set net.netfilter.nf_conntrack_events to 1; connections that exist already keep what they had")
         } catch {
-            // With 2, entries that are made while an agent runs send events: what is missed is the time between two agents.
+            // With 2, entries created while an agent runs send events; only entries created between two agents send
+            // none.
             guard events == 2 else { throw error }
         }
     }

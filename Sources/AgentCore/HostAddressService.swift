@@ -8,24 +8,24 @@ import NIOPosix
 import ServiceLifecycle
 import Synchronization
 
-/// Tells the addresses of the agent's host, at once and when they change, from a thread of its own. Without them the agent
-/// counts as well; servers then know fewer of the node's addresses.
+/// Reports the addresses of the agent's host, at once and when they change, from a thread of its own. The agent counts
+/// without them too, but servers then know fewer of the node's addresses.
 package final class HostAddressService: Service, CustomStringConvertible {
     /// The service's name in the log.
     package let description = "host-addresses"
 
-    /// The least time between two readings: what changes meanwhile is read together.
+    /// The minimum time between two readings, in milliseconds: changes in between are read together.
     private static let interval: CInt = 1_000
-    /// The time after which a reading that has failed is repeated.
+    /// The time until a failed reading is repeated, in milliseconds.
     private static let retryInterval: CInt = 30_000
 
-    /// Nil where the kernel does not tell of changes.
+    /// Nil if the kernel's notifications of changes are unavailable.
     private let addresses: HostAddresses?
     private let logger: Logger
     private let tell: @Sendable ([IPAddress]) -> Void
     private let hasWarnedOfMany = Atomic(false)
 
-    /// Reads the addresses and tells them before it returns, in the calling thread's network namespace.
+    /// Reads the addresses in the calling thread's network namespace and reports them before it returns.
     package init(logger: Logger, tell: @escaping @Sendable ([IPAddress]) -> Void) {
         self.logger = logger
         self.tell = tell
@@ -40,7 +40,7 @@ package final class HostAddressService: Service, CustomStringConvertible {
         if let addresses { read(addresses) }
     }
 
-    /// Tells the addresses when they change, until the daemon shuts down.
+    /// Reports the addresses when they change, until the daemon shuts down.
     package func run() async throws {
         guard let addresses else { return try await gracefulShutdown() }
         let pool = NIOThreadPool(numberOfThreads: 1)
@@ -53,7 +53,7 @@ package final class HostAddressService: Service, CustomStringConvertible {
         try await pool.shutdownGracefully()
     }
 
-    /// Reads the addresses at once, since the reading before may have failed, and whenever they have changed, until it is
+    /// Reads the addresses at once, since the previous reading may have failed, and after every change, until it is
     /// interrupted.
     private func watch(_ addresses: HostAddresses) {
         repeat {
@@ -62,9 +62,9 @@ package final class HostAddressService: Service, CustomStringConvertible {
         } while addresses.waitForChange()
     }
 
-    /// Reads the addresses and tells them.
+    /// Reads the addresses and reports them.
     ///
-    /// - Returns: False where they could not be read.
+    /// - Returns: False if they could not be read.
     @discardableResult private func read(_ addresses: HostAddresses) -> Bool {
         do throws(RouteSocketError) {
             let reading = try addresses.read(limit: Hello.maximumHostAddresses)

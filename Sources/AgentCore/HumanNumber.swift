@@ -2,9 +2,9 @@
 
 import FlowModel
 
-/// Numbers for people: three digits and a unit.
+/// Numbers in a form for people: three digits and a unit.
 package enum HumanNumber {
-    /// `0`, `0.4`, `999`, `1.02K`, `45.1M`: powers of 1000, at most five characters.
+    /// Returns a text such as `0`, `0.4`, `999`, `1.02K` or `45.1M`: units are powers of 1000, at most five characters.
     package static func text(_ value: Double) -> String {
         var value = value
         var units = ["", "K", "M", "G", "T", "P", "E"][...]
@@ -18,7 +18,7 @@ package enum HumanNumber {
         return text(value, decimals: decimals) + (units.first ?? "")
     }
 
-    /// A number that is not negative, rounded to `decimals` digits behind the point; 0 for NaN.
+    /// Returns the text of a non-negative number, rounded to `decimals` digits after the point; 0 for NaN.
     package static func text(_ value: Double, decimals: Int) -> String {
         let power = (0..<decimals).reduce(UInt64(1)) { power, _ in power * 10 }
         let scaled = UInt64(clamping: value * Double(power))

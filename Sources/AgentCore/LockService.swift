@@ -12,23 +12,23 @@ import ServiceLifecycle
 /// Lets the agent collect while it holds the lock of its network namespace, hands over to a successor, and stands by
 /// afterwards.
 ///
-/// The order of a handover: the services of the turn stop, collection first, then the events, which are read to the last
-/// that has come, then the probes, whose port is free from then on. The lock and the event socket are granted. The
-/// successor confirms, listens on the port, and reads what the socket has heard meanwhile. This process sends what it still
-/// has, and collects again if its successor ends before it does.
+/// The order of a handover: the turn's services stop, first collection, then the events, all of which are read, then
+/// the probes, which release their port. The lock and the event socket are granted to the successor. The successor
+/// confirms, listens on the port, and reads the events that the socket has received in the meantime. This process sends
+/// its remaining batches, and collects again if its successor ends before it does.
 struct LockService: Service, CustomStringConvertible {
-    /// What collects while the lock is held.
+    /// The services that collect while the lock is held.
     struct Turn: Sendable {
         /// In the order of their start; stopped in reverse order.
         var services: [any Service]
-        /// Makes a second descriptor of the event socket, which nothing receives from once the services have ended; nil where
-        /// the process may open no more files.
+        /// Makes a second descriptor of the event socket, from which nothing receives once the services have ended;
+        /// returns nil if the process may not open more files.
         var duplicateEventSocket: @Sendable () -> Descriptor?
     }
 
     let description = "lock"
 
-    /// The time in which a successor must have taken over what it is offered.
+    /// The time limit for a successor to take over the offered lock and socket.
     private static let handoverTime: TimeAmount = .seconds(20)
 
     private let configuration: LockConfiguration
@@ -39,12 +39,12 @@ struct LockService: Service, CustomStringConvertible {
     private let makeTurn: @Sendable (_ events: Descriptor?) async throws -> Turn
 
     /// - Parameters:
-    ///   - configuration: The lock.
-    ///   - group: Where time is kept.
-    ///   - exporter: Started with the first turn.
-    ///   - selfCheck: Told where something that is no agent has the lock's name.
-    ///   - logger: Told of everything that happens to the lock.
-    ///   - makeTurn: Makes what collects, from the event socket of an agent that has handed over where there is one.
+    ///   - configuration: The lock's configuration.
+    ///   - group: The event loops that time a handover.
+    ///   - exporter: The exporter, which is started with the first turn.
+    ///   - selfCheck: The check that reports a lock's name held by something other than an agent.
+    ///   - logger: The logger for all events of the lock.
+    ///   - makeTurn: Makes the services that collect, with the event socket of the agent that has handed over, if any.
     init(
         _ configuration: LockConfiguration, group: any EventLoopGroup, exporter: FlowExporter, selfCheck: SelfCheck,
         logger: Logger, makeTurn: @escaping @Sendable (_ events: Descriptor?) async throws -> Turn
@@ -58,7 +58,8 @@ struct LockService: Service, CustomStringConvertible {
     }
 
     func run() async throws {
-        // Waiting for other processes blocks: a thread of its own. Nothing waits for its end, which a peer could put off.
+        // Waiting for other processes blocks, so it has a thread of its own. Nothing waits for that thread's end, which
+        // a peer could delay.
         let pool = NIOThreadPool(numberOfThreads: 1)
         pool.start()
         defer { pool.shutdownGracefully { _ in } }
@@ -75,7 +76,7 @@ struct LockService: Service, CustomStringConvertible {
         }
     }
 
-    /// The lock, and the socket of the one that has held it before.
+    /// The lock, and the event socket of its previous holder.
     private struct Held {
         var lock: InstanceLock
         var events: Descriptor?
@@ -112,7 +113,7 @@ struct LockService: Service, CustomStringConvertible {
     private enum End {
         case shutDown
         case handedOver
-        /// The successor has gone before it confirmed; the event socket is here still.
+        /// The successor ended before it confirmed; this process still has the event socket.
         case kept(Descriptor?)
     }
 
@@ -166,13 +167,13 @@ struct LockService: Service, CustomStringConvertible {
     }
 }
 
-/// A successor, or something that connects to the lock, keeps this process from ending its turn.
+/// The error of a turn that cannot end because of a successor, or another process connected to the lock's socket.
 private struct HandoverTimedOut: Error, CustomStringConvertible {
     let description =
         "a process that is connected to the lock's socket keeps the agent from handing over: starting anew"
 }
 
-/// The agent does not start beside another one.
+/// The error of an agent that does not start beside another one.
 struct AnotherAgent: Error, CustomStringConvertible {
     private let refusal: Refusal
     private let lock: String
@@ -200,7 +201,7 @@ struct AnotherAgent: Error, CustomStringConvertible {
 }
 
 extension Squatter {
-    /// What is wrong, and what to do.
+    /// Returns the text of the problem, with its remedy.
     fileprivate func problem(lock: String) -> String {
         let holder =
             peer.map { "\($0)" }

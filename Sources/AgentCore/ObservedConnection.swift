@@ -2,29 +2,29 @@
 
 package import FlowModel
 
-/// A connection, and what it has carried lately.
+/// A connection, and what it has carried between two readings of the table.
 package struct ObservedConnection {
-    /// What it has carried between two looks.
+    /// The packets and bytes that a connection has carried between two readings.
     package struct Gain {
-        /// What went in the original direction.
+        /// Counters of the original direction.
         package var original: FlowCounters
-        /// What came back.
+        /// Counters of the reply direction.
         package var reply: FlowCounters
 
         /// Bytes of both directions.
         package var bytes: UInt64 { original.bytes &+ reply.bytes }
     }
 
-    /// The connection at the second look.
+    /// The connection at the second reading.
     package let flow: Flow
-    /// Nil where what it had carried at the first is not known.
+    /// Nil if the counters at the first reading are unknown.
     package let gain: Gain?
-    /// Whether its counters were zeroed between the looks, so that the gain is only what came after.
+    /// Whether the counters were zeroed between the readings, so that the gain only includes what came afterwards.
     package let wasZeroed: Bool
 
     /// - Parameters:
-    ///   - flow: The connection at the second look.
-    ///   - snapshot: The first look. A connection that is not there has begun since.
+    ///   - flow: The connection at the second reading.
+    ///   - snapshot: The first reading. A connection that is not in it has begun since.
     package init(_ flow: Flow, since snapshot: CounterSnapshot) {
         self.flow = flow
         let all = Gain(original: flow.originalCounters, reply: flow.replyCounters)
@@ -40,7 +40,8 @@ package struct ObservedConnection {
         }
     }
 
-    /// Whether it comes before another: by the bytes carried lately, then by all bytes, then by who is who.
+    /// Whether it comes before another connection: by the gain in bytes, then by all bytes, then by addresses and
+    /// ports.
     package func isBusier(than other: ObservedConnection) -> Bool { rank > other.rank }
 
     private var rank: (UInt64, UInt64, UInt128, UInt128, UInt16, UInt16) {
@@ -52,7 +53,7 @@ package struct ObservedConnection {
 }
 
 extension FlowCounters {
-    /// What was added to earlier counters; nil where these are not above them.
+    /// Returns the difference to earlier counters; nil if a counter is below its earlier value.
     fileprivate func subtracting(_ earlier: FlowCounters) -> FlowCounters? {
         guard packets >= earlier.packets, bytes >= earlier.bytes else { return nil }
         return FlowCounters(packets: packets - earlier.packets, bytes: bytes - earlier.bytes)

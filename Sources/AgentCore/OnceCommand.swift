@@ -6,12 +6,12 @@ import FlowModel
 import Glibc
 import Operations
 
-/// Prints for people what the node's connections carry. It may run beside an agent: counters stay as they are.
+/// Prints what the node's connections carry, in a form for people. It may run beside an agent: counters are unchanged.
 struct OnceCommand {
     private let protocols: [TransportProtocol]
     private let interval: Duration
 
-    /// Reads the few settings that matter here.
+    /// Reads the settings of this command.
     init(_ settings: inout SettingsReader) {
         protocols = AgentConfiguration.protocols(&settings)
         interval = settings.duration(
@@ -19,7 +19,7 @@ struct OnceCommand {
             "Time between the two looks that make rates.")
     }
 
-    /// Where they come from. The interval in a pod's environment is that of the agent in it.
+    /// Returns the sources of the settings, without the environment's interval: in a pod, it is that of the agent.
     static func sources(arguments: [String], environment: [String: String]) -> SettingsSources {
         SettingsSources(arguments: arguments, environment: environment.filter { $0.key != "COLLECTION_INTERVAL" })
     }
@@ -41,13 +41,13 @@ struct OnceCommand {
             for note in listing.notes { try notes.write(note + "\n") }
             try notes.flush()
         } catch {
-            // Whoever read it has seen enough.
+            // The reader has closed the pipe, which is no error.
             guard error.code == EPIPE else { throw error }
         }
     }
 }
 
-/// The kernel does not count, so that there is nothing to show.
+/// The error when the kernel does not count, so that there is nothing to show.
 struct AccountingIsOff: Error, CustomStringConvertible {
     let description = """
         the kernel does not count: net.netfilter.nf_conntrack_acct is 0. Turn it on as root of the node with \

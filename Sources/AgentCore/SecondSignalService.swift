@@ -4,7 +4,7 @@ import Glibc
 import ServiceLifecycle
 import UnixSignals
 
-/// While the daemon shuts down, a second SIGTERM or SIGINT ends it at once.
+/// Ends the process at once when a second SIGTERM or SIGINT arrives while the daemon shuts down.
 struct SecondSignalService: Service, CustomStringConvertible {
     let description = "second-signal"
 
@@ -14,7 +14,7 @@ struct SecondSignalService: Service, CustomStringConvertible {
             var count = 0
             for await _ in signals {
                 count += 1
-                // 128 and the number of SIGTERM, as a shell would report it.
+                // 128 plus the number of SIGTERM, as shells report it.
                 if count == 2 { _exit(143) }
             }
         }

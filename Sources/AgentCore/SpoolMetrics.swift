@@ -4,7 +4,7 @@ import FlowExport
 import Operations
 
 extension MetricsPage {
-    /// What the spool directory holds, has given back and could not.
+    /// Adds the metrics of the spool directory: its size, restored batches and failures.
     mutating func addSpool(_ export: FlowExporter.Statistics) {
         let spool = export.spool ?? SpoolStatistics()
         add(

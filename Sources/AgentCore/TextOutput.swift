@@ -2,11 +2,11 @@
 
 import Glibc
 
-/// Text on its way to a file descriptor, in large pieces.
+/// A writer of text to a file descriptor, which gathers lines into large writes.
 struct TextOutput {
-    /// Why it could not be written.
+    /// The error of a failed write.
     struct Failure: Error, CustomStringConvertible {
-        /// An `errno`.
+        /// The write's `errno`.
         let code: CInt
 
         var description: String { "the output cannot be written: \(String(cString: strerror(code)))" }
@@ -22,7 +22,7 @@ struct TextOutput {
         if text.count >= 1 << 16 { try flush() }
     }
 
-    /// Writes what has not been written yet.
+    /// Writes the gathered text.
     mutating func flush() throws(Failure) {
         var rest = text[...]
         while !rest.isEmpty {

@@ -43,7 +43,7 @@ private func problems(_ arguments: [String], _ environment: [String: String]) ->
         #expect(read.logging == LogConfiguration(level: .info, format: .automatic))
     }
 
-    /// The environment that kubenetmon's chart makes, its values changed, and what Kubernetes adds.
+    /// The environment is that of kubenetmon's chart with other values, plus the variables that Kubernetes adds.
     @Test func theEnvironmentOfKubenetmonsChartIsRead() throws {
         let read = try configuration(
             environment: [

@@ -11,11 +11,11 @@ import Testing
 
 private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
-/// How the agent ends where something of it fails.
+/// The agent's end when a part of it fails.
 @Suite struct AgentEndTests {
     private static let program = Repository.program("kubenetmon-agent").path
 
-    /// An agent without a server.
+    /// Makes an agent without a server.
     private static func agent(metricsPort: Int) throws -> Agent {
         let settings = SettingsSources(
             environment: [
@@ -27,7 +27,8 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         return Agent(configuration, warnings: effective.warnings)
     }
 
-    /// An end without bounds: on a busy machine the process of all tests would exit.
+    /// Makes an end with very long time limits: with the usual ones, the process of all tests would exit on a busy
+    /// machine.
     private func patient(_ logger: Logger) -> DaemonEnd {
         var bounds = DaemonEnd.Bounds(shutdownTimeout: .seconds(3600))
         bounds.failure = .seconds(3600)

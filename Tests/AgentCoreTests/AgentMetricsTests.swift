@@ -9,7 +9,7 @@ import Testing
 @testable import Operations
 
 @Suite struct AgentMetricsTests {
-    /// Those of an agent that has just begun.
+    /// The numbers of an agent that has just started.
     private static let fresh: AgentNumbers = {
         var numbers = AgentNumbers()
         numbers.counters = [ReaderCounter("kubenetmon_agent_shards_total", "Shards.", 0)]
@@ -72,7 +72,7 @@ import Testing
         ("kubenetmon_collector_processed_flows_total{type=\"sent\"}", 15),
         ("kubenetmon_collector_last_collection_duration_us", 3_000),
         ("kubenetmon_collector_last_successful_collection_timestamp_unix_seconds", 1_795_000_000.25),
-        // What is collected and lost.
+        // Collected and lost bytes and flows.
         ("kubenetmon_agent_collected_bytes_total{kind=\"scrape\"}", 1_000),
         ("kubenetmon_agent_collected_bytes_total{kind=\"destroy\"}", 500),
         ("kubenetmon_agent_unacknowledged_bytes", 600), ("kubenetmon_agent_unacknowledged_flows", 3),
@@ -97,7 +97,7 @@ import Testing
         ("kubenetmon_agent_oldest_unacknowledged_age_seconds", 1.5), ("kubenetmon_agent_spool_max_bytes", 65_536),
         ("kubenetmon_agent_conntrack_entries", 12), ("kubenetmon_agent_conntrack_max", 262_144),
         ("kubenetmon_agent_self_check{check=\"events\"}", 0), ("kubenetmon_agent_self_check{check=\"accounting\"}", 1),
-        // The reader's own.
+        // The reader's own counter.
         ("kubenetmon_agent_shards_total", 7),
         ("kubenetmon_agent_server_connected", 1), ("kubenetmon_agent_host_addresses", 5),
     ])
@@ -105,7 +105,7 @@ import Testing
         #expect(MetricsText(MetricsPage(Self.numbers).text).samples[name] == value)
     }
 
-    /// Whatever happens, there are no more series than in the beginning.
+    /// A busy agent has the same series as one that has just started.
     @Test func thePageIsWellFormedAndGrowsWithNothing() {
         let (first, later) = (
             MetricsText(MetricsPage(Self.fresh).text), MetricsText(MetricsPage(Self.numbers).text)

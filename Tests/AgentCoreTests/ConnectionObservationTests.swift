@@ -5,7 +5,7 @@ import FlowModel
 import TestSupport
 import Testing
 
-/// A flow from one port of 192.0.2.1 to 198.51.100.2:443, with packets of 100 bytes and counts as given.
+/// Makes a flow from a port of 192.0.2.1 to 198.51.100.2:443, with the given numbers of packets of 100 bytes.
 private func flow(_ port: Int, _ original: UInt64, _ reply: UInt64 = 0) -> Flow {
     let tuple = FlowTuple(
         source: IPAddress(v4: 0xc000_0201), destination: IPAddress(v4: 0xc633_6402), sourcePort: UInt16(port),
@@ -57,7 +57,7 @@ private func snapshot(_ flows: [Flow], maximumCount: Int = .max) -> CounterSnaps
         #expect(!new.wasZeroed && new.gain?.bytes == 300)
     }
 
-    /// More than are shown: each of the shown is at least as busy as all others, and totals are those of all.
+    /// With more connections than are shown, those shown are the busiest, and the totals are those of all.
     @Test func onlyTheBusiestAreShown() {
         var random = SeededGenerator(seed: 1)
         var observation = ConnectionObservation()
@@ -100,7 +100,7 @@ private func snapshot(_ flows: [Flow], maximumCount: Int = .max) -> CounterSnaps
         var lines: [String] = []
         ConnectionListing(observation).forEachLine { lines.append($0) }
         #expect(lines.allSatisfy { $0.utf8.count <= 121 && $0.hasSuffix("\n") })
-        // All numbers end in their columns: only the reply's line is shorter.
+        // All numbers fit their columns, so that only the reply's line is shorter.
         #expect(Set(lines.filter { !$0.hasPrefix("reply") }.map(\.utf8.count)).count == 1)
         #expect(lines.count == 9)
         #expect(lines[2].hasPrefix("reply    255.255.255.255:1      255.255.255.255:65535\n"))

@@ -6,7 +6,7 @@ import Testing
 @Suite struct EnableAccountingTests {
     private static let program = Repository.program("kubenetmon-agent").path
 
-    /// Prints the settings, and before them what the program says and its exit code.
+    /// Prints the program's output, its exit code and the settings, in this order.
     private static let tell = """
         \(program) enable-accounting && echo "code $?" || echo "code $?"
         sysctl net.netfilter.nf_conntrack_acct net.netfilter.nf_conntrack_events
@@ -35,7 +35,7 @@ import Testing
             output.hasSuffix("code 0\nnet.netfilter.nf_conntrack_acct = 1\nnet.netfilter.nf_conntrack_events = 1\n"))
     }
 
-    /// As container runtimes have it.
+    /// Container runtimes mount `/proc/sys` read-only too.
     @Test(arguments: [0, 1]) func settingsThatCannotBeWrittenAreAProblemOnlyWhereTheyAreOff(_ accounting: Int)
         async throws
     {

@@ -9,7 +9,7 @@ import TestSupport
 import Testing
 
 @Suite struct HostAddressServiceTests {
-    /// What was told, and what was logged.
+    /// The reported addresses and the logged warnings.
     private final class Record: Sendable {
         let told = Mutex<[[IPAddress]]>([])
         let warnings = Mutex<[String]>([])
@@ -41,7 +41,7 @@ import Testing
     @Test("addresses are told at once, those that come later too, and the end is prompt")
     func changes() async throws {
         try NetworkNamespace.requireSandbox()
-        // In the namespace that all tests share: the service's thread is in no other.
+        // The addresses are added in the namespace that all tests share, because the service's thread runs there.
         let (steady, late) = (IPAddress(v4: 0xc633_64f0), IPAddress(v4: 0xc633_64f1))
         try NetworkNamespace.shell("ip address add 198.51.100.240/32 dev lo")
         let record = Record()

@@ -3,12 +3,12 @@
 import TestSupport
 import Testing
 
-/// Agents as processes beside one another in a network namespace.
+/// Several agent processes in one network namespace.
 @Suite struct LockTests {
     private static let program = Repository.program("kubenetmon-agent").path
 
-    /// `agent LOG WORKLOAD` starts one and sets `$!`; `says LOG TEXT` waits until its log has a text; `ready LOG` until it
-    /// collects. Everything is killed at the end.
+    /// Defines shell functions: `agent LOG WORKLOAD` starts an agent and sets `$!`; `says LOG TEXT` waits until its log
+    /// contains a text; `ready LOG` waits until it collects. All agents are killed at the end.
     private static let prepare = """
         export LOG_FORMAT=text COLLECTION_INTERVAL=200ms
         logs=$(mktemp -d)

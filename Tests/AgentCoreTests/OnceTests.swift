@@ -8,8 +8,9 @@ import Testing
 @Suite struct OnceTests {
     private static let program = Repository.program("kubenetmon-agent").path
 
-    /// Makes addresses, a service address, and what tests send with: `udp SOURCE PORT DESTINATION PORT COUNT PAUSE` sends
-    /// datagrams of 1000 bytes, IPv4's headers included, and 20 more over IPv6. It takes the shell's place.
+    /// Adds addresses and a service address, and defines a shell function that replaces the shell (`exec`):
+    /// `udp SOURCE PORT DESTINATION PORT COUNT PAUSE` sends datagrams of 1000 bytes, including IPv4's headers, and 20
+    /// more over IPv6.
     private static let prepare = """
         background=
         trap 'kill $background 2>/dev/null || :' EXIT
@@ -37,7 +38,7 @@ import Testing
 
         """
 
-    /// Runs a command line in a namespace of its own. What it prints, by lines, split at spaces.
+    /// Runs a command line in a namespace of its own, and returns the lines of its output, split at spaces.
     private func run(_ command: String) async throws -> [[String]] {
         let output = try await NetworkNamespace.run { try NetworkNamespace.shell(Self.prepare + command) }
         return output.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
@@ -72,7 +73,7 @@ import Testing
     }
 
     @Test func theBusiestIsFirstWithItsRate() async throws {
-        // A machine that gives the sender nothing to do for a whole interval is asked again.
+        // A busy machine may not run the sender for a whole interval, so the measurement is repeated.
         let lines = try await run(
             """
             (udp 192.0.2.10 40001 198.51.100.10 53 500 0)
@@ -87,7 +88,7 @@ import Testing
         #expect(busy[1] == "192.0.2.10:40002")
         let packets = try #require(Double(busy[7]))
         #expect(packets > 0 && packets <= 60)
-        // 1000 bytes each.
+        // Each packet has 1000 bytes.
         let bytes = busy[9]
         let number = try #require(Double(bytes.last == "K" ? String(bytes.dropLast()) : bytes))
         #expect(abs((bytes.last == "K" ? number * 1000 : number) - packets * 1000) <= 110)

@@ -3,7 +3,7 @@
 import TestSupport
 import Testing
 
-/// The addresses on which the agent's probes are answered, in namespaces with and without IPv6.
+/// The addresses on which the agent answers probes, in namespaces with and without IPv6.
 @Suite struct ProbeAddressTests {
     private static let program = Repository.program("kubenetmon-agent").path
 
@@ -23,11 +23,11 @@ import Testing
         '
         """
 
-    /// Which addresses answer, with the port's line of ss(8).
+    /// Returns the addresses that answer, followed by the port's listening addresses according to ss(8).
     ///
     /// - Parameters:
-    ///   - setup: What makes the namespace what it is.
-    ///   - launcher: What starts the agent.
+    ///   - setup: Commands that set up the namespace.
+    ///   - launcher: The command that starts the agent.
     private func answers(_ setup: String = ":", launcher: String = "env") async throws -> String {
         try await NetworkNamespace.run {
             try NetworkNamespace.shell(
@@ -44,8 +44,8 @@ import Testing
         }
     }
 
-    /// An interface besides the loopback, with an IPv4 address: only then does getaddrinfo(3) with AI_ADDRCONFIG know that
-    /// IPv6 is missing.
+    /// Adds an interface with an IPv4 address besides the loopback: only then does getaddrinfo(3) with AI_ADDRCONFIG
+    /// detect that IPv6 is missing.
     private static let withIPv4 = "ip link add eth0 type veth peer name other; ip address add 192.0.2.1/24 dev eth0; "
 
     @Test func bothFamiliesAreAnswered() async throws {
@@ -58,9 +58,9 @@ import Testing
     @Test(
         "without an IPv6 address but ::1, or none at all, IPv4 is answered",
         arguments: [
-            // With the loopback alone.
+            // With the loopback only.
             ("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.lo.disable_ipv6=1", "127.0.0.1\n*:8883\n"),
-            // With an IPv4 address: disabled for one interface, for new ones, for all.
+            // With an IPv4 address, and IPv6 disabled for one interface, for new ones, for all.
             (
                 withIPv4 + "sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1; ip link set eth0 up",
                 "127.0.0.1\n[::1]\n192.0.2.1\n*:8883\n"
