@@ -3,14 +3,14 @@
 import KubernetesTestKit
 import SyntheticCluster
 
-/// A made-up cluster that an API server holds, and how its pods change.
+/// A synthetic cluster in an API server, and the changes of its pods.
 struct ChurningCluster {
     private let model: SyntheticCluster
     private let server: APIServerFixture
     private var generations: [Int: Int] = [:]
     private var changes = 0
 
-    /// Fills a server.
+    /// Fills a server with the cluster.
     init(_ model: SyntheticCluster, on server: APIServerFixture) {
         self.model = model
         self.server = server
@@ -18,11 +18,11 @@ struct ChurningCluster {
         server.apply(model.services, padding: 1_000)
         server.apply(model.replicaSets, padding: 500)
         for number in 0..<model.podCount { server.apply(model.pod(number), padding: SyntheticCluster.padding(number)) }
-        // What has happened so far is nobody's to watch.
+        // The changes so far are not needed for watches: the server forgets them.
         server.compact()
     }
 
-    /// Changes a pod: of five, four are updated in nothing that labels are made of, one is deleted and replaced.
+    /// Changes a pod: of five changes, four update nothing that labels depend on, and one deletes and replaces the pod.
     mutating func change() {
         let number = changes * 7_919 % model.podCount
         let generation = generations[number, default: 0]

@@ -6,10 +6,10 @@ import SyntheticCluster
 
 // ClusterFixture PODS
 //
-// An API server with a made-up cluster in a process of its own. Says where it listens; then does what it is told on its
-// standard input, until that ends:
+// Runs an API server with a synthetic cluster in a process of its own. Prints its address, then executes the commands
+// on standard input until that ends:
 //
-//     churn RATE SECONDS    changes so many pods a second
+//     churn RATE SECONDS    changes RATE pods a second for SECONDS seconds
 
 func say(_ line: String) {
     print(line)

@@ -2,8 +2,8 @@
 //
 // conntrack-end FIRST COUNT RATE
 //
-// Deletes RATE a second of the entries that conntrack-fill has made for the connections from FIRST to below COUNT, every
-// millisecond its share. Prints the rate that there was, in entries a second.
+// Deletes the entries that conntrack-fill has made for the connections from FIRST to below COUNT, RATE entries a
+// second, spread over every millisecond. Prints the achieved rate in entries a second.
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -22,7 +22,7 @@ static double now(void) {
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
-/// Writes the request for a connection of conntrack-fill's; returns its length.
+/// Writes the request to delete a connection of conntrack-fill, and returns its length.
 static size_t make(char *bytes, unsigned connection) {
     struct nlmsghdr *header = mnl_nlmsg_put_header(bytes);
     header->nlmsg_type = (NFNL_SUBSYS_CTNETLINK << 8) | IPCTNL_MSG_CT_DELETE;

@@ -2,9 +2,9 @@
 //
 // conntrack-fill FIRST COUNT STEP
 //
-// Sends one packet for each of the connections FIRST, FIRST + STEP, … below COUNT: an entry of the conntrack table where
-// there is none yet, a counter above zero where there is. Even connections are UDP, odd ones TCP in its handshake, so
-// that the kernel's messages about them differ in size. The packets go to 10.0.0.1, which must be routed to a device that
+// Sends one packet for each of the connections FIRST, FIRST + STEP, … below COUNT, which creates its conntrack entry or
+// raises the counters of an existing one above zero. Even connections are UDP, odd ones TCP in its handshake, so that
+// the kernel's messages about them differ in size. The packets go to 10.0.0.1, which must be routed to a device that
 // drops them.
 #define _GNU_SOURCE
 #include <arpa/inet.h>

@@ -8,7 +8,7 @@ import Labeling
 import Synchronization
 import SyntheticCluster
 
-/// How long look-ups wait for changes: of single pods, and of all at once.
+/// Measures how long lookups wait for changes: of single pods, and of all pods at once.
 struct Blocking {
     private static let rate = 500
     private static let seconds = 10
@@ -49,7 +49,7 @@ struct Blocking {
         }
     }
 
-    /// Of five changes, four alter nothing that labels are made of and one replaces a pod by another.
+    /// Applies changes: of five, four alter nothing that labels depend on, and one replaces a pod by another.
     private func churn(_ count: Int, from first: Int, _ generations: inout [Int: Int]) {
         for change in first..<first + count {
             let number = change * 7_919 % cluster.model.podCount
@@ -79,7 +79,7 @@ struct Blocking {
             "writes=\(locks.writes) cpu_s=\(rounded(cpu, 2))")
     }
 
-    /// Has another thread look addresses up all the time, a few at once.
+    /// Runs `body` while another thread keeps looking up addresses, those of 64 flows at a time.
     private func withReader(_ body: () -> Void) {
         let isDone = Flag()
         let ended = DispatchSemaphore(value: 0)
@@ -103,7 +103,7 @@ struct Blocking {
     }
 }
 
-/// Something that has happened or not.
+/// A flag that one thread sets and another reads.
 private final class Flag: Sendable {
     private let storage = Atomic(false)
 

@@ -6,10 +6,10 @@ import Glibc
 import Labeling
 import SyntheticCluster
 
-/// What it costs to label a flow.
+/// Measures the cost of labelling a flow.
 struct FlowCost {
     private static let flowCount = 1 << 17
-    /// Flows that are labelled in one go, as the server does it.
+    /// The number of flows labelled at a time, as in the server.
     private static let flowsAtOnce = 1_024
     private static let runs = 9
     private static let second = SyntheticCluster.beginning + 1_000
@@ -55,11 +55,11 @@ struct FlowCost {
         let flows: [CompactFlow]
     }
 
-    /// CPU nanoseconds per flow, and the allocations of all flows of all runs.
+    /// Returns the CPU time per flow in nanoseconds, and the allocations of all flows of all runs.
     private func measure(_ batches: [Batch]) -> (median: Double, lowest: Double, allocations: UInt64) {
         var costs: [Double] = []
         costs.reserveCapacity(Self.runs)
-        // What is made once and for all is made now.
+        // A first run makes the allocations that happen only once.
         for batch in batches { _ = label(batch.node, batch.flows) }
         let allocations = probe_allocations()
         for _ in 0..<Self.runs {
@@ -74,7 +74,7 @@ struct FlowCost {
         return (costs[Self.runs / 2], costs[0], allocated)
     }
 
-    /// Labels a batch; how many of its flows have labels. A function of its own, for profilers.
+    /// Labels a batch and returns the number of flows with labels. A function of its own, for profilers.
     @inline(never)
     private func label(_ node: String, _ flows: [CompactFlow]) -> Int {
         cluster.labeler.read(observedOn: node, at: Self.second) { reader in

@@ -3,8 +3,9 @@
 import FlowModel
 import SyntheticCluster
 
-/// Flows as agents report them: six of ten between pods, one of which through a load balancer's address, three from pods to addresses of clouds, one to an address that
-/// is nobody's; in an order that no cache knows beforehand.
+/// Flows as agents report them: of ten, six are between pods, one of them through a load balancer's address; three are
+/// from pods to clouds' addresses; one is to an address in no list. The order is random, so that caches cannot predict
+/// it.
 struct FlowMix {
     private let model: SyntheticCluster
     private let publicAddresses: [IPAddress]
@@ -16,10 +17,10 @@ struct FlowMix {
 
     /// Makes flows.
     ///
-    /// - Parameter node: The number of the node whose pods all of them have at one end; nil for pods of all nodes.
+    /// - Parameter node: The number of the node whose pods are at one end of every flow; nil for pods of all nodes.
     func flows(_ count: Int, ofNode node: Int? = nil, seed: UInt64 = 1) -> [CompactFlow] {
         var generator = SeededGenerator(seed: seed)
-        // 203.0.113.0/24 stands for addresses that nobody has (RFC 5737).
+        // 203.0.113.0/24 stands for addresses in no list (RFC 5737).
         let unlisted = (0..<256).map { IPAddress(v4: 0xcb00_7100 + UInt32($0)) }
         return (0..<count).map { _ in
             var localNumber = Int.random(in: 0..<model.podCount, using: &generator)
@@ -46,16 +47,15 @@ struct FlowMix {
     }
 }
 
-/// A flow in so few bytes that many of them leave the caches to what is measured, as flows do that have just come off the
-/// wire.
+/// A flow in a few bytes, so that many of them leave the caches to the code being measured, as flows just received do.
 struct CompactFlow {
     let peer: IPAddress
     let local: UInt32
-    /// The address that was dialled where it is not the peer's, else 0.
+    /// The dialled address if it is not the peer's, else 0.
     let dialled: UInt32
     let port: UInt16
 
-    /// The flow.
+    /// The flow with all of its fields.
     var flow: Flow {
         let direct = FlowTuple(
             source: IPAddress(v4: local), destination: peer, sourcePort: port, destinationPort: 443)

@@ -5,7 +5,7 @@ import FlowModel
 import Labeling
 import SyntheticCluster
 
-/// A labeler whose index holds a made-up cluster.
+/// A labeler whose index holds a synthetic cluster.
 struct LabeledCluster {
     static let site = Site(environment: "bench", cloud: "aws", region: "eu-central-1", cluster: "bench")
 
@@ -20,7 +20,8 @@ struct LabeledCluster {
         var clock = ClusterIndex.secondsSinceTheEpoch
         if let now { clock = { now } }
         index = ClusterIndex(site: Self.site, now: clock)
-        // So that flows between pods of other nodes than the observer's cost as much as the rest.
+        // Flows between pods of nodes other than the observer's are labelled too, so that they cost as much as the
+        // rest.
         labeler = Labeler(
             index: index, site: Self.site, configuration: Labeler.Configuration(ignoreUnknownDirection: false))
         pods = index.podStore()
@@ -28,13 +29,13 @@ struct LabeledCluster {
         Self.replaceAll(of: index.serviceStore(), with: model.services)
         Self.replaceAll(of: index.replicaSetStore(), with: model.replicaSets)
         listPods()
-        // The agents of half the nodes speak to another server.
+        // The agents of the other half of the nodes are connected to another server.
         for number in stride(from: 0, to: model.nodeCount, by: 2) {
             index.setHostAddresses(model.hostAddresses(ofNode: number), ofNode: model.pod(number).node)
         }
     }
 
-    /// Lists all pods anew.
+    /// Replaces all pods, as a relist does.
     func listPods() {
         pods.beginReplacement()
         for number in 0..<model.podCount { pods.add(model.pod(number)) }

@@ -3,19 +3,19 @@
 import Foundation
 import Glibc
 
-/// Prints words, at once.
+/// Prints words and flushes the output.
 func say(_ words: String...) {
     print(words.joined(separator: " "))
     fflush(nil)
 }
 
-/// Says on the standard error output why there is nothing to measure, and ends the process.
+/// Prints to standard error why nothing can be measured, and exits with 1.
 func complain(_ problem: String) -> Never {
     FileHandle.standardError.write(Data((problem + "\n").utf8))
     exit(1)
 }
 
-/// A number with so many digits behind the point.
+/// Returns the text of a number with this many digits after the point.
 func rounded(_ value: Double, _ digits: Int) -> String {
     var scale = 1.0
     for _ in 0..<digits { scale *= 10 }

@@ -11,11 +11,11 @@ import Labeling
 import Logging
 import Synchronization
 
-/// What it costs to read the providers' lists and to make a table of them.
+/// Measures the cost of reading the providers' lists and building a table from them.
 struct RangeCost {
     let lists: String
 
-    /// All ranges of the lists.
+    /// Returns all ranges of the lists.
     func load() -> [CloudRange] {
         let result = Mutex<[CloudRange]>([])
         read { ranges in result.withLock { $0 = ranges } }
@@ -41,7 +41,7 @@ struct RangeCost {
         withExtendedLifetime(labeler) {}
     }
 
-    /// Reads the lists as the server does, and hands over what is in them.
+    /// Reads the lists as the server does, and calls `body` with their ranges.
     private func read(_ body: @escaping @Sendable ([CloudRange]) -> Void) {
         let files = RangeProvider.allCases.map { ($0, CloudRangeCatalog.Source.file("\(lists)/\($0.rawValue).json")) }
         let handedOver = DispatchSemaphore(value: 0)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The same numbers in every run (splitmix64, https://prng.di.unimi.it/splitmix64.c).
+/// A generator of the same numbers in every run (splitmix64, https://prng.di.unimi.it/splitmix64.c).
 struct SeededGenerator: RandomNumberGenerator {
     private var state: UInt64
 

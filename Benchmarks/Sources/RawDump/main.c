@@ -2,8 +2,8 @@
 //
 // raw-dump RUNS
 //
-// The least that a collection can cost: asks for a dump of the conntrack table that leaves counters alone, receives it in
-// 32 KiB pieces and looks at nothing in it. Prints, for each run, "CPU_SECONDS ENTRIES".
+// Measures the minimum cost of a collection: requests a dump of the conntrack table that leaves the counters unchanged,
+// and receives it in 32 KiB pieces without decoding the entries. Prints "CPU_SECONDS ENTRIES" for each run.
 #include <libmnl/libmnl.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>

@@ -11,7 +11,7 @@
 
 enum { PEERS_PER_POD = 40, MAXIMUM_VARINT = 10 };
 
-// Numbers of the fields of FlowBatch, and of the fixed32 columns among them.
+// The field numbers of FlowBatch's columns. Those of addresses are fixed32.
 enum column {
     IPV4_SOURCE = 3,
     IPV4_DESTINATION = 4,
@@ -76,7 +76,7 @@ static uint32_t public_address(int of_cloud) {
     return range.base + random_below(1u << (32 - range.length));
 }
 
-// From a packet to a few megabytes, small amounts more often than large ones.
+// From a packet to about 2 MB, small amounts more often than large ones.
 static uint64_t amount(void) { return 60 + (random_bits() & ((1u << (6 + random_below(16))) - 1)); }
 
 static void add_counters(struct columns *columns, enum column packets, enum column bytes, uint64_t amount) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Messages of proto/flow.proto, written by hand: bodies of batches are made once, only their heads are written anew for
+// Messages of proto/flow.proto, written by hand: bodies of batches are made once, and only their heads are written for
 // every send.
 #ifndef SERVER_LOAD_BATCH_H
 #define SERVER_LOAD_BATCH_H
@@ -10,20 +10,20 @@
 
 enum { FLOWS_PER_BATCH = 1000, HEAD_CAPACITY = 64 };
 
-/// A batch without its number and time.
+/// A batch without its sequence number and time.
 struct body {
     uint8_t *bytes;
     size_t length;
     uint64_t reported_bytes;
 };
 
-/// What a node sees: 60 % of its flows are between pods (of those that its pods open a third through a service's
-/// address), 30 % go to clouds, 10 % to other public addresses. Both directions of each carried something.
+/// Makes a batch of a node's flows: 60 % are between pods (a third of those opened by the node's pods go through a
+/// service's address), 30 % are with clouds, 10 % with other public addresses. Each has bytes in both directions.
 ///
-/// `flows` are FLOWS_PER_BATCH at most.
+/// `flows` is at most FLOWS_PER_BATCH.
 struct body make_body(unsigned node, unsigned flows);
 
-/// Writes what comes before a body, the frame's length included, and returns its length.
+/// Writes the head that precedes a body, including the frame's length, and returns the head's length.
 size_t write_head(uint8_t *head, const struct body *body, uint64_t sequence, uint64_t milliseconds);
 
 /// Writes the Hello of a node's agent as a frame and returns its length.

@@ -14,7 +14,7 @@ uint32_t service_address(unsigned pod) { return 10u << 24 | 96u << 16 | (pod % A
 
 uint16_t server_port(unsigned pod) { return ports[pod % APPS % (sizeof ports / sizeof *ports)]; }
 
-// The last blocks are wide ones, in which most of the others lie.
+// The last blocks are wide and contain most of the others.
 struct range cloud_range(unsigned number) {
     uint32_t first = (uint32_t)first_octets[number % FIRST_OCTETS] << 24;
     if (number >= RANGES) return (struct range){first | ((number - RANGES) / FIRST_OCTETS) << 21, 11};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The cluster that the server is told of and that the load comes from: 200 nodes with 25 pods each, and blocks of public
+// The cluster in the server's inventory, from which the load comes: 200 nodes with 25 pods each, and blocks of public
 // addresses in the shape of the clouds' lists.
 #ifndef SERVER_LOAD_CLUSTER_H
 #define SERVER_LOAD_CLUSTER_H
@@ -17,19 +17,19 @@ enum {
     FIRST_OCTETS = 8,
 };
 
-/// Prints the cluster as an inventory of kubenetmon-server.
+/// Prints the cluster as an inventory for kubenetmon-server.
 void print_inventory(void);
 
-/// A pod's address; pods are counted node by node.
+/// Returns a pod's address; pods are numbered node by node.
 uint32_t pod_address(unsigned pod);
 
-/// The address of the service in front of a pod.
+/// Returns the address of the service in front of a pod.
 uint32_t service_address(unsigned pod);
 
-/// The port that a pod's server listens on.
+/// Returns the port that a pod's server listens on.
 uint16_t server_port(unsigned pod);
 
-/// The first address of a cloud's block and the bits of its length.
+/// A cloud's block: its first address and its prefix length in bits.
 struct range {
     uint32_t base;
     unsigned length;

@@ -19,11 +19,11 @@
 
 enum {
     INPUT_CAPACITY = 512,
-    // Batches of an agent whose time is known.
+    // The number of an agent's batches whose start times are kept.
     REMEMBERED = 32,
-    // Connections that are being opened: the server's backlog is 1,024.
+    // The maximum number of connections being opened: the server's backlog is 1,024.
     MOST_CONNECTING = 256,
-    // Time for the last acknowledgements of a command.
+    // The time limit for a command's last acknowledgements.
     GRACE_SECONDS = 30,
 };
 
@@ -39,7 +39,7 @@ struct member {
     uint8_t head[HEAD_CAPACITY];
     size_t head_length, sent;
     const struct body *body;
-    // When the batch of each of the last numbers was begun; 0 once it is acknowledged.
+    // The start times of the last batches, by sequence number; 0 once a batch is acknowledged.
     double begun[REMEMBERED];
     uint8_t input[INPUT_CAPACITY];
     size_t input_length;
@@ -48,7 +48,7 @@ struct member {
 struct pace {
     int is_running;
     double begin, end, interval;
-    // Batches so far; the next is that of the agent with this number modulo the agents.
+    // The number of batches so far; modulo the number of agents, the number of the next agent to send.
     uint64_t next;
     float *milliseconds;
     size_t acknowledged, capacity, lost;
@@ -92,7 +92,7 @@ static void begin_connecting(struct member *member) {
     int one = 1;
     member->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     if (member->fd < 0) fail("socket");
-    // The port is chosen when the destination is known: each source has all ports.
+    // The port is chosen once the destination is known, so that each source address can use all ports.
     setsockopt(member->fd, IPPROTO_IP, 24 /* IP_BIND_ADDRESS_NO_PORT */, &one, sizeof one);
     if (bind(member->fd, (struct sockaddr *)&source, sizeof source)) fail("bind");
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = member};
@@ -130,7 +130,8 @@ static void send_rest(struct member *member) {
 }
 
 static void begin_batch(struct member *member) {
-    // One that is not up, or whose last batch the server does not take, sends it later: a batch is missing, not lost.
+    // An agent that is not up, or whose last batch the server has not read yet, skips this batch: it is missing, not
+    // lost.
     if (member->state != UP || member->body) return;
     struct timespec time;
     clock_gettime(CLOCK_REALTIME, &time);
@@ -154,11 +155,11 @@ static void acknowledge(struct member *member, uint64_t sequence) {
     pace.milliseconds[pace.acknowledged++] = (float)((now() - begun) * 1e3);
 }
 
-/// Reads a ServerMessage; false where it is another than Ack.
+/// Reads a ServerMessage; returns false if it is neither an Ack nor empty (a heartbeat).
 static int read_message(struct member *member, const uint8_t *message, size_t length) {
     if (length == 0) return 1;
     if (message[0] != (1 << 3 | 2)) return 0;
-    // Ack, its length, its one field and that one's length, each of them a varint.
+    // The first four varints are the keys and lengths of Ack and of its one field.
     unsigned number = 0;
     uint64_t value = 0;
     unsigned shift = 0;
@@ -234,7 +235,7 @@ static void command(char *line) {
                          .milliseconds = milliseconds, .capacity = pace.capacity};
 }
 
-/// Does what is due, and returns the milliseconds until something else is.
+/// Performs the actions that are due, and returns the milliseconds until the next check.
 static int do_what_is_due(void) {
     double time = now();
     if (pace.is_running && time < pace.end) {

@@ -4,13 +4,14 @@
 
 #include <stdint.h>
 
-/// Keeps so many agents connected to a server, from as many addresses of the loopback, until standard input ends.
+/// Keeps `agents` agents connected to a server, from `sources` addresses of the loopback, until standard input ends.
 ///
-/// An agent whose connection is lost connects anew after a quarter to three quarters of a second, as the real one does at
-/// first. Commands on standard input, a line each, are answered with a line:
+/// An agent whose connection is lost reconnects after 0.25 to 0.75 s, as a real agent does at first. Each line on
+/// standard input is a command, whose result is printed as one line:
 ///
-///     pace SECONDS INTERVAL_MS FLOWS    every agent sends a batch of so many flows an interval, each at its own moment:
-///                                       BATCHES P50_MS P99_MS MAX_MS LOST, times from a batch to its acknowledgement
+///     pace SECONDS INTERVAL_MS FLOWS    Every agent sends a batch of FLOWS flows per interval; the agents are spread
+///                                       evenly over it. Prints BATCHES P50_MS P99_MS MAX_MS LOST, where the times are
+///                                       those from a batch to its acknowledgement.
 int run_fleet(uint16_t port, unsigned agents, unsigned sources);
 
 #endif

@@ -4,17 +4,17 @@
 // ServerLoad send PORT CONNECTIONS [BATCHES_UNDER_WAY]
 // ServerLoad fleet PORT AGENTS SOURCES
 //
-// The first prints a cluster for the server, the third is told of in fleet.h. The second:
+// `inventory` prints a cluster for the server; `fleet` is described in fleet.h. `send`:
 //
-// Agents for one kubenetmon-server, as many as there are connections, in one thread. Prints READY when all are connected.
-// For each line with a number on standard input, every agent sends that many batches, four of them at most without an
-// acknowledgement: no block of the server's holds a batch's flows twice, which would compress too well. When all are
-// acknowledged, it prints
+// Runs one agent per connection to a kubenetmon-server, in one thread. Prints READY when all are connected. For each
+// line with a number on standard input, every agent sends that many batches, by default at most four of them
+// unacknowledged, so that no block of the server holds a batch's flows twice, which would compress too well. When all
+// are acknowledged, it prints
 //
 //     OBSERVATIONS REPORTED_BYTES WIRE_BYTES SECONDS
 //
-// where the seconds are those of the first nine tenths: the server's last blocks do not fill and wait for their age. It
-// ends with the input, and with an error where a send takes longer than ten minutes.
+// where SECONDS is the time until nine tenths are acknowledged: the server's last blocks do not fill and wait for their
+// age. It ends with the input, or with an error if a send takes longer than ten minutes.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -41,11 +41,11 @@ struct agent {
     uint64_t sequence;
     unsigned batches_left, batches_under_way;
     int is_writable;
-    // The frame under way.
+    // The frame being sent.
     uint8_t head[HEAD_CAPACITY];
     size_t head_length, sent;
     const struct body *body;
-    // What of the next acknowledgement has arrived.
+    // The received part of the next acknowledgement.
     uint8_t *input;
     size_t input_length;
 };
@@ -55,7 +55,7 @@ struct totals {
 };
 
 static struct body bodies[NODES][BODIES];
-/// So many batches of an agent wait for an acknowledgement at most.
+/// The maximum number of an agent's unacknowledged batches.
 static unsigned most_under_way = 4;
 
 __attribute__((noreturn, format(printf, 1, 2))) static void die(const char *format, ...) {
@@ -117,16 +117,16 @@ static void send_batches(struct agent *agent, struct totals *totals) {
     }
 }
 
-/// The sequence numbers in one ServerMessage, all of whose lengths and numbers are varints.
+/// Returns how many sequence numbers are in a ServerMessage, in which all lengths and numbers are varints.
 static unsigned count_acknowledged(const uint8_t *message, size_t length) {
     if (length > 0 && message[0] != (1 << 3 | 2)) die("the server says something other than Ack");
-    // The keys and lengths of Ack and of its one field; an empty Ack has no field.
+    // Four of the varints are the keys and lengths of Ack and of its one field; an empty Ack has no field.
     unsigned varints = 0;
     for (size_t at = 0; at < length; at++) varints += message[at] < 0x80;
     return varints > 4 ? varints - 4 : 0;
 }
 
-/// Reads what there is; false where there was nothing.
+/// Reads the acknowledgements that have arrived; returns false if there was nothing to read.
 static int read_acknowledgements(struct agent *agent, struct totals *totals) {
     ssize_t received = recv(agent->fd, agent->input + agent->input_length, INPUT_CAPACITY - agent->input_length,
                             MSG_DONTWAIT);

@@ -3,15 +3,15 @@
 public import ClusterModel
 public import FlowModel
 
-/// A made-up cluster of any size with names and addresses as real ones have them. The same at every call.
+/// A synthetic cluster of any size with names and addresses like those of real clusters. It is the same in every run.
 public struct SyntheticCluster: Sendable {
-    /// How many of each there are.
+    /// The number of objects of each kind.
     public let podCount, nodeCount, serviceCount, replicaSetCount: Int
 
-    /// When the cluster began, in seconds since the Unix epoch.
+    /// The time at which the cluster began, in seconds since the Unix epoch.
     public static let beginning: UInt32 = 1_760_000_000
 
-    /// Makes a cluster; by default 50 pods to a node, 5 to a ReplicaSet and 20 to a service.
+    /// Makes a cluster with 50 pods per node, 5 per ReplicaSet and 20 per service.
     public init(podCount: Int) {
         self.podCount = podCount
         nodeCount = max(1, podCount / 50)
@@ -30,13 +30,14 @@ public struct SyntheticCluster: Sendable {
         }
     }
 
-    /// What the agent of a node tells of its host: a tunnel, two bridges, one of which every node has, and more interfaces.
+    /// Returns the host addresses that a node's agent reports: those of a tunnel, of two bridges, one of which has the
+    /// same address on every node, and of three more interfaces.
     public func hostAddresses(ofNode number: Int) -> [IPAddress] {
         [Self.podAddress(number, 0), Self.podAddress(number, 1), IPAddress(v4: 0xac11_0001)]
             + (0..<3).map { IPAddress(v4: 0xc0a8_0000 + UInt32(number * 3 + $0)) }
     }
 
-    /// The address at which a service's load balancer is dialled, at port 443; nil where it has none.
+    /// Returns the address of a service's load balancer, which is dialled at port 443; nil if it has none.
     public func externalAddress(ofService number: Int) -> IPAddress? {
         number % 10 == 0 ? IPAddress(v4: 0xac30_0000 + UInt32(number)) : nil
     }
@@ -45,7 +46,7 @@ public struct SyntheticCluster: Sendable {
         IPAddress(v4: 0x0a00_0000 + UInt32(node) << 8 + UInt32(place))
     }
 
-    /// The services, each with an address, and one in ten with a load balancer and node ports.
+    /// The services, each with an address; one in ten has a load balancer and a node port.
     public var services: [ClusterService] {
         (0..<serviceCount).map { number in
             let external = externalAddress(ofService: number)
@@ -73,8 +74,8 @@ public struct SyntheticCluster: Sendable {
     /// The pods.
     public var pods: [Pod] { (0..<podCount).map { pod($0) } }
 
-    /// A pod; every generation is a pod of its own with an address of its own (of 200 in turn), in place of the one
-    /// before.
+    /// Returns a pod. Every generation is a pod of its own with an address of its own (of 200 in turn), which replaces
+    /// the previous generation.
     public func pod(_ number: Int, generation: Int = 0) -> Pod {
         let replicaSet = number % replicaSetCount
         let application = Self.application(replicaSet)
@@ -91,14 +92,14 @@ public struct SyntheticCluster: Sendable {
                 uid: Self.uid(of: .replicaSet, replicaSet)))
     }
 
-    /// A pod's bytes of fields that nobody reads: 1,500 to 3,500, which makes objects of 2 to 4 KB.
+    /// Returns the bytes of a pod's fields that are not read: 1,500 to 3,500, which makes objects of 2 to 4 KB.
     public static func padding(_ number: Int) -> Int { 1_500 + number % 5 * 500 }
 
     private enum Kind: UInt64 {
         case pod, node, service, replicaSet, deployment
     }
 
-    /// Random UUIDs look like this (RFC 9562, section 5.4); every number has its own.
+    /// Returns a UUID in the form of a random one (RFC 9562, section 5.4), different for every number.
     private static func uid(of kind: Kind, _ number: Int) -> ObjectUID {
         var high = (kind.rawValue << 56 | UInt64(number)) &* 0x9e37_79b9_7f4a_7c15
         var low = high &* 0xbf58_476d_1ce4_e5b9
@@ -124,7 +125,7 @@ public struct SyntheticCluster: Sendable {
         return "\(subjects[number % subjects.count])-\(["api", "worker", "cache"][number % 3])-\(number)"
     }
 
-    /// A number in the letters that Kubernetes makes suffixes of.
+    /// Returns a number as letters that Kubernetes uses for suffixes.
     private static func letters(_ number: Int, _ count: Int) -> String {
         let letters = Array("bcdfghjklmnpqrstvwxz2456789")
         var rest = UInt64(number) &* 0x9e37_79b9_7f4a_7c15 >> 8
