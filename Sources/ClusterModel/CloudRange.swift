@@ -6,29 +6,30 @@ public import FlowModel
 public struct CloudRange: Hashable, Sendable {
     /// The block.
     public var prefix: IPPrefix
-    /// What its addresses belong to.
+    /// The cloud, region and service that its addresses belong to.
     public var place: CloudPlace
 
-    /// Makes a range of its parts.
+    /// Makes a range from its parts.
     public init(prefix: IPPrefix, place: CloudPlace) {
         self.prefix = prefix
         self.place = place
     }
 }
 
-/// Where in a cloud an address is: what the columns `remoteCloud`, `remoteRegion` and `remoteCloudService` say, in lower
-/// case and without blanks, and `remoteAvailabilityZone`.
+/// An address's place in a cloud: the values of the columns `remoteCloud`, `remoteRegion` and `remoteCloudService`, in
+/// lower case and without blanks, and of `remoteAvailabilityZone`.
 public struct CloudPlace: Hashable, Sendable {
     /// The cloud, such as `aws`.
     public var cloud: String
-    /// The region, such as `eu-central-1`; `global` for an address that every region answers; empty if unknown.
+    /// The region, such as `eu-central-1`; `global` for an address that is served from every region; empty if unknown.
     public var region: String
-    /// The availability zone, spelled as the nodes' zones are; empty if unknown, as in all lists of the providers.
+    /// The availability zone, in the spelling of the nodes' zones; empty if unknown, as it is in all of the providers'
+    /// lists.
     public var availabilityZone: String
     /// The service, such as `s3`; empty if unknown.
     public var service: String
 
-    /// Makes a place of its parts.
+    /// Makes a place from its parts.
     public init(cloud: String, region: String = "", availabilityZone: String = "", service: String = "") {
         self.cloud = cloud
         self.region = region
@@ -36,6 +37,6 @@ public struct CloudPlace: Hashable, Sendable {
         self.service = service
     }
 
-    /// The region of addresses that every region answers.
+    /// The region of addresses that are served from every region.
     public static let globalRegion = "global"
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What is known of a cluster and its surroundings without a Kubernetes API.
+/// A cluster's nodes and pods, and address ranges outside it, known without a Kubernetes API.
 public struct Inventory: Equatable, Sendable {
     /// The machines of the cluster; no two have the same name.
     public var nodes: [Node]
@@ -9,7 +9,7 @@ public struct Inventory: Equatable, Sendable {
     /// The known addresses outside the cluster; no two ranges have the same block.
     public var ranges: [CloudRange]
 
-    /// Makes an inventory of its parts, without any check.
+    /// Makes an inventory from its parts, without any check.
     public init(nodes: [Node] = [], pods: [Pod] = [], ranges: [CloudRange] = []) {
         self.nodes = nodes
         self.pods = pods

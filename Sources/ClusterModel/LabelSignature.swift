@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A digest of an object's labels that tells whether a selector's labels are among them: 16 bytes a pod, whatever its labels
-/// are.
+/// A digest of an object's labels that tests whether they include a selector's labels: 16 bytes a pod, however many
+/// labels it has.
 ///
-/// Four bits of 128 for each label (a Bloom filter): a label that is there is always found, and of ten labels one that is not
-/// there is taken for there once in 200 times.
+/// A Bloom filter with four of 128 bits for each label: it has no false negatives, and with ten labels in it, a false
+/// positive once in 200 tests of an absent label.
 public struct LabelSignature: Hashable, Sendable {
     private var bits: UInt128 = 0
 
@@ -20,15 +20,15 @@ public struct LabelSignature: Hashable, Sendable {
         }
     }
 
-    /// Whether there is no label.
+    /// Whether the digest covers no labels.
     public var isEmpty: Bool { bits == 0 }
 
-    /// Whether all labels of a selector are among these.
+    /// Whether these labels include all labels of a selector; false positives are rare, false negatives impossible.
     public func meets(_ selector: LabelSignature) -> Bool { bits & selector.bits == selector.bits }
 
-    /// Adds a label of which the UTF-8 of key and value is given.
+    /// Adds a label, given as the UTF-8 of its key and value.
     public mutating func insert(_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
-        // FNV-1a; a key has no zero byte.
+        // FNV-1a over key, zero byte and value; a key has no zero byte.
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
         for byte in key { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
         hash = hash &* 0x0000_0100_0000_01b3

@@ -2,14 +2,14 @@
 
 /// The controller of an object (`metadata.ownerReferences`, the one with `controller: true`).
 public struct ObjectOwner: Hashable, Sendable {
-    /// Its kind, such as `ReplicaSet`.
+    /// The controller's kind, such as `ReplicaSet`.
     public var kind: String
-    /// Its name; it lives in the object's namespace.
+    /// The controller's name, in the object's namespace.
     public var name: String
-    /// What tells it apart from an earlier one of the same name.
+    /// The controller's identity, distinct from that of an earlier one of the same name.
     public var uid: ObjectUID
 
-    /// Makes an owner of its parts.
+    /// Makes an owner from its parts.
     public init(kind: String, name: String, uid: ObjectUID) {
         self.kind = kind
         self.name = name

@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A change of one object that a watch tells of.
+/// A change of one object, reported by a watch.
 public enum ObjectChange<Object: Sendable>: Sendable {
-    /// It is new or has changed; this is how it stands now.
+    /// The object is new or has changed; its present state.
     case updated(Object)
-    /// It is gone, or no longer matches the selector; this is how it stood last.
+    /// The object is deleted or no longer matches the selector; its last state.
     case deleted(Object)
 }
 
-/// What a reflector keeps up to date. One reflector calls it from one thread.
+/// The store that a reflector keeps up to date. One reflector calls it, from one thread.
 public protocol ObjectStore<Object>: Sendable {
-    /// What is kept.
+    /// The type of the stored objects.
     associatedtype Object: Sendable
 
-    /// Begins a new set of all objects; the present one stays in use until the end.
+    /// Begins a new set of all objects; the present one stays in use until the commit.
     func beginReplacement()
     /// Adds an object to the new set.
     func add(_ object: Object)
-    /// Puts the new set in the place of the present one, at once for all who read: objects that are not in it are gone.
+    /// Replaces the present set by the new one, atomically for all readers; objects missing from the new set are gone.
     func commitReplacement()
-    /// Forgets the new set: the list broke off.
+    /// Discards the new set after an incomplete list.
     func abandonReplacement()
-    /// Applies changes in their order; none where the server has said that there are none.
+    /// Applies changes in their order; an empty array when the server confirms that nothing has changed.
     func apply(_ changes: [ObjectChange<Object>])
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What tells an object apart from all others that ever were, in 16 bytes.
+/// The identity of an object, unique among all objects that ever existed, in 16 bytes.
 ///
 /// The API server's `metadata.uid` is a UUID (RFC 4122); any other text is hashed.
 public struct ObjectUID: Hashable, Sendable {
-    /// The UUID's number, or the hash of another text.
+    /// The UUID as a number, or the hash of any other text.
     package let bits: UInt128
 
     /// Reads a `metadata.uid`.
@@ -12,7 +12,7 @@ public struct ObjectUID: Hashable, Sendable {
         bits = Self.uuid(text) ?? Self.hash(text)
     }
 
-    /// The number of 32 hexadecimal digits, hyphens apart.
+    /// Parses 32 hexadecimal digits; hyphens are ignored.
     private static func uuid(_ text: String) -> UInt128? {
         guard text.utf8.count == 36 else { return nil }
         var number: UInt128 = 0
@@ -25,7 +25,7 @@ public struct ObjectUID: Hashable, Sendable {
         return digits == 32 ? number : nil
     }
 
-    /// FNV-1a with 128 bits (draft-eastlake-fnv).
+    /// Hashes with 128-bit FNV-1a (draft-eastlake-fnv).
     private static func hash(_ text: String) -> UInt128 {
         text.utf8.reduce(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d) { hash, byte in
             (hash ^ UInt128(byte)) &* 0x0000_0000_0100_0000_0000_0000_0000_013b
@@ -34,7 +34,7 @@ public struct ObjectUID: Hashable, Sendable {
 }
 
 extension UInt8 {
-    /// What the ASCII character stands for in a hexadecimal number; nil if it is no such digit.
+    /// The ASCII character's value as a hexadecimal digit; nil for other characters.
     fileprivate var hexDigitValue: UInt8? {
         switch self {
         case UInt8(ascii: "0")...UInt8(ascii: "9"): self - UInt8(ascii: "0")

@@ -4,43 +4,44 @@ public import FlowModel
 
 /// A pod of the cluster.
 public struct Pod: Hashable, Sendable {
-    /// What tells it apart from an earlier pod of the same name.
+    /// The pod's identity, distinct from that of an earlier pod of the same name.
     public var uid: ObjectUID
-    /// The namespace it lives in.
+    /// The pod's namespace.
     public var namespace: String
-    /// Its name, unique in the namespace.
+    /// The pod's name, unique in the namespace.
     public var name: String
-    /// The name of the node it runs on; empty until it is scheduled.
+    /// The name of the pod's node; empty until it is scheduled.
     public var node: String
-    /// Its addresses (`status.podIPs`); the node's own if it is in the host network.
+    /// The pod's addresses (`status.podIPs`); the node's own for a pod in the host network.
     public var addresses: [IPAddress]
-    /// Those of its further interfaces, as annotations tell them, which the pod's author can write.
+    /// The addresses of the pod's further interfaces, taken from annotations, which the pod's author can write.
     public var secondaryAddresses: [IPAddress]
-    /// The addresses of the node it runs on (`status.hostIPs`).
+    /// The addresses of the pod's node (`status.hostIPs`).
     public var hostAddresses: [IPAddress]
-    /// Whether it shares the network of its node, and so its node's addresses.
+    /// Whether the pod is in its node's network, and so shares the node's addresses.
     public var hostNetwork: Bool
-    /// Whether all of its containers have ended for good (phase `Succeeded` or `Failed`): its address is free again.
+    /// Whether all containers have ended for good (phase `Succeeded` or `Failed`), so that the pod's address is free
+    /// again.
     public var isTerminated: Bool
-    /// From when on it may have had its address, in seconds since the Unix epoch, 0 if unknown: the newest of
-    /// `status.startTime` and the time at which its condition `PodReadyToStartContainers`, or else `Initialized`, became true;
-    /// where it has neither, `metadata.creationTimestamp`.
+    /// The earliest time at which the pod may have had its address, in seconds since the Unix epoch, 0 if unknown: the
+    /// later of `status.startTime` and the time at which condition `PodReadyToStartContainers`, or else `Initialized`,
+    /// became true; without either, `metadata.creationTimestamp`.
     public var startedAt: UInt32
-    /// The application it is an instance of; empty if unknown.
+    /// The application that the pod is an instance of; empty if unknown.
     public var app: String
-    /// The instance of the application that it belongs to; empty if unknown.
+    /// The instance of the application that the pod belongs to; empty if unknown.
     public var instanceID: String
     /// The cell that the instance belongs to; empty if unknown.
     public var cell: String
-    /// What controls it; nil where nothing does.
+    /// The pod's controller; nil for a pod without one.
     public var owner: ObjectOwner?
-    /// Its labels as far as somebody asked for them.
+    /// The pod's labels, limited to the keys that rules on pods use.
     public var labels: [String: String]
-    /// A digest of all of its labels.
+    /// A digest of all of the pod's labels.
     public var labelSignature: LabelSignature
 
-    /// Makes a pod of its parts; without a `uid`, namespace and name tell it apart, and without a `labelSignature`, it is that
-    /// of `labels`.
+    /// Makes a pod from its parts; without a `uid`, namespace and name identify it, and without a `labelSignature`,
+    /// that of `labels` is used.
     public init(
         uid: ObjectUID? = nil, namespace: String, name: String, node: String, addresses: [IPAddress],
         secondaryAddresses: [IPAddress] = [], hostAddresses: [IPAddress] = [], hostNetwork: Bool = false,

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A ReplicaSet, as far as its metadata tells: it stands between a Deployment and its pods.
+/// A ReplicaSet's metadata: the link between a Deployment and its pods.
 public struct ReplicaSet: Hashable, Sendable {
-    /// What its pods' owner references name it by.
+    /// The UID in the owner references of its pods.
     public var uid: ObjectUID
-    /// What controls it, a Deployment as a rule; nil where nothing does.
+    /// The ReplicaSet's controller, usually a Deployment; nil without one.
     public var owner: ObjectOwner?
 
-    /// Makes a ReplicaSet of its parts.
+    /// Makes a ReplicaSet from its parts.
     public init(uid: ObjectUID, owner: ObjectOwner? = nil) {
         self.uid = uid
         self.owner = owner

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 @Suite struct LabelSignatureTests {
-    /// What is there is always found; what is not is rarely taken for it.
+    /// Labels that are present are always found; absent ones are rarely mistaken for present.
     @Test func aSelectorIsMetWhereItsLabelsAreThere() {
         var random = SeededGenerator(seed: 1)
         var mistakes = 0
@@ -19,7 +19,7 @@ import Testing
         }
         #expect(mistakes < 200)
         #expect(LabelSignature().isEmpty && !LabelSignature(["": ""]).isEmpty)
-        // Key and value are told apart.
+        // The boundary between key and value counts.
         #expect(LabelSignature(["a": "bc"]) != LabelSignature(["ab": "c"]))
     }
 }
