@@ -4,7 +4,7 @@ public import ClusterModel
 public import StrictYAML
 import YAMLParsing
 
-/// An inventory as a file has it:
+/// The format of an inventory file:
 ///
 /// ```yaml
 /// nodes:
@@ -31,13 +31,12 @@ import YAMLParsing
 ///
 /// Each of the three lists may be absent.
 extension Inventory {
-    /// Reads an inventory from a file. Throws all problems of the file at once.
+    /// Reads an inventory from a file; throws all problems of the file at once.
     public init(contentsOf path: String) throws(YAMLProblems) {
         try self.init(YAMLDocument(contentsOf: path))
     }
 
-    /// Reads an inventory from a text; `file` is what problems name as its origin. Throws all problems of the text at
-    /// once.
+    /// Reads an inventory from a text, whose problems name `file` as their origin; throws all of them at once.
     public init(text: String, file: String) throws(YAMLProblems) {
         try self.init(YAMLDocument(text: text, file: file))
     }

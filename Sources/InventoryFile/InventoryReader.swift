@@ -4,14 +4,14 @@ public import ClusterModel
 public import FlowModel
 public import StrictYAML
 
-/// Reads the records of an inventory, and keeps what the checks between them have to know.
+/// Reads the records of an inventory, with the state for checks across records.
 struct InventoryReader {
     private var nodes: Set<String> = []
     private var podsByAddress: [IPAddress: String] = [:]
     private var rangesByPrefix: [IPPrefix: String] = [:]
 
     mutating func inventory(_ root: inout YAMLMapping) -> Inventory {
-        // Nodes come first wherever they stand in the file, since pods refer to them.
+        // Nodes are read first, wherever they are in the file, because pods refer to them.
         let nodes = root.list("nodes", required: false) { node(&$0) }
         let pods = root.list("pods", required: false) { pod(&$0) }
         let ranges = root.list("ranges", required: false) { range(&$0) }.flatMap(\.self)
@@ -50,7 +50,7 @@ struct InventoryReader {
             cell: mapping.string("cell", default: ""))
     }
 
-    /// The blocks of a range with their place.
+    /// Reads one range: its blocks, each with the range's place.
     mutating func range(_ mapping: inout YAMLMapping) -> [CloudRange] {
         let name = mapping.string("name")
         let prefixes = mapping.values("cidrs") { text throws(BadValue) in
@@ -74,13 +74,13 @@ struct InventoryReader {
 }
 
 extension YAMLMapping {
-    /// The ranges in the list of `key`, no two with the same block; empty if the key is absent.
+    /// Reads the ranges in the list of `key`, no two with the same block; empty if the key is absent.
     public mutating func cloudRanges(_ key: String) -> [CloudRange] {
         var reader = InventoryReader()
         return list(key, required: false) { reader.range(&$0) }.flatMap(\.self)
     }
 
-    /// The blocks of addresses in the list of `key`; empty if the key is absent.
+    /// Reads the blocks of addresses in the list of `key`; empty if the key is absent.
     public mutating func prefixes(_ key: String) -> [IPPrefix] {
         values(key, required: false) { text throws(BadValue) in try IPPrefix(inventory: text) }
     }
