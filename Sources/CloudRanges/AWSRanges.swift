@@ -3,7 +3,7 @@
 internal import ClusterModel
 internal import FlowModel
 
-/// <https://docs.aws.amazon.com/vpc/latest/userguide/aws-ip-syntax.html>
+/// The format of ip-ranges.json: <https://docs.aws.amazon.com/vpc/latest/userguide/aws-ip-syntax.html>
 private struct AWSDocument: Decodable {
     struct Entry: Decodable {
         let prefix: IPPrefix
@@ -29,7 +29,7 @@ private struct AWSDocument: Decodable {
     }
 
     let entries: [LenientEntry<Entry>]
-    /// The arrays that are not there.
+    /// The names of absent or unreadable arrays.
     let missing: [String]
 
     enum CodingKeys: String, CodingKey, CaseIterable {
@@ -37,7 +37,7 @@ private struct AWSDocument: Decodable {
         case ipv6Prefixes = "ipv6_prefixes"
     }
 
-    /// Throws where none of the arrays is there.
+    /// Throws if none of the arrays can be read.
     init(from decoder: any Decoder) throws {
         let container = try decoder.container(keyedBy: CodingKeys.self)
         var entries: [LenientEntry<Entry>] = []
@@ -58,8 +58,8 @@ private struct AWSDocument: Decodable {
 }
 
 extension RangeList {
-    /// Reads ip-ranges.json. It lists a prefix once for every service that uses it, and once for AMAZON, which stands for
-    /// all of them.
+    /// Reads ip-ranges.json, which lists a prefix once for every service that uses it, and once for AMAZON, which
+    /// stands for all services.
     static func aws(_ json: [UInt8]) throws(RangeListError) -> Contents {
         let document = try decode(
             AWSDocument.self, json,
@@ -81,7 +81,7 @@ extension RangeList {
         mentions.sort()
         var prefixes: [ListedPrefix] = []
         mentions.forEachPrefix { mentions in
-            // Of services of one rank, the one listed last counts, as in kubenetmon.
+            // Among services of equal rank, the last one listed wins, as in kubenetmon.
             var best = mentions[mentions.startIndex]
             for mention in mentions where ranks[Int(mention.label)] >= ranks[Int(best.label)] { best = mention }
             prefixes.append(best)
@@ -89,7 +89,7 @@ extension RangeList {
         return Contents(places: places.places, prefixes: prefixes, skipped: skipped, missing: document.missing)
     }
 
-    /// The most telling service has the highest rank.
+    /// Returns the rank of a service; the most specific service has the highest.
     private static func rank(ofAWSService service: String) -> Int {
         switch service {
         case "s3": 3

@@ -3,7 +3,7 @@
 internal import ClusterModel
 internal import FlowModel
 
-/// <https://learn.microsoft.com/azure/virtual-network/service-tags-overview>
+/// The format of ServiceTags_Public: <https://learn.microsoft.com/azure/virtual-network/service-tags-overview>
 private struct AzureDocument: Decodable {
     struct Tag: Decodable {
         struct Properties: Decodable {
@@ -19,9 +19,9 @@ private struct AzureDocument: Decodable {
     let values: [LenientEntry<Tag>]
 }
 
-/// What a service tag says about its prefixes.
+/// The service and region that a service tag gives its prefixes.
 private struct AzureTag {
-    /// How much its service tells; the highest counts.
+    /// How specific the tag's service is; among the tags of a prefix, the highest rank wins.
     enum Rank: Comparable {
         case unnamed
         case named
@@ -30,7 +30,7 @@ private struct AzureTag {
 
     let service: String
     let rank: Rank
-    /// Empty where the tag is of no region.
+    /// The tag's region; empty for a tag without one.
     let region: String
 
     init(_ tag: AzureDocument.Tag) {
@@ -52,17 +52,18 @@ private struct AzureTag {
 }
 
 extension RangeList {
-    /// Reads ServiceTags_Public. It lists a prefix once for every tag that it is in: for its service with and without a
-    /// region, for `AzureCloud` with and without a region.
+    /// Reads ServiceTags_Public, which lists a prefix once for every tag that holds it: for its service with and
+    /// without a region, for `AzureCloud` with and without a region.
     ///
-    /// The service is that of the highest rank, of several the one listed first. The region is that of whichever tag has
-    /// one, else of the smallest prefix around it that has one, else `global`.
+    /// A prefix gets the service of the tag with the highest rank, or of the first one listed among equals. Its region
+    /// is that of the highest-ranking tag that has one, else of the smallest enclosing prefix that has one, else
+    /// `global`.
     static func azure(_ json: [UInt8]) throws(RangeListError) -> Contents {
         var mentions: [ListedPrefix] = []
         var tags: [AzureTag] = []
         var skipped = 0
         do {
-            // The document goes before the rest begins: it is the larger part.
+            // The document is released before the rest begins, because it takes the larger part of the memory.
             let document = try decode(
                 AzureDocument.self, json,
                 expected: "Azure ServiceTags: an object with the array `values` of `name` and `properties`")

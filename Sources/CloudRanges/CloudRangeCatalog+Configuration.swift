@@ -4,40 +4,43 @@ public import ClusterModel
 public import HTTPClient
 
 extension CloudRangeCatalog {
-    /// Where a list comes from.
+    /// The origin of a list.
     public enum Source: Equatable, Sendable {
-        /// A URL, `https://` unless it is on a trusted network. `YYYYMMDD` in it stands for the day of publication, which
-        /// is looked for from today back; ``RangeProvider/publishedURL`` is the provider's own.
+        /// A URL, `https://` unless the server is on a trusted network. `YYYYMMDD` in it stands for the day of
+        /// publication, which is searched for from today backwards; the provider's own URL is
+        /// ``RangeProvider/publishedURL``.
         case url(String)
-        /// A file, which is read again when it changes.
+        /// The path of a file, which is read again when it changes.
         case file(String)
     }
 
-    /// Which lists are used, and how they are kept up to date.
+    /// The lists in use and how they are kept up to date.
     public struct Configuration: Equatable, Sendable {
-        /// The lists that are used, and where they come from.
+        /// The lists in use, with their origins.
         public var sources: [RangeProvider: Source]
-        /// The user's own ranges, which count more than a list's for the same prefix.
+        /// The user's own ranges, which take precedence over a list's for the same prefix.
         public var namedRanges: [CloudRange]
-        /// The directory in which the last good copy of every list that comes from a URL is kept, made where it is
-        /// missing; nil to keep none.
+        /// The directory for the last good copy of every list that comes from a URL, created if missing; nil to keep no
+        /// copies.
         public var cacheDirectory: String?
-        /// How long after an answer a URL is asked again, less up to a tenth.
+        /// The interval between a response and the next request to the same URL; up to a tenth of it is taken off at
+        /// random.
         public var refreshInterval: Duration
-        /// How often a file is looked at.
+        /// The interval between checks of a file for changes.
         public var fileCheckInterval: Duration
-        /// The bounds of the wait after a failure of a URL, which doubles.
+        /// The wait after failures of a URL: at most the lower bound after the first one, doubling up to the upper
+        /// bound.
         public var retryWait: ClosedRange<Duration>
-        /// How long a fetch may take, in milliseconds.
+        /// The time limit of a fetch, in milliseconds.
         public var timeoutMilliseconds: Int
-        /// The longest document that is taken, in bytes.
+        /// The limit on the length of a document, in bytes.
         public var maximumBytes: Int
-        /// Whose certificates are trusted. Proxies are those of the environment.
+        /// The TLS settings of fetches. Proxies are taken from the environment.
         public var tls: HTTPClient.TLS
-        /// Who asks: a program and its version.
+        /// The `User-Agent` of requests: a program and its version.
         public var userAgent = "kubenetmon"
 
-        /// Makes a configuration; by default every provider's own URL.
+        /// Makes a configuration, by default with every provider's own URL.
         public init(
             sources: [RangeProvider: Source] = Self.published, namedRanges: [CloudRange] = [],
             cacheDirectory: String? = nil, refreshInterval: Duration = .seconds(86_400),
@@ -56,7 +59,7 @@ extension CloudRangeCatalog {
             self.tls = tls
         }
 
-        /// Every list from where its provider publishes it.
+        /// Every list, from the URL at which its provider publishes it.
         public static let published: [RangeProvider: Source] = Dictionary(
             uniqueKeysWithValues: RangeProvider.allCases.map { ($0, .url($0.publishedURL)) })
     }

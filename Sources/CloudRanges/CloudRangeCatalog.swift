@@ -9,17 +9,17 @@ public import Logging
 internal import Retry
 internal import Synchronization
 
-/// Keeps the providers' lists up to date and says when they have changed.
+/// Keeps the providers' lists up to date and reports changes.
 ///
-/// A list that cannot be had leaves the last good one in use: first that of this process, then the cached one. It is
-/// reported and tried again, and stops nothing.
+/// When a list cannot be loaded, the last good one stays in use: first that of this process, then the cached one. The
+/// failure is reported and the list retried; other lists are unaffected.
 public final class CloudRangeCatalog: Sendable {
     private struct Published {
         var statistics = Statistics()
         var regions: [String: Set<String>] = [:]
     }
 
-    /// What can be changed by ``apply(sources:namedRanges:)``.
+    /// The settings that ``apply(sources:namedRanges:)`` can change.
     private struct Choice: Equatable {
         var sources: [RangeProvider: Source]
         var namedRanges: [CloudRange]
@@ -30,19 +30,19 @@ public final class CloudRangeCatalog: Sendable {
     private let logger: Logger
     private let onChange: @Sendable ([CloudRange]) -> Void
     private let cache: RangeCache?
-    /// The sources as ``loadFromDisk()`` left them.
+    /// The sources after ``loadFromDisk()``, until ``run()`` takes them.
     private let loaded = Mutex<[ListSource]?>(nil)
     private let published: Mutex<Published>
     private let cancellation = HTTPCancellation()
-    /// Signalled where ``run()`` has to look at something before its time.
+    /// Wakes ``run()`` before its next scheduled attempt.
     private let woken = DispatchSemaphore(value: 0)
 
-    /// Makes a catalog, which does nothing before ``loadFromDisk()`` or ``run()``.
+    /// Makes a catalog, which is idle until ``loadFromDisk()`` or ``run()``.
     ///
     /// - Parameters:
-    ///   - configuration: Which lists are used, and how they are kept up to date.
-    ///   - logger: For changes of a source's state.
-    ///   - onChange: Called with all ranges, every prefix once, when they have changed; on the thread of ``run()`` or of
+    ///   - configuration: The lists in use and how they are kept up to date.
+    ///   - logger: Receives changes of a source's state.
+    ///   - onChange: Called with all ranges, each prefix once, after they have changed; on the thread of ``run()`` or
     ///     ``loadFromDisk()``.
     public init(
         configuration: Configuration, logger: Logger, onChange: @escaping @Sendable ([CloudRange]) -> Void
@@ -58,7 +58,7 @@ public final class CloudRangeCatalog: Sendable {
         self.published = Mutex(published)
     }
 
-    /// What is known of the lists now.
+    /// The present statistics of the lists.
     public var statistics: Statistics {
         var statistics = published.withLock { $0.statistics }
         let now = Self.now
@@ -70,14 +70,14 @@ public final class CloudRangeCatalog: Sendable {
         return statistics
     }
 
-    /// The regions that a cloud's lists name, `global` left out. Empty while there is no list of that cloud, which says
-    /// nothing about a region.
+    /// Returns the regions in a cloud's lists, without `global`. The result is empty while no list of that cloud is
+    /// loaded, so an empty result does not mean that a region is invalid.
     public func regions(of cloud: String) -> Set<String> {
         published.withLock { $0.regions[cloud] ?? [] }
     }
 
-    /// Takes what can be had without the network: the user's own ranges, files and the last good copies. To be called at
-    /// most once, before ``run()``, which does it itself otherwise.
+    /// Loads everything that needs no network: the user's own ranges, files and cached lists. Call it at most once,
+    /// before ``run()``, which otherwise does it itself.
     public func loadFromDisk() {
         loaded.withLock { loaded in
             guard loaded == nil else { return }
@@ -91,7 +91,7 @@ public final class CloudRangeCatalog: Sendable {
         }
     }
 
-    /// Gets the lists and keeps them up to date until ``stop()``. It blocks its thread; to be called once.
+    /// Fetches the lists and keeps them up to date until ``stop()``. It blocks its thread; call it once.
     public func run() {
         loadFromDisk()
         var sources = loaded.withLock { loaded in
@@ -120,14 +120,15 @@ public final class CloudRangeCatalog: Sendable {
         }
     }
 
-    /// Ends ``run()`` at once, a fetch that is under way included. Callable from any thread.
+    /// Ends ``run()`` at once, including a fetch in flight. Callable from any thread.
     public func stop() {
         cancellation.cancel()
         woken.signal()
     }
 
-    /// Changes which lists are used, where they come from, and the user's own ranges. ``run()`` does it as soon as it can:
-    /// a list that comes from somewhere else from now on is in use until it has come from there. Callable from any thread.
+    /// Changes the lists in use, their origins and the user's own ranges. ``run()`` applies the change as soon as it
+    /// can; a list whose origin changes stays in use until it has been loaded from the new origin. Callable from any
+    /// thread.
     public func apply(sources: [RangeProvider: Source], namedRanges: [CloudRange]) {
         choice.withLock { $0 = Choice(sources: sources, namedRanges: namedRanges) }
         woken.signal()
@@ -163,7 +164,7 @@ public final class CloudRangeCatalog: Sendable {
 }
 
 extension CloudRangeCatalog {
-    /// Takes what can be had without the network.
+    /// Loads a source's list if that needs no network.
     private func load(_ source: inout ListSource) {
         switch source.source {
         case .file(let path): _ = attempt(&source) { source throws(RangeSourceError) in try read(path, for: &source) }
@@ -171,7 +172,7 @@ extension CloudRangeCatalog {
         }
     }
 
-    /// Asks a source; whether its ranges have changed.
+    /// Fetches or reads a source's list; returns whether its ranges have changed.
     private func update(_ source: inout ListSource, _ fetcher: borrowing RangeFetcher) -> Bool {
         switch source.source {
         case .file(let path):
@@ -264,7 +265,7 @@ extension CloudRangeCatalog {
         }
     }
 
-    /// A list that cannot be kept is in use all the same.
+    /// Writes a list to the cache; a failure is only logged, because the list is in use already.
     private func keep(_ entry: RangeCache.Entry, of source: ListSource) {
         guard let cache else { return }
         do throws(RangeCache.Failure) {
@@ -276,7 +277,7 @@ extension CloudRangeCatalog {
         }
     }
 
-    /// The cached list is as good as new: after a restart it is as old as its last confirmation.
+    /// Renews the timestamp of the cached list, so that its age after a restart counts from its last confirmation.
     private func confirmCache(of source: ListSource) {
         guard let cache, var entry = try? cache.entry(of: source.provider), entry.validators == source.validators
         else { return }
@@ -300,7 +301,7 @@ extension CloudRangeCatalog {
 }
 
 extension RangeSourceError {
-    /// How long the server asked to be left alone.
+    /// The wait that the server asked for (`Retry-After`).
     fileprivate var retryAfter: Duration? {
         guard case .status(_, let retryAfter) = self else { return nil }
         return retryAfter

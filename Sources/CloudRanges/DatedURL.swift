@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A URL that holds the day of publication and that no permanent link leads to, as Azure's list has it. What is newest
-/// is found by asking for one day after the other.
+/// A URL that contains the day of publication and has no permanent link leading to it, such as that of Azure's list.
+/// The newest list is found by requesting one day after the other.
 struct DatedURL: Equatable, Sendable {
-    /// What stands for the day.
+    /// The placeholder for the day.
     static let placeholder = "YYYYMMDD"
-    /// How old a list may be to be found, in days.
+    /// The age of the oldest list that is searched for, in days.
     static let maximumAgeDays = 30
 
     private let beforeDay: String
     private let afterDay: String
 
-    /// Nil for a URL that holds no day.
+    /// Returns nil for a URL without the placeholder.
     init?(_ url: String) {
         let parts = url.split(separator: Self.placeholder, maxSplits: 1, omittingEmptySubsequences: false)
         guard parts.count == 2 else { return nil }
@@ -19,14 +19,15 @@ struct DatedURL: Equatable, Sendable {
         afterDay = String(parts[1])
     }
 
-    /// The URLs to ask for in turn, the newest first, where `today` is in days since 1970-01-01 (UTC).
+    /// Returns the URLs to request in turn, newest first; `today` is in days since 1970-01-01 (UTC).
     func candidates(today: Int) -> [String] {
         (0...Self.maximumAgeDays).map { beforeDay + Self.text(ofDay: today - $0) + afterDay }
     }
 
-    /// A day as `20250127`. The Gregorian calendar by Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms".
+    /// Formats a day as `20250127`, by the Gregorian calendar of Howard Hinnant's "chrono-Compatible Low-Level Date
+    /// Algorithms".
     private static func text(ofDay day: Int) -> String {
-        // Years begin in March, so that the leap day is the last.
+        // Years begin in March here, so that the leap day is their last day.
         let shifted = day + 719_468
         let era = shifted / 146_097
         let dayOfEra = shifted % 146_097

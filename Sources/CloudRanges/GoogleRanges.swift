@@ -3,7 +3,7 @@
 internal import ClusterModel
 internal import FlowModel
 
-/// <https://support.google.com/a/answer/10026322>; both of Google's lists have this form.
+/// The format of both of Google's lists: <https://support.google.com/a/answer/10026322>
 private struct GoogleDocument: Decodable {
     struct Entry: Decodable {
         let prefix: IPPrefix
@@ -32,8 +32,8 @@ private struct GoogleDocument: Decodable {
 }
 
 extension RangeList {
-    /// Reads cloud.json: each prefix's scope is its region. An entry without a scope is unreadable: it would be a place
-    /// in no region, which cloud.json does not have but goog.json is made of.
+    /// Reads cloud.json, where each prefix's scope is its region. An entry without a scope counts as unreadable:
+    /// cloud.json has no such entries, and goog.json has no others.
     static func googleCloud(_ json: [UInt8]) throws(RangeListError) -> Contents {
         try google(json, expected: "Google's cloud.json: an object with the array `prefixes`") { entry in
             guard let scope = entry.scope, let service = entry.service else { return nil }
@@ -41,7 +41,7 @@ extension RangeList {
         }
     }
 
-    /// Reads goog.json, which says nothing but that an address is Google's.
+    /// Reads goog.json, which says only that an address is Google's.
     static func google(_ json: [UInt8]) throws(RangeListError) -> Contents {
         let place = CloudPlace(
             cloud: RangeProvider.google.cloud, region: CloudPlace.globalRegion, service: "googleservice")

@@ -2,15 +2,15 @@
 
 internal import CZlib
 
-/// Unpacks what gzip has compressed (RFC 1952).
+/// Decompresses gzip data (RFC 1952).
 enum Gzip {
-    /// The longest document that is unpacked, in bytes.
+    /// The limit on the length of a decompressed document, in bytes.
     static let maximumBytes = 64 << 20
 
-    /// Whether bytes begin as gzip's do.
+    /// Whether the bytes begin with gzip's magic number.
     static func isBeginning(of bytes: [UInt8]) -> Bool { bytes.starts(with: [0x1f, 0x8b]) }
 
-    /// The content; throws ``RangeListError/notJSON(detail:)`` where it is damaged or too long.
+    /// Returns the decompressed content; throws ``RangeListError/notJSON(detail:)`` if it is damaged or too long.
     static func unpack(_ bytes: [UInt8]) throws(RangeListError) -> [UInt8] {
         var stream = z_stream()
         // 15 bits of window, and 16 for gzip's header (inflateInit2 in zlib.h).

@@ -2,9 +2,9 @@
 
 internal import FlowModel
 
-/// An entry of an array that may be unreadable without its neighbours being so.
+/// An entry of an array; if it is unreadable, the other entries are still decoded.
 struct LenientEntry<Value: Decodable>: Decodable {
-    /// Nil where the entry is unreadable.
+    /// The decoded entry; nil if it is unreadable.
     let value: Value?
 
     init(from decoder: any Decoder) {

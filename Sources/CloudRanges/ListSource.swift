@@ -2,7 +2,7 @@
 
 internal import Retry
 
-/// A provider's list in use, and all that is needed to get the next one.
+/// A provider's list in use, and the state needed to get the next one.
 struct ListSource: Sendable {
     let provider: RangeProvider
     let source: CloudRangeCatalog.Source
@@ -10,9 +10,9 @@ struct ListSource: Sendable {
     var statistics: CloudRangeCatalog.SourceStatistics
     /// The list in use.
     private(set) var list: RangeList?
-    /// What is known of the document that the list in use was read from.
+    /// The validators of the document that the list in use was read from.
     private(set) var validators: RangeCache.Validators?
-    /// The file's version that was read last, and what was wrong with it.
+    /// The version of the file that was read last, and its error, if any.
     var file: (version: LocalFile.Version, error: RangeListError?)?
     private var checksum: UInt64?
 
@@ -37,7 +37,8 @@ struct ListSource: Sendable {
             }
     }
 
-    /// The same provider's list from another place; the list in use stays in use until there is another.
+    /// Returns a source of the same provider's list at another origin; the list in use stays in use until the new
+    /// origin yields one.
     func moved(to source: CloudRangeCatalog.Source, _ configuration: CloudRangeCatalog.Configuration) -> ListSource {
         var moved = ListSource(provider, source, configuration)
         moved.list = list
@@ -49,7 +50,8 @@ struct ListSource: Sendable {
         return moved
     }
 
-    /// Takes a fetched or cached document, which must be a good one; whether it is another one than that in use.
+    /// Puts a fetched or cached document into use; returns whether it differs from the one in use, and throws if it is
+    /// not a valid list.
     mutating func take(
         _ document: [UInt8], validators: RangeCache.Validators,
         from origin: CloudRangeCatalog.SourceStatistics.Origin, at time: Int
@@ -60,7 +62,8 @@ struct ListSource: Sendable {
         return isNew
     }
 
-    /// Takes a file, which must be a good one; whether its content is another one than that in use.
+    /// Puts a file into use; returns whether its content differs from the one in use, and throws if it is not a valid
+    /// list.
     mutating func take(_ file: LocalFile) throws(RangeListError) -> Bool {
         do throws(RangeListError) {
             let isNew = try take(file.bytes)
@@ -84,7 +87,7 @@ struct ListSource: Sendable {
         return true
     }
 
-    /// The list in use is what the source has.
+    /// Records that the list in use is the source's present one.
     mutating func confirm(_ origin: CloudRangeCatalog.SourceStatistics.Origin, at time: Int) {
         statistics.origin = origin
         statistics.confirmed = time

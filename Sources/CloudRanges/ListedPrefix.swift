@@ -5,14 +5,14 @@ internal import FlowModel
 /// One mention of a prefix in a list.
 struct ListedPrefix: Sendable {
     let prefix: IPPrefix
-    /// How many mentions came before it.
+    /// The number of mentions before this one.
     let order: UInt32
-    /// What the mention says, as a number whose meaning is the list's own: of a place or of a tag.
+    /// The number of a place or of a tag, whichever the list's reader assigns.
     let label: Int32
 }
 
 extension ListedPrefix: Comparable {
-    /// IPv4 before IPv6, a block before those in it, mentions of one block in their order.
+    /// Orders IPv4 before IPv6, a block before the blocks inside it, and mentions of one block as listed.
     static func < (left: ListedPrefix, right: ListedPrefix) -> Bool {
         let (first, second) = (left.prefix.network, right.prefix.network)
         if first.isIPv4 != second.isIPv4 { return first.isIPv4 }
@@ -23,12 +23,12 @@ extension ListedPrefix: Comparable {
 }
 
 extension [ListedPrefix] {
-    /// Adds a mention after all others.
+    /// Appends a mention, ordered after all others.
     mutating func append(_ prefix: IPPrefix, label: Int32) {
         append(ListedPrefix(prefix: prefix, order: UInt32(count), label: label))
     }
 
-    /// Calls `body` once for each prefix of a sorted list, with all mentions of it.
+    /// Calls `body` once for each prefix of a sorted list, with all mentions of that prefix.
     func forEachPrefix(_ body: (ArraySlice<ListedPrefix>) -> Void) {
         var start = 0
         while start < count {

@@ -2,9 +2,9 @@
 
 internal import Glibc
 
-/// A file's bytes, and whether they are still the same.
+/// A file's bytes, and the version by which a change is detected.
 struct LocalFile {
-    /// What changes with a file's content, also where a link is made to lead elsewhere, as Kubernetes does with a
+    /// Attributes that change with a file's content, also when a symbolic link is redirected, as Kubernetes does with a
     /// ConfigMap's files.
     struct Version: Equatable, Sendable {
         let device: UInt64
@@ -14,18 +14,18 @@ struct LocalFile {
         let nanoseconds: Int
     }
 
-    /// Why a file cannot be read or written.
+    /// The reason that a file cannot be read or written.
     struct Failure: Error, Equatable {
         let reason: String
 
-        /// The one in `errno`.
+        /// The failure in `errno`.
         static var last: Failure { Failure(reason: String(cString: strerror(errno))) }
     }
 
     let version: Version
     let bytes: [UInt8]
 
-    /// Reads a file of no more than `maximumBytes`; nil where it is still the one that is `known`.
+    /// Reads a file of at most `maximumBytes`; returns nil if its version is still `known`.
     static func read(_ path: String, unless known: Version? = nil, maximumBytes: Int) throws(Failure) -> LocalFile? {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { throw .last }
@@ -54,15 +54,14 @@ struct LocalFile {
         return LocalFile(version: version, bytes: bytes)
     }
 
-    /// Puts a file in the place of another one in one step: a reader finds the old one or the new one, whatever happens
-    /// meanwhile.
+    /// Replaces a file atomically: readers see the old one or the new one, even after a crash.
     static func replace(_ path: String, with parts: [[UInt8]]) throws(Failure) {
         let temporary = path + ".new"
         let file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
         guard file >= 0 else { throw .last }
         var isWritten = true
         for part in parts where isWritten { isWritten = write(part, to: file) }
-        // Without it, a machine that stops may leave an empty file under the new name.
+        // Without fsync, a machine that crashes may leave an empty file under the new name.
         isWritten = isWritten && fsync(file) == 0
         let failure = isWritten ? nil : Failure.last
         close(file)

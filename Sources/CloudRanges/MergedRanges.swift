@@ -2,15 +2,15 @@
 
 package import ClusterModel
 
-/// All lists and the user's own ranges as one: every prefix once.
+/// All lists and the user's own ranges merged: every prefix once.
 package struct MergedRanges: Sendable {
-    /// The ranges, IPv4 before IPv6, a block before those in it.
+    /// The ranges, IPv4 before IPv6, a block before the blocks inside it.
     package let ranges: [CloudRange]
-    /// Prefixes that more than one cloud lists as its own.
+    /// Prefixes that more than one cloud's lists contain.
     package let contested: Int
 
-    /// Merges lists. Of a prefix that is given several times, the first of these counts: the user's own range (of
-    /// several, the last), AWS's, Google's cloud.json, Azure's, Google's goog.json.
+    /// Merges lists. For a prefix given several times, the first of these wins: the user's own range (the last one, if
+    /// several), AWS's, Google's cloud.json, Azure's, Google's goog.json.
     package init(_ lists: [RangeList], named: [CloudRange] = []) {
         var places = named.map(\.place)
         var mentions: [ListedPrefix] = []

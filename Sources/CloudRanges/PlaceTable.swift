@@ -2,12 +2,12 @@
 
 internal import ClusterModel
 
-/// The few places that the many prefixes of a list are in, each once.
+/// The places of a list's prefixes, each once: a list has few places for many prefixes.
 struct PlaceTable: Sendable {
     private(set) var places: [CloudPlace] = []
     private var numbers: [CloudPlace: Int32] = [:]
 
-    /// The place's number, a new one for a new place.
+    /// Returns the place's number; adds a place that is not in the table yet.
     mutating func number(of place: CloudPlace) -> Int32 {
         if let number = numbers[place] { return number }
         let number = Int32(places.count)
@@ -18,6 +18,6 @@ struct PlaceTable: Sendable {
 }
 
 extension String {
-    /// As the columns have it: in lower case and without blanks.
+    /// The text in the form of the columns: in lower case and without blanks.
     var asLabel: String { String(lowercased().filter { !$0.isWhitespace }) }
 }

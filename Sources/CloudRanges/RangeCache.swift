@@ -2,30 +2,30 @@
 
 internal import FoundationEssentials
 
-/// The last good lists in a directory, so that a server that starts without the Internet knows the clouds all the same.
+/// A directory with the last good lists, so that a server that starts without Internet access knows the clouds' ranges.
 ///
-/// A file per provider: a line of JSON that says what follows, then the document as it came. The directory belongs to one
-/// server.
+/// Each provider has a file: a JSON line that describes the document, then the document as received. The directory
+/// belongs to one server.
 struct RangeCache: Sendable {
-    /// What tells a server which version of a document one has.
+    /// The HTTP validators of a cached document, sent to the server in conditional requests.
     struct Validators: Equatable, Sendable {
-        /// Where the document came from.
+        /// The URL of the document.
         var url: String
-        /// The field `ETag` of the answer.
+        /// The response's `ETag` field.
         var entityTag: String?
-        /// The field `Last-Modified` of the answer.
+        /// The response's `Last-Modified` field.
         var lastModified: String?
     }
 
-    /// A document.
+    /// A cached document.
     struct Entry: Equatable, Sendable {
         var validators: Validators
-        /// When it was fetched, in seconds since 1970-01-01 (UTC).
+        /// The time of the fetch, in seconds since 1970-01-01 (UTC).
         var fetched: Int
         var document: [UInt8]
     }
 
-    /// Why there is nothing to be had, or nothing could be kept.
+    /// The reason that a list cannot be read from the cache or written to it.
     struct Failure: Error, Equatable, CustomStringConvertible {
         let path: String
         let reason: String
@@ -48,10 +48,10 @@ struct RangeCache: Sendable {
 
     private static let maximumBytes = 128 << 20
 
-    /// Where a provider's list is kept.
+    /// Returns the path of a provider's cached list.
     func path(of provider: RangeProvider) -> String { "\(directory)/\(provider.rawValue).ranges" }
 
-    /// The last good list; nil where there is none yet.
+    /// Returns the last good list; nil if there is none yet.
     func entry(of provider: RangeProvider) throws(Failure) -> Entry? {
         let path = path(of: provider)
         guard FileManager.default.fileExists(atPath: path) else { return nil }
@@ -75,7 +75,7 @@ struct RangeCache: Sendable {
             fetched: header.fetched, document: document)
     }
 
-    /// Keeps a list in place of the one before. The directory is made where there is none.
+    /// Replaces the cached list, and creates the directory if it is missing.
     func keep(_ entry: Entry, of provider: RangeProvider) throws(Failure) {
         let path = path(of: provider)
         let header = Header(
@@ -95,7 +95,7 @@ struct RangeCache: Sendable {
 }
 
 extension [UInt8] {
-    /// FNV-1a of 64 bits (RFC 9923): tells damage, not malice.
+    /// The 64-bit FNV-1a hash (RFC 9923): it detects damage, not tampering.
     var checksum: UInt64 {
         withUnsafeBufferPointer { bytes in
             var hash: UInt64 = 0xcbf2_9ce4_8422_2325

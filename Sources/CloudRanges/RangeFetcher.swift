@@ -2,17 +2,17 @@
 
 internal import HTTPClient
 
-/// Gets lists over HTTP.
+/// Fetches lists over HTTP.
 struct RangeFetcher: ~Copyable {
-    /// What came of it.
+    /// The outcome of a fetch.
     enum Outcome {
-        /// The list is still the one that is known.
+        /// The list is still the known one.
         case notModified
-        /// A document that was taken.
+        /// A new document, which `take` has accepted.
         case taken([UInt8], RangeCache.Validators)
     }
 
-    /// Takes a document; throws where it is not the list.
+    /// Accepts a document; throws if it is not the list.
     typealias Take = ([UInt8], RangeCache.Validators) throws(RangeListError) -> Void
 
     private let client: HTTPClient
@@ -29,13 +29,13 @@ struct RangeFetcher: ~Copyable {
         self.cancellation = cancellation
     }
 
-    /// Gets what is at `url`, or at the newest day's URL where it is a dated one.
+    /// Fetches the document at `url`, or at the newest day's URL if it is a dated one.
     ///
     /// - Parameters:
-    ///   - url: Where the list is.
-    ///   - known: The version that is known, if any. It counts for the URL that it came from alone.
-    ///   - today: The day in days since 1970-01-01 (UTC).
-    ///   - take: Takes what came.
+    ///   - url: The list's URL.
+    ///   - known: The version in use, if any. It applies only to the URL that it came from.
+    ///   - today: Today, in days since 1970-01-01 (UTC).
+    ///   - take: Receives the document.
     func fetch(
         _ url: String, known: RangeCache.Validators?, today: Int, take: Take
     ) throws(RangeSourceError) -> Outcome {
@@ -45,7 +45,7 @@ struct RangeFetcher: ~Copyable {
             do throws(RangeSourceError) {
                 return try get(url, known: known, take)
             } catch {
-                // Beyond the list in use there are only older ones.
+                // Days before that of the list in use can only have older lists.
                 guard error.isOfDayWithoutList, url != known?.url else { throw error }
                 if newest == nil { newest = error }
             }
@@ -84,8 +84,8 @@ struct RangeFetcher: ~Copyable {
 }
 
 extension RangeSourceError {
-    /// Whether this is how a server answers for a day on which no list was published. A mirror may refuse what it does not
-    /// have (S3 answers 403 to those who may not list), show a page of its own, or send there.
+    /// Whether the error can mean that no list was published for the day. A mirror may reject a request for a missing
+    /// file (S3 answers 403 without permission to list), show a page of its own, or redirect to one.
     fileprivate var isOfDayWithoutList: Bool {
         switch self {
         case .status(let status, _): 300..<500 ~= status && ![401, 407, 408, 425, 429].contains(status)

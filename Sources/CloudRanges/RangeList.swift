@@ -4,22 +4,22 @@ package import ClusterModel
 internal import FlowModel
 internal import FoundationEssentials
 
-/// A provider's list as it was read: every prefix once.
+/// A provider's list after reading: every prefix once.
 package struct RangeList: Sendable {
-    /// Whose list it is.
+    /// The list's provider.
     package let provider: RangeProvider
     /// Entries that could not be read and were left out.
     package let skipped: Int
-    /// The names of arrays that are not in the document, whose prefixes are unknown.
+    /// The names of arrays missing from the document, whose prefixes are unknown.
     package let missing: [String]
     let places: [CloudPlace]
-    /// Sorted; the labels are indexes of `places`.
+    /// The prefixes, sorted; the labels are indexes of `places`.
     let prefixes: [ListedPrefix]
 
     /// Reads a document in the provider's own format.
     ///
-    /// An entry that cannot be read is left out and counted, an array that is missing is named. What is not such a list at all, or an empty one, is an
-    /// error: nobody's addresses are not an answer.
+    /// Unreadable entries are left out and counted, missing arrays are named. A document that is not such a list at
+    /// all, or an empty list, is an error: it must not replace a good list.
     package init(_ json: [UInt8], of provider: RangeProvider) throws(RangeListError) {
         let contents: Contents =
             switch provider {
@@ -39,7 +39,7 @@ package struct RangeList: Sendable {
         prefixes = contents.prefixes
     }
 
-    /// How many different prefixes there are.
+    /// The number of distinct prefixes.
     package var count: Int { prefixes.count }
 
     /// The prefixes with their places.
@@ -47,27 +47,27 @@ package struct RangeList: Sendable {
         prefixes.map { CloudRange(prefix: $0.prefix, place: places[Int($0.label)]) }
     }
 
-    /// The regions that the list names, `global` left out.
+    /// The regions in the list, without `global`.
     package var regions: Set<String> {
         Set(places.map(\.region)).subtracting(["", CloudPlace.globalRegion])
     }
 }
 
 extension RangeList {
-    /// What a provider's document comes down to.
+    /// The content of a provider's document.
     struct Contents {
         var places: [CloudPlace]
-        /// Sorted, each prefix once; the labels are indexes of `places`.
+        /// The prefixes, sorted, each once; the labels are indexes of `places`.
         var prefixes: [ListedPrefix]
         var skipped: Int
         var missing: [String] = []
     }
 
-    /// Decodes a document whose shape `expected` tells in words.
+    /// Decodes a document; `expected` describes its shape for the error.
     static func decode<Document: Decodable>(
         _ type: Document.Type, _ json: [UInt8], expected: String
     ) throws(RangeListError) -> Document {
-        // Mirrors send it unasked, with or without a Content-Encoding.
+        // Mirrors send gzip unasked, with or without a Content-Encoding.
         let json = Gzip.isBeginning(of: json) ? try Gzip.unpack(json) : json
         do {
             return try json.withUnsafeBytes { bytes in

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Why a document is not taken for a provider's list.
+/// The reason that a document is rejected as a provider's list.
 package enum RangeListError: Error, Equatable, Sendable {
-    /// It is not JSON, or it ends too early.
+    /// The document is not JSON, or is truncated.
     case notJSON(detail: String)
-    /// It is JSON, but not this list.
+    /// The document is JSON, but not this list.
     case notTheList(expected: String, detail: String)
-    /// There is not one block of addresses in it.
+    /// The document contains no prefix.
     case noPrefixes
-    /// More of its entries are unreadable than readable: the format is another one.
+    /// More entries are unreadable than readable: the format is a different one.
     case mostlyUnreadable(skipped: Int, read: Int)
 }
 

@@ -4,14 +4,14 @@
 public enum RangeProvider: String, CaseIterable, Sendable {
     /// ip-ranges.json of Amazon Web Services.
     case aws
-    /// cloud.json of Google: what its customers can have, by region.
+    /// cloud.json of Google: the addresses available to its customers, by region.
     case gcp
     /// ServiceTags_Public of Microsoft Azure.
     case azure
-    /// goog.json of Google: all its addresses, without regions.
+    /// goog.json of Google: all of its addresses, without regions.
     case google
 
-    /// The cloud that the list's addresses belong to, as the column `remoteCloud` has it.
+    /// The cloud that the list's addresses belong to, in the spelling of the column `remoteCloud`.
     public var cloud: String {
         switch self {
         case .aws: "aws"
@@ -20,7 +20,7 @@ public enum RangeProvider: String, CaseIterable, Sendable {
         }
     }
 
-    /// Where the provider publishes the list. Azure's URL holds the day of publication, see ``DatedURL``.
+    /// The URL at which the provider publishes the list. Azure's contains the day of publication, see ``DatedURL``.
     package var publishedURL: String {
         switch self {
         case .aws: "https://ip-ranges.amazonaws.com/ip-ranges.json"

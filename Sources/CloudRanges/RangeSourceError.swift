@@ -2,17 +2,17 @@
 
 internal import HTTPClient
 
-/// Why a list could not be had.
+/// The reason that a list could not be loaded.
 enum RangeSourceError: Error, Equatable, Sendable {
-    /// The server did not answer.
+    /// The HTTP exchange failed.
     case http(HTTPError)
-    /// The server answered something else than the list.
+    /// The server answered with a status other than success.
     case status(Int, retryAfter: Duration?)
-    /// None of the days that a dated URL was tried with has a list; `newest` tells what came for the newest.
+    /// No day tried for a dated URL has a list; `newest` describes the error for the newest day.
     case noDatedList(days: Int, newest: String)
     /// The file cannot be read.
     case file(path: String, reason: String)
-    /// What came is not the list.
+    /// The document is not the list.
     case list(RangeListError)
 }
 

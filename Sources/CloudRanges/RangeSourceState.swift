@@ -2,25 +2,25 @@
 
 internal import Retry
 
-/// When a source is asked next: once an interval while all is well, with back-off while it is not.
+/// The schedule of a source: one attempt per interval after a success, with backoff after failures.
 struct RangeSourceState: Sendable {
-    /// What is under way.
+    /// The state of the source's attempts.
     enum Phase: Equatable, Sendable {
-        /// It is to be asked now.
+        /// An attempt is due now.
         case due
-        /// It is being asked.
+        /// An attempt is in flight.
         case fetching
-        /// It answered; it is asked again then.
+        /// The last attempt succeeded; the next one is due then.
         case fresh(until: ContinuousClock.Instant)
-        /// It failed; it is asked again then.
+        /// The last attempt failed; the next one is due then.
         case failed(until: ContinuousClock.Instant)
     }
 
-    /// What a person would want to hear of.
+    /// A change of state that is worth a log line.
     enum Change: Equatable, Sendable {
-        /// It works for the first time, or again.
+        /// The source works for the first time, or again.
         case works
-        /// It fails for the first time, or again.
+        /// The source fails for the first time, or again.
         case fails
     }
 
@@ -35,7 +35,7 @@ struct RangeSourceState: Sendable {
         self.backoff = backoff
     }
 
-    /// When it is to be asked; nil where it is being asked, and the past where it is due.
+    /// Returns the time of the next attempt: nil while an attempt is in flight, `now` if one is due.
     func nextAttempt(now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
         switch phase {
         case .due: now
@@ -44,16 +44,16 @@ struct RangeSourceState: Sendable {
         }
     }
 
-    /// Whether it is to be asked now.
+    /// Whether an attempt is due.
     func isDue(at now: ContinuousClock.Instant) -> Bool {
         nextAttempt(now: now).map { $0 <= now } ?? false
     }
 
-    /// It is being asked.
+    /// Records the start of an attempt.
     mutating func begin() { phase = .fetching }
 
-    /// It answered. The next time is up to a tenth of the interval earlier, so that many servers that were started together
-    /// do not ask together. The result is nil where the attempt before was a success too.
+    /// Records a success. The next attempt is due up to a tenth of the interval early, so that servers started together
+    /// do not send their requests together. Returns nil if the attempt before was a success too.
     mutating func succeed(
         at now: ContinuousClock.Instant, using generator: inout some RandomNumberGenerator
     ) -> Change? {
@@ -62,8 +62,8 @@ struct RangeSourceState: Sendable {
         return change(to: .works)
     }
 
-    /// It failed; `retryAfter` is how long it wants to be left alone, and no more than an interval. The result is nil
-    /// where the attempt before was a failure too.
+    /// Records a failure; `retryAfter` is the wait that the server asked for, limited to one interval. Returns nil if
+    /// the attempt before was a failure too.
     mutating func fail(
         at now: ContinuousClock.Instant, retryAfter: Duration? = nil,
         using generator: inout some RandomNumberGenerator

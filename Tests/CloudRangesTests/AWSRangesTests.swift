@@ -20,7 +20,7 @@ import Testing
         (["AMAZON", "S3"], "s3"), (["S3", "AMAZON"], "s3"), (["S3", "EC2", "DYNAMODB", "AMAZON"], "s3"),
         (["AMAZON", "DYNAMODB", "EC2"], "dynamodb"), (["DYNAMODB", "AMAZON"], "dynamodb"),
         (["EC2", "AMAZON"], "amazon"), (["AMAZON", "EC2"], "amazon"), (["EC2"], "ec2"),
-        // Of equals, the last one.
+        // Among services of equal rank, the last one listed wins.
         (["CLOUDFRONT", "AMAZON", "CLOUDFRONT_ORIGIN_FACING"], "cloudfront_origin_facing"),
     ])
     func theMostTellingServiceCounts(services: [String], expected: String) throws {

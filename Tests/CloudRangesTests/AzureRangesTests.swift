@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct AzureRangesTests {
     @Test func aRegionalTagGivesItsRegionWhateverTheSpelling() throws {
-        // The service is that of the first named tag, spelled as the provider likes; the region that of the other one.
+        // The first named tag gives the service, in the provider's spelling; the other one gives the region.
         let list = try RangeList(
             TestLists.azure(
                 ("AzureSQL", "", "AzureSQL", ["192.0.2.0/24"]),
@@ -63,9 +63,9 @@ import Testing
             TestLists.azure(
                 ("ActionGroup", "", "ActionGroup", ["4.145.74.52/30", "4.146.0.0/24", "2603:1020:201::/56"]),
                 ("AzureCloud.westeurope", "westeurope", "", ["4.145.0.0/16", "2603:1020:200::/46"]),
-                // Between the two, and without a region itself.
+                // A prefix between the two, itself without a region.
                 ("AzureAD", "", "AzureAD", ["4.145.74.0/24"]),
-                // A smaller one with another region, and what is in it.
+                // A smaller prefix with another region, and a prefix inside it.
                 ("AzureCloud.westus", "westus", "", ["4.145.128.0/24"]),
                 ("PowerBI", "", "PowerBI", ["4.145.128.7/32", "4.145.129.0/24"])), of: .azure)
         #expect(
@@ -79,7 +79,7 @@ import Testing
     }
 
     @Test func anIPv6BlockIsNotAroundIPv4() throws {
-        // ::/0 holds the mapped form of every IPv4 address.
+        // ::/0 contains the IPv4-mapped form of every IPv4 address.
         let list = try RangeList(
             TestLists.azure(
                 ("AzureCloud.westeurope", "westeurope", "", ["::/0"]),

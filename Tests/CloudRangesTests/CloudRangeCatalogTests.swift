@@ -10,7 +10,7 @@ import Testing
 
 private typealias Configuration = CloudRangeCatalog.Configuration
 
-/// A catalog of one list that comes from a URL, which tries again soon.
+/// Starts a catalog of one list from a URL, with short waits between retries.
 private func running(
     _ provider: RangeProvider, _ url: String, cache: TemporaryDirectory? = nil,
     refreshInterval: Duration = .seconds(86_400), timeoutMilliseconds: Int = 300_000, maximumBytes: Int = 1 << 20
@@ -84,7 +84,7 @@ private let google = TestLists.google
                 try RangeList(damaged, of: .aws)
             }
         }
-        // A document is unpacked once.
+        // A document is decompressed only once.
         #expect(throws: RangeListError.self) { try RangeList(try gzip(compressed), of: .aws) }
         let bomb = try gzip(String(repeating: " ", count: 65 << 20))
         #expect(bomb.count < 1 << 20)
@@ -161,13 +161,13 @@ private let google = TestLists.google
         #expect(source.fetches == 4)
         #expect(source.lastError == nil)
         #expect(running.changes.count == 1)
-        // Once for each change of state, not for each attempt.
+        // One log line for each change of state, not for each attempt.
         #expect(
             running.log == [
                 "warning: an address list cannot be had, its addresses are unknown until then",
                 "info: address list loaded",
             ])
-        // The reason is told while it fails.
+        // While the source fails, `lastError` gives the reason.
         let failing = self.failing(answer)
         try await eventually("it failed") { failing.source(.google).failures > 0 }
         #expect(failing.source(.google).lastError?.contains(error) == true, "\(failing.source(.google))")
@@ -276,7 +276,7 @@ private let google = TestLists.google
             try await running.stop()
             #expect(running.source(.google).notModified == notModified)
             #expect(running.changes.count == 1)
-            // Each answer makes the cached list as good as new.
+            // Each response renews the timestamp of the cached list.
             let cache = RangeCache(directory: directory.path)
             var entry = try #require(try cache.entry(of: .google))
             #expect(entry.fetched > 1000)
@@ -369,7 +369,7 @@ private let google = TestLists.google
         running.start()
         try await eventually("the URL was asked") { running.source(.google).failures > 0 }
         try await running.stop()
-        // Nothing is loaded twice.
+        // `run()` does not load the lists a second time.
         #expect(running.changes.count == 1)
         #expect(running.source(.aws).fetches == 1)
         #expect(running.lines.count == 9)
@@ -436,7 +436,7 @@ private let google = TestLists.google
         try directory.write("{}", to: "goog.json")
         try await eventually("the file is refused again and again") { running.source(.google).failures >= 3 }
         #expect(running.source(.google).lastError?.contains("expected list") == true)
-        // It was not read again meanwhile.
+        // The unchanged file was not read again.
         #expect(running.source(.google).fetches == 2)
         try FileManager.default.removeItem(atPath: directory.path + "/goog.json")
         try await eventually("the file is missing") {
@@ -492,7 +492,7 @@ private let google = TestLists.google
 }
 
 @Suite struct DatedListTests {
-    /// The day as the server's URL has it.
+    /// Returns the day in the format of the server's URL.
     private static func day(_ daysAgo: Int) -> String {
         let formatter = DateFormatter()
         formatter.locale = Locale(identifier: "en_US_POSIX")
@@ -515,11 +515,11 @@ private let google = TestLists.google
         #expect(running.source(.azure).prefixes == 3)
         #expect(running.source(.azure).failures == 0)
         #expect(running.changes.count == 1)
-        // One connection serves all the days.
+        // All days are requested over one connection.
         #expect(server.connections == 1)
         let firstRound = server.requests.prefix { $0.target != published }.map(\.target)
         #expect(firstRound == firstRound.sorted(by: >))
-        // Today and eight days more, nine where midnight has passed.
+        // Today and the eight days before, or nine if midnight has passed since.
         #expect(9...10 ~= firstRound.count)
     }
 
@@ -542,7 +542,7 @@ private let google = TestLists.google
         #expect(running.changes.count == 2)
     }
 
-    /// What a mirror may answer for a day that it has no list of.
+    /// Responses of mirrors for a day without a list.
     @Test(arguments: [
         RawHTTPServer.Answer.status(403, "<Error><Code>AccessDenied</Code></Error>"),
         .status(200, headers: ["Content-Type: text/html"], "<!doctype html><title>Not found</title>"),
@@ -557,7 +557,7 @@ private let google = TestLists.google
         try await eventually("the list is there") { finding.source(.azure).prefixes == 3 }
         try await finding.stop()
         #expect(finding.source(.azure).failures == 0)
-        // A mirror that has no list at all says what it answers.
+        // For a mirror without any list, the error contains its response.
         let empty = try RawHTTPServer { _, _ in answer }
         let searching = running(.azure, empty.url + "/YYYYMMDD")
         try await eventually("it failed") { searching.source(.azure).failures > 0 }
@@ -593,7 +593,7 @@ private let google = TestLists.google
         try await eventually("it failed") { running.source(.azure).failures > 0 }
         #expect(running.source(.azure).lastError == "the server answered with status 503")
         try await running.stop()
-        // Every attempt ends with its first such answer.
+        // Every attempt ends with its first 503.
         #expect(server.requests.count == 2 + Int(running.source(.azure).failures))
     }
 
@@ -621,7 +621,7 @@ private let google = TestLists.google
                 && running.lines.contains { $0.contains("googleservice") }
         }
         #expect(server.requests.count { $0.target == "/google" } == 1)
-        // What comes from elsewhere stays in use until it has come from there; what is switched off is gone.
+        // A list with a new origin stays in use until it has been loaded from there; a removed one goes at once.
         running.catalog.apply(sources: [.google: .url("\(server.url)/broken")], namedRanges: [])
         try await eventually("the other list is asked for") { running.source(.google).failures > 0 }
         #expect(running.lines.allSatisfy { $0.contains("googleservice") } && !running.lines.isEmpty)

@@ -25,7 +25,7 @@ import Testing
     }
 
     @Test func theListOfAllAddressesIsNotThatOfTheRegions() {
-        // goog.json configured in the place of cloud.json would turn every region into none.
+        // If goog.json were accepted in place of cloud.json, every region would be lost.
         #expect(throws: RangeListError.mostlyUnreadable(skipped: 3, read: 0)) {
             try RangeList(TestLists.google, of: .gcp)
         }

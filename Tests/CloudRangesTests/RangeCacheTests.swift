@@ -24,7 +24,7 @@ private let entry = RangeCache.Entry(
         other.validators.lastModified = "Sat, 22 Aug 2026 15:17:05 GMT"
         try cache.keep(other, of: .aws)
         #expect(try cache.entry(of: .aws) == other)
-        // Nothing else is left behind.
+        // No temporary file is left behind.
         #expect(try FileManager.default.contentsOfDirectory(atPath: cache.directory) == ["aws.ranges"])
     }
 
@@ -40,7 +40,7 @@ private let entry = RangeCache.Entry(
             try bad.write(to: URL(filePath: cache.path(of: .aws)))
             #expect(throws: RangeCache.Failure.self) { try cache.entry(of: .aws) }
         }
-        // Another provider's.
+        // A list of another provider is rejected.
         try good.write(to: URL(filePath: cache.path(of: .azure)))
         #expect(throws: RangeCache.Failure.self) { try cache.entry(of: .azure) }
         try FileManager.default.createDirectory(
@@ -56,7 +56,7 @@ private let entry = RangeCache.Entry(
             try RangeCache(directory: directory.path + "/file").keep(entry, of: .aws)
         }
         #expect(failure?.reason.isEmpty == false)
-        // The list that is there survives a failure to replace it.
+        // The cached list survives a failure to replace it.
         let cache = RangeCache(directory: directory.path)
         try cache.keep(entry, of: .aws)
         try FileManager.default.createDirectory(

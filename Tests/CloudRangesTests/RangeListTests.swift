@@ -57,7 +57,7 @@ private let samples: [(RangeProvider, String)] = [
             Issue.record("a web page is not JSON")
             return
         }
-        // Another provider's list.
+        // A list of another provider is rejected.
         let other = provider == .azure ? TestLists.aws : TestLists.azure
         #expect(throws: RangeListError.self) { try RangeList(other, of: provider) }
     }

@@ -61,7 +61,7 @@ import Testing
         var state = state()
         _ = state.fail(at: start, retryAfter: .seconds(7_200), using: &generator)
         #expect(state.nextAttempt(now: start) == start + .seconds(7_200))
-        // Not for ever.
+        // The wait is limited to one interval.
         _ = state.fail(at: start, retryAfter: .seconds(86_400 * 365), using: &generator)
         #expect(state.nextAttempt(now: start) == start + .seconds(86_400))
         _ = state.fail(at: start, retryAfter: .seconds(0), using: &generator)

@@ -8,7 +8,7 @@ import TestSupport
 
 @testable import CloudRanges
 
-/// A catalog at work on a thread of its own, what it said and what it logged.
+/// A catalog running on its own thread, with records of its changes and its log.
 final class RunningCatalog: Sendable {
     let catalog: CloudRangeCatalog
     private let updates: Mutexed<[[CloudRange]]>
@@ -25,7 +25,7 @@ final class RunningCatalog: Sendable {
         if starts { start() }
     }
 
-    /// Begins the work, where that has not been done.
+    /// Starts the thread; for a catalog made with `starts: false`.
     func start() {
         Thread.detachNewThread { [catalog, ended] in
             catalog.run()
@@ -36,10 +36,10 @@ final class RunningCatalog: Sendable {
     /// The ranges after each change, as text.
     var changes: [[String]] { updates.value.map { $0.map(\.line) } }
 
-    /// The ranges now, as text.
+    /// The present ranges, as text.
     var lines: [String] { changes.last ?? [] }
 
-    /// What was logged: level and message.
+    /// The log lines: level and message.
     var log: [String] { records.value }
 
     var hasEnded: Bool { ended.value }
@@ -48,7 +48,7 @@ final class RunningCatalog: Sendable {
         catalog.statistics.sources.first { $0.provider == provider } ?? .init(provider: provider)
     }
 
-    /// Stops it and waits until it has.
+    /// Stops the catalog and waits until its thread has ended.
     func stop() async throws {
         catalog.stop()
         try await eventually("the catalog stops") { self.hasEnded }

@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// A directory of a test's own.
+/// A temporary directory for one test.
 struct TemporaryDirectory: Sendable {
     let path: String
 
@@ -13,7 +13,7 @@ struct TemporaryDirectory: Sendable {
 
     func remove() { try? FileManager.default.removeItem(atPath: path) }
 
-    /// Puts a file there in one step, as an editor or Kubernetes would.
+    /// Writes a file atomically, as editors and Kubernetes do.
     func write(_ text: String, to name: String) throws {
         try Data(text.utf8).write(to: URL(filePath: "\(path)/\(name)"), options: .atomic)
     }

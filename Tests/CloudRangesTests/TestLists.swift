@@ -50,7 +50,7 @@ enum TestLists {
         ("ActionGroup", "", "ActionGroup", ["4.145.74.52/30"]),
         ("AzureCloud.westeurope", "westeurope", "", ["4.145.0.0/16", "2603:1020:200::/46"]))
 
-    /// A document of service tags.
+    /// Returns a document of service tags.
     static func azure(_ tags: (name: String, region: String, service: String, prefixes: [String])...) -> String {
         let values = tags.map { tag in
             """
@@ -64,7 +64,7 @@ enum TestLists {
         return #"{"changeNumber": 363, "cloud": "Public", "values": [\#(values.joined(separator: ",\n"))]}"#
     }
 
-    /// A document with one prefix and its services and regions.
+    /// Returns a document with an entry for each prefix, region and service.
     static func aws(_ entries: (prefix: String, region: String, service: String)...) -> String {
         let entries = entries.map {
             #"{"ip_prefix": "\#($0.prefix)", "region": "\#($0.region)", "service": "\#($0.service)"}"#
