@@ -2,19 +2,19 @@
 
 /// Blocks or parts of blocks, their flows and rows, and the network bytes that the rows report.
 public struct BlockAmount: Equatable, Sendable {
-    /// Blocks; parts that are settled apart count one by one.
+    /// Blocks; parts of a block that are settled separately count as one each.
     public var blocks: UInt64 = 0
-    /// Flows that the rows are made of.
+    /// Flows that the rows come from.
     public var flows: UInt64 = 0
     /// Rows.
     public var rows: UInt64 = 0
     /// The network bytes that the rows report.
     public var reportedBytes: UInt64 = 0
 
-    /// Nothing.
+    /// Makes an empty amount.
     public init() {}
 
-    /// Makes an amount of its parts.
+    /// Makes an amount from its parts.
     public init(blocks: UInt64, flows: UInt64, rows: UInt64, reportedBytes: UInt64) {
         self.blocks = blocks
         self.flows = flows

@@ -2,12 +2,13 @@
 
 public import FlowModel
 
-/// A block in a sink, from its submission to its settlement: what the sink tells its account of the block.
+/// A block in a sink, from its submission to its settlement. Through it, the sink updates the block's counts in its
+/// account.
 public struct BlockDelivery: Sendable {
     let account: SinkAccount
     let number: UInt64
 
-    /// What the account knows of the block.
+    /// The account's record of the block.
     struct State: Sendable {
         let begun: ContinuousClock.Instant
         let submitted = ContinuousClock.now
@@ -29,34 +30,35 @@ public struct BlockDelivery: Sendable {
         }
     }
 
-    /// Changes what the sink holds of the block: so many rows and bytes more than before, or fewer.
+    /// Adjusts the rows and bytes that the sink holds of the block; negative values reduce them.
     public func adjustHeld(rows: Int = 0, bytes: Int) {
         account.ledger.update { $0.sinks[account.index].adjustHeld(number, rows: rows, bytes: bytes) }
     }
 
-    /// Counts a part of the block, or all of it, as stored or rejected; its memory of so many bytes is free.
+    /// Counts a part of the block, or all of it, as stored or rejected, and frees its memory of `bytes` bytes.
     public func count(_ part: BlockAmount, as outcome: BlockOutcome, freeing bytes: Int) {
         account.ledger.update { $0.sinks[account.index].count(part, of: number, as: outcome, freeing: bytes) }
     }
 
-    /// Marks the block as one that waits while others are sent, for a cause of its own.
+    /// Marks the block as set aside: it waits for a reason of its own while others are sent.
     public func markSetAside() {
         account.ledger.update { $0.sinks[account.index].deliveries[number]?.isSetAside = true }
     }
 
-    /// Settles the block, all of which is counted as stored or rejected.
+    /// Settles the block. All of it must have been counted as stored or rejected.
     ///
-    /// The agents are told before the counts change: once those are zero, the server closes the agents' connections.
+    /// The agents' batches are acknowledged before the counts change: once those are zero, the server closes the
+    /// agents' connections.
     public func settle() {
         guard let state = account.ledger.read({ $0.sinks[account.index].deliveries[number] }) else { return }
         state.settled(BlockSettlement(outcome: state.outcome, withdrawn: state.withdrawn))
         account.ledger.update { $0.sinks[account.index].remove(number) }
     }
 
-    /// Takes batches out of the block, of which nothing may have left the sink. A block that has no rows then is not to be
-    /// sent: its delivery has ended without a settlement.
+    /// Removes batches from the block, no part of which may have left the sink. A block that has no rows left must not
+    /// be sent: its delivery has ended without a settlement.
     ///
-    /// - Returns: The batches that were in the block.
+    /// - Returns: The batches of `batches` that were in the block.
     public func withdraw(_ batches: Set<BatchIdentity>, from block: inout FlowBlock) -> Set<BatchIdentity> {
         let (flows, rows, bytes, memory) = (block.flows, block.rows, block.reportedBytes, block.memoryBytes)
         let withdrawn = block.withdraw(batches)

@@ -3,36 +3,37 @@
 import FlowModel
 import Synchronization
 
-/// The one account of flows and of the memory of blocks, from the receipt of a batch until sinks have settled its rows.
+/// The single account of flows and of the memory of blocks, from the receipt of a batch until sinks have settled its
+/// rows.
 ///
-/// Every change is made under one lock. At any moment, each flow received is in exactly one place: ignored, dropped, in a
-/// block that is being filled, or in a sink's statistics. The bound on memory counts the blocks that are being filled and
-/// what sinks hold; above it, reading from agents stops until half of it is free.
+/// Every change is made under one lock. At any moment, each flow received is in exactly one place: ignored, dropped, in
+/// a block that is being filled, or in a sink's statistics. The memory limit covers the blocks that are being filled
+/// and those that sinks hold; above it, the server stops reading from agents until memory is down to half of the limit.
 public final class BlockLedger: Sendable {
-    /// All counts of one moment.
+    /// All counts at one moment.
     public struct Statistics: Sendable {
-        /// What became of flows before they were handed to sinks.
+        /// Counts of flows before they are handed to sinks.
         public var flows = FlowAssembler.Statistics()
-        /// The memory of blocks.
+        /// The memory of blocks that are being filled, and the limit.
         public var memory = Memory()
-        /// What became of blocks, by sink in the order in which the accounts were opened.
+        /// Statistics of each sink, in the order in which the accounts were opened.
         public var sinks: [SinkStatistics] = []
     }
 
-    /// The memory of blocks that are being filled, and the bound on all blocks.
+    /// The memory of blocks that are being filled, and the limit on all blocks.
     public struct Memory: Equatable, Sendable {
         /// Memory of blocks that are being filled, in bytes.
         public var gatheringBytes = 0
-        /// The bound on that and on what sinks hold together.
+        /// The limit on the memory of all blocks, being filled or held by sinks, in bytes.
         public var maximumBytes = 0
-        /// How long the bound has been passed, with the time until half of the memory was free again.
+        /// The total time under pressure: from exceeding the limit until memory is down to half of it.
         public var pressureTime = Duration.zero
 
-        /// No memory.
+        /// Makes counts of no blocks.
         public init() {}
     }
 
-    /// The pressure that was announced last, and to whom.
+    /// The pressure announced last, and the handlers to call.
     private struct Announcement {
         var isUnderPressure = false
         var handlers: [@Sendable (Bool) -> Void] = []
@@ -41,12 +42,12 @@ public final class BlockLedger: Sendable {
     private let state: Mutex<State>
     private let announcement = Mutex(Announcement())
 
-    /// Makes a ledger of no flows.
+    /// Makes a ledger without flows.
     ///
-    /// - Parameter maximumBytes: The memory that blocks may take, being filled or held by sinks, in bytes.
+    /// - Parameter maximumBytes: The limit on the memory of blocks, being filled or held by sinks, in bytes.
     public init(maximumBytes: Int) { state = Mutex(State(maximumBytes: maximumBytes)) }
 
-    /// Opens the account of one more sink.
+    /// Opens the account of another sink.
     public func openAccount() -> SinkAccount {
         SinkAccount(
             ledger: self,
@@ -56,14 +57,15 @@ public final class BlockLedger: Sendable {
             })
     }
 
-    /// All counts of this moment.
+    /// The current counts.
     public var statistics: Statistics { read { $0.statistics } }
 
-    /// True from the moment at which the bound on memory is passed until half of the memory is free.
+    /// True from the moment the memory limit is exceeded until memory is down to half of the limit.
     public var isUnderPressure: Bool { read { $0.pressureSince != nil } }
 
-    /// Calls a handler with true when pressure begins, at once where it has begun, and with false when it ends: from any
-    /// thread, one call at a time, the last one true to the state. The handler must not call the ledger.
+    /// Registers a handler that is called with true when pressure begins, immediately if it has begun, and with false
+    /// when it ends: from any thread, one call at a time, the last call being the current state. The handler must not
+    /// call the ledger.
     public func addPressureHandler(_ handler: @escaping @Sendable (Bool) -> Void) {
         announcement.withLock { announcement in
             announcement.handlers.append(handler)
@@ -71,7 +73,7 @@ public final class BlockLedger: Sendable {
         }
     }
 
-    /// Counts the flows of a batch, some of which were added to a block.
+    /// Records the counts of a batch's flows, and the block that they were added to.
     func record(_ counted: FlowAssembler.Statistics, filling block: FlowBlock) {
         let gathered = Gathered(block)
         update { state in
@@ -80,10 +82,10 @@ public final class BlockLedger: Sendable {
         }
     }
 
-    /// Looks at the account.
+    /// Reads the state.
     func read<Result: Sendable>(_ look: (borrowing State) -> Result) -> Result { state.withLock { look($0) } }
 
-    /// Changes the account, and announces pressure that the change begins or ends.
+    /// Changes the state, and announces pressure that the change begins or ends.
     func update<Result: Sendable>(_ change: (inout State) -> Result) -> Result {
         let (result, hasChanged) = state.withLock { state in
             let result = change(&state)
@@ -93,13 +95,14 @@ public final class BlockLedger: Sendable {
         return result
     }
 
-    /// Tells of pressure that has begun or ended. Of several threads, the last one announces what is true then.
+    /// Calls the handlers if pressure has begun or ended. It reads the state again under the announcement's lock, so
+    /// that of several threads the last one announces the current state.
     private func announcePressure() {
         announcement.withLock { announcement in
             let isUnderPressure = isUnderPressure
             guard isUnderPressure != announcement.isUnderPressure else { return }
             announcement.isUnderPressure = isUnderPressure
-            // Memory that would make the next block cheaper is worth more elsewhere while blocks wait.
+            // Spare memory makes the next block cheaper, but under pressure it is better freed.
             if isUnderPressure { FlowBlock.releaseSpareMemory() }
             for handler in announcement.handlers { handler(isUnderPressure) }
         }
@@ -107,7 +110,7 @@ public final class BlockLedger: Sendable {
 }
 
 extension BlockLedger {
-    /// What a block that is being filled holds.
+    /// The amounts in a block that is being filled.
     struct Gathered: Sendable {
         var flows: UInt64 = 0
         var bytes: UInt64 = 0
@@ -120,15 +123,15 @@ extension BlockLedger {
         }
     }
 
-    /// The account itself.
+    /// The ledger's state.
     struct State: Sendable {
         let maximumBytes: Int
         var flows = FlowAssembler.Statistics()
         var sinks: [SinkState] = []
-        /// Blocks that are being filled, by their numbers.
+        /// Amounts in blocks that are being filled, by block number.
         private var gathered: [UInt64: Gathered] = [:]
         private var gatheringBytes = 0
-        /// Since when there is too much; nil while there is not.
+        /// The start of the current pressure; nil if there is none.
         private(set) var pressureSince: ContinuousClock.Instant?
         private var pressureTime = Duration.zero
 
@@ -141,7 +144,7 @@ extension BlockLedger {
             return Statistics(flows: flows, memory: memory, sinks: sinks.map(\.statistics))
         }
 
-        /// Notes what a block that is being filled holds by now.
+        /// Records the current amounts of a block that is being filled.
         mutating func gather(_ after: Gathered, in block: UInt64) {
             let before = gathered.updateValue(after, forKey: block) ?? Gathered()
             flows.gathering.flows += after.flows - before.flows
@@ -149,7 +152,7 @@ extension BlockLedger {
             gatheringBytes += after.memoryBytes - before.memoryBytes
         }
 
-        /// Notes that a block is being filled no longer.
+        /// Removes a block that is no longer being filled.
         mutating func endGathering(_ block: FlowBlock) {
             guard let last = gathered.removeValue(forKey: block.number) else { return }
             flows.gathering.flows -= last.flows
@@ -157,7 +160,7 @@ extension BlockLedger {
             gatheringBytes -= last.memoryBytes
         }
 
-        /// Begins or ends pressure; true where it was the other before.
+        /// Begins or ends pressure; returns true if it changed.
         mutating func updatePressure() -> Bool {
             let bound = maximumBytes / (pressureSince == nil ? 1 : 2)
             let isUnderPressure = sinks.reduce(gatheringBytes) { $0 + $1.heldBytes } > bound
@@ -170,10 +173,10 @@ extension BlockLedger {
 
     /// The account of one sink.
     struct SinkState: Sendable {
-        /// Blocks that are not settled.
+        /// Blocks that are not settled, by their numbers in this sink.
         var deliveries: [UInt64: BlockDelivery.State] = [:]
         private var lastNumber: UInt64 = 0
-        /// The memory of all of them.
+        /// The memory of all these blocks, in bytes.
         private(set) var heldBytes = 0
         private var stored = BlockAmount()
         private var rejected: [String: BlockAmount] = [:]

@@ -2,18 +2,18 @@
 
 public import FlowModel
 
-/// What became of rows in a sink, for good.
+/// The final outcome of rows in a sink.
 public enum BlockOutcome: Equatable, Sendable {
-    /// The sink has the rows.
+    /// The sink has stored the rows.
     case stored
-    /// The sink never takes the rows, for a reason that is fit for a metric's label.
+    /// The sink will never store the rows, for a reason that is fit for a metric's label.
     case rejected(reason: String)
 }
 
-/// The end of a block in a sink.
+/// The final state of a block in a sink.
 public struct BlockSettlement: Equatable, Sendable {
-    /// Rejected where a part of the block was, for the reason of the part that was rejected first.
+    /// Rejected if any part of the block was, for the reason of the first rejected part.
     public let outcome: BlockOutcome
-    /// The batches that were taken out of the block before: the settlement is not theirs.
+    /// The batches that were withdrawn from the block before; the settlement does not apply to them.
     public let withdrawn: Set<BatchIdentity>
 }

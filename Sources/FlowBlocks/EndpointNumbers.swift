@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Numbers for things that are told apart by their place in memory: a hash table with open addressing and linear probing,
-/// at most half full. A look-up is a multiplication and mostly one comparison.
+/// Numbers for objects identified by their memory address: a hash table with open addressing and linear probing, at
+/// most half full. A lookup is a multiplication and mostly one comparison.
 struct EndpointNumbers: Sendable {
     private struct Slot {
-        /// Zero where the slot is free: nothing is at address zero.
+        /// Zero if the slot is free: no object is at address zero.
         var identity: UInt = 0
         var number: UInt32 = 0
     }
@@ -17,7 +17,7 @@ struct EndpointNumbers: Sendable {
     /// The table's memory in bytes.
     var memoryBytes: Int { slots.capacity * MemoryLayout<Slot>.stride }
 
-    /// The number of `identity`; where it has none yet, it gets what `assign` returns.
+    /// Returns the number of `identity`, which is the result of `assign` if it has none yet.
     mutating func number(of identity: UInt, _ assign: () -> UInt32) -> UInt32 {
         var index = home(of: identity)
         while slots[index].identity != 0 {
@@ -31,13 +31,14 @@ struct EndpointNumbers: Sendable {
         return number
     }
 
-    /// Forgets all of them.
+    /// Removes all numbers.
     mutating func removeAll() {
         for index in slots.indices { slots[index] = Slot() }
         count = 0
     }
 
-    /// Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, section 6.4): the product's upper bits.
+    /// Returns the first slot to probe: the upper bits of the product of Fibonacci hashing (Knuth, The Art of Computer
+    /// Programming, volume 3, section 6.4).
     private func home(of identity: UInt) -> Int {
         let product = UInt64(identity) &* 0x9e37_79b9_7f4a_7c15
         return Int(truncatingIfNeeded: product >> UInt64(slots.count.leadingZeroBitCount + 1))

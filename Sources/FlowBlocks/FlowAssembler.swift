@@ -10,19 +10,19 @@ public import NIOCore
 /// Labels the flows of one event loop's agents, gathers their rows into blocks and acknowledges the batches of a block
 /// once its sink has settled it.
 ///
-/// A batch's rows are all in one block: a block that is settled settles every batch in it. Each day has a block of its own,
-/// since an agent that has been alone for long may send what is of yesterday while others send what is of today.
+/// All rows of a batch are in one block, so the settlement of a block settles every batch in it. Each day has a block
+/// of its own, since an agent that was disconnected for long may send yesterday's flows while others send today's.
 public final class FlowAssembler: FlowSink {
-    /// What became of flows.
+    /// Counts of flows by outcome.
     public struct Statistics: Sendable {
-        /// Flows and the network bytes that they report.
+        /// A number of flows and the network bytes that they report.
         public struct Amount: Sendable {
             /// Flows.
             public var flows: UInt64
             /// Their network bytes.
             public var bytes: UInt64
 
-            /// Makes an amount of its parts.
+            /// Makes an amount from its parts.
             public init(flows: UInt64 = 0, bytes: UInt64 = 0) {
                 self.flows = flows
                 self.bytes = bytes
@@ -40,25 +40,25 @@ public final class FlowAssembler: FlowSink {
             }
         }
 
-        /// Everything, each batch once.
+        /// All flows received; each batch counts once.
         public var received = Amount()
-        /// Flows that are labelled, whether or not they are stored.
+        /// Labelled flows, whether or not they are stored.
         public var labeled = Amount()
-        /// Flows that are labelled and not stored, since nothing is.
+        /// Labelled flows that are dropped, since there is no sink.
         public var dropped = Amount()
         /// Flows that are not recorded, by reason.
         public var ignored: [String: Amount] = [:]
         /// Flows in blocks that are being filled.
         public var gathering = Amount()
-        /// What the ends of labelled flows were found to be.
+        /// Kinds of the ends of labelled flows.
         public var labels = LabelResults()
-        /// Batches whose time could not be true, and which were given that of their arrival.
+        /// Batches whose time is not credible; they are given the time of their arrival.
         public var incredibleTimes: UInt64 = 0
-        /// Flows whose counters cannot be true, which would spoil every sum that they are part of. They are counted here
-        /// and nowhere else.
+        /// Flows with impossible counters, which would distort every sum that includes them. They are counted here and
+        /// nowhere else.
         public var impossibleFlows: UInt64 = 0
 
-        /// No flows.
+        /// Makes counts of no flows.
         public init() {}
 
         static func += (left: inout Statistics, right: Statistics) {
@@ -72,20 +72,20 @@ public final class FlowAssembler: FlowSink {
             for (reason, amount) in right.ignored { left.ignored[reason, default: Amount()] += amount }
         }
 
-        /// Every reason for which flows are not recorded.
+        /// All reasons for which flows are not recorded.
         public static let ignoredReasons = Labeler.IgnoredReason.allCases.map(\.rawValue) + ["ipv6", "empty"]
     }
 
-    /// When a block is sent.
+    /// The limits at which a block is sent.
     public struct Limits: Sendable {
-        /// Rows of the block.
+        /// The rows of a block.
         public var rows: Int
         /// The memory of all blocks that this assembler fills, in bytes.
         public var bytes: Int
         /// Time since the block's first flow.
         public var age: TimeAmount
 
-        /// Makes limits of their parts.
+        /// Makes limits from their parts.
         public init(rows: Int, bytes: Int, age: TimeAmount) {
             self.rows = rows
             self.bytes = bytes
@@ -97,17 +97,17 @@ public final class FlowAssembler: FlowSink {
     private struct OpenBlock {
         var block: FlowBlock
         var receipts: [BatchReceipt] = []
-        /// When it is sent whether or not it is full.
+        /// The scheduled task that sends the block even if it is not full.
         var expiry: Scheduled<Void>?
     }
 
-    /// So many days have a block at a time. One more sends the block that was begun first.
+    /// The maximum number of days with an open block. One more day sends the block that was begun first.
     private static let maximumOpenBlocks = 3
 
-    /// Where the index is told of agents' addresses: event loops do not wait for its changes.
+    /// The queue on which agents' addresses are given to the index, so that event loops do not wait for its changes.
     private static let queue = DispatchQueue(label: "kubenetmon.host-addresses")
 
-    /// The most flows that are labelled in one go: changes of the index wait for so long.
+    /// The maximum number of flows labelled in one read of the index; changes of the index wait for that long.
     private static let flowsAtOnce = 1024
 
     private let eventLoop: any EventLoop
@@ -116,24 +116,24 @@ public final class FlowAssembler: FlowSink {
     private let limits: Limits
     private let ledger: BlockLedger
     private let sink: (any BlockSink)?
-    /// False where flows between IPv6 addresses are not recorded.
+    /// False if flows between IPv6 addresses are not recorded.
     private let hasIPv6: Bool
     private let talkers: TopTalkers.Part?
     private let now: @Sendable () -> UInt32
-    /// By their days.
+    /// Blocks that are being filled, by day.
     private var openBlocks: [UInt16: OpenBlock] = [:]
 
     /// Makes an assembler without blocks.
     ///
     /// - Parameters:
-    ///   - eventLoop: The event loop on which the assembler is called.
+    ///   - eventLoop: The event loop that calls the assembler.
     ///   - labeler: Labels flows.
     ///   - environment: The value of the column `environment`.
-    ///   - limits: When a block is sent.
+    ///   - limits: The limits at which a block is sent.
     ///   - ledger: Counts flows and the memory of blocks.
-    ///   - sink: Takes finished blocks, with an account of `ledger`; where nil, flows are labelled and dropped.
-    ///   - talkers: Summarizes finished blocks; nil where the summary is not shown.
-    ///   - now: The time in seconds since the Unix epoch.
+    ///   - sink: Receives finished blocks, with an account of `ledger`; if nil, flows are labelled and dropped.
+    ///   - talkers: Summarizes finished blocks; nil if the summary is not shown.
+    ///   - now: Returns the time in seconds since the Unix epoch.
     public init(
         eventLoop: any EventLoop, labeler: Labeler, environment: String, limits: Limits, ledger: BlockLedger,
         sink: (any BlockSink)?, talkers: TopTalkers.Part? = nil,
@@ -150,8 +150,8 @@ public final class FlowAssembler: FlowSink {
         self.now = now
     }
 
-    /// Labels a batch's flows and adds them to the block of their day. The receipt is acknowledged when the block is settled,
-    /// or at once where nothing of the batch is to be stored.
+    /// Labels a batch's flows and adds them to the block of their day. The receipt is acknowledged when the block is
+    /// settled, or immediately if no flow of the batch is to be stored.
     public func receive(_ batch: borrowing ReceivedFlowBatch, from agent: ConnectedAgent, receipt: BatchReceipt) {
         var counted = Statistics()
         let (second, isCredible) = ObservationTime.second(of: batch.observedAtMilliseconds, now: now())
@@ -190,7 +190,7 @@ public final class FlowAssembler: FlowSink {
         }
         ledger.record(counted, filling: open.block)
         if open.block.flows == flowsBefore {
-            // Nothing of it is to be stored.
+            // No flow of the batch is to be stored.
             BatchReceipt.acknowledge([receipt])
         } else {
             open.block.endBatch(receipt.identity)
@@ -205,13 +205,13 @@ public final class FlowAssembler: FlowSink {
         }
     }
 
-    /// Tells the index of the addresses that an agent's host has.
+    /// Passes the addresses of an agent's host to the index.
     public func agent(_ agent: ConnectedAgent, hasAddresses addresses: [IPAddress]) {
         let (index, node) = (labeler.index, agent.hello.nodeName)
         Self.queue.async { index.setHostAddresses(addresses, ofNode: node) }
     }
 
-    /// Sends what has been gathered.
+    /// Sends all open blocks.
     public func flush() {
         for day in openBlocks.keys.sorted() { flush(day) }
     }
@@ -220,7 +220,8 @@ public final class FlowAssembler: FlowSink {
         if let open = openBlocks.removeValue(forKey: day) { finish(open) }
     }
 
-    /// Takes the block of a day out of those that are open; where there is none, or one of other flags, begins it.
+    /// Removes and returns the open block of a day; begins one if there is none, or if the open one has other flag
+    /// names.
     private func takeBlock(dayOf second: UInt32, flagNames: [String]) -> OpenBlock {
         if let open = openBlocks.removeValue(forKey: FlowBlock.day(of: second)) {
             if open.block.flagNames == flagNames { return open }
@@ -231,7 +232,7 @@ public final class FlowAssembler: FlowSink {
                 environment: environment, flagNames: flagNames, dayOf: second, flows: limits.rows))
     }
 
-    /// Keeps a block open until it is full or old enough.
+    /// Keeps a block open until it is full or reaches the maximum age.
     private func keep(_ open: consuming OpenBlock) {
         let day = open.block.day
         if openBlocks.count == Self.maximumOpenBlocks,
@@ -250,7 +251,7 @@ public final class FlowAssembler: FlowSink {
         open.expiry?.cancel()
         let receipts = open.receipts
         talkers?.add(open.block)
-        // A rejected block is acknowledged as well: its agents would send it for ever.
+        // A rejected block is acknowledged as well, or its agents would resend it forever.
         sink?.submit(open.block) { settlement in
             let withdrawn = settlement.withdrawn
             BatchReceipt.acknowledge(

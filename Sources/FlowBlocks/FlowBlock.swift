@@ -4,9 +4,9 @@ public import FlowModel
 public import Labeling
 import Synchronization
 
-/// Labelled flows of one day on their way into a sink. Labels are kept once for each endpoint, flows refer to them.
+/// Labelled flows of one day, to be stored by a sink. Labels are kept once for each endpoint; flows refer to them.
 public struct FlowBlock: Sendable {
-    /// Flows of one batch, which follow one another among the block's.
+    /// The number of flows of one batch; they are adjacent in the block.
     private struct Batch: Sendable {
         let identity: BatchIdentity
         let flows: Int
@@ -16,7 +16,7 @@ public struct FlowBlock: Sendable {
 
     private static let lastNumber = Atomic<UInt64>(0)
 
-    /// What tells the block apart from all others of the process; copies have the same.
+    /// The number that identifies the block in this process; copies have the same.
     let number = FlowBlock.lastNumber.wrappingAdd(1, ordering: .relaxed).newValue
     /// The day of all rows in UTC, in days since the Unix epoch: a block never spans two partitions.
     public let day: UInt16
@@ -34,9 +34,9 @@ public struct FlowBlock: Sendable {
     /// The names of ``ConnectionFlags`` in the order of their bits.
     public let flagNames: [String]
     private(set) var memory: FlowBlockMemory
-    /// The batches that the flows come from, in their order; empty where none was told.
+    /// The batches that the flows come from, in the flows' order; empty if ``endBatch(_:)`` was not called.
     private var batches: [Batch] = []
-    /// The flows of all of ``batches``.
+    /// The number of flows of all ``batches``.
     private var flowsOfBatches = 0
 
     /// Begins a block for the day of a moment.
@@ -44,8 +44,8 @@ public struct FlowBlock: Sendable {
     /// - Parameters:
     ///   - environment: The value of the column `environment`.
     ///   - flagNames: The names of ``ConnectionFlags`` in the order of their bits.
-    ///   - second: The moment in seconds since the Unix epoch.
-    ///   - flows: For about how many flows there is to be memory from the beginning; 0 for a block that stays small.
+    ///   - second: The moment, in seconds since the Unix epoch.
+    ///   - flows: The expected number of flows, for which memory is reserved; 0 for a block that stays small.
     public init(environment: String, flagNames: [String] = [], dayOf second: UInt32, flows: Int = 0) {
         self.environment = environment
         self.flagNames = flagNames
@@ -53,18 +53,19 @@ public struct FlowBlock: Sendable {
         memory = flows > 0 ? .take(flows: flows) : FlowBlockMemory()
     }
 
-    /// The day of a moment in seconds since the Unix epoch.
+    /// Returns the day of a moment, in days since the Unix epoch; `second` is in seconds since the Unix epoch.
     public static func day(of second: UInt32) -> UInt16 { UInt16(truncatingIfNeeded: second / secondsPerDay) }
 
-    /// The memory that the block holds, in bytes. What is only reserved for flows takes no memory. Labels are not counted:
-    /// they are the index's, and shared.
+    /// The block's memory, in bytes. Capacity that is only reserved for flows takes no memory. Labels do not count:
+    /// they belong to the index and are shared.
     public var memoryBytes: Int { memory.bytes }
 
-    /// Adds the flow's rows: one for what the local side sent and one for what it received, none for nothing.
+    /// Adds the flow's rows: one for the direction that the local side sent and one for the direction that it received;
+    /// a direction with zero counters adds none.
     ///
     /// - Parameters:
-    ///   - flow: A flow; between IPv6 addresses only where the sink has columns for them (``BlockForm/hasIPv6``).
-    ///   - second: When it was observed, on the block's day, in seconds since the Unix epoch.
+    ///   - flow: A flow; between IPv6 addresses only if the sink has columns for them (``BlockForm/hasIPv6``).
+    ///   - second: The time of observation, on the block's day, in seconds since the Unix epoch.
     public mutating func append(_ flow: LabeledFlow, observedAt second: UInt32) {
         precondition(Self.day(of: second) == day, "a block never spans two days")
         let (sent, received) = (flow.sent, flow.received)
@@ -83,14 +84,16 @@ public struct FlowBlock: Sendable {
         memory.records.append(record)
     }
 
-    /// Ends a batch: the flows that were appended since the last batch ended are its own. All of its flows are in this block.
+    /// Ends a batch: it consists of the flows appended since the previous batch ended. All of its flows are in this
+    /// block.
     public mutating func endBatch(_ identity: BatchIdentity) {
         guard flows > flowsOfBatches else { return }
         batches.append(Batch(identity: identity, flows: flows - flowsOfBatches))
         flowsOfBatches = flows
     }
 
-    /// Takes the flows of batches out, and returns those that were in the block; before flows are merged.
+    /// Removes the flows of batches, and returns those batches that were in the block. Must be called before flows are
+    /// merged.
     mutating func withdraw(_ identities: Set<BatchIdentity>) -> Set<BatchIdentity> {
         let withdrawn = identities.intersection(batches.lazy.map(\.identity))
         guard !withdrawn.isEmpty else { return [] }
@@ -116,16 +119,16 @@ public struct FlowBlock: Sendable {
         return withdrawn
     }
 
-    /// The labels that ``FlowRows`` refer to by their places.
+    /// The labels that ``FlowRows`` refer to by index.
     public var endpoints: [EndpointLabels] { memory.endpoints }
 
-    /// Makes one of flows that differ in their counters alone, such as two observations of a connection in one minute. The
+    /// Merges flows that differ only in their counters, such as two observations of a connection in one minute. The
     /// table would sum their rows later, at a hundred times the cost.
     public mutating func mergeFlows(with merge: inout FlowMerge) {
         merge.merge(&memory.records, ipv6Addresses: memory.ipv6Addresses)
     }
 
-    /// Ends the block, whose memory another may get.
+    /// Ends the block and gives its memory back for another block.
     public mutating func recycle() {
         let memory = memory
         self.memory = FlowBlockMemory()
@@ -133,7 +136,7 @@ public struct FlowBlock: Sendable {
         memory.giveBack()
     }
 
-    /// Frees the memory that waits for blocks to come.
+    /// Frees the memory that is kept for later blocks.
     public static func releaseSpareMemory() { FlowBlockMemory.forgetSpares() }
 
     private mutating func endpoint(_ end: LabeledEndpoint) -> FlowRecord.Endpoint {
@@ -148,7 +151,7 @@ public struct FlowBlock: Sendable {
 }
 
 extension ConnectionClass {
-    /// Its place among all classes.
+    /// Its index among all classes.
     fileprivate var columnIndex: UInt8 {
         switch self {
         case .unknown: 0

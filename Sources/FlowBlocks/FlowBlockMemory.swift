@@ -3,24 +3,24 @@
 import Labeling
 import Synchronization
 
-/// What a ``FlowBlock`` keeps its flows in.
+/// The storage of a ``FlowBlock``'s flows.
 ///
-/// A few that are not needed any more wait for another block: what the system has to clear, page by page, costs more than
-/// what is written into it.
+/// A few are kept for later blocks after use: the system clears new memory page by page, which costs more than writing
+/// the flows.
 struct FlowBlockMemory: Sendable {
     var records: [FlowRecord] = []
     var ipv6Addresses: [UInt128] = []
-    /// The labels that flows refer to; the first are those of no endpoint.
+    /// The labels that flows refer to; the first entry is that of no endpoint.
     var endpoints = [Self.noLabels]
     var numbers = EndpointNumbers()
-    /// Whether it is worth keeping for another block.
+    /// Whether the memory is worth keeping for another block.
     private var isLarge = false
 
     private static let noLabels = EndpointLabels(cluster: "")
     private static let maximumSpares = 2
     private static let spares = Mutex<[FlowBlockMemory]>([])
 
-    /// Memory for so many flows, that of an earlier block where there is one.
+    /// Returns memory for `flows` flows, reusing that of an earlier block if there is any.
     static func take(flows: Int) -> FlowBlockMemory {
         var memory = spares.withLock { $0.popLast() } ?? FlowBlockMemory()
         memory.records.reserveCapacity(flows)
@@ -28,7 +28,7 @@ struct FlowBlockMemory: Sendable {
         return memory
     }
 
-    /// Keeps memory that was taken for another block, unless there is enough.
+    /// Keeps this memory for another block, unless enough is kept already.
     consuming func giveBack() {
         guard isLarge else { return }
         records.removeAll(keepingCapacity: true)
@@ -40,17 +40,18 @@ struct FlowBlockMemory: Sendable {
         }
     }
 
-    /// Forgets what waits for another block.
+    /// Frees the memory that is kept for other blocks.
     static func forgetSpares() { spares.withLock { $0 = [] } }
 
-    /// In bytes. What is only reserved for flows takes no memory. Labels are not counted: they are the index's, and shared.
+    /// The memory's size in bytes. Capacity that is only reserved for flows takes no memory. Labels do not count: they
+    /// belong to the index and are shared.
     var bytes: Int {
         records.count * MemoryLayout<FlowRecord>.stride + ipv6Addresses.count * MemoryLayout<UInt128>.stride
             + endpoints.capacity * MemoryLayout<EndpointLabels>.stride + numbers.memoryBytes
     }
 
-    /// The number of labels, which are kept from now on: whatever becomes of the endpoint, nobody else gets its place in
-    /// memory.
+    /// Returns the number of labels. They are retained from now on, so that no other object can get their memory
+    /// address, even if the endpoint is removed.
     mutating func number(of labels: LabelsReference) -> UInt32 {
         numbers.number(of: labels.identity) {
             endpoints.append(labels.labels)

@@ -2,8 +2,8 @@
 
 public import Labeling
 
-/// What a row can say, by the names of the columns of `network_flows_0`. The order is that of the table's DDL, then that of
-/// the migration that extends it.
+/// The columns that a row can fill, by their names in `network_flows_0`. The order is that of the table's DDL, then
+/// that of the migration that extends it.
 public enum FlowColumn: String, CaseIterable, Sendable {
     case date, intervalStartTime, intervalSeconds, environment, proto, connectionClass, connectionFlags, direction
     case localCloud, localRegion, localCluster, localCell, localAvailabilityZone, localNode, localInstanceID
@@ -13,7 +13,7 @@ public enum FlowColumn: String, CaseIterable, Sendable {
     case bytes, packets
     case localWorkload, remoteWorkload, remoteService, localIPv6, remoteIPv6
 
-    /// Which end a label column tells of, and which label.
+    /// The end and the label that a label column stores; nil for other columns.
     public var label: (isLocal: Bool, label: Label)? {
         switch self {
         case .localCloud: (true, .cloud)

@@ -1,27 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Finds flows that differ in their counters alone.
+/// Merges flows that differ only in their counters.
 ///
-/// A hash table with open addressing and linear probing, at most half full, in memory that is used for one block after
-/// another.
+/// A hash table with open addressing and linear probing, at most half full, whose memory is reused for each block.
 public struct FlowMerge: Sendable {
-    /// So many places are looked at before a flow is taken for new: whatever addresses somebody chooses, the work stays
-    /// bounded, and a flow that is not merged is still stored.
+    /// Maximum number of slots probed before a flow counts as new: remote peers choose addresses (hash flooding), so
+    /// the work is bounded; a flow that is not merged is still stored.
     private static let maximumProbes = 32
 
-    /// For each place, one more than the number of the flow that has it; zero where nobody has.
+    /// For each slot, one more than the index of its flow; zero if the slot is free.
     private var slots: [UInt32] = []
 
-    /// Makes a table that takes no memory yet.
+    /// Makes a table that allocates no memory yet.
     public init() {}
 
-    /// Leaves the first of each flow's records, with the sums of all of them.
+    /// Replaces each flow's records with the first of them, which gets the sums of all.
     mutating func merge(_ records: inout [FlowRecord], ipv6Addresses: [UInt128]) {
         var size = 1024
         while size < 2 * records.count { size *= 2 }
         slots.removeAll(keepingCapacity: true)
         slots.append(contentsOf: repeatElement(0, count: size))
-        // What is left stands before what has not been looked at yet.
+        // The records kept so far occupy the indices below `left`, which never pass the record being read.
         var left = 0
         for index in records.indices {
             let record = records[index]
@@ -41,14 +40,15 @@ public struct FlowMerge: Sendable {
             } else {
                 records[left] = record
                 left += 1
-                // Where the search was given up, the newer flow stands for the place: it is the more likely to come again.
+                // After `maximumProbes`, the newer flow replaces the one in the slot, since it is more likely to recur.
                 slots[place] = UInt32(left)
             }
         }
         records.removeSubrange(left...)
     }
 
-    /// Multiplications and shifts as in SplitMix64's finalizer, another part of the flow before each.
+    /// Returns a hash of the fields that identify a flow: multiplications and shifts as in SplitMix64's finalizer, with
+    /// another part of the flow mixed in before each.
     private func hash(of record: FlowRecord, _ ipv6Addresses: [UInt128]) -> UInt64 {
         let rest =
             UInt64(record.local.port) << 48 | UInt64(record.remote.port) << 32 | UInt64(record.minute) << 16

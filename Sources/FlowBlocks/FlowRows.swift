@@ -2,7 +2,7 @@
 
 import FlowModel
 
-/// The rows of a ``FlowBlock``, column by column, in memory that is used for one block after another.
+/// The rows of a ``FlowBlock``, column by column, in memory that is reused for each block.
 public struct FlowRows: Sendable {
     /// The values of the column `direction`.
     private enum Direction: Int8 {
@@ -10,20 +10,21 @@ public struct FlowRows: Sendable {
         case `in` = 2
     }
 
-    /// Flows whose rows are made together: they stay in the processor's nearest cache while column after column is read.
+    /// The number of flows whose rows are made together: they stay in the processor's L1 cache while column after
+    /// column is read.
     private static let flowsAtOnce = 256
 
     /// The number of rows.
     public private(set) var count = 0
-    /// Beginnings of the intervals, in seconds since the Unix epoch.
+    /// Starts of the intervals, in seconds since the Unix epoch.
     public private(set) var intervalStart: [UInt32] = []
-    /// 1 for what the local end sent, 2 for what it received.
+    /// 1 for traffic that the local end sent, 2 for traffic that it received.
     public private(set) var direction: [Int8] = []
     /// Protocol numbers.
     public private(set) var transport: [UInt8] = []
-    /// Places among all cases of ``ConnectionClass``.
+    /// Indices among all cases of ``ConnectionClass``.
     public private(set) var connectionClass: [UInt8] = []
-    /// Places of the dialled services' labels among ``FlowBlock/endpoints``.
+    /// Indices of the dialled services' labels in ``FlowBlock/endpoints``.
     public private(set) var service: [UInt32] = []
     /// ``ConnectionFlags``.
     public private(set) var flags: [UInt64] = []
@@ -38,13 +39,13 @@ public struct FlowRows: Sendable {
 
     /// One end of all rows.
     public struct Endpoints: Sendable {
-        /// Places of labels among ``FlowBlock/endpoints``.
+        /// Indices of labels in ``FlowBlock/endpoints``.
         public fileprivate(set) var labels: [UInt32] = []
         /// Ports.
         public fileprivate(set) var port: [UInt16] = []
-        /// IPv4 addresses; 0 where the end has an IPv6 address.
+        /// IPv4 addresses; 0 if the end has an IPv6 address.
         public fileprivate(set) var ipv4: [UInt32] = []
-        /// IPv6 addresses, 0 where the end has none; empty where no row of the block has one.
+        /// IPv6 addresses, 0 if the end has none; empty if no row of the block has one.
         public fileprivate(set) var ipv6: [UInt128] = []
 
         fileprivate mutating func removeAll() {
@@ -65,10 +66,10 @@ public struct FlowRows: Sendable {
         }
     }
 
-    /// Some flows, and which of them and which of their directions make rows.
+    /// Some flows, and the flows and directions among them that make rows.
     fileprivate struct Rows {
         let records: ArraySlice<FlowRecord>
-        /// Twice the flow's place in `records`, and one for the direction `in`.
+        /// Twice the flow's offset in `records`, plus one for the direction `in`.
         let sources: [UInt32]
 
         func append<Value>(to column: inout [Value], _ value: (FlowRecord, _ isReceived: Bool) -> Value) {
@@ -80,10 +81,10 @@ public struct FlowRows: Sendable {
         }
     }
 
-    /// Makes rows without memory.
+    /// Makes rows that allocate no memory yet.
     public init() {}
 
-    /// Takes the rows of a block in place of those of the last.
+    /// Replaces the rows with those of a block.
     public mutating func load(_ block: FlowBlock) {
         removeAll()
         let begin = UInt32(block.day) * FlowBlock.secondsPerDay

@@ -4,20 +4,21 @@ import FlowModel
 
 /// The heaviest keys of a stream, in bounded memory.
 ///
-/// A summary after Misra and Gries with deletions in bulk (Anderson and others, "A High-Performance Algorithm for
-/// Identifying Frequent Items in Data Streams", 2017): when the table is full, a weight that three quarters of the keys do
-/// not exceed is taken off each, and those that have nothing left make room. Every time takes four fifths of it at least from
-/// a quarter of the table, so that all times together take no more off a key than five times the stream's weight divided by
-/// ``capacity``, a 400th of it: heavier keys are always there.
+/// A Misra-Gries summary with bulk deletions (Anderson and others, "A High-Performance Algorithm for Identifying
+/// Frequent Items in Data Streams", 2017): when the table is full, a weight that three quarters of the keys do not
+/// exceed is subtracted from each key, and keys without remaining weight are removed. Each deletion subtracts at least
+/// four fifths of that weight from at least a quarter of the table, so that all deletions together subtract from a key
+/// at most five times the stream's weight divided by ``capacity``, about a 400th of it: heavier keys are always
+/// present.
 ///
 /// A hash table with open addressing and linear probing, at most half full.
 struct HeavyHitters: Sendable {
-    /// So many keys fit at a time.
+    /// The maximum number of keys.
     static let capacity = 2048
     private static let slotBits = 12
 
     private struct Slot {
-        /// Zero where the slot is free.
+        /// Zero if the slot is free.
         var key: UInt64 = 0
         var weight: UInt64 = 0
     }
@@ -26,12 +27,12 @@ struct HeavyHitters: Sendable {
     private var count = 0
     /// The weight of the whole stream.
     private(set) var total: UInt64 = 0
-    /// By how much a key's weight may be more than it says, and that of one that is not there more than nothing.
+    /// The maximum by which a key's recorded weight may be too low; also the maximum weight of an absent key.
     private(set) var error: UInt64 = 0
 
     private static let freeSlots = [Slot](repeating: Slot(), count: 1 << slotBits)
 
-    /// The keys that are there, each with a weight that it has at least, in no order.
+    /// The keys that are present, each with a lower bound of its weight, in no order.
     var entries: [(key: UInt64, weight: UInt64)] {
         slots.compactMap { $0.key == 0 ? nil : ($0.key, $0.weight) }
     }
@@ -42,7 +43,7 @@ struct HeavyHitters: Sendable {
         if insert(weight, key), count == Self.capacity { makeRoom() }
     }
 
-    /// Whether the key is new.
+    /// Adds a weight to a key and returns whether the key is new.
     private mutating func insert(_ weight: UInt64, _ key: UInt64) -> Bool {
         var place = Self.home(of: key)
         while slots[place].key != key {
@@ -66,8 +67,9 @@ struct HeavyHitters: Sendable {
         for slot in full where slot.weight > share { _ = insert(slot.weight - share, slot.key) }
     }
 
-    /// A weight that at least three quarters of the keys do not exceed, and of which at least a quarter have four fifths: the
-    /// upper quartile, rounded up to an octave's next quarter. To count by quarters takes a tenth of the time of a sort.
+    /// A weight that at least three quarters of the keys do not exceed, while at least a quarter have four fifths of
+    /// it: the upper quartile, rounded up to the next quarter of an octave. Counting by quarters takes a tenth of the
+    /// time of a sort.
     private var dispensableWeight: UInt64 {
         var counts = [Int](repeating: 0, count: 256)
         for slot in slots where slot.key != 0 { counts[Self.quarter(of: slot.weight)] += 1 }
@@ -79,7 +81,8 @@ struct HeavyHitters: Sendable {
         return Self.greatestWeight(ofQuarter: quarter)
     }
 
-    /// Octaves are powers of two; the lowest two, of weights below four, are quarters of their own.
+    /// Returns the quarter of an octave that a weight falls into. Octaves are powers of two; weights below four, the
+    /// lowest two octaves, have a quarter each.
     private static func quarter(of weight: UInt64) -> Int {
         guard weight >= 4 else { return Int(weight) }
         let octave = 63 - weight.leadingZeroBitCount
@@ -92,7 +95,8 @@ struct HeavyHitters: Sendable {
         return (UInt64(quarter & 3) + 4) << rest + (1 << rest - 1)
     }
 
-    /// Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, section 6.4): the product's upper bits.
+    /// Returns the first slot to probe: the upper bits of the product of Fibonacci hashing (Knuth, The Art of Computer
+    /// Programming, volume 3, section 6.4).
     private static func home(of key: UInt64) -> Int {
         Int(truncatingIfNeeded: ((key ^ key >> 32) &* 0x9e37_79b9_7f4a_7c15) >> UInt64(64 - slotBits))
     }

@@ -2,9 +2,9 @@
 
 import Labeling
 
-/// What the ends of recorded flows were found to be.
+/// Counts of the kinds of ends of recorded flows.
 public struct LabelResults: Sendable {
-    /// How often an end was found to be each kind.
+    /// The number of ends of each kind.
     struct Ends: Sendable {
         private var counts = InlineArray<5, UInt64>(repeating: 0)
 
@@ -28,7 +28,7 @@ public struct LabelResults: Sendable {
     }
 
     private(set) var (local, remote) = (Ends(), Ends())
-    /// Flows that were opened to a service's address, and all others.
+    /// Flows opened to a service's address, and all others.
     private(set) var (services, others): (UInt64, UInt64) = (0, 0)
 
     mutating func add(_ flow: LabeledFlow) {
@@ -44,7 +44,7 @@ public struct LabelResults: Sendable {
         left.others &+= right.others
     }
 
-    /// Each count with the end of a flow that it is about and what that was found to be.
+    /// Each count, with its end of the flow and the kind of that end.
     public var samples: [((String, String), UInt64)] {
         EndpointKind.allCases.map { (("local", $0.rawValue), local[$0]) }
             + EndpointKind.allCases.map { (("remote", $0.rawValue), remote[$0]) }

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// When flows are taken to be observed.
+/// The observation time of flows.
 ///
-/// An agent's clock says so, as long as it can be true. A row of a day that is long gone would be dropped by the table's
-/// TTL, unseen and acknowledged, and every odd day is a partition of its own.
+/// The agent's clock decides, as long as its time is credible. The table's TTL would drop a row of a day long past,
+/// although it was acknowledged and without any error, and each stray day is a partition of its own.
 enum ObservationTime {
-    /// How far ahead of the server's clock an agent's may be, in seconds.
+    /// Maximum lead of an agent's clock over the server's, in seconds.
     static let maximumLead: UInt32 = 600
 
-    /// How long flows may have waited for a server, in seconds: a week.
+    /// Maximum age of flows that waited for a server, in seconds: a week.
     static let maximumDelay: UInt32 = 7 * 86_400
 
-    /// The second of an observation, and whether it is the agent's: an agent's that cannot be true gives way to `now`.
+    /// Returns the second of an observation; `now`, with `isCredible` false, if the agent's time is not credible.
     static func second(of milliseconds: UInt64, now: UInt32) -> (UInt32, isCredible: Bool) {
         let second = milliseconds / 1000
         let earliest = UInt64(now > maximumDelay ? now - maximumDelay : 0)

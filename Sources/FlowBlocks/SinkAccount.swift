@@ -2,11 +2,11 @@
 
 /// A sink's part of a ``BlockLedger``.
 public struct SinkAccount: Sendable {
-    /// The ledger, whose bound on memory counts what the sink holds.
+    /// The ledger, whose memory limit covers the blocks that the sink holds.
     public let ledger: BlockLedger
     let index: Int
 
-    /// Takes a block over from those that are being filled; from here on its flows are pending in the sink.
+    /// Moves a block from those that are being filled to the sink; from here on, its flows are pending in the sink.
     public func deliver(
         _ block: FlowBlock, settled: @escaping @Sendable (BlockSettlement) -> Void
     ) -> BlockDelivery {
@@ -18,35 +18,35 @@ public struct SinkAccount: Sendable {
         return BlockDelivery(account: self, number: number)
     }
 
-    /// What the sink holds and what became of its blocks.
+    /// The current counts of the sink's blocks.
     public var statistics: SinkStatistics { ledger.read { $0.sinks[index].statistics } }
 }
 
-/// What a sink holds, and what became of its blocks. Every flow that was submitted is in one of ``stored``, ``rejected``,
-/// ``withdrawn`` and ``pendingFlows``.
+/// Counts of a sink's blocks. Every submitted flow is in one of ``stored``, ``rejected``, ``withdrawn`` and
+/// ``pendingFlows``.
 public struct SinkStatistics: Equatable, Sendable {
-    /// What the sink has.
+    /// The rows that the sink has stored.
     public var stored = BlockAmount()
-    /// What the sink never takes, by reason: it is lost.
+    /// The rows that the sink will never store, by reason; they are lost.
     public var rejected: [String: BlockAmount] = [:]
-    /// What was taken out again. No blocks are counted.
+    /// The rows that were withdrawn. Its number of blocks stays 0.
     public var withdrawn = BlockAmount()
-    /// Flows of blocks that are not settled, without those of parts that are stored or rejected.
+    /// Flows of unsettled blocks, without those in parts that are stored or rejected.
     public var pendingFlows: UInt64 = 0
-    /// Network bytes that those flows report.
+    /// Network bytes that the pending flows report.
     public var pendingBytes: UInt64 = 0
-    /// Blocks that are not settled.
+    /// Unsettled blocks.
     public var queuedBlocks = 0
-    /// Their rows.
+    /// The rows of the unsettled blocks.
     public var queuedRows = 0
-    /// The memory that the sink holds for them, in bytes.
+    /// The memory of the unsettled blocks, in bytes.
     public var queuedBytes = 0
-    /// Time since the oldest of them was begun, nil where there is none.
+    /// Time since the oldest unsettled block was begun; nil if there is none.
     public var oldestAge: Duration?
-    /// Time since the one of them that has waited for longest was submitted, nil where there is none. Blocks that are set
-    /// aside do not count.
+    /// Time since the first submission among the unsettled blocks, without those that are set aside; nil if there is
+    /// none.
     public var oldestWait: Duration?
 
-    /// A sink that never had a block.
+    /// Makes the statistics of a sink without blocks.
     public init() {}
 }

@@ -3,11 +3,12 @@
 import FlowModel
 public import Labeling
 
-/// Who sent the most to whom in a minute, in words.
+/// The top talkers of a minute, by name.
 public struct TalkerReport {
-    /// One side of a line.
+    /// The source or the destination of a line.
     public struct Side: Hashable {
-        /// The workload, the pod, or whatever else is known of the addresses.
+        /// The workload or the pod with its namespace, else the node, else the cloud, region and service of the
+        /// addresses.
         public var name: String
         /// The zone, or else the region.
         public var place: String
@@ -31,36 +32,36 @@ public struct TalkerReport {
         }
     }
 
-    /// What one side has sent to the other.
+    /// Traffic from one side to the other.
     public struct Line: Hashable {
         /// The side that sent.
         public var source: Side
         /// The side that received.
         public var destination: Side
-        /// How far it went.
+        /// The class of the connections.
         public var connectionClass: ConnectionClass
     }
 
-    /// So many lines are told.
+    /// The maximum number of lines.
     static let maximumLines = 20
 
     /// The minute, in minutes since the Unix epoch.
     public let minute: Int
-    /// The second of its day, in UTC, at which the minute begins.
+    /// The second of the day, in UTC, at which the minute begins.
     public var secondOfDay: Int {
         minute % Int(FlowBlock.secondsPerDay / FlowInterval.seconds) * Int(FlowInterval.seconds)
     }
     /// Whether the minute is over.
     public let isOver: Bool
-    /// The bytes of all lines, those too that are not told.
+    /// The bytes of all lines, including those that are not in ``lines``.
     public let bytes: UInt64
-    /// The heaviest lines, the heaviest first.
+    /// The heaviest lines, in descending order of bytes.
     public let lines: [(line: Line, bytes: UInt64)]
 
-    /// Takes the last full minute, or the present one where nothing was labelled in the last.
+    /// Makes a report of the last full minute, or of the present one if no flow was recorded in the last.
     ///
     /// - Parameters:
-    ///   - parts: What each event loop knows.
+    ///   - parts: The minutes of each event loop.
     ///   - minute: The present minute, in minutes since the Unix epoch.
     public init(_ parts: [TalkerMinutes], minute: Int) {
         isOver = parts.contains { $0.last.bytes > 0 } || !parts.contains { $0.present.bytes > 0 }

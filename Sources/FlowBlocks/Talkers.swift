@@ -2,25 +2,26 @@
 
 import Labeling
 
-/// Who sent the most to whom, of the flows of some blocks: pairs of workloads and places. In bounded memory, whatever the
-/// blocks hold, and in little time: of a block of many flows, a sample stands for all.
+/// Top talkers of the flows of some blocks: pairs of workloads and places. Memory is bounded whatever the blocks
+/// contain, and so is time: a block of many flows is sampled.
 ///
-/// Each byte counts once: what a local end has sent always, what it has received only where nobody else reports that it
-/// was sent, as in `WHERE direction = 'out' OR localNode = '' OR remoteNode IN ('', localNode)`.
+/// Each byte counts once: bytes sent by a local end always, bytes that it received only if no other node reports them
+/// as sent, as in `WHERE direction = 'out' OR localNode = '' OR remoteNode IN ('', localNode)`.
 struct Talkers: Sendable {
-    /// What one side has sent to the other.
+    /// Traffic from one group of endpoints to another.
     struct Pair: Sendable {
-        /// Labels of one of the workload's endpoints that sent.
+        /// The labels of one endpoint of the sending workload.
         let source: EndpointLabels
-        /// Labels of one of the workload's endpoints that received.
+        /// The labels of one endpoint of the receiving workload.
         let destination: EndpointLabels
-        /// How far it went.
+        /// The class of the connections.
         let connectionClass: ConnectionClass
-        /// Network bytes; there may be ``Talkers/error`` more.
+        /// Network bytes; the true number may be up to ``Talkers/error`` higher.
         let bytes: UInt64
     }
 
-    /// What endpoints have in common that are one line: the same workload, or pod without one, in the same place.
+    /// The labels shared by endpoints that are reported as one: the same workload, or pod without a workload, in the
+    /// same place.
     private struct Group: Hashable {
         let namespace: LabelID
         let name: LabelID
@@ -40,29 +41,30 @@ struct Talkers: Sendable {
         }
     }
 
-    /// So many groups are told apart; all others are one.
+    /// The maximum number of distinct groups; all others count as one.
     private static let maximumGroups = 8192
 
-    /// Blocks of more flows are sampled, as many times. A pair with a 400th of such a block's bytes is drawn ten times.
+    /// Blocks of more flows are sampled, this many times. A pair with a 400th of such a block's bytes is drawn ten
+    /// times.
     private static let samples = 4096
 
     private var hitters = HeavyHitters()
     private var numbers: [Group: UInt32] = [:]
-    /// Labels of each group's first endpoint, which keep the texts that the group is told by; at first those of all that
-    /// are not told apart.
+    /// The labels of each group's first endpoint, which retain the texts that the group is reported with; the first
+    /// entry stands for all groups beyond the maximum.
     private var groups = [EndpointLabels()]
     private var sampler = ByteSampler()
 
-    /// Nobody has sent anything.
+    /// Makes an empty summary.
     init() {}
 
-    /// The bytes of all pairs, those too that are not among ``pairs``; about so many where blocks were sampled.
+    /// The bytes of all pairs, including those that are not in ``pairs``; an estimate if blocks were sampled.
     var bytes: UInt64 { hitters.total }
 
-    /// How many bytes of a pair may be missing, whatever sampling adds or takes: at most a 400th of ``bytes``.
+    /// The maximum number of bytes missing from a pair, without the error of sampling: at most a 400th of ``bytes``.
     var error: UInt64 { hitters.error }
 
-    /// The pairs, in no order. Each that has more than ``error`` is there.
+    /// The pairs, in no order. Each pair with more than ``error`` bytes is present.
     var pairs: [Pair] {
         hitters.entries.map { key, bytes in
             Pair(
@@ -98,11 +100,11 @@ struct Talkers: Sendable {
     }
 }
 
-/// Draws a byte of each interval of a stream of bytes: its owner stands for the whole interval. Which one it is is left to
-/// chance: at even distances, of flows that alternate and are alike, always the same would be drawn. Who has a share of the
-/// bytes is drawn in that share, large amounts always.
+/// Draws one byte of each interval of a stream of bytes; its owner is credited with the whole interval. The byte's
+/// position is random: at even distances, a stream of alternating, similar flows would always yield the same flow. An
+/// owner is drawn in proportion to its share of the bytes; large amounts are always drawn.
 private struct ByteSampler {
-    /// The bytes of which one is drawn; 1 where all are.
+    /// The number of bytes of which one is drawn; 1 if all are.
     var interval: UInt64 = 1 {
         didSet {
             passed = 0
@@ -113,7 +115,7 @@ private struct ByteSampler {
     private var target: UInt64 = 0
     private var state: UInt64 = .random(in: 1...UInt64.max)
 
-    /// Lets bytes of one owner go by, and returns for how many those stand that are drawn.
+    /// Advances the stream by the bytes of one owner, and returns the number of bytes to credit it with.
     mutating func draw(_ bytes: UInt64) -> UInt64 {
         let isBeforeTarget = passed <= target
         let rest = interval - passed

@@ -4,19 +4,20 @@ import FlowModel
 import Glibc
 import Synchronization
 
-/// Who sent the most in the present minute and in the one before, by the time at which blocks were full.
+/// The top talkers of the present minute and of the one before. A flow belongs to the minute in which its block was
+/// finished.
 public struct TalkerMinutes: Sendable {
     private(set) var minute = 0
     private(set) var present = Talkers()
     private(set) var last = Talkers()
 
-    /// Adds a block's flows to the present minute, whose number is given in minutes since the Unix epoch.
+    /// Adds a block's flows to the present minute; `minute` is in minutes since the Unix epoch.
     mutating func add(_ block: FlowBlock, in minute: Int) {
         advance(to: minute)
         present.add(block)
     }
 
-    /// Begins a minute, unless it has begun. Clocks that are set back begin none.
+    /// Begins a minute, unless it has begun. A clock that is set back begins none.
     mutating func advance(to minute: Int) {
         guard minute > self.minute else { return }
         last = minute == self.minute &+ 1 ? present : Talkers()
@@ -25,9 +26,9 @@ public struct TalkerMinutes: Sendable {
     }
 }
 
-/// Who sends the most, of all event loops together.
+/// The top talkers of all event loops together.
 public final class TopTalkers: Sendable {
-    /// What one event loop adds to it. Nobody waits for another's lock but the page.
+    /// The part of one event loop. Event loops do not share a lock; only the status page takes all of them.
     public final class Part: Sendable {
         fileprivate let minutes = Mutex(TalkerMinutes())
 
@@ -36,7 +37,7 @@ public final class TopTalkers: Sendable {
 
     private let parts = Mutex<[Part]>([])
 
-    /// Makes a summary of no parts.
+    /// Makes a summary without parts.
     public init() {}
 
     /// Adds a part for one event loop.
@@ -46,7 +47,7 @@ public final class TopTalkers: Sendable {
         return part
     }
 
-    /// Each event loop's minutes.
+    /// Returns the minutes of each event loop.
     ///
     /// - Parameter minute: The present minute, in minutes since the Unix epoch.
     public func minutes(at minute: Int) -> [TalkerMinutes] {
