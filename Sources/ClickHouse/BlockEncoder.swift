@@ -4,9 +4,9 @@ import FlowBlocks
 import FlowModel
 import Labeling
 
-/// Turns blocks into what is sent, one after another, in memory that it keeps.
+/// Encodes blocks as bodies of inserts, one after another, in memory that it keeps.
 struct BlockEncoder: Sendable {
-    /// So many bytes are compressed together at least. Whoever compresses less finds less that is alike.
+    /// The minimum input of one compression call, in bytes; smaller pieces compress worse.
     private static let pieceBytes = 128 << 10
 
     private var merge = FlowMerge()
@@ -15,14 +15,15 @@ struct BlockEncoder: Sendable {
     private var piece: [UInt8] = []
     private var compressor = Compressor()
 
-    /// The body of an insert: the rows in Native format for the columns that the table has, compressed; and how many rows
-    /// that are, at most the block's. There must be one.
+    /// Encodes a block as the body of an insert: the rows in Native format for the columns that the table has,
+    /// compressed. Returns the body and its number of rows, which is at least 1 and at most the block's. The block must
+    /// have rows.
     ///
     /// - Parameters:
-    ///   - block: Is empty afterwards.
+    ///   - block: The block; it is empty afterwards.
     ///   - schema: The table.
-    ///   - compression: How the body is compressed.
-    ///   - memory: Memory for the body, such as that of one that is not needed any more.
+    ///   - compression: The compression of the body.
+    ///   - memory: Memory to reuse for the body, such as that of an earlier body.
     mutating func encode(
         _ block: inout FlowBlock, for schema: TableSchema, compression: InsertCompression,
         reusing memory: consuming [UInt8] = []
@@ -32,7 +33,7 @@ struct BlockEncoder: Sendable {
         labels.load(block.endpoints)
         var body = consume memory
         body.removeAll(keepingCapacity: true)
-        // Without compression, a row of all columns takes 104 bytes and its share of the texts.
+        // Without compression, a row of all columns takes 104 bytes plus its share of the texts.
         body.reserveCapacity(4096 + rows.count * 110)
         if compression == .none {
             var output = NativeBlock(columns: schema.columns.count, rows: rows.count, reusing: consume body)
@@ -46,7 +47,7 @@ struct BlockEncoder: Sendable {
         return (ClickHouseClient.Body(body, compression: compression), rows.count)
     }
 
-    /// A few columns at a time: there is never a whole block of uncompressed bytes.
+    /// Compresses a few columns at a time, so that a whole block never exists uncompressed.
     private mutating func appendCompressed(
         _ block: FlowBlock, for schema: TableSchema, _ compression: InsertCompression, to body: inout [UInt8]
     ) {
@@ -99,14 +100,14 @@ struct BlockEncoder: Sendable {
         }
     }
 
-    /// A label's column, of rows that refer to endpoints.
+    /// Appends a label's column; `rows` holds the index of each row's endpoint.
     private mutating func append(_ name: String, _ rows: [UInt32], _ label: Label, to output: inout NativeBlock) {
         let dictionary = labels.dictionary(of: label)
         output.appendColumn(name, keys: dictionary.keys, indexes: dictionary.indexes, ofRows: rows)
     }
 
-    /// The values of the column `proto` by protocol number: the names that netfilter and /etc/protocols use, the number
-    /// where there is none.
+    /// The values of the column `proto` by protocol number: the names that netfilter and /etc/protocols use, or the
+    /// number if there is none.
     private static let transportNames = NativeKeys((0...255).map(transportName))
 
     private static let connectionClasses = NativeKeys(ConnectionClass.allCases.map(\.rawValue))

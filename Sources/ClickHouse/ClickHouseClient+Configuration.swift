@@ -3,31 +3,32 @@
 public import HTTPClient
 
 extension ClickHouseClient {
-    /// Where ClickHouse is, and as whom to speak to it.
+    /// ClickHouse's endpoints, and the credentials and connection settings for them.
     public struct Configuration: Equatable, Sendable {
-        /// The `http://` or `https://` URLs without a query, such as `http://127.0.0.1:8123`; at least one. Where one does
-        /// not do its work, the next is tried.
+        /// The `http://` or `https://` URLs without a query, such as `http://127.0.0.1:8123`; at least one. If one
+        /// fails, the next is tried.
         public var endpoints: [String]
-        /// What to add to the error where no connection to an endpoint can be made: which setting to look at, by URL.
+        /// Text to add to the error if no connection to an endpoint can be made, by URL: the setting to check.
         public var remedies: [String: String]
-        /// The database that tables are in.
+        /// The database of the tables.
         public var database: String
-        /// The user and the password. They travel in header fields, never in a URL.
+        /// The user and the password, which are sent in header fields, never in a URL.
         public var credentials: ClickHouseCredentials
-        /// Header fields for a proxy in between.
+        /// Additional header fields, for a proxy in front of ClickHouse.
         public var headers: [String: String]
-        /// How the sides of an `https://` connection prove who they are.
+        /// The TLS settings of `https://` connections.
         public var tls: HTTPClient.TLS
-        /// What stands between this client and ClickHouse.
+        /// The proxy between this client and ClickHouse.
         public var proxy: HTTPClient.Proxy
-        /// Who asks, for the column `http_user_agent` of `system.query_log`: a program and its version.
+        /// The `User-Agent`, a program and its version; it appears in the column `http_user_agent` of
+        /// `system.query_log`.
         public var userAgent: String
-        /// How long connecting may take, in milliseconds.
+        /// The timeout of connecting, in milliseconds.
         public var connectTimeoutMilliseconds: Int
-        /// How long ClickHouse may take for an answer, in milliseconds.
+        /// The timeout of a response from ClickHouse, in milliseconds.
         public var timeoutMilliseconds: Int
 
-        /// Makes a configuration of its parts.
+        /// Makes a configuration from its parts.
         public init(
             endpoints: [String], remedies: [String: String] = [:], database: String = "default",
             credentials: ClickHouseCredentials = .none, headers: [String: String] = [:],

@@ -2,24 +2,24 @@
 
 public import HTTPClient
 
-/// ClickHouse's HTTP interface (https://clickhouse.com/docs/interfaces/http) over connections that are kept. It speaks to
-/// one of its endpoints until it is told to move on, and blocks its thread.
+/// A client of ClickHouse's HTTP interface (https://clickhouse.com/docs/interfaces/http) with persistent connections.
+/// It uses one of its endpoints until ``moveOn()`` is called, and blocks its thread.
 public struct ClickHouseClient: ~Copyable {
     /// The body of an `INSERT`.
     public struct Body: Sendable {
-        /// The data in the statement's format, compressed as `compression` says.
+        /// The data in the statement's format, compressed with `compression`.
         public var bytes: [UInt8]
-        /// How the bytes are compressed.
+        /// The compression of the bytes.
         public var compression: InsertCompression
 
-        /// Makes a body of its parts.
+        /// Makes a body from its parts.
         public init(_ bytes: [UInt8], compression: InsertCompression = .none) {
             self.bytes = bytes
             self.compression = compression
         }
     }
 
-    /// What changes while a client is used; it is used by one thread at a time.
+    /// The mutable state of a client, which is used by one thread at a time.
     private final class Position {
         var endpoint = 0
         var lastServer: String?
@@ -33,25 +33,25 @@ public struct ClickHouseClient: ~Copyable {
     /// Makes a client that connects with its first request.
     ///
     /// - Parameters:
-    ///   - configuration: Where ClickHouse is.
-    ///   - cancellation: What can end requests from another thread.
+    ///   - configuration: ClickHouse's endpoints and the settings of connections.
+    ///   - cancellation: Cancels requests from another thread.
     public init(_ configuration: Configuration, cancellation: HTTPCancellation? = nil) {
         self.configuration = configuration
         self.cancellation = cancellation
         http = HTTPClient(tls: configuration.tls, proxy: configuration.proxy)
     }
 
-    /// The endpoint that is spoken to.
+    /// The endpoint in use.
     public var endpoint: String { configuration.endpoints[position.endpoint] }
 
-    /// What the server that answered last calls itself.
+    /// The display name of the server that responded last.
     var lastServer: String? { position.lastServer }
 
-    /// Speaks to the next endpoint from now on, after the last to the first again.
+    /// Switches to the next endpoint; after the last one, to the first.
     public func moveOn() { position.endpoint = (position.endpoint + 1) % configuration.endpoints.count }
 
-    /// Runs a statement that only reads and returns what it prints; in TabSeparated form unless it names another format.
-    /// Where the fault may be the endpoint's, the others are tried before an error is thrown.
+    /// Runs a read-only statement and returns its output, in TabSeparated form unless the statement names another
+    /// format. If the endpoint may be at fault, the other endpoints are tried before an error is thrown.
     public func query(_ sql: String) throws(ClickHouseError) -> String {
         var untried = configuration.endpoints.count
         while true {
@@ -65,7 +65,7 @@ public struct ClickHouseClient: ~Copyable {
         }
     }
 
-    /// The same, of the endpoint that is spoken to alone.
+    /// Runs a read-only statement on the endpoint in use only, and returns its output.
     public func queryEndpoint(_ sql: String) throws(ClickHouseError) -> String {
         try perform(.post(Array(sql.utf8)), parameters: [], headers: []).text
     }
@@ -73,16 +73,16 @@ public struct ClickHouseClient: ~Copyable {
     /// Runs an `INSERT … FORMAT …` statement on a body of data.
     ///
     /// - Parameters:
-    ///   - statement: The statement without data; it travels in the URL.
+    ///   - statement: The statement without data; it is sent in the URL.
     ///   - body: The data.
-    ///   - settings: Settings of this statement alone.
+    ///   - settings: Settings of this statement only.
     public func insert(
         _ statement: String, _ body: Body, settings: [(name: String, value: String)] = []
     ) throws(ClickHouseError) {
         let response = try perform(
             .post(body.bytes), parameters: [("query", statement)] + settings,
             headers: body.compression.contentEncoding.map { [("Content-Encoding", $0)] } ?? [])
-        // An exception after the headers are out comes with status 200, in the body.
+        // An exception raised after the headers were sent comes with status 200, in the body.
         guard response.body.isEmpty else { throw exception(in: response, code: nil) }
     }
 
@@ -115,7 +115,8 @@ public struct ClickHouseClient: ~Copyable {
         if let code = response.headers["x-clickhouse-exception-code"] {
             throw exception(in: response, code: Int(code))
         }
-        // Every answer of ClickHouse has some of these. One that has none is somebody else's, and says nothing of the rows.
+        // Every response of ClickHouse has some of these header fields. A response without them comes from something
+        // else, such as a proxy, and says nothing about the rows.
         guard response.status == 200, response.headers.keys.contains(where: { $0.hasPrefix("x-clickhouse-") }) else {
             throw .unexpectedAnswer(
                 endpoint: endpoint, status: response.status, body: response.text, retryAfter: response.head.retryAfter)
@@ -123,8 +124,8 @@ public struct ClickHouseClient: ~Copyable {
         return response
     }
 
-    /// Reads `Code: 60. DB::Exception: …`, which may stand behind other text. Its first code is its own, those of what
-    /// caused it follow.
+    /// Parses `Code: 60. DB::Exception: …`, which may follow other text. The first code is the exception's own; the
+    /// codes of its causes follow.
     private func exception(in response: HTTPResponse, code: Int?) -> ClickHouseError {
         let text = response.text
         let message = text.firstRange(of: "Code: ").map { text[$0.lowerBound...] }
@@ -133,12 +134,12 @@ public struct ClickHouseClient: ~Copyable {
             return .unexpectedAnswer(endpoint: endpoint, status: response.status, body: text)
         }
         let start = String((message ?? text[...]).prefix(1000).prefix { !$0.isNewline })
-        // The name stands at the end, behind the view's expression, which may be of any length.
+        // The name is at the end, after the view's expression, which may be of any length.
         let end = text.suffix(2000)
         if let view = end.firstMatch(of: /while pushing to view (\S+?)\.?(?:\s|$)/)?.output.1 {
             return .failingView(name: String(view.prefix(200)), code: code, message: start)
         }
-        // Here ClickHouse gives the table's name for the view's.
+        // This message has the name of the view's target table instead of the view's.
         if let target = end.firstMatch(of: /Target table '([^']+)' of view/)?.output.1 {
             return .failingView(name: "into \(target.prefix(200))", code: code, message: start)
         }

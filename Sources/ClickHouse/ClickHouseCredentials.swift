@@ -2,18 +2,18 @@
 
 import FoundationEssentials
 
-/// As whom ClickHouse is spoken to.
+/// The user and the password for ClickHouse.
 public enum ClickHouseCredentials: Equatable, Sendable {
-    /// A user and a password that stay; empty for ClickHouse's `default` and for no password.
+    /// A fixed user and password; empty for ClickHouse's `default` user and for no password.
     case fixed(user: String, password: String)
-    /// The first lines of two files, such as a mounted secret's, read for every request: a password that is changed counts
-    /// from the next one on. A file that does not exist stands for nothing.
+    /// The first lines of two files, such as a mounted secret's, read for every request: a changed password applies
+    /// from the next one on. A missing file counts as an empty one.
     case files(user: String, password: String)
 
-    /// Nobody in particular.
+    /// ClickHouse's `default` user without a password.
     public static let none = ClickHouseCredentials.fixed(user: "", password: "")
 
-    /// The user and the password of this moment. Throws where a file that exists cannot be read.
+    /// Returns the current user and password. Throws if a file that exists cannot be read.
     public func read() throws -> (user: String, password: String) {
         switch self {
         case .fixed(let user, let password): (user, password)

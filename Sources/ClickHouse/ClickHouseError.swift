@@ -2,31 +2,31 @@
 
 public import HTTPClient
 
-/// Why ClickHouse did not do what it was asked.
+/// The reason for which a request to ClickHouse failed.
 public enum ClickHouseError: Error, Equatable, Sendable {
-    /// There was no answer.
+    /// There was no response.
     case unreachable(endpoint: String, HTTPError)
-    /// ClickHouse answered with an exception; the codes are those of src/Common/ErrorCodes.cpp.
+    /// ClickHouse responded with an exception; the codes are those of src/Common/ErrorCodes.cpp.
     case exception(code: Int, message: String)
     /// A materialized view on the table failed with an exception. The table may have the rows.
     case failingView(name: String, code: Int, message: String)
-    /// Something else answered, such as a proxy, and may have asked to be left alone for a while.
+    /// The response is not ClickHouse's but, for example, a proxy's; `retryAfter` is the delay that it asks for.
     case unexpectedAnswer(endpoint: String, status: Int, body: String, retryAfter: Duration? = nil)
     /// The table does not exist.
     case missingTable(name: String)
-    /// The table exists and lacks columns without which rows would say nothing.
+    /// The table exists but lacks columns that every row needs.
     case missingColumns(table: String, columns: [String])
-    /// The files of the user and the password cannot be read.
+    /// The files with the user and the password cannot be read.
     case unreadableCredentials(String)
 
-    /// Every ``reason``.
+    /// All values of ``reason``.
     public static let reasons =
         HTTPError.Kind.allCases.map { "\($0)" } + [
             "too_many_parts", "memory_limit", "unknown_table", "exception", "rejected", "refused_data",
             "failing_view", "too_large", "unexpected_answer", "missing_columns", "credentials",
         ]
 
-    /// A short name for counters: one of ``reasons``.
+    /// A short name for metrics: one of ``reasons``.
     public var reason: String {
         switch self {
         case .unreachable(_, let error): "\(error.kind)"
@@ -50,19 +50,19 @@ public enum ClickHouseError: Error, Equatable, Sendable {
 }
 
 extension ClickHouseError {
-    /// True where a materialized view failed, so that the table may have the rows.
+    /// True if a materialized view failed, so that the table may have the rows.
     var isOfView: Bool {
         if case .failingView = self { true } else { false }
     }
 
-    /// Whether the body was refused for its size.
+    /// Whether the body was rejected for its size.
     var isTooLarge: Bool {
         if case .unexpectedAnswer(_, Self.tooLargeStatus, _, _) = self { true } else { false }
     }
 }
 
 extension ClickHouseError: CustomStringConvertible {
-    /// What happened, and what to do about it.
+    /// The failure, and the remedy.
     public var description: String {
         switch self {
         case .unreachable(let endpoint, let error): "ClickHouse at \(endpoint) cannot be reached: \(error)"

@@ -16,7 +16,7 @@ struct Compressor: Sendable {
         }
     }
 
-    /// Appends what a body ends with.
+    /// Appends the end of a body.
     func finish(_ body: inout [UInt8], with compression: InsertCompression) {
         switch compression {
         case .none: break
@@ -26,7 +26,7 @@ struct Compressor: Sendable {
     }
 }
 
-/// A frame of LZ4, of which every piece makes blocks of its own. Used by one thread at a time.
+/// An LZ4 frame in which every piece makes blocks of its own. Used by one thread at a time.
 private final class LZ4Stream: @unchecked Sendable {
     private let context: OpaquePointer
     private var preferences = LZ4F_preferences_t()
@@ -38,7 +38,8 @@ private final class LZ4Stream: @unchecked Sendable {
             fatalError("LZ4 cannot allocate a context: out of memory")
         }
         self.context = context
-        // A piece is seldom cut. Nothing of one is kept for the next, which resembles it little: it is another column.
+        // With blocks of up to 4 MB, a piece is seldom cut. Blocks are independent, since the next piece is another
+        // column and resembles this one little.
         preferences.frameInfo.blockSizeID = LZ4F_max4MB
         preferences.frameInfo.blockMode = LZ4F_blockIndependent
         preferences.autoFlush = 1
@@ -63,8 +64,8 @@ private final class LZ4Stream: @unchecked Sendable {
         hasBegun = false
     }
 
-    /// `body` writes at most `bound` bytes and returns how many. With so much room, LZ4 knows no other failure than
-    /// exhausted memory.
+    /// Appends the bytes that `body` writes, at most `bound`; it returns their number. With that much room, LZ4 fails
+    /// only when memory is exhausted.
     private func write(to output: inout [UInt8], atMost bound: Int, _ body: (UnsafeMutableBufferPointer<UInt8>) -> Int)
     {
         output.appendBytes(atMost: bound) { free in
@@ -77,7 +78,7 @@ private final class LZ4Stream: @unchecked Sendable {
     deinit { LZ4F_freeCompressionContext(context) }
 }
 
-/// A frame of Zstandard, level 1. Used by one thread at a time.
+/// A Zstandard frame, level 1. Used by one thread at a time.
 private final class ZstandardStream: @unchecked Sendable {
     private let context: OpaquePointer
 
@@ -100,7 +101,8 @@ private final class ZstandardStream: @unchecked Sendable {
         while compress(&input, ZSTD_e_end, to: &output) > 0 {}
     }
 
-    /// Returns how many bytes wait for another call. Zstandard knows no other failure than exhausted memory.
+    /// Runs one compression call and returns the number of bytes that remain for another. Zstandard fails only when
+    /// memory is exhausted.
     @discardableResult
     private func compress(
         _ input: inout ZSTD_inBuffer, _ operation: ZSTD_EndDirective, to output: inout [UInt8]
@@ -119,7 +121,7 @@ private final class ZstandardStream: @unchecked Sendable {
 }
 
 extension [UInt8] {
-    /// Appends what `body` writes, of which it returns the length.
+    /// Appends the bytes that `body` writes; it returns their number.
     fileprivate mutating func appendBytes(atMost bound: Int, _ body: (UnsafeMutableBufferPointer<UInt8>) -> Int) {
         append(addingCapacity: bound) { span in
             span.withUnsafeMutableBufferPointer { free, count in count = body(free) }

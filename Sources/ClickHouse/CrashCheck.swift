@@ -1,40 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Finds out whether ClickHouse has what it says it has, after it was killed.
+/// Checks whether ClickHouse has a batch that it reports as stored, after it may have been killed.
 ///
-/// A MergeTree without replicas notes a batch's token in a log and then commits the batch's part. Killed in between, it has
-/// the token without the rows, and takes the next attempt for a copy of what it does not have: measured, that became of one
-/// in 160 inserts that were under way when ClickHouse was killed with -9 (26.9). The token says nothing more of it, so it is
-/// the part that is looked for: an insert makes one part of level 0, with as many rows as the batch. Wherever something else
-/// may be the reason that there is none, ClickHouse is believed.
+/// A MergeTree without replicas logs a batch's token and then commits the batch's part. If ClickHouse is killed between
+/// the two, it has the token without the rows, and rejects the retry as a duplicate although the rows are missing:
+/// measured, this happened to one in 160 inserts in flight when ClickHouse was killed with -9 (26.9). The token cannot
+/// reveal it, so the check looks for the part: an insert makes one part of level 0 with as many rows as the batch. If
+/// there may be another reason why that part is missing, ClickHouse's response is believed.
 struct CrashCheck {
     enum Verdict {
-        /// Nothing speaks against what ClickHouse said.
+        /// Nothing contradicts ClickHouse's response.
         case stored
         /// The rows are not there.
         case missing
-        /// ClickHouse has not yet looked through its own parts.
+        /// ClickHouse has not loaded all of its parts yet.
         case loading
     }
 
-    /// A part of the same block that an attempt with a clear outcome has stored.
+    /// A batch of the same block that an attempt with a known outcome has stored.
     struct Sibling {
         let rows: Int
-        /// What the server calls itself that has it.
+        /// The display name of the server that stored it.
         let server: String?
     }
 
-    /// When the block was taken up, so that the parts of all siblings are younger.
+    /// The time at which a worker took the block; the parts of all siblings are younger.
     private let begun: ContinuousClock.Instant
     private let siblings: [Sibling]
-    /// When the first attempt began of which nobody knows whether its rows were stored; nil where there is none.
+    /// The start of the first attempt with an unknown outcome; nil if there is none.
     private(set) var openSince: ContinuousClock.Instant?
 
-    /// What must be readable for it.
+    /// The questions that the server's user must be allowed to ask for this check.
     private static let questions: Set<TableSchema.Question> = [.engine, .parts, .metrics]
-    /// ClickHouse removes a part that was merged eight minutes after it was made (`old_parts_lifetime`).
+    /// The age in seconds beyond which no part is looked for: ClickHouse removes a merged part eight minutes after it
+    /// was made (`old_parts_lifetime`).
     private static let patience: Int64 = 400
-    /// Seconds by which clocks and roundings may differ.
+    /// Tolerance for differences of clocks and rounding, in seconds.
     private static let margin: Int64 = 10
 
     init(since begun: ContinuousClock.Instant = .now, siblings: [Sibling] = []) {
@@ -42,12 +43,12 @@ struct CrashCheck {
         self.siblings = siblings
     }
 
-    /// Takes note of an attempt that failed.
+    /// Records a failed attempt.
     mutating func note(_ error: ClickHouseError, of attempt: ContinuousClock.Instant) {
         if openSince == nil, error.leavesOutcomeOpen { openSince = attempt }
     }
 
-    /// Asks the endpoint that has just said to have a batch.
+    /// Checks a batch on the endpoint that has just reported it as stored.
     func verdict(
         _ batch: InsertBatch, in schema: TableSchema, asking client: borrowing ClickHouseClient
     ) throws(ClickHouseError) -> Verdict {
@@ -55,22 +56,22 @@ struct CrashCheck {
         let server = client.lastServer
         let verdict = try findPart(
             of: batch, in: schema, believing: "uptime() > \(Self.seconds(since: openSince))", asking: client)
-        // Behind one address, another server may have answered.
+        // If another server behind the same address responded, its parts say nothing about the first one's.
         return client.lastServer == server ? verdict : .stored
     }
 
-    /// True where the endpoint has no part that the batch may have become, so that no attempt has stored it. An attempt that is
-    /// still on its way is not seen.
+    /// Returns true if the endpoint has no part that could be the batch, so that no attempt has stored it. An attempt
+    /// still in flight is not seen.
     func excludesStored(
         _ batch: InsertBatch, in schema: TableSchema, asking client: borrowing ClickHouseClient
     ) -> Bool {
-        // Of replicas, another one may have it.
+        // With replicas, another one may have it.
         guard case .plain = schema.deduplication else { return false }
         return (try? findPart(of: batch, in: schema, believing: "0", asking: client)) == .missing
     }
 
-    /// Looks for the part of a batch that was inserted synchronously; `.stored` where a condition of SQL holds, or where it
-    /// cannot be told.
+    /// Looks for the part of a batch that was inserted synchronously. Returns `.stored` if the SQL condition holds or
+    /// if it cannot be determined.
     private func findPart(
         of batch: InsertBatch, in schema: TableSchema, believing condition: String,
         asking client: borrowing ClickHouseClient
@@ -78,7 +79,7 @@ struct CrashCheck {
         let all = Self.seconds(since: begun)
         guard !batch.isAsynchronous, all < Self.patience, !schema.hidden.contains(where: Self.questions.contains)
         else { return .stored }
-        // A table with parts of other kinds splits a batch. All times are ClickHouse's own.
+        // A table with another partition key splits a batch into several parts. All times are ClickHouse's own.
         let answer = try client.queryEndpoint(
             """
             SELECT multiIf(\(condition), 'believed', (SELECT any(partition_key) FROM system.tables \
@@ -92,7 +93,7 @@ struct CrashCheck {
             """)
         let result = String(answer.prefix { !$0.isNewline })
         guard let parts = Int(result) else { return result == "loading" ? .loading : .stored }
-        // Halves of a batch have as many rows.
+        // Halves of a batch may have the same number of rows.
         let server = client.lastServer
         return parts > siblings.count { $0.rows == batch.rows && $0.server == server } ? .stored : .missing
     }
@@ -103,7 +104,7 @@ struct CrashCheck {
 }
 
 extension ClickHouseError {
-    /// Whether the rows may be in the table, with or without the error.
+    /// Whether the rows may be in the table despite the error.
     var mayBeStored: Bool {
         switch self {
         case .unreachable(_, let error): failureClass == .transient && error.wasSent
@@ -113,7 +114,7 @@ extension ClickHouseError {
         }
     }
 
-    /// Whether ClickHouse may have ended while it stored the rows.
+    /// Whether ClickHouse may have been killed while it stored the rows.
     fileprivate var leavesOutcomeOpen: Bool {
         switch self {
         case .unreachable, .unexpectedAnswer: mayBeStored

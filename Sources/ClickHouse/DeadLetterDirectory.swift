@@ -3,19 +3,19 @@
 import FoundationEssentials
 import Synchronization
 
-/// The directory of rejected batches, to be inspected or inserted by hand.
+/// The directory of dead letters: rejected batches, to be inspected or inserted by hand.
 ///
-/// A file is the body as it was sent, in Native format: `INSERT INTO t FROM INFILE '….native.lz4' FORMAT Native` in
+/// Each file is a body as it was sent, in Native format; `INSERT INTO t FROM INFILE '….native.lz4' FORMAT Native` in
 /// clickhouse-client reads it.
 public final class DeadLetterDirectory: Sendable {
-    /// Where the directory is, and how full it may be.
+    /// The directory's path and its size limit.
     public struct Configuration: Equatable, Sendable {
-        /// The directory; it is made where it does not exist.
+        /// The directory's path; it is created if it does not exist.
         public var directory: String
-        /// The most that its files may take, in bytes. What would go beyond is not written.
+        /// The limit on the size of all files, in bytes. A batch that would exceed it is not written.
         public var maximumBytes: Int
 
-        /// Makes a configuration of its parts.
+        /// Makes a configuration from its parts.
         public init(directory: String, maximumBytes: Int = 256 << 20) {
             self.directory = directory
             self.maximumBytes = maximumBytes
@@ -27,7 +27,7 @@ public final class DeadLetterDirectory: Sendable {
 
     init(_ configuration: Configuration) { self.configuration = configuration }
 
-    /// Writes a batch; returns the file's path, nil where there is no room. Throws what the file system says.
+    /// Writes a batch and returns the file's path; nil if the directory has no room. Throws the file system's errors.
     func store(_ batch: InsertBatch) throws -> String? {
         try lock.withLock { _ in
             let (files, folder) = (FileManager.default, configuration.directory)

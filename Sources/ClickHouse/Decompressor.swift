@@ -2,13 +2,13 @@
 
 import CCompression
 
-/// Undoes what ``Compressor`` did to a body of the server's own. It ends the process where the libraries cannot allocate
-/// their contexts, as ``Compressor`` does: the batch could neither be sent nor be told from one that was.
+/// Decompresses bodies that ``Compressor`` made. It ends the process if the libraries cannot allocate their contexts,
+/// as ``Compressor`` does: the batch could neither be sent nor be distinguished from one that was.
 enum Decompressor {
-    /// Memory for decompressed bytes grows by so much at a time.
+    /// The increment of the memory for decompressed bytes.
     private static let pieceBytes = 1 << 20
 
-    /// The uncompressed bytes of a body.
+    /// Returns the uncompressed bytes of a body.
     static func decompress(_ body: ClickHouseClient.Body) -> [UInt8] {
         switch body.compression {
         case .none: body.bytes
@@ -43,7 +43,8 @@ enum Decompressor {
         }
     }
 
-    /// Runs `step`, which returns how much it has read and written, until it has read everything and leaves room.
+    /// Runs `step`, which returns how many bytes it has read and written, until it has read all input and does not fill
+    /// its output.
     private static func decompress(
         _ bytes: [UInt8], _ step: (UnsafeRawBufferPointer, UnsafeMutableRawBufferPointer) -> (read: Int, written: Int)
     ) -> [UInt8] {

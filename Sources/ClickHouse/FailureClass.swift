@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What can mend a failed insert. It decides what becomes of the batch.
+/// The kind of a failed insert, by what can fix it. It decides how the batch is handled.
 public enum FailureClass: String, CaseIterable, Sendable {
-    /// Time, or another endpoint: tried again, for ever.
+    /// Time or another endpoint can fix it: the batch is retried without limit.
     case transient
-    /// Somebody who looks after ClickHouse or this server: the batch is kept, the server is not ready, and it is tried
-    /// again now and then.
+    /// An operator of ClickHouse or of this server can fix it: the batch is kept, the server is not ready, and retries
+    /// are slow.
     case `operator`
-    /// Nothing: these bytes are not taken. Those that are too many are sent in halves; what is refused twice the same way is
-    /// counted as lost.
+    /// Nothing can fix it: ClickHouse rejects these bytes. A body that is too large is sent in halves; one that is
+    /// rejected twice in the same way is counted as lost.
     case content
-    /// The owner of a materialized view that is broken or does not take the batch. The table may have the rows.
+    /// The owner of a materialized view can fix it: the view is broken or rejects the batch. The table may have the
+    /// rows.
     case view
 }
 
 extension ClickHouseError {
-    /// What can mend it.
+    /// The class of the failure.
     public var failureClass: FailureClass {
         switch self {
         case .unreachable(_, let error):
@@ -32,7 +33,7 @@ extension ClickHouseError {
         }
     }
 
-    /// A code that is in no list is taken for transient: its rows are kept.
+    /// Returns the class of an exception. A code that is in no list counts as transient, so that its rows are kept.
     private static func failureClass(ofException code: Int) -> FailureClass {
         if operatorCodes.contains(code) { return .operator }
         return contentCodes.contains(code) ? .content : .transient
@@ -44,10 +45,10 @@ extension ClickHouseError {
     static let memoryLimitExceeded = 241
     static let tooManyParts = 252
     static let accessDenied = 497
-    /// The status of proxies that refuse a body for its size (RFC 9110, section 15.5.14).
+    /// The status of proxies that reject a body for its size (RFC 9110, section 15.5.14).
     static let tooLargeStatus = 413
 
-    /// The codes of src/Common/ErrorCodes.cpp that need somebody: what is missing, and what is not allowed.
+    /// The codes of src/Common/ErrorCodes.cpp that need an operator: something is missing or not allowed.
     private static let operatorCodes: Set<Int> = [
         10,  // NOT_FOUND_COLUMN_IN_BLOCK
         16,  // NO_SUCH_COLUMN_IN_TABLE
@@ -75,8 +76,8 @@ extension ClickHouseError {
         774,  // TABLE_IS_PERMANENTLY_READ_ONLY
     ]
 
-    /// The codes that pass by themselves where a materialized view fails. A view can fail with any other code at each batch
-    /// for ever, so that one in no list is taken for the view's own.
+    /// The codes of failures of materialized views that pass by themselves. A view can fail with any other code for
+    /// every batch and for ever, so a code that is not in this list is attributed to the view.
     private static let passingCodes: Set<Int> = [
         95,  // CANNOT_READ_FROM_SOCKET
         96,  // CANNOT_WRITE_TO_SOCKET
@@ -114,9 +115,9 @@ extension ClickHouseError {
         999,  // KEEPER_EXCEPTION
     ]
 
-    /// The codes that are about the bytes that were sent. All others, among them TOO_MANY_SIMULTANEOUS_QUERIES 202,
-    /// TABLE_IS_READ_ONLY 242, NOT_ENOUGH_SPACE 243, UNKNOWN_STATUS_OF_INSERT 319 and KEEPER_EXCEPTION 999, pass by themselves
-    /// or may do so.
+    /// The codes caused by the bytes that were sent. All others, among them TOO_MANY_SIMULTANEOUS_QUERIES 202,
+    /// TABLE_IS_READ_ONLY 242, NOT_ENOUGH_SPACE 243, UNKNOWN_STATUS_OF_INSERT 319 and KEEPER_EXCEPTION 999, pass by
+    /// themselves or may do so.
     private static let contentCodes: Set<Int> = [
         6,  // CANNOT_PARSE_TEXT
         7,  // INCORRECT_NUMBER_OF_COLUMNS

@@ -2,7 +2,7 @@
 
 import FlowModel
 
-/// How many values fell into which of a fixed set of ranges.
+/// Counts of values in fixed ranges.
 public struct Histogram: Equatable, Sendable {
     /// Bounds for durations in milliseconds.
     public static let milliseconds: [UInt64] = [
@@ -11,20 +11,20 @@ public struct Histogram: Equatable, Sendable {
     /// Bounds for the rows of an insert.
     public static let rows: [UInt64] = [1, 10, 100, 1_000, 2_500, 5_000, 10_000, 15_000, 25_000, 50_000, 100_000]
 
-    /// The ranges' upper bounds, included, in ascending order; what is above all of them has a range of its own.
+    /// The ranges' inclusive upper bounds in ascending order; values above all of them have a range of their own.
     public let bounds: [UInt64]
-    /// How many values were in each range, one more than there are bounds.
+    /// The number of values in each range, one more than there are bounds.
     public private(set) var counts: [UInt64]
     /// The sum of all values.
     public private(set) var sum: UInt64 = 0
 
-    /// Nothing has been counted.
+    /// Makes an empty histogram.
     public init(bounds: [UInt64]) {
         self.bounds = bounds
         counts = [UInt64](repeating: 0, count: bounds.count + 1)
     }
 
-    /// How many values there were.
+    /// The number of all values.
     public var count: UInt64 { counts.clampedSum }
 
     /// Adds a value.

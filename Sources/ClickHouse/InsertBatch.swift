@@ -3,16 +3,17 @@
 import FlowBlocks
 import FoundationEssentials
 
-/// A block as it is sent: the same bytes, settings and token in every attempt, so that ClickHouse knows it again.
+/// A block or a part of it as it is sent: every attempt has the same bytes, settings and token, so that ClickHouse can
+/// deduplicate it.
 struct InsertBatch: Sendable {
     let statement: String
     let body: ClickHouseClient.Body
-    /// What ClickHouse knows the batch by.
+    /// The deduplication token.
     private(set) var token: String
     let isAsynchronous: Bool
-    /// Whether a materialized view that fails leaves the insert as it is.
+    /// Whether the insert succeeds although a materialized view fails.
     private(set) var ignoresViewErrors: Bool
-    /// True once a view has failed for so long that the batch goes without it.
+    /// True once a view has failed for so long that the batch is sent without waiting for it.
     private(set) var isWithoutViews = false
     let flows: Int
     let rows: Int
@@ -39,7 +40,7 @@ struct InsertBatch: Sendable {
         begun = block.begun
     }
 
-    /// A part of a batch.
+    /// Makes a part of a batch.
     private init(_ batch: InsertBatch, part: String, flows: Int, rows: Int, reportedBytes: UInt64, body: [UInt8]) {
         statement = batch.statement
         self.body = ClickHouseClient.Body(body, compression: batch.body.compression)
@@ -55,26 +56,26 @@ struct InsertBatch: Sendable {
         begun = batch.begun
     }
 
-    /// What of a block the batch is.
+    /// The batch's blocks, flows, rows and bytes.
     var amount: BlockAmount {
         BlockAmount(blocks: 1, flows: UInt64(flows), rows: UInt64(rows), reportedBytes: reportedBytes)
     }
 
-    /// The settings of its insert.
+    /// The settings of the insert.
     var settings: [(name: String, value: String)] {
-        // Where the table has a deduplication window, a batch is stored once.
+        // If the table has a deduplication window, the token ensures that a batch is stored once.
         fixedSettings + [("insert_deduplication_token", token)]
             + (knowsIgnoringViews ? [("materialized_views_ignore_errors", ignoresViewErrors ? "1" : "0")] : [])
     }
 
-    /// Makes it another batch to ClickHouse.
+    /// Assigns a new token, so that ClickHouse does not deduplicate the batch.
     mutating func renewToken() { token = UUID().uuidString.lowercased() }
 
-    /// Sends the batch from now on to the table and those views that take it.
+    /// Makes later attempts ignore views that fail.
     mutating func leaveViews() { (ignoresViewErrors, isWithoutViews) = (true, true) }
 
-    /// Two batches of half of the rows each, to be sent instead of this one; there must be more than one row. Their tokens
-    /// follow from the batch's, which must not have been stored.
+    /// Returns two batches with half of the rows each, to be sent instead of this one. It must have more than one row
+    /// and must not have been stored: the halves' tokens are derived from its token.
     func halves() -> (InsertBatch, InsertBatch) {
         let all = NativeRows(Decompressor.decompress(body))
         let (middle, compressor) = (rows / 2, Compressor())
@@ -96,29 +97,29 @@ struct InsertBatch: Sendable {
     ) -> [(name: String, value: String)] {
         let reachesViews = schema.passesRetriesToViews(isAsynchronous: isAsynchronous)
         var settings = [
-            // Always said: the server's default differs between releases.
+            // Always set: the server's default differs between releases.
             ("async_insert", isAsynchronous ? "1" : "0"),
-            // Merging rows at insertion costs five times what the insertion does; the merges do it anyway.
+            // Merging rows during the insert costs five times the insert itself; background merges do it anyway.
             ("optimize_on_insert", "0"),
         ]
-        // A batch that a view failed on reaches the view with the next attempt, although the table has it. Synchronous inserts
-        // of releases that have no safe value leave it to the user's profile.
+        // With 1, a batch that a view failed on reaches the view with the next attempt, although the table has it.
+        // Synchronous inserts into releases without a safe value leave the setting to the user's profile.
         if reachesViews || isAsynchronous {
             settings.append(("deduplicate_blocks_in_dependent_materialized_views", reachesViews ? "1" : "0"))
         }
         if reachesViews, !schema.isServer(atLeast: 26, 1) {
-            // Each view has a token of its own: of two views into one table, the second one's rows would be taken for a copy.
-            // From 24.7 on, ClickHouse does so by itself; 26.9 calls the setting obsolete.
+            // Gives each view a token of its own: otherwise, of two views into one table, the second one's rows would
+            // be deduplicated. From 24.7 on, ClickHouse does this by itself; 26.9 calls the setting obsolete.
             settings.append(("update_insert_deduplication_token_in_dependent_materialized_views", "1"))
         }
         if isAsynchronous {
             settings += [
-                // The answer comes when the rows are in the table, not when they are in a buffer.
+                // ClickHouse responds when the rows are in the table, not when they are in a buffer.
                 ("wait_for_async_insert", "1"),
-                // The server's wait ends before the client's, so that the client hears of it.
+                // The server's wait ends before the client's, so that the client receives the error.
                 ("wait_for_async_insert_timeout", "\(max(1, timeoutMilliseconds / 1000 - 10))"),
             ]
-            // Off by default: the token would count for synchronous inserts alone.
+            // Off by default; the token would apply to synchronous inserts only.
             if case .replicated = schema.deduplication { settings.append(("async_insert_deduplicate", "1")) }
         }
         return settings

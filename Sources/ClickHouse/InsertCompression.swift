@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// How the body of an insert is compressed on its way.
+/// The compression of an insert's body.
 public enum InsertCompression: String, CaseIterable, Sendable {
-    /// Not at all: about 70 bytes a row.
+    /// No compression: about 70 bytes per row.
     case none
-    /// LZ4's frame format: about 29 bytes a row, the cheapest for both sides.
+    /// The LZ4 frame format: about 29 bytes per row, the least CPU time for both sides.
     case lz4
-    /// Zstandard, level 1: about 18 bytes a row, for networks that cost.
+    /// Zstandard, level 1: about 18 bytes per row, for networks where traffic is costly.
     case zstd
 
     /// The value of the header field `Content-Encoding`; nil for none.
     var contentEncoding: String? { self == .none ? nil : rawValue }
 
-    /// What a file of such bytes ends with, for tools that look at it.
+    /// The suffix of files with such bytes, by which tools detect the compression.
     var fileSuffix: String {
         switch self {
         case .none: ""

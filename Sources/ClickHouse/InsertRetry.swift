@@ -2,56 +2,56 @@
 
 import Retry
 
-/// What becomes of one batch after each failed attempt: a value without clock or connection.
+/// Decides the next step after each failed attempt to send a batch: a value without clock or connection.
 struct InsertRetry: Sendable {
-    /// What to do next.
+    /// The next step.
     enum Step: Equatable, Sendable {
-        /// Ask the next endpoint at once.
+        /// Try the next endpoint immediately.
         case tryNextEndpoint
-        /// Ask the next endpoint after a while; with one endpoint, that one again.
+        /// Try the next endpoint after a delay; with one endpoint, the same one.
         case wait(Duration, Wait)
-        /// Set the batch aside for a while and send others: it is too large and may be stored already.
+        /// Set the batch aside for a time and send others: it is too large, and may be stored already.
         case setAside(Duration, Wait)
-        /// Send it in halves: every endpoint was asked, and one refuses so many bytes at once.
+        /// Send the batch in halves: every endpoint was tried, and one rejects the body's size.
         case split
-        /// Send it to the table and those views that take it: a view has failed for too long.
+        /// Send the batch and ignore views that fail: a view has failed for too long.
         case ignoreViews
-        /// Count the batch as rejected and send it no more: ClickHouse has refused its bytes twice in the same way.
+        /// Count the batch as rejected and stop sending it: ClickHouse has rejected its bytes twice in the same way.
         case reject
     }
 
-    /// What may be done about a batch.
+    /// The options for a batch.
     struct Choices: Sendable {
-        /// What to do about a batch that is too large.
+        /// The options for a batch that is too large.
         enum Size: Sendable {
             case split
-            /// A single row: it is rejected like other refused data.
+            /// The batch is a single row and is rejected like other invalid data.
             case reject
-            /// An earlier attempt may have stored it: its halves would be stored again.
+            /// An earlier attempt may have stored the batch: its halves would be stored again.
             case keep
         }
 
-        /// Whether the batch may be rejected at all; where not, what is refused waits for an operator.
+        /// Whether the batch may be rejected at all; if not, rejected data waits for an operator.
         var mayReject = true
         var size = Size.reject
-        /// The time since the first failure of a view after which the batch goes without views that fail; nil where it never
-        /// does, or does already.
+        /// The time since the first failure of a view after which the batch is sent without views that fail; nil if it
+        /// never is, or is already.
         var viewLimit: Duration?
     }
 
-    /// What is waited for, after every endpoint has failed.
+    /// The reason for a wait, after every endpoint has failed.
     enum Wait: Equatable, Sendable {
-        /// Somebody who mends something: every endpoint needs it.
+        /// Every endpoint needs an operator.
         case forSomebody
-        /// The time that an endpoint has asked for.
+        /// An endpoint has asked for a delay.
         case asAsked
-        /// An endpoint that answers: none did.
+        /// No endpoint responded.
         case forConnection
-        /// Better times: ClickHouse is there.
+        /// ClickHouse responds, but fails.
         case forClickHouse
     }
 
-    /// The longest wait that an endpoint may ask for.
+    /// The maximum delay that an endpoint may ask for.
     static let maximumAskedWait = Duration.seconds(60)
 
     private let endpoints: Int
@@ -68,29 +68,29 @@ struct InsertRetry: Sendable {
         var noneAnswered = true
         var isTooLarge = false
         var hasFailingView = false
-        /// The shortest wait that an endpoint has asked for.
+        /// The shortest delay that an endpoint has asked for.
         var asked: Duration?
     }
 
-    /// Begins with a new batch.
+    /// Begins the attempts on a batch.
     ///
     /// - Parameters:
-    ///   - endpoints: How many there are; all are asked before a wait.
-    ///   - transient: Waits after what passes by itself.
-    ///   - slow: Waits after what somebody must mend.
+    ///   - endpoints: The number of endpoints; all are tried before a wait.
+    ///   - transient: Delays after failures that pass by themselves.
+    ///   - slow: Delays after failures that need an operator.
     init(endpoints: Int, transient: Backoff, slow: Backoff) {
         self.endpoints = endpoints
         self.transient = transient
         self.slow = slow
     }
 
-    /// An attempt failed.
+    /// Records a failed attempt and returns the next step.
     ///
     /// - Parameters:
-    ///   - error: Why.
-    ///   - choices: What may be done about the batch.
-    ///   - now: When it failed.
-    ///   - generator: For the jitter.
+    ///   - error: The failure.
+    ///   - choices: The options for the batch.
+    ///   - now: The time of the failure.
+    ///   - generator: The source of the jitter.
     mutating func failed(
         _ error: ClickHouseError, _ choices: Choices, at now: ContinuousClock.Instant = .now,
         using generator: inout some RandomNumberGenerator
@@ -135,17 +135,17 @@ struct InsertRetry: Sendable {
 }
 
 extension ClickHouseError {
-    /// What two refusals of the same kind have in common: their code.
+    /// The property shared by two rejections of the same kind: the code.
     fileprivate var identity: String {
         if case .exception(let code, _) = self { "\(code)" } else { reason }
     }
 
-    /// How long the endpoint asks to be left alone.
+    /// The delay that the endpoint asks for.
     fileprivate var retryAfter: Duration? {
         if case .unexpectedAnswer(_, _, _, let retryAfter) = self { retryAfter } else { nil }
     }
 
-    /// Whether it was ClickHouse that failed, not the way there.
+    /// Whether ClickHouse failed rather than the connection to it.
     fileprivate var isAnswered: Bool {
         switch self {
         case .unreachable, .unexpectedAnswer: failureClass != .transient

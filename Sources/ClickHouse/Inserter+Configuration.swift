@@ -3,44 +3,44 @@
 import Retry
 
 extension Inserter {
-    /// How blocks are sent.
+    /// The settings of an inserter.
     public struct Configuration: Equatable, Sendable {
-        /// Where to.
+        /// The settings of the connections to ClickHouse.
         public var client: ClickHouseClient.Configuration
-        /// Inserts at the same time.
+        /// The number of concurrent inserts.
         public var workers: Int
-        /// How bodies are compressed.
+        /// The compression of bodies.
         public var compression: InsertCompression
-        /// Whether ClickHouse gathers inserts before it writes them.
+        /// Whether ClickHouse collects inserts before it writes them.
         public var asyncInsert: AsyncInsert
-        /// What becomes of a batch that a materialized view fails on.
+        /// The handling of a batch that a materialized view fails on.
         public var viewErrors: ViewErrors
-        /// How long failures of views are waited out.
+        /// Time limits for retries after failures of views.
         var viewLimits = ViewFailures.Limits()
-        /// What is done about bodies that a proxy refuses for their size.
+        /// The handling of bodies that a proxy rejects for their size.
         var sizeRefusals = SizeRefusals()
-        /// Where batches go that ClickHouse does not take; nil for nowhere. They are counted as lost either way.
+        /// The dead-letter directory for rejected batches; nil for none. They are counted as lost either way.
         public var deadLetters: DeadLetterDirectory.Configuration?
-        /// Waits after failures that pass by themselves.
+        /// Delays after failures that pass by themselves.
         public var retryDelays: Delays
-        /// Waits after failures that somebody must mend.
+        /// Delays after failures that need an operator.
         public var slowRetryDelays: Delays
 
-        /// What is done about bodies that a proxy refuses for their size.
+        /// The handling of bodies that a proxy rejects for their size.
         struct SizeRefusals: Equatable, Sendable {
-            /// How often a body beyond the known limit is sent to find out whether that was raised: small inserts cost more
-            /// than a refusal.
+            /// The interval of probes: a body above the known limit is sent to detect a raised limit, since small
+            /// inserts cost more than a rejection.
             var probeInterval = Duration.seconds(60)
-            /// For how long a batch that may be stored is set aside before it is split all the same: a known, counted doubling
-            /// is better than memory that is never freed.
+            /// The maximum time for which a batch that may be stored is set aside before it is split anyway: a known,
+            /// counted duplicate is better than memory that is never freed.
             var longestSetAside = Duration.seconds(900)
         }
 
-        /// Upper bounds of waits, which grow twofold from the first to the last and have full jitter.
+        /// Upper bounds of delays, which double from the first to the last and have full jitter.
         public struct Delays: Equatable, Sendable {
-            /// The bound of the first wait.
+            /// The bound of the first delay.
             public var initial: Duration
-            /// The bound of all waits.
+            /// The bound of all delays.
             public var maximum: Duration
 
             /// Makes bounds.
@@ -52,7 +52,7 @@ extension Inserter {
             var backoff: Backoff { Backoff(initial: initial, maximum: maximum) }
         }
 
-        /// Makes a configuration of its parts.
+        /// Makes a configuration from its parts.
         public init(
             client: ClickHouseClient.Configuration, workers: Int = 4,
             compression: InsertCompression = .lz4, asyncInsert: AsyncInsert = .automatic,

@@ -4,60 +4,61 @@ public import FlowBlocks
 import FlowModel
 
 extension Inserter {
-    /// How inserts have gone so far. What became of blocks is in the sink's account.
+    /// Statistics of inserts. The outcomes of blocks are in the sink's account.
     public struct Statistics: Equatable, Sendable {
-        /// How an endpoint has done.
+        /// Statistics of one endpoint.
         public struct Endpoint: Equatable, Sendable {
-            /// Its URL.
+            /// The endpoint's URL.
             public var url: String
-            /// Inserts that it was sent.
+            /// Inserts sent to the endpoint.
             public var attempts: UInt64 = 0
-            /// Those that failed.
+            /// Inserts that failed.
             public var failures: UInt64 = 0
             /// Why the last one failed, nil after a success.
             public var lastError: String?
 
-            /// Nothing was sent to the endpoint.
+            /// Makes the statistics of an endpoint without inserts.
             public init(url: String) { self.url = url }
         }
 
-        /// What was stored although a materialized view failed: the view may lack it.
+        /// Batches stored although a materialized view failed; the view may lack them.
         public var withoutViews = BlockAmount()
         /// Batches that were split although an earlier attempt may have stored them whole.
         public var possiblyDoubled = BlockAmount()
-        /// Attempts that failed, by ``ClickHouseError/reason``.
+        /// Failed attempts, by ``ClickHouseError/reason``.
         public var failedAttempts: [String: UInt64] = [:]
-        /// Attempts that failed, by what can mend it.
+        /// Failed attempts, by ``FailureClass``.
         public var failedAttemptsByClass: [FailureClass: UInt64] = [:]
-        /// Batches that were sent under another token because ClickHouse had ended and kept their token without their rows.
+        /// Batches sent with another token because ClickHouse was killed and kept their token without their rows.
         public var rescuedBatches: UInt64 = 0
         /// Why the last attempt failed, nil after a success.
         public var lastError: String?
-        /// What can mend it.
+        /// The class of the last failure, nil after a success.
         public var lastFailureClass: FailureClass?
-        /// Why no endpoint takes rows until somebody mends something; nil where it is not so.
+        /// The error because of which no endpoint accepts rows until an operator fixes it; nil if there is none.
         public var operatorError: String?
-        /// How each endpoint has done, in the configuration's order.
+        /// Statistics of each endpoint, in the configuration's order.
         public var endpoints: [Endpoint] = []
-        /// How long attempts took that succeeded.
+        /// Durations of successful attempts.
         public var successfulAttemptDuration = Histogram(bounds: Histogram.milliseconds)
-        /// How long attempts took that failed.
+        /// Durations of failed attempts.
         public var failedAttemptDuration = Histogram(bounds: Histogram.milliseconds)
-        /// How old blocks were when ClickHouse had them, since they were begun.
+        /// Ages of batches when they were stored, since their blocks were begun.
         public var batchAge = Histogram(bounds: Histogram.milliseconds)
-        /// How many rows inserts had.
+        /// Numbers of rows of inserts.
         public var batchRows = Histogram(bounds: Histogram.rows)
 
-        /// Nothing has been sent.
+        /// Makes statistics of no inserts.
         public init() {}
 
-        /// A wait for ClickHouse that is no cause for alarm: a restart, a full disk that is cleared, a network that heals.
+        /// The wait for ClickHouse up to which no problem is reported: a restart, a full disk that is cleared, a
+        /// network that recovers.
         static let patience = Duration.seconds(30)
 
-        /// Why the server cannot do its work: somebody must act, or rows have waited for half a minute. A failure that
-        /// may pass by itself is none.
+        /// Returns the problem that stops the server: a failure that needs an operator, or rows that have waited for
+        /// more than 30 s. Shorter failures that may pass by themselves are not reported.
         ///
-        /// - Parameter oldestWait: How long the oldest block has waited that is not set aside, nil where there is none.
+        /// - Parameter oldestWait: The wait of the oldest block that is not set aside; nil if there is none.
         public func problem(oldestWait: Duration?) -> String? {
             if let operatorError { return "somebody must act: \(operatorError)" }
             guard let oldestWait, oldestWait > Self.patience else { return nil }

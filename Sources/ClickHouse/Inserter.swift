@@ -8,18 +8,19 @@ import HTTPClient
 public import Logging
 import Synchronization
 
-/// Sends blocks to ClickHouse from threads of its own, each with its connections, and tries until ClickHouse has them.
+/// Sends blocks to ClickHouse from its own threads, each with its own connections, and retries until ClickHouse has
+/// them.
 ///
-/// A block's memory shrinks when a thread takes it up: from then on only its compressed bytes are kept.
+/// A block's memory shrinks when a thread takes it from the queue: from then on, only its compressed bytes are kept.
 public final class Inserter: BlockSink {
-    /// So many batches in a row are rejected; after that, it is the table that is suspected, and rows are kept until an
-    /// insert succeeds.
+    /// The maximum number of consecutive batches that are rejected; after that, the table is presumed to be at fault,
+    /// and rows are kept until an insert succeeds.
     static let maximumRejectionsInARow = 3
 
-    /// A warning about something that lasts is repeated after this time.
+    /// The interval at which a warning about a lasting condition is repeated.
     private static let warningInterval = Duration.seconds(3600)
 
-    /// How often ClickHouse is asked, once a second, whether it has a batch.
+    /// The maximum number of checks, one per second, whether ClickHouse has a batch.
     private static let maximumQuestions = 30
 
     private struct Job: Sendable {
@@ -27,35 +28,36 @@ public final class Inserter: BlockSink {
         let delivery: BlockDelivery
     }
 
-    /// A block that was taken from the queue, and what of it is still to be sent.
+    /// A block taken from the queue, and its batches that are still to be sent.
     private struct Work: Sendable {
         let delivery: BlockDelivery
         let begun = ContinuousClock.now
-        /// The next one comes last.
+        /// The batches to send, from last to first.
         var parts: [InsertBatch]
-        /// What the attempts on a part have shown that was set aside.
+        /// State of the attempts on a part that was set aside.
         var attempts: Attempts?
         var siblings: [CrashCheck.Sibling] = []
     }
 
-    /// What the attempts on one batch have shown.
+    /// State of the attempts on one batch.
     private struct Attempts: Sendable {
         var retry: InsertRetry
         var crash: CrashCheck
         var mayBeStored = false
-        /// True where the last attempt was refused for its size and an earlier one may have stored the batch.
+        /// True if the last attempt was rejected for its size and an earlier one may have stored the batch.
         var isKeptWhole = false
         var setAsideSince: ContinuousClock.Instant?
     }
 
     private struct State {
         var queue: Deque<Job> = []
-        /// Blocks of which a part was set aside and is due.
+        /// Blocks with a part that was set aside and is due.
         var due: Deque<Work> = []
-        /// The kinds of views' failures that a batch has waited out in vain since the last batch that every view took.
+        /// The classes of views' failures for which a batch has reached its time limit, since the last batch that every
+        /// view accepted.
         var lastingViewFailures: Set<FailureClass> = []
         var sizeLimit = SizeLimit()
-        /// When a warning was logged, by its subject.
+        /// The time of the last warning, by subject.
         var warned: [String: ContinuousClock.Instant] = [:]
         var rejectionsInARow = 0
         var statistics = Statistics()
@@ -65,11 +67,12 @@ public final class Inserter: BlockSink {
     private let configuration: Configuration
     private let schema: TableSchema
     private let logger: Logger
-    /// What the inserter holds, and what became of it.
+    /// The account of the inserter's blocks.
     let account: SinkAccount
-    /// One for all threads: it is faster than ClickHouse takes what it makes, and takes as much memory as some blocks.
+    /// One encoder for all threads: it is faster than ClickHouse accepts its output, and takes as much memory as
+    /// several blocks.
     private let encoder = Mutex(BlockEncoder())
-    /// The memory of a few bodies that are not needed any more, for others.
+    /// The memory of a few bodies that are no longer needed, for reuse.
     private let spareBodies = Mutex<[[UInt8]]>([])
     private let deadLetters: DeadLetterDirectory?
     private let state: Mutex<State>
@@ -80,9 +83,9 @@ public final class Inserter: BlockSink {
     /// Makes an inserter and starts its threads.
     ///
     /// - Parameters:
-    ///   - configuration: How blocks are sent.
+    ///   - configuration: The inserter's settings.
     ///   - schema: The table.
-    ///   - logger: For failures and recoveries.
+    ///   - logger: Logs failures and recoveries.
     ///   - account: Counts the blocks.
     public init(configuration: Configuration, schema: TableSchema, logger: Logger, account: SinkAccount) {
         self.configuration = configuration
@@ -97,18 +100,18 @@ public final class Inserter: BlockSink {
             if isUnderPressure { self?.forgetSpares() }
         }
         for number in 0..<configuration.workers {
-            // A queue of its own that is blocked has a thread of its own.
+            // Each worker blocks its serial queue, so each has a thread of its own.
             DispatchQueue(label: "insert-\(number)").async { self.work() }
         }
     }
 
-    /// How inserts have gone so far.
+    /// Statistics of inserts.
     public var statistics: Statistics { state.withLock { $0.statistics } }
 
     /// The columns that the table has.
     public var form: BlockForm { schema.form }
 
-    /// What waits or is under way, and why it cannot go on.
+    /// The blocks that wait or are in flight, and the problem that stops the inserter.
     public var load: SinkLoad {
         let held = account.statistics
         return SinkLoad(
@@ -116,7 +119,7 @@ public final class Inserter: BlockSink {
             problem: statistics.problem(oldestWait: held.oldestWait))
     }
 
-    /// Sends a block that has rows, as soon as a thread is free. Rows that ClickHouse never takes are rejected.
+    /// Sends a block that has rows, as soon as a thread is free. Rows that ClickHouse will never accept are rejected.
     public func submit(_ block: FlowBlock, settled: @escaping @Sendable (BlockSettlement) -> Void) {
         precondition(block.rows > 0, "a block without rows")
         let job = Job(block: block, delivery: account.deliver(block, settled: settled))
@@ -124,7 +127,7 @@ public final class Inserter: BlockSink {
         available.signal()
     }
 
-    /// Takes batches out of the blocks that no thread has taken up.
+    /// Removes batches from the blocks that no thread has taken yet.
     public func withdraw(_ batches: Set<BatchIdentity>) -> Set<BatchIdentity> {
         state.withLock { state in
             var withdrawn: Set<BatchIdentity> = []
@@ -137,9 +140,9 @@ public final class Inserter: BlockSink {
         }
     }
 
-    /// Waits until every block is settled, at most for `timeout`, and then gives up what is left.
+    /// Waits until every block is settled, for at most `timeout`, and then abandons the rest.
     ///
-    /// - Returns: The number of rows that were given up. Of those that were under way, ClickHouse may have some.
+    /// - Returns: The number of abandoned rows. ClickHouse may have some of those that were in flight.
     public func drain(timeout: Duration) async -> Int {
         let deadline = ContinuousClock.now + timeout
         while account.statistics.queuedRows > 0 && ContinuousClock.now < deadline && !Task.isCancelled {
@@ -152,7 +155,7 @@ public final class Inserter: BlockSink {
         return rest
     }
 
-    /// Gives back memory that is kept for the next blocks.
+    /// Frees memory that is kept for later blocks.
     public func releaseMemory() {
         encoder.withLock { $0 = BlockEncoder() }
         forgetSpares()
@@ -171,7 +174,7 @@ public final class Inserter: BlockSink {
         }
     }
 
-    /// Gives a block back for a while, so that its worker takes up others.
+    /// Sets a block aside for `duration`, so that its worker takes other blocks.
     private func setAside(_ work: Work, for duration: Duration) {
         work.delivery.markSetAside()
         DispatchQueue.global().asyncAfter(deadline: .now() + duration / .seconds(1)) {
@@ -180,7 +183,7 @@ public final class Inserter: BlockSink {
         }
     }
 
-    /// Takes the next block from the queue and makes of it what is sent.
+    /// Takes the next block from the queue and encodes it as a batch; returns nil if there is none.
     private func takeBlock() -> Work? {
         guard var job = state.withLock({ $0.queue.popFirst() }) else { return nil }
         let memoryBytes = job.block.memoryBytes
@@ -203,7 +206,7 @@ public final class Inserter: BlockSink {
         return Work(delivery: job.delivery, parts: [batch])
     }
 
-    /// Sends a block until ClickHouse has it, it is counted as lost, or a part is set aside; in parts where it is too large.
+    /// Sends a block, in parts if it is too large, until it is stored or rejected or a part is set aside.
     private func insert(_ work: consuming Work, over client: borrowing ClickHouseClient) {
         while var part = work.parts.popLast() {
             var admission = SizeLimit.Admission.send
@@ -230,14 +233,14 @@ public final class Inserter: BlockSink {
         work.delivery.settle()
     }
 
-    /// What became of a batch that was sent.
+    /// The outcome of sending a batch.
     private enum Outcome {
-        /// ClickHouse has it, or it is counted as lost.
+        /// The batch is stored or rejected.
         case settled
         case tooLarge
-        /// It is sent again after this time.
+        /// The batch is sent again after this time.
         case setAside(Duration)
-        /// The inserter ends.
+        /// The inserter is shutting down.
         case ended
     }
 
@@ -272,13 +275,13 @@ public final class Inserter: BlockSink {
                 guard !cancellation.isCancelled else { return .ended }
                 attempts.crash.note(error, of: begin)
                 attempts.mayBeStored = attempts.mayBeStored || error.mayBeStored
-                // Of several endpoints, another one may have it.
+                // With several endpoints, another one may have it.
                 if attempts.isKeptWhole, error.isTooLarge, configuration.client.endpoints.count == 1,
                     attempts.crash.excludesStored(batch, in: schema, asking: client)
                 {
                     attempts.mayBeStored = false
                 }
-                // The first time, an attempt may still be on its way.
+                // Not checked on the first size rejection: an earlier attempt may still be in flight.
                 attempts.isKeptWhole = attempts.mayBeStored && error.isTooLarge
                 let step = fail(
                     error, batch, sizeChoice(batch, attempts), &attempts.retry, at: endpoint, after: .now - begin)
@@ -308,7 +311,7 @@ public final class Inserter: BlockSink {
         return .ended
     }
 
-    /// What to do about a batch that a proxy refuses for its size.
+    /// Returns the options for a batch that a proxy rejects for its size.
     private func sizeChoice(_ batch: InsertBatch, _ attempts: Attempts) -> InsertRetry.Choices.Size {
         guard batch.rows > 1 else { return .reject }
         let isOverdue = attempts.setAsideSince.map { $0 + configuration.sizeRefusals.longestSetAside <= .now } ?? false
@@ -322,16 +325,16 @@ public final class Inserter: BlockSink {
             metadata: ["rows": "\(batch.rows)", "reported_bytes": "\(batch.reportedBytes)"])
     }
 
-    /// The halves of a batch, the first one last.
+    /// Returns the halves of a batch, the first one last.
     private func split(_ batch: InsertBatch, of delivery: BlockDelivery) -> [InsertBatch] {
-        // One at a time: an uncompressed batch takes some megabytes.
+        // The lock serializes splits, since an uncompressed batch takes several megabytes.
         let (first, second) = encoder.withLock { _ in batch.halves() }
         delivery.adjustHeld(bytes: first.body.bytes.count + second.body.bytes.count - batch.body.bytes.count)
         return [second, first]
     }
 
-    /// Whether ClickHouse has said that it has a batch and has not; nil where the inserter ends before it is known. Where
-    /// ClickHouse cannot be asked, it is believed.
+    /// Whether ClickHouse reported a batch as stored but does not have it; nil if the inserter shuts down before that
+    /// is known. If the check is impossible, ClickHouse's response is believed.
     private func isMissing(
         _ batch: InsertBatch, _ crash: CrashCheck, over client: borrowing ClickHouseClient
     ) -> Bool? {
@@ -393,8 +396,8 @@ public final class Inserter: BlockSink {
         keepMemory(of: batch)
     }
 
-    /// Counts a failure and decides what comes next. No batch is given up where one after another would be: then it is
-    /// the table that has changed.
+    /// Counts a failure and decides the next step. No batch is rejected after ``maximumRejectionsInARow`` consecutive
+    /// rejections: then the table must have changed.
     private func fail(
         _ error: ClickHouseError, _ batch: InsertBatch, _ size: InsertRetry.Choices.Size, _ retry: inout InsertRetry,
         at endpoint: String, after duration: Duration
@@ -418,7 +421,7 @@ public final class Inserter: BlockSink {
             case .ignoreViews: state.lastingViewFailures.insert(error.failureClass)
             case .tryNextEndpoint, .wait, .reject: break
             }
-            // What goes on without a wait is no state that lasts.
+            // A step that continues without a delay is not a lasting failure.
             guard step != .split && step != .ignoreViews else { return step }
             state.statistics.lastError = "\(error)"
             state.statistics.lastFailureClass = error.failureClass
@@ -431,7 +434,8 @@ public final class Inserter: BlockSink {
         }
     }
 
-    /// The time for which failures of a view are waited out for a batch: none where another batch has waited in vain.
+    /// Returns the time for which a batch is retried after failures of a view: zero if another batch has reached the
+    /// limit already.
     private func viewLimit(_ error: ClickHouseError, _ batch: InsertBatch, _ lasting: Set<FailureClass>) -> Duration? {
         guard configuration.viewErrors == .automatic, !batch.ignoresViewErrors, error.isOfView else { return nil }
         return lasting.contains(error.failureClass) ? .zero : configuration.viewLimits[error.failureClass]
@@ -455,7 +459,7 @@ public final class Inserter: BlockSink {
         keepMemory(of: batch)
     }
 
-    /// Keeps the memory of a body that is not needed any more for another.
+    /// Keeps the memory of a body that is no longer needed for reuse.
     private func keepMemory(of batch: InsertBatch) {
         guard !account.ledger.isUnderPressure else { return }
         spareBodies.withLock { if $0.count < 2 { $0.append(batch.body.bytes) } }
@@ -463,7 +467,7 @@ public final class Inserter: BlockSink {
 
     private func forgetSpares() { spareBodies.withLock { $0 = [] } }
 
-    /// Says why an attempt failed; of many threads that fail in the same way, one every ten seconds.
+    /// Logs a failed attempt; if many threads fail for the same reason, one line every ten seconds.
     private func log(_ error: ClickHouseError, _ batch: InsertBatch, _ step: InsertRetry.Step) {
         switch (step, error) {
         case (.ignoreViews, .failingView(let view, _, _)):
@@ -497,7 +501,7 @@ public final class Inserter: BlockSink {
             "an insert failed; its rows are kept and it is tried again", metadata: metadata)
     }
 
-    /// Logs a warning about something that lasts, once in ``warningInterval``.
+    /// Logs a warning about a lasting condition, once per ``warningInterval``.
     private func warn(_ message: Logger.Message, about subject: String, _ metadata: Logger.Metadata) {
         let isDue = state.withLock { state in
             state.warned = state.warned.filter { $0.value + Self.warningInterval > .now }

@@ -2,23 +2,23 @@
 
 import Labeling
 
-/// The distinct texts of each label among a block's endpoints. A text is touched once for each label and block, an endpoint
-/// once for each block, in memory that is used for one block after another.
+/// The distinct texts of each label among a block's endpoints. Each text is read once per label and block, each
+/// endpoint once per block, in memory that is reused for each block.
 struct LabelDictionaries: Sendable {
-    /// The distinct texts of a label, and the place of each endpoint's among them.
+    /// The distinct texts of a label, and each endpoint's index among them.
     struct Dictionary: Sendable {
         fileprivate(set) var keys = NativeKeys([])
         fileprivate(set) var indexes: [UInt32] = []
     }
 
     private var endpoints = 0
-    /// For each label, the texts' numbers of all endpoints.
+    /// The numbers of all endpoints' texts, label by label.
     private var ids: [LabelID] = []
     private var dictionaries = [Dictionary?](repeating: nil, count: Label.allCases.count)
-    /// Places of texts among a label's keys, by the texts' numbers; `.max` everywhere between two labels.
+    /// Indices of texts among a label's keys, by text number; all are `.max` between two labels.
     private var places: [UInt32] = []
 
-    /// Takes the labels of a block's endpoints, which somebody holds until ``removeAll()``.
+    /// Loads the labels of a block's endpoints, which the caller must retain until ``removeAll()``.
     mutating func load(_ endpoints: [EndpointLabels]) {
         removeAll()
         self.endpoints = endpoints.count
@@ -33,7 +33,7 @@ struct LabelDictionaries: Sendable {
         if unknown > 0 { places.append(contentsOf: repeatElement(.max, count: unknown)) }
     }
 
-    /// The distinct texts of a label.
+    /// Returns the distinct texts of a label.
     mutating func dictionary(of label: Label) -> Dictionary {
         if let known = dictionaries[label.rawValue] { return known }
         var dictionary = Dictionary()
@@ -52,7 +52,7 @@ struct LabelDictionaries: Sendable {
         return dictionary
     }
 
-    /// Forgets the block's texts.
+    /// Removes the block's texts.
     mutating func removeAll() {
         for label in Label.allCases { dictionaries[label.rawValue] = nil }
     }

@@ -4,12 +4,12 @@
 /// (https://clickhouse.com/docs/interfaces/formats/Native; src/Formats/NativeWriter.cpp, without the BlockInfo and the
 /// custom-serialization bytes that only the TCP protocol has).
 struct NativeBlock {
-    /// The block's bytes, or those that nobody has taken yet.
+    /// The bytes written since the last ``takeBytes(_:)``.
     private(set) var bytes: [UInt8] = []
     private let rows: Int
 
-    /// Begins a block in the memory of an earlier one. A block of no columns or no rows would be taken for the end of the
-    /// data, what follows it lost in silence: there must be at least one of each.
+    /// Begins a block in the memory of an earlier one. It must have at least one column and one row: ClickHouse takes a
+    /// block without columns or rows for the end of the data and silently loses what follows.
     init(columns: Int, rows: Int, reusing memory: consuming [UInt8] = []) {
         precondition(columns > 0 && rows > 0, "an empty block ends the data")
         self.rows = rows
@@ -19,13 +19,13 @@ struct NativeBlock {
         bytes.appendVarUInt(UInt64(rows))
     }
 
-    /// Hands over the bytes so far. What follows takes their place.
+    /// Passes the bytes so far to `body` and removes them.
     mutating func takeBytes(_ body: ([UInt8]) -> Void) {
         body(bytes)
         bytes.removeAll(keepingCapacity: true)
     }
 
-    /// A column whose values stand one after another in little-endian order: numbers, dates, enums, IPv4.
+    /// Appends a column of values in little-endian order: numbers, dates, enums, IPv4 addresses.
     mutating func appendColumn<Number: FixedWidthInteger & BitwiseCopyable>(
         _ name: String, type: String, _ values: [Number]
     ) {
@@ -35,14 +35,14 @@ struct NativeBlock {
         }
     }
 
-    /// A column whose values are given as they stand in a block, the same number of bytes for each row.
+    /// Appends a column of already encoded values, the same number of bytes for each row.
     mutating func appendColumn(_ name: String, type: String, values: ArraySlice<UInt8>) {
         precondition(values.count.isMultiple(of: rows), "column \(name) has a part of a value")
         beginColumn(name, type: type, count: rows)
         bytes.append(contentsOf: values)
     }
 
-    /// A column of numbers that has one value in every row.
+    /// Appends a column of numbers with the same value in every row.
     mutating func appendColumn<Number: FixedWidthInteger & BitwiseCopyable>(
         _ name: String, type: String, constant: Number
     ) {
@@ -50,16 +50,16 @@ struct NativeBlock {
         appendIntegers(of: Number.self, count: rows) { _ in constant.littleEndian }
     }
 
-    /// A `LowCardinality(String)` column: distinct strings, and for each row the index of its string
-    /// (src/DataTypes/Serializations/SerializationLowCardinality.cpp). ClickHouse takes it for a `String` column too.
+    /// Appends a `LowCardinality(String)` column: distinct strings, and for each row the index of its string
+    /// (src/DataTypes/Serializations/SerializationLowCardinality.cpp). ClickHouse accepts it for a `String` column too.
     mutating func appendColumn(_ name: String, keys: NativeKeys, indexes: [some UnsignedInteger & FixedWidthInteger]) {
         beginColumn(name, type: "LowCardinality(String)", count: indexes.count)
         appendKeysVersion()
         appendDictionary(keys, indexes)
     }
 
-    /// A `LowCardinality(String)` column of rows that refer to something else first: the index of a row's string is
-    /// `indexes[row]`.
+    /// Appends a `LowCardinality(String)` column with one more indirection: the index of a row's string is
+    /// `indexes[rows[row]]`.
     mutating func appendColumn(_ name: String, keys: NativeKeys, indexes: [UInt32], ofRows rows: [UInt32]) {
         precondition((rows.max() ?? 0) < indexes.count, "column \(name) has a row without an index")
         beginColumn(name, type: "LowCardinality(String)", count: rows.count)
@@ -76,7 +76,7 @@ struct NativeBlock {
         }
     }
 
-    /// A `LowCardinality(String)` column that has one string in every row.
+    /// Appends a `LowCardinality(String)` column with the same string in every row.
     mutating func appendColumn(_ name: String, constant: String) {
         beginColumn(name, type: "LowCardinality(String)", count: rows)
         appendKeysVersion()
@@ -84,7 +84,7 @@ struct NativeBlock {
         bytes.append(contentsOf: repeatElement(0, count: rows))
     }
 
-    /// An `IPv6` column of addresses' bits; none at all stands for `::` in every row.
+    /// Appends an `IPv6` column of addresses' bits; an empty array stands for `::` in every row.
     mutating func appendColumn(_ name: String, ipv6 addresses: [UInt128]) {
         beginColumn(name, type: "IPv6", count: addresses.isEmpty ? rows : addresses.count)
         if addresses.isEmpty {
@@ -93,14 +93,14 @@ struct NativeBlock {
         appendIntegers(of: UInt128.self, count: addresses.count) { addresses[$0].bigEndian }
     }
 
-    /// A `Map(LowCardinality(String), Bool)` column that holds `name: true` for each bit of a row.
+    /// Appends a `Map(LowCardinality(String), Bool)` column that holds `name: true` for each bit that is set in a row.
     ///
     /// - Parameters:
     ///   - flags: Bits for each row, the lowest for the first name.
-    ///   - names: The names of the bits, as many as are ever set.
+    ///   - names: The names of the bits; every bit that is set must have one.
     mutating func appendColumn(_ name: String, flags: [UInt64], names: NativeKeys) {
         beginColumn(name, type: "Map(LowCardinality(String), Bool)", count: flags.count)
-        // The keys' serialization version comes before the offsets; nothing follows them where there are no keys.
+        // The keys' serialization version comes before the offsets; nothing follows the offsets if there are no keys.
         appendKeysVersion()
         var end: UInt64 = 0
         appendIntegers(of: UInt64.self, count: flags.count) { row in
@@ -126,7 +126,7 @@ struct NativeBlock {
         appendString(type)
     }
 
-    /// Version of the serialization: keys travel with every block.
+    /// Appends the version of the serialization in which keys are sent with every block.
     private mutating func appendKeysVersion() { appendInteger(UInt64(1)) }
 
     private mutating func appendDictionary(_ keys: NativeKeys, _ indexes: [some UnsignedInteger & FixedWidthInteger]) {
@@ -144,7 +144,7 @@ struct NativeBlock {
         }
     }
 
-    /// 0 for indexes of one byte, 1 for two, 2 for four.
+    /// Returns the code of the indexes' width: 0 for one byte, 1 for two, 2 for four.
     private static func indexWidth(_ keys: Int) -> UInt64 { keys <= 1 << 8 ? 0 : keys <= 1 << 16 ? 1 : 2 }
 
     private mutating func appendKeys(_ keys: NativeKeys, count: Int) {
@@ -166,7 +166,7 @@ struct NativeBlock {
         }
     }
 
-    /// Appends numbers in one pass. `value` gives each as it lies in memory.
+    /// Appends numbers in one pass. `value` returns each in the byte order to store.
     private mutating func appendIntegers<Number: FixedWidthInteger & BitwiseCopyable>(
         of type: Number.Type, count: Int, _ value: (Int) -> Number
     ) {

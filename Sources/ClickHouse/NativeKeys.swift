@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Distinct strings as a `LowCardinality(String)` column holds them: each with its length before it.
+/// Distinct strings as a `LowCardinality(String)` column stores them: each preceded by its length.
 struct NativeKeys: Sendable {
-    /// How many there are.
+    /// The number of strings.
     let count: Int
     private(set) var bytes: [UInt8] = []
 
@@ -11,7 +11,7 @@ struct NativeKeys: Sendable {
         for string in strings { append(string) }
     }
 
-    /// Takes strings that have their lengths before them already.
+    /// Makes keys from strings that are already preceded by their lengths.
     init(serialized strings: [ArraySlice<UInt8>]) {
         count = strings.count
         for string in strings { bytes.append(contentsOf: string) }
@@ -24,7 +24,8 @@ struct NativeKeys: Sendable {
 }
 
 extension [UInt8] {
-    /// Seven bits a byte, the least significant first; the eighth says that more follow (LEB128).
+    /// Appends a number in LEB128: seven bits per byte, the least significant first; the eighth bit is set if more
+    /// bytes follow.
     mutating func appendVarUInt(_ value: UInt64) {
         var rest = value
         while rest >= 0x80 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowBlocks
-/// The rows of an uncompressed body, to be sent again in smaller bodies. Reads the columns that ``NativeBlock`` writes, and
-/// no others.
+/// The rows of an uncompressed body, to be sent again in smaller bodies. Reads only the columns that ``NativeBlock``
+/// writes.
 struct NativeRows {
     private struct Column {
         let name: String
@@ -13,9 +13,9 @@ struct NativeRows {
     private enum Values {
         /// The same number of bytes in every row.
         case fixed(ArraySlice<UInt8>, width: Int)
-        /// `LowCardinality(String)`: distinct strings, each with its length before it, and the index of each row's string.
+        /// `LowCardinality(String)`: distinct strings, each preceded by its length, and the index of each row's string.
         case strings([ArraySlice<UInt8>], indexes: [Int])
-        /// `Map(LowCardinality(String), Bool)`: a bit for each name that is set in a row.
+        /// `Map(LowCardinality(String), Bool)`: a bit for each name that is true in a row.
         case flags([ArraySlice<UInt8>], bits: [UInt64])
     }
 
@@ -69,7 +69,7 @@ struct NativeRows {
         }
     }
 
-    /// The network bytes that some of the rows report.
+    /// Returns the network bytes that a range of rows reports.
     func reportedBytes(of rows: Range<Int>) -> UInt64 {
         guard let column = columns.first(where: { $0.name == FlowColumn.bytes.rawValue }),
             case .fixed(let values, let width) = column.values
@@ -78,7 +78,7 @@ struct NativeRows {
         return rows.reduce(0) { sum, _ in sum &+ reader.integer(UInt64.self) }
     }
 
-    /// An uncompressed body of some of the rows, with the strings that they need.
+    /// Returns an uncompressed body of a range of rows, with only the strings that they use.
     func body(of rows: Range<Int>) -> [UInt8] {
         var block = NativeBlock(columns: columns.count, rows: rows.count)
         for column in columns {
@@ -105,7 +105,8 @@ struct NativeRows {
     }
 }
 
-/// Reads the parts of a Native block one after another. The bytes are the server's own: what is missing is a mistake.
+/// Reads the parts of a Native block one after another. The bytes are the server's own, so missing bytes are a
+/// programming error.
 private struct Reader {
     private(set) var bytes: ArraySlice<UInt8>
 
@@ -131,7 +132,7 @@ private struct Reader {
         take(MemoryLayout<Number>.size).reversed().reduce(0) { $0 << 8 | Number(truncatingIfNeeded: $1) }
     }
 
-    /// A string with its length before it.
+    /// Reads a string together with the length that precedes it.
     mutating func serializedString() -> ArraySlice<UInt8> {
         let begin = bytes
         let length = varUInt()
@@ -141,9 +142,9 @@ private struct Reader {
 
     mutating func string() -> String { String(decoding: take(Int(varUInt())), as: UTF8.self) }
 
-    /// The keys and indexes of a `LowCardinality` column.
+    /// Reads the keys and indexes of a `LowCardinality` column.
     mutating func dictionary() -> (keys: [ArraySlice<UInt8>], indexes: [Int]) {
-        /// The lowest bits of the flags say how wide indexes are: 1, 2 or 4 bytes.
+        /// The code of the indexes' width, in the lowest bits of the flags: 0, 1 and 2 for 1, 2 and 4 bytes.
         let width = integer(UInt64.self) & 0xff
         let keys = (0..<integer(UInt64.self)).map { _ in serializedString() }
         let count = integer(UInt64.self)

@@ -3,12 +3,12 @@
 import Dispatch
 import Synchronization
 
-/// Where threads wait between two attempts, so that what one of them learns helps the others.
+/// The waits of threads between two attempts; a success of one thread shortens the waits of others.
 ///
-/// An attempt that succeeds ends two waits, and each of those that succeeds then two more: after an outage all are back
-/// within a few inserts, and a ClickHouse that takes only some inserts is asked little more often than it takes them.
-/// While no endpoint answers, one thread a second asks again, however long the waits have become. What an endpoint has
-/// asked for is kept.
+/// A successful attempt ends two waits, and each of those that succeeds ends two more: after an outage, all threads
+/// resume within a few inserts, and a ClickHouse that accepts only some inserts is asked little more often than it
+/// accepts them. While no endpoint responds, one thread per second tries again, however long the waits have become.
+/// Delays that an endpoint has asked for are not shortened.
 final class RetryWaits: Sendable {
     private final class Waiter: Sendable {
         let end = DispatchSemaphore(value: 0)
@@ -18,7 +18,7 @@ final class RetryWaits: Sendable {
     }
 
     private struct State {
-        /// Those who have waited for longest come first.
+        /// Waiting threads, those that have waited longest first.
         var waiters: [Waiter] = []
         var lastAttempt = ContinuousClock.now
         var isOver = false
@@ -55,7 +55,7 @@ final class RetryWaits: Sendable {
         }
     }
 
-    /// An attempt has succeeded.
+    /// Records a successful attempt: ends two waits.
     func succeeded() {
         state.withLock { state in
             for _ in 0..<Self.waitsEndedBySuccess {
@@ -65,7 +65,7 @@ final class RetryWaits: Sendable {
         }
     }
 
-    /// Ends all waits, those to come included.
+    /// Ends all waits, present and future.
     func end() {
         state.withLock { state in
             state.isOver = true

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The limit on bodies of a proxy in front of ClickHouse, as far as refusals have shown it. Larger bodies are split without
-/// being sent, until a probe, one at a time, finds that the limit was raised.
+/// The limit on bodies of a proxy in front of ClickHouse, as observed from rejections. Larger bodies are split without
+/// being sent, until a probe, one at a time, shows that the limit was raised.
 struct SizeLimit: Sendable {
     enum Admission {
         case send
-        /// It is refused, unless the limit was raised.
+        /// The body is sent although it will be rejected unless the limit was raised.
         case probe
         case split
     }
 
-    /// The smallest body that was refused; nil where none was.
+    /// The size in bytes of the smallest rejected body; nil if there is none.
     private var refused: Int?
-    /// When a larger body may go out; nil while one is on its way.
+    /// The time at which a larger body may be sent; nil while one is in flight.
     private var nextProbe: ContinuousClock.Instant?
 
-    /// Decides whether a body goes out as it is. A probe must end with ``endProbe(next:)``.
+    /// Decides whether a body is sent whole. A probe must end with ``endProbe(next:)``.
     mutating func admit(_ bytes: Int, at now: ContinuousClock.Instant = .now) -> Admission {
         guard let refused, bytes >= refused else { return .send }
         guard let nextProbe, nextProbe <= now else { return .split }
@@ -30,7 +30,7 @@ struct SizeLimit: Sendable {
         refused = min(bytes, refused ?? bytes)
     }
 
-    /// A body that is accepted beyond the limit shows that it was raised; how far is unknown.
+    /// Records a stored body. One above the limit shows that it was raised; the new limit is unknown.
     mutating func noteSuccess(of bytes: Int) {
         if let refused, bytes >= refused { self.refused = nil }
     }

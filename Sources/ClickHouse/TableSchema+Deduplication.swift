@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension TableSchema {
-    /// What happens to a batch that comes twice, as when ClickHouse stored it and its answer was lost.
+    /// The handling of a batch that arrives twice, for example because ClickHouse stored it and its response was lost.
     public enum Deduplication: Equatable, Sendable {
-        /// A MergeTree on one server knows the last so many inserts by their tokens; with a window of 0, none: the rows are
-        /// doubled. Asynchronous inserts are not known by their tokens.
+        /// A MergeTree on one server deduplicates by the tokens of the last `window` inserts. With a window of 0 it
+        /// deduplicates none, so that the rows are doubled. It does not deduplicate asynchronous inserts.
         case plain(window: Int)
-        /// Replicas, or servers on shared storage, know the last so many.
+        /// Replicas, or servers on shared storage, deduplicate by the tokens of the last `window` inserts.
         case replicated(window: Int)
-        /// Another engine, such as Distributed: what its target does cannot be seen from here.
+        /// Another engine, such as Distributed, whose target tables are not visible from here.
         case unknown(engine: String)
-        /// The server's user may not read it.
+        /// The server's user may not read the engine.
         case hidden
 
         static let plainSetting = "non_replicated_deduplication_window"
         static let replicatedSetting = "replicated_deduplication_window"
 
-        /// Reads a row of `system.tables`.
+        /// Makes the value from a row of `system.tables`.
         ///
         /// - Parameters:
         ///   - engine: The engine's name.
         ///   - definition: The engine with its settings, on one line.
-        ///   - plainDefault: The server's own window for a MergeTree.
-        ///   - replicatedDefault: That for replicas.
+        ///   - plainDefault: The server's default window for a MergeTree.
+        ///   - replicatedDefault: The server's default window for replicas.
         init(engine: String, definition: String, plainDefault: String, replicatedDefault: String) {
             func window(_ setting: String, default: String) -> Int {
-                // The setting for replicas is the end of the other's name.
+                // Whole words are compared: the replicas' setting is a suffix of the other's name.
                 let set = definition.split(whereSeparator: { " ,".contains($0) }).drop { $0 != setting }.dropFirst()
                 return set.first == "=" ? set.dropFirst().first.flatMap { Int($0) } ?? 0 : Int(`default`) ?? 0
             }
@@ -38,7 +38,7 @@ extension TableSchema {
             }
         }
 
-        /// Whether the window is there, or may be, and asynchronous inserts would go past it.
+        /// Whether there is, or may be, a window that does not apply to asynchronous inserts.
         var isSynchronousOnly: Bool {
             switch self {
             case .plain(let window): window > 0
@@ -47,7 +47,7 @@ extension TableSchema {
             }
         }
 
-        /// True where the table is known to store an insert once that is sent again with its token.
+        /// True if the table is known to store an insert only once when it is retried with its token.
         func knowsRetries(isAsynchronous: Bool) -> Bool {
             switch self {
             case .plain(let window): window > 0 && !isAsynchronous
@@ -57,29 +57,30 @@ extension TableSchema {
         }
     }
 
-    /// True where ClickHouse passes an insert that the table has already on to its views, and each view knows it by a token of
-    /// its own: since 24.2 with the settings of ``InsertBatch``. Before 26.1, it refuses them in asynchronous inserts.
+    /// True if ClickHouse passes an insert that the table already has on to its views, and each view deduplicates it by
+    /// a token of its own: since 24.2 with the settings of ``InsertBatch``. Before 26.1, ClickHouse rejects these
+    /// settings in asynchronous inserts.
     func passesRetriesToViews(isAsynchronous: Bool) -> Bool {
         isAsynchronous ? isServer(atLeast: 26, 1) : isServer(atLeast: 24, 2)
     }
 
-    /// True where a batch that a view failed on reaches the view with another attempt, and the table keeps it once.
+    /// True if a batch that a view failed on reaches the view with another attempt, and the table stores it only once.
     func canRetryForViews(isAsynchronous: Bool) -> Bool {
         deduplication.knowsRetries(isAsynchronous: isAsynchronous)
             && passesRetriesToViews(isAsynchronous: isAsynchronous)
     }
 
-    /// Whether asynchronous inserts would go past the window, or past views where an insert comes again.
+    /// Whether asynchronous inserts would bypass the window, or their retries would not reach views.
     var isSynchronousOnly: Bool {
         if case .replicated = deduplication { return !passesRetriesToViews(isAsynchronous: true) }
         return deduplication.isSynchronousOnly
     }
 
-    /// The oldest release with long-term support whose features are all relied upon: tokens for asynchronous inserts, the
+    /// The oldest long-term support release that has all required features: tokens for asynchronous inserts, the
     /// exception's code in a header field, `Content-Encoding` for both compressions.
     static let oldestVersion = (23, 8)
 
-    /// What is worth a warning at start, and what to do about it.
+    /// Returns warnings to log at startup, with remedies.
     public func warnings(_ asyncInsert: AsyncInsert = .automatic, _ viewErrors: ViewErrors = .automatic) -> [String] {
         var warnings: [String] = []
         if !serverVersion.isEmpty, !isServer(atLeast: Self.oldestVersion.0, Self.oldestVersion.1) {
@@ -119,7 +120,7 @@ extension TableSchema {
         return warnings
     }
 
-    /// What views lose where no retry completes them.
+    /// Returns the warning about rows that views lose because no retry completes them; nil if there is none.
     private func viewWarning(_ viewErrors: ViewErrors, isAsynchronous: Bool) -> String? {
         guard !canRetryForViews(isAsynchronous: isAsynchronous) else { return nil }
         let storesAgain = !deduplication.knowsRetries(isAsynchronous: isAsynchronous)
@@ -145,7 +146,7 @@ extension TableSchema {
         }
     }
 
-    /// What makes retries complete views.
+    /// Returns the change that makes retries complete views.
     private func viewRemedy(isAsynchronous: Bool) -> String {
         switch deduplication {
         case .plain(window: 0): return "give the table a window with deploy/clickhouse/003_deduplication_window.sql"
@@ -157,7 +158,7 @@ extension TableSchema {
     }
 
     private var hiddenWarning: String {
-        // Some cost the same.
+        // Several questions may have the same cost.
         let costs = hidden.map(\.cost).reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }
         return """
             ClickHouse does not let the server's user read \(hidden.map(\.name).joined(separator: ", ")), so what they say is \

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension TableSchema {
-    /// What the server asks ClickHouse besides inserting. A user who may only insert is refused some of it.
+    /// The questions that the server asks ClickHouse besides inserting. A user with only the right to insert may not
+    /// ask some of them.
     enum Question: CaseIterable, Sendable {
         case columns
         case engine
@@ -10,7 +11,7 @@ extension TableSchema {
         case parts
         case metrics
 
-        /// What is read.
+        /// The table that is read.
         var name: String {
             switch self {
             case .columns: "the table's columns"
@@ -22,7 +23,7 @@ extension TableSchema {
             }
         }
 
-        /// What is lost without the answer.
+        /// The consequence of a missing answer.
         var cost: String {
             switch self {
             case .columns: "only the columns of 001_network_flows_0.sql are filled"
@@ -36,7 +37,7 @@ extension TableSchema {
             }
         }
 
-        /// The right that is missing.
+        /// Returns the missing right.
         func grant(_ quotedTable: String) -> String {
             switch self {
             case .columns: "SHOW COLUMNS ON \(quotedTable)"
@@ -45,7 +46,7 @@ extension TableSchema {
         }
     }
 
-    /// The answer to a question; nil where the user may not ask it.
+    /// Returns the answer to a question; nil, with the question added to `hidden`, if the user may not ask it.
     static func answer(
         _ question: Question, _ sql: String, _ hidden: inout [Question], of client: borrowing ClickHouseClient
     ) throws(ClickHouseError) -> String? {

@@ -2,28 +2,28 @@
 
 public import FlowBlocks
 
-/// Which of the columns that rows can fill the table has, and what the table does with a batch that comes twice.
+/// The columns of the table that rows can fill, and the table's handling of a batch that arrives twice.
 public struct TableSchema: Equatable, Sendable {
-    /// The table's name; its database is the client's.
+    /// The default name of the table; its database is the client's.
     public static let defaultTable = "network_flows_0"
 
     /// The table's name.
     public let table: String
-    /// What happens to a batch that comes twice.
+    /// The handling of a batch that arrives twice.
     public let deduplication: Deduplication
-    /// The materialized views that inserts into the table go to, as far as the server's user may see them.
+    /// The materialized views on the table, as far as the server's user may see them.
     let views: [String]
     /// ClickHouse's version, such as `26.9.2.1`.
     public let serverVersion: String
-    /// What the server's user may not ask.
+    /// The questions that the server's user may not ask.
     let hidden: [Question]
     let columns: [FlowColumn]
 
-    /// What the table stores of a row.
+    /// The form in which the table stores rows.
     public var form: BlockForm { BlockForm(columns: columns) }
 
-    /// Asks ClickHouse for the table. Throws ``ClickHouseError/missingTable(name:)`` and
-    /// ``ClickHouseError/missingColumns(table:columns:)``, and what keeps ClickHouse from answering.
+    /// Reads the table's schema from ClickHouse. Throws ``ClickHouseError/missingTable(name:)``,
+    /// ``ClickHouseError/missingColumns(table:columns:)`` and the errors of queries.
     public static func load(
         table: String = defaultTable, of client: borrowing ClickHouseClient
     ) throws(ClickHouseError) -> TableSchema {
@@ -46,7 +46,7 @@ public struct TableSchema: Equatable, Sendable {
             serverVersion: String(version.prefix { !$0.isNewline }), hidden: hidden)
     }
 
-    /// The names in the answer of `DESCRIBE TABLE` whose values an insert may give.
+    /// Returns the names of the columns that an insert may fill, from the response to `DESCRIBE TABLE`.
     private static func insertableColumns(_ description: String) -> [String] {
         description.split(separator: "\n").compactMap { line in
             let fields = line.split(separator: "\t", maxSplits: 3, omittingEmptySubsequences: false)
@@ -58,7 +58,7 @@ public struct TableSchema: Equatable, Sendable {
     private static func loadEngine(
         _ table: String, _ hidden: inout [Question], of client: borrowing ClickHouseClient
     ) throws(ClickHouseError) -> (Deduplication, views: [String]) {
-        /// The server's own window, ClickHouse's default where it is hidden.
+        /// Returns the server's default window, or ClickHouse's default if the server's is hidden.
         func window(_ question: Question, _ setting: String, _ usual: String) throws(ClickHouseError) -> String {
             let sql = "SELECT value FROM \(question.name) WHERE name = '\(setting)' FORMAT TabSeparatedRaw"
             return String((try answer(question, sql, &hidden, of: client) ?? usual).prefix { !$0.isNewline })
@@ -101,7 +101,7 @@ public struct TableSchema: Equatable, Sendable {
         }
     }
 
-    /// The statement that rows are sent with.
+    /// The statement of inserts.
     var insertStatement: String {
         let names = columns.map { "`\($0.rawValue)`" }.joined(separator: ", ")
         return "INSERT INTO \(quotedTable) (\(names)) FORMAT Native"
@@ -113,13 +113,13 @@ public struct TableSchema: Equatable, Sendable {
         "`\(table.replacing("\\", with: "\\\\").replacing("`", with: "\\`"))`"
     }
 
-    /// Whether ClickHouse is of a release, or newer; false where it does not say.
+    /// Whether ClickHouse is of this release or a newer one; false if its version is unknown.
     func isServer(atLeast major: Int, _ minor: Int) -> Bool {
         let version = serverVersion.split(separator: ".").prefix(2).compactMap { Int($0) }
         return version.count == 2 && (version[0], version[1]) >= (major, minor)
     }
 
-    /// What selects the table in a system table whose column of table names has this name.
+    /// Returns the condition that selects the table in a system table; `column` is the column of table names.
     static func condition(on table: String, column: String) -> String {
         "database = currentDatabase() AND \(column) = '\(escaped(table))'"
     }
