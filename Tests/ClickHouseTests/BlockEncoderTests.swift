@@ -14,7 +14,7 @@ private func allColumns() throws -> TableSchema {
     try TableSchema(table: "t", columnNames: FlowColumn.allCases.map(\.rawValue))
 }
 
-/// A block of flows that differ in everything; with addresses of both families where told.
+/// Makes a block of flows that differ in every field; with `hasIPv6`, of both address families.
 private func variousBlock(_ generator: inout SeededGenerator, flows: Int, hasIPv6: Bool) -> FlowBlock {
     let labels = (0..<max(1, flows / 20)).map { kept(podLabels("\(generator.next() % 1_000)-\($0)")) }
     var block = FlowBlock(environment: "testing", flagNames: ["a", "b"], dayOf: lastSecondOfADay)
@@ -65,7 +65,8 @@ private func variousBlock(_ generator: inout SeededGenerator, flows: Int, hasIPv
         }
     }
 
-    /// The engine reads all three the same way, IPv6 and flags included, as many rows as one frame's blocks hold and more.
+    /// The engine reads all three compressions alike, IPv6 and flags included, for as many rows as fit the blocks of
+    /// one frame and for more.
     @Test func everyCompressionIsReadByTheEngine() async throws {
         var generator = SeededGenerator(seed: 4)
         let block = variousBlock(&generator, flows: 8_000, hasIPv6: true)

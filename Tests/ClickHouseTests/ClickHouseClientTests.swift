@@ -7,7 +7,7 @@ import Testing
 @testable import ClickHouse
 
 extension ClickHouseClient.Configuration {
-    /// The way to a test's own database.
+    /// Makes a configuration for a test's own database.
     init(_ database: TestDatabase) {
         self.init(
             endpoints: [database.url], database: database.name,
@@ -15,7 +15,7 @@ extension ClickHouseClient.Configuration {
     }
 }
 
-/// What `body` makes of a client, or the error that it throws.
+/// Runs `body` with a client and returns its result or the error that it throws.
 func withClient<Result: Sendable>(
     _ configuration: ClickHouseClient.Configuration, cancellation: HTTPCancellation? = nil,
     _ body: @escaping @Sendable (borrowing ClickHouseClient) throws(ClickHouseError) -> Result
@@ -26,7 +26,7 @@ func withClient<Result: Sendable>(
     }
 }
 
-/// What becomes of an insert that is answered so.
+/// Returns the result of an insert with the given response.
 private func insert(answer: RawHTTPServer.Answer) async throws -> Swift.Result<Bool, ClickHouseError> {
     let server = try RawHTTPServer { _, _ in answer }
     return try await withClient(ClickHouseClient.Configuration(endpoints: [server.url])) {
@@ -86,7 +86,7 @@ private let memory =
 
     @Test(
         arguments: [
-            // As before the first byte of an answer, as behind it, as behind rows, and as another server's.
+            // An exception before the first byte of a response, after it, after rows, and from another server.
             (.status(500, headers: ["X-ClickHouse-Exception-Code: 241"], memory), 241),
             (.status(200, headers: ["X-ClickHouse-Exception-Code: 241"], memory), 241),
             (.clickHouse(200, memory), 241),
@@ -200,7 +200,7 @@ private let memory =
             [try client.query("SELECT 1"), try client.query("SELECT 2"), client.endpoint]
         }.get()
         #expect(answers == ["here", "here", working.url])
-        // It stays where it was answered.
+        // The client stays at the endpoint that responded.
         #expect(broken.requests.count == 1 && working.requests.count == 2)
         let refused = try await withClient(
             ClickHouseClient.Configuration(endpoints: [try RawHTTPServer.closedURL(), broken.url])

@@ -14,7 +14,7 @@ private func unexpected(_ status: Int) -> ClickHouseError {
 @Suite struct ClickHouseErrorTests {
     @Test(
         arguments: [
-            // Whatever time or load may mend, and what nobody has heard of.
+            // Failures that may pass by themselves, and unknown codes.
             (exception(252), "too_many_parts", .transient), (exception(241), "memory_limit", .transient),
             (exception(159), "timeout", .transient), (exception(202), "exception", .transient),
             (exception(242), "exception", .transient), (exception(319), "exception", .transient),
@@ -22,7 +22,7 @@ private func unexpected(_ status: Int) -> ClickHouseError {
             (exception(123_456), "exception", .transient),
             (unexpected(502), "unexpected_answer", .transient), (unexpected(500), "unexpected_answer", .transient),
             (unexpected(408), "unexpected_answer", .transient), (unexpected(429), "unexpected_answer", .transient),
-            // What somebody must do something about.
+            // Failures that need an operator.
             (exception(60), "unknown_table", .operator), (exception(81), "unknown_table", .operator),
             (.missingTable(name: "t"), "unknown_table", .operator),
             (.missingColumns(table: "t", columns: ["a"]), "missing_columns", .operator),
@@ -33,12 +33,12 @@ private func unexpected(_ status: Int) -> ClickHouseError {
             (exception(194), "rejected", .operator), (exception(497), "rejected", .operator),
             (exception(516), "rejected", .operator),
             (unexpected(401), "unexpected_answer", .operator), (unexpected(404), "unexpected_answer", .operator),
-            // What nobody can mend.
+            // Failures that nothing can fix.
             (exception(27), "refused_data", .content), (exception(26), "refused_data", .content),
             (exception(53), "refused_data", .content), (exception(117), "refused_data", .content),
             (exception(131), "refused_data", .content), (exception(321), "refused_data", .content),
             (exception(618), "refused_data", .content), (unexpected(413), "too_large", .content),
-            // What the owner of a view can mend, whatever the code.
+            // Failures that the owner of a view can fix, whatever the code.
             (.failingView(name: "d.v", code: 469, message: "no"), "failing_view", .view),
             (.failingView(name: "d.v", code: 395, message: "no"), "failing_view", .view),
             (.failingView(name: "d.v", code: 241, message: "no"), "failing_view", .transient),

@@ -52,7 +52,7 @@ import Testing
         configuration.tls = HTTPClient.TLS(
             authorities: .file(certificates.path("authority.pem")), certificate: .file(certificates.path("client.pem")),
             key: .file(certificates.path("client.key")))
-        // The second name is known to the proxy alone.
+        // Only the proxy can resolve the second name.
         for (endpoint, proxy) in [(terminator.url, tunnel.url), ("http://clickhouse.invalid:8123", forwarder.url)] {
             configuration.endpoints = [endpoint]
             configuration.proxy = .url(proxy)
@@ -86,7 +86,7 @@ import Testing
 
     @Test("A remedy for the wrong port is given where a handshake does not finish, not in an outage")
     func remedies() async throws {
-        // This one hangs up on TLS.
+        // This server closes TLS connections.
         let plain = try RawHTTPServer { _, _ in .hangUp }
         let database = try await TestDatabase.make()
         for (server, hasRemedy) in [(plain.url, true), (try RawHTTPServer.closedURL(), false)] {

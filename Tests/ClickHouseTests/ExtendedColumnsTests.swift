@@ -44,7 +44,8 @@ import Testing
             SELECT localPod, localIPv4, localIPv6, remoteIPv6, localWorkload, remoteWorkload, remoteService, sum(bytes)
             FROM network_flows_0 WHERE direction = 'out' GROUP BY ALL ORDER BY ALL
             """)
-        // The row from before and the same one from after are one: what they lack is what it leaves empty.
+        // The row inserted before the migration and the equal one inserted after it are merged: both have empty values
+        // in the new columns.
         #expect(
             rows == [
                 ["a", "10.244.1.10", "::", "::", "", "", "", "200"],

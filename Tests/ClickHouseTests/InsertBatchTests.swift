@@ -7,14 +7,14 @@ import Testing
 
 @testable import ClickHouse
 
-/// A table of a release.
+/// Makes the schema of a table on a release of ClickHouse.
 private func table(_ deduplication: TableSchema.Deduplication, version: String = "26.9.2.1") throws -> TableSchema {
     try TableSchema(
         table: "t", columnNames: FlowColumn.required.map(\.rawValue), deduplication: deduplication,
         serverVersion: version)
 }
 
-/// The settings of a small batch, its token apart.
+/// Returns the settings of a small batch, without its token.
 private func settings(
     isAsynchronous: Bool, into deduplication: TableSchema.Deduplication = .plain(window: 0),
     _ viewErrors: ViewErrors = .automatic, version: String = "26.9.2.1"
@@ -42,7 +42,7 @@ private let tokens = "update_insert_deduplication_token_in_dependent_materialize
             try settings(isAsynchronous: true)
                 == [
                     "async_insert": "1", "optimize_on_insert": "0", viewsToo: "1", ignored: "1",
-                    // ClickHouse gives up waiting before the client does.
+                    // ClickHouse stops waiting before the client does.
                     "wait_for_async_insert": "1", "wait_for_async_insert_timeout": "20",
                 ])
     }
@@ -70,11 +70,11 @@ private let tokens = "update_insert_deduplication_token_in_dependent_materialize
     func releases() throws {
         #expect(try settings(isAsynchronous: false, version: "23.2.1.1")[ignored] == nil)
         #expect(try settings(isAsynchronous: false, version: "23.3.1.1")[ignored] == "1")
-        // Where views have no tokens of their own, the second view into one table would lose its rows.
+        // If views have no tokens of their own, the second view into one table loses its rows.
         for (version, isAsynchronous, reachesViews, setsTokens) in [
             ("23.8.1.1", false, nil, nil), ("24.1.1.1", false, nil, nil), ("24.2.1.1", false, "1", "1"),
             ("25.12.1.1", false, "1", "1"), ("26.1.1.1", false, "1", nil),
-            // Refused there with exception 344.
+            // This release rejects the setting with exception 344.
             ("25.12.1.1", true, "0", nil), ("26.1.1.1", true, "1", nil),
         ] as [(String, Bool, String?, String?)] {
             let settings = try settings(isAsynchronous: isAsynchronous, version: version)

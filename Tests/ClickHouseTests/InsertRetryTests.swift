@@ -21,7 +21,7 @@ private let view = ClickHouseError.failingView(name: "d.v", code: 395, message: 
 private let busyView = ClickHouseError.failingView(name: "d.v", code: 241, message: "no memory")
 private let otherRefusal = ClickHouseError.exception(code: 27, message: "cannot parse")
 
-/// A retry, and what is decided.
+/// A retry with a seeded generator, and shorthands for its steps.
 private final class RetryUnderTest {
     var retry: InsertRetry
     var generator = SeededGenerator(seed: 1)
@@ -42,12 +42,12 @@ private final class RetryUnderTest {
         retry.failed(error, choices, at: now, using: &generator)
     }
 
-    /// The wait after an error; nil where there is none.
+    /// Returns the delay after an error; nil if there is none.
     func wait(_ error: ClickHouseError, mayReject: Bool = true) -> Duration? {
         if case .wait(let duration, _) = failed(error, mayReject: mayReject) { duration } else { nil }
     }
 
-    /// What is waited for after the last of these errors.
+    /// Returns the reason for the wait after the last of these errors.
     func waits(_ errors: ClickHouseError..., mayReject: Bool = true) -> InsertRetry.Wait? {
         var step: InsertRetry.Step?
         for error in errors { step = failed(error, mayReject: mayReject) }
@@ -171,7 +171,7 @@ private final class RetryUnderTest {
         }
         #expect(test.failed(view, .init(viewLimit: .seconds(10)), at: start + .seconds(599)) != .ignoreViews)
         #expect(test.failed(busyView, .init(viewLimit: .seconds(600)), at: start + .seconds(600)) == .ignoreViews)
-        // Where views are never left out, it is no operator's either.
+        // If views are never left out, the failure is still not an operator's.
         #expect(RetryUnderTest().waits(busyView, busyView, busyView) == .forClickHouse)
     }
 
@@ -205,7 +205,7 @@ private final class RetryUnderTest {
         #expect(RetryUnderTest().waits(view, view, view) == .forSomebody)
     }
 
-    // MARK: - What is waited for
+    // MARK: - Reasons for waits
 
     @Test func whatIsWaitedForFollowsFromWhatAllEndpointsSaid() {
         #expect(RetryUnderTest().waits(needsSomebody) == .forSomebody)
@@ -223,7 +223,7 @@ private final class RetryUnderTest {
     @Test func whatAnEndpointAsksForIsWaited() throws {
         let test = RetryUnderTest()
         #expect(test.failed(asking(.seconds(7))) == .wait(.seconds(7), .asAsked))
-        // What the last round asked for is over.
+        // The delay that the last round asked for no longer applies.
         #expect(try #require(test.wait(unreachable)) <= .milliseconds(200))
         #expect(test.waits(unreachable) == .forConnection)
     }

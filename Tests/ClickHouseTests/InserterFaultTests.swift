@@ -8,20 +8,20 @@ import Testing
 @testable import ClickHouse
 
 extension TestDatabase {
-    /// Lets the table know a batch that comes twice.
+    /// Gives the table a deduplication window.
     func setWindow() async throws {
         try await query(
             String(contentsOf: Repository.file("deploy/clickhouse/003_deduplication_window.sql"), encoding: .utf8))
     }
 
-    /// Rows, and rows without those that another is the same as.
+    /// Returns the numbers of rows and of distinct rows, and the sum of bytes.
     func counts() async throws -> [[String]] {
         try await rows("SELECT count(), uniqExact(localPod, direction), sum(bytes) FROM network_flows_0")
     }
 }
 
 extension ClickHouseClient.Configuration {
-    /// The way to a test's own database over something in between.
+    /// Makes a configuration for a test's own database behind the proxies at `endpoints`.
     fileprivate init(_ database: TestDatabase, over endpoints: [String], timeoutMilliseconds: Int = 120_000) {
         self.init(database)
         self.endpoints = endpoints
@@ -36,7 +36,8 @@ private func exception(_ code: Int, status: Int = 500, inBody: Bool = false) -> 
             "Code: \(code). DB::Exception: as a test wants it. (WHATEVER)"))
 }
 
-/// What ClickHouse, or the way there, may do to an insert; with which reason it is counted.
+/// The faults of ClickHouse, or of the connection to it, during an insert, with the reasons that they are counted
+/// under.
 private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
     (exception(241), "memory_limit"), (exception(252), "too_many_parts"), (exception(159), "timeout"),
     (exception(202), "exception"), (exception(241, status: 200, inBody: true), "memory_limit"),
@@ -46,7 +47,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
     (.cutAnswer(afterBytes: 0), "connection"), (.cutAnswer(afterBytes: 30), "unexpected_answer"),
 ]
 
-/// Against the real engine: what goes in comes out, once.
+/// With the real engine: every row sent is stored exactly once.
 @Suite struct InserterFaultTests {
     @Test(arguments: faults.indices) func everyRowIsStoredOnceWhateverHappensToAnInsert(number: Int) async throws {
         let database = try await TestDatabase.make()
@@ -106,12 +107,12 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
             ClickHouseClient.Configuration(database, over: [proxy.url], timeoutMilliseconds: 1_000))
         test.submit(1)
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
-        // On a busy machine the next attempt may be late too.
+        // On a busy machine, the next attempt may time out too.
         #expect(test.inserter.statistics.failedAttempts.keys.sorted() == ["timeout"])
         #expect(try await database.counts() == [["2", "2", "300"]])
     }
 
-    /// A ClickHouse of the test's own, with the table and a window.
+    /// Starts a ClickHouse of the test's own, with the table and a deduplication window.
     private func startClickHouse() async throws -> (ClickHouseProcess, ClickHouseClient.Configuration) {
         let clickHouse = try await ClickHouseProcess.start()
         let configuration = ClickHouseClient.Configuration(endpoints: [clickHouse.url])
@@ -132,11 +133,11 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
     @Test func aKilledClickHouseHasEveryRowOnceWhenItIsBack() async throws {
         var (clickHouse, configuration) = try await startClickHouse()
         let test = try InserterUnderTest(configuration, workers: 4)
-        // No two have as many rows.
+        // No two batches have the same number of rows.
         for number in 0..<40 { test.submit(number, flows: 1 + number) }
         try await eventually("some are stored") { test.completed.count >= 5 }
         try await clickHouse.kill()
-        // However slow the end was, these find nobody.
+        // ClickHouse is down for all of these, however long it took to end.
         for number in 40..<60 { test.submit(number, flows: 1 + number) }
         try await eventually("attempts fail") { test.inserter.statistics.failedAttempts["connection", default: 0] >= 4 }
         clickHouse = try await clickHouse.restart()
@@ -148,7 +149,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         try await clickHouse.stop()
     }
 
-    /// Killed after it has noted a batch's token, and before or after it has committed the part.
+    /// ClickHouse is killed after it has logged a batch's token, before or after it has committed the part.
     @Test(arguments: [true, false]) func whatAKilledClickHouseOnlySaysToHaveIsSentAgain(hasPart: Bool) async throws {
         enum Way { case losesAnswers, isBroken, isMended }
         var (clickHouse, configuration) = try await startClickHouse()
@@ -184,7 +185,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         try await clickHouse.stop()
     }
 
-    /// As above, after its sibling of as many rows was stored.
+    /// As above, after the batch's sibling with the same number of rows was stored.
     @Test(arguments: [true, false]) func halvesThatAKilledClickHouseOnlySaysToHaveAreSentAgain(
         hasPart: Bool
     ) async throws {
@@ -271,7 +272,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         }
         let second = try FaultyProxy.start(before: database.url) { _, _ in .none }
         let dead = try RawHTTPServer.closedURL()
-        // A wait would outlast the test.
+        // Any retry delay would outlast the test.
         let test = try InserterUnderTest(
             ClickHouseClient.Configuration(database, over: [first.url, dead, second.url])
         ) { $0.retryDelays = .init(initial: .seconds(3600), maximum: .seconds(3600)) }

@@ -7,9 +7,9 @@ import Testing
 
 @testable import ClickHouse
 
-/// What one thread learns about ClickHouse helps the others.
+/// A success of one thread ends the waits of others.
 @Suite struct InserterRecoveryTests {
-    /// Waits that would outlast any test.
+    /// Delays that would outlast any test.
     private static let anHour = Inserter.Configuration.Delays(initial: .seconds(3600), maximum: .seconds(3600))
 
     @Test func theFirstSuccessEndsTheWaitsOfAll() async throws {
@@ -38,7 +38,7 @@ import Testing
             $0.retryDelays = Self.anHour
         }
         for number in 0..<5 { test.submit(number) }
-        // Each has failed once, and one again.
+        // Each of the five batches has failed once, and one has been retried.
         try await eventually("somebody asks again") { server.requests.count >= 6 }
         isBack.withLock { $0 = true }
         try await eventually("all are stored") { test.completed == Array(0..<5) }
@@ -81,13 +81,13 @@ import Testing
         try await eventually("its threads have ended") { inserter == nil }
     }
 
-    // MARK: - When somebody must act
+    // MARK: - Failures that need an operator
 
     @Test func aFailureThatMayPassIsNoProblem() async throws {
         let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [try RawHTTPServer.closedURL()]))
         test.submit(1)
         try await eventually("it has failed") { test.inserter.statistics.lastError != nil }
-        // On a slow machine the block may have waited long enough to be one.
+        // On a slow machine, the block's wait alone may be long enough for a problem.
         #expect(test.inserter.statistics.problem(oldestWait: .zero) == nil)
         _ = await test.inserter.drain(timeout: .zero)
     }

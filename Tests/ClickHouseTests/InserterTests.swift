@@ -77,7 +77,7 @@ import Testing
         let isOpen = Mutex(false)
         let server = try RawHTTPServer { _, _ in isOpen.withLock { $0 } ? .clickHouse(200) : .status(503, "busy") }
         let block = flowBlock((0..<1_000).map { labeledFlow(podLabels("\($0)")) })
-        // Encoded, a block is smaller: both under way fit, and the third does not.
+        // An encoded block is smaller: both blocks in flight fit, and the third does not.
         let test = try InserterUnderTest(
             ClickHouseClient.Configuration(endpoints: [server.url]), workers: 2,
             maximumBytes: block.memoryBytes * 5 / 2)
@@ -121,7 +121,7 @@ import Testing
         #expect(test.blocks.stored.rows == 0)
     }
 
-    /// Whoever drains closes the agents' connections then.
+    /// The server closes the agents' connections after the drain, so the handler must have returned by then.
     @Test func whatIsDrainedHasBeenTold() async throws {
         let server = try RawHTTPServer { _, _ in .clickHouse(200) }
         let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [server.url]))
@@ -142,7 +142,7 @@ import Testing
         try await eventually("the request is under way") { server.requests.count == 1 }
         let begin = ContinuousClock.now
         #expect(await test.inserter.drain(timeout: .milliseconds(100)) == 2)
-        // The request itself has an hour.
+        // The request's own timeout is an hour.
         #expect(ContinuousClock.now - begin < .seconds(1_800))
     }
 
@@ -205,7 +205,7 @@ import Testing
         #expect(test.blocks.pendingFlows == 3 && test.blocks.withdrawn.flows == 3)
         isOpen.withLock { $0 = true }
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
-        // The third block had nothing left to settle.
+        // The third block had no batches left to settle.
         #expect(test.completed == [0, 1])
         #expect(test.blocks.stored.flows == 3 && test.blocks.queuedBytes == 0)
     }

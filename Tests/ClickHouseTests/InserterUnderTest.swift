@@ -8,7 +8,7 @@ import TestSupport
 
 @testable import ClickHouse
 
-/// An inserter for a test, and what it has told.
+/// An inserter for a test, with its settlements and warnings.
 final class InserterUnderTest: Sendable {
     let inserter: Inserter
     private let log = Log()
@@ -19,7 +19,7 @@ final class InserterUnderTest: Sendable {
         let warnings = Mutex<[String]>([])
     }
 
-    /// Notes what is logged from the level `warning` on.
+    /// Records log lines of the level `warning` and above.
     private struct Handler: LogHandler {
         let log: Log
         var metadata: Logger.Metadata = [:]
@@ -38,7 +38,7 @@ final class InserterUnderTest: Sendable {
         }
     }
 
-    /// Makes an inserter whose waits are short; `change` may change its configuration.
+    /// Makes an inserter with short delays; `change` may change its configuration.
     init(
         _ client: ClickHouseClient.Configuration, workers: Int = 1,
         deduplication: TableSchema.Deduplication = .plain(window: 10_000),
@@ -64,25 +64,25 @@ final class InserterUnderTest: Sendable {
     }
 
     var pressure: [Bool] { log.pressure.withLock { $0 } }
-    /// What the inserter holds, and what became of the blocks.
+    /// The counts of the inserter's account.
     var blocks: SinkStatistics { inserter.account.statistics }
-    /// The numbers of blocks that were settled, once for each settlement.
+    /// The numbers of settled blocks, once for each settlement.
     var completed: [Int] { log.completed.withLock { $0 }.sorted() }
 
-    /// What was logged as a warning or an error, with its metadata.
+    /// The warnings and errors logged, with their metadata.
     var warnings: [String] { log.warnings.withLock { $0 } }
 
     func submit(_ number: Int, _ block: FlowBlock) {
         inserter.submit(block) { [log] _ in log.completed.withLock { $0.append(number) } }
     }
 
-    /// Submits a block of as many flows, each of two rows, from pods of their own.
+    /// Submits a block of `flows` flows, each of two rows and from a pod of its own.
     func submit(_ number: Int, flows: Int = 1) {
         submit(number, flowBlock((0..<flows).map { labeledFlow(podLabels("\(number)-\($0)")) }))
     }
 }
 
 extension RawHTTPServer {
-    /// The inserts that came, without questions.
+    /// The inserts received, without queries.
     var inserts: [Request] { requests.filter { $0.parameter("insert_deduplication_token") != nil } }
 }

@@ -5,10 +5,10 @@ import Testing
 
 @testable import ClickHouse
 
-/// A string of less than 128 bytes: its length in one byte, then its bytes.
+/// Encodes a string of less than 128 bytes: its length in one byte, then its bytes.
 private func string(_ text: String) -> [UInt8] { [UInt8(text.utf8.count)] + Array(text.utf8) }
 
-/// A number in little-endian order.
+/// Encodes a number in little-endian order.
 private func number<Number: FixedWidthInteger>(_ value: Number) -> [UInt8] {
     withUnsafeBytes(of: value.littleEndian, Array.init)
 }
@@ -21,7 +21,7 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
 
 @Suite struct NativeBlockTests {
     @Test func numbersStandOneAfterAnother() {
-        // Columns 1, rows 2; name; type; values.
+        // 1 column, 2 rows; name; type; values.
         #expect(
             block(rows: 2) { $0.appendColumn("port", type: "UInt16", [0x0102, UInt16.max]) }
                 == [1, 2] + string("port") + string("UInt16") + [0x02, 0x01, 0xff, 0xff])
@@ -70,7 +70,7 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
 
     @Test(arguments: [1, 2, 256, 257, 65_536, 65_537]) func rowsMayReferToTheirKeysThroughSomethingElse(keys: Int) {
         let names = NativeKeys((0..<keys).map { "\($0)" })
-        // Thing 0 has the last key, thing 1 the first.
+        // Index 0 refers to the last key, index 1 to the first.
         let rows: [UInt32] = [0, 1, 1, 0]
         let direct = block(rows: 4) {
             $0.appendColumn("c", keys: names, indexes: rows.map { $0 == 0 ? UInt32(keys - 1) : 0 })
@@ -150,7 +150,7 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
         }
     }
 
-    /// What ClickHouse makes of it, whatever the table's own type of string.
+    /// ClickHouse reads the right strings, whatever the table's own string type.
     @Test(arguments: [1, 256, 257, 65_536, 65_537]) func everyIndexLeadsToItsKey(keys: Int) async throws {
         let database = try await TestDatabase.make(withTable: false)
         try await database.query(
@@ -159,7 +159,7 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
             ENGINE = MergeTree ORDER BY number
             """)
         var block = NativeBlock(columns: 4, rows: keys + 1)
-        // The last row has the first row's key once more.
+        // The last row repeats the first row's key.
         let indexes = (0..<UInt32(keys)).reversed() + [UInt32(keys - 1)]
         block.appendColumn("number", type: "UInt32", Array(indexes))
         for name in ["low", "plain"] {

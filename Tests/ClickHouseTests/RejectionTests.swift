@@ -9,7 +9,7 @@ import Testing
 
 @testable import ClickHouse
 
-/// A directory of a test's own, which does not exist yet.
+/// Returns the path of a test's own directory, which does not exist yet.
 private func directory() -> URL {
     FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")
 }
@@ -19,7 +19,7 @@ private func files(in directory: URL) -> [URL] {
 }
 
 extension TestDatabase {
-    /// Makes a table that takes no rows to port 666.
+    /// Makes a table that rejects rows to port 666.
     fileprivate static func picky() async throws -> TestDatabase {
         let database = try await make()
         try await database.query("ALTER TABLE network_flows_0 ADD CONSTRAINT picky CHECK remotePort != 666")
@@ -45,7 +45,7 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
         test.submit(2, refusedBlock(2))
         test.submit(3)
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
-        // Agents are told of all of them: they would send the second for ever.
+        // All three are acknowledged, or agents would resend the second forever.
         #expect(test.completed == [1, 2, 3])
         let statistics = test.inserter.statistics
         #expect(test.blocks.stored == .init(blocks: 2, flows: 2, rows: 4, reportedBytes: 600))
@@ -54,7 +54,7 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
         #expect(statistics.failedAttemptsByClass == [.content: 2])
         #expect(try await database.rows("SELECT count() FROM network_flows_0") == [["4"]])
 
-        // What was put aside can be inserted by hand.
+        // A dead letter can be inserted by hand.
         let file = try #require(files(in: directory).first)
         #expect(files(in: directory).count == 1)
         #expect(file.lastPathComponent.hasSuffix(".native\(compression.fileSuffix)"))
@@ -66,7 +66,7 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
         #expect(try await database.rows("SELECT count(), sum(bytes) FROM network_flows_0") == [["8", "1200"]])
     }
 
-    /// A table that refuses everything has been changed by somebody: its rows are not thrown away.
+    /// A table that rejects everything must have been changed: its rows are kept.
     @Test func batchesAreGivenUpOnlyWhileOthersAreTaken() async throws {
         let database = try await TestDatabase.picky()
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database), workers: 1)

@@ -12,7 +12,7 @@ import Testing
 
 @testable import ClickHouse
 
-/// A logger that says nothing.
+/// A logger without output.
 let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
 /// Sends blocks to a database's table, through a real inserter.
@@ -33,7 +33,7 @@ func insert(
     #expect(stored.withLock { $0 } == blocks.count)
 }
 
-/// The rows that a flow makes in the table, as columns' texts in the DDL's order.
+/// Returns the expected rows of a flow: the text of each column, by name.
 private func expectedRows(_ flow: LabeledFlow, environment: String = "testing") -> [[String: String]] {
     [("out", flow.sent), ("in", flow.received)].filter { !$0.1.isZero }.map { direction, counters in
         var row = [
@@ -62,7 +62,7 @@ private func expectedRows(_ flow: LabeledFlow, environment: String = "testing") 
     }
 }
 
-/// The table's rows, every column as text.
+/// Returns the table's rows, with every column as text.
 private func storedRows(_ database: TestDatabase) async throws -> [[String: String]] {
     let text = try await database.query(
         """
@@ -82,7 +82,7 @@ private func sorted(_ rows: [[String: String]]) -> [[String: String]] {
 }
 
 extension BlockEncoder {
-    /// What becomes of a block that the test keeps.
+    /// Encodes a copy of a block, so that the test keeps the block.
     mutating func encoded(
         _ block: FlowBlock, for schema: TableSchema, compression: InsertCompression
     ) -> (body: ClickHouseClient.Body, rows: Int) {
@@ -94,7 +94,7 @@ extension BlockEncoder {
 @Suite struct StoredRowsTests {
     @Test func everyColumnIsStoredAsItIs() async throws {
         let strings = [
-            // A text that is not UTF-8 is repaired when it becomes a String: U+FFFD for what is wrong.
+            // Invalid UTF-8 is repaired when it becomes a String: U+FFFD replaces invalid bytes.
             String(decoding: [0x61, 0xff, 0xc3, 0x62], as: UTF8.self),
             "", "'", "\"", "\\", "\\n", "\n", "\t", "\r\n", "a b", "ü€😀", "\u{0}", "NULL", "\\N", "{}",
             String(repeating: "x", count: 300),

@@ -85,7 +85,7 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
         let after = try await load(database).get()
         #expect(after.deduplication == .plain(window: 10_000))
         #expect(after.warnings() == [])
-        // The window is for synchronous inserts.
+        // The window applies only to synchronous inserts.
         #expect(after.warnings(.always).count == 1)
     }
 
@@ -107,7 +107,7 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
         let schema = try await withClient(configuration) { client throws(ClickHouseError) in
             try TableSchema.load(of: client)
         }.get()
-        // An insert's right implies that of seeing the table, and system.tables names its views.
+        // The right to insert implies the right to see the table, and system.tables names its views.
         #expect(schema.columns == FlowColumn.allCases)
         #expect(schema.deduplication == .plain(window: 10_000) && schema.views == ["default.view"])
         #expect(schema.hidden.contains(.parts) && schema.hidden.contains(.metrics))
@@ -129,7 +129,7 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
         let refused = try await withClient(configuration) { client throws(ClickHouseError) in
             try TableSchema.load(of: client)
         }
-        // Nothing at all is known: the original's columns are sent, and the insert says what is missing.
+        // The schema is unknown: kubenetmon's own columns are sent, and the insert reports what is missing.
         let unknown = try refused.get()
         #expect(unknown.columns == Array(FlowColumn.original) && unknown.deduplication == .hidden)
         #expect(unknown.warnings().first?.contains("GRANT SHOW COLUMNS ON `network_flows_0` TO the user") == true)
@@ -234,7 +234,7 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
                 .plain(window: 7)
             ),
             ("MergeTree", "MergeTree ORDER BY a SETTINGS non_replicated_deduplication_window = 0", .plain(window: 0)),
-            // The name of one setting is in the other's.
+            // The name of one setting is a suffix of the other's.
             (
                 "ReplicatedSummingMergeTree",
                 "ReplicatedSummingMergeTree('/p', 'r') SETTINGS non_replicated_deduplication_window = 7",

@@ -13,7 +13,8 @@ import Testing
 
 private let tooLarge = RawHTTPServer.Answer.status(413, "<html>413 Request Entity Too Large</html>")
 
-/// A proxy before a database that refuses bodies above a limit; `fault` says what happens to others.
+/// Starts a proxy that rejects bodies above `limit` in front of a database; `fault` decides the fault of other
+/// requests.
 private func proxy(
     before database: TestDatabase, limit: Int,
     _ fault: @escaping @Sendable (RawHTTPServer.Request) -> FaultyProxy.Fault = { _ in .none }
@@ -30,7 +31,7 @@ extension ClickHouseClient.Configuration {
     }
 }
 
-/// A block of flows whose rows differ in every column that a table can have.
+/// Makes a block of flows whose rows differ in every column that a table can have.
 private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
     var block = FlowBlock(environment: "testing", flagNames: ["nat", "proxy"], dayOf: lastSecondOfADay)
     for flow in 0..<flows {
@@ -80,7 +81,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
             refused = Int(statistics.failedAttempts["too_large", default: 0])
             if refused > 0 {
                 #expect(statistics.failedAttempts.count == 1 && statistics.failedAttemptsByClass[.content] != nil)
-                // One warning, however often.
+                // One warning, whatever the number of rejections.
                 #expect(test.warnings.count == 1 && test.warnings.first?.contains("client_max_body_size") == true)
             }
         }
@@ -104,7 +105,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         let refused = test.inserter.statistics.failedAttempts["too_large", default: 0]
         for number in 1..<4 { test.submit(number, flows: 300) }
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
-        // Halves differ a little in size.
+        // The sizes of halves differ a little.
         #expect(test.inserter.statistics.failedAttempts["too_large", default: 0] <= refused + 3)
         #expect(try await database.counts() == [["2400", "2400", "360000"]])
     }
@@ -116,7 +117,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         let proxy = try proxy(before: database, limit: 20_000)
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: [proxy.url]))
         var generator = SeededGenerator(seed: 1)
-        // Random letters: no compression makes them fit.
+        // Random letters, which no compression makes small enough.
         let name = String(
             (0..<40_000).map { _ in "abcdefghijklmnopqrstuvwxyz0123456789".randomElement(using: &generator) ?? "a" })
         let flows =
@@ -148,7 +149,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.inserter.statistics.failedAttempts["connection", default: 0] >= 2)
         #expect(try await database.counts() == [["600", "600", "90000"]])
-        // Each half keeps a token of its own that follows from the whole's.
+        // Each half keeps a token of its own, derived from the whole batch's.
         let whole = try #require(proxy.inserts.first?.parameter("insert_deduplication_token"))
         let tokens = seen.withLock { $0 }
         #expect(tokens.allSatisfy { $0.hasPrefix("\(whole)-") } && tokens.count >= 2)
@@ -175,7 +176,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         #expect(Set(proxy.inserts.map { $0.parameter("insert_deduplication_token") }).count == 1)
     }
 
-    /// A proxy that loses its first answer and refuses bodies above `limit`, without one those above none.
+    /// Starts a proxy that loses its first response and rejects bodies above `limit`.
     private func losingProxy(before database: TestDatabase, limit: @escaping @Sendable () -> Int) throws
         -> RawHTTPServer
     {
@@ -240,7 +241,8 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         #expect(test.inserter.statistics.possiblyDoubled.reportedBytes == 90_000)
         #expect(test.warnings.contains { $0.contains("may be stored twice") && $0.contains("rows=600") })
         #expect(try await database.counts() == [["1200", "600", "180000"]])
-        // The halves' tokens follow from the whole's: however often they are sent, there are two copies at most.
+        // The halves' tokens are derived from the whole batch's: however often they are sent, there are at most two
+        // copies.
         let whole = try #require(proxy.inserts.first?.parameter("insert_deduplication_token"))
         #expect(proxy.inserts.allSatisfy { $0.parameter("insert_deduplication_token")?.hasPrefix(whole) == true })
     }
@@ -288,13 +290,13 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         let database = try await TestDatabase.make()
         try await database.setWindow()
         let strict = try FaultyProxy.start(before: database.url) { request, number in
-            // As of a proxy that resets a connection whose body it does not want.
+            // As from a proxy that resets a connection because of a large body.
             number == 0 ? .answer(.hangUp) : request.body.count > 6_000 ? .answer(tooLarge) : .none
         }
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: [strict.url]))
         test.submit(1, flows: 300)
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
-        // Whatever was on its way had the time of a wait.
+        // The part is only looked for after a second rejection, since an attempt may have been in flight at the first.
         #expect(test.inserter.statistics.failedAttempts["too_large", default: 0] >= 2)
         #expect(test.blocks.stored.rows == 600 && test.inserter.load.problem == nil)
         #expect(try await database.counts() == [["600", "600", "90000"]])

@@ -26,7 +26,7 @@ extension TestDatabase {
         }
     }
 
-    /// Makes `broken` fail with TOO_MANY_PARTS, as while merges fall behind.
+    /// Makes `broken` fail with TOO_MANY_PARTS, as when merges fall behind.
     fileprivate func blockTarget() async throws {
         try await query("INSERT INTO switch VALUES (1)")
         try await query("SYSTEM STOP MERGES broken_rows")
@@ -39,7 +39,7 @@ extension TestDatabase {
         try await query("SYSTEM START MERGES broken_rows")
     }
 
-    /// The bytes in the table and in the targets of both views.
+    /// Returns the bytes in the table and in the targets of both views.
     fileprivate func sums() async throws -> [String] {
         try await rows(
             """
@@ -50,7 +50,7 @@ extension TestDatabase {
     }
 }
 
-/// A user's materialized view on the table, against the real engine.
+/// A user's materialized view on the table, with the real engine.
 @Suite("A materialized view that fails") struct ViewErrorTests {
     @Test("leaves the table's bytes as they are, once", arguments: [true, false])
     func exactSums(hasWindow: Bool) async throws {
@@ -68,7 +68,7 @@ extension TestDatabase {
         #expect(test.blocks.stored.reportedBytes == 3_000)
         #expect(try await database.sums() == ["3000", "3000", "0"])
         guard hasWindow else {
-            // Nothing tells of the view here.
+            // Without a window, attempts ignore the view's error.
             #expect(statistics.failedAttempts.isEmpty && statistics.withoutViews.blocks == 0)
             return
         }
@@ -122,7 +122,7 @@ extension TestDatabase {
         test.submit(2)
         try await eventually("the view is left out again") { test.completed == [0, 1, 2] }
         #expect(failures() >= before + 2)
-        // While it keeps failing, no batch waits.
+        // While the view keeps failing, later batches do not wait for it.
         let later = failures()
         test.submit(3)
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)

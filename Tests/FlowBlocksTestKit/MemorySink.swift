@@ -4,7 +4,7 @@ public import FlowBlocks
 public import FlowModel
 import Synchronization
 
-/// A sink that holds blocks in memory, each as it came, until the test settles them.
+/// A sink that keeps blocks in memory, unchanged, until the test settles them.
 public final class MemorySink: BlockSink {
     private struct Entry: Sendable {
         var block: FlowBlock
@@ -17,16 +17,16 @@ public final class MemorySink: BlockSink {
     private let account: SinkAccount
     private let entries = Mutex<[Entry]>([])
 
-    /// Makes a sink that stores some columns of each row.
+    /// Makes a sink that stores `columns` of each row.
     public init(account: SinkAccount, columns: some Sequence<FlowColumn> = FlowColumn.allCases) {
         form = BlockForm(columns: columns)
         self.account = account
     }
 
-    /// The blocks that were submitted, the first first, without what was withdrawn.
+    /// The submitted blocks in order, without withdrawn batches.
     public var blocks: [FlowBlock] { entries.withLock { $0.map(\.block) } }
 
-    /// What the sink holds, and what became of the blocks.
+    /// The counts of the sink's account.
     public var statistics: SinkStatistics { account.statistics }
 
     /// The network bytes of all rows of all blocks.
@@ -39,7 +39,7 @@ public final class MemorySink: BlockSink {
         return sum
     }
 
-    /// What the test has not settled.
+    /// The load of the blocks that the test has not settled.
     public var load: SinkLoad {
         let held = account.statistics
         return SinkLoad(heldBytes: held.queuedBytes, oldestWait: held.oldestWait, problem: nil)
@@ -51,7 +51,7 @@ public final class MemorySink: BlockSink {
         entries.withLock { $0.append(entry) }
     }
 
-    /// Takes batches out of blocks that the test has not sent.
+    /// Removes batches from blocks that the test has not sent.
     public func withdraw(_ batches: Set<BatchIdentity>) -> Set<BatchIdentity> {
         entries.withLock { entries in
             var withdrawn: Set<BatchIdentity> = []
@@ -63,10 +63,10 @@ public final class MemorySink: BlockSink {
         }
     }
 
-    /// Lets a block leave: nothing of it is withdrawn from now on.
+    /// Marks a block as sent, so that no batch can be withdrawn from it.
     public func send(_ index: Int) { entries.withLock { $0[index].hasLeft = true } }
 
-    /// Sends a block and counts all of it, in halves where two outcomes are given, and settles it.
+    /// Sends a block, counts all of it and settles it. Each outcome but the last applies to half of the remaining rows.
     public func settle(_ index: Int, as outcomes: BlockOutcome...) {
         send(index)
         let entry = entries.withLock { $0[index] }

@@ -6,10 +6,10 @@ import Foundation
 public import Labeling
 import Synchronization
 
-/// The last second of yesterday: the table drops days that are long gone.
+/// The last second of yesterday: the table drops rows of days long past.
 public let lastSecondOfADay = UInt32(Date().timeIntervalSince1970) / 86_400 * 86_400 - 1
 
-/// Labels of a pod, all of them distinct.
+/// Makes the labels of a pod, all of them distinct.
 public func podLabels(_ name: String) -> EndpointLabels {
     EndpointLabels(
         cloud: "cloud \(name)", region: "region \(name)", cluster: "cluster \(name)", cell: "cell \(name)",
@@ -17,7 +17,7 @@ public func podLabels(_ name: String) -> EndpointLabels {
         namespace: "namespace \(name)", pod: name, app: "app \(name)", cloudService: "service \(name)")
 }
 
-/// Keeps labels for as long as the process lives: flows do not.
+/// Retains labels for the life of the process, since flows do not retain them.
 public func kept(_ labels: EndpointLabels) -> LabelsReference {
     keptLabels.withLock { $0.append(labels) }
     return LabelsReference(labels)
@@ -25,7 +25,7 @@ public func kept(_ labels: EndpointLabels) -> LabelsReference {
 
 private let keptLabels = Mutex<[EndpointLabels]>([])
 
-/// A flow between two pods.
+/// Makes a flow between two pods.
 public func labeledFlow(
     _ local: EndpointLabels = podLabels("a"), _ remote: EndpointLabels = podLabels("b"),
     transport: TransportProtocol = .tcp, ports: (UInt16, UInt16) = (40_000, 443),
@@ -39,7 +39,7 @@ public func labeledFlow(
         connectionClass: connectionClass, sent: sent, received: received)
 }
 
-/// A block of flows that were observed at the last second of a day.
+/// Makes a block of flows observed at the last second of a day.
 public func flowBlock(_ flows: [LabeledFlow] = [labeledFlow()]) -> FlowBlock {
     var block = FlowBlock(environment: "testing", dayOf: lastSecondOfADay)
     for flow in flows { block.append(flow, observedAt: lastSecondOfADay) }

@@ -10,7 +10,7 @@ import Testing
 @Suite struct BlockLedgerTests {
     private final class Settlements: Sendable { let values = Mutex<[BlockSettlement]>([]) }
 
-    /// A block of so many flows, all of one batch where a sequence number is given.
+    /// Makes a block of `flows` flows, all of batch `batch` if it is given.
     private func block(_ flows: Int, batch: UInt64? = nil) -> FlowBlock {
         let labels = (podLabels("a"), podLabels("b"))
         var block = flowBlock((0..<flows).map { labeledFlow(labels.0, labels.1, ports: (UInt16($0), 1)) })
@@ -22,7 +22,7 @@ import Testing
         BatchIdentity(agent: AgentIdentity(id: 7, nodeName: "node-a"), sequence: sequence)
     }
 
-    /// What a ledger has announced.
+    /// Returns a function that returns a ledger's announcements so far.
     private func pressure(of ledger: BlockLedger) -> () -> [Bool] {
         final class Announced: Sendable { let values = Mutex<[Bool]>([]) }
         let announced = Announced()
@@ -94,14 +94,14 @@ import Testing
         for sink in sinks { sink.submit(large) { _ in } }
         ledger.record(FlowAssembler.Statistics(), filling: small)
         #expect(!ledger.isUnderPressure && announced() == [])
-        // What two sinks hold and what is being filled adds up.
+        // The limit covers the blocks of both sinks and those that are being filled.
         let memory = ledger.statistics.memory
         #expect(sinks.map(\.load.heldBytes).reduce(memory.gatheringBytes, +) == memory.maximumBytes)
         let further = block(1)
         ledger.record(FlowAssembler.Statistics(), filling: further)
         #expect(ledger.isUnderPressure && announced() == [true])
         #expect(pressure(of: ledger)() == [true])
-        // A block that changes hands takes the memory that it took.
+        // Submitting a block to a sink does not change the memory that counts.
         sinks[0].submit(further) { _ in }
         #expect(announced() == [true])
         sinks[0].settle(0, as: .stored)

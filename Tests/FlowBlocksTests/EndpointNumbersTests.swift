@@ -10,7 +10,7 @@ import Testing
         var (numbers, known): (EndpointNumbers, [UInt: UInt32]) = (EndpointNumbers(), [:])
         var generator = SeededGenerator(seed: 7)
         for _ in 0..<50_000 {
-            // Places in memory have the same lower bits, whatever allocates them.
+            // Multiples of `distance` have the same lower bits, like memory addresses.
             let identity = (1 + UInt(generator.next() % 20_000)) &* distance
             let isNew = known[identity] == nil
             var wasAsked = false

@@ -21,7 +21,7 @@ private let site = Site(environment: "testing", cloud: "aws", region: "eu-centra
 
 private func address(_ text: String) throws -> IPAddress { try #require(IPAddress(text)) }
 
-/// A flow of 100 bytes there and 200 back, from the only pod to somewhere.
+/// Makes a flow of 100 bytes out and 200 back, from the only pod to an external address.
 private func flow(_ transport: TransportProtocol = .tcp, to remote: String = "192.0.2.99") throws -> Flow {
     let tuple = FlowTuple(
         source: try address(remote.contains(":") ? "fd00::1" : "10.0.0.1"), destination: try address(remote),
@@ -34,7 +34,7 @@ private func flow(_ transport: TransportProtocol = .tcp, to remote: String = "19
 /// 2026-03-01 12:00:00 UTC.
 private let noon: UInt64 = 1_772_366_400
 
-/// An assembler behind a real server, an agent that is connected to it, and what the assembler has sent.
+/// An assembler behind a real server, with a connected agent and a sink in memory.
 private final class AssemblerUnderTest: Sendable {
     private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     private let server: IngestServer
@@ -51,7 +51,7 @@ private final class AssemblerUnderTest: Sendable {
         let assembler = Mutex<NIOLoopBound<FlowAssembler>?>(nil)
     }
 
-    /// Gathers the acknowledgements that an agent gets.
+    /// Collects the acknowledgements that an agent receives.
     private final class Acknowledgements: ChannelInboundHandler {
         typealias InboundIn = ByteBuffer
         private let storage: Storage
@@ -116,7 +116,7 @@ private final class AssemblerUnderTest: Sendable {
         let frame = builder.takeFrame(sequence: sequence, observedAtMilliseconds: second * 1000 + 999)
         try await agent.writeAndFlush(frame)
         try await eventually("the batch is received") { self.server.statistics.batches > before }
-        // The sink is called behind the count.
+        // The assembler receives the batch after the count, on the same event loop.
         try await agent.eventLoop.submit {}.get()
     }
 
@@ -125,19 +125,19 @@ private final class AssemblerUnderTest: Sendable {
         try await assembler.eventLoop.submit { assembler.value.flush() }.get()
     }
 
-    /// The blocks that were sent, the first first.
+    /// The blocks sent so far, in order.
     var blocks: [FlowBlock] { sink.blocks }
-    /// The batches that the agent may forget.
+    /// The sequence numbers of acknowledged batches.
     var acknowledged: [UInt64] { storage.acknowledged.withLock { $0 } }
     var statistics: FlowAssembler.Statistics { ledger.statistics.flows }
     /// The memory of the blocks that are being filled.
     var gatheredBytes: Int { ledger.statistics.memory.gatheringBytes }
-    /// The batches that a block of this agent may hold.
+    /// Returns the identity of one of this agent's batches.
     func batch(_ sequence: UInt64) -> BatchIdentity {
         BatchIdentity(agent: AgentIdentity(id: agentID.bits, nodeName: nodeName), sequence: sequence)
     }
 
-    /// The sink has a block.
+    /// Settles a block as stored.
     func complete(_ index: Int) { sink.settle(index, as: .stored) }
 
     func stop() async throws {
@@ -156,7 +156,7 @@ private final class AssemblerUnderTest: Sendable {
         #expect(test.blocks.isEmpty)
         try await test.send(3, [try flow(), try flow(), try flow()])
         try await test.send(4, [try flow()])
-        // A batch is never cut in two, whatever the limit.
+        // A batch is never split, whatever the limit.
         #expect(test.blocks.map(\.rows) == [10])
         #expect(test.blocks.first?.reportedBytes == 1_500)
         #expect(test.acknowledged == [])
@@ -197,7 +197,7 @@ private final class AssemblerUnderTest: Sendable {
     @Test func aBlockThatTakesTooMuchMemoryIsSent() async throws {
         let test = try await AssemblerUnderTest(bytes: 64 << 10)
         let flow = try flow()
-        // 72 bytes a flow.
+        // 72 bytes per flow.
         try await test.send(1, [Flow](repeating: flow, count: 400))
         #expect(test.blocks.isEmpty && test.gatheredBytes > 28_000)
         // Another day's block counts as well.
@@ -338,7 +338,7 @@ private final class AssemblerUnderTest: Sendable {
             let flows = (0..<Int.random(in: 1...9, using: &generator)).compactMap { _ in
                 kinds.randomElement(using: &generator)
             }
-            // Now and then another day, which has a block of its own.
+            // One in eight batches is from another day, which has a block of its own.
             let day = UInt64(Int.random(in: 0..<8, using: &generator) / 7)
             try await test.send(UInt64(number), flows, at: noon - day * 86_400)
             let now = test.statistics
@@ -365,13 +365,14 @@ private final class AssemblerUnderTest: Sendable {
         let test = try await AssemblerUnderTest(nodeName: "node-z")
         try await test.send(1, [try flow(), try flow(to: "10.0.0.1")])
         try await test.flush()
-        // Only the source is known, on no node of this agent's: it is the remote end. Both known: nobody can tell.
+        // A single known end, the source, is on another node than the agent's: it is the remote end. If both ends are
+        // known, the direction is unknown.
         #expect(test.blocks.map(\.rows) == [2])
         #expect(test.statistics.ignored.mapValues(\.flows) == ["unknown_direction": 1])
         try await test.stop()
     }
 
-    // MARK: - What a sink does to batches
+    // MARK: - Sinks and batches
 
     @Test("a sink gets every byte that is not ignored")
     func bytesOfASink() async throws {

@@ -14,7 +14,7 @@ import Testing
         let one = flowBlock([labeledFlow(labels.0, labels.1)])
         let many = flowBlock((0..<10_000).map { _ in labeledFlow(labels.0, labels.1) })
         #expect(one.memoryBytes > 0 && one.memoryBytes < 64 << 10)
-        // The allocator rounds what a few labels take.
+        // The allocator rounds the memory of a few labels.
         #expect(abs(many.memoryBytes - one.memoryBytes - 72 * 9_999) < 1 << 10)
         let endpoints = flowBlock((0..<10_000).map { labeledFlow(EndpointLabels(pod: "\($0)"), labels.1) })
         #expect(endpoints.memoryBytes > many.memoryBytes + 10_000 * 8)
@@ -36,7 +36,7 @@ import Testing
         }
     }
 
-    /// What the rows of a block say, in an order of its own.
+    /// Returns the contents of a block's rows, in the block's order.
     private func contents(_ block: FlowBlock) -> [[UInt64]] {
         var rows = FlowRows()
         rows.load(block)

@@ -8,7 +8,7 @@ import Testing
 
 @testable import FlowBlocks
 
-/// A flow of which a test changes a part.
+/// The parts of a flow; each test changes some of them.
 private struct FlowParts {
     var transport = TransportProtocol.tcp
     var localLabels = labels[0]
@@ -45,7 +45,7 @@ private func merged(_ flows: [FlowParts]) -> [FlowRecord] {
 }
 
 @Suite struct FlowMergeTests {
-    /// Every part of a flow tells it apart, its counters do not.
+    /// Every part of a flow distinguishes it, except its counters.
     @Test func flowsThatDifferStayApartAndTheOthersAreSummed() {
         let changes: [(inout FlowParts) -> Void] = [
             { _ in }, { $0.transport = .udp }, { $0.localLabels = FlowParts.labels[2] },

@@ -17,8 +17,8 @@ import Testing
         #expect(weights.allSatisfy { $0.value == 6 * $0.key })
     }
 
-    /// Streams of many shapes: weights alike and not, few keys and many, keys in turn and at random, weights at the ends of
-    /// their range.
+    /// Streams of many shapes: equal and unequal weights, few keys and many, keys in order and at random, and weights
+    /// at both ends of their range.
     @Test(arguments: 0..<40 as Range<UInt64>)
     func whatIsHeavyIsThereAndNothingIsToldTooHeavy(seed: UInt64) async {
         var generator = SeededGenerator(seed: seed)
@@ -30,7 +30,7 @@ import Testing
         for index in 0..<UInt64(60_000) {
             if index % 10_000 == 0 { await Task.yield() }
             var key = isInTurn ? index % UInt64(keys) + 1 : .random(in: 1...UInt64(keys), using: &generator)
-            // Every 50th is of a heavy one, and they are of unlike weight.
+            // Every 50th weight goes to one of ten heavy keys.
             if index % 50 == 0 { key = 1 << 63 | index / 50 % 10 }
             let weight = UInt64.random(in: 1...greatest, using: &generator)
             exact[key, default: 0] += weight

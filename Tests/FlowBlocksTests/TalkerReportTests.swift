@@ -8,7 +8,7 @@ import Testing
 @testable import FlowBlocks
 
 @Suite struct TalkerReportTests {
-    /// A flow of so many bytes from a pod to another on another node.
+    /// Makes a flow of `bytes` bytes from one pod to another on another node.
     private func flow(_ name: String, _ bytes: UInt64) -> LabeledFlow {
         labeledFlow(
             EndpointLabels(node: "n-\(name)", namespace: "shop", pod: name),
@@ -34,7 +34,7 @@ import Testing
         minutes.add(flows, in: 11)
         #expect(TalkerReport([minutes], minute: 11).minute == 10)
         #expect(TalkerReport([minutes], minute: 11).bytes == 14)
-        // A clock that was set back.
+        // The clock was set back.
         minutes.add(flows, in: 9)
         #expect(minutes.present.bytes == 14 && minutes.last.bytes == 14)
         minutes.advance(to: 13)

@@ -8,7 +8,7 @@ import Testing
 
 @testable import FlowBlocks
 
-/// Labels of a pod on a node.
+/// Makes the labels of a pod on a node.
 private func pod(_ name: String, on node: String, workload: String = "", zone: String = "z1") -> EndpointLabels {
     EndpointLabels(
         cloud: "aws", region: "r", cluster: "main", availabilityZone: zone, node: node, namespace: "shop", pod: name,
@@ -29,7 +29,7 @@ private func name(_ labels: EndpointLabels) -> String {
         .filter { !$0.isEmpty }.joined(separator: "@")
 }
 
-/// The bytes of each pair, told as `source > destination`.
+/// Returns the bytes of each pair, by `source > destination`.
 private func told(_ talkers: Talkers) -> [String: UInt64] {
     Dictionary(
         talkers.pairs.map { ("\(name($0.source)) > \(name($0.destination)) \($0.connectionClass.rawValue)", $0.bytes) },
@@ -44,9 +44,9 @@ private func told(_ talkers: Talkers) -> [String: UInt64] {
         var talkers = Talkers()
         talkers.add(
             flowBlock([
-                // Between nodes: both tell of it.
+                // Between nodes: both nodes report it.
                 flow(a, b, 10, 7), flow(b, a, 7, 10),
-                // Within a node, and to and from outside: one tells of it.
+                // Within a node, and to and from outside: one node reports it.
                 flow(a, neighbour, 100, 20), flow(b, outside, 1_000, 3_000, .intraRegion),
                 flow(outside, b, 5, 0, .intraRegion),
             ]))
@@ -62,7 +62,7 @@ private func told(_ talkers: Talkers) -> [String: UInt64] {
         let web = (0..<10).map { pod("web-\($0)", on: "n1", workload: "Deployment/web", zone: "z\($0 % 2)") }
         let database = pod("db-0", on: "n9", zone: "z9")
         var talkers = Talkers()
-        // In two blocks, and through labels that were made anew for the second.
+        // In two blocks; the second block has new label objects.
         for _ in 0..<2 { talkers.add(flowBlock(web.map { flow($0, database, 100, 1) })) }
         talkers.add(flowBlock([flow(pod("web-99", on: "n1", workload: "Deployment/web", zone: "z0"), database, 1, 0)]))
         #expect(
@@ -71,7 +71,7 @@ private func told(_ talkers: Talkers) -> [String: UInt64] {
             ])
     }
 
-    /// More pairs than there is room for: what is missing is bounded, whatever the order.
+    /// More pairs than fit: the missing bytes are bounded, whatever the order.
     @Test(arguments: 0..<4 as Range<UInt64>)
     func heavyPairsAreToldAmongMany(seed: UInt64) async {
         var generator = SeededGenerator(seed: seed)
@@ -81,7 +81,7 @@ private func told(_ talkers: Talkers) -> [String: UInt64] {
         for _ in 0..<10 {
             var block = FlowBlock(environment: "", dayOf: lastSecondOfADay)
             for _ in 0..<2_000 {
-                // The less, the more often.
+                // Lower indices are more frequent.
                 let one = pods[Int(300 * pow4(.random(in: 0..<1, using: &generator)))]
                 let other = pods.randomElement(using: &generator) ?? one
                 let (sent, received) = (
@@ -119,7 +119,7 @@ private func told(_ talkers: Talkers) -> [String: UInt64] {
         #expect(others > 50_000 && others < 52_000)
     }
 
-    /// One block with more flows than are looked at one by one.
+    /// One block with more flows than ``Talkers`` reads without sampling.
     @Test(arguments: 0..<4 as Range<UInt64>)
     func aSampleStandsForABlockOfMany(seed: UInt64) async {
         var generator = SeededGenerator(seed: seed)
@@ -130,7 +130,7 @@ private func told(_ talkers: Talkers) -> [String: UInt64] {
             if index % 5_000 == 0 { await Task.yield() }
             let one = pods[Int(200 * pow4(.random(in: 0..<1, using: &generator)))]
             let other = pods[Int(200 * pow4(.random(in: 0..<1, using: &generator)))]
-            // Some are as large as a thousand others.
+            // Every 1,000th flow is a thousand times as large.
             let sent = UInt64.random(in: 1...1_000, using: &generator) * (index % 1_000 == 0 ? 1_000 : 1)
             block.append(flow(one, other, sent, 500), observedAt: lastSecondOfADay)
             exact["\(name(one)) > \(name(other)) INTRA_VPC", default: 0] += sent
@@ -142,7 +142,8 @@ private func told(_ talkers: Talkers) -> [String: UInt64] {
         #expect(abs(Double(talkers.bytes) / total - 1) < 0.05)
         let told = told(talkers)
         for (pair, bytes) in exact where Double(bytes) > total / 100 {
-            // Forty times at least are drawn, give or take the root of that, here five times.
+            // A pair is drawn at least 40 times, with a standard deviation of the square root of that; the tolerance is
+            // five times as much.
             let difference = abs(Double(told[pair] ?? 0) - Double(bytes)) / Double(bytes)
             if difference > 0.8 { Issue.record("\(pair): \(told[pair] ?? 0) of \(bytes)") }
         }
@@ -151,7 +152,7 @@ private func told(_ talkers: Talkers) -> [String: UInt64] {
         #expect(heaviest.allSatisfy(toldFirst.contains))
     }
 
-    /// At even distances always the same of them would be drawn.
+    /// Sampling at even distances would always draw the same of them.
     @Test(arguments: [4_097, 8_192, 16_384, 20_480]) func flowsThatAlternateAndAreAlikeAreAllDrawn(count: Int) async {
         let (a, b, c) = (pod("a", on: "n1"), pod("b", on: "n2"), pod("c", on: "n3"))
         var block = FlowBlock(environment: "", dayOf: lastSecondOfADay)
