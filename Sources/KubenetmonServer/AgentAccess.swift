@@ -9,26 +9,26 @@ import NIOPosix
 import Operations
 import TransportSecurity
 
-/// Which agents are let in, and how much one may take.
+/// The rules for admitting agents, and the limits on their connections.
 struct AgentAccess: Equatable, Sendable {
-    /// How an agent proves that it may send.
+    /// The way in which an agent authenticates.
     enum Authentication: String, CaseIterable, Sendable {
-        /// It need not, or its certificate does.
+        /// None, or the agent's TLS certificate.
         case none
-        /// It knows a secret.
+        /// A shared secret.
         case token
-        /// It has a token of its Kubernetes service account, whose pod runs on the node that it names.
+        /// A token of the agent's Kubernetes service account, bound to a pod on the node that the agent names.
         case kubernetes
     }
 
-    /// Nil for connections without TLS.
+    /// The TLS files; nil for connections without TLS.
     var tls: TLSFiles?
     var authentication: Authentication
     var tokenFile: TokenFile?
     var tokenAudience: String
-    /// Accounts as `NAMESPACE/NAME`.
+    /// The agents' service accounts, as `NAMESPACE/NAME`.
     var serviceAccounts: [String]
-    /// Zero for as old as connections like.
+    /// The maximum age of a connection; zero for no limit.
     var maximumConnectionAge: Duration
     var limits = IngestServer.Limits()
 
@@ -112,9 +112,9 @@ struct AgentAccess: Equatable, Sendable {
         return accounts
     }
 
-    /// What the port is opened with.
+    /// Returns the configuration of the agents' port.
     ///
-    /// - Parameter cluster: Whose API server is asked about service accounts' tokens.
+    /// - Parameter cluster: The cluster whose API server reviews service accounts' tokens.
     func configuration(cluster: ClusterConfiguration?, logger: Logger) -> IngestServer.Configuration {
         var configuration = IngestServer.Configuration()
         configuration.tls = tls
@@ -136,10 +136,10 @@ struct AgentAccess: Equatable, Sendable {
         return configuration
     }
 
-    /// Throws where agents cannot be shown a certificate.
+    /// Throws if the TLS files cannot be used.
     func checkTLSFiles() throws(CredentialError) { try tls?.check(isServer: true) }
 
-    /// What is wrong with the files, a line each.
+    /// The problems with the files, one line each.
     var problemsOfFiles: [String] {
         var problems: [String] = []
         do throws(CredentialError) { try checkTLSFiles() } catch { problems.append("\(error)") }

@@ -2,8 +2,8 @@
 
 import FlowModel
 
-/// ClickHouse's HTTP interface as `clickhouse_endpoint` names it: a URL, or kubenetmon's `host:port`, whose ports of the
-/// native protocol stand for those of HTTP.
+/// ClickHouse's HTTP interface as given in `clickhouse_endpoint`: a URL, or kubenetmon's `host:port`, where a port of
+/// the native protocol is replaced by the corresponding HTTP port.
 struct ClickHouseEndpoint: Equatable, Sendable {
     /// The text of the setting.
     let text: String
@@ -12,12 +12,12 @@ struct ClickHouseEndpoint: Equatable, Sendable {
 
     /// The ports with TLS that ClickHouse's documentation and packages use: HTTPS and the native protocol.
     private static let portsWithTLS: Set = [8443, 9440]
-    /// The ports without.
+    /// The ports without TLS.
     private static let plainPorts: Set = [8123, 9000]
 
     /// Reads a URL, or `host:port`.
     ///
-    /// - Parameter disableTLS: Whether `host:port` is spoken to without TLS; a URL says it itself.
+    /// - Parameter disableTLS: Whether `host:port` is connected to without TLS; a URL's scheme decides by itself.
     init(_ text: String, disableTLS: Bool) {
         var text = text
         while text.hasSuffix("/") { text.removeLast() }
@@ -37,9 +37,9 @@ struct ClickHouseEndpoint: Equatable, Sendable {
     private var isEncrypted: Bool { url.hasPrefix("https://") }
     private var port: Int? { URLAuthority(text).port }
 
-    /// What is wrong where a port with TLS would be spoken to without; nil where nothing is.
+    /// The problem with connecting to a TLS port without TLS; nil if there is none.
     var plaintextOnTLSPort: String? {
-        // What listens on the loopback, such as kubectl port-forward or a proxy in the pod, has ports of its own choice.
+        // Listeners on the loopback interface, such as kubectl port-forward or a proxy in the pod, may have any port.
         guard !isEncrypted, !URLAuthority(url).isLoopback, let port, Self.portsWithTLS.contains(port) else {
             return nil
         }
@@ -50,14 +50,14 @@ struct ClickHouseEndpoint: Equatable, Sendable {
             """
     }
 
-    /// A warning where requests go to another port than the one that is written.
+    /// A warning that requests go to another port than the configured one; nil if they do not.
     var translation: String? {
         guard !isURL, port == 9000 || port == 9440 else { return nil }
         let remedy = remedy.map { "; \($0)" } ?? ""
         return "clickhouse_endpoint: '\(text)' is a port of the native protocol; using HTTP at \(url) instead\(remedy)"
     }
 
-    /// What to change where TLS fails at a port that has none by default.
+    /// The change to make if TLS fails at a port that has none by default; nil for other ports.
     var remedy: String? {
         guard isEncrypted, let port, Self.plainPorts.contains(port) else { return nil }
         return """

@@ -11,13 +11,13 @@ final class CloudRangeService: Service, CustomStringConvertible {
     let description = "cloud ranges"
     let catalog: CloudRangeCatalog
 
-    /// How long agents wait for the first attempts at all lists.
+    /// The longest time that agents wait for the first attempts at all lists.
     private static let firstAttempts = Duration.seconds(15)
 
     private let site: Site
     private let logger: Logger
 
-    /// Loads what can be had without the network.
+    /// Loads the lists that are available without the network.
     init(_ configuration: CloudRangeCatalog.Configuration, labeler: Labeler, site: Site, logger: Logger) {
         self.site = site
         self.logger = logger
@@ -25,12 +25,12 @@ final class CloudRangeService: Service, CustomStringConvertible {
         catalog.loadFromDisk()
     }
 
-    /// Uses these lists and ranges from now on.
+    /// Replaces the lists and named ranges in use.
     func apply(_ configuration: CloudRangeCatalog.Configuration) {
         catalog.apply(sources: configuration.sources, namedRanges: configuration.namedRanges)
     }
 
-    /// Returns when every list has been had or has failed once, or when that takes too long, or the daemon shuts down.
+    /// Waits until every list has been loaded or has failed once, until the time limit, or until the daemon shuts down.
     func waitUntilTried() async {
         let deadline = ContinuousClock.now + Self.firstAttempts
         await cancelWhenGracefulShutdown {
@@ -41,7 +41,8 @@ final class CloudRangeService: Service, CustomStringConvertible {
         warnOfUnknownRegion()
     }
 
-    /// A region that its cloud does not have is a slip of the pen: every address of the cloud would be another region's.
+    /// Warns of a region that none of its cloud's lists contain. It is most likely misspelled, and every address of the
+    /// cloud would count as another region's.
     private func warnOfUnknownRegion() {
         let regions = catalog.regions(of: site.cloud)
         guard !regions.isEmpty, !regions.contains(site.region) else { return }

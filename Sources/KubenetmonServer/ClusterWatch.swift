@@ -7,17 +7,18 @@ import Operations
 import ServiceLifecycle
 import Synchronization
 
-/// Keeps the index in step with the cluster.
+/// Keeps the index in sync with the cluster.
 ///
-/// Nodes, services and ReplicaSets come first, pods when those are in: a pod's labels are made of theirs too, once.
+/// Nodes, services and ReplicaSets are listed before pods, because a pod's labels depend on them too and are thus made
+/// once.
 final class ClusterWatch: Service, CustomStringConvertible {
-    /// A resource's reflector, whatever its objects are.
+    /// A reflector, with the type of its objects erased.
     private struct Watch: Sendable {
         let name: String
         let start: @Sendable (_ onEnd: @escaping @Sendable () -> Void) -> Void
         let stop: @Sendable () -> Void
         let statistics: @Sendable () -> ReflectorStatistics
-        /// Whether labels would be wrong without it, and not only poorer.
+        /// Whether labels would be wrong without the resource, and not only incomplete.
         let isRequired: Bool
 
         init<Object>(_ reflector: Reflector<Object>, isRequired: Bool = true) {
@@ -31,15 +32,16 @@ final class ClusterWatch: Service, CustomStringConvertible {
 
     let description = "cluster watch"
 
-    /// The watch of pods, and whether it may be, or have been, replaced.
+    /// The watch of pods, which a reload replaces, and its state.
     private struct Pods {
         var watch: Watch
-        /// Whether there has been a whole list, be it of an earlier watch.
+        /// Whether a complete list has arrived, from this watch or an earlier one.
         var isSynced = false
         var isStarted = false
         var isStopped = false
 
-        /// Whether labels can be made; what an earlier watch has listed is good enough until the next has.
+        /// Returns whether labels can be made; the list of an earlier watch is sufficient until the next one has
+        /// listed.
         mutating func noteSynced() -> Bool {
             isSynced = isSynced || watch.statistics().isSynced
             return isSynced
@@ -73,8 +75,8 @@ final class ClusterWatch: Service, CustomStringConvertible {
         pods = Mutex(Pods(watch: makePods(podLabels)))
     }
 
-    /// Lists all pods anew, whose labels fill other columns from now on or are asked for by other rules. Until they are
-    /// listed, everybody is labelled as before.
+    /// Lists all pods again, because their labels now fill other columns or other rules select by them. Until the list
+    /// is complete, all pods are labelled as before.
     func apply(_ podLabels: PodLabelMapping) {
         let watch = makePods(podLabels)
         let old = pods.withLock { pods -> Watch? in
@@ -83,7 +85,7 @@ final class ClusterWatch: Service, CustomStringConvertible {
             defer { pods.watch = watch }
             return pods.isStarted ? pods.watch : nil
         }
-        // The next begins when this one has ended: they have a store in common.
+        // The next watch begins when this one has ended, because they share a store.
         old?.stop()
     }
 
@@ -103,13 +105,13 @@ final class ClusterWatch: Service, CustomStringConvertible {
         watch.stop()
     }
 
-    /// What has become of each resource's lists and watches, by its name.
+    /// The statistics of each resource's lists and watches, by the resource's name.
     var statistics: [(name: String, statistics: ReflectorStatistics)] {
         (first + [podWatch]).map { ($0.name, $0.statistics()) }
     }
 
-    /// Whether everything that must be has been listed once, and what is not watched now: that is no reason to turn agents
-    /// away, who would find no better server.
+    /// The check that every required resource has been listed once. A resource that is no longer watched is only
+    /// remarked on: it is no reason to turn agents away, because they would find no better server.
     var readiness: HealthCheck {
         let missing = unlisted.map { (name: $0.name, statistics: $0.statistics()) }
         guard let failed = missing.first(where: { $0.statistics.lastError != nil }) ?? missing.first else {
@@ -125,13 +127,13 @@ final class ClusterWatch: Service, CustomStringConvertible {
 
     private var podWatch: Watch { pods.withLock { $0.watch } }
 
-    /// What must be listed once and has not been.
+    /// The required watches that have not listed yet.
     private var unlisted: [Watch] {
         first.filter { $0.isRequired && !$0.statistics().isSynced }
             + pods.withLock { $0.noteSynced() ? [] : [$0.watch] }
     }
 
-    /// Returns once everything that must be has been listed, or when the daemon shuts down.
+    /// Waits until every required resource has been listed, or until the daemon shuts down.
     func waitUntilSynced() async { await wait { self.unlisted.isEmpty } }
 
     func run() async throws {
@@ -156,10 +158,10 @@ final class ClusterWatch: Service, CustomStringConvertible {
 }
 
 extension ReflectorStatistics {
-    /// After how long a watch that tells nothing is remarked upon: a bookmark comes about once a minute.
+    /// The silence after which a watch is remarked on; a bookmark arrives about once a minute.
     private static let remarkableSilence = Duration.seconds(120)
 
-    /// What is wrong with a resource that has been listed; nil where it is watched.
+    /// Returns the problem with a resource that has been listed; nil while it is watched.
     func remark(on resource: String) -> String? {
         guard isSynced else { return nil }
         if watchingSince == nil, let lastError { return "\(resource) are not watched: \(lastError)" }

@@ -5,17 +5,17 @@ import Operations
 import StrictYAML
 import YAMLParsing
 
-/// The server's configuration file, with the flags and variables that count more.
+/// The server's configuration file, with the flags and variables that override it.
 struct ConfigurationFile: Sendable {
-    /// Where kubenetmon has it.
+    /// The path that kubenetmon uses.
     static let defaultPath = "/etc/kubenetmon-server/config.yaml"
 
-    /// The file; nil where there is none.
+    /// The file's path; nil if there is no file.
     let path: String?
     private let arguments: [String]
     private let environment: [String: String]
 
-    /// Makes a file of its path; the default one may be missing.
+    /// Creates a file from its path; the default file may be missing.
     init(path: String?, arguments: [String] = [], environment: [String: String] = [:]) {
         self.path = path ?? (access(Self.defaultPath, F_OK) == 0 ? Self.defaultPath : nil)
         self.arguments = arguments

@@ -7,37 +7,38 @@ import ServiceLifecycle
 import Synchronization
 import UnixSignals
 
-/// Reads the configuration anew when its file changes and at SIGHUP, and applies what can be applied to a running server.
+/// Reads the configuration again when its file changes and at SIGHUP, and applies the settings that a running server
+/// can change.
 ///
-/// A file with problems changes nothing; nor does a setting that needs a restart, which is told.
+/// A file with problems changes nothing. A changed setting that needs a restart is logged and not applied.
 final class ConfigurationReload: Service, CustomStringConvertible {
-    /// What has become of it, as Prometheus' own servers tell it.
+    /// The outcome of reloads, with the values that Prometheus' own servers export.
     struct Statistics: Equatable, Sendable {
-        /// Whether the file was good when it was read last.
+        /// Whether the last read of the file succeeded.
         var isSuccessful = true
-        /// When it was last read and good, in seconds since 1970.
+        /// The time of the last successful read, in seconds since 1970.
         var lastSuccess = time(nil)
     }
 
     let description = "configuration"
 
-    /// How often the file is looked at. A ConfigMap's file takes about a minute to follow the ConfigMap.
+    /// The time between two checks of the file. A ConfigMap's file takes about a minute to follow the ConfigMap.
     private static let interval = Duration.seconds(2)
 
     private let file: ConfigurationFile
-    /// What the server was started with.
+    /// The settings at start.
     private let started: EffectiveSettings
     private let logger: Logger
     private let apply: @Sendable (ServerConfiguration) -> Void
     private let state: Mutex<(current: EffectiveSettings, version: FileVersion?, statistics: Statistics)>
 
-    /// Makes a service that does nothing before it runs.
+    /// Creates a service that does nothing before it runs.
     ///
     /// - Parameters:
-    ///   - file: What is read anew.
-    ///   - settings: What the server was started with.
-    ///   - logger: For what has changed and what is wrong.
-    ///   - apply: Applies what can be applied.
+    ///   - file: The file to read again.
+    ///   - settings: The settings at start.
+    ///   - logger: Logs changes and problems.
+    ///   - apply: Applies the reloadable settings.
     init(
         _ file: ConfigurationFile, settings: EffectiveSettings, logger: Logger,
         apply: @escaping @Sendable (ServerConfiguration) -> Void
@@ -46,7 +47,7 @@ final class ConfigurationReload: Service, CustomStringConvertible {
         started = settings
         self.logger = logger
         self.apply = apply
-        // Whatever has happened since the file was read is found with the first look.
+        // Without a known version, the first check finds any change since the file was read.
         state = Mutex((settings, nil, Statistics()))
     }
 
@@ -71,7 +72,7 @@ final class ConfigurationReload: Service, CustomStringConvertible {
 
     private func reloadIfChanged() {
         let version = file.path.flatMap(FileVersion.init(of:))
-        // While there is no file, it is being replaced.
+        // A missing file is being replaced.
         guard let version, version != state.withLock({ $0.version }) else { return }
         reload()
     }
@@ -109,11 +110,11 @@ final class ConfigurationReload: Service, CustomStringConvertible {
     }
 }
 
-/// Tells one version of a file from another: a ConfigMap's is another file behind the same path.
+/// The identity of a file's version. A new version of a ConfigMap is another file behind the same path.
 struct FileVersion: Equatable, Sendable {
     private let parts: [Int]
 
-    /// Nil where there is no such file.
+    /// Returns nil if there is no such file.
     init?(of path: String) {
         var status = stat()
         guard stat(path, &status) == 0 else { return nil }

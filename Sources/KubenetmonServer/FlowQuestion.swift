@@ -5,21 +5,23 @@ import FoundationEssentials
 import Labeling
 import Operations
 
-/// How somebody asks how a flow is labelled: as the query of a URL, `src=10.0.0.1:40000&dst=10.96.0.80:80&node=node-a`.
+/// A question about how a flow is labelled, given as the query of a URL,
+/// `src=10.0.0.1:40000&dst=10.96.0.80:80&node=node-a`.
 struct FlowQuestion: Equatable {
     var flow: Flow
     var node: String
-    /// When the flow is taken to be observed, in seconds since the Unix epoch; nil for now.
+    /// The assumed time of observation, in seconds since the Unix epoch; nil for now.
     var second: UInt32?
 
-    /// What cannot be understood.
+    /// An error in the query.
     struct Problem: Error, CustomStringConvertible {
         let description: String
     }
 
     init(query: String) throws(Problem) {
         var parameters: [String: String] = [:]
-        // One by one: where anything in a text is not allowed in a URL, what is encoded in it stays so.
+        // Items are parsed one by one, because a character that is not allowed in a URL leaves the percent-encoding of
+        // the whole text undecoded.
         for item in query.split(separator: "&").flatMap({ URLComponents(string: "?\($0)")?.queryItems ?? [] }) {
             parameters[item.name] = item.value ?? ""
         }
@@ -72,7 +74,7 @@ struct FlowQuestion: Equatable {
 }
 
 extension Labeler {
-    /// Answers a ``FlowQuestion`` in words.
+    /// Returns the answer to a ``FlowQuestion`` as text.
     func answer(query: String) -> ProbeServer.LocalAnswer {
         do throws(FlowQuestion.Problem) {
             let question = try FlowQuestion(query: query)

@@ -52,7 +52,8 @@ struct KubenetmonServer: AsyncParsableCommand {
 
     static func main() async {
         let arguments = CommandLine.arguments.dropFirst()
-        // The settings, which are whatever else is there, would take a subcommand's name for one of them.
+        // The settings argument accepts unrecognized arguments, a subcommand's name included, so `explain` is
+        // dispatched here.
         if arguments.first == "explain" {
             ExplainCommand.main(Array(arguments.dropFirst()))
         } else {
@@ -61,10 +62,12 @@ struct KubenetmonServer: AsyncParsableCommand {
     }
 
     func run() async throws {
-        // Blocks are filled by one thread and freed by another. With an arena for each thread, twice their memory stays
-        // with the process, in pieces; one thread seldom waits for another in few arenas, since most goes through caches.
+        // Blocks are filled by one thread and freed by another. With an arena for each thread, the process would keep
+        // twice their memory, fragmented. With one arena threads seldom wait for one another, because most allocations
+        // are served from per-thread caches.
         mallopt(M_ARENA_MAX, 1)
-        // What is large comes from the system and goes back there; else what is small would soon stand in its place.
+        // Large allocations are mapped from the system and return to it when freed; on the heap, small allocations
+        // would soon occupy their place.
         mallopt(M_MMAP_THRESHOLD, 128 << 10)
         if printReference { return print(ServerConfiguration.declarations.markdown(hasFile: true)) }
         do {
@@ -81,7 +84,8 @@ struct KubenetmonServer: AsyncParsableCommand {
             let group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
             let services: [any Service]
             do {
-                // Agents are listened for only when ClickHouse answers; what is wrong with it is said now.
+                // The server listens for agents only after ClickHouse answers, so problems with the TLS files and the
+                // port are reported now.
                 try configuration.agents.checkTLSFiles()
                 try Self.checkPort(configuration.port)
                 services = try await Self.services(
@@ -136,10 +140,10 @@ struct KubenetmonServer: AsyncParsableCommand {
         return cluster
     }
 
-    /// Makes what runs, and takes the port for probes already.
+    /// Creates the services to run, and already listens on the port for probes.
     ///
-    /// - Parameter descriptors: The limit on open files. Agents' connections leave some of them for everything else: probes,
-    ///   ClickHouse, the API server, files.
+    /// - Parameter descriptors: The limit on open files. Agents' connections leave some of them for everything else:
+    ///   probes, ClickHouse, the API server, files.
     static func services(
         _ settings: ServerConfiguration, _ inventory: Inventory, _ cluster: ClusterConfiguration?,
         _ group: MultiThreadedEventLoopGroup, descriptors: Int, _ logger: Logger,
@@ -181,7 +185,7 @@ struct KubenetmonServer: AsyncParsableCommand {
         }
         let probes = try await ProbeServer.listen(
             on: settings.metricsAddress, port: settings.metricsPort, logger: logger, pages: pages)
-        // They end in reverse order: the last flows are labelled like all others.
+        // Services end in reverse order, so the last flows are labelled like all others.
         let summary = SummaryService(logger: logger) {
             SummaryService.Numbers(pipeline.numbers(with: reload.statistics))
         }

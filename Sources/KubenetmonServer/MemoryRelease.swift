@@ -5,11 +5,12 @@ import Glibc
 import Operations
 import ServiceLifecycle
 
-/// Returns the memory of a peak to the system: blocks and buffers that are kept for reuse, and pages that the allocator keeps
-/// free between what is still in use.
+/// Returns the memory of a peak to the system: blocks and buffers that are kept for reuse, and free pages that the
+/// allocator keeps between allocations in use.
 ///
-/// Looks once a minute and acts only where the process has more memory than it had lately. Every thread that allocates waits
-/// while the allocator looks for free pages, 0.2 µs for each free piece: 50 ms where 66 MB lay free in 250,000 pieces.
+/// Checks once a minute and acts only if the process has more memory than it recently had. Every thread that allocates
+/// waits while the allocator looks for free pages, 0.2 µs for each free piece: 50 ms where 66 MB lay free in 250,000
+/// pieces.
 final class MemoryRelease: Service, CustomStringConvertible {
     private static let interval = Duration.seconds(60)
 
@@ -17,7 +18,7 @@ final class MemoryRelease: Service, CustomStringConvertible {
 
     private let release: @Sendable () -> Void
 
-    /// - Parameter release: Gives back memory that is kept for reuse.
+    /// - Parameter release: Frees memory that is kept for reuse.
     init(release: @escaping @Sendable () -> Void) { self.release = release }
 
     func run() async throws {
@@ -33,13 +34,14 @@ final class MemoryRelease: Service, CustomStringConvertible {
         }
     }
 
-    /// Returns the allocator's free pages, and unmaps code that is used seldom.
+    /// Returns the allocator's free pages to the system, and unmaps rarely used code.
     static func trim() {
         malloc_trim(0)
         ProgramText.unmap()
     }
 
-    /// Memory of the process that is in RAM and in no file (proc_pid_statm(5)); 0 where the kernel does not tell.
+    /// Returns the process's resident memory that is not backed by files, in bytes (proc_pid_statm(5)); 0 if it cannot
+    /// be read.
     private static func residentBytes() -> Int {
         guard let file = fopen("/proc/self/statm", "r") else { return 0 }
         defer { fclose(file) }
@@ -51,18 +53,19 @@ final class MemoryRelease: Service, CustomStringConvertible {
     }
 }
 
-/// The memory that a process has had lately.
+/// The recent memory use of a process.
 struct MemoryUsage {
-    /// What is more than the least memory by a tenth and this many bytes is a peak's, or a need that has grown.
+    /// Memory above the recent minimum by more than a tenth and this many bytes belongs to a peak or to a need that has
+    /// grown.
     private static let slack = 4 << 20
-    /// Time after which a larger need is no longer taken for a peak, at most twice.
+    /// The length of the period whose minimum is kept. A need that has grown counts as usual after one to two periods.
     private static let memory = Duration.seconds(3_600)
 
     private var begun: ContinuousClock.Instant?
     private var least = Int.max
     private var leastBefore = Int.max
 
-    /// Notes the memory of the moment; true where that is more than it was lately.
+    /// Records the current memory; returns true if it is above the recent minimum by more than a tenth and the slack.
     mutating func note(_ bytes: Int, at now: ContinuousClock.Instant) -> Bool {
         if let begun, now - begun < Self.memory {
             least = min(least, bytes)

@@ -29,14 +29,14 @@ final class Pipeline: Service, CustomStringConvertible {
     private let logger: Logger
     private let stage: Mutex<Stage>
     private let ledger: BlockLedger
-    /// Nil where no page shows them.
+    /// The top talkers; nil if the status page is off.
     private let talkers: TopTalkers?
     private let begun = ContinuousClock.now
 
     private enum Stage {
-        /// The table is not there yet, for this reason.
+        /// The table is not available yet, for this reason.
         case waiting(String)
-        /// The table is there; the cluster has not been listed yet, or its ranges not been looked for.
+        /// The table is available; the cluster has not been listed yet, or the cloud ranges have not been tried.
         case preparing
         /// Without an inserter, nothing is stored.
         case running(IngestServer, Inserter?)
@@ -59,7 +59,7 @@ final class Pipeline: Service, CustomStringConvertible {
         stage = Mutex(.waiting("has not been asked yet"))
     }
 
-    // MARK: - What is seen from outside
+    // MARK: - State for probes, metrics and the status page
 
     var readiness: [HealthCheck] {
         let own =
@@ -72,7 +72,7 @@ final class Pipeline: Service, CustomStringConvertible {
         return [own] + (cluster.map { [$0.readiness] } ?? [])
     }
 
-    /// What metrics and summaries are made of.
+    /// Returns the values behind metrics and summaries.
     func numbers(with configuration: ConfigurationReload.Statistics) -> ServerNumbers {
         var numbers = ServerNumbers(
             index: labeler.index.statistics, ranges: ranges.catalog.statistics, watches: cluster?.statistics ?? [],
@@ -90,7 +90,7 @@ final class Pipeline: Service, CustomStringConvertible {
         return numbers
     }
 
-    /// What people are told.
+    /// Returns the status page.
     func status(with configuration: ConfigurationReload.Statistics) -> StatusPage {
         let minute = Int(ClusterIndex.secondsSinceTheEpoch() / FlowInterval.seconds)
         var page = StatusPage(
@@ -106,7 +106,7 @@ final class Pipeline: Service, CustomStringConvertible {
         return page
     }
 
-    /// Gives back memory that is kept for reuse.
+    /// Frees memory that is kept for reuse.
     func releaseMemory() {
         switch stage.withLock({ $0 }) {
         case .waiting, .preparing: break
@@ -116,24 +116,25 @@ final class Pipeline: Service, CustomStringConvertible {
         }
     }
 
-    // MARK: - Life
+    // MARK: - Lifecycle
 
     func run() async throws {
         let schema = configuration.isClickHouseEnabled ? try await waitForTable() : nil
         guard schema != nil || !configuration.isClickHouseEnabled else { return }
         stage.withLock { $0 = .preparing }
-        // A flow that came before pods and ranges are known would be labelled wrong for ever.
+        // Labels are final, so a flow that arrives before pods and ranges are known would keep wrong ones.
         await cluster?.waitUntilSynced()
         await ranges.waitUntilTried()
         guard !Task.isShuttingDownGracefully, !Task.isCancelled else { return }
-        // What the first lists took on their way, and what only the start needed.
+        // Releases the memory that only the start and the first lists needed.
         MemoryRelease.trim()
         let inserter = schema.map { schema in
             Inserter(
                 configuration: configuration.inserter, schema: schema, logger: logger, account: ledger.openAccount())
         }
         let assemblers = Mutex<[NIOLoopBound<FlowAssembler>]>([])
-        // Half of the memory for blocks that are full: else nothing would move on a machine of many processors.
+        // Blocks being filled get half of the memory, and the other half is for full ones; otherwise nothing would move
+        // on a machine with many processors.
         let limits = FlowAssembler.Limits(
             rows: configuration.batchRows,
             bytes: configuration.maximumQueuedBytes / 2 / System.coreCount,
@@ -170,7 +171,7 @@ final class Pipeline: Service, CustomStringConvertible {
         }
     }
 
-    /// Asks for the table's columns until they are there; nil where the daemon shuts down before.
+    /// Loads the table's columns, retrying until they are available; returns nil if the daemon shuts down before.
     private func waitForTable() async throws -> TableSchema? {
         if configuration.clickHouse.proxy == .none,
             let variable = configuration.clickHouse.endpoints.lazy.compactMap({ url in

@@ -2,47 +2,49 @@
 
 import DequeModule
 
-/// How much of the API server and of memory claims may take.
+/// The limits on claims: their load on the API server and their memory.
 struct ReviewLimits: Sendable {
     /// Time between two reviews.
     var interval = Duration.milliseconds(20)
     /// Time between two reviews for one source.
     var intervalPerSource = Duration.milliseconds(100)
-    /// Time between two reviews for sources that have had only refusals lately: two fifths of the rate.
+    /// Time between two reviews for sources that recently had only rejections: two fifths of the rate.
     var intervalOfRefused = Duration.milliseconds(50)
-    /// Claims that wait: four times as many as can be reviewed before their deadline.
+    /// Limit on waiting claims: four times as many as can be reviewed before their deadline.
     var waiting = 1_024
-    /// Claims that wait from one source: those of agents behind one address translation, for about three seconds.
+    /// Limit on waiting claims from one source, such as agents behind one address translation: about three seconds of
+    /// reviews.
     var waitingPerSource = 32
-    /// Reviews at the same time; one takes a few milliseconds as a rule.
+    /// Limit on reviews in flight; one usually takes a few milliseconds.
     var inFlight = 4
-    /// Reviews at the same time for one source, so that hanging ones leave some to others.
+    /// Limit on reviews in flight for one source, so that hanging ones leave some to other sources.
     var inFlightPerSource = 2
-    /// Reviews at the same time for sources that have had only refusals lately.
+    /// Limit on reviews in flight for sources that recently had only rejections.
     var inFlightOfRefused = 2
     /// Time after which a claim ends without a verdict, whether it waits or its review is in flight.
     var deadline = Duration.seconds(5)
-    /// Time for which a source is remembered after its last claim: twice the age that connections reach by default.
+    /// Time for which a source is remembered after its last use: twice the maximum age of connections by default.
     var memory = Duration.seconds(600)
-    /// Sources that are remembered, the oldest of which are forgotten first: about four megabytes of them.
+    /// Limit on remembered sources, about four megabytes of them; the oldest is forgotten first.
     var remembered = 20_000
 }
 
-/// The claims that wait for the API server, and which of them it is asked about next.
+/// The claims that wait for the API server, and the order of their reviews.
 ///
-/// Each source has ten reviews a second at most, all together fifty, evenly spaced. Tokens that were good and sources whose
-/// last verdict was good come first, then sources without a verdict, last those that have had only refusals lately, which
-/// share a part of the rate. Among equals the source comes first that has made fewer claims since its last verdict: an
-/// agent has one connection, a flood many. Where there is no room, the claim that would be reviewed last gives way.
+/// Each source gets at most ten reviews a second, all sources together fifty, evenly spaced. Tokens that were good and
+/// sources whose last verdict was good come first, then sources without a verdict, last sources that recently had only
+/// rejections, which share a part of the rate. Among equals, the source with fewer claims since its last verdict comes
+/// first: an agent has one connection, a flood many. If the queue is full, the claim that would be reviewed last is
+/// displaced.
 struct ReviewQueue<Claim: Sendable> {
     typealias Instant = ContinuousClock.Instant
 
-    /// What is to be done.
+    /// The next step for the caller.
     enum Step {
         /// The review of a claim begins.
         case review(Claim, number: UInt64)
-        /// A claim has reached its deadline. `isUnanswered` is true where the API server does not answer: for half that time
-        /// the claim's own review is in flight, or no review has ended.
+        /// A claim has reached its deadline. `isUnanswered` is true if the API server does not answer: for half the
+        /// deadline the claim's own review has been in flight, or no review has ended.
         case expire(Claim, isUnanswered: Bool)
         /// Nothing before that moment.
         case wait(until: Instant)
@@ -50,16 +52,16 @@ struct ReviewQueue<Claim: Sendable> {
         case idle
     }
 
-    /// What a review has said of a token.
+    /// The result of a token's review.
     enum Verdict {
         case good
         case refused
     }
 
-    /// The place of a claim in the queue.
+    /// A claim's place in the queue.
     struct Place: Sendable {
         let number: UInt64
-        /// The claim that has given way.
+        /// The claim that was displaced to make room.
         let displaced: Claim?
     }
 
@@ -73,25 +75,25 @@ struct ReviewQueue<Claim: Sendable> {
         let claim: Claim
         let source: String
         let wasGood: Bool
-        /// When its review began; nil while it waits.
+        /// The time when its review began; nil while it waits.
         var reviewBegin: Instant?
     }
 
     private struct Source {
-        /// Claims whose token was good, then the others, each in the order in which they came.
+        /// Claims whose token was good, then the others, each in order of arrival.
         var waiting: [UInt64] = []
-        /// How many of those that wait have a token that was good.
+        /// The number of waiting claims whose token was good.
         var waitingGood = 0
         var inFlight = 0
         var lastReview: Instant?
-        /// When its last claim came or its last review ended.
+        /// The time when its last claim arrived or its last review ended.
         var lastUse: Instant
         var lastVerdict: Verdict?
-        /// True where one of the verdicts was good.
+        /// True once a verdict was good.
         var hasBeenGood = false
-        /// Claims and reviews since the last verdict; those of claims that wait still count.
+        /// Claims and reviews since the last verdict, plus the claims that still waited at that verdict.
         var effort = 0
-        /// Its place in the order in which sources began to wait or had a review.
+        /// The queue's clock when the source last began to wait or had a review begun.
         var turn: UInt64 = 0
 
         var isIdle: Bool { waiting.isEmpty && inFlight == 0 }
@@ -101,8 +103,8 @@ struct ReviewQueue<Claim: Sendable> {
             return lastVerdict == .refused && !hasBeenGood ? .refused : .unknown
         }
 
-        /// The order of reviews, the first to be reviewed lowest. The newest of sources without a verdict goes first: where
-        /// more come than can be reviewed in time, the oldest would all but reach their deadline.
+        /// The order of reviews, lowest first. Among sources without a verdict the newest goes first: if more arrive
+        /// than can be reviewed in time, each would nearly reach its deadline in order of arrival.
         var rank: (Int, Int, UInt64) {
             let standing = standing
             return (standing.rawValue, effort, standing == .unknown ? .max - turn : turn)
@@ -112,13 +114,13 @@ struct ReviewQueue<Claim: Sendable> {
     private let limits: ReviewLimits
     private var entries: [UInt64: Entry] = [:]
     private var sources: [String: Source] = [:]
-    /// The sources whose claims wait.
+    /// The sources that have waiting claims.
     private var waitingSources: Set<String> = []
-    /// The claims in the order of their deadlines; those that have ended are dropped when they are first.
+    /// Claims in the order of their deadlines; ended ones are removed once they reach the front.
     private var deadlines: Deque<(number: UInt64, deadline: Instant)> = []
-    /// All sources, each with a moment at which it was used, the earliest first as a rule.
+    /// All sources, each with a time at which it was used, usually in ascending order.
     private var uses: Deque<(source: String, moment: Instant)> = []
-    /// The source that was the last to be reviewed when that was looked at last.
+    /// The source that ranked last at the latest search.
     private var last: String?
     private var waiting = 0
     private var inFlight = 0
@@ -130,16 +132,16 @@ struct ReviewQueue<Claim: Sendable> {
 
     init(_ limits: ReviewLimits = ReviewLimits()) { self.limits = limits }
 
-    /// The number of sources of which something is remembered.
+    /// The number of remembered sources.
     var sourceCount: Int { sources.count }
 
-    /// The number of claims that wait.
+    /// The number of waiting claims.
     var waitingCount: Int { waiting }
 
     /// Adds a claim.
     ///
-    /// - Parameter wasGood: Whether the API server has called its token good before.
-    /// - Returns: Its place; nil where there is no room for it.
+    /// - Parameter wasGood: Whether an earlier review found its token good.
+    /// - Returns: Its place; nil if there is no room for it.
     mutating func add(_ claim: Claim, from name: String, wasGood: Bool = false, at now: Instant) -> Place? {
         clock += 1
         let number = clock
@@ -174,14 +176,14 @@ struct ReviewQueue<Claim: Sendable> {
         stopWaiting(number, entry)
     }
 
-    /// Removes the claims that wait and fulfil a condition, and returns them.
+    /// Removes the waiting claims that meet a condition, and returns them.
     mutating func remove(where isRemoved: (Claim) -> Bool) -> [Claim] {
         let removed = entries.filter { $0.value.reviewBegin == nil && isRemoved($0.value.claim) }
         for number in removed.keys { remove(number) }
         return removed.values.map(\.claim)
     }
 
-    /// Returns what is to be done now; a review begins with it.
+    /// Returns the next step; a returned review counts as begun.
     mutating func next(at now: Instant) -> Step {
         forgetSources(at: now)
         while let (number, deadline) = deadlines.first {
@@ -207,7 +209,7 @@ struct ReviewQueue<Claim: Sendable> {
         return inFlight > 0 && lastEnd.map { $0 + silence <= now } ?? true
     }
 
-    /// A review has ended, with a verdict or without.
+    /// Records the end of a review, with a verdict or without.
     mutating func finish(_ number: UInt64, _ verdict: Verdict?, at now: Instant) {
         guard let entry = entries.removeValue(forKey: number) else { return }
         inFlight -= 1
@@ -226,13 +228,14 @@ struct ReviewQueue<Claim: Sendable> {
 
     // MARK: - Order
 
-    /// The claim that gives way where there are too many: of the source where it has too many, or of the one that would be
-    /// reviewed last.
+    /// Returns the claim to displace if there are too many: the last one of the given source if that has too many, else
+    /// of the source that would be reviewed last.
     private mutating func loser(for name: String) -> UInt64? {
         guard let source = sources[name] else { return nil }
         if source.waiting.count > limits.waitingPerSource { return source.waiting.last }
         guard waiting > limits.waiting else { return nil }
-        // A flood's claims are worse than those that wait as a rule: that is told without looking at all of them.
+        // A flood's claims usually rank below the waiting ones. A comparison with the source found by the previous
+        // search shows it without another search.
         if let last, last != name, waitingSources.contains(last), let last = sources[last], last.rank < source.rank {
             return source.waiting.last
         }
@@ -312,7 +315,7 @@ struct ReviewQueue<Claim: Sendable> {
         }
     }
 
-    /// Forgets the source that was used first, of those of which nothing waits, where as many are remembered as may be.
+    /// Makes room for a new source: at the limit, forgets the idle source with the earliest use.
     private mutating func makeRoom() {
         guard sources.count >= limits.remembered else { return }
         for _ in 0..<uses.count {

@@ -5,10 +5,10 @@ import HTTPClient
 import Operations
 
 extension ServerConfiguration {
-    /// Where rows go.
+    /// The settings of the connection to ClickHouse.
     var clickHouse: ClickHouseClient.Configuration { inserter.client }
 
-    /// How rows are sent, and how many bytes of blocks may wait.
+    /// Reads the inserter's settings, and the limit on blocks that are being filled or wait, in bytes.
     static func inserter(_ settings: inout SettingsReader) -> (Inserter.Configuration, maximumQueuedBytes: Int) {
         let mebibytes = 1 << 20
         let directory = settings.path(
@@ -18,7 +18,7 @@ extension ServerConfiguration {
             "clickhouse_quarantine_max_bytes", in: 1...Int.max, default: 256 * mebibytes, unit: "bytes",
             "How much is kept in clickhouse_quarantine_directory.")
         let client = client(&settings)
-        // Each takes a thread of Dispatch for itself, which has no more than about 250 for all of the process.
+        // Each worker occupies a Dispatch thread, of which there are no more than about 250 in the process.
         let workers = settings.integer("num_inserter_workers", in: 1...64, default: 20, "Inserts at the same time.")
         let maximumQueuedBytes = settings.integer(
             "clickhouse_max_queued_bytes", in: mebibytes...Int.max, default: 40 * mebibytes, unit: "bytes",
@@ -49,7 +49,6 @@ extension ServerConfiguration {
         let allowsPlaintextOnTLSPort = settings.bool(
             "clickhouse_allow_plaintext_on_tls_port", default: false,
             "Whether an endpoint's port 8443 or 9440 may be spoken to without TLS.")
-        // Several stand behind one another, with commas between them.
         var hasCredentials = false
         let endpoints = settings.text(
             "clickhouse_endpoint", default: "clickhouse.default.svc.cluster.local:9000",
@@ -59,7 +58,7 @@ extension ServerConfiguration {
             those of HTTP.
             """, .hidesCredentials,
             transform: { text in
-                // They would stand in logs and metrics.
+                // Credentials in a URL would appear in logs and metrics.
                 let given = text.split(separator: ",").map { $0.filter { !$0.isWhitespace } }
                 let endpoints = given.map(\.withoutCredentials)
                 hasCredentials = endpoints != given
@@ -129,8 +128,8 @@ extension ServerConfiguration {
             certificate: certificate.map { .file($0) }, key: key.map { .file($0) })
     }
 
-    /// User and password are in the files of a mounted secret, read anew for every request; a file that does not exist
-    /// leaves its part empty.
+    /// Returns credentials whose user and password are read from the files of a mounted secret for every request; a
+    /// missing file leaves its part empty.
     private static func credentials(_ settings: inout SettingsReader) -> ClickHouseCredentials {
         let directory = settings.text(
             "clickhouse_credentials_directory", default: "/etc/clickhouse", allowed: "a path",

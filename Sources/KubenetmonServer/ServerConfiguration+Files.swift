@@ -11,20 +11,20 @@ import StrictYAML
 import YAMLParsing
 
 extension ServerConfiguration {
-    /// What the inventory file tells; nothing where there is none.
+    /// Returns the content of the inventory file; empty if there is none.
     func inventory() throws(YAMLProblems) -> Inventory {
         guard let inventoryFile else { return Inventory() }
         return try Inventory(contentsOf: inventoryFile)
     }
 
-    /// The ranges of the settings and those of an inventory.
+    /// Returns the ranges of the settings together with those of an inventory.
     func cloudRanges(with inventory: Inventory) -> CloudRangeCatalog.Configuration {
         var ranges = cloudRanges
         ranges.namedRanges += inventory.ranges
         return ranges
     }
 
-    /// What of the files' content is worth a warning, a line each.
+    /// Returns the warnings about the files' content, one line each.
     func warningsOfFiles() -> [String] {
         let exposed = clickHouse.endpoints.filter { $0.hasPrefix("http://") && !URLAuthority($0).isLoopback }
         guard isClickHouseEnabled, !exposed.isEmpty else { return [] }
@@ -39,7 +39,7 @@ extension ServerConfiguration {
         ]
     }
 
-    /// What is wrong with the files that the settings name, a line each.
+    /// Returns the problems with the files that the settings name, one line each.
     func problemsOfFiles() -> [String] {
         var problems: [String] = []
         do throws(YAMLProblems) { _ = try inventory() } catch { problems.append("\(error)") }

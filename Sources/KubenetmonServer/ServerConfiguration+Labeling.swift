@@ -8,11 +8,11 @@ import Labeling
 import Operations
 import StrictYAML
 
-/// Whether and how the cluster is watched.
+/// The settings for watching the cluster.
 struct KubernetesSettings: Equatable, Sendable {
-    /// Whether pods, nodes and services come from the API server; nil where nothing is said: unless there is an inventory.
+    /// Whether pods, nodes and services come from the API server; if nil, they do unless there is an inventory.
     var isEnabled: Bool?
-    /// Whether ReplicaSets are watched too, for the names of what owns them.
+    /// Whether ReplicaSets are watched too, for the names of their owners.
     var watchesReplicaSets: Bool
 }
 
@@ -86,7 +86,8 @@ extension ServerConfiguration {
             cell: labels("cell", defaults.cell, "localCell and remoteCell"), kept: Set(kept))
     }
 
-    /// The pods of an inventory have no labels: it tells their columns itself.
+    /// Warns of settings that need pod labels: pods of an inventory have none, and the inventory gives their columns
+    /// itself.
     static func warnOfLabels(_ settings: inout SettingsReader, _ flagRules: [ConnectionFlagRule]) {
         for key in ["app", "instance_id", "cell"] where settings.isGiven("pod_labels.\(key)") {
             settings.warn(
@@ -132,7 +133,7 @@ extension ServerConfiguration {
         return configuration
     }
 
-    /// Where a list is to come from; nowhere where it is switched off.
+    /// The origin of a list; its source is nil if the list is switched off.
     private struct RangeChoice {
         let source: CloudRangeCatalog.Source?
 
@@ -160,7 +161,7 @@ extension ServerConfiguration {
 }
 
 extension ServerConfiguration {
-    /// What depends on the labels of pods.
+    /// The settings that depend on the labels of pods.
     struct PodRules: Equatable {
         var mapping: PodLabelMapping
         var flags: [ConnectionFlagRule]

@@ -14,12 +14,12 @@ struct ServerConfiguration: Equatable, Sendable {
     var site: Site
     var port: Int
     var metricsPort: Int
-    /// Nil for all of the host's.
+    /// The address of the metrics port besides 127.0.0.1; nil for all of the host's addresses.
     var metricsAddress: IPAddress?
-    /// Who gets the status page.
+    /// The clients that get the status page.
     var statusPage: StatusPage.Audience
     var labeling: Labeler.Configuration
-    /// Which labels of pods fill which columns.
+    /// The pod labels that fill each column.
     var podLabels: PodLabelMapping
     var inventoryFile: String?
     var kubernetes: KubernetesSettings
@@ -27,7 +27,7 @@ struct ServerConfiguration: Equatable, Sendable {
     var isClickHouseEnabled: Bool
     var table: String
     var inserter: Inserter.Configuration
-    /// The memory that blocks may take, being filled or waiting for ClickHouse, in bytes.
+    /// The limit on the memory of blocks that are being filled or wait for ClickHouse, in bytes.
     var maximumQueuedBytes: Int
     var batchRows: Int
     var batchMaximumAge: Duration
@@ -35,8 +35,8 @@ struct ServerConfiguration: Equatable, Sendable {
     var logging: LogConfiguration
     var agents: AgentAccess
 
-    /// What the names of environment variables begin with. Kubernetes sets `KUBENETMON_SERVER_PORT` where there is a
-    /// service of that name.
+    /// The prefix of environment variables. Kubernetes itself sets `KUBENETMON_SERVER_PORT` where there is a service of
+    /// that name.
     static let variablePrefix = "KUBENETMON_CONFIG_"
 
     /// Every setting with its default.
@@ -44,12 +44,12 @@ struct ServerConfiguration: Equatable, Sendable {
         SettingsReader.declarations(variablePrefix: variablePrefix) { _ = Self(&$0) }
     }
 
-    /// Where settings come from.
+    /// Returns the sources of the settings.
     ///
     /// - Parameters:
     ///   - arguments: Flags with their values.
-    ///   - environment: The environment.
-    ///   - document: The configuration file, or what is wrong with it; nil where there is none.
+    ///   - environment: The environment variables.
+    ///   - document: The configuration file, or its problems; nil if there is none.
     static func sources(
         arguments: [String] = [], environment: [String: String] = [:],
         document: Result<YAMLDocument, YAMLProblems>?
@@ -132,7 +132,7 @@ struct ServerConfiguration: Equatable, Sendable {
             cluster: settings.text("cluster", allowed: "the name of a cluster", "Name of the cluster."))
     }
 
-    /// Keys that kubenetmon's configuration files hold and that mean nothing here.
+    /// Reads the keys of kubenetmon's configuration files that have no effect here.
     private static func readKeysWithoutEffect(_ settings: inout SettingsReader) {
         let help = "No effect: a key of kubenetmon's."
         _ = settings.duration(
@@ -155,6 +155,6 @@ struct ServerConfiguration: Equatable, Sendable {
     /// Whether pods, nodes and services come from the API server.
     var watchesCluster: Bool { kubernetes.isEnabled ?? (inventoryFile == nil) }
 
-    /// Whether the API server is asked for anything.
+    /// Whether the server sends requests to the API server.
     var needsCluster: Bool { watchesCluster || agents.authentication == .kubernetes }
 }

@@ -10,8 +10,8 @@ import Labeling
 import Operations
 
 extension MetricsPage {
-    /// The server's metrics. The names that begin with `kubenetmon_worker_` or `kubenetmon_public_ip_` and the first two are
-    /// kubenetmon's.
+    /// The server's metrics. The first two, and the names that begin with `kubenetmon_worker_` or
+    /// `kubenetmon_public_ip_`, are kubenetmon's.
     init(_ numbers: ServerNumbers) {
         self.init()
         addFlows(numbers)
@@ -28,7 +28,7 @@ extension MetricsPage {
 
     // MARK: - Flows
 
-    /// Where flows are and what became of them: what is received is ignored, dropped, pending, inserted or lost.
+    /// Adds the amounts of flows by state. A received flow is ignored, dropped, pending, inserted or lost.
     private mutating func addFlows(_ numbers: ServerNumbers) {
         let (flows, blocks) = (numbers.flows, numbers.blocks)
         let ignored = FlowAssembler.Statistics.ignoredReasons.map { ($0, flows.ignored[$0] ?? .init()) }
@@ -131,7 +131,7 @@ extension MetricsPage {
 
     // MARK: - ClickHouse
 
-    /// What became of rows. Those that are rejected are lost; everything else is stored or waits.
+    /// Adds the outcomes of rows. Rejected rows are lost; all others are stored or wait.
     private mutating func addFates(_ numbers: ServerNumbers) {
         let (stored, rejected) = (numbers.blocks.stored, numbers.rejected)
         let withoutViews = numbers.inserts.withoutViews
@@ -227,7 +227,7 @@ extension MetricsPage {
             (blocks.oldestAge ?? .zero) / .seconds(1))
     }
 
-    // MARK: - What labels are made of
+    // MARK: - Sources of labels
 
     private mutating func add(_ index: ClusterIndex.Statistics) {
         add(
@@ -239,7 +239,7 @@ extension MetricsPage {
             ])
     }
 
-    /// The watches of the cluster; their metrics have no samples where none is watched.
+    /// Adds the watches of the cluster; without a watched cluster their metrics have no samples.
     private mutating func add(_ watches: [(name: String, statistics: ReflectorStatistics)]) {
         let now = ContinuousClock.now
         add(
@@ -282,7 +282,7 @@ extension MetricsPage {
             label: "resource", watches.map { ($0.name, $0.statistics.unreadableAddresses) })
     }
 
-    /// The lists of clouds' addresses.
+    /// Adds the clouds' address lists.
     private mutating func add(_ ranges: CloudRangeCatalog.Statistics) {
         let sources = ranges.sources.map { (name: $0.provider.rawValue, statistics: $0) }
         add(
@@ -308,7 +308,7 @@ extension MetricsPage {
 
     // MARK: - Configuration
 
-    /// Whether the configuration in use is the one in the file.
+    /// Adds whether the configuration in use is the one in the file.
     private mutating func add(_ configuration: ConfigurationReload.Statistics) {
         add(
             .gauge, "kubenetmon_config_last_reload_successful", "Whether the configuration was good when last read.",

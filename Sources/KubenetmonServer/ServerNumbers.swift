@@ -8,12 +8,12 @@ import KubernetesAPI
 import Labeling
 import Operations
 
-/// What the server's metrics and its summaries are made of. What tells of flows is of one moment.
+/// The values behind the server's metrics and summaries. Those about flows are of one moment.
 struct ServerNumbers: Sendable {
     var ingest = IngestStatistics()
     var flows = FlowAssembler.Statistics()
     var memory = BlockLedger.Memory()
-    /// What became of the blocks in ClickHouse.
+    /// The outcomes of blocks in ClickHouse.
     var blocks = SinkStatistics()
     var inserts = Inserter.Statistics()
     var index = ClusterIndex.Statistics()
@@ -23,21 +23,22 @@ struct ServerNumbers: Sendable {
 }
 
 extension ServerNumbers {
-    /// Everything that ClickHouse does not take, for whatever reason.
+    /// The blocks that ClickHouse rejected, for whatever reason.
     var rejected: BlockAmount { blocks.rejected.values.reduce(into: .init(), +=) }
 
-    /// Agents' connections refused or ended, by type, those of which there was none included: a rate begins with the first.
+    /// The agent connections rejected or closed, by type. Types without any are included, so that a rate covers the
+    /// first one.
     var errors: [String: UInt64] {
         let types = IngestStatistics.errorReasons + ServiceAccountAuthenticator.Reason.allCases.map(\.rawValue)
         return types.reduce(into: ingest.errors) { $0[$1, default: 0] += 0 }
     }
 
-    /// Everything that is not recorded, for whatever reason.
+    /// The flows that are not recorded, for whatever reason.
     var ignored: FlowAssembler.Statistics.Amount { flows.ignored.values.reduce(into: .init(), +=) }
 }
 
 extension SummaryService.Numbers {
-    /// What the server says of itself once a minute.
+    /// Creates the server's summary, logged once a minute.
     init(_ numbers: ServerNumbers) {
         let (flows, blocks, lost) = (numbers.flows, numbers.blocks, numbers.rejected)
         let inserts = numbers.inserts

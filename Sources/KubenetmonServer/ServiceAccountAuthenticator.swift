@@ -5,9 +5,10 @@ import KubernetesAPI
 import NIOPosix
 import Synchronization
 
-/// Lets in the pods of the agents' service account, each for the node that it runs on: the API server says whose a token is.
+/// Admits pods of the agents' service accounts, each for the node that it runs on, according to the API server's token
+/// reviews.
 final class ServiceAccountAuthenticator: AgentAuthenticator {
-    /// Why an agent is not let in, for counters.
+    /// The reason why an agent is not admitted, for counters.
     enum Reason: String, CaseIterable {
         case missing = "token_missing"
         case expired = "token_expired"
@@ -19,14 +20,15 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
         case failed = "review_failed"
     }
 
-    /// What came of a token's way to the API server.
+    /// The outcome of submitting a token for review.
     private enum Outcome {
         case verdict(TokenReviewer.Verdict)
         case failure(String)
         case noRoom
     }
 
-    /// A token whose agent waits. The first decision counts: of a review, a deadline or the connection's end.
+    /// A token whose agent waits for a decision. The first decision counts: that of a review, a deadline or the
+    /// connection's end.
     private final class Claim: Sendable {
         private enum State {
             case open
@@ -65,7 +67,8 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
 
     private struct State {
         var queue: ReviewQueue<Claim>
-        /// Looks at the queue whether or not a claim comes or a review ends; nil while nothing waits for its time.
+        /// Wakes the queue at its next deadline or review, even if no claim arrives and no review ends; nil while
+        /// nothing waits for a time.
         var alarm: (moment: ContinuousClock.Instant, task: Task<Void, Never>)?
     }
 
@@ -77,9 +80,9 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
 
     /// - Parameters:
     ///   - reviewer: Asks the API server.
-    ///   - accounts: The accounts that agents may be of, as `NAMESPACE/NAME`.
-    ///   - audience: Whom tokens are meant for, to be told to those who have none.
-    ///   - limits: How often the API server is asked.
+    ///   - accounts: The service accounts that agents may use, as `NAMESPACE/NAME`.
+    ///   - audience: The audience required in tokens, named in the message to agents that send none.
+    ///   - limits: Limits on the reviews requested from the API server.
     init(_ reviewer: TokenReviewer, accounts: [String], audience: String, limits: ReviewLimits = ReviewLimits()) {
         self.reviewer = reviewer
         usernames = accounts.map { "system:serviceaccount:\($0.replacing("/", with: ":"))" }
@@ -124,7 +127,7 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
         let place = state.withLock { $0.queue.add(claim, from: source, wasGood: wasGood, at: .now) }
         guard let place else { return .noRoom }
         place.displaced?.decide(.noRoom)
-        // A review of the same token that has ended just now did not find this claim.
+        // A review of the same token that ended just before this claim was added did not find it.
         if let verdict = reviewer.remembered(token) {
             state.withLock { $0.queue.remove(place.number) }
             return .verdict(verdict)
@@ -138,7 +141,7 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
         }
     }
 
-    /// Begins the reviews that are due, ends the claims that are late, and comes again when there is more to do.
+    /// Begins the reviews that are due, ends the claims past their deadline, and sets the alarm for the next step.
     private func beginReviews() {
         while true {
             let now = ContinuousClock.now
@@ -154,7 +157,7 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
 
     private func begin(_ claim: Claim, _ number: UInt64) {
         pool.submit { [self] _ in
-            // Another connection may have brought the same token meanwhile.
+            // Another connection's review may have covered the same token meanwhile.
             let outcome = reviewer.remembered(claim.token).map { .verdict($0) } ?? ask(claim.token)
             let verdict: ReviewQueue<Claim>.Verdict? =
                 switch outcome {

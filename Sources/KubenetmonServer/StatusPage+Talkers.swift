@@ -48,7 +48,7 @@ extension StatusPage {
         side.place.isEmpty ? "\(side.name)" : "\(side.name)<br><small>\(side.place)</small>"
     }
 
-    /// A bar as long as the part is of the whole.
+    /// Returns a bar whose length is the part's share of the whole.
     func bar(_ part: UInt64, of whole: UInt64) -> HTML {
         let thousandths = whole == 0 ? 0 : Int(clamping: Double(part) / Double(whole) * 1000)
         return """

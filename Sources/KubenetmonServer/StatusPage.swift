@@ -9,19 +9,19 @@ import KubernetesAPI
 import Labeling
 import Operations
 
-/// What the server tells people at `/`, of one moment.
+/// The status page that the server shows at `/`, with values of one moment.
 struct StatusPage {
-    /// Who gets it.
+    /// The clients that get the page.
     enum Audience: String, CaseIterable, Sendable {
-        /// Whoever reaches the port.
+        /// Every client that reaches the port.
         case everyone
-        /// Whoever comes from the host itself, as `kubectl port-forward` does.
+        /// Clients on the host itself, as with `kubectl port-forward`.
         case local
-        /// Nobody.
+        /// No client.
         case off
     }
 
-    /// So many agents are named, those that have been silent for longest.
+    /// The maximum number of agents listed; those that have been silent for longest are chosen.
     static let maximumAgents = 50
 
     var uptime = Duration.zero
@@ -30,12 +30,11 @@ struct StatusPage {
     var agents: [AgentSummary] = []
     /// Whether flows are stored.
     var isStored = true
-    /// How many bytes may wait for ClickHouse.
+    /// The limit on the memory of blocks that are being filled or wait for ClickHouse, in bytes.
     var maximumQueuedBytes = 0
     var talkers = TalkerReport([], minute: 0)
     var now = ContinuousClock.now
 
-    /// The page.
     var html: HTMLPage {
         HTMLPage(
             title: "kubenetmon-server", refreshSeconds: 30,
@@ -253,13 +252,13 @@ struct StatusPage {
             """)
     }
 
-    // MARK: - What sections are made of
+    // MARK: - Building blocks of sections
 
     private func section(_ id: String, _ title: String, _ content: HTML) -> HTML {
         "<section id=\"\(id)\">\n<h2>\(title)</h2>\n\(content)\n</section>"
     }
 
-    /// A table, or nothing where it has no rows. Columns whose titles begin with `#` hold numbers.
+    /// Returns a table, or `empty` if there are no rows. Columns whose titles begin with `#` hold numbers.
     private func table(_ titles: [String], _ rows: [HTML], empty: String? = nil) -> HTML {
         guard !rows.isEmpty else { return empty.map { "<p>\($0)</p>" } ?? "" }
         let heads: [HTML] = titles.map { title in
@@ -286,6 +285,6 @@ struct StatusPage {
         "\(ReadableText.duration(moment.duration(to: now))) ago"
     }
 
-    /// The beginning of a text that somebody else has made up, who may have made it long.
+    /// Returns a text chosen by a peer, shortened if it is longer than 253 characters.
     private func short(_ text: String) -> String { text.unicodeScalars.count > 253 ? "\(text.prefix(252))…" : text }
 }
