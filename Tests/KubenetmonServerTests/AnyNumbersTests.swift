@@ -13,9 +13,9 @@ import Testing
 @testable import KubenetmonServer
 @testable import Operations
 
-/// The status page, metrics and summaries stand whatever the numbers in them are.
+/// The status page, metrics and summaries are well formed for any numbers.
 @Suite struct AnyNumbersTests {
-    /// Draws numbers of a type out of those at which arithmetic goes wrong.
+    /// Draws numbers of a type from the values that break arithmetic.
     private struct Draw {
         var generator = SeededGenerator(seed: 12)
         private let naturals = EdgeNumbers.integers(UInt64.self)
@@ -25,7 +25,7 @@ import Testing
         mutating func integer() -> Int { integers.randomElement(using: &generator) ?? 0 }
         mutating func duration() -> Duration { EdgeNumbers.durations.randomElement(using: &generator) ?? .zero }
         mutating func moment() -> ContinuousClock.Instant {
-            // Further away than a machine's life would be further than an instant can be.
+            // Int32 seconds cover a machine's lifetime; a larger offset could overflow the instant.
             .now + .seconds(Int32(truncatingIfNeeded: integer()))
         }
 

@@ -31,7 +31,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
     @Test func anInventoryStandsInForTheClusterUnlessBothAreAskedFor() throws {
         #expect(try !configuration("inventory_file: /inventory.yaml").watchesCluster)
         #expect(try configuration("inventory_file: /inventory.yaml\nkubernetes: {enabled: true}").watchesCluster)
-        // As with --inventory.
+        // The flag counts like the key.
         let flagged = try ServerConfiguration.read(
             required + "kubernetes: {replica_sets: true}", arguments: ["--inventory", "/inventory.yaml"])
         #expect(!flagged.value.watchesCluster)

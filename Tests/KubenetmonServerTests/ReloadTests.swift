@@ -8,8 +8,8 @@ import KubernetesTestKit
 import TestSupport
 import Testing
 
-/// A server that stores nothing, whose configuration is mounted as a ConfigMap is: files behind a symbolic link that is
-/// replaced.
+/// A server that stores nothing and whose configuration is mounted like a ConfigMap: as files behind a symbolic link
+/// that is replaced.
 private final class MountedServer {
     let folder = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")
     let process: ChildProcess

@@ -7,17 +7,18 @@ import Testing
 
 @testable import KubenetmonServer
 
-/// Time is the test's own.
+/// Tests with a simulated clock.
 @Suite struct ReviewQueueTests {
     private typealias Queue = ReviewQueue<String>
 
-    /// A review, or the end of a claim that had none.
+    /// The beginning of a review, or the expiry of a claim without one.
     private struct Event: Equatable {
         let claim: String
         let millisecond: Int
     }
 
-    /// Lets time pass in steps of a millisecond, each review taking so many of them; what begins with "good" is good.
+    /// Advances time in steps of one millisecond, with a fixed duration for each review; claims that begin with "good"
+    /// are good.
     private struct Run {
         let start = ContinuousClock.now
         var queue: Queue
@@ -66,13 +67,13 @@ import Testing
             }
         }
 
-        /// The most reviews within any second.
+        /// The highest number of reviews within any second.
         var most: Int {
             begun.map { first in begun.count { first.millisecond..<first.millisecond + 1_000 ~= $0.millisecond } }.max()
                 ?? 0
         }
 
-        /// The reviews that came before a claim's since a moment, and how long it waited.
+        /// Returns the number of reviews between a moment and the claim's review, and the claim's wait in milliseconds.
         func wait(of claim: String, since begin: Int) -> (reviews: Int, milliseconds: Int)? {
             guard let review = begun.first(where: { $0.claim == claim && $0.millisecond >= begin }) else { return nil }
             return (begun.count { begin..<review.millisecond ~= $0.millisecond }, review.millisecond - begin)
@@ -96,7 +97,7 @@ import Testing
             guard run.millisecond % 10 == 0 else { return }
             for source in 0..<100 { run.add("\(source)", from: "\(source)") }
         }
-        // Each is refused once within the first two seconds.
+        // Each source is rejected once within the first two seconds.
         #expect(Set(run.begun.prefix(100).map(\.claim)).count == 100)
         #expect(run.most == 50 && run.begun.count { $0.millisecond < 2_000 } == 100)
         #expect((28...31).contains(run.begun.count { $0.millisecond >= 2_000 }))
@@ -135,7 +136,7 @@ import Testing
     func floodFromManySources(begin: Int) {
         var run = Run()
         func fill(_ run: inout Run) {
-            // Each makes four claims at once and four more a second.
+            // Each source makes four claims at the start and four a second after that.
             guard run.millisecond % 250 == 0 else { return }
             for source in 0..<1_000 { run.add("bad", from: "\(source)") }
         }
@@ -187,7 +188,7 @@ import Testing
         run.add("good 2", from: "good")
         run.add("good 3", from: "shared", wasGood: true)
         run.pass(200)
-        // The second claim of the address that agents share has to wait for a tenth of a second.
+        // The second claim from the shared address has to wait for a tenth of a second.
         #expect(run.begun.map(\.claim) == ["good 2", "good 3", "new", "refused", "shared"])
     }
 
@@ -213,13 +214,13 @@ import Testing
         let ofOne = (0..<50).count { run.add("one \($0)", from: "bad") != nil }
         #expect(ofOne == 8)
         for source in 0..<92 { #expect(run.add("\(source)", from: "\(source)")?.displaced == nil) }
-        // The source that has most gives way, until it has no more than others; then the oldest.
+        // The source with the most claims is displaced first, until it has no more than others; then the oldest source.
         for number in 0..<7 { #expect(run.add("", from: "new \(number)")?.displaced == "one \(7 - number)") }
         #expect(run.add("", from: "new 7")?.displaced == "one 0")
         #expect(run.add("", from: "new 8")?.displaced == "0")
         #expect(run.add("", from: "new 8") == nil)
         #expect(run.queue.waitingCount == 100)
-        // One with a token that was good is never turned away, not even from a source that has too many.
+        // A claim whose token was good is always admitted to the queue, even from a source over its limit.
         #expect(run.add("good", from: "new 8", wasGood: true)?.displaced != nil)
         for number in 0..<8 { run.add("good \(number)", from: "known", wasGood: number < 4) }
         #expect(run.add("good", from: "known", wasGood: true)?.displaced == "good 7")
@@ -243,7 +244,7 @@ import Testing
         #expect(run.begun.count == 250 && run.expired.count == 750 && run.unanswered == 0)
         #expect(run.queue.waitingCount == 0)
 
-        // It answers for a second, then no longer.
+        // The API server answers for one second, then no longer.
         run = Run()
         for source in 0..<1_000 { run.add("\(source)", from: "\(source)") }
         run.pass(1_000)

@@ -7,7 +7,7 @@ import YAMLParsing
 @testable import KubenetmonServer
 
 extension ServerConfiguration {
-    /// Reads a configuration file's text, called `config.yaml`, with flags and variables that count more.
+    /// Reads a configuration file's text under the name `config.yaml`, with flags and variables that override it.
     static func read(
         _ text: String?, arguments: [String] = [], environment: [String: String] = [:]
     ) throws(SettingsProblems) -> (value: ServerConfiguration, settings: EffectiveSettings) {
@@ -19,7 +19,7 @@ extension ServerConfiguration {
         ) { Self(&$0) }
     }
 
-    /// What is wrong with a configuration file's text.
+    /// Returns the problems with a configuration file's text.
     static func problems(
         _ text: String?, arguments: [String] = [], environment: [String: String] = [:]
     ) -> [String] {

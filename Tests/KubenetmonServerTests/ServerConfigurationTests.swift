@@ -10,7 +10,7 @@ import Testing
 
 @testable import KubenetmonServer
 
-/// What every configuration must have.
+/// The required keys of every configuration.
 private let required = """
     environment: production
     cloud: aws
@@ -21,7 +21,7 @@ private let required = """
 
 private func configuration(_ text: String) throws -> ServerConfiguration { try ServerConfiguration.read(text).value }
 
-/// Where kubenetmon has ClickHouse's user and password.
+/// The files in which kubenetmon keeps ClickHouse's user and password.
 private let credentials = ClickHouseCredentials.files(
     user: "/etc/clickhouse/username", password: "/etc/clickhouse/password")
 
@@ -133,16 +133,16 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
     }
 
     @Test(arguments: [
-        // kubenetmon's host and port of the native protocol.
+        // Hosts with a native-protocol port, as in kubenetmon's configuration.
         ("db:9000", false, "https://db:8443", true), ("db:9000", true, "http://db:8123", true),
         ("db:9440", false, "https://db:8443", true), ("[::1]:9000", true, "http://[::1]:8123", true),
-        // Any other port is that of HTTP.
+        // Any other port is an HTTP port.
         ("db:8123", true, "http://db:8123", false), ("db:8443", false, "https://db:8443", false),
         ("db:19000", true, "http://db:19000", false), ("db", false, "https://db", false),
-        // A URL is what it is.
+        // A URL is used unchanged.
         ("http://db:8123", false, "http://db:8123", false), ("http://db:9000", false, "http://db:9000", false),
         ("https://db:8443/", true, "https://db:8443", false), ("https://db/path//", false, "https://db/path", false),
-        // Credentials would stand in logs.
+        // Credentials would appear in logs.
         ("https://me:p@ss@db:8443", false, "https://db:8443", false),
     ])
     func anEndpointBecomesAURL(endpoint: String, disableTLS: Bool, url: String, isWarned: Bool) throws {
@@ -172,7 +172,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         }
         let read = try configuration("\(text)clickhouse_allow_plaintext_on_tls_port: true")
         #expect(read.clickHouse.endpoints.allSatisfy { $0.hasPrefix("http://") })
-        // As through kubectl port-forward.
+        // Loopback endpoints are allowed, because kubectl port-forward uses such ports.
         for local in ["http://127.0.0.1:8443", "http://localhost:9440", "http://[::1]:8443"] {
             #expect(problems("\(required)clickhouse_endpoint: \"\(local)\"") == [])
         }
@@ -327,7 +327,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         #expect(error?.description == "/nowhere/config.yaml: cannot be read: No such file or directory")
     }
 
-    /// What belongs together, and what excludes each other.
+    /// Settings that require or exclude each other.
     @Test(arguments: [
         ("clickhouse_certificate_file: a.pem", "clickhouse_certificate_file: is given without its clickhouse_key_file"),
         ("clickhouse_key_file: a.pem", "clickhouse_key_file: is given without its clickhouse_certificate_file"),
@@ -337,7 +337,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         #expect(problems(required + line) == ["config.yaml:5: \(problem)"])
     }
 
-    /// As Kubernetes sets them for a service called kubenetmon-server.
+    /// KUBENETMON_SERVER_PORT, which Kubernetes sets for a service called kubenetmon-server, has no effect.
     @Test func everythingCanBeSaidByVariablesAlone() throws {
         let environment = [
             "ENVIRONMENT": "production", "CLOUD": "aws", "REGION": "eu-central-1", "CLUSTER": "main", "PORT": "1",

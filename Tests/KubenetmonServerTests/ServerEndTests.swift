@@ -13,13 +13,13 @@ import Testing
 @testable import KubenetmonServer
 @testable import Operations
 
-/// How the server ends where something of it fails, and how it goes on where it can.
+/// The server's end when a part of it fails, and its recovery where that is possible.
 @Suite struct ServerEndTests {
     private let folder = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")
 
     init() throws { try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true) }
 
-    /// A configuration of a server that stores nothing and knows no cluster.
+    /// Writes the configuration of a server that stores nothing and watches no cluster, and returns its path.
     private func configuration(port: Int, metricsPort: Int, _ extraKeys: String = "") throws -> String {
         let file = folder.appending(path: "config.yaml")
         try """
@@ -160,7 +160,7 @@ import Testing
         try await group.shutdownGracefully()
     }
 
-    /// An end without bounds: on a busy machine the process of all tests would exit.
+    /// Returns an end without time limits; if one were exceeded on a busy machine, the process of all tests would exit.
     private func patient(_ logger: Logger) -> DaemonEnd {
         var bounds = DaemonEnd.Bounds(shutdownTimeout: .seconds(3600))
         bounds.failure = .seconds(3600)
@@ -212,7 +212,7 @@ import Testing
                     .connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 20_205)).get())
         }
         try await eventually("it is said") { server.output.contains("cannot accept a connection") }
-        // Some are left for all else; without any, libdispatch would end the process.
+        // Some descriptors must remain for everything else; without any, libdispatch would end the process.
         let taken = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(server.processIdentifier)/fd").count
         #expect(taken < used + 18)
         let before = try cpuTime(server)
@@ -233,7 +233,7 @@ import Testing
         #expect(try await server.wait() == 0)
     }
 
-    /// Seconds of CPU time that a process has taken (proc_pid_stat(5)).
+    /// Returns the CPU time that a process has used, in seconds (proc_pid_stat(5)).
     private func cpuTime(_ process: ChildProcess) throws -> Double {
         let text = try String(contentsOfFile: "/proc/\(process.processIdentifier)/stat", encoding: .utf8)
         let fields = text.split(separator: ")").last?.split(separator: " ").compactMap { Double($0) } ?? []

@@ -90,7 +90,7 @@ import Testing
         #expect(MetricsText(MetricsPage(Self.numbers).text).samples[name] == value)
     }
 
-    /// Whatever comes, there are no more series than in the beginning.
+    /// No input adds series to those present at start.
     @Test func thePageIsWellFormedAndGrowsWithNothing() {
         let (first, later) = (
             MetricsText(MetricsPage(ServerNumbers()).text), MetricsText(MetricsPage(Self.numbers).text)
@@ -100,7 +100,7 @@ import Testing
         #expect(first.samples.count < 300)
     }
 
-    /// An alert on a rate would miss the first of an error that begins with 1.
+    /// A rate misses the first error of a series that begins with 1, and so does an alert on it.
     @Test func everyErrorBeginsWithNone() throws {
         let page = MetricsText(MetricsPage(ServerNumbers()).text)
         let errors = page.samples.filter { $0.key.hasPrefix("kubenetmon_server_errors_total{") }

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 @Suite struct ServerTests {
-    /// Exit code 64 is that of wrong usage (sysexits.h).
+    /// Exit code 64 means wrong usage (sysexits.h).
     @Test(
         arguments: [
             (nil, [], ["config.yaml: cannot be read: No such file or directory"]),

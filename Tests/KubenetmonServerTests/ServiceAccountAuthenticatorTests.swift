@@ -79,7 +79,7 @@ import Testing
         #expect(await authenticator.examine(claim("good")) == .admitted())
     }
 
-    /// One address with many tokens does not keep others from being asked for.
+    /// Many tokens from one address do not delay the reviews of other sources.
     @Test func aFloodFromOneAddressWaitsForItself() async throws {
         let (server, authenticator) = try await start()
         server.inject(.silence, into: [.tokenReview], times: 2)
@@ -114,7 +114,7 @@ import Testing
     @Test("a wrong token is asked for once, however many connections bring it at the same time")
     func repetition() async throws {
         var limits = ReviewLimits()
-        // The second would be reviewed after the deadline.
+        // With this interval, a second review would come after the deadline.
         limits.interval = .seconds(10)
         let (server, authenticator) = try await start(limits: limits)
         await withTaskGroup(of: Void.self) { group in
@@ -153,7 +153,7 @@ import Testing
                 #expect(explanation.contains("does not answer"))
             }
         }
-        // A review gives up after ten seconds.
+        // A review itself times out after ten seconds.
         #expect(ContinuousClock.now - begin < .seconds(8))
         #expect(server.count(.tokenReview) == 4)
     }

@@ -12,13 +12,13 @@ import Testing
 @testable import FlowBlocks
 @testable import KubenetmonServer
 
-/// Names that would be markup if anybody let them.
+/// Names that would be markup if they were not escaped.
 private let hostile = "<script>alert('x')</script>\" onload=\"y"
 private let escaped = "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&quot; onload=&quot;y"
 
 private let noon: UInt32 = 1_772_366_400
 
-/// A block of flows, each of which has sent so many bytes.
+/// Returns a block of flows, each with the given number of sent bytes.
 private func block(_ flows: [(source: EndpointLabels, destination: EndpointLabels, bytes: UInt64)]) -> FlowBlock {
     var block = FlowBlock(environment: "", dayOf: noon)
     for flow in flows {
@@ -110,7 +110,7 @@ private func report(_ talkers: [[FlowBlock]], at minute: Int = 11) -> TalkerRepo
     @Test func theHeaviestComeFirstWithTheirShares() {
         let (web, db) = (pod("web-1", workload: "Deployment/web"), pod("db-0", zone: "z2"))
         let outside = EndpointLabels()
-        // Two event loops, and another pod of the same workload.
+        // Blocks of two event loops, with a second pod of the same workload.
         let report = report([
             [block([(web, db, 100), (db, web, 50)])],
             [block([(pod("web-2", workload: "Deployment/web"), db, 500), (web, outside, 350)])],

@@ -6,7 +6,8 @@ import Testing
 @testable import KubenetmonServer
 
 @Suite struct WatchRemarkTests {
-    /// A watch that was listed and told something so many seconds ago.
+    /// Returns the statistics of a watch that has been listed and made its last progress the given number of seconds
+    /// ago.
     private func statistics(silence: Int, isWatching: Bool, error: String? = nil) -> ReflectorStatistics {
         var statistics = ReflectorStatistics()
         statistics.isSynced = true
@@ -18,7 +19,7 @@ import Testing
 
     @Test func aWatchThatWorksIsNotRemarkedUpon() {
         #expect(statistics(silence: 75, isWatching: true).remark(on: "pods") == nil)
-        // One watch has ended and the next has not begun, or has begun after a failure.
+        // Between two watches, or in a new watch after a failure.
         #expect(statistics(silence: 75, isWatching: false).remark(on: "pods") == nil)
         #expect(statistics(silence: 75, isWatching: true, error: "refused").remark(on: "pods") == nil)
     }
@@ -35,7 +36,7 @@ import Testing
                 == "nodes are as they were 130 s ago: the watch is silent")
     }
 
-    /// It is told why the server is not ready, which is another line.
+    /// Readiness reports a resource that was never listed, in a line of its own.
     @Test func whatWasNeverListedIsNotRemarkedUpon() {
         #expect(ReflectorStatistics().remark(on: "pods") == nil)
     }

@@ -13,8 +13,8 @@ import Testing
 @testable import FlowIngest
 @testable import KubenetmonServer
 
-/// Connections with wrong tokens from one address or many beside an agent from another, all of them real, and the API server's
-/// fixture behind.
+/// Real connections with wrong tokens from one or many addresses beside an agent from another address, reviewed by the
+/// API server's fixture.
 @Suite struct WrongTokenFloodTests {
     private final class Sink: FlowSink {
         func receive(_ batch: borrowing ReceivedFlowBatch, from agent: ConnectedAgent, receipt: BatchReceipt) {
@@ -68,7 +68,7 @@ import Testing
                             let token = "wrong \(flooder) \(count)"
                             let channel = try? await connect(
                                 address, from: "127.0.1.\(flooder % sources)", node: "node-b", token: token, on: group)
-                            // As long as the server has it.
+                            // Each connection stays open until the server closes it.
                             try? await channel?.closeFuture.get()
                         }
                         return count
@@ -89,7 +89,7 @@ import Testing
         let connections = await flood.value
         print("MEASURED \(connections) connections, \(reviews) reviews in \(seconds) s; let in after \(wait)")
         #expect(wait < .seconds(5))
-        // The agent's is one more.
+        // The agent's own review is one more.
         #expect(Double(reviews) <= seconds * (sources == 1 ? 10 : 50) + 2)
         #expect(connections >= reviews - 1)
         #expect(server.statistics.connectedAgents == 1)
