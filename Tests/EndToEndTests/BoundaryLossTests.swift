@@ -8,9 +8,9 @@ import Testing
 
 @testable import Conntrack
 
-/// Why collections are as they are: a dump that zeroes loses counters where one of the kernel's messages ends.
+/// The reason for exact collections: a zeroing dump loses counters at the boundaries between the kernel's messages.
 @Suite struct BoundaryLossTests {
-    /// What a namespace's firewall and one collection of its table have counted in the original direction.
+    /// The bytes in the original direction, as counted by a namespace's firewall and by one collection of its table.
     private struct Outcome: Sendable {
         var counted: UInt64
         var collected: UInt64

@@ -12,7 +12,7 @@ import Testing
 
 /// The server learns the lab's cluster from an API server.
 extension EndToEndTests {
-    /// A kubeconfig of an API server, as `kubectl config view --flatten` writes one.
+    /// Returns a kubeconfig for an API server, as `kubectl config view --flatten` writes one.
     private func kubeconfig(of url: String, token: String) -> String {
         """
         apiVersion: v1
@@ -79,7 +79,7 @@ extension EndToEndTests {
                 """)
             #expect(ipv6 == [["client-1", "fd00:244:1::20", "web-1", "fd00:244:1::10"]])
 
-            // A pod that comes later is known at once; who asks is told why.
+            // A pod that comes later is known at once, and `explain` names it.
             fixture.apply(
                 Pod(
                     namespace: "shop", name: "late", node: "node-b",
@@ -98,7 +98,8 @@ extension EndToEndTests {
         fixture.stop()
     }
 
-    /// An agent has waited for half an hour; the server that took the first of it is killed, and another takes the rest.
+    /// An agent's batches have waited for half an hour. The server that stored the first of them is killed, and another
+    /// one gets the rest.
     @Test func whatWaitedForHalfAnHourIsStillItsPods() async throws {
         let fixture = try await APIServerFixture.start(APIServerFixture.Options())
         let inventory = try Inventory(contentsOf: Repository.file("tools/lab-inventory.yaml").path)
@@ -132,7 +133,7 @@ extension EndToEndTests {
             try await TestDatabase.make(), kubeconfig: kubeconfig(of: silent.url, token: "secret"))
         try await eventually("the cluster is asked for") { !silent.requests.isEmpty }
         try await server.stop()
-        // A request that is not answered fails after a minute.
+        // A request without a response fails after a minute.
         #expect(!server.process.output.contains("are not known yet"))
     }
 
@@ -161,7 +162,7 @@ extension EndToEndTests {
         #expect(try await server.probe("/ready").status == 200)
         #expect(try await server.metric("kubenetmon_server_watch_synced{resource=\"pods\"}") == 1)
         #expect(fixture.requests.allSatisfy { $0.userAgent?.hasPrefix("kubenetmon-server/0.") == true })
-        // What is refused later is named, and turns nobody away.
+        // A later rejection by the API server is named by the probe, and the server stays ready.
         fixture.update { $0.tokens = ["another"] }
         await fixture.closeConnections()
         try await eventually("the refusal is named") {

@@ -4,18 +4,18 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Scrapes daemons again and again, and looks whether all that came in is somewhere.
+/// Scrapes daemons repeatedly, and checks that every flow and byte received is accounted for.
 enum ConservationWatch {
-    /// The daemons shall have time for their work too.
+    /// The pause between two scrapes, which leaves the daemons time for their work.
     private static let pause = Duration.milliseconds(50)
 
-    /// Scrapes while `body` runs; each page must hold to its equations. Returns how many pages were had.
+    /// Scrapes while `body` runs; each page must satisfy its equations. Returns the number of pages checked.
     static func run<Result>(
         agents: [String], servers: [ServerUnderTest], in lab: Lab, _ body: () async throws -> Result
     ) async throws -> (Result, scrapes: Int) {
         try await withThrowingTaskGroup(of: Int.self) { group in
             for node in agents {
-                // An agent that has just ended answers nobody.
+                // An agent that has just ended does not respond.
                 group.addTask { await scrape(agent) { try? await lab.page(of: node) } }
             }
             for server in servers {
@@ -27,11 +27,11 @@ enum ConservationWatch {
         }
     }
 
-    /// Looks at pages until it is cancelled, and returns how many it had.
+    /// Checks pages until it is cancelled, and returns their number.
     private static func scrape(_ equations: [Equation], _ page: () async -> String?) async -> Int {
         var count = 0
         while !Task.isCancelled {
-            // One that was cut off says nothing.
+            // A page that was cut off proves nothing.
             if let page = await page(), !Task.isCancelled, !page.isEmpty {
                 check(page, equations)
                 count += 1
@@ -41,7 +41,7 @@ enum ConservationWatch {
         return count
     }
 
-    /// What a page must say: the sum of the first metrics is that of the others.
+    /// An equation that a page must satisfy: the sum of the first metrics equals that of the others.
     typealias Equation = (whole: [String], parts: [String])
 
     static let agent: [Equation] = [

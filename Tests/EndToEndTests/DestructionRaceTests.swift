@@ -8,7 +8,7 @@ import Testing
 
 @testable import Conntrack
 
-/// Ports that are used again at once, beside collections without pause: entries are destroyed while they are read.
+/// Immediate reuse of ports beside collections without pause: entries are destroyed while they are read.
 extension EndToEndTests {
     @Test("An entry destroyed while it is read and zeroed is counted once")
     func destructionMeetsCollection() async throws {
@@ -64,7 +64,7 @@ extension EndToEndTests {
                 if let error { throw error }
             }
             server.signal(SIGKILL)
-            // The last packets of connections that the server's end has cut.
+            // Connections cut by the server's end still send their last packets.
             var before = ""
             while true {
                 let now = try NetworkNamespace.shell("nft list counter inet truth passed")

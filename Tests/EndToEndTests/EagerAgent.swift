@@ -7,7 +7,7 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// An agent that sends one batch after another as fast as the server reads, and hears which it may forget.
+/// An agent that sends batches back to back, as fast as the server reads, and records the acknowledged ones.
 final class EagerAgent: ChannelInboundHandler, Sendable {
     typealias InboundIn = ByteBuffer
 
@@ -21,8 +21,8 @@ final class EagerAgent: ChannelInboundHandler, Sendable {
         acknowledged.withLock { $0.formUnion(sequences) }
     }
 
-    /// Sends batches of these numbers, the first of which was observed so many seconds ago and each other a minute after
-    /// the one before. The flows of agents with different numbers differ, and so do all flows of one.
+    /// Sends batches with these numbers. The first was observed `secondsAgo` seconds ago, each other a minute after the
+    /// one before. All flows of an agent differ, and so do the flows of agents with different numbers.
     func send(_ batches: Range<Int>, as number: UInt32, secondsAgo: Double = 0) async throws {
         let channel = try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup)
             .channelInitializer { channel in

@@ -2,5 +2,5 @@
 
 import Testing
 
-/// Tests on the one test bed that there is: one after another.
+/// All tests share the single test bed and therefore run one after another.
 @Suite(.serialized) struct EndToEndTests {}

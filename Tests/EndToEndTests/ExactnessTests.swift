@@ -5,10 +5,10 @@ import Glibc
 import TestSupport
 import Testing
 
-/// The agent against the kernel's truth: what the firewall of node-a has counted is what a server gets, to the byte.
+/// The agent against the kernel's counters: a server gets what node-a's firewall has counted, to the byte.
 extension EndToEndTests {
-    /// Runs an agent on node-a through `body` and compares. What is counted before the agent ends is what it has to tell;
-    /// where a packet comes so late that it may have missed it, it may also tell of that.
+    /// Runs an agent on node-a during `body` and compares. The agent must report all that was counted before it ends;
+    /// it may also report packets that arrive during its shutdown.
     private func expectEveryByte(
         settings: [String: String] = [:], agentFirst: Bool = true,
         _ prepare: (Lab) async throws -> Void = { _ in },
@@ -60,7 +60,7 @@ extension EndToEndTests {
     }
 
     @Test func clientsThatUseTheirPortsAgainAtOnce() async throws {
-        // A SYN replaces an entry in TIME_WAIT, with the timeouts that every node has.
+        // With default timeouts, a SYN replaces an entry in TIME_WAIT.
         try await expectEveryByte { lab, _ in
             let made = try await lab.churn(
                 "tcp", from: "client-1", to: "10.244.1.10", rate: 400, seconds: 5, localPorts: 20_000...20_099)
@@ -72,7 +72,7 @@ extension EndToEndTests {
         try await expectEveryByte { lab in
             try await lab.sysctl("net.netfilter.nf_conntrack_tcp_timeout_time_wait=1", in: "node-a")
         } _: { lab, ledger in
-            // web-2 answers too behind the service address 10.96.0.80.
+            // web-2 also serves the service address 10.96.0.80.
             let other = try await lab.startChurnServer(in: "web-2")
             async let service = lab.churn("tcp", from: "client-1", to: "10.96.0.80", port: 80, rate: 200, seconds: 4)
             async let ipv6 = lab.churn("tcp", from: "client-1", to: "fd00:244:1::10", rate: 100, seconds: 4)
@@ -98,7 +98,7 @@ extension EndToEndTests {
                     #expect(try await lab.churn("tcp", from: client, to: address, rate: 10, seconds: 0.1) == 1)
                 }
             }
-            // Link-local addresses are learned from router solicitations, which no packet waits for.
+            // Link-local addresses are learned from router solicitations, which delay no packet.
             let asked = try await ChildProcess.shell(
                 """
                 for namespace in node-a node-b web-1 web-2 client-1 client-2 outside; do
@@ -159,8 +159,9 @@ extension EndToEndTests {
             let far = try await lab.startChurnServer(in: "web-1")
             let agent = try await lab.startAgent(
                 on: "node-a", serverPort: ledger.port, settings: ["SPOOL_BYTES": "131072"])
-            // A flow takes about 25 bytes: 128 KiB hold some 5,000. What one collection takes beyond the bound is what has
-            // come since the one before, however long ago that was: there is one at least after every 1,000 flows.
+            // A flow takes about 25 bytes: 128 KiB hold some 5,000. One collection exceeds the bound by what has come
+            // since the one before, however long ago that was. The loop therefore waits for a turn to collect after
+            // every 1,000 flows.
             let deferrals = "kubenetmon_agent_deferred_collections_total"
             func turns() async throws -> UInt64 {
                 try await lab.metric("kubenetmon_agent_collections_total", on: "node-a")
@@ -172,7 +173,7 @@ extension EndToEndTests {
                 try await eventually("its turn to collect comes") { try await turns() > before }
                 return try await lab.metric(deferrals, on: "node-a") > 0
             }
-            // What has expired tells of its end when somebody's dump reaps it.
+            // An expired entry sends its DESTROY event only when a dump reaps it, whichever program requests the dump.
             let lostBytes = "kubenetmon_agent_lost_bytes_total{reason=\"spool_full\"}"
             try await eventually("ended connections no longer fit") {
                 _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 2000, seconds: 0.5)
@@ -206,14 +207,14 @@ extension EndToEndTests {
             let agent = try await lab.startAgent(
                 on: "node-a", serverPort: port,
                 settings: ["SPOOL_BYTES": "1048576", "COLLECTION_INTERVAL": "200ms"])
-            // The same few connections carry on in every collection.
+            // Every collection finds the same few connections.
             try await eventually("each has been collected many times") {
                 _ = try await lab.churn(
                     "udp", from: "client-1", to: "10.244.1.10", rate: 6000, seconds: 1, localPorts: 20_000...20_999)
                 return try await lab.metric("kubenetmon_agent_collected_flows_total", on: "node-a") >= 40_000
             }
             let waiting = try await lab.metric("kubenetmon_agent_unacknowledged_frame_bytes", on: "node-a")
-            // Unmerged: 40,000 flows of 25 bytes.
+            // Without merging: 40,000 flows of 25 bytes.
             #expect(waiting < 600_000)
             let late = try await FlowLedger.listen(port: port)
             let counters = try await lab.countersAtRest()
@@ -232,7 +233,7 @@ extension EndToEndTests {
         } _: { lab, _ in
             try await ChildProcess.shell("pkill -STOP -f 'debug/kubenetmon-agent$'")
             _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 500, seconds: 2)
-            // A dump by somebody else reaps what has expired.
+            // A dump by another program reaps expired entries.
             try await eventually("the entries are gone") {
                 try await ChildProcess.shell("ip netns exec node-a conntrack -L >/dev/null 2>&1")
                 return Int(try await ChildProcess.shell(entries).filter(\.isNumber)) ?? .max < 50
@@ -263,7 +264,7 @@ extension EndToEndTests {
     @Test func aSecondSignalEndsTheAgentAtOnce() async throws {
         try await Lab.run { lab in
             let far = try await lab.startChurnServer(in: "web-1")
-            // Nobody listens there.
+            // Nothing listens on port 1.
             let agent = try await lab.startAgent(on: "node-a", serverPort: 1)
             _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 50, seconds: 1)
             agent.signal(SIGTERM)
@@ -302,7 +303,7 @@ extension EndToEndTests {
             let far = try await lab.startChurnServer(in: "web-1")
             let agent = try await lab.startAgent(
                 on: "node-a", serverPort: ledger.port, settings: ["COLLECTION_INTERVAL": "1s"])
-            // Connections that go on: the same few ports again and again.
+            // Long-lived connections: the same few ports again and again.
             let client = try lab.start(
                 Repository.program("Churn"), ["udp", "10.244.1.10", "8080", "500", "600", "20000", "20"],
                 in: "client-1")
@@ -336,7 +337,7 @@ extension EndToEndTests {
                 on: "node-a", serverPort: ledger.port, settings: ["EVENT_BUFFER_BYTES": "262144"])
             try await ChildProcess.shell("pkill -STOP -f 'debug/kubenetmon-agent$'")
             let made = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 500, seconds: 4)
-            // A dump by another program reaps what has expired.
+            // A dump by another program reaps expired entries.
             try await eventually("the entries are gone") {
                 let count = try await ChildProcess.shell(
                     "ip netns exec node-a sh -c 'conntrack -L >/dev/null 2>&1; cat /proc/sys/net/netfilter/nf_conntrack_count'"

@@ -6,9 +6,9 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// What breaks between agents and the table costs no byte.
+/// Faults between agents and the table cost no byte.
 extension EndToEndTests {
-    /// Two servers behind one name, agents on both nodes, traffic; `end` ends the server that most agents have chosen.
+    /// Runs two servers behind one name, agents on both nodes and traffic; `end` ends the server with the most agents.
     private func withTwoServers(
         _ database: TestDatabase,
         end: (_ lab: Lab, _ chosen: ServerUnderTest) async throws -> Void,
@@ -69,7 +69,8 @@ extension EndToEndTests {
         } check: { _, other, sent in
             let stored = try await database.bytes()
             #expect(stored >= sent)
-            // Twice is at most what the killed server had stored and not acknowledged: of the rest, nothing was sent again.
+            // Only what the killed server had stored and not acknowledged may be stored twice; nothing else is sent
+            // again.
             let inserted = try await other.metric("kubenetmon_worker_inserted_bytes_total")
             #expect(inserted <= sent - acknowledged.withLock { $0 })
             let lost = try await other.metric("kubenetmon_worker_lost_bytes_total")
@@ -155,7 +156,8 @@ extension EndToEndTests {
             isAway.withLock { $0 = true }
             try await eventually("it may pass by itself") {
                 let ready = try await server.probe("/ready")
-                // A machine that took half a minute so far has rows that wait for too long.
+                // On a machine that has taken half a minute so far, rows have waited for too long and the server is not
+                // ready.
                 return ready.status == 200 || ready.body.contains("the oldest batch has waited for")
             }
             #expect(try await server.metric("kubenetmon_worker_queued_rows") > 0)
@@ -176,7 +178,7 @@ extension EndToEndTests {
 
     @Test func aServerThatWaitsForASilentClickHouseEndsWhenAsked() async throws {
         let silent = try RawHTTPServer { _, _ in .silence }
-        // The question itself has an hour.
+        // The request itself has a timeout of one hour.
         let server = try ServerUnderTest.start(
             try await TestDatabase.make(), endpoint: silent.url, extraKeys: "clickhouse_timeout: 1h")
         try await eventually("ClickHouse is asked") { !silent.requests.isEmpty }

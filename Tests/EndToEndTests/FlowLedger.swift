@@ -8,7 +8,7 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// A real ingest server that adds up what agents send, and can be told not to acknowledge.
+/// A real ingest server that sums what agents send. Its acknowledgements can be switched off.
 final class FlowLedger: Sendable {
     struct Totals: Sendable {
         var tcpBytes: UInt64 = 0
@@ -55,18 +55,18 @@ final class FlowLedger: Sendable {
         return FlowLedger(port: address.port ?? 0, server: server, group: group, state: state)
     }
 
-    /// What has arrived, a batch that was sent again counted once. Only flows of the lab's pods count.
+    /// The sums of the batches received; a resent batch counts once. Only flows of the lab's pods count.
     var totals: Totals { state.value.withLock { $0.totals } }
 
-    /// The addresses of its host that an agent has told last; nil where none has.
+    /// The host addresses in the latest report of an agent; nil before the first.
     var hostAddresses: [IPAddress]? { state.value.withLock { $0.hostAddresses } }
 
-    /// Batches that came again.
+    /// The number of batches that were received again.
     var resentBatches: UInt64 { server.statistics.duplicateBatches }
 
     var connectedAgents: Int { server.statistics.connectedAgents }
 
-    /// Begins or stops to acknowledge; what has waited is acknowledged with the beginning.
+    /// Starts or stops acknowledging; batches that have waited are acknowledged at the start.
     func setAcknowledging(_ isAcknowledging: Bool) {
         let receipts = state.value.withLock { state in
             state.isAcknowledging = isAcknowledging
@@ -77,7 +77,7 @@ final class FlowLedger: Sendable {
         BatchReceipt.acknowledge(receipts)
     }
 
-    /// Ends without a word to anybody.
+    /// Stops accepting connections, closes the open ones and shuts down the event loop.
     func stop() async throws {
         await server.stopAccepting(reason: "test")
         await server.closeConnections()

@@ -7,7 +7,7 @@ import NIOPosix
 import TestSupport
 import Testing
 
-/// Counters as no network has them, from an agent that is damaged or lies.
+/// Counters beyond any network's, from an agent that is damaged or lies.
 extension EndToEndTests {
     private func flow(_ port: UInt16, bytes: UInt64) throws -> Flow {
         let tuple = FlowTuple(
@@ -36,7 +36,7 @@ extension EndToEndTests {
         try await eventually("what is impossible is refused") {
             try await server.metric("kubenetmon_server_impossible_flows_total") == 5
         }
-        // Each is possible; their sum is more than 64 bits hold.
+        // Each counter is possible, but their sum exceeds 64 bits.
         let batches: UInt64 = 20
         for sequence in 1...batches {
             for port in 1...UInt16(FlowBatchBuilder.maximumFlows) {
@@ -49,7 +49,7 @@ extension EndToEndTests {
                 == batches * UInt64(FlowBatchBuilder.maximumFlows)
         }
         let page = try await server.probe("/")
-        // A minute may have ended meanwhile: how much of all this its two lines have depends on that.
+        // A minute may have ended meanwhile, and the amounts in the two lines of top talkers depend on that.
         #expect(page.status == 200 && page.body.contains("id=\"talkers\"") && page.body.contains("0.0 %"))
         #expect(try await server.probe("/metrics").status == 200)
         #expect(try await server.probe("/ready").status == 200)

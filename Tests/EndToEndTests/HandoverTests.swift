@@ -5,10 +5,11 @@ import Glibc
 import TestSupport
 import Testing
 
-/// Agents that follow one another on a node, against the counters of its firewall: not a byte is lost or counted twice.
+/// Successive agents on a node, against the counters of its firewall: no byte is lost or counted twice.
 extension EndToEndTests {
-    /// Starts an agent and runs `body` while connections of one second of TIME_WAIT, refused ones and such of reused ports
-    /// come and go, then compares. `body` returns the agents that still run.
+    /// Starts an agent and runs `body` during traffic, then compares. The traffic consists of connections with one
+    /// second of TIME_WAIT, rejected connections and connections that reuse ports. `body` returns the agents that still
+    /// run.
     private func expectEveryByte(
         _ body: (Lab, FlowLedger, _ first: ChildProcess) async throws -> [ChildProcess]
     ) async throws {
@@ -50,7 +51,7 @@ extension EndToEndTests {
             for update in 1...3 {
                 let batches = ledger.totals.batches
                 try await eventually("the agent sends") { ledger.totals.batches > batches + 2 }
-                // The new pod starts while the old one runs; once it is ready, the old one is told to stop.
+                // The new pod starts while the old one runs; once the new one is ready, the old one gets SIGTERM.
                 let next = try await start(lab, ledger)
                 #expect(next.output.contains("took over from the agent"), "\(update): \(next.output)")
                 try await lab.stop(agent)
@@ -67,7 +68,8 @@ extension EndToEndTests {
             try await eventually("flows arrive") { ledger.totals.flows > 100 }
             let next = try await start(lab, ledger)
             try await eventually("the new one sends") { ledger.connectedAgents == 2 }
-            // It ends by itself here, so that all that it has read is acknowledged: a kill costs what is not.
+            // The new agent ends by itself here, so everything that it has read is acknowledged; a kill would lose the
+            // unacknowledged part.
             try await lab.stop(next)
             try await eventually("the old one collects again") {
                 agent.output.components(separatedBy: "took over from the agent").count == 2

@@ -19,7 +19,7 @@ extension EndToEndTests {
         #expect(try await agent.wait() == 128 + SIGKILL)
     }
 
-    /// Bytes of a log without batches: its header.
+    /// Expects a log without batches: only its header, at most 280 bytes.
     private func expectEmptyLog(in directory: String) throws {
         let attributes = try FileManager.default.attributesOfItem(atPath: "\(directory)/spool")
         #expect(try #require(attributes[.size] as? UInt) <= 280)
@@ -40,12 +40,12 @@ extension EndToEndTests {
                 _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 200, seconds: 3)
                 _ = try await (datagrams, ipv6)
                 let before = try #require(try await lab.countersAtRest()["node-a"]).bytes
-                // A collection and a second.
+                // One collection and one more second.
                 try await Task.sleep(for: .seconds(2))
                 let waiting = try await lab.metric("kubenetmon_agent_unacknowledged_bytes", on: "node-a")
                 #expect(waiting >= before)
                 try await kill(first)
-                // What the kernel counts meanwhile is the kernel's.
+                // Bytes counted while no agent runs stay in the kernel.
                 _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 100, seconds: 1)
 
                 let second = try await lab.startAgent(on: "node-a", serverPort: port, settings: settings)

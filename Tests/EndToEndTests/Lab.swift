@@ -4,9 +4,10 @@ import Foundation
 import Glibc
 import TestSupport
 
-/// The test bed of `tools/lab`: two nodes with two pods each, a service address, the outside. There is one at a time.
+/// The test bed of `tools/lab`: two nodes with two pods each, a service address and the outside. Only one can exist at
+/// a time.
 final class Lab: Sendable {
-    /// What the firewall of a node has counted of pods' packets, whatever an agent says.
+    /// The amounts of pods' packets that a node's firewall has counted, independent of agents.
     struct Counters: Decodable, Equatable {
         struct Amount: Decodable, Equatable {
             var packets: UInt64
@@ -23,10 +24,10 @@ final class Lab: Sendable {
         var udpBytes: UInt64 { udp_orig.bytes + udp_reply.bytes }
     }
 
-    /// The address of the sandbox on the nodes' network, where servers listen.
+    /// The sandbox's address on the nodes' network, where servers listen.
     static let serverAddress = "172.18.0.1"
 
-    /// A name with two addresses in the sandbox, which ``makeServersName()`` makes.
+    /// A name with two addresses in the sandbox, created by ``makeServersName()``.
     static let serversName = "servers.lab"
 
     /// Makes the test bed, runs `body` in it and takes it down again.
@@ -58,7 +59,7 @@ final class Lab: Sendable {
             Repository.program("kubenetmon-agent"), in: node,
             environment: [
                 "NODE_NAME": node, "COLLECTION_INTERVAL": "500ms",
-                // What is slow for want of a core is no failure.
+                // On a busy machine slow steps are not failures.
                 "SERVER_ANSWER_TIMEOUT": "5m", "SHUTDOWN_TIMEOUT": "5m",
                 "KUBENETMON_SERVER_SERVICE_HOST": Self.serverAddress,
                 "KUBENETMON_SERVER_SERVICE_PORT": "\(serverPort)",
@@ -70,7 +71,8 @@ final class Lab: Sendable {
         return agent
     }
 
-    /// Gives two servers one name: what goes to its second address reaches `secondPort` of the sandbox, as a Service has it.
+    /// Gives two servers one name: connections to its second address reach `secondPort` of the sandbox, as with a
+    /// Service.
     func makeServersName(secondPort: Int) async throws {
         let second = "172.18.0.11"
         try await ChildProcess.shell(
@@ -87,28 +89,29 @@ final class Lab: Sendable {
             """)
     }
 
-    /// Asks an agent to end, and waits until it has handed over everything.
+    /// Sends SIGTERM to an agent, and waits until it has handed over everything.
     func stop(_ agent: ChildProcess) async throws {
         agent.signal(SIGTERM)
         let code = try await agent.wait()
         guard code == 0 else { throw TestEnvironmentError("the agent exited with \(code): \(agent.output)") }
     }
 
-    /// One of an agent's metrics: with its labels as they stand on the page, or the sum of all that differ in them.
+    /// Returns one of an agent's metrics: the series with the given labels, or without labels the sum of all series of
+    /// that name.
     func metric(_ name: String, on node: String) async throws -> UInt64 {
         try MetricsText(try await page(of: node)).number(of: name)
     }
 
-    /// Network bytes of pods that a server has certainly told the agents on these nodes to have stored; they have had no
-    /// other server.
+    /// Returns the network bytes of pods that a server has certainly acknowledged to the agents on these nodes, which
+    /// must not have had another server.
     func acknowledgedBytes(by server: ServerUnderTest, to nodes: [String]) async throws -> UInt64 {
         var all: UInt64 = 0
         for node in nodes { all += try await metric("kubenetmon_agent_acknowledged_bytes_total", on: node) }
-        // What is not recorded, such as the agents' own connections, is acknowledged too.
+        // Traffic that is not recorded, such as the agents' own connections, is acknowledged too.
         return all - min(all, try await server.metric("kubenetmon_server_ignored_bytes_total"))
     }
 
-    /// An agent's page of metrics.
+    /// Returns an agent's page of metrics.
     func page(of node: String) async throws -> String {
         try await ChildProcess.run(
             URL(filePath: "/usr/bin/env"),
@@ -144,12 +147,12 @@ final class Lab: Sendable {
         return count
     }
 
-    /// Traffic of every known shape for some seconds: `tools/traffic`.
+    /// Makes traffic of every known shape for some seconds, with `tools/traffic`.
     func makeTraffic(seconds: Int) async throws {
         try await ChildProcess.run(Repository.file("tools/traffic"), ["run", "--seconds", "\(seconds)"])
     }
 
-    /// What the nodes have counted, once no packet has come for a second.
+    /// Returns the nodes' counters once no packet has come for a second.
     func countersAtRest() async throws -> [String: Counters] {
         let counters = try await atRest { try await ChildProcess.run(Repository.file("tools/lab"), ["counters"]) }
         struct Page: Decodable {

@@ -5,8 +5,8 @@ import TestSupport
 import Testing
 
 extension EndToEndTests {
-    /// A visitor comes through a port of node-a to a pod of node-b, which sees an address of node-a's bridge as the client: no
-    /// object lists it, and only node-a's agent can tell whose it is.
+    /// An outside client connects through a port of node-a to a pod of node-b, which sees an address of node-a's bridge
+    /// as the client. No object lists that address, and only node-a's agent can tell that it is node-a's.
     @Test func whatPassesANodesPortIsCountedOnce() async throws {
         let database = try await TestDatabase.make()
         try await Lab.run { lab in

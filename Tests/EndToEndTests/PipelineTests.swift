@@ -20,7 +20,7 @@ extension EndToEndTests {
             let counters = try await lab.countersAtRest()
             for agent in agents { try await lab.stop(agent) }
 
-            // Bytes and packets of each node, protocol and way of travel agree with the firewall's.
+            // Bytes and packets of each node, protocol and direction agree with the firewall's.
             for (node, counted) in counters {
                 #expect(try await database.sums(node, "tcp") == Sums(counted.tcp_orig, counted.tcp_reply), "\(node)")
                 #expect(try await database.sums(node, "udp") == Sums(counted.udp_orig, counted.udp_reply), "\(node)")
@@ -62,7 +62,7 @@ extension EndToEndTests {
         try await Lab.run { lab in
             let churnServer = try await lab.startChurnServer(in: "web-1")
             let agent = try await lab.startAgent(on: "node-a", serverPort: ServerUnderTest.port)
-            // No server yet.
+            // No server runs yet.
             _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 100, seconds: 2)
             var server = try ServerUnderTest.start(database)
             try await server.waitUntilReady()
@@ -79,7 +79,8 @@ extension EndToEndTests {
             let sent = try #require(try await lab.countersAtRest()["node-a"]).bytes
             #expect(try await lab.metric("kubenetmon_agent_lost_bytes_total", on: "node-a") == 0)
             try await lab.stop(agent)
-            // At least once: what the killed server had stored and not acknowledged comes twice, and nothing else does.
+            // Delivery is at least once: only rows that the killed server had stored and not acknowledged are stored
+            // twice.
             #expect(try await database.bytes() >= sent)
             #expect(try await server.metric("kubenetmon_worker_inserted_bytes_total") <= sent - acknowledged)
             try await server.stop()
@@ -88,7 +89,7 @@ extension EndToEndTests {
     }
 }
 
-/// Bytes and packets by the way that they travelled.
+/// Bytes and packets of the original and the reply direction.
 struct Sums: Equatable {
     var originalBytes: UInt64
     var originalPackets: UInt64
@@ -112,7 +113,7 @@ extension TestDatabase {
         UInt64(try await rows("SELECT sum(bytes) FROM network_flows_0")[0][0]) ?? 0
     }
 
-    /// What the table says of a node. Every server in the lab has a port below 10,000, every client one above.
+    /// Returns a node's sums in the table. Every server in the lab has a port below 10,000, every client one above.
     func sums(_ node: String, _ transport: String) async throws -> Sums {
         let isOriginal = "(direction = 'out') = (localPort > 10000)"
         let row = try await rows(
@@ -124,7 +125,7 @@ extension TestDatabase {
         return Sums(.init(packets: row[1], bytes: row[0]), .init(packets: row[3], bytes: row[2]))
     }
 
-    /// Who talked to whom, and how far, is what the lab's inventory and routing make of it.
+    /// Checks that peers and connection classes agree with the lab's inventory and routing.
     fileprivate func checkLabels() async throws {
         let talkers = try await rows(
             """
@@ -141,9 +142,10 @@ extension TestDatabase {
         let web2 = ["node-b", "eu-central-1b", "web-2", "10.244.2.10", "eu-central-1", "", "lab", "INTRA_VPC"]
         let s3 = ["", "", "", "198.51.100.10", "eu-central-1", "s3", "UNKNOWN", "INTRA_REGION"]
         let internet = ["", "", "", "203.0.113.80", "", "", "UNKNOWN", "PUBLIC_INTERNET"]
-        // The service address is nowhere: what was dialled became a pod. Nor is a node's: that is masquerading.
+        // The service address does not appear, because the dialled address is translated to a pod's. A node's address
+        // does not appear either, because it only masquerades.
         #expect(talkers == [a + s3, a + web1, a + web2, b + internet, b + web1, b + web2])
-        // What leaves the cluster is masqueraded.
+        // Connections that leave the cluster are masqueraded.
         let constants = try await rows(
             """
             SELECT DISTINCT environment, localCloud, localRegion, localCluster, intervalSeconds,

@@ -60,7 +60,7 @@ extension EndToEndTests {
             }
             let agents = [
                 try await startAgent("node-a", token: "token-a"),
-                // Another node's token.
+                // The token belongs to another node.
                 try await startAgent("node-b", token: "token-a"),
             ]
             try await lab.makeTraffic(seconds: 2)

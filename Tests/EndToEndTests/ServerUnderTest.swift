@@ -4,15 +4,15 @@ import Foundation
 import Glibc
 import TestSupport
 
-/// The built server on a configuration and a database of a test's own.
+/// A process of the built server with its own configuration and database.
 struct ServerUnderTest {
     let process: ChildProcess
     let probePort: Int
 
-    /// The port that agents dial.
+    /// The port that agents connect to.
     static let port = 8884
 
-    /// Starts a server that labels with the lab's inventory, or with what the cluster of a kubeconfig holds.
+    /// Starts a server that labels with the lab's inventory, or with the cluster of a kubeconfig.
     static func start(
         _ database: TestDatabase, endpoint: String? = nil, port: Int = Self.port, probePort: Int = 8880,
         kubeconfig: String? = nil, shutdownTimeout: String = "5m", extraKeys: String = ""
@@ -53,7 +53,7 @@ struct ServerUnderTest {
         return ServerUnderTest(process: process, probePort: probePort)
     }
 
-    /// The answer of a probe: its status and its body.
+    /// Returns a probe's response: its status and its body.
     func probe(_ path: String) async throws -> (status: Int, body: String) {
         let answer = try await ChildProcess.run(
             URL(filePath: "/usr/bin/env"),
@@ -62,17 +62,18 @@ struct ServerUnderTest {
         return (lines.last.flatMap { Int($0) } ?? 0, lines.dropLast().joined(separator: "\n"))
     }
 
-    /// One of the server's metrics: with its labels as they stand on the page, or the sum of all that differ in them.
+    /// Returns one of the server's metrics: the series with the given labels, or without labels the sum of all series
+    /// of that name.
     func metric(_ name: String) async throws -> UInt64 {
         try MetricsText(try await probe("/metrics").body).number(of: name)
     }
 
-    /// For how long agents have not been read from.
+    /// Returns the time under backpressure, in seconds.
     func backpressureSeconds() async throws -> Double {
         MetricsText(try await probe("/metrics").body).sum(of: "kubenetmon_server_backpressure_seconds_total")
     }
 
-    /// Waits until the server does its work.
+    /// Waits until the server listens for agents.
     func waitUntilReady() async throws {
         try await eventually("the server is ready") {
             guard process.isRunning else { throw TestEnvironmentError("the server ended: \(process.output)") }
@@ -80,7 +81,7 @@ struct ServerUnderTest {
         }
     }
 
-    /// Asks the server to end, and waits until it has.
+    /// Sends SIGTERM to the server, and waits until it has ended.
     func stop() async throws {
         process.signal(SIGTERM)
         let code = try await process.wait()
@@ -89,7 +90,7 @@ struct ServerUnderTest {
 }
 
 extension MetricsText {
-    /// The sum of a metric's samples. Throws where it has none, or is no whole number.
+    /// Returns the sum of a metric's samples. Throws if there is none, or if the sum is not a whole number.
     func number(of name: String) throws -> UInt64 {
         guard let number = UInt64(exactly: sum(of: name)) else {
             throw TestEnvironmentError("the metric \(name) is \(sum(of: name)) among \(samples)")

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 extension EndToEndTests {
-    /// The load would fill the memory for what waits three times.
+    /// The load would fill the memory for waiting blocks three times.
     @Test func aClickHouseThatStallsUnderLoadCostsNeitherMemoryNorRows() async throws {
         let (bound, megabyte) = (8 << 20, 1_000_000)
         let (agents, batchesPerAgent) = (8, 44)
@@ -60,7 +60,7 @@ extension EndToEndTests {
 }
 
 extension ServerUnderTest {
-    /// The most resident memory that the server has had.
+    /// Returns the server's peak resident memory, in bytes.
     fileprivate func peakMemoryBytes() throws -> Int {
         let status = try String(contentsOfFile: "/proc/\(process.processIdentifier)/status", encoding: .utf8)
         guard let kibibytes = status.firstMatch(of: /VmHWM:\s+(\d+) kB/).flatMap({ Int($0.output.1) }) else {

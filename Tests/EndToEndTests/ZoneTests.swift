@@ -84,7 +84,7 @@ extension EndToEndTests {
         try await expectBytesOnce(node) { _, ledger, churn in
             async let traffic: Void = churn(100, 6)
             try await eventually("flows arrive") { ledger.totals.flows > 50 }
-            // Entries in TIME_WAIT and idle ones; packets under way meet none of them.
+            // Entries in TIME_WAIT are idle: no packet in flight belongs to them.
             _ = try? await ChildProcess.shell(
                 "ip netns exec \(ZonedNode.node) conntrack -D -w 2 -p tcp --state TIME_WAIT")
             try await node.setZones([9, 2])

@@ -9,7 +9,7 @@ import TestSupport
 ///     zone-pod-0 ── a0 ▏zone 0 ▏b0 ── zone-pod-1 ── a1 ▏zone 1 ▏b1 ── … ── the last pod, which serves
 ///                         └──────────── zone-node ─────────┘
 struct ZonedNode {
-    /// The client's address; the server is ``server``, by its service address 10.96.0.80 too.
+    /// The client's address; it reaches ``server`` also by the service address 10.96.0.80.
     static let client = "10.244.1.20"
     static let server = "10.244.2.10"
     static let node = "zone-node"
@@ -51,12 +51,12 @@ struct ZonedNode {
             """)
     }
 
-    /// Gives the hops other zones, for packets to come.
+    /// Assigns other zones to the hops; this affects only later packets.
     func setZones(_ zones: [Int]) async throws {
         try await ChildProcess.shell("ip netns exec \(Self.node) nft -f - <<'END'\n\(Self.zoneRules(zones))END")
     }
 
-    /// Bytes that have passed the node's ends, as its firewall counts them.
+    /// Returns the bytes that have passed the node's two ends, as its firewall counts them.
     func passedBytes() async throws -> UInt64 {
         let text = try await ChildProcess.shell("ip netns exec \(Self.node) nft list counter ip truth passed")
         return text.firstMatch(of: /bytes (\d+)/).flatMap { UInt64($0.1) } ?? 0
@@ -100,7 +100,8 @@ struct ZonedNode {
             """
         for hop in zones.indices {
             for (link, pod, number) in [("a", hop, 0), ("b", hop + 1, 4)] {
-                // As in tools/lab: a packet that waited for its neighbour's address would be sent again.
+                // Neighbours are fixed as in tools/lab: a packet that waited for its neighbour's address would be sent
+                // again.
                 let (near, far) = ("02:00:00:0\(hop):0\(number):01", "02:00:00:0\(hop):0\(number):02")
                 script += """
                     ip link add \(link)\(hop) address \(near) netns \(Self.node) type veth \
@@ -114,7 +115,7 @@ struct ZonedNode {
 
                     """
             }
-            // Away from the client by a link's number + 100, back to it by + 200.
+            // Tables 100 + hop lead away from the client, tables 200 + hop back to it.
             script += """
                 ip -n \(Self.node) route add default via 10.8.\(hop).6 table \(100 + hop)
                 ip -n \(Self.node) route add default via 10.8.\(hop).2 table \(200 + hop)
@@ -125,7 +126,7 @@ struct ZonedNode {
 
                 """
         }
-        // What a source is translated to comes back by the way it went.
+        // Replies to a translated source return by the way of the request.
         let translated = sourceTranslation.map { _ in "10.7.0.1" }
         if let translated, let hop = sourceTranslation {
             for pod in (hop + 1)...zones.count {
