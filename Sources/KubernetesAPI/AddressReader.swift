@@ -3,12 +3,12 @@
 import FlowModel
 import Glibc
 
-/// Reads the addresses of one object. One that cannot be read, such as `fe80::1%eth0`, costs no more than itself, and is
-/// counted; so is one beyond a limit.
+/// Reads the addresses of one object. An unreadable address, such as `fe80::1%eth0`, is skipped and counted; so is an
+/// address beyond a limit.
 struct AddressReader {
     private(set) var unreadable = 0
 
-    /// Adds the address that a field of the API holds; nothing where the field is empty.
+    /// Adds the address in a field of the API; an empty field adds none.
     mutating func read(_ text: UnsafePointer<CChar>?, into addresses: inout [IPAddress], limit: Int = .max) {
         guard let text, text.pointee != 0 else { return }
         if addresses.count < limit, let address = String(validatingCString: text).flatMap(IPAddress.init) {
@@ -18,14 +18,14 @@ struct AddressReader {
         }
     }
 
-    /// Adds the block of addresses that a field of the API holds; nothing where the field is empty.
+    /// Adds the block of addresses in a field of the API; an empty field adds none.
     mutating func read(_ text: UnsafePointer<CChar>?, into networks: inout [IPPrefix]) {
         guard let text else { return }
         read(UnsafeRawBufferPointer(start: text, count: strlen(text)), into: &networks)
     }
 
-    /// Adds the address of an interface as annotations have it: `10.244.1.1` or `10.244.1.1/24`. One that is there already,
-    /// or that no interface has, is passed over.
+    /// Adds an interface's address in the form of annotations: `10.244.1.1` or `10.244.1.1/24`. An address that is
+    /// present already, or that no interface can have, is skipped.
     mutating func read(_ text: UnsafeRawBufferPointer, into addresses: inout [IPAddress], limit: Int) {
         guard !text.isEmpty else { return }
         guard let address = InterfaceAddress(text)?.address else {
@@ -40,8 +40,8 @@ struct AddressReader {
         addresses.append(address)
     }
 
-    /// Adds the block of addresses that a node's pods get theirs from: `10.244.1.0/24`. One that is there already, or too
-    /// large to be that, is passed over.
+    /// Adds a block of the addresses of a node's pods: `10.244.1.0/24`. A block that is present already, or too large
+    /// for one node, is skipped.
     mutating func read(_ text: UnsafeRawBufferPointer, into networks: inout [IPPrefix]) {
         guard !text.isEmpty else { return }
         guard let interface = InterfaceAddress(text), let length = interface.length,
@@ -62,7 +62,7 @@ struct AddressReader {
     mutating func noteUnreadable() { unreadable += 1 }
 }
 
-/// The address of an interface, with or without the length of its network's prefix.
+/// The address of an interface, with or without a prefix length.
 private struct InterfaceAddress {
     let address: IPAddress
     let length: Int?
@@ -87,7 +87,7 @@ private struct InterfaceAddress {
 }
 
 extension IPAddress {
-    /// Whether an interface that others can reach may have it: it is not unspecified, loopback, multicast or broadcast.
+    /// Whether a reachable interface may have the address: it is not unspecified, loopback, multicast or broadcast.
     var isOfInterface: Bool {
         guard !isLoopback else { return false }
         if let v4 { return v4 != 0 && v4 != .max && v4 >> 28 != 0xe }

@@ -7,11 +7,12 @@ import StrictYAML
 import YAMLParsing
 
 extension ClusterConfiguration {
-    /// Reads a kubeconfig (https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/): the
-    /// cluster and the user of its current context. Keys that say nothing of these are passed over.
+    /// Reads the cluster and the user of a kubeconfig's current context
+    /// (https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/). Unrelated keys are
+    /// ignored.
     ///
-    /// - Parameter paths: Paths with colons between them, of which the first that exists is read. Unlike kubectl, the
-    ///   files are not merged.
+    /// - Parameter paths: Paths separated by colons; the first that exists is read. Unlike kubectl, the files are not
+    ///   merged.
     package static func kubeconfig(paths: String) throws(ClusterConfigurationError) -> ClusterConfiguration {
         let candidates = paths.split(separator: ":").map(String.init)
         guard let path = candidates.first(where: { access($0, F_OK) == 0 }) else {
@@ -56,7 +57,7 @@ extension ClusterConfiguration {
                 configuration.key == nil ? "client-key" : "client-certificate", "is missing",
                 remedy: "a client certificate and its key only work together")
         }
-        // As in client-go, the file counts where both are there.
+        // As in client-go, the file takes precedence if both are present.
         if let tokenFile = user.optionalText("tokenFile") {
             configuration.token = .file(user.resolved(tokenFile))
         } else if let token = user.optionalText("token") {
@@ -72,7 +73,7 @@ extension ClusterConfiguration {
     }
 }
 
-/// A mapping of a kubeconfig, with its place in the file.
+/// A mapping of a kubeconfig and its path in the file.
 private struct KubeconfigFile {
     private let file: String
     private let place: String
@@ -114,7 +115,7 @@ private struct KubeconfigFile {
         ClusterConfigurationError(file: file, key: path(key), problem: problem, remedy: remedy)
     }
 
-    /// The text of a key; nil where it is absent or empty.
+    /// Returns the text of a key; nil if it is absent or empty.
     func optionalText(_ key: String) -> String? {
         entries.value(of: key)?.text
     }
@@ -132,7 +133,7 @@ private struct KubeconfigFile {
         }
     }
 
-    /// What `clusters`, `contexts` or `users` hold under a name.
+    /// Returns the entry of `clusters`, `contexts` or `users` with a name.
     func entry(
         _ kind: String, named name: String, of key: String
     ) throws(ClusterConfigurationError) -> KubeconfigFile {
@@ -156,7 +157,7 @@ private struct KubeconfigFile {
         return String(server.reversed().drop { $0 == "/" }.reversed())
     }
 
-    /// Refuses keys that would change who speaks or how, and that are not supported.
+    /// Rejects unsupported keys that would change the identity or the transport of requests.
     func refuse(_ keys: [String], remedy: String) throws(ClusterConfigurationError) {
         for key in keys {
             guard let node = entries.value(of: key), !node.isEmpty else { continue }
@@ -164,7 +165,7 @@ private struct KubeconfigFile {
         }
     }
 
-    /// The file that a key names, or the bytes of the key with `-data` at its end, which count first.
+    /// Returns the file that a key names, or the bytes of the key with the suffix `-data`, which takes precedence.
     func source(_ key: String) throws(ClusterConfigurationError) -> CredentialSource? {
         if let text = optionalText("\(key)-data") {
             guard let data = Data(base64Encoded: text, options: .ignoreUnknownCharacters), !data.isEmpty else {
@@ -183,7 +184,7 @@ private struct KubeconfigFile {
         return .file(path)
     }
 
-    /// A path that is not absolute counts from the file's folder.
+    /// Resolves a relative path against the kubeconfig's folder.
     func resolved(_ path: String) -> String {
         guard !path.hasPrefix("/"), let slash = file.lastIndex(of: "/") else { return path }
         return "\(file[...slash])\(path)"

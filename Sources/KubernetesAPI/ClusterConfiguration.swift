@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// How to reach the API server, and as whom to speak to it.
+/// The address of the API server, and the credentials for it.
 public struct ClusterConfiguration: Equatable, Sendable {
-    /// Where this was read, for logs.
+    /// The origin of the configuration, for logs.
     public var origin: String
-    /// The API server's URL without a slash at its end, such as `https://10.96.0.1:443`.
+    /// The API server's URL without a trailing slash, such as `https://10.96.0.1:443`.
     public var server: String
-    /// The name that the server's certificate must be of; nil for the one in the URL.
+    /// The name required in the server's certificate; nil for that in the URL.
     package var serverName: String?
     /// Whether the server's certificate is checked.
     package var verifiesServer: Bool
-    /// The authorities that may have signed the server's certificate; nil for the system's.
+    /// The authorities trusted to sign the server's certificate; nil for the system's.
     package var authorities: CredentialSource?
     /// The bearer token; nil for none.
     package var token: CredentialSource?
@@ -20,12 +20,12 @@ public struct ClusterConfiguration: Equatable, Sendable {
     package var key: CredentialSource?
     /// The namespace of the process or of the kubeconfig's context; nil if unknown.
     package var namespace: String?
-    /// What was read but is not as it should be, a sentence each, for logs.
+    /// Defects of the configuration that do not prevent its use, a sentence each, for logs.
     public var warnings: [String]
-    /// Who asks, for the API server's audit log: a program and its version.
+    /// The `User-Agent` for the API server's audit log: a program and its version.
     public var userAgent = "kubenetmon"
 
-    /// Makes a configuration of its parts.
+    /// Makes a configuration from its parts.
     package init(
         origin: String, server: String, serverName: String? = nil, verifiesServer: Bool = true,
         authorities: CredentialSource? = nil, token: CredentialSource? = nil, certificate: CredentialSource? = nil,
@@ -43,15 +43,15 @@ public struct ClusterConfiguration: Equatable, Sendable {
         self.warnings = warnings
     }
 
-    /// Where Kubernetes puts what a pod needs to speak to the API server
+    /// The directory of a pod's credentials for the API server
     /// (https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/).
     public static let serviceAccountDirectory = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-    /// Finds the configuration: the kubeconfig that `KUBECONFIG` names, else that of the pod that this process runs in.
+    /// Finds the configuration: the kubeconfig named by `KUBECONFIG`, else that of the pod in which this process runs.
     ///
     /// - Parameters:
     ///   - environment: The process's environment.
-    ///   - serviceAccountDirectory: Where the pod's token, authority and namespace are.
+    ///   - serviceAccountDirectory: The directory with the pod's token, authority and namespace.
     public static func discover(
         environment: [String: String], serviceAccountDirectory: String = serviceAccountDirectory
     ) throws(ClusterConfigurationError) -> ClusterConfiguration {
@@ -59,7 +59,8 @@ public struct ClusterConfiguration: Equatable, Sendable {
         return try inCluster(environment: environment, directory: serviceAccountDirectory)
     }
 
-    /// The configuration of the pod that this process runs in: the server from the environment, the rest from files.
+    /// Returns the configuration of the pod in which this process runs: the server from the environment, the rest from
+    /// files.
     package static func inCluster(
         environment: [String: String], directory: String = serviceAccountDirectory
     ) throws(ClusterConfigurationError) -> ClusterConfiguration {
@@ -95,7 +96,7 @@ public struct ClusterConfiguration: Equatable, Sendable {
             namespace: namespace.map { String(decoding: $0, as: UTF8.self).trimmingWhitespace() })
     }
 
-    /// IPv6 addresses stand in brackets in URLs (RFC 3986, section 3.2.2).
+    /// Puts an IPv6 address in brackets, as URLs require (RFC 3986, section 3.2.2).
     private static func bracketed(_ host: String) -> String {
         host.contains(":") && !host.hasPrefix("[") ? "[\(host)]" : host
     }

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Why it is not known how to reach the API server, and what to do about it.
+/// The reason that no configuration for the API server was found, and its remedy.
 public struct ClusterConfigurationError: Error, Hashable {
-    /// The file that is wrong; nil where it is the environment.
+    /// The file with the error; nil if it is in the environment.
     package var file: String?
-    /// What is wrong in the file, from the outside in (`users[admin].user.exec`), or the variable of the environment; nil
-    /// where it is the file as a whole.
+    /// The path of the key with the error (`users[admin].user.exec`), or the name of the environment variable; nil if
+    /// the file as a whole is wrong.
     package var key: String?
-    /// What is wrong.
+    /// The problem.
     package var problem: String
-    /// What to do about it.
+    /// The remedy.
     package var remedy: String
 
-    /// Makes an error of its parts.
+    /// Makes an error from its parts.
     package init(file: String? = nil, key: String? = nil, problem: String, remedy: String) {
         self.file = file
         self.key = key
@@ -22,7 +22,7 @@ public struct ClusterConfigurationError: Error, Hashable {
 }
 
 extension ClusterConfigurationError: CustomStringConvertible {
-    /// The error for a log, the remedy included.
+    /// The error for a log, including the remedy.
     public var description: String {
         "\([file, key, problem].compactMap(\.self).joined(separator: ": ")); \(remedy)"
     }

@@ -7,7 +7,7 @@ import FlowModel
 extension Kubenetmon__Kubernetes__Service: ObjectMessage {}
 
 extension KubernetesResource where Object == ClusterService {
-    /// All services.
+    /// The resource of all services.
     public static var services: KubernetesResource {
         KubernetesResource(
             name: "services", path: "/api/v1/services", unpack: kubenetmon__kubernetes__service__unpack
@@ -27,7 +27,7 @@ extension ClusterService {
         self.init(
             uid: try metadata.checkedUID, namespace: try metadata.checkedNamespace, name: try metadata.checkedName,
             clusterAddresses: [], createdAt: UInt32(metadata.creation_timestamp))
-        // An ExternalName service is a name in the DNS: what else it says has no effect.
+        // An ExternalName service is a DNS name; its other fields have no effect.
         guard let spec = message.spec?.pointee, spec.type.map({ String(cString: $0) }) != "ExternalName" else { return }
         clusterAddresses = Self.clusterAddresses(spec, &reader)
         externalAddresses = Self.externalAddresses(spec, message.status?.pointee, &reader)
@@ -35,7 +35,8 @@ extension ClusterService {
         selector = try Self.selector(spec)
     }
 
-    /// `clusterIPs`, or `clusterIP` of a server that does not know those. The `None` of a headless service is no address.
+    /// Returns `clusterIPs`, or `clusterIP` from a server without `clusterIPs`. The `None` of a headless service is not
+    /// an address.
     private static func clusterAddresses(
         _ spec: Kubenetmon__Kubernetes__ServiceSpec, _ reader: inout AddressReader
     ) -> [IPAddress] {
@@ -49,7 +50,7 @@ extension ClusterService {
         return addresses
     }
 
-    /// Those of its load balancer, a host name of which is passed over, and `externalIPs`.
+    /// Returns the load balancer's addresses, without host names, and `externalIPs`.
     private static func externalAddresses(
         _ spec: Kubenetmon__Kubernetes__ServiceSpec, _ status: Kubenetmon__Kubernetes__ServiceStatus?,
         _ reader: inout AddressReader
@@ -67,7 +68,7 @@ extension ClusterService {
         return addresses
     }
 
-    /// The ports of a protocol that connections have; the API server allows no number out of 1…65535.
+    /// Returns the ports with a supported protocol; the API server allows no number outside 1…65535.
     private static func ports(_ spec: Kubenetmon__Kubernetes__ServiceSpec) -> [Port] {
         (0..<min(spec.n_ports, KubernetesLimits.servicePorts)).compactMap { index in
             guard let port = spec.ports[index]?.pointee, let transport = transport(port.protocol),

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What a ``CredentialSource`` holds, read again from time to time: tokens and authorities of a pod are rotated.
+/// The content of a ``CredentialSource``, read again from time to time: a pod's tokens and authorities are rotated.
 struct Credential {
-    /// How long what was read counts. The kubelet exchanges a token long before it expires.
+    /// The interval between readings of a file. The kubelet replaces a token long before it expires.
     static let interval = Duration.seconds(60)
 
     let source: CredentialSource
-    /// What was read last; nil until that succeeds. It stays when a later reading fails.
+    /// The bytes read last; nil until a reading succeeds. They stay when a later reading fails.
     private(set) var bytes: [UInt8]?
-    /// Why the last reading failed; nil where it did not.
+    /// The reason for the last reading's failure; nil if it succeeded.
     private(set) var problem: String?
     private var readAt: ContinuousClock.Instant?
 
@@ -17,14 +17,14 @@ struct Credential {
         if case .bytes(let bytes) = source { self.bytes = bytes }
     }
 
-    /// Reads the file where that is due.
+    /// Reads the file if that is due.
     mutating func refresh(now: ContinuousClock.Instant) {
         guard case .file(let path) = source else { return }
         if let readAt, now - readAt < Self.interval { return }
         readAt = now
         do throws(FileError) {
             let bytes = try readFile(path)
-            // While a file is being replaced it may be empty.
+            // A file may be empty while it is being replaced.
             guard bytes.contains(where: { !Character(Unicode.Scalar($0)).isWhitespace }) else {
                 throw FileError(reason: "it is empty")
             }
@@ -35,6 +35,6 @@ struct Credential {
         }
     }
 
-    /// Makes the next ``refresh(now:)`` read the file whatever its age: what was read is refused.
+    /// Makes the next ``refresh(now:)`` read the file whatever its age, because the server has rejected the bytes.
     mutating func expire() { readAt = nil }
 }

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Where a token, a key or certificates are. What it prints tells nothing of them.
+/// The source of a token, a key or certificates. Its description does not reveal them.
 package enum CredentialSource: Hashable, Sendable {
-    /// In this file, which may change at any time.
+    /// A file, which may change at any time.
     case file(String)
-    /// Here.
+    /// The bytes themselves.
     case bytes([UInt8])
 }
 
 extension CredentialSource: CustomStringConvertible, CustomReflectable {
-    /// The file's path; of bytes only how many they are.
+    /// The file's path, or the number of bytes.
     package var description: String {
         switch self {
         case .file(let path): path
@@ -17,6 +17,6 @@ extension CredentialSource: CustomStringConvertible, CustomReflectable {
         }
     }
 
-    /// As ``description``.
+    /// A mirror without children, so that dumping the value does not reveal the bytes.
     package var customMirror: Mirror { Mirror(self, children: []) }
 }

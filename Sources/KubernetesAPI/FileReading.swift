@@ -2,7 +2,7 @@
 
 import Glibc
 
-/// Why a file cannot be read.
+/// The reason that a file cannot be read.
 struct FileError: Error {
     let reason: String
 }
@@ -24,7 +24,7 @@ func readFile(_ path: String) throws(FileError) -> [UInt8] {
 }
 
 extension String {
-    /// The text without white space around it, as files end with a line break.
+    /// Returns the text without surrounding white space: files end with a line break.
     func trimmingWhitespace() -> String {
         String(drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
     }

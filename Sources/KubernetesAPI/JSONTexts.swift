@@ -2,16 +2,16 @@
 
 import Glibc
 
-/// Finds the strings that stand under some names in a JSON text (RFC 8259), without making anything of the rest.
+/// Finds the strings under given names in a JSON text (RFC 8259), without building values from the rest.
 ///
-/// Where Multus or OVN-Kubernetes runs, every pod has such a text, and most tell the one address that is known already:
-/// nothing is allocated for what is passed over. Strings are handed out as they are written, escapes included; no address
-/// has any.
+/// With Multus or OVN-Kubernetes, every pod has such a text, and most contain only the address that is known already,
+/// so nothing is allocated for skipped values. Strings are passed on as written, with their escapes; no address has
+/// any.
 struct JSONTexts {
-    /// The names that lead to a string, one set for each object on the way to it; nil for any name. Arrays need none.
+    /// The names that lead to a string: a set for each enclosing object; nil for any name. Arrays need no entry.
     typealias Path = [[StaticString]?]
 
-    /// An annotation deeper than this is none that a network writes; theirs have up to five.
+    /// The limit on nesting; the annotations of networks have up to five levels.
     private static let depthLimit = 32
 
     private let bytes: UnsafeRawBufferPointer
@@ -19,8 +19,8 @@ struct JSONTexts {
     private var position = 0
     private var depth = 0
 
-    /// Calls `body` with each string under `path`, up to where the text is malformed or too deep; returns whether it is
-    /// neither.
+    /// Calls `body` with each string under `path`, up to the point where the text is malformed or too deep; returns
+    /// true if it is neither.
     static func forEach(
         in bytes: UnsafeRawBufferPointer, under path: Path, _ body: (UnsafeRawBufferPointer) -> Void
     ) -> Bool {
@@ -35,7 +35,7 @@ struct JSONTexts {
         self.body = body
     }
 
-    /// Reads a value; nil is the path to what nothing is looked for in.
+    /// Reads a value; `path` is nil where no string is wanted.
     private mutating func value(_ path: ArraySlice<[StaticString]?>?) -> Bool {
         switch next() {
         case UInt8(ascii: "{"): return object(path)
@@ -59,7 +59,7 @@ struct JSONTexts {
         }
     }
 
-    /// Reads what stands between two brackets, with a comma after each element but the last.
+    /// Reads the elements between two brackets, with a comma after each but the last.
     private mutating func list(until end: UInt8, _ element: (inout JSONTexts) -> Bool) -> Bool {
         position += 1
         depth += 1
@@ -72,7 +72,7 @@ struct JSONTexts {
         return skip(end)
     }
 
-    /// Reads a string without its quotes; nil if it does not end.
+    /// Reads a string without its quotes; returns nil if it is unterminated.
     private mutating func string() -> UnsafeRawBufferPointer? {
         position += 1
         let start = position
@@ -95,7 +95,7 @@ struct JSONTexts {
         return position > start
     }
 
-    /// Passes over blanks; returns the byte after them.
+    /// Skips blanks; returns the byte after them without consuming it.
     private mutating func next() -> UInt8? {
         while position < bytes.count {
             let byte = bytes[position]
@@ -105,7 +105,7 @@ struct JSONTexts {
         return nil
     }
 
-    /// Passes over blanks and this byte, if it comes next.
+    /// Skips blanks and, if it comes next, this byte; returns whether it came.
     private mutating func skip(_ byte: UInt8) -> Bool {
         guard next() == byte else { return false }
         position += 1

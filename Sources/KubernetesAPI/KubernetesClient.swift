@@ -2,7 +2,7 @@
 
 import HTTPClient
 
-/// Why a request to the API server has no answer.
+/// The reason that a request to the API server got no response.
 enum KubernetesClientError: Error {
     /// The token or a certificate cannot be read.
     case credentials(String)
@@ -10,18 +10,18 @@ enum KubernetesClientError: Error {
     case http(HTTPError)
 }
 
-/// What reflectors read a cluster through. It blocks its thread.
+/// The access of reflectors to the API server. It blocks its thread.
 protocol KubernetesTransport: ~Copyable {
-    /// What of the credentials could not be read again, so that an earlier state counts.
+    /// The problems of credentials that could not be read again; their previous state stays in use.
     var staleCredentials: [String] { get }
 
-    /// Reads the credentials where that is due, before a request. Throws where there is none yet.
+    /// Reads the credentials if that is due, before a request; throws if there are none yet.
     mutating func refreshCredentials() throws(KubernetesClientError)
 
-    /// Makes the next request read the credentials anew: the server has refused them.
+    /// Makes the next refresh read the credentials again, because the server has rejected them.
     mutating func expireCredentials()
 
-    /// Reads a path with parameters, as the credentials stand, in the manner of
+    /// Requests a path with parameters and the present credentials, in the manner of
     /// ``HTTPClient/stream(_:cancellation:silenceEnds:onHead:onBody:)``.
     mutating func get(
         _ path: String, parameters: [(name: String, value: String)], accept: String,
@@ -31,13 +31,13 @@ protocol KubernetesTransport: ~Copyable {
     ) throws(KubernetesClientError) -> HTTPClient.StreamEnd
 }
 
-/// Reads resources of the API server over one connection, with credentials that are read again as they change. It blocks
-/// its thread.
+/// Requests resources of the API server over one connection, with credentials that are read again as they change. It
+/// blocks its thread.
 struct KubernetesClient: KubernetesTransport, ~Copyable {
-    /// How long parts of an exchange may take.
+    /// The time limits of an exchange and of its parts.
     struct Timeouts {
         var connectMilliseconds = 10_000
-        /// A list of a large cluster takes the server a while before its first byte.
+        /// A server takes a while before it sends the first byte of a large cluster's list.
         var headMilliseconds = 60_000
         var totalMilliseconds: Int
     }
@@ -86,7 +86,7 @@ struct KubernetesClient: KubernetesTransport, ~Copyable {
         }
     }
 
-    /// Sends JSON to a path, as the credentials stand, and returns the answer, whatever its status.
+    /// Sends JSON to a path with the present credentials, and returns the response, whatever its status.
     mutating func post(
         _ path: String, json: [UInt8], timeouts: Timeouts
     ) throws(KubernetesClientError) -> HTTPResponse {
@@ -108,7 +108,7 @@ struct KubernetesClient: KubernetesTransport, ~Copyable {
         return headers
     }
 
-    /// A new authority or certificate may be in its file already.
+    /// Expires the credentials after a TLS error: their files may already contain a new authority or certificate.
     private mutating func noted(_ error: HTTPError) -> KubernetesClientError {
         if error.kind == .tls { expireCredentials() }
         return .http(error)
@@ -131,7 +131,8 @@ struct KubernetesClient: KubernetesTransport, ~Copyable {
         http = HTTPClient(tls: tls, destination: Self.destination(of: cluster))
     }
 
-    /// A token is one line of visible characters; others would become part of the request around it.
+    /// Returns the token as text. A token is one line of visible characters; others would become part of the request
+    /// around it.
     private static func checked(_ token: [UInt8]) throws(KubernetesClientError) -> String {
         let text = String(decoding: token, as: UTF8.self).trimmingWhitespace()
         guard text.utf8.allSatisfy({ 0x21...0x7e ~= $0 }) else {
@@ -140,18 +141,19 @@ struct KubernetesClient: KubernetesTransport, ~Copyable {
         return text
     }
 
-    /// The server's URL, with the name that its certificate is of in the place of the host.
+    /// The server's URL, with the certificate's name in place of the host and port.
     private var serverURL: String {
         guard let name = cluster.serverName else { return cluster.server }
         return cluster.server.replacing(Self.address(of: cluster.server), with: name, maxReplacements: 1)
     }
 
-    /// Where to connect to where the certificate's name is not that of the server's URL.
+    /// Returns the host and port to connect to if the server's URL does not have the certificate's name; nil if it
+    /// does.
     private static func destination(of cluster: ClusterConfiguration) -> String? {
         cluster.serverName == nil ? nil : address(of: cluster.server)
     }
 
-    /// The host and the port of a URL.
+    /// Returns the host and port of a URL.
     private static func address(of url: String) -> String {
         let rest = url[(url.firstRange(of: "://")?.upperBound ?? url.startIndex)...]
         return String(rest.prefix { $0 != "/" })

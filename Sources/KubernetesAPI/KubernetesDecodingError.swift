@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Why a response of the API server cannot be read on: its bytes have lost their meaning, or have ended too early.
+/// The reason that a response of the API server cannot be read further: its bytes are malformed or end too early.
 package enum KubernetesDecodingError: Error, Hashable {
-    /// The body does not begin with `k8s\0`, but so.
+    /// The body begins with these bytes instead of `k8s\0`.
     case notKubernetesProtobuf([UInt8])
-    /// What does not hold.
+    /// The response violates the format in this way.
     case malformed(String)
-    /// A part announces this many bytes.
+    /// A part announces this length in bytes, which exceeds the limit.
     case tooLong(part: String, length: UInt64, limit: Int)
     /// The body ended in the middle of a list.
     case truncatedList

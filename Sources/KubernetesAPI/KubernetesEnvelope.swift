@@ -2,15 +2,15 @@
 
 import CKubernetesProto
 
-/// What the API server wraps around every body and every watched object: `k8s\0` and a message `Unknown`
-/// (apimachinery, `serializer/protobuf`).
+/// The envelope of every body and every watched object: `k8s\0` and a message `Unknown` (apimachinery,
+/// `serializer/protobuf`).
 enum KubernetesEnvelope {
     static let magic: [UInt8] = [0x6b, 0x38, 0x73, 0x00]
 
-    /// Whether some bytes begin with the magic.
+    /// Whether the bytes begin with the magic.
     static func begins(_ bytes: UnsafeRawBufferPointer) -> Bool { bytes.starts(with: magic) }
 
-    /// The message inside; it lives in the arena.
+    /// Returns the message inside, which lives in the arena.
     static func unwrap(
         _ bytes: UnsafeRawBufferPointer, _ arena: ProtobufArena
     ) throws(KubernetesDecodingError) -> UnsafeRawBufferPointer {

@@ -2,25 +2,26 @@
 
 import CKubernetesProto
 
-/// A kind of object that the API server lists and watches: where it is, what is asked for, and how one of them is read.
+/// A kind of object that the API server lists and watches: its path, the selection of objects, and the decoder of one
+/// object.
 public struct KubernetesResource<Object: Sendable>: Sendable {
     /// The resource's name, for logs and metrics: `pods`.
     package let name: String
-    /// Its path on the API server: `/api/v1/pods`.
+    /// The resource's path on the API server: `/api/v1/pods`.
     package let path: String
-    /// Which of the objects are asked for (`fieldSelector`); nil for all.
+    /// The selector of the requested objects (`fieldSelector`); nil for all.
     package let fieldSelector: String?
     /// The `Accept` header of a list.
     package let listContentType: String
     /// The `Accept` header of a watch.
     package let watchContentType: String
 
-    /// Reads one object out of its message.
+    /// Decodes one object from its message.
     let decode: @Sendable (UnsafeRawBufferPointer, ProtobufArena) throws(MalformedObject) -> DecodedObject<Object>
-    /// Makes an object of which no more is known than what tells it apart; nil where that is not enough.
+    /// Makes an object from its identity alone; nil if that is not enough.
     private let bare: @Sendable (ObjectIdentity) -> Object?
 
-    /// Describes a resource; `asPartialMetadata` asks for the objects' metadata alone.
+    /// Describes a resource; `asPartialMetadata` requests the objects' metadata alone.
     init<Message: ObjectMessage>(
         name: String, path: String, fieldSelector: String? = nil, asPartialMetadata: Bool = false,
         unpack:
@@ -66,7 +67,7 @@ public struct KubernetesResource<Object: Sendable>: Sendable {
         }
     }
 
-    /// Reads no more of an object that is gone than what tells it apart; nil where not even that can be read.
+    /// Reads only the identity of a deleted object; returns nil if not even that can be read.
     func identify(_ bytes: UnsafeRawBufferPointer, _ arena: ProtobufArena) -> DecodedObject<Object>? {
         guard
             let message = arena.unpack(bytes, kubenetmon__kubernetes__partial_object_metadata__unpack),
@@ -79,12 +80,12 @@ public struct KubernetesResource<Object: Sendable>: Sendable {
     }
 }
 
-/// An object as it came in.
+/// A decoded object.
 struct DecodedObject<Object> {
     let object: Object
-    /// The version of the cluster's state that made it so; empty if the server does not tell.
+    /// The version of the cluster's state that produced the object; empty if the server gives none.
     let resourceVersion: String
-    /// Addresses of it that could not be read and were passed over.
+    /// Addresses of the object that could not be read and were skipped.
     var unreadableAddresses = 0
 }
 

@@ -3,7 +3,7 @@
 import CKubernetesProto
 import FoundationEssentials
 
-/// Why the API server refused a request, or ended a watch.
+/// The API server's reason for rejecting a request or ending a watch.
 package struct KubernetesStatus: Error, Hashable {
     /// The status code, as in HTTP: 410 for a version that is too old.
     package var code: Int
@@ -11,10 +11,10 @@ package struct KubernetesStatus: Error, Hashable {
     package var reason: String
     /// The reason for a human; empty if unknown.
     package var message: String
-    /// How long to wait before the next request, in seconds, if the server says so.
+    /// The wait before the next request, in seconds, if the server gives one.
     package var retryAfterSeconds: Int?
 
-    /// Makes a status of its parts.
+    /// Makes a status from its parts.
     package init(code: Int, reason: String = "", message: String = "", retryAfterSeconds: Int? = nil) {
         self.code = code
         self.reason = reason
@@ -22,9 +22,9 @@ package struct KubernetesStatus: Error, Hashable {
         self.retryAfterSeconds = retryAfterSeconds
     }
 
-    /// Reads the body of a refusal. The API server answers in protobuf, or in JSON where it does not get as far as to
-    /// look at what was asked for; a proxy before it answers with whatever text it likes, of which the beginning is
-    /// kept. The code is the body's if it has one, else that of the response.
+    /// Reads the body of a rejection. The API server answers in protobuf, or in JSON if it fails before it considers
+    /// the `Accept` header; a proxy in front of it answers with any text, of which the beginning is kept. The code is
+    /// the body's if it has one, else that of the response.
     package init(code: Int, body: some Sequence<UInt8>) {
         let body = Array(body.prefix(Self.maximumBodyLength))
         if let status = Self.protobuf(body) ?? Self.json(body) {
@@ -36,7 +36,7 @@ package struct KubernetesStatus: Error, Hashable {
         }
     }
 
-    /// Reads the object of a watch's error; nil if it is none.
+    /// Reads the object of a watch's error event; returns nil if it is not a status.
     init?(message bytes: UnsafeRawBufferPointer, _ arena: ProtobufArena) {
         guard let status = arena.unpack(bytes, kubenetmon__kubernetes__status__unpack)?.pointee else { return nil }
         self.init(

@@ -2,7 +2,7 @@
 
 import CKubernetesProto
 
-/// Walks a list from the magic at its front to its last field.
+/// Parses a list from the magic at its front to its last field.
 struct ListParser<Object: Sendable>: StreamParser {
     private(set) var metadata = ListMetadata(resourceVersion: "")
     private(set) var malformedObjects = 0
@@ -13,9 +13,9 @@ struct ListParser<Object: Sendable>: StreamParser {
     private let arena = ProtobufArena(limit: KubernetesLimits.unpackedLength)
     private var hasMagic = false
     private var hasList = false
-    /// The bytes of the list that are still to come.
+    /// Bytes of the list that are still to come.
     private var listLeft = 0
-    /// The bytes of a field without meaning that are still to come.
+    /// Bytes of an ignored field that are still to come.
     private var skipLeft = 0
 
     init(resource: KubernetesResource<Object>) { self.resource = resource }
@@ -43,7 +43,7 @@ struct ListParser<Object: Sendable>: StreamParser {
         return .consumed(KubernetesEnvelope.magic.count)
     }
 
-    /// A field of `Unknown`.
+    /// Handles a field of `Unknown`.
     private mutating func envelopeField(_ field: ProtobufField) throws(KubernetesDecodingError) -> StreamStep {
         if field.number == 2, field.isLengthDelimited {
             guard !hasList else { throw .malformed("a second list") }
@@ -55,7 +55,7 @@ struct ListParser<Object: Sendable>: StreamParser {
         return .consumed(field.headerLength)
     }
 
-    /// A field of the list itself.
+    /// Handles a field of the list itself.
     private mutating func listField(
         _ field: ProtobufField, _ bytes: UnsafeRawBufferPointer, _ body: (Object) -> Void
     ) throws(KubernetesDecodingError) -> StreamStep {

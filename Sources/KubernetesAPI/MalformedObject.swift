@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Why one object of the API server cannot be read. It is passed over; the objects around it are not touched by that.
+/// The reason that one object of the API server cannot be read. It is skipped; other objects are unaffected.
 package struct MalformedObject: Error, Hashable {
-    /// What is wrong with an object.
+    /// A defect of an object.
     package enum Problem: Error, Hashable {
-        /// It has this many bytes, more than ``KubernetesLimits/objectLength``.
+        /// The object has this many bytes, more than ``KubernetesLimits/objectLength``.
         case tooLong(Int)
-        /// Its bytes, so many, are not the protobuf message that was expected, or take too much memory.
+        /// The object's bytes (this many) are not the expected protobuf message, or take too much memory when unpacked.
         case notAMessage(Int)
         /// This field is missing.
         case missing(field: String)
@@ -14,16 +14,16 @@ package struct MalformedObject: Error, Hashable {
         case notUTF8(field: String)
     }
 
-    /// The resource that it is one of: `pods`.
+    /// The object's resource: `pods`.
     package var resource: String
-    /// Its namespace, as far as known; empty for a node.
+    /// The object's namespace, as far as known; empty for a node.
     package var namespace: String
-    /// Its name, as far as known.
+    /// The object's name, as far as known.
     package var name: String
-    /// What is wrong.
+    /// The object's defect.
     package var problem: Problem
 
-    /// Makes an error of its parts.
+    /// Makes an error from its parts.
     package init(resource: String, namespace: String = "", name: String = "", problem: Problem) {
         self.resource = resource
         self.namespace = namespace

@@ -3,26 +3,26 @@
 import FlowModel
 import Glibc
 
-/// An annotation in which a network (CNI) or a distribution tells addresses of a node or of a pod.
+/// An annotation in which a network plugin (CNI) or a distribution publishes addresses of a node or of a pod.
 struct NetworkAnnotation: Sendable {
-    /// How a value holds addresses.
+    /// The format of the addresses in a value.
     enum Form {
-        /// One, or several with commas between them, each with or without the length of a prefix.
+        /// One address or several separated by commas, each with or without a prefix length.
         case text
-        /// The strings under these names of a JSON text.
+        /// The strings under these names in a JSON text.
         case json(JSONTexts.Path)
     }
 
-    /// What the addresses are.
+    /// The meaning of the addresses.
     enum Content {
-        /// Those of interfaces.
+        /// Addresses of interfaces.
         case addresses
-        /// Blocks that pods get theirs from.
+        /// Blocks of pods' addresses.
         case podNetworks
     }
 
     private let key: StaticString
-    /// Whether keys only have to end in `key`.
+    /// Whether any key that ends in `key` matches.
     private let isSuffix: Bool
     let content: Content
     let form: Form
@@ -34,7 +34,7 @@ struct NetworkAnnotation: Sendable {
         self.isSuffix = isSuffix
     }
 
-    /// Whether this is the annotation of that key, of `length` bytes.
+    /// Whether a key of `length` bytes is that of this annotation.
     fileprivate func isNamed(_ name: UnsafePointer<CChar>, length: Int) -> Bool {
         let start = isSuffix ? length - key.utf8CodeUnitCount : 0
         guard start >= 0, start + key.utf8CodeUnitCount == length else { return false }
@@ -43,7 +43,7 @@ struct NetworkAnnotation: Sendable {
 }
 
 extension NetworkAnnotation {
-    /// What nodes are annotated with.
+    /// The annotations of nodes.
     static let ofNodes: [NetworkAnnotation] = [
         // Calico, libcalico-go/lib/backend/k8s/resources/node.go.
         NetworkAnnotation("projectcalico.org/IPv4Address"),
@@ -73,8 +73,8 @@ extension NetworkAnnotation {
         NetworkAnnotation("io.cilium.network.ipv6-pod-cidr", .podNetworks),
 
         // OVN-Kubernetes, go-controller/pkg/util/node_annotations.go and subnet_annotations.go. `host-addresses` became
-        // `host-cidrs`, `…-ifaddr` became `…-ifaddrs` with a level for networks. Of those only the cluster's own counts:
-        // user-defined networks may have the same addresses on every node.
+        // `host-cidrs`; `…-ifaddr` became `…-ifaddrs` with a level for networks. Only the cluster's default network is
+        // read: user-defined networks may have the same addresses on every node.
         NetworkAnnotation("k8s.ovn.org/node-primary-ifaddr", .addresses, .json([["ipv4", "ipv6"]])),
         NetworkAnnotation("k8s.ovn.org/host-cidrs", .addresses, .json([])),
         NetworkAnnotation("k8s.ovn.org/host-addresses", .addresses, .json([])),
@@ -108,12 +108,12 @@ extension NetworkAnnotation {
         NetworkAnnotation("rke2.io/internal-ip"),
         NetworkAnnotation("rke2.io/external-ip"),
 
-        // GKE's further networks, cloud-provider-gcp/crd/apis/network/v1/annotations.go. `networking.gke.io/networks` is not
-        // read: its blocks may be those of a whole node pool.
+        // GKE's additional networks, cloud-provider-gcp/crd/apis/network/v1/annotations.go.
+        // `networking.gke.io/networks` is not read: its blocks may be those of a whole node pool.
         NetworkAnnotation("networking.gke.io/north-interfaces", .addresses, .json([["ipAddress"]])),
     ]
 
-    /// What pods are annotated with.
+    /// The annotations of pods.
     static let ofPods: [NetworkAnnotation] = [
         // Multus, network-attachment-definition-client/pkg/apis/k8s.cni.cncf.io/v1/types.go; the second is the older
         // spelling.
@@ -124,20 +124,21 @@ extension NetworkAnnotation {
         NetworkAnnotation("cni.projectcalico.org/podIP"),
         NetworkAnnotation("cni.projectcalico.org/podIPs"),
 
-        // OVN-Kubernetes, go-controller/pkg/util/pod_annotation.go: by network. Gateways and routes stand under other names.
+        // OVN-Kubernetes, go-controller/pkg/util/pod_annotation.go: by network. Gateways and routes have other names.
         NetworkAnnotation("k8s.ovn.org/pod-networks", .addresses, .json([nil, ["ip_address", "ip_addresses"]])),
 
-        // Kube-OVN, pkg/util/const.go: `ovn.kubernetes.io/ip_address`, and one for each provider of a further network.
+        // Kube-OVN, pkg/util/const.go: `ovn.kubernetes.io/ip_address`, and one for each provider of an additional
+        // network.
         NetworkAnnotation(".kubernetes.io/ip_address", isSuffix: true),
 
-        // GKE's further networks, as for nodes.
+        // GKE's additional networks, as for nodes.
         NetworkAnnotation("networking.gke.io/pod-ips", .addresses, .json([["ip"]])),
     ]
 }
 
 extension ObjectMeta {
-    /// Calls `body` with each text that stands for an address in one of the object's annotations that the table has. An
-    /// annotation that is too long or malformed is counted.
+    /// Calls `body` with the text of each address in the object's annotations listed in the table. An annotation that
+    /// is too long or malformed is counted.
     func forEachAddress(
         in table: [NetworkAnnotation], _ reader: inout AddressReader,
         _ body: (NetworkAnnotation.Content, UnsafeRawBufferPointer, inout AddressReader) -> Void
@@ -170,7 +171,7 @@ extension ObjectMeta {
 }
 
 extension Slice where Base == UnsafeRawBufferPointer {
-    /// The bytes without the blanks around them.
+    /// The bytes without surrounding blanks.
     fileprivate var trimmed: UnsafeRawBufferPointer {
         let isBlank = { (byte: UInt8) in byte == 0x20 || byte == 0x09 }
         var bytes = drop(while: isBlank)

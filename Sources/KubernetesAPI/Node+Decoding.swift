@@ -7,7 +7,7 @@ import FlowModel
 extension Kubenetmon__Kubernetes__Node: ObjectMessage {}
 
 extension KubernetesResource where Object == Node {
-    /// All nodes.
+    /// The resource of all nodes.
     public static var nodes: KubernetesResource {
         KubernetesResource(name: "nodes", path: "/api/v1/nodes", unpack: kubenetmon__kubernetes__node__unpack) {
             metadata, message, reader throws(MalformedObject.Problem) in
@@ -47,7 +47,7 @@ extension Node {
         return addresses.filter(\.isOfInterface)
     }
 
-    /// `podCIDRs`, or `podCIDR` of a server that does not know those.
+    /// Returns `podCIDRs`, or `podCIDR` from a server without `podCIDRs`.
     private static func podNetworks(
         _ spec: Kubenetmon__Kubernetes__NodeSpec, _ reader: inout AddressReader
     ) -> [IPPrefix] {
@@ -57,7 +57,7 @@ extension Node {
         return networks
     }
 
-    /// The zone's label, or the one that it had before Kubernetes 1.17.
+    /// Returns the zone from its label, or from the label's name before Kubernetes 1.17.
     private static func zone(_ metadata: ObjectMeta) throws(MalformedObject.Problem) -> String {
         var zone = ""
         var oldZone = ""

@@ -2,15 +2,15 @@
 
 import ClusterModel
 
-/// What tells an object apart from others of its kind, which is all that has to be known of one that is gone.
+/// The identity of an object among others of its kind, which is all that has to be known of a deleted one.
 struct ObjectIdentity {
-    /// Nil where it is missing or cannot be read; namespace and name tell the object apart then.
+    /// Nil if missing or unreadable; namespace and name identify the object then.
     let uid: ObjectUID?
-    /// Empty for a node, and where it cannot be read.
+    /// Empty for a node, or if unreadable.
     let namespace: String
-    /// Empty where it is missing or cannot be read.
+    /// Empty if missing or unreadable.
     let name: String
 
-    /// Whether there is anything to tell the object apart by.
+    /// Whether the object can be identified.
     var isKnown: Bool { uid != nil || !name.isEmpty }
 }

@@ -8,7 +8,7 @@ import FlowModel
 typealias ObjectMeta = Kubenetmon__Kubernetes__ObjectMeta
 
 extension ObjectMeta {
-    /// The name that every object has.
+    /// The name, which every object has.
     var checkedName: String {
         get throws(MalformedObject.Problem) {
             let name = try String(name, field: "metadata.name")
@@ -17,7 +17,7 @@ extension ObjectMeta {
         }
     }
 
-    /// The namespace; empty for what lives in none.
+    /// The namespace; empty for a cluster-scoped object.
     var checkedNamespace: String {
         get throws(MalformedObject.Problem) { try String(namespace_, field: "metadata.namespace") }
     }
@@ -30,7 +30,7 @@ extension ObjectMeta {
         }
     }
 
-    /// The owner reference that says of itself that it is the controller.
+    /// The owner reference marked as the controller; nil without one.
     var controller: ObjectOwner? {
         get throws(MalformedObject.Problem) {
             for index in 0..<n_owner_references {
@@ -54,7 +54,7 @@ extension ObjectMeta {
         }
     }
 
-    /// The value of an annotation; nil if the object has it not.
+    /// Returns the value of an annotation; nil if the object does not have it.
     func value(ofAnnotation key: String) -> String? {
         for index in 0..<n_annotations {
             guard let annotation = annotations[index]?.pointee, let found = annotation.key else { continue }
@@ -65,7 +65,7 @@ extension ObjectMeta {
 }
 
 extension UInt32 {
-    /// Seconds since the Unix epoch; 0 if there is no time, or one that is out of range.
+    /// Converts a time to seconds since the Unix epoch; 0 if it is missing or out of range.
     init(_ time: UnsafePointer<Kubenetmon__Kubernetes__Time>?) {
         self = time.flatMap { UInt32(exactly: $0.pointee.seconds) } ?? 0
     }
@@ -84,7 +84,7 @@ extension String {
 }
 
 extension ObjectMeta {
-    /// What tells the object apart, as far as it can be read.
+    /// The object's identity, as far as it can be read.
     var identity: ObjectIdentity {
         ObjectIdentity(
             uid: (try? checkedUID) ?? nil, namespace: (try? checkedNamespace) ?? "", name: (try? checkedName) ?? "")

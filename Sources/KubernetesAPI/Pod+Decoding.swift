@@ -8,7 +8,7 @@ import Glibc
 extension Kubenetmon__Kubernetes__Pod: ObjectMessage {}
 
 extension KubernetesResource where Object == Pod {
-    /// All pods that have not ended for good, with those of their labels that `labels` asks for.
+    /// The resource of all pods that have not ended for good, with the labels in `labels`.
     public static func pods(labels: PodLabelMapping) -> KubernetesResource {
         let labels = PodLabelReader(labels)
         return KubernetesResource(
@@ -47,7 +47,7 @@ extension Pod {
             labelSignature: labels.signature)
     }
 
-    /// `podIPs`, or `podIP` of a server that does not know those.
+    /// Returns `podIPs`, or `podIP` from a server without `podIPs`.
     private static func addresses(
         _ status: Kubenetmon__Kubernetes__PodStatus, _ reader: inout AddressReader
     ) -> [IPAddress] {
@@ -57,7 +57,7 @@ extension Pod {
         return addresses
     }
 
-    /// `hostIPs`, or `hostIP` of a server that does not know those.
+    /// Returns `hostIPs`, or `hostIP` from a server without `hostIPs`.
     private static func hostAddresses(
         _ status: Kubenetmon__Kubernetes__PodStatus, _ reader: inout AddressReader
     ) -> [IPAddress] {
@@ -78,7 +78,7 @@ extension Pod {
         return Array(all.dropFirst(addresses.count))
     }
 
-    /// The newest of `startTime` and the time since which it has its network, as its conditions tell; 0 if unknown.
+    /// Returns the later of `startTime` and the time at which the pod got its network, by its conditions; 0 if unknown.
     private static func start(_ status: Kubenetmon__Kubernetes__PodStatus) -> UInt32 {
         var (network, initialized) = (UInt32(0), UInt32(0))
         for index in 0..<status.n_conditions {

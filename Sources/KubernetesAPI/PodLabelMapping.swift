@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Which labels of a pod tell its application, instance and cell. Of several keys the first that the pod has counts.
+/// The label keys for a pod's application, instance and cell, in order of preference: the first that the pod has is
+/// used.
 public struct PodLabelMapping: Equatable, Sendable {
-    /// The keys of the application's name.
+    /// The keys for the application's name.
     public var app: [String]
-    /// The keys of the instance.
+    /// The keys for the instance.
     public var instanceID: [String]
-    /// The keys of the cell.
+    /// The keys for the cell.
     public var cell: [String]
-    /// Keys whose values are kept for rules on pods.
+    /// The keys whose values are kept for rules on pods.
     public var kept: Set<String>
 
-    /// Makes a mapping; the defaults are kubenetmon's, which fills no cell.
+    /// Makes a mapping; the defaults are those of kubenetmon, which does not fill the cell.
     public init(
         app: [String] = ["app.kubernetes.io/name", "k8s-app"], instanceID: [String] = ["control-plane-id"],
         cell: [String] = [], kept: Set<String> = []

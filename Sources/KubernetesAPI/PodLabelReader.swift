@@ -3,9 +3,9 @@
 import ClusterModel
 import Glibc
 
-/// Picks out of a pod's labels what a ``PodLabelMapping`` asks for.
+/// Selects the labels in a ``PodLabelMapping`` from those of a pod.
 struct PodLabelReader: Sendable {
-    /// What was found.
+    /// The selected labels, and a digest of all labels.
     struct Labels {
         var app = ""
         var instanceID = ""
@@ -14,7 +14,7 @@ struct PodLabelReader: Sendable {
         var signature = LabelSignature()
     }
 
-    /// What a key is good for: its place among the keys of each purpose.
+    /// The uses of a key: its position among the keys of each field.
     private struct Purpose {
         var app: Int?
         var instanceID: Int?
@@ -53,7 +53,7 @@ struct PodLabelReader: Sendable {
         return labels
     }
 
-    /// Takes a value if its key comes before the one that was found so far; an empty one says nothing.
+    /// Takes a value if its key precedes the best one found so far; empty values are ignored.
     private static func take(_ value: String, _ place: Int?, _ best: inout Int?, _ result: inout String) {
         guard !value.isEmpty, let place, let found = best, place < found else { return }
         best = place
@@ -62,7 +62,7 @@ struct PodLabelReader: Sendable {
 }
 
 extension UnsafeRawBufferPointer {
-    /// The bytes of a C string, its end apart; none where there is no string.
+    /// The bytes of a C string without its terminator; empty for a null pointer.
     fileprivate init(cString: UnsafePointer<CChar>?) {
         self.init(start: cString, count: cString.map { strlen($0) } ?? 0)
     }

@@ -2,17 +2,17 @@
 
 import CKubernetesProto
 
-/// The memory that protobuf-c unpacks one object into: taken piece by piece off a block, given back all at once.
+/// An arena for one object unpacked by protobuf-c: its allocations are taken from a block and released all at once.
 ///
-/// A pod is some sixty pieces (its strings, its labels, a copy of all fields that the schema leaves out), all of which
-/// are done with as soon as its record is made. No block is asked of the system for a usual object, and an object that
-/// is made to swell when it is unpacked runs into the limit.
+/// A pod needs some sixty allocations (its strings, its labels, a copy of all fields that the schema leaves out), none
+/// of which is used once its record is made. A usual object fits the first block, and an object crafted to swell when
+/// unpacked hits the limit.
 final class ProtobufArena {
-    /// What the C functions see of the arena.
+    /// The part of the arena that the C functions see.
     private struct Storage {
         var free: UnsafeMutableRawPointer
         var freeCount: Int
-        /// How much may still be asked of the system for this object.
+        /// Bytes that may still be allocated for this object.
         var budget: Int
         /// Blocks beyond the first.
         var blocks: [UnsafeMutableRawPointer] = []
@@ -43,7 +43,7 @@ final class ProtobufArena {
     private let storage: UnsafeMutablePointer<Storage>
     private let allocator: UnsafeMutablePointer<ProtobufCAllocator>
 
-    /// Makes an arena that asks the system for `limit` bytes at most for one object, besides its first block.
+    /// Makes an arena that allocates at most `limit` bytes for one object, besides its first block.
     init(limit: Int) {
         self.limit = limit
         firstBlock = .allocate(byteCount: Self.blockSize, alignment: Self.alignment)
@@ -65,7 +65,7 @@ final class ProtobufArena {
         firstBlock.deallocate()
     }
 
-    /// Gives everything back; what was unpacked so far must not be touched any more.
+    /// Releases all memory; messages unpacked so far must not be used any more.
     func reset() {
         for block in storage.pointee.blocks { block.deallocate() }
         storage.pointee.blocks.removeAll()
@@ -74,8 +74,8 @@ final class ProtobufArena {
         storage.pointee.budget = limit
     }
 
-    /// Unpacks a message with its `…__unpack` function; nil if it is malformed or needs more than the limit. The message
-    /// lives until the next ``reset()``.
+    /// Unpacks a message with its `…__unpack` function; returns nil if it is malformed or exceeds the limit. The
+    /// message is valid until the next ``reset()``.
     func unpack<Message>(
         _ bytes: UnsafeRawBufferPointer,
         _ unpack: (UnsafeMutablePointer<ProtobufCAllocator>?, Int, UnsafePointer<UInt8>?)

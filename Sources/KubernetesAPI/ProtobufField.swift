@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The beginning of one field of a protobuf message: its number, and how long its content is.
+/// The header of a field of a protobuf message: its number and the length of its content.
 ///
-/// A message that is too large to wait for is walked field by field; protobuf-c reads the small ones.
+/// Messages too large to buffer are parsed field by field; protobuf-c unpacks the small ones.
 struct ProtobufField {
-    /// The number that the schema gives it.
+    /// The field's number in the schema.
     let number: UInt64
-    /// Whether it is a message, a text or bytes.
+    /// Whether the field is a message, a text or bytes.
     let isLengthDelimited: Bool
-    /// The bytes before the content. The value of a number counts among them.
+    /// The bytes before the content. A varint's value counts as part of them.
     let headerLength: Int
     /// The bytes of the content.
     let contentLength: Int
 
-    /// Header and content.
+    /// The bytes of header and content.
     var length: Int { headerLength + contentLength }
 
-    /// Reads the field at the front of some bytes; nil if its header goes on beyond them.
+    /// Reads the header at the front of the bytes; returns nil if it continues beyond them.
     init?(_ bytes: UnsafeRawBufferPointer) throws(KubernetesDecodingError) {
         var offset = 0
         guard let tag = try Self.varint(bytes, &offset) else { return nil }
@@ -39,7 +39,7 @@ struct ProtobufField {
         headerLength = offset
     }
 
-    /// Reads seven bits a byte, the low ones first, until a byte without its high bit.
+    /// Reads a varint: seven bits a byte, low bits first, up to a byte without its high bit.
     private static func varint(
         _ bytes: UnsafeRawBufferPointer, _ offset: inout Int
     ) throws(KubernetesDecodingError) -> UInt64? {

@@ -6,26 +6,26 @@ import HTTPClient
 public import Logging
 import Synchronization
 
-/// Keeps a store in step with a resource of the cluster, on a thread of its own: lists its objects, watches how they
-/// change, and begins anew when the one or the other breaks.
+/// Keeps a store in sync with a resource of the cluster, on its own thread: lists the objects, watches their changes,
+/// and starts over when either fails.
 public final class Reflector<Object: Sendable>: Sendable {
-    /// How a resource is listed and watched. The defaults are right for real clusters.
+    /// The settings of lists and watches. The defaults suit real clusters.
     public struct Configuration: Sendable {
-        /// Whether streaming lists (Kubernetes 1.32 and later) are tried before others.
+        /// Whether streaming lists (Kubernetes 1.32 and later) are tried first.
         package var streamsLists = true
-        /// The most objects of a page, where pages are asked for.
+        /// The maximum number of objects in a page of a list.
         package var pageSize = 500
-        /// How many seconds a watch lasts, drawn anew for each.
+        /// The duration of a watch in seconds, drawn at random for each.
         package var watchSeconds = 300...600
-        /// The upper bound of the first wait after a failure; it doubles with every other.
+        /// The upper bound of the first wait after a failure; it doubles with each further one.
         package var initialBackoff = Duration.milliseconds(800)
         /// The upper bound of every wait after a failure.
         package var maximumBackoff = Duration.seconds(30)
-        /// The longest wait after a request that stays forbidden; the shortest is half of it.
+        /// The longest wait after a request that stays forbidden; the shortest is half as long.
         package var forbiddenDelay = Duration.seconds(30)
-        /// How often the server sends a bookmark: a watch that tells nothing for two to three of these is given up.
+        /// The interval of the server's bookmarks: a watch that is silent for two to three intervals is given up.
         package var bookmarkInterval = Duration.seconds(60)
-        /// How long nothing may come of a list that has begun, be it a page or a streaming list.
+        /// The longest silence within a list that has begun, be it a page or a streaming list.
         package var listSilence = Duration.seconds(30)
 
         /// Makes a configuration with the defaults.
@@ -41,14 +41,14 @@ public final class Reflector<Object: Sendable>: Sendable {
     private let cancellation = HTTPCancellation()
     private let stopped = DispatchSemaphore(value: 0)
 
-    /// Makes a reflector that does nothing yet.
+    /// Makes a reflector that is idle until it is started.
     ///
     /// - Parameters:
-    ///   - resource: What is listed and watched.
-    ///   - cluster: How to reach the API server.
-    ///   - store: What is kept in step.
-    ///   - configuration: How that is done.
-    ///   - logger: For the first whole set, and for failures and recoveries. It is never told a token.
+    ///   - resource: The resource to list and watch.
+    ///   - cluster: The address of the API server, and the credentials for it.
+    ///   - store: The store to keep in sync.
+    ///   - configuration: The settings of lists and watches.
+    ///   - logger: Receives the first complete set, failures and recoveries, but never a token.
     public init(
         _ resource: KubernetesResource<Object>, of cluster: ClusterConfiguration, store: any ObjectStore<Object>,
         configuration: Configuration = Configuration(), logger: Logger
@@ -63,12 +63,12 @@ public final class Reflector<Object: Sendable>: Sendable {
     /// The resource's name, such as `pods`.
     public var name: String { resource.name }
 
-    /// What has become of the lists and watches so far. Callable from any thread.
+    /// The statistics of the lists and watches so far. Callable from any thread.
     public var statistics: ReflectorStatistics { statisticsBox.value }
 
-    /// Does the work on a thread of its own until ``stop()``.
+    /// Runs on its own thread until ``stop()``.
     ///
-    /// - Parameter onEnd: Called when the work has ended, and the store is left alone.
+    /// - Parameter onEnd: Called after the end, when the store is no longer used.
     public func start(onEnd: @escaping @Sendable () -> Void = {}) {
         DispatchQueue(label: "watch-\(resource.name)").async {
             self.run()
@@ -76,14 +76,15 @@ public final class Reflector<Object: Sendable>: Sendable {
         }
     }
 
-    /// Does the work on this thread until ``stop()``. It can be called once.
+    /// Runs on this thread until ``stop()``. Call it once.
     package func run() {
         ReflectorWorker(
             resource, KubernetesClient(cluster), store, configuration, logger, statisticsBox, cancellation, wait: wait
         ).run()
     }
 
-    /// Ends the work for good, whatever it waits for. Callable from any thread; the thread that works ends soon after.
+    /// Stops the reflector for good, whatever it waits for. Callable from any thread; the reflector's thread ends soon
+    /// after.
     public func stop() {
         cancellation.cancel()
         stopped.signal()
@@ -92,7 +93,7 @@ public final class Reflector<Object: Sendable>: Sendable {
     private func wait(_ duration: Duration) { _ = stopped.wait(timeout: .now() + duration / .seconds(1)) }
 }
 
-/// The statistics between the thread that works and those who ask.
+/// The statistics, shared between the reflector's thread and their readers.
 final class ReflectorStatisticsBox: Sendable {
     private let statistics = Mutex(ReflectorStatistics())
 

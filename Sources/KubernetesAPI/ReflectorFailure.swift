@@ -2,32 +2,32 @@
 
 import HTTPClient
 
-/// What kind of failure keeps a reflector from listing or watching. The raw values are fit for a metric's label.
+/// The kind of a reflector's failure to list or watch. The raw values serve as a metric's label values.
 public enum ReflectorFailure: String, CaseIterable, Sendable {
-    /// The server could not be connected to, or the connection broke.
+    /// The connection could not be established, or broke.
     case connection
     /// The server took too long.
     case timeout
-    /// A certificate or the TLS handshake was refused.
+    /// A certificate or the TLS handshake was rejected.
     case tls
-    /// The token or a certificate cannot be read, or is none.
+    /// The token or a certificate cannot be read or is invalid.
     case credentials
-    /// The server does not know who asks (401).
+    /// The server does not accept the credentials (401).
     case unauthorized
-    /// The server does not allow it (403): RBAC.
+    /// The server does not allow the request (403): RBAC.
     case forbidden
-    /// The version asked for is too old (410). It happens in the best of clusters; everything is listed anew.
+    /// The requested version is too old (410). This happens in healthy clusters too; everything is listed again.
     case expired
     /// The server is busy (429).
     case throttled = "too_many_requests"
     /// The server failed (5xx).
     case server
-    /// The server refuses the request for another reason.
+    /// The server rejects the request for another reason.
     case refused
-    /// What the server sent cannot be read.
+    /// The server's response cannot be read.
     case malformed
 
-    /// The kind of an HTTP status that is not 200.
+    /// Classifies an HTTP status other than 200.
     init(status: Int) {
         self =
             switch status {
@@ -41,7 +41,7 @@ public enum ReflectorFailure: String, CaseIterable, Sendable {
             }
     }
 
-    /// The kind of an exchange without an answer.
+    /// Classifies an exchange without a response.
     init(_ error: HTTPError) {
         self =
             switch error.kind {

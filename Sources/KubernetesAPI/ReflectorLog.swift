@@ -2,7 +2,7 @@
 
 import Logging
 
-/// Says what a human wants to know of a reflector: when it is in step, and each kind of failure once until it is again.
+/// Logs a reflector's state for operators: when it is in sync, and each kind of failure once until recovery.
 struct ReflectorLog {
     private let resource: String
     private let logger: Logger
@@ -48,7 +48,7 @@ struct ReflectorLog {
         logger.notice("\(resource) are watched again")
     }
 
-    /// Tells of credentials whose last good state counts; false where nothing new is to be told.
+    /// Logs credentials whose last good state stays in use; returns false if there is nothing new to report.
     mutating func reportStaleCredentials(_ problems: [String]) -> Bool {
         guard problems != reportedCredentials else { return false }
         reportedCredentials = problems

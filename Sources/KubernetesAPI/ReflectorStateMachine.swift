@@ -2,21 +2,21 @@
 
 import Retry
 
-/// How often what is tried before something else is.
+/// Retry limits before the reflector falls back to another strategy.
 private enum Patience {
     static let streamingLists = 3
     static let uselessWatches = 3
-    /// As often as that where lists did not help.
+    /// The upper bound of `uselessWatches`, which doubles with each list that did not help.
     static let mostUselessWatches = 24
     static let expiredPages = 2
     static let slowLists = 2
     static let forbiddenRequests = 5
 }
 
-/// Decides what a reflector does next: lists, watches and waits, as client-go's reflector does, so that the store always
-/// holds a whole set of objects that is never older than one it had. It does nothing itself and knows no clock.
+/// Decides a reflector's next action: lists, watches and waits, as client-go's reflector does, so that the store always
+/// holds a complete set of objects that is never older than an earlier one. It has no I/O and no clock.
 ///
-/// For every event there is either a request under way or something to do.
+/// After every event, either a request is in flight or the step has an action.
 struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
     typealias Step = ReflectorStep
     typealias Failure = ReflectorStep.Failure
@@ -45,41 +45,41 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
     private var hasReloadedCredentials = false
     private var failedStreamingLists = 0
     private var uselessWatches = 0
-    /// Lists in turn that useless watches led to.
+    /// Consecutive lists that watches without progress led to.
     private var listsInVain = 0
-    /// Whether the server was asked for the newest version before this watch, and told it.
+    /// Whether this watch follows a successful request for the newest version.
     private var followsVersion = false
     private var expiredPages = 0
     private var slowLists = 0
     private var forbiddenRequests = 0
-    /// Whether a watch has expired since one has told of anything.
+    /// Whether a watch has expired since a watch last made progress.
     private var hasExpired = false
-    /// Whether the watch has told anything since the store holds a whole set, be it what is known.
+    /// Whether the watch has sent anything since the store holds a complete set, even if it was known already.
     private var hasToldAnything = false
-    /// Whether the watch has told anything new.
+    /// Whether the watch has sent anything new.
     private var hasProgressed = false
-    /// How long the watch was to last.
+    /// The requested duration of the watch.
     private var durationOfWatch = Duration.zero
 
-    /// Whether a set is being gathered.
+    /// Whether a new set is being gathered.
     private(set) var isReplacing = false
-    /// Whether the store holds a whole set.
+    /// Whether the store holds a complete set.
     private(set) var isSynced = false
-    /// The version that the store stands at; empty before the first list.
+    /// The version of the store's objects; empty before the first list.
     private(set) var resourceVersion = ""
-    /// Sets that were put in the place of an earlier one.
+    /// Sets that replaced an earlier one.
     private(set) var relists = 0
 
-    /// Makes a machine that has done nothing yet.
+    /// Makes a machine in its initial state.
     ///
     /// - Parameters:
     ///   - streamsLists: Whether streaming lists are tried first.
-    ///   - pageSize: The most objects of a page.
-    ///   - watchSeconds: How long a watch lasts, drawn anew for each, so that not all of them end together.
+    ///   - pageSize: The maximum number of objects in a page.
+    ///   - watchSeconds: The duration of a watch, drawn at random for each, so that they do not all end together.
     ///   - backoff: The waits between failures.
-    ///   - forbiddenDelay: The wait after a 403 that stays, which only an operator can change. An API server may not have
-    ///     loaded its roles yet when it starts: the waits after the first few are shorter.
-    ///   - generator: Where jitter comes from.
+    ///   - forbiddenDelay: The wait after a persistent 403, which only an operator can change. A starting API server
+    ///     may not have loaded its roles yet, so the first few waits are shorter.
+    ///   - generator: The source of jitter.
     init(
         streamsLists: Bool = true, pageSize: Int = 500, watchSeconds: ClosedRange<Int> = 300...600,
         backoff: Backoff = Backoff(initial: .milliseconds(800), maximum: .seconds(30)),
@@ -96,18 +96,18 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
 
     // MARK: - Events
 
-    /// It begins, or the time to wait is over.
+    /// Starts the machine, or ends a wait.
     mutating func timerFired() -> Step {
         guard case .waiting(let intent) = state else { return Step() }
         return begin(intent)
     }
 
-    /// A page has been read to its end.
+    /// Handles a page that was read to its end.
     mutating func pageReceived(_ metadata: ListMetadata) -> Step {
         guard case .running(.list(let request)) = state else { return Step() }
         answered()
         if let token = metadata.continueToken, !token.isEmpty {
-            // The token holds the version; a server refuses both together.
+            // The token contains the version; servers reject a request with both.
             return begin(.list(ListRequest(resourceVersion: "", limit: request.limit, continueToken: token)))
         }
         var step = Step(replacements: commit(metadata.resourceVersion))
@@ -115,7 +115,7 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
         return step
     }
 
-    /// A list, or a page of one, has failed.
+    /// Handles the failure of a list, or of a page of one.
     mutating func listFailed(_ failure: Failure) -> Step {
         guard case .running(.list(var request)) = state else { return Step() }
         let isPage = request.continueToken != nil
@@ -123,29 +123,29 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
         if failure.kind == .expired {
             expiredPages += isPage ? 1 : 0
             request.resourceVersion = ""
-            // A cluster that changes faster than pages can be read is read at once.
+            // If the cluster changes faster than pages can be read, all objects are requested at once.
             request.limit = expiredPages < Patience.expiredPages ? pageSize : nil
             return isPage ? restart(.list(request)) : retry(.list(request), after: failure)
         }
         if failure.isFromTheFuture { request.resourceVersion = "" }
         if failure.kind == .timeout, request.limit == nil {
             slowLists += 1
-            // A server that takes too long to put all objects together may be quick enough with some of them.
+            // A server that is too slow to return all objects at once may be fast enough for a page.
             if slowLists >= Patience.slowLists { request = ListRequest(resourceVersion: "", limit: pageSize) }
         }
         return retry(.list(request), after: failure)
     }
 
-    /// A watch tells of an object.
+    /// Handles a watch's event about an object.
     mutating func objectChanged(resourceVersion: String) -> Step {
-        // Before the end of the initial events the objects come in any order, and nothing is won yet.
+        // Initial events come in any order, so their versions are no progress.
         guard state == .running(.watch) else { return Step() }
         progressed()
         if !resourceVersion.isEmpty { self.resourceVersion = resourceVersion }
         return Step()
     }
 
-    /// A watch tells how far it has come.
+    /// Handles a bookmark: the version that the watch has reached.
     mutating func bookmarkReceived(resourceVersion: String, endsInitialEvents: Bool) -> Step {
         switch state {
         case .running(.watch):
@@ -155,20 +155,20 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
             self.resourceVersion = resourceVersion
             return Step()
         case .running(.streamingList) where endsInitialEvents && !resourceVersion.isEmpty:
-            // As after any other list, only what the watch tells from here on is progress of the watch.
+            // As after any other list, only later events are progress of the watch.
             answered()
             failedStreamingLists = 0
             state = .running(.watch)
             return Step(replacements: commit(resourceVersion))
         case .running(.streamingList):
-            // A server that does not know of initial events sends other bookmarks.
+            // A server without initial events sends other bookmarks.
             streamsLists = false
             return restart(.list(firstList))
         default: return Step()
         }
     }
 
-    /// A watch has ended by itself, or, with `wasCut`, because its connection did.
+    /// Handles the regular end of a watch or, with `wasCut`, that of its connection.
     mutating func watchEnded(after duration: Duration, wasCut: Bool = false) -> Step {
         switch state {
         case .running(.streamingList): return streamingListFailed(Failure(kind: .connection))
@@ -177,15 +177,15 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
         }
         let isComplete = !wasCut && duration >= durationOfWatch - .seconds(1)
         if isComplete || duration >= Self.workingDuration { backoff.reset() }
-        // Bookmarks come about once a minute. Where none did, the server may not have reached our version, as after etcd was
-        // restored from a backup, and would be silent for ever.
+        // Bookmarks come about once a minute. If none came, the server may not have reached the store's version, as
+        // after etcd was restored from a backup, and would stay silent for ever.
         if isComplete { return hasToldAnything ? begin(.watch) : relist() }
         let next = hasProgressed ? .version : resumption(.version)
         guard duration < .seconds(1) || next != .version else { return begin(.version) }
         return wait(for: next, delay: backoff.next(using: &generator))
     }
 
-    /// A watch was refused, could not be read on, went silent or told of an error.
+    /// Handles a watch that was rejected, could not be read further, went silent or sent an error.
     mutating func watchFailed(_ failure: Failure) -> Step {
         switch state {
         case .running(.streamingList): return streamingListFailed(failure)
@@ -194,21 +194,22 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
         }
         switch failure.kind {
         case .expired: return expired()
-        // A refusal may be one of the version.
+        // The server may have rejected the version.
         case .refused: return retry(relistIntent(), after: failure)
         default: break
         }
         let intent = Self.mayBeAnotherServer(failure) ? Intent.version : .watch
         let isUseless =
             failure.endedWatch || failure.isFromTheFuture || failure.kind == .malformed || failure.status == 500
-            // The server is there, and tells versions.
+            // The server is reachable: it has just returned its newest version.
             || followsVersion && failure.kind != .unauthorized && failure.kind != .credentials
         return retry(isUseless ? resumption(intent) : intent, after: failure)
     }
 
-    /// How a watch of no use is gone on from: some times as `intent` says, then with a list. What the server fails at or what
-    /// cannot be read may stand there for ever, and what is still to come may never come: a list is the way around all of them.
-    /// Where the watch after it is of no use either, the next list comes later and later.
+    /// Returns the intent after a watch without progress: at first `intent`, after a few times a list. An event that
+    /// the server fails at, or that cannot be read, may persist for ever, and an event that is missing may never come;
+    /// a list gets around all of these. If the watches after it make no progress either, the next list comes later and
+    /// later.
     private mutating func resumption(_ intent: Intent) -> Intent {
         uselessWatches += 1
         let patience = min(Patience.uselessWatches << min(listsInVain, 8), Patience.mostUselessWatches)
@@ -217,8 +218,9 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
         return relistIntent()
     }
 
-    /// The newest version is known. The number of an earlier one is smaller ("Resource versions", Kubernetes API
-    /// concepts): where ours is larger, versions have started over, as after etcd was restored from a backup.
+    /// Handles the newest version. An earlier version has a smaller number ("Resource versions", Kubernetes API
+    /// concepts): if the store's version is larger, versions have started over, as after etcd was restored from a
+    /// backup.
     mutating func versionReceived(_ version: String) -> Step {
         guard state == .running(.version) else { return Step() }
         answered()
@@ -228,17 +230,17 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
         return step
     }
 
-    /// The newest version could not be found out.
+    /// Handles a failed request for the newest version.
     mutating func versionFailed(_ failure: Failure) -> Step {
         guard state == .running(.version) else { return Step() }
         return switch failure.kind {
-        // The watch is another question, and has its own answer.
+        // The watch is a different request, and may succeed.
         case .forbidden, .refused, .malformed, .expired: begin(.watch)
         default: retry(.version, after: failure)
         }
     }
 
-    /// Whether a failure leaves open whether the next answer comes of the same state of the cluster.
+    /// Whether the next response after a failure may come from another state of the cluster.
     private static func mayBeAnotherServer(_ failure: Failure) -> Bool {
         switch failure.kind {
         case .connection, .timeout, .tls, .server, .throttled, .forbidden: true
@@ -246,7 +248,7 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
         }
     }
 
-    /// After how long a watch has shown that the server is well.
+    /// The duration after which a watch shows that the server is healthy.
     private static var workingDuration: Duration { .seconds(30) }
 
     // MARK: - Transitions
@@ -298,10 +300,10 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
         return [.abandon]
     }
 
-    /// The server has let a request pass.
+    /// Records that the server has admitted a request.
     private mutating func answered() { hasReloadedCredentials = false }
 
-    /// The watch is of use.
+    /// Records progress of the watch.
     private mutating func progressed() {
         hasToldAnything = true
         hasProgressed = true
@@ -313,14 +315,14 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
         forbiddenRequests = 0
     }
 
-    /// How all objects are asked for after the first time: not older than what is there already.
+    /// Returns the intent that requests all objects again, in a state not older than the store's.
     private func relistIntent() -> Intent {
         streamsLists ? .streamingList : .list(ListRequest(resourceVersion: "", limit: pageSize))
     }
 
     private mutating func relist() -> Step { restart(relistIntent()) }
 
-    /// Asks for all objects at once, and with back-off where the watch after the last time expired as well.
+    /// Requests all objects again: at once, or with backoff if the watch after the previous time expired as well.
     private mutating func expired() -> Step {
         guard hasExpired else {
             hasExpired = true
@@ -332,14 +334,14 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
     private mutating func streamingListFailed(_ failure: Failure) -> Step {
         failedStreamingLists += 1
         switch failure.status {
-        // With the feature gate WatchList off the server answers 422 Invalid, and before 1.27 as well; what stands
-        // before a server may answer otherwise.
+        // With the feature gate WatchList off, and before 1.27, the server answers 422 Invalid; a proxy in front of it
+        // may answer otherwise.
         case 400, 404, 405, 406, 415, 422, 501:
             streamsLists = false
             return restart(.list(firstList))
         default: break
         }
-        // A list may get through where a stream does not.
+        // A list may succeed where a stream fails.
         guard failedStreamingLists < Patience.streamingLists else {
             failedStreamingLists = 0
             return retry(.list(firstList), after: failure)
@@ -347,12 +349,12 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
         return retry(.streamingList, after: failure)
     }
 
-    /// The list that stands in for a streaming one.
+    /// The list that replaces a streaming one.
     private var firstList: ListRequest {
         isSynced ? ListRequest(resourceVersion: "", limit: pageSize) : ListRequest()
     }
 
-    /// Begins something else at once.
+    /// Begins an intent at once, and abandons the set being gathered.
     private mutating func restart(_ intent: Intent) -> Step {
         var step = Step(replacements: abandon())
         step.add(begin(intent))
@@ -371,7 +373,7 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
             forbiddenRequests += 1
             if isForbidden { delay = max(delay, forbiddenDelay * Double.random(in: 0.5...1, using: &generator)) }
         }
-        // No server has a reason to ask for more than some minutes.
+        // A server has no reason to ask for more than a few minutes.
         if let retryAfter = failure.retryAfter { delay = max(delay, min(retryAfter, .seconds(300))) }
         var step = wait(for: intent, delay: delay)
         step.reloadsCredentials = failure.kind == .unauthorized

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What a ``ReflectorStateMachine`` answers to an event. Its parts are done in the order in which they stand here.
+/// The response of a ``ReflectorStateMachine`` to an event. Its parts are carried out in the order of their
+/// declaration.
 struct ReflectorStep: Hashable {
     var replacements: [Replacement] = []
-    /// The token was refused: it is read again before the next request.
+    /// Whether the credentials are read again before the next request, because the server has rejected the token.
     var reloadsCredentials = false
-    /// What failed stays so until somebody does something about it.
+    /// Whether the failure persists until an operator acts.
     var needsHelp = false
-    /// What is to be done; nil where the request under way goes on.
+    /// The next action; nil if the request in flight continues.
     var action: Action?
 
-    /// Goes on with another step.
+    /// Appends another step, whose action replaces this one's.
     mutating func add(_ next: ReflectorStep) {
         replacements += next.replacements
         action = next.action
@@ -20,50 +21,50 @@ struct ReflectorStep: Hashable {
 extension ReflectorStep {
     /// A list, or a page of one.
     struct ListRequest: Hashable {
-        /// `0` for whatever the server has in memory, empty for the newest state.
+        /// `0` for any state in the server's memory, empty for the newest state.
         var resourceVersion = "0"
-        /// The most objects of a page; nil for all at once.
+        /// The maximum number of objects in a page; nil for all at once.
         var limit: Int?
-        /// What asks for the next page.
+        /// The token that requests the next page.
         var continueToken: String?
     }
 
     /// A watch.
     struct WatchRequest: Hashable {
-        /// Where it goes on; empty for the newest state.
+        /// The version from which the watch continues; empty for the newest state.
         var resourceVersion: String
-        /// Whether the objects that are there come first, and then a bookmark that says so (a streaming list).
+        /// Whether the existing objects come first, followed by a bookmark that marks their end (a streaming list).
         var sendsInitialEvents = false
-        /// After how many seconds the server ends it.
+        /// The duration after which the server ends the watch, in seconds.
         var timeoutSeconds: Int
     }
 
-    /// What is to be done next.
+    /// The next action of the reflector.
     enum Action: Hashable {
         case list(ListRequest)
         case watch(WatchRequest)
-        /// Ask for the newest version.
+        /// Requests the newest version.
         case version
         case wait(Duration)
     }
 
-    /// What becomes of the set that is being gathered.
+    /// A change of the set being gathered.
     enum Replacement: Hashable {
         case begin
         case commit
         case abandon
     }
 
-    /// Why a request failed.
+    /// The failure of a request.
     struct Failure: Hashable {
         var kind: ReflectorFailure
-        /// The status code, of the response or of an error in a watch; nil where there is none.
+        /// The status code of the response or of an error in a watch; nil without one.
         var status: Int?
-        /// How long the server asks to be left alone.
+        /// The wait that the server asked for.
         var retryAfter: Duration?
-        /// Whether the server does not have the version asked for yet (`ResourceVersionTooLarge`).
+        /// Whether the server has not reached the requested version yet (`ResourceVersionTooLarge`).
         var isFromTheFuture = false
-        /// Whether it ended a watch that had begun.
+        /// Whether the failure ended a watch that had begun.
         var endedWatch = false
     }
 }

@@ -5,7 +5,7 @@ import HTTPClient
 import Logging
 import Retry
 
-/// Does what the state machine says: makes requests, reads their answers and feeds the store. It lives on one thread.
+/// Executes the state machine's steps: makes requests, reads their responses and feeds the store, all on one thread.
 final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~Copyable> {
     private typealias Step = ReflectorStep
 
@@ -19,14 +19,15 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
     private var log: ReflectorLog
     private var transport: Transport
     private var machine: ReflectorStateMachine<SystemRandomNumberGenerator>
-    /// Whether the store was told to begin a new set.
+    /// Whether the store has begun a new set.
     private var isGathering = false
-    /// Objects of the set that is being gathered.
+    /// Objects in the set being gathered.
     private var gathered = 0
-    /// Changes after the first object that went before the set was whole: they come after it, in their order.
+    /// Changes from the first deletion on that arrive before the set is complete; they are applied after it, in their
+    /// order.
     private var heldBack: [ObjectChange<Object>] = []
     private var hasWatched = false
-    /// Whether any watch has had a bookmark.
+    /// Whether any watch has received a bookmark.
     private var hasBookmarks = false
 
     init(
@@ -50,7 +51,7 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
             forbiddenDelay: configuration.forbiddenDelay, generator: SystemRandomNumberGenerator())
     }
 
-    /// Works until it is cancelled.
+    /// Runs until it is cancelled.
     func run() {
         var step = machine.timerFired()
         while !cancellation.isCancelled {
@@ -69,7 +70,7 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
         if isGathering { store.abandonReplacement() }
     }
 
-    /// Carries out what a step says of the set that is being gathered.
+    /// Carries out a step's changes of the set being gathered.
     private func take(_ step: Step) {
         for replacement in step.replacements {
             isGathering = replacement == .begin
@@ -119,7 +120,8 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
         }
     }
 
-    /// Finds out the newest version: that of a list of one object. Without a selector the server need not look for it.
+    /// Requests the newest version, which is that of a list of one object. Without a selector, the server does not have
+    /// to search for the object.
     private func askVersion() -> Step {
         var decoder = ListDecoder(resource)
         switch read(&decoder, [("limit", "1")], { _ in }) {
@@ -177,7 +179,7 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
     }
 
     private enum WatchOutcome {
-        /// One of its events asks for something else.
+        /// An event requires another action.
         case left(Step)
         case ended(after: Duration, wasCut: Bool)
         case failed(RequestProblem)
@@ -195,7 +197,7 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
             bookmarkInterval: bookmarkInterval, listSilence: listSilence, isListing: request.sendsInitialEvents,
             hasBookmarks: hasBookmarks)
         let start = ContinuousClock.now
-        // The server ends it; the client does where the server fails to.
+        // The server ends the watch; if it fails to, the client does.
         let timeouts = KubernetesClient.Timeouts(totalMilliseconds: (request.timeoutSeconds + 30) * 1000)
         let problem = get(parameters, accept: resource.watchContentType, timeouts: timeouts, &exchange, &pulse) {
             statistics.update { $0.watchingSince = .now }
@@ -234,7 +236,7 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
         case .timeout where pulse.end.map { $0 <= .now } ?? false:
             return .failed(RequestProblem.silence(of: resource.name, for: pulse.longestSilence).ofBegunWatch)
         case .timeout, .malformed: return .failed(problem.ofBegunWatch)
-        // That its connection is cut is one of the ways in which a watch ends.
+        // A cut connection is a regular way for a watch to end.
         default: return .ended(after: .now - start, wasCut: true)
         }
     }
@@ -248,7 +250,7 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
         return report(problem, step)
     }
 
-    /// Takes one event; returns a step where it ends the watch.
+    /// Handles one event; returns a step if it ends the watch.
     private func take(_ event: WatchEvent<Object>, _ changes: inout [ObjectChange<Object>]) -> Step? {
         let step: Step
         switch event {
@@ -278,7 +280,7 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
             store.add(object)
             gathered += 1
         } else {
-            // The set knows no deletions.
+            // The store cannot delete objects from an incomplete set.
             heldBack.append(change)
         }
     }
@@ -301,7 +303,7 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
         resource.fieldSelector.map { [("fieldSelector", $0)] } ?? []
     }
 
-    /// Makes a request; what came of it is in `exchange` and, where it did not come to its end, in the problem.
+    /// Makes a request, whose response is recorded in `exchange`; returns the problem if the request did not complete.
     private func get(
         _ parameters: [(name: String, value: String)], accept: String, timeouts: KubernetesClient.Timeouts,
         _ exchange: inout KubernetesExchange, _ pulse: inout WatchPulse, onBegin: () -> Void = {},

@@ -6,7 +6,7 @@ public import ClusterModel
 extension Kubenetmon__Kubernetes__PartialObjectMetadata: ObjectMessage {}
 
 extension KubernetesResource where Object == ReplicaSet {
-    /// All ReplicaSets, as far as their metadata tells.
+    /// The resource of all ReplicaSets, with their metadata alone.
     public static var replicaSets: KubernetesResource {
         KubernetesResource(
             name: "replicasets", path: "/apis/apps/v1/replicasets", asPartialMetadata: true,

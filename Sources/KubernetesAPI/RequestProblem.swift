@@ -2,12 +2,12 @@
 
 import HTTPClient
 
-/// Why a request of a reflector failed: for the state machine, and for a human.
+/// The reason for a failed request of a reflector: for the state machine and, as a message, for operators.
 struct RequestProblem: Error {
     private(set) var failure: ReflectorStep.Failure
     let message: String
 
-    /// A refusal, as the answer to a request or within a watch.
+    /// Describes a rejection, in the response to a request or within a watch.
     init(_ status: KubernetesStatus, retryAfter: Duration? = nil, verb: String, _ resource: String) {
         let kind = ReflectorFailure(status: status.code)
         failure = ReflectorStep.Failure(
@@ -24,11 +24,11 @@ struct RequestProblem: Error {
         message = "cannot \(verb) \(resource): \(status)\(remedy)"
     }
 
-    /// A streaming list that ended before all of its objects had come.
+    /// A streaming list that ended before all of its objects had arrived.
     static let unfinishedStreamingList = RequestProblem(
         failure: ReflectorStep.Failure(kind: .connection), message: "the streaming list ended before its end")
 
-    /// A watch that told nothing for so long.
+    /// Returns the problem of a watch that was silent for a duration.
     static func silence(of resource: String, for duration: Duration) -> RequestProblem {
         RequestProblem(
             failure: ReflectorStep.Failure(kind: .timeout),
@@ -36,7 +36,7 @@ struct RequestProblem: Error {
                 + "server or the way to it hangs")
     }
 
-    /// The same, of a watch that had begun.
+    /// The same problem for a watch that had begun.
     var ofBegunWatch: RequestProblem {
         var problem = self
         problem.failure.endedWatch = true
@@ -48,13 +48,13 @@ struct RequestProblem: Error {
         self.message = message
     }
 
-    /// An answer that cannot be read on.
+    /// Describes a response that cannot be read further.
     init(_ error: KubernetesDecodingError) {
         failure = ReflectorStep.Failure(kind: .malformed)
         message = "\(error)"
     }
 
-    /// No answer, or half of one.
+    /// Describes a missing or incomplete response.
     init(_ error: KubernetesClientError) {
         switch error {
         case .credentials(let reason):
@@ -67,18 +67,18 @@ struct RequestProblem: Error {
     }
 }
 
-/// What has come of a request so far.
+/// The response to a request so far.
 struct KubernetesExchange {
     var head: HTTPHead?
     private var body: [UInt8] = []
 
-    /// Keeps the beginning of a refusal's body; false where it is long enough.
+    /// Keeps the beginning of a rejection's body; returns false when that is long enough.
     mutating func addToRefusal(_ chunk: UnsafeRawBufferPointer) -> Bool {
         body.append(contentsOf: chunk.prefix(64 << 10))
         return body.count < 64 << 10
     }
 
-    /// The refusal, where the answer is one.
+    /// Returns the rejection; nil if the response is none.
     func refusal(verb: String, _ resource: String) -> RequestProblem? {
         guard let head, head.status != 200 else { return nil }
         return RequestProblem(

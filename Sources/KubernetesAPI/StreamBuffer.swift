@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Reads a stream element by element, wherever its chunks are cut.
+/// Reads a stream element by element, however it is split into chunks.
 protocol StreamParser<Element> {
     associatedtype Element
 
-    /// Looks at the bytes at hand, at least one, and takes an element off their front. If it asks for more of them, it is
-    /// shown these again with what follows.
+    /// Parses one element at the front of the available bytes, at least one. If the parser needs more, it gets the same
+    /// bytes again with those that follow.
     mutating func parse(
         _ bytes: UnsafeRawBufferPointer, _ body: (Element) -> Void
     ) throws(KubernetesDecodingError) -> StreamStep
 }
 
-/// What a parser makes of the bytes that it is shown.
+/// The outcome of parsing the available bytes.
 enum StreamStep {
-    /// So many bytes are done with.
+    /// This many bytes are consumed.
     case consumed(Int)
-    /// So many bytes are needed, more than there are.
+    /// This many bytes are needed, more than are available.
     case needs(Int)
 }
 
-/// Keeps the beginning of an element until the rest of it arrives, and no more than that.
+/// Buffers the beginning of an element until the rest of it arrives, and no more than that.
 struct StreamBuffer {
     private var kept: [UInt8] = []
 
-    /// Whether the stream stands between two elements.
+    /// Whether the stream is between two elements.
     var isEmpty: Bool { kept.isEmpty }
 
-    /// Has the next chunk of a stream parsed.
+    /// Parses the next chunk of a stream.
     mutating func feed<Parser: StreamParser>(
         _ chunk: UnsafeRawBufferPointer, to parser: inout Parser, _ body: (Parser.Element) -> Void
     ) throws(KubernetesDecodingError) {

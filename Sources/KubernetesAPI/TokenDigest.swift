@@ -2,7 +2,7 @@
 
 import CCrypto
 
-/// The SHA-256 digest of a token, by which it is remembered instead of by itself.
+/// The SHA-256 digest of a token, which is remembered instead of the token.
 struct TokenDigest: Hashable {
     private let words: SIMD4<UInt64>
 

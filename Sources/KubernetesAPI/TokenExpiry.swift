@@ -3,23 +3,23 @@
 import FlowModel
 import FoundationEssentials
 
-/// The end of its life that a token names in itself: the claim `exp` of a JSON Web Token (RFC 7519, section 4.1.4).
+/// The expiry in a token: the claim `exp` of a JSON Web Token (RFC 7519, section 4.1.4).
 ///
-/// The claim is true only of a token that the API server calls good. Of any other it can still be believed that it has
-/// expired.
+/// The claim can be trusted only if the API server has accepted the token. Of any other token, only the claim that it
+/// has expired can be believed.
 package struct TokenExpiry: Equatable, Sendable {
-    /// Time for which a token counts beyond its end: clocks differ, and the API server's own grace is a minute
-    /// (`jwt.DefaultLeeway` of go-jose).
+    /// The time for which a token is valid beyond its expiry: clocks differ, and the API server's own leeway is a
+    /// minute (`jwt.DefaultLeeway` of go-jose).
     static let leeway = Duration.seconds(60)
 
     private struct Claims: Decodable {
         let exp: Double?
     }
 
-    /// The end as the time since the Unix epoch.
+    /// The expiry as the time since the Unix epoch.
     package let time: Duration
 
-    /// Reads a token; nil where it names no end, as one that is no JSON Web Token.
+    /// Reads a token; returns nil if it has no expiry or is not a JSON Web Token.
     package init?(of token: String) {
         let parts = token.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count == 3, let claims = Self.decode(base64URL: parts[1]),
@@ -28,11 +28,11 @@ package struct TokenExpiry: Equatable, Sendable {
         time = Duration(clampingSeconds: exp)
     }
 
-    /// Returns the time for which the token still counts, less than zero where that is over.
+    /// Returns the remaining lifetime of the token, less than zero once that is over.
     ///
     /// - Parameter now: The time since the Unix epoch.
     package func lifetime(at now: Duration) -> Duration {
-        // No life is longer than a year: no sum with it overflows.
+        // Lifetimes are limited to a year, so that no sum with them overflows.
         min(time.clampedSubtracting(now), .seconds(365 * 86_400)) + Self.leeway
     }
 

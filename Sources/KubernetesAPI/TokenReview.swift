@@ -2,17 +2,17 @@
 
 import FoundationEssentials
 
-/// Whose a service account's token is.
+/// The identity of a service account's token.
 public struct TokenIdentity: Equatable, Sendable {
     /// The account: `system:serviceaccount:NAMESPACE:NAME`.
     public var username: String
-    /// The pod that the token was made for; nil where the API server does not say.
+    /// The pod for which the token was issued; nil if the API server does not give it.
     var podName: String?
-    /// The node of that pod; nil before Kubernetes 1.30, and for tokens that are of no pod
+    /// The node of that pod; nil before Kubernetes 1.30, and for tokens without a pod
     /// (https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/).
     public var nodeName: String?
 
-    /// Makes an identity of its parts.
+    /// Makes an identity from its parts.
     init(username: String, podName: String? = nil, nodeName: String? = nil) {
         self.username = username
         self.podName = podName
@@ -20,7 +20,7 @@ public struct TokenIdentity: Equatable, Sendable {
     }
 }
 
-/// The API's object in JSON, as far as it is used.
+/// The JSON of the API's `TokenReview`, limited to the fields in use.
 enum TokenReview {
     private struct Request: Encodable {
         struct Spec: Encodable {
@@ -47,23 +47,24 @@ enum TokenReview {
         let status: Status?
     }
 
-    /// The question whose a token is that is meant for an audience.
+    /// Returns the body of a request to review a token for an audience.
     static func request(token: String, audience: String) -> [UInt8] {
         let request = Request(spec: Request.Spec(token: token, audiences: [audience]))
         // Strings can always be encoded.
         return (try? JSONEncoder().encode(request)).map { Array($0) } ?? []
     }
 
-    /// The API server's answer.
+    /// The API server's response.
     struct Answer: Equatable {
         let verdict: TokenReviewer.Verdict
-        /// Whether an authenticator of the API server's has failed, be it only because it does not know the token.
+        /// Whether one of the API server's authenticators has failed, even if only because it does not know the token.
         var hasError = false
     }
 
-    /// The answer; nil where the body is none.
+    /// Returns the response in a body; nil if it contains none.
     ///
-    /// An API server that does not look at audiences answers without one: such a token is meant for the API server itself.
+    /// An API server that does not check audiences returns no audience: such a token is meant for the API server
+    /// itself.
     static func answer(in body: [UInt8], audience: String) -> Answer? {
         guard let response = try? JSONDecoder().decode(Response.self, from: Data(body)),
             response.kind == "TokenReview", let status = response.status

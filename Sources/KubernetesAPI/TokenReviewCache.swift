@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Verdicts on tokens, for a short while. Tokens themselves are not kept.
+/// A short-lived cache of verdicts on tokens. The tokens themselves are not kept.
 struct TokenReviewCache {
     private struct Entry<Content> {
         let content: Content
         let expiry: ContinuousClock.Instant
     }
 
-    /// How long a good token counts: as the API server itself does with other authenticators' answers
-    /// (`--authentication-token-webhook-cache-ttl`). A pod that is deleted keeps its token for so long.
+    /// The lifetime of a good token's verdict: that of the API server's own cache of other authenticators' responses
+    /// (`--authentication-token-webhook-cache-ttl`). The token of a deleted pod stays valid for this time.
     private let goodLifetime: Duration
-    /// How long a bad token counts: a repetition is not asked for, a mistake that was mended is soon forgotten.
+    /// The lifetime of a bad token's verdict: repetitions need no review, and a corrected mistake is soon forgotten.
     private let badLifetime: Duration
     private let maximumGood: Int
     private let maximumBad: Int
@@ -27,7 +27,7 @@ struct TokenReviewCache {
         self.maximumBad = maximumBad
     }
 
-    /// Returns what is remembered of a token; nil where nothing is.
+    /// Returns the remembered verdict on a token; nil without one.
     func verdict(on token: String, now: ContinuousClock.Instant) -> TokenReviewer.Verdict? {
         let digest = TokenDigest(token)
         if let entry = bad[digest], now < entry.expiry { return .denied(entry.content) }
@@ -35,14 +35,13 @@ struct TokenReviewCache {
         return nil
     }
 
-    /// Returns whose a token is where the last that was said of it is that it is good, however long ago, unless that had to
-    /// make room.
+    /// Returns the identity of a token whose last verdict is good, however old, unless that was evicted.
     func lastIdentity(of token: String) -> TokenIdentity? { good[TokenDigest(token)]?.content }
 
-    /// Remembers a verdict. Good and bad tokens have room of their own; where there is none, what is over is forgotten,
-    /// then all of the kind.
+    /// Remembers a verdict. Good and bad tokens have separate limits; at a limit, expired verdicts are evicted first,
+    /// then all of that kind.
     ///
-    /// - Parameter tokenLifetime: Time for which the token itself still counts; nil where it does not say.
+    /// - Parameter tokenLifetime: The remaining lifetime of the token itself; nil if it has no expiry.
     mutating func remember(
         _ verdict: TokenReviewer.Verdict, on token: String, tokenLifetime: Duration? = nil, now: ContinuousClock.Instant
     ) {
@@ -67,6 +66,6 @@ struct TokenReviewCache {
         if entries.count >= maximum { entries = [:] }
     }
 
-    /// The number of tokens of which something is remembered.
+    /// The number of remembered verdicts.
     var count: Int { good.count + bad.count }
 }

@@ -4,14 +4,14 @@ import FoundationEssentials
 import HTTPClient
 import Synchronization
 
-/// Asks the API server whose a service account's token is (`TokenReview`, the API group authentication.k8s.io/v1), and
-/// remembers what it said for a while.
+/// Asks the API server for the identity of a service account's token (`TokenReview`, the API group
+/// authentication.k8s.io/v1), and caches its verdict for a while.
 public final class TokenReviewer: Sendable {
-    /// What the API server says of a token.
+    /// The API server's verdict on a token.
     public enum Verdict: Equatable, Sendable {
-        /// It is good, and this is whose it is.
+        /// The token is good, and has this identity.
         case authenticated(TokenIdentity)
-        /// It is not good, for this reason.
+        /// The token is not good, for this reason.
         case denied(String)
     }
 
@@ -33,8 +33,8 @@ public final class TokenReviewer: Sendable {
     private let cache = Mutex(TokenReviewCache())
 
     /// - Parameters:
-    ///   - cluster: Whose API server is asked.
-    ///   - audience: Whom tokens must be meant for.
+    ///   - cluster: The address of the API server, and the credentials for it.
+    ///   - audience: The audience required in the tokens.
     ///   - now: The time since the Unix epoch; nil for the system's.
     public init(cluster: ClusterConfiguration, audience: String, now: (@Sendable () -> Duration)? = nil) {
         self.cluster = cluster
@@ -42,19 +42,20 @@ public final class TokenReviewer: Sendable {
         self.now = now ?? { .seconds(Date().timeIntervalSince1970) }
     }
 
-    /// Returns the time for which a token still counts by what it says itself, less than zero where that is over; nil where
-    /// it does not say.
+    /// Returns the remaining lifetime of a token by its own expiry, less than zero once that is over; nil if it has no
+    /// expiry.
     public func lifetime(of token: String) -> Duration? { TokenExpiry(of: token)?.lifetime(at: now()) }
 
-    /// What was said of a token a short while ago; nil where it has to be asked for.
+    /// Returns the cached verdict on a token; nil if a review is needed.
     public func remembered(_ token: String) -> Verdict? { cache.withLock { $0.verdict(on: token, now: .now) } }
 
-    /// Returns whose a token was when the API server last called it good, however long ago; nil where it has called it bad
-    /// since, or never good.
+    /// Returns the identity of a token when the API server last accepted it, however long ago; nil if it has denied the
+    /// token since, or never accepted it.
     public func lastIdentity(of token: String) -> TokenIdentity? { cache.withLock { $0.lastIdentity(of: token) } }
 
-    /// Asks, which blocks for ten seconds at most, whatever is remembered. Throws where there is no answer; the token may
-    /// be good all the same: so where the API server denies one with an error that it called good before.
+    /// Reviews a token regardless of the cache; blocks for ten seconds at most. Throws if there is no verdict, when the
+    /// token may still be good. A denial with an error, of a token that the API server accepted before, is no verdict
+    /// either.
     public func review(_ token: String) throws(TokenReviewFailure) -> Verdict {
         let line = idle.withLock { $0.popLast() } ?? Line(cluster)
         let result = line.client.withLock { client in
@@ -75,7 +76,7 @@ public final class TokenReviewer: Sendable {
     ) throws(TokenReviewFailure) -> TokenReview.Answer {
         var response = try post(token, &client)
         if response.status == 401 {
-            // The server's own token may have been exchanged.
+            // The server's own token may have been replaced.
             client.expireCredentials()
             response = try post(token, &client)
         }
@@ -107,9 +108,9 @@ public final class TokenReviewer: Sendable {
     }
 }
 
-/// Why the API server has not said whose a token is.
+/// The reason that the API server has not given a verdict on a token.
 public struct TokenReviewFailure: Error, Equatable, Sendable, CustomStringConvertible {
-    /// The reason, with what to do about it where that is known.
+    /// The reason, with the remedy if known.
     public let description: String
 
     init(_ description: String) { self.description = description }

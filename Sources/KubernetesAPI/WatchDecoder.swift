@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Reads the events of a watch out of the chunks of its response.
+/// Decodes the events of a watch from the chunks of its response.
 ///
 /// The body is a sequence of frames, each a 4-byte big-endian length and a message `WatchEvent`, whose object is again
 /// `k8s\0` and a message `Unknown`.
@@ -13,17 +13,17 @@ package struct WatchDecoder<Object: Sendable> {
         parser = WatchParser(resource: resource)
     }
 
-    /// The objects so far that could not be read; their events were passed over.
+    /// The objects so far that could not be read; their events were skipped.
     package var malformedObjects: Int { parser.malformedObjects }
-    /// The addresses of objects so far that could not be read and were passed over.
+    /// The addresses of objects so far that could not be read and were skipped.
     package var unreadableAddresses: Int { parser.unreadableAddresses }
-    /// The last of them.
+    /// The last malformed object.
     package var lastMalformedObject: MalformedObject? { parser.lastMalformedObject }
-    /// Whether the response would be cut in the middle of an event if it ended here.
+    /// Whether the bytes so far end in the middle of a frame.
     package var isInMidFrame: Bool { !buffer.isEmpty }
 
-    /// Takes the next bytes of the body, cut anywhere, and calls `body` with each event that they complete. Events of an
-    /// unknown type are passed over. After a throw the decoder is of no more use.
+    /// Decodes the next bytes of the body, split anywhere, and calls `body` with each event that they complete. Events
+    /// of an unknown type are skipped. After an error the decoder is unusable.
     package mutating func feed(
         _ bytes: UnsafeRawBufferPointer, _ body: (WatchEvent<Object>) -> Void
     ) throws(KubernetesDecodingError) {

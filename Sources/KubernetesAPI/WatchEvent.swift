@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What a watch tells.
+/// An event of a watch.
 package enum WatchEvent<Object: Sendable>: Sendable {
-    /// An object is new or has changed (`ADDED`, `MODIFIED`); this is how it stands now. A watch that breaks goes on from
-    /// the version.
+    /// An object is new or has changed (`ADDED`, `MODIFIED`); its present state. A broken watch continues from the
+    /// version.
     case updated(Object, resourceVersion: String)
-    /// An object is gone, or no longer matches the selector (`DELETED`); this is how it stood last.
+    /// An object is deleted, or no longer matches the selector (`DELETED`); its last state.
     case deleted(Object, resourceVersion: String)
-    /// Nothing has changed up to this version (`BOOKMARK`). `endsInitialEvents` tells that the objects which were there
-    /// when the watch began have all come, in a watch that asked for them (`sendInitialEvents`).
+    /// Nothing else has changed up to this version (`BOOKMARK`). `endsInitialEvents` is true when all objects that
+    /// existed at the start of the watch have arrived, in a watch that requested them (`sendInitialEvents`).
     case bookmark(resourceVersion: String, endsInitialEvents: Bool)
-    /// The watch has failed (`ERROR`) and will end; with the code 410 its version is too old.
+    /// The watch has failed (`ERROR`) and will end; code 410 means that its version is too old.
     case failed(KubernetesStatus)
 }
 

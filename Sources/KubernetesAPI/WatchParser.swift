@@ -2,7 +2,7 @@
 
 import CKubernetesProto
 
-/// Reads one frame of a watch after the other.
+/// Parses the frames of a watch.
 struct WatchParser<Object: Sendable>: StreamParser {
     private(set) var malformedObjects = 0
     private(set) var unreadableAddresses = 0
@@ -53,7 +53,7 @@ struct WatchParser<Object: Sendable>: StreamParser {
         }
     }
 
-    /// The object's message, without what is wrapped around it.
+    /// Returns the object's message without its envelope.
     private func object(
         _ event: UnsafePointer<Kubenetmon__Kubernetes__WatchEvent>
     ) throws(KubernetesDecodingError) -> UnsafeRawBufferPointer {
@@ -73,7 +73,7 @@ struct WatchParser<Object: Sendable>: StreamParser {
                 ? .deleted(decoded.object, resourceVersion: decoded.resourceVersion)
                 : .updated(decoded.object, resourceVersion: decoded.resourceVersion)
         } catch {
-            // An object that is gone must not stay for ever because the rest of it cannot be read.
+            // A deleted object must not stay in the store for ever because the rest of it cannot be read.
             if isDeletion, let decoded = resource.identify(bytes, arena) {
                 return .deleted(decoded.object, resourceVersion: decoded.resourceVersion)
             }

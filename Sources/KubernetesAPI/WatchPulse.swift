@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Tells when an answer that is streamed has gone silent: its server or the way to it is gone, and nothing says so.
+/// Detects that a streamed response has gone silent, because the server or the path to it is gone without closing the
+/// connection.
 ///
-/// A watch has something to tell at least as often as its bookmarks come, about once a minute
-/// (`defaultBookmarkFrequency` of kube-apiserver's `storage/cacher/cacher.go`).
+/// A watch sends something at least as often as its bookmarks come, about once a minute (`defaultBookmarkFrequency` of
+/// kube-apiserver's `storage/cacher/cacher.go`).
 struct WatchPulse {
-    /// How many bookmarks may stay out.
+    /// The number of missing bookmarks after which a watch counts as silent.
     private static let missingBookmarks = 2.5
-    /// The shortest silence that means something where bookmarks come more often than usual.
+    /// The lower bound of the longest silence, for servers that send bookmarks more often than usual.
     private static let shortestSilence = Duration.seconds(10)
-    /// After how many intervals of a watch the server's own is believed.
+    /// The number of intervals in a watch after which the server's own interval is used.
     private static let convincingIntervals = 3
 
     private let bookmarkInterval: Duration
@@ -22,14 +23,14 @@ struct WatchPulse {
     private var intervals = 0
     private var longestInterval = Duration.zero
 
-    /// Begins to listen.
+    /// Makes a pulse whose first silence begins now.
     ///
     /// - Parameters:
-    ///   - bookmarkInterval: How often a watch gets a bookmark until more is known of the server.
-    ///   - listSilence: How long nothing may come while objects are listed.
-    ///   - isListing: Whether a list comes first, or nothing else.
-    ///   - hasBookmarks: Whether the server is known to send bookmarks. Older ones send none of a resource that has not
-    ///     changed since they began.
+    ///   - bookmarkInterval: The interval of bookmarks until more is known of the server.
+    ///   - listSilence: The longest silence while objects are listed.
+    ///   - isListing: Whether the response is a list or begins with one.
+    ///   - hasBookmarks: Whether the server is known to send bookmarks. Older servers send none for a resource that has
+    ///     not changed since they started.
     init(bookmarkInterval: Duration, listSilence: Duration, isListing: Bool, hasBookmarks: Bool = false) {
         self.bookmarkInterval = bookmarkInterval
         self.listSilence = listSilence
@@ -37,7 +38,7 @@ struct WatchPulse {
         self.hasBookmarks = hasBookmarks
     }
 
-    /// How long nothing may come.
+    /// The longest silence before the response is given up.
     var longestSilence: Duration {
         if isListing { return listSilence }
         guard intervals >= Self.convincingIntervals, longestInterval < bookmarkInterval else {
@@ -46,13 +47,13 @@ struct WatchPulse {
         return max(longestInterval * Self.missingBookmarks, min(Self.shortestSilence, bookmarkInterval))
     }
 
-    /// When the answer is given up unless something comes; nil where silence means nothing.
+    /// The time at which the response is given up unless something arrives; nil if silence means nothing.
     var end: ContinuousClock.Instant? { isListing || hasBookmarks ? lastSign + longestSilence : nil }
 
-    /// Something has come, be it a part of an event.
+    /// Records the arrival of bytes, even of a part of an event.
     mutating func beat(at now: ContinuousClock.Instant = .now) { lastSign = now }
 
-    /// A bookmark has come; `endsList` where it ends the list that came first.
+    /// Records a bookmark; `endsList` is true if it ends the initial list.
     mutating func bookmark(endsList: Bool, at now: ContinuousClock.Instant = .now) {
         if endsList { isListing = false }
         hasBookmarks = true

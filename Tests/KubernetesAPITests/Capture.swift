@@ -5,7 +5,7 @@ import FlowModel
 import Foundation
 import KubernetesAPI
 
-/// Responses of a real API server (v1.36): `….pb` as protobuf, `….json` the same as JSON.
+/// Responses of a real API server (v1.36): `….pb` in protobuf, `….json` the same in JSON.
 enum Capture {
     static let allProtobuf = [
         "nodes.list.pb", "pods.list.pb", "pods.page1.pb", "pods.page2.pb", "pods.watch-expired.pb", "pods.watch.pb",
@@ -17,12 +17,12 @@ enum Capture {
         return Array(try Data(contentsOf: folder.appending(path: "Captures/\(name)")))
     }
 
-    /// The objects of a list, as its JSON tells them.
+    /// Returns the objects of a list, from its JSON.
     static func list(_ name: String) throws -> [CapturedObject] {
         try JSONDecoder().decode(CapturedList.self, from: Data(bytes(name))).items
     }
 
-    /// The events of a watch, as its JSON tells them, one a line.
+    /// Returns the events of a watch, from its JSON, one a line.
     static func watch(_ name: String) throws -> [CapturedEvent] {
         try bytes(name).split(separator: UInt8(ascii: "\n")).map {
             try JSONDecoder().decode(CapturedEvent.self, from: Data($0))
@@ -39,7 +39,7 @@ struct CapturedEvent: Decodable {
     let object: CapturedObject
 }
 
-/// Any object of the API server, read by its JSON.
+/// An object of the API server, of any kind, decoded from its JSON.
 struct CapturedObject: Decodable {
     struct Metadata: Decodable {
         let name, namespace, uid, resourceVersion: String?

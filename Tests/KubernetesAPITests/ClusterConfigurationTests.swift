@@ -4,7 +4,7 @@ import Testing
 
 @testable import KubernetesAPI
 
-/// The folder of a service account.
+/// Makes the folder of a service account.
 private func serviceAccount() throws -> TemporaryFolder {
     let folder = try TemporaryFolder()
     try folder.write("token-1\n", to: "token")

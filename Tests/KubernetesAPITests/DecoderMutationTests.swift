@@ -7,7 +7,7 @@ import KubernetesTestKit
 import TestSupport
 import Testing
 
-/// Bytes that are nearly right must not be read beyond their end, nor end the process: 160,000 of them.
+/// Mutated bytes must neither be read beyond their end nor crash the process: 160,000 mutations.
 @Suite struct DecoderMutationTests {
     @Test(arguments: ["nodes.list.pb", "services.list.pb", "replicasets.partial-list.pb"])
     func mutatedLists(_ name: String) throws {
@@ -98,7 +98,8 @@ import Testing
         }
     }
 
-    /// Lends mutations of some bytes at the end of a page behind which nothing may be read, and a length of chunks.
+    /// Calls `body` with mutations of the bytes, placed at the end of a readable page before an unreadable one, and
+    /// with a length of chunks.
     private func forEachMutation(
         of bytes: [UInt8], count: Int, seed: UInt64, _ body: (UnsafeRawBufferPointer, Int) -> Void
     ) throws {

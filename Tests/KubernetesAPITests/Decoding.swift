@@ -4,12 +4,12 @@ import ClusterModel
 import KubernetesAPI
 
 extension KubernetesResource where Object == Pod {
-    /// Pods with one of the labels that the captures have.
+    /// The resource of pods, with one of the labels in the captures.
     static var capturedPods: KubernetesResource { .pods(labels: PodLabelMapping(kept: ["pod-template-hash"])) }
 }
 
 extension Array where Element == UInt8 {
-    /// The bytes cut into pieces of these lengths; the last length is used over and over.
+    /// Returns the bytes split into pieces of these lengths; the last length is repeated.
     func chunks(_ lengths: [Int]) -> [ArraySlice<UInt8>] {
         var chunks: [ArraySlice<UInt8>] = []
         var rest = self[...]
@@ -23,7 +23,7 @@ extension Array where Element == UInt8 {
     }
 }
 
-/// All that a list's decoder tells of a body.
+/// The complete result of decoding a list's body.
 struct DecodedList<Object: Sendable & Equatable>: Equatable {
     var objects: [Object] = []
     var metadata: ListMetadata?
@@ -53,7 +53,7 @@ struct DecodedList<Object: Sendable & Equatable>: Equatable {
     }
 }
 
-/// All that a watch's decoder tells of a body.
+/// The complete result of decoding a watch's body.
 struct DecodedWatch<Object: Sendable & Equatable>: Equatable {
     var events: [WatchEvent<Object>] = []
     var isInMidFrame = false

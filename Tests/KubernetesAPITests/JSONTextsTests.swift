@@ -49,7 +49,7 @@ private func texts(_ json: String, _ path: JSONTexts.Path) -> (found: [String], 
         }
     }
 
-    /// A random document, and the strings in it that stand under a path.
+    /// Returns a random document, and adds its strings under a path to `expected`.
     private func document(
         _ path: JSONTexts.Path?, depth: Int, _ random: inout SeededGenerator, _ expected: inout [String]
     ) -> String {
@@ -80,6 +80,6 @@ private func texts(_ json: String, _ path: JSONTexts.Path) -> (found: [String], 
 }
 
 extension String {
-    /// Without the blanks in front.
+    /// The text without leading blanks.
     fileprivate var trimmed: String { String(drop(while: \.isWhitespace)) }
 }

@@ -4,7 +4,7 @@ import Testing
 
 @testable import KubernetesAPI
 
-/// A kubeconfig with one cluster and one user, in a folder with the files that it may name.
+/// A kubeconfig with one cluster and one user, in a folder with the files that it may refer to.
 private struct Kubeconfig {
     let folder: TemporaryFolder
     let path: String
@@ -205,7 +205,7 @@ private struct Kubeconfig {
 }
 
 extension String {
-    /// The items of a flow mapping, a line each.
+    /// Returns the items of a flow mapping, each on its own line.
     fileprivate func trimmingBraces(separatedBy indentation: String) -> String {
         dropFirst().dropLast().split(separator: ", ").joined(separator: indentation)
     }

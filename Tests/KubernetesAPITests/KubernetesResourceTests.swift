@@ -7,7 +7,7 @@ import Testing
 
 @testable import KubernetesAPI
 
-/// Decodes one object; throws why it was passed over.
+/// Decodes one object; throws the reason if it was skipped.
 private func decode<Object: EncodableObject & Equatable>(
     _ resource: KubernetesResource<Object>, _ body: (inout ProtobufWriter) -> Void
 ) throws -> Object {
@@ -65,7 +65,7 @@ extension ProtobufWriter {
         #expect([inOrder.app, inOrder.instanceID, inOrder.cell] == ["1", "2", "1"])
         let reversed = try pod([("second", "2"), ("first", "1")])
         #expect([reversed.app, reversed.instanceID, reversed.cell] == ["1", "2", "1"])
-        // An empty value says nothing, as one that is missing.
+        // An empty value is ignored like a missing one.
         let empty = try pod([("first", ""), ("second", "2"), ("third", "")])
         #expect([empty.app, empty.instanceID, empty.cell] == ["2", "2", ""])
         let one = try pod([("second", "2"), ("other", "x")])
@@ -303,7 +303,7 @@ extension ProtobufWriter {
         #expect(try networks("10.244.1.0/24", ["10.244.1.0/24", "fd00:1::/64"]) == ["10.244.1.0/24", "fd00:1::/64"])
         #expect(try networks("10.244.1.0/24", []) == ["10.244.1.0/24"])
         #expect(try networks("", []) == [])
-        // Larger than a node's share of anything.
+        // The first three are too large for one node.
         #expect(
             try networks("", ["10.0.0.0/7", "0.0.0.0/0", "fd00::/31", "10.0.0.0/8", "fd00::/32"]) == [
                 "10.0.0.0/8", "fd00::/32",
@@ -358,7 +358,7 @@ extension ProtobufWriter {
         #expect(try addresses("10.96.0.1", []) == ["10.96.0.1"])
         #expect(try addresses("10.96.0.1", ["10.96.0.1", "fd00::1"]) == ["10.96.0.1", "fd00::1"])
         #expect(try addresses("", []) == [])
-        // One that cannot be read costs no more than itself.
+        // An unreadable address does not affect the others.
         #expect(try addresses("10.96.0.1", ["fe80::1%eth0", "10.96.0.1"]) == ["10.96.0.1"])
         #expect(try addresses("10.96.0.256", []) == [])
     }
@@ -429,7 +429,7 @@ extension ProtobufWriter {
         #expect(list.objects.first?.ports == Array(crowded.ports.prefix(KubernetesLimits.servicePorts)))
     }
 
-    // MARK: Made objects
+    // MARK: Encoded objects
 
     @Test func madeObjectsAreReadAsTheyWere() throws {
         let owner = ObjectOwner(kind: "ReplicaSet", name: "web-1", uid: ObjectUID("rs"))

@@ -101,7 +101,7 @@ import Testing
     @Test(arguments: ["nodes.list.pb", "services.list.pb", "replicasets.partial-list.pb"])
     func aListThatEndsTooEarlyIsNotTakenForWhole(_ name: String) throws {
         let body = try Capture.bytes(name)
-        // Behind the list come two empty fields of its envelope, without which it is whole too.
+        // The list is followed by two empty fields of its envelope, without which it is complete too.
         let endOfList = body.count - (body.suffix(4) == [0x1a, 0, 0x22, 0] ? 4 : 0)
         for length in 0..<endOfList {
             #expect(throws: KubernetesDecodingError.truncatedList, "\(length) bytes") {
@@ -170,7 +170,7 @@ import Testing
     }
 
     @Test func anObjectThatSwellsIsPassedOverAndCounted() throws {
-        // Each label of two bytes takes about a hundred when it is unpacked.
+        // Each label of two bytes takes about a hundred bytes when unpacked.
         var swelling = ProtobufWriter()
         swelling.append(1, Array(repeatElement([11 << 3 | 2, 0], count: 1_500_000).joined()))
         let node = Node(name: "a", addresses: [])
@@ -200,7 +200,7 @@ import Testing
         arguments: [
             // The field number 0.
             [0x02, 0x00],
-            // A group, which nobody sends.
+            // A group, a wire type that the API server never uses.
             [0x0b],
             // A number of eleven bytes.
             [0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],

@@ -10,14 +10,14 @@ import Testing
 
 private let metadata = ListMetadata(resourceVersion: "1")
 
-/// A node with these annotations, as it is read.
+/// Decodes a node with these annotations.
 private func node(_ annotations: [String: String]) throws -> (node: Node, unreadable: Int) {
     let list = try DecodedList(
         .nodes, ObjectEncoder.list([Node(name: "a", addresses: [])], metadata: metadata, annotations: annotations))
     return (try #require(list.objects.first), list.unreadableAddresses)
 }
 
-/// A pod at 10.244.1.7 with these annotations, as it is read.
+/// Decodes a pod at 10.244.1.7 with these annotations.
 private func pod(_ annotations: [String: String], hostNetwork: Bool = false) throws -> (pod: Pod, unreadable: Int) {
     let pod = Pod(
         namespace: "shop", name: "web", node: "a", addresses: [IPAddress(v4: 0x0af4_0107)], hostNetwork: hostNetwork)
@@ -30,7 +30,7 @@ extension Pod {
     fileprivate var secondary: [String] { secondaryAddresses.map(\.description) }
 }
 
-/// What a node of some network is annotated with.
+/// A node's annotations by a network plugin or distribution, and the addresses expected from them.
 struct AnnotatedNode: Sendable, CustomTestStringConvertible {
     let testDescription: String
     let annotations: [String: String]
@@ -242,7 +242,7 @@ struct AnnotatedNode: Sendable, CustomTestStringConvertible {
         #expect(
             try pod(["networking.gke.io/pod-ips": #"[{"networkName":"blue","ip":"172.16.0.9"}]"#]).pod.secondary
                 == ["172.16.0.9"])
-        // Calico leaves them empty once the pod is done.
+        // Calico empties them once the pod has ended.
         let done = try pod(["cni.projectcalico.org/podIP": "", "cni.projectcalico.org/podIPs": ""])
         #expect(done.pod.secondary == [])
         #expect(done.unreadable == 0)

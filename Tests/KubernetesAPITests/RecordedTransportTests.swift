@@ -10,7 +10,8 @@ import Testing
 
 @testable import KubernetesAPI
 
-/// A real server's answers in their order, and what was asked for them. It ends the reflector when there are no more.
+/// Replays a real server's responses in their order and records the requests. Stops the reflector after the last
+/// response.
 private struct RecordedTransport: KubernetesTransport, ~Copyable {
     final class Tape: Sendable {
         let answers: Mutex<[(status: Int, body: [UInt8])]>
@@ -53,7 +54,7 @@ private struct RecordedTransport: KubernetesTransport, ~Copyable {
         let tape = try RecordedTransport.Tape(answers)
         var configuration = Reflector<Pod>.Configuration()
         configuration.streamsLists = streamsLists
-        // The recorded watches end when they should.
+        // A recorded watch ends at once; with a requested duration of one second it counts as complete.
         configuration.watchSeconds = 1...1
         let worker = ReflectorWorker(
             .pods(labels: PodLabelMapping()), RecordedTransport(tape: tape), store, configuration,
@@ -72,7 +73,7 @@ private struct RecordedTransport: KubernetesTransport, ~Copyable {
         #expect(asked.count == 3)
         #expect(asked[0] == "/api/v1/pods \(selector) resourceVersion=0")
         #expect(asked[1].hasPrefix("/api/v1/pods \(selector) watch=1 resourceVersion="))
-        // The watch goes on from its own last bookmark.
+        // The watch continues from its own last bookmark.
         let last = try #require(try Capture.watch("pods.watch.json").last?.object.metadata.resourceVersion)
         #expect(asked[2] == "/api/v1/pods \(selector) watch=1 resourceVersion=\(last)")
         let deleted = try Capture.watch("pods.watch.json").filter { $0.type == "DELETED" }.map { try $0.object.pod.uid }
@@ -86,7 +87,7 @@ private struct RecordedTransport: KubernetesTransport, ~Copyable {
         let asked = try requests([(200, "pods.watchlist.pb")], streamsLists: true, into: store)
         #expect(asked[0].hasSuffix("watch=1 sendInitialEvents=true resourceVersionMatch=NotOlderThan"))
         #expect(store.value.commits == 1)
-        // Behind the end of the list, one of its pods is deleted.
+        // After the end of the list, one of its pods is deleted.
         #expect(store.value.objects.count == (try Capture.list("pods.list.json").count) - 1)
     }
 
@@ -97,7 +98,7 @@ private struct RecordedTransport: KubernetesTransport, ~Copyable {
             streamsLists: false, into: store)
         #expect(asked[2] == "/api/v1/pods \(selector) limit=500")
         #expect(asked[3].hasPrefix("/api/v1/pods \(selector) continue="))
-        // The third page never came: the set of the first list stays.
+        // The third page is missing, so the set of the first list stays.
         #expect(store.value.objects.count == (try Capture.list("pods.list.json").count))
     }
 

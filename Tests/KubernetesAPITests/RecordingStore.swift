@@ -5,7 +5,7 @@ import KubernetesAPI
 import KubernetesTestKit
 import Synchronization
 
-/// A store that keeps objects by their keys, and what was done to it.
+/// A store that keeps objects by their keys and records its calls.
 final class RecordingStore<Object: FixtureObject & Equatable>: ObjectStore {
     struct State: Sendable {
         var objects: [String: Object] = [:]
@@ -13,7 +13,7 @@ final class RecordingStore<Object: FixtureObject & Equatable>: ObjectStore {
         var commits = 0
         var abandons = 0
         var changes = 0
-        /// What a reflector must not do.
+        /// Calls that break the protocol of a store.
         var breaches: [String] = []
     }
 

@@ -11,7 +11,7 @@ private func machine(streamsLists: Bool = false, seed: UInt64 = 1) -> Machine {
     Machine(streamsLists: streamsLists, generator: SeededGenerator(seed: seed))
 }
 
-/// A machine that has listed up to version 10 and watches.
+/// Returns a machine that has listed up to version 10 and is watching.
 private func watching(streamsLists: Bool = false) -> Machine {
     var machine = machine(streamsLists: streamsLists)
     _ = machine.timerFired()
@@ -52,7 +52,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
     @Test func theEndBookmarkCommitsAndTheWatchGoesOn() {
         var machine = machine(streamsLists: true)
         _ = machine.timerFired()
-        // Objects come in any order, and none of their versions is one to go on from.
+        // Initial events come in any order, so none of their versions is one to resume from.
         for version in ["7", "3"] { #expect(machine.objectChanged(resourceVersion: version) == .init()) }
         #expect(machine.resourceVersion == "")
         let step = machine.bookmarkReceived(resourceVersion: "9", endsInitialEvents: true)
@@ -96,7 +96,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(machine.watchFailed(.status(500)).wait != nil)
         #expect(machine.timerFired().list == .init(resourceVersion: "0"))
         _ = machine.pageReceived(ListMetadata(resourceVersion: "5"))
-        // It was no refusal: the next time begins with a streaming list again.
+        // The server did not reject the streaming list as such, so the next attempt uses one again.
         #expect(machine.watchFailed(.status(410)).watch?.sendsInitialEvents == true)
     }
 
@@ -152,7 +152,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(machine.listFailed(.init(kind: .timeout)).wait != nil)
         #expect(machine.timerFired().list == newest)
         _ = machine.pageReceived(ListMetadata(resourceVersion: "20", continueToken: "abc"))
-        // It stays so until the set is whole.
+        // Pages are used until the set is complete.
         #expect(machine.listFailed(.init(kind: .timeout)).wait != nil)
         #expect(machine.timerFired().list == newest)
         _ = machine.pageReceived(ListMetadata(resourceVersion: "21"))
@@ -211,7 +211,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
             let wait = machine.watchEnded(after: .milliseconds(200)).wait
             #expect(wait.map { $0 >= .seconds(bound / 10) && $0 <= .seconds(bound) } == true)
             bound = min(30, bound * 2)
-            // The third time in turn, all is listed anew.
+            // After the third watch without progress, everything is listed again.
             if attempt == 3 {
                 #expect(machine.timerFired().list == newest)
                 _ = machine.pageReceived(ListMetadata(resourceVersion: "10"))
@@ -247,7 +247,8 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
             #expect(step.replacements == [.begin])
             #expect(streamsLists ? step.watch?.sendsInitialEvents == true : step.list?.resourceVersion == "")
         }
-        // Later versions are larger, however many digits they have; what is no number cannot be compared.
+        // Later versions are larger, whatever their number of digits; a version that is not a number cannot be
+        // compared.
         for newest in ["10", "11", "100", "abc", "", "99999999999999999999"] {
             var machine = watching(streamsLists: streamsLists)
             _ = machine.watchFailed(.init(kind: .connection))
@@ -267,7 +268,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         }
         #expect(machine.timerFired().action == .version)
         #expect(machine.versionFailed(.status(401)).action == .version)
-        // Whether the watch is allowed, the watch will tell.
+        // A rejected version request does not mean that the watch is rejected too.
         #expect(machine.versionFailed(.status(403)).watch?.resourceVersion == "10")
     }
 
@@ -314,7 +315,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
             for version in 1...10 {
                 _ = machine.objectChanged(resourceVersion: "\(version)")
                 _ = machine.bookmarkReceived(resourceVersion: "\(version)", endsInitialEvents: true)
-                // A list that takes its time, whose watch is over as soon as the list is.
+                // A slow list, whose watch ends as soon as the list does.
                 if let endsAfter {
                     #expect(machine.watchEnded(after: endsAfter).action == .version)
                     #expect(machine.versionReceived("\(version)").watch != nil)
@@ -327,14 +328,14 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
                 waits.append(wait)
                 #expect(machine.timerFired().watch?.sendsInitialEvents == true)
             }
-            // Only the first time is at once, and the bound grows.
+            // Only the first retry is immediate, and the upper bound grows.
             #expect(waits.count == 9)
             #expect(waits.max().map { $0 > .seconds(3) } == true)
         }
     }
 
     @Test func initialEventsAreNoProgress() {
-        // The waits after the third stream in turn that breaks off after an object.
+        // The waits after the third consecutive stream that breaks after an object.
         let waits = (1...20 as ClosedRange<UInt64>).map { seed in
             var machine = machine(streamsLists: true, seed: seed)
             var wait = Duration.zero
@@ -345,7 +346,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
             }
             return wait
         }
-        // The bound has doubled twice from 0.8 seconds.
+        // The upper bound has doubled twice from 0.8 seconds.
         #expect(waits.max().map { $0 > .seconds(1.6) && $0 <= .seconds(3.2) } == true)
     }
 
@@ -380,7 +381,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(machine.timerFired().list == newest)
     }
 
-    /// Whatever it is that ends them: an event of the server's, silence, what cannot be read.
+    /// The watches end with an ERROR event, with silence or with unreadable bytes.
     @Test(arguments: [
         ReflectorStep.Failure(kind: .server, status: 500, endedWatch: true), .init(kind: .server, status: 500),
         .init(kind: .throttled, status: 429, endedWatch: true), .init(kind: .server, status: 503, endedWatch: true),
@@ -393,7 +394,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
             var step = ReflectorStep()
             repeat {
                 watches += 1
-                // A bookmark of the version that is known already is a sign of life and of no use.
+                // A bookmark of the known version shows that the watch is alive, but is no progress.
                 if tellsBookmarks { _ = machine.bookmarkReceived(resourceVersion: "10", endsInitialEvents: false) }
                 step = machine.watchFailed(failure)
                 if step.wait != nil { step = machine.timerFired() }
@@ -404,7 +405,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         }
     }
 
-    /// A server, or what stands before it, that tells versions and lists and refuses every watch, or never answers one.
+    /// The server, or a proxy in front of it, answers version requests and lists but rejects or never answers watches.
     @Test(arguments: [
         ReflectorStep.Failure.status(503), .status(429), .status(403), .status(502), .init(kind: .timeout),
         .init(kind: .connection),
@@ -423,7 +424,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
             }
             #expect(step.watch?.resourceVersion == "10")
         }
-        // The first was not preceded by an answer.
+        // The first watch did not follow a successful version request.
         #expect(watchesBetweenLists.prefix(6) == [4, 7, 13, 25, 25, 25])
         _ = machine.objectChanged(resourceVersion: "11")
         _ = machine.watchFailed(failure)
@@ -474,7 +475,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(machine.isSynced)
     }
 
-    // MARK: - Refusals
+    // MARK: - Rejections
 
     @Test func theServersWaitIsHonoured() {
         var machine = watching()
@@ -515,7 +516,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
             var next = machine.timerFired()
             for attempt in 1...12 {
                 let step = next.list == nil ? machine.watchFailed(.status(403)) : machine.listFailed(.status(403))
-                // At its start an API server may not have loaded its roles yet.
+                // A starting API server may not have loaded its roles yet.
                 let isAtStart = attempt <= 5
                 #expect(step.needsHelp == !isAtStart)
                 #expect(step.wait.map { ($0 <= .seconds(13)) == isAtStart && $0 <= .seconds(30) } == true)
@@ -527,8 +528,8 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
 
     // MARK: - Properties
 
-    /// Whatever happens in whatever order: something is under way or to be done, a set is begun before it is committed
-    /// and is committed only when it is whole, and what was synced stays so.
+    /// For any events in any order: a request is in flight or the step has an action; a set is begun before it is
+    /// committed, and committed only when complete; a synced store stays synced.
     @Test func nothingStallsAndNothingPartialIsCommitted() {
         for seed in 0..<300 as Range<UInt64> {
             var generator = SeededGenerator(seed: seed)
@@ -564,12 +565,12 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
     }
 }
 
-/// What a reflector may see of the machine.
+/// A model of the machine's permitted behaviour, as a reflector sees it.
 private struct Model {
     enum UnderWay { case list, watch, version, wait }
     var underWay = UnderWay.wait
     var version = 100
-    /// Whether the last event completed what is being gathered.
+    /// Whether the last event completed the set being gathered.
     var isWhole = false
     var problem: String?
     private var isReplacing = false

@@ -13,7 +13,7 @@ private func pod(_ name: String, terminated: Bool = false, app: String = "") -> 
 
 private func key(_ name: String) -> String { "shop/\(name)" }
 
-/// A server with the pods a and b.
+/// Starts a server with the pods a and b.
 private func server(_ configure: (inout APIServerFixture.Options) -> Void = { _ in }) async throws -> APIServerFixture {
     var options = APIServerFixture.Options()
     options.bookmarkMilliseconds = 50
@@ -33,7 +33,7 @@ private func reflector(
 }
 
 @Suite struct ReflectorTests {
-    // MARK: - In step
+    // MARK: - Synchronization
 
     @Test func objectsComeWithTheFirstWatchAndChangesAfterThem() async throws {
         let server = try await server()
@@ -135,14 +135,14 @@ private func reflector(
         #expect(reflector.store.value.breaches.isEmpty)
     }
 
-    // MARK: - Watches end
+    // MARK: - Ends of watches
 
     @Test(arguments: [true, false]) func aWatchThatEndsGoesOnWithoutAList(streamsLists: Bool) async throws {
         let server = try await server { $0.streamsLists = streamsLists }
         let reflector = reflector(of: server) { $0.watchSeconds = 1...1 }
         try await reflector.synced()
         let lists = server.requests.count { $0.kind != .watch }
-        // Other resources move the version that bookmarks tell of.
+        // Changes of other resources advance the version in bookmarks.
         server.apply(Node(name: "node-a", addresses: []))
         try await eventually("a watch goes on from a bookmark") {
             server.requests.last?.parameters["resourceVersion"] == "103"
@@ -168,7 +168,7 @@ private func reflector(
         #expect(reflector.statistics.failures == [.server: 3])
         #expect(reflector.statistics.relists == 0)
         try await eventually("the error is over") { reflector.statistics.lastError == nil }
-        // One line for the first list, one for all three failures, one for the recovery.
+        // Three log lines: for the first list, for all three failures together, and for the recovery.
         try await eventually("it says so") { reflector.log.lines.count == 3 }
     }
 
@@ -197,7 +197,7 @@ private func reflector(
         await server.closeConnections()
         let start = ContinuousClock.now
         try await eventually("it is listed anew") { reflector.statistics.relists >= 1 }
-        // Twice at least a tenth of two seconds.
+        // Two waits of at least a tenth of two seconds each.
         #expect(ContinuousClock.now - start >= .milliseconds(400))
         let requests = server.requests.map(\.kind)
         let list = requests.lastIndex(of: .streamingList) ?? 0
@@ -228,7 +228,7 @@ private func reflector(
 
     @Test func aClusterRestoredFromABackupIsListedAnew() async throws {
         let server = try await server()
-        // The watches of this one would never end by themselves.
+        // This reflector's watches do not end by themselves during the test.
         let reflector = reflector(of: server)
         try await reflector.watches(server)
         server.delete(pod("a"))
@@ -244,7 +244,8 @@ private func reflector(
 
     // MARK: - Silence
 
-    /// Nothing is sent on the connections that there are and new ones are served, as where a balancer's backend is gone.
+    /// Existing connections go silent and new ones are served, as when a load balancer's backend disappears without
+    /// closing them.
     @Test func aWatchThatFallsSilentIsGivenUp() async throws {
         let server = try await server()
         let reflector = reflector(of: server) { $0.bookmarkInterval = .seconds(2) }
@@ -272,7 +273,7 @@ private func reflector(
         }
     }
 
-    /// The API server answers every watch with the same error, as where it cannot decode the next event.
+    /// The API server answers every watch with the same error, as when it cannot decode the next event.
     @Test(arguments: [500, 400, 429, 503]) func aWatchThatTellsOfAnErrorForEverIsListedAnew(code: Int) async throws {
         let server = try await server()
         let reflector = reflector(of: server)
@@ -285,7 +286,7 @@ private func reflector(
         try await eventually("a watch has failed") { failures() >= 1 }
         let before = reflector.statistics.lastProgress
         try await eventually("another watch has failed") { failures() >= 2 || reflector.statistics.relists >= 1 }
-        // That the server answers is no news of the objects.
+        // An error response does not count as news of the objects.
         let afterFailure = reflector.statistics
         if afterFailure.relists == 0 { #expect(afterFailure.lastProgress == before) }
         try await eventually("it is listed anew") { reflector.statistics.relists >= 1 }
@@ -322,7 +323,7 @@ private func reflector(
         #expect(reflector.store.keys == [key("a"), key("b"), key("c"), key("d")])
         #expect(server.count(.list) == 2 + times)
         #expect(server.requests.last { $0.kind == .list }?.parameters["limit"] == (times == 1 ? "2" : nil))
-        // The first was of the streaming list that the server does not know.
+        // The first abandoned set is that of the streaming list, which the server does not support.
         #expect(reflector.store.value.abandons == 1 + times)
         #expect(reflector.store.value.breaches.isEmpty)
     }
@@ -362,7 +363,7 @@ private func reflector(
         }
     }
 
-    // MARK: - Refusals
+    // MARK: - Rejections
 
     @Test func aRefusedTokenIsReadAgainAtOnce() async throws {
         let folder = try TemporaryFolder()
@@ -457,7 +458,7 @@ private func reflector(
         #expect(reflector.statistics.relists == 0)
     }
 
-    // MARK: - Rubbish
+    // MARK: - Malformed responses
 
     @Test func aWatchOfRubbishIsCountedAndTriedAgain() async throws {
         let server = try await server()
@@ -531,7 +532,7 @@ private func reflector(
 
     // MARK: - Ends
 
-    /// Neither the head of an answer, which would fail after a minute, nor the end of a wait is waited for.
+    /// Stopping waits neither for the head of a response, which would fail after a minute, nor for the end of a wait.
     @Test func itStopsWhateverItWaitsFor() async throws {
         let server = try await server()
         let watching = reflector(of: server)

@@ -7,7 +7,7 @@ import Logging
 import Synchronization
 import TestSupport
 
-/// A reflector at work, with its store and its log; it ends with the object.
+/// A running reflector with its store and its log; it stops with the object.
 final class RunningReflector<Object: FixtureObject & Equatable>: Sendable {
     let store = RecordingStore<Object>()
     let log = RecordingLog()
@@ -40,10 +40,10 @@ final class RunningReflector<Object: FixtureObject & Equatable>: Sendable {
 
     var isRunning: Bool { end.hasCome.withLock { !$0 } }
 
-    /// Waits until it is in step.
+    /// Waits until the reflector is synced.
     func synced() async throws { try await eventually("it is synced") { self.statistics.isSynced } }
 
-    /// Waits until it is in step and the server has its watch.
+    /// Waits until the reflector is synced and the server has its watch.
     func watches(_ server: APIServerFixture) async throws {
         try await eventually("it watches") { self.statistics.isSynced && server.openWatches == 1 }
     }
@@ -53,14 +53,14 @@ final class RunningReflector<Object: FixtureObject & Equatable>: Sendable {
         try await eventually("the store holds \(keys.sorted())") { self.store.keys == keys }
     }
 
-    /// Ends it.
+    /// Stops the reflector and waits for its end.
     func stop() async throws {
         reflector.stop()
         try await eventually("it has ended") { !self.isRunning }
     }
 }
 
-/// A logger's lines with their metadata.
+/// Records a logger's lines with their metadata.
 final class RecordingLog: Sendable {
     private let recorded = Mutex<[String]>([])
 

@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// A folder that goes away with the object.
+/// A folder that is removed with the object.
 final class TemporaryFolder: Sendable {
     let path: String
 

@@ -12,7 +12,7 @@ import Testing
         #expect(!token.contains("=") && token.split(separator: ".").count == 3)
         let expiry = try #require(TokenExpiry(of: token))
         #expect(expiry.time == .seconds(1_700_000_000))
-        // The API server's own grace.
+        // The API server's own leeway.
         #expect(expiry.lifetime(at: .seconds(1_700_000_000)) == .seconds(60))
         #expect(expiry.lifetime(at: .seconds(1_700_000_061)) == .seconds(-1))
         #expect(expiry.lifetime(at: .zero) == .seconds(365 * 86_400 + 60))

@@ -85,7 +85,7 @@ import Testing
         #expect(try reviewer.review("never seen") == .denied("etcdserver: request timed out"))
     }
 
-    /// A server that does not look at audiences.
+    /// The response of a server that does not check audiences.
     @Test func anAnswerWithoutTheAudienceIsADenial() {
         let answer = """
             {"kind": "TokenReview", "status": {"authenticated": true, "user": {"username": "system:admin"}}}

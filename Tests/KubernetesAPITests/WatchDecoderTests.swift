@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 @Suite struct WatchDecoderTests {
-    /// A frame that tells of a new node, with little more than the fields that are read.
+    /// The frame of an event about a new node, with little more than the fields that are read.
     private static let annotatedFrame: [UInt8] = [
         // The length of the message, big-endian: 106.
         0x00, 0x00, 0x00, 0x6a,
@@ -131,7 +131,7 @@ import Testing
         #expect(watch.malformedObjects == 0)
     }
 
-    /// A node whose name is `node-b`, with a label that is not UTF-8.
+    /// Returns node `node-b` with a label that is not UTF-8.
     private static func unreadableNode(uid: String, version: String) -> [UInt8] {
         var message = ProtobufWriter()
         message.append(1) { metadata in
@@ -162,7 +162,7 @@ import Testing
         let uid = "7d9b2f0e-1111-4222-8333-944455556666"
         let noLabel = Self.unreadableNode(uid: uid, version: "3")
         let noUID = Self.unreadableNode(uid: "", version: "4")
-        // A status that is no message, and neither a name nor a version.
+        // A malformed status field, and neither a name nor a version.
         var noStatus = ProtobufWriter()
         noStatus.append(1) { $0.append(5, uid) }
         noStatus.append(3, [0xff])
@@ -214,7 +214,7 @@ import Testing
             #expect(watch.events == [])
             #expect(watch.malformedObjects == 1)
         }
-        // A ReplicaSet is known by nothing but its UID.
+        // A ReplicaSet is identified only by its UID.
         var message = ProtobufWriter()
         message.append(1) { metadata in
             metadata.append(1, "web")
@@ -245,11 +245,11 @@ import Testing
 
     @Test(
         arguments: [
-            // HTML, as a proxy sends it.
+            // HTML, as sent by a proxy.
             Array("<html><body>".utf8),
-            // A frame longer than any.
+            // A frame longer than the limit.
             [0x01, 0x00, 0x00, 0x01],
-            // A frame that is no message.
+            // A frame whose content is not a message.
             [0, 0, 0, 2, 0xff, 0xff],
             // An event without an object.
             [0, 0, 0, 7, 0x0a, 0x05, 0x41, 0x44, 0x44, 0x45, 0x44],
