@@ -6,24 +6,25 @@ import NIOPosix
 import NIOSSL
 import Synchronization
 
-/// A Kubernetes API server as far as reflectors see one: lists, pages and watches in protobuf over HTTP or HTTPS, with the
-/// refusals, the ends and the breaks that a real one is capable of.
+/// A Kubernetes API server for tests of reflectors: lists, pages and watches in protobuf over HTTP or HTTPS, with the
+/// rejections, ends and broken connections of a real one.
 public final class APIServerFixture: Sendable {
-    /// How it serves.
+    /// The server's settings.
     public struct Options: Sendable {
-        /// The server's certificate and key in PEM files, and the authority that clients must be of; nil for HTTP.
+        /// The server's certificate and key in PEM files, and the authority required for clients' certificates; nil for
+        /// HTTP.
         public var tls: (certificate: String, key: String, clientAuthority: String?)?
-        /// The tokens that it takes; nil for whatever comes.
+        /// The accepted tokens; nil for any or none.
         public var tokens: Set<String>?
-        /// Whether it knows streaming lists.
+        /// Whether the server supports streaming lists.
         public var streamsLists = true
-        /// How often a watch gets a bookmark, in milliseconds. A real server sends one a minute.
+        /// The interval of a watch's bookmarks, in milliseconds. A real server sends one a minute.
         public var bookmarkMilliseconds: Int64 = 60_000
-        /// Whether a watch from a forgotten version is refused with a status; a real one sends an ERROR event.
+        /// Whether a watch from a compacted version is rejected with a status; a real server sends an ERROR event.
         public var expiresWithStatus = false
         /// The port; 0 for any.
         public var port = 0
-        /// The tokens of service accounts that it knows when it is asked whose they are.
+        /// The tokens of service accounts for token reviews.
         public var accounts: [String: FixtureAccount] = [:]
 
         /// Makes options with the defaults.
@@ -41,14 +42,14 @@ public final class APIServerFixture: Sendable {
         var nextWatch = 0
     }
 
-    /// Where it listens, such as `https://127.0.0.1:45123`.
+    /// The server's URL, such as `https://127.0.0.1:45123`.
     public let url: String
-    /// The port that it listens on.
+    /// The port on which the server listens.
     public let port: Int
     private let state: Mutex<State>
     private let listener: any Channel
 
-    /// Starts a server on the loopback, which lives as long as the object.
+    /// Starts a server on the loopback interface, which lives as long as the object.
     public static func start(_ options: Options = Options()) async throws -> APIServerFixture {
         let context = try options.tls.map(Self.context)
         let holder = Holder()
@@ -72,7 +73,7 @@ public final class APIServerFixture: Sendable {
         return fixture
     }
 
-    /// Lets connections find the server, and does not keep it.
+    /// Gives connections access to the server without keeping it alive.
     private final class Holder: Sendable {
         struct Reference { weak var value: APIServerFixture? }
         let server = Mutex(Reference())
@@ -106,15 +107,15 @@ public final class APIServerFixture: Sendable {
         return try NIOSSLContext(configuration: configuration)
     }
 
-    // MARK: - What a test does to it
+    // MARK: - Control by tests
 
-    /// Makes or changes an object, and tells those who watch. `padding` is about how many bytes it gets of fields that
-    /// nobody reads; `annotations` are its own, besides what it is encoded in.
+    /// Creates or changes an object, and notifies watches. `padding` is the approximate number of bytes of unused
+    /// fields; `annotations` are added to those of the object's encoding.
     public func apply(_ object: some FixtureObject, padding: Int = 0, annotations: [String: String] = [:]) {
         change { $0.apply(object, padding: padding, annotations: annotations) }
     }
 
-    /// Makes or changes objects.
+    /// Creates or changes objects.
     public func apply(_ objects: [some FixtureObject], padding: Int = 0) {
         change { cluster in
             for object in objects { cluster.apply(object, padding: padding) }
@@ -124,21 +125,21 @@ public final class APIServerFixture: Sendable {
     /// Deletes an object.
     public func delete(_ object: some FixtureObject) { change { $0.delete(object) } }
 
-    /// Puts bytes that need not be sound into the history, as if an object had changed.
+    /// Adds a message, which may be malformed, to the history, as if an object had changed.
     public func insert(event type: String, resource: String, message: [UInt8]) {
         change { $0.insert(event: type, resource: resource, message: message) }
     }
 
-    /// Forgets all changes so far: a watch from an earlier version and the next page of a list are refused with 410.
+    /// Discards all changes so far: a watch from an earlier version and the next page of a list are rejected with 410.
     public func compact() { change { $0.compact() } }
 
     /// Sets the version back, as after etcd was restored from a backup.
     public func restore(version: Int) { change { $0.restore(version: version) } }
 
-    /// Changes how it serves from now on; TLS and the port stay as they are.
+    /// Changes the settings from now on; TLS and the port stay as they are.
     public func update(_ body: (inout Options) -> Void) { state.withLock { body(&$0.options) } }
 
-    /// Does this to so many of the next requests of these kinds, instead of what is right.
+    /// Injects a fault into the next `times` requests of these kinds.
     package func inject(
         _ fault: FixtureFault, into kinds: Set<FixtureRequest.Kind>, of resource: String? = nil, times: Int = 1
     ) {
@@ -147,16 +148,16 @@ public final class APIServerFixture: Sendable {
         }
     }
 
-    /// Undoes the faults that have not happened yet.
+    /// Removes the faults that have not happened yet.
     public func clearFaults() { state.withLock { $0.faults = [] } }
 
-    /// Cuts all connections, as a server that is killed, and waits until they are.
+    /// Closes all connections, as a killed server does, and waits until they are closed.
     public func closeConnections() async {
         for connection in state.withLock({ Array($0.connections.values) }) { try? await connection.close() }
     }
 
-    /// Neither reads nor sends on the present connections any more, as where a balancer's backend is gone without a word.
-    /// New ones are served. Waits until they are frozen.
+    /// Stops reading and sending on the present connections, as when a load balancer's backend disappears without
+    /// closing them. New connections are served. Waits until the present ones are frozen.
     public func freezeConnections() async throws {
         for connection in state.withLock({ Array($0.connections.values) }) {
             try await connection.eventLoop.submit {
@@ -165,24 +166,24 @@ public final class APIServerFixture: Sendable {
         }
     }
 
-    // MARK: - What a test sees of it
+    // MARK: - Observation by tests
 
     /// The requests so far.
     public var requests: [FixtureRequest] { state.withLock { $0.requests } }
 
-    /// How many of the requests so far were of a kind.
+    /// Returns the number of requests of a kind so far.
     public func count(_ kind: FixtureRequest.Kind) -> Int { requests.count { $0.kind == kind } }
 
-    /// Watches that are open.
+    /// The number of open watches.
     public var openWatches: Int { state.withLock { $0.watches.count } }
 
-    /// Connections so far.
+    /// The number of connections so far.
     public var connectionCount: Int { state.withLock { $0.connectionCount } }
 
     /// The version of the latest change.
     public var version: Int { state.withLock { $0.cluster.version } }
 
-    // MARK: - What connections need
+    // MARK: - Access by connections
 
     var options: Options { state.withLock { $0.options } }
 
@@ -190,7 +191,7 @@ public final class APIServerFixture: Sendable {
         state.withLock { body(&$0.cluster) }
     }
 
-    /// Notes a request; returns what is to be done to it.
+    /// Records a request; returns the fault to inject into it, if any.
     func note(_ request: FixtureRequest) -> FixtureFault? {
         state.withLock { state in
             state.requests.append(request)

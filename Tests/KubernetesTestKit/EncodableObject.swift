@@ -3,28 +3,28 @@
 public import ClusterModel
 import FlowModel
 
-/// What can be put into a list or a watch.
+/// An object that can be encoded in a list or a watch.
 public protocol EncodableObject: Sendable {
-    /// `kind` and `apiVersion`.
+    /// The object's `kind` and `apiVersion`.
     static var kind: (name: String, apiVersion: String) { get }
 
-    /// The object's message. `padding` is about how many bytes it gets of fields that nobody reads; a real pod has 2,000
-    /// to 4,000 of them. `annotations` are those of the object, besides what it is encoded in.
+    /// Returns the object's message. `padding` is the approximate number of bytes of unused fields; a real pod has
+    /// 2,000 to 4,000 of them. `annotations` are added to those of the object's encoding.
     func message(resourceVersion: String, padding: Int, annotations: [String: String]) -> [UInt8]
 }
 
 extension EncodableObject {
-    /// The object's message without further annotations.
+    /// Returns the object's message without additional annotations.
     public func message(resourceVersion: String, padding: Int) -> [UInt8] {
         message(resourceVersion: resourceVersion, padding: padding, annotations: [:])
     }
 }
 
 extension Pod: EncodableObject {
-    /// `kind` and `apiVersion`.
+    /// The object's `kind` and `apiVersion`.
     public static var kind: (name: String, apiVersion: String) { ("Pod", "v1") }
 
-    /// The pod's message; application and instance become the labels that ``PodLabelMapping`` has by default, the cell
+    /// Returns the pod's message; application and instance become the default labels of ``PodLabelMapping``, the cell
     /// becomes the label `cell`, and secondary addresses become Multus' annotation.
     public func message(resourceVersion: String, padding: Int, annotations: [String: String]) -> [UInt8] {
         var annotations = annotations
@@ -63,10 +63,10 @@ extension Pod: EncodableObject {
 }
 
 extension Node: EncodableObject {
-    /// `kind` and `apiVersion`.
+    /// The object's `kind` and `apiVersion`.
     public static var kind: (name: String, apiVersion: String) { ("Node", "v1") }
 
-    /// The node's message; the first address is inside (`InternalIP`), the others are outside.
+    /// Returns the node's message; the first address is its `InternalIP`, the others are external.
     public func message(resourceVersion: String, padding: Int, annotations: [String: String]) -> [UInt8] {
         var message = ProtobufWriter()
         message.append(1) { metadata in
@@ -97,10 +97,10 @@ extension Node: EncodableObject {
 }
 
 extension ClusterService: EncodableObject {
-    /// `kind` and `apiVersion`.
+    /// The object's `kind` and `apiVersion`.
     public static var kind: (name: String, apiVersion: String) { ("Service", "v1") }
 
-    /// The service's message; one without cluster addresses is headless. The first of its external addresses is its load
+    /// Returns the service's message; without cluster addresses it is headless. The first external address is the load
     /// balancer's, the others are `externalIPs`.
     public func message(resourceVersion: String, padding: Int, annotations: [String: String]) -> [UInt8] {
         let addresses = clusterAddresses.isEmpty ? ["None"] : clusterAddresses.map(\.description)
@@ -128,10 +128,10 @@ extension ClusterService: EncodableObject {
 }
 
 extension ReplicaSet: EncodableObject {
-    /// `kind` and `apiVersion`.
+    /// The object's `kind` and `apiVersion`.
     public static var kind: (name: String, apiVersion: String) { ("PartialObjectMetadata", "meta.k8s.io/v1") }
 
-    /// The ReplicaSet's metadata; it is named after its owner.
+    /// Returns the ReplicaSet's metadata; it is named after its owner.
     public func message(resourceVersion: String, padding: Int, annotations: [String: String]) -> [UInt8] {
         var message = ProtobufWriter()
         message.append(1) { metadata in
@@ -144,7 +144,7 @@ extension ReplicaSet: EncodableObject {
 }
 
 extension ObjectUID {
-    /// The UID as the API server writes it: `d471f453-2d64-45a7-a734-531e54b8e51e`.
+    /// The UID in the API server's format: `d471f453-2d64-45a7-a734-531e54b8e51e`.
     public var text: String {
         let digits = String(bits, radix: 16)
         var text = String(repeating: "0", count: 32 - digits.count) + digits

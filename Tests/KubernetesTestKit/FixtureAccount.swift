@@ -2,18 +2,18 @@
 
 import FoundationEssentials
 
-/// Whose a token is that an ``APIServerFixture`` knows.
+/// The service account of a token that an ``APIServerFixture`` knows.
 public struct FixtureAccount: Sendable {
-    /// `system:serviceaccount:NAMESPACE:NAME`.
+    /// The account's name: `system:serviceaccount:NAMESPACE:NAME`.
     public var username: String
-    /// Whom the token is meant for.
+    /// The token's audiences.
     public var audiences: [String]
-    /// The pod that it was made for.
+    /// The pod for which the token was issued.
     public var podName: String?
-    /// That pod's node, which servers before 1.30 do not tell.
+    /// That pod's node, which servers before 1.30 do not report.
     public var nodeName: String?
 
-    /// Makes an account of its parts.
+    /// Makes an account from its parts.
     public init(username: String, audiences: [String], podName: String? = nil, nodeName: String? = nil) {
         self.username = username
         self.audiences = audiences
@@ -46,7 +46,7 @@ extension APIServerFixture {
         var status: Status?
     }
 
-    /// What a server answers to the question whose a token is; nil where it is not understood.
+    /// Returns a server's response to a token review; nil if the request is malformed.
     func review(_ body: [UInt8]) -> [UInt8]? {
         guard var review = try? JSONDecoder().decode(Review.self, from: Data(body)), review.kind == "TokenReview",
             review.apiVersion == "authentication.k8s.io/v1"
@@ -69,11 +69,11 @@ extension APIServerFixture {
 }
 
 extension FixtureAccount {
-    /// A token as a service account's looks, unsigned: a JSON Web Token.
+    /// Returns an unsigned JSON Web Token in the format of a service account's token.
     ///
     /// - Parameters:
-    ///   - expiry: When it expires, in seconds since the Unix epoch.
-    ///   - padding: A text that tells it from others.
+    ///   - expiry: The expiry, in seconds since the Unix epoch.
+    ///   - padding: A text that makes the token different from others.
     public static func token(expiry: Int, padding: String = "") -> String {
         func part(_ json: String) -> String {
             Data(json.utf8).base64EncodedString().filter { $0 != "=" }.replacing("+", with: "-")

@@ -3,10 +3,10 @@
 import ClusterModel
 import KubernetesAPI
 
-/// The objects of a made-up cluster with the history of their changes, as etcd and the API server's cache keep them.
-/// Objects are encoded once, when they change.
+/// The objects of a simulated cluster with the history of their changes, as in etcd and the API server's cache. Objects
+/// are encoded once, when they change.
 struct FixtureCluster {
-    /// An object as it stands.
+    /// The present state of an object.
     struct Stored {
         let message: [UInt8]
         let isSelected: Bool
@@ -19,7 +19,7 @@ struct FixtureCluster {
         let frame: [UInt8]
     }
 
-    /// How the objects of a resource are put into answers.
+    /// The encoding of a resource's objects in responses.
     struct Encoding {
         let kind: (name: String, apiVersion: String)
         let event: @Sendable (_ type: String, _ message: [UInt8]) -> [UInt8]
@@ -47,7 +47,7 @@ struct FixtureCluster {
 
     /// The version of the latest change.
     private(set) var version = 100
-    /// Changes up to this version are forgotten.
+    /// The version up to which changes are discarded.
     private(set) var compactedVersion = 100
     private var objects: [String: [String: Stored]] = [:]
     private var changes: [Change] = []
@@ -59,7 +59,7 @@ struct FixtureCluster {
             message: object.message(resourceVersion: "\(version)", padding: padding, annotations: annotations),
             isSelected: object.isSelected)
         let old = objects[Object.resource, default: [:]].updateValue(new, forKey: object.key)
-        // An object that leaves the selector arrives as deleted, one that enters it as added.
+        // For a watch, an object that leaves the selector is deleted, and one that enters it is added.
         switch (old?.isSelected ?? false, new.isSelected) {
         case (false, true): note("ADDED", Object.resource, new.message)
         case (true, true): note("MODIFIED", Object.resource, new.message)
@@ -75,7 +75,7 @@ struct FixtureCluster {
         note("DELETED", Object.resource, object.message(resourceVersion: "\(version)", padding: 0))
     }
 
-    /// Puts bytes that need not be sound into the history, as if an object had changed.
+    /// Adds a message, which may be malformed, to the history, as if an object had changed.
     mutating func insert(event type: String, resource: String, message: [UInt8]) {
         version += 1
         note(type, resource, message)
@@ -86,9 +86,9 @@ struct FixtureCluster {
         changes.append(Change(version: version, resource: resource, frame: encoding.event(type, message)))
     }
 
-    /// Forgets all changes and all lists that are being paged through.
+    /// Discards all changes and all lists whose pages are still being read.
     mutating func compact() {
-        // A watch from the present version must go on.
+        // A watch from the new version continues, one from any earlier version expires.
         version += 1
         compactedVersion = version
         changes = []
@@ -103,12 +103,12 @@ struct FixtureCluster {
         snapshots = [:]
     }
 
-    /// The objects that the selector lets through, in the order of their keys.
+    /// Returns the objects that match the selector, in the order of their keys.
     func messages(of resource: String) -> [[UInt8]] {
         (objects[resource] ?? [:]).filter(\.value.isSelected).sorted { $0.key < $1.key }.map(\.value.message)
     }
 
-    /// The page of a list that a token asks for, or the first; nil where the token has expired.
+    /// Returns the page of a list for a token, or the first page; nil if the token has expired.
     mutating func page(of resource: String, limit: Int?, token: String?) -> Page? {
         guard limit != nil || token != nil else {
             return Page(metadata: ListMetadata(resourceVersion: "\(version)"), messages: messages(of: resource))
@@ -131,7 +131,7 @@ struct FixtureCluster {
             messages: Array(snapshot[offset..<end]))
     }
 
-    /// The frames of what changed after a version, and the version after them; nil where that is forgotten.
+    /// Returns the frames of the changes after a version, and the version after them; nil if those are discarded.
     func frames(of resource: String, after version: Int) -> (frames: [[UInt8]], version: Int)? {
         guard version >= compactedVersion else { return nil }
         let start = changes.partitioningIndex { $0.version > version }
@@ -140,7 +140,7 @@ struct FixtureCluster {
 }
 
 extension Array {
-    /// The first index whose element satisfies a condition that all after it satisfy as well.
+    /// Returns the first index at which a condition holds, given that it holds for all later elements as well.
     fileprivate func partitioningIndex(where condition: (Element) -> Bool) -> Int {
         var (low, high) = (0, count)
         while low < high {

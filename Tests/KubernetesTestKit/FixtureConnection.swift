@@ -4,15 +4,16 @@ import KubernetesAPI
 import NIOCore
 import NIOHTTP1
 
-/// Makes a ``FixtureConnection`` neither read nor send any more, as one whose server is gone without a word.
+/// An event that makes a ``FixtureConnection`` stop reading and sending, as if its server had disappeared without
+/// closing it.
 struct Freeze: Sendable {}
 
-/// One connection to an ``APIServerFixture``: answers one request after the other.
+/// A connection to an ``APIServerFixture``, which answers one request at a time.
 final class FixtureConnection: ChannelInboundHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = HTTPServerResponsePart
 
-    /// A watch that is open.
+    /// An open watch.
     private struct Watch {
         let number: Int
         let resource: String
@@ -29,9 +30,9 @@ final class FixtureConnection: ChannelInboundHandler {
     private var requestHead: HTTPRequestHead?
     private var requestBody: [UInt8] = []
     private var isBytewise = false
-    /// Whether nothing is read and nothing is sent any more.
+    /// Whether reading and sending have stopped.
     private var isFrozen = false
-    /// Bytes of the body after which the connection is cut, or frozen.
+    /// Bytes of the body that may still be sent before the connection is closed or frozen.
     private var bytesLeft: Int?
     private var freezesAtEnd = false
 
@@ -57,7 +58,7 @@ final class FixtureConnection: ChannelInboundHandler {
         case .head(let head):
             requestBody = []
             requestHead = head
-            // What is asked with a body is answered at its end.
+            // A request with a body is answered at the end of the body.
             if head.method == .GET { answer(head) }
         case .body(let bytes): requestBody += bytes.readableBytesView
         case .end:
@@ -145,7 +146,7 @@ final class FixtureConnection: ChannelInboundHandler {
                     code: 504, reason: "Timeout",
                     message: "Too large resource version: \(asked), current: \(server.version)", retryAfterSeconds: 1))
         }
-        // Out of its memory a server answers with all objects, whatever the limit.
+        // From its memory a server returns all objects, whatever the limit.
         let limit = version == "0" ? nil : request.parameters["limit"].flatMap { Int($0) }
         let page = server.withCluster {
             $0.page(of: request.resource, limit: limit, token: request.parameters["continue"])
@@ -214,7 +215,7 @@ final class FixtureConnection: ChannelInboundHandler {
             isCaughtUp: watch.isCaughtUp)
     }
 
-    /// Ends the watch when its time is over, and sends bookmarks until then.
+    /// Ends the watch after its requested duration, and sends bookmarks until then.
     private func limit(_ request: FixtureRequest, _ options: APIServerFixture.Options) {
         guard let context else { return }
         let this = NIOLoopBound(self, eventLoop: context.eventLoop)
@@ -238,7 +239,7 @@ final class FixtureConnection: ChannelInboundHandler {
         send(watch.encoding.bookmark("\(watch.version)", false))
     }
 
-    /// Sends what has changed.
+    /// Sends the changes since the last call.
     private func pump() {
         guard let watch, watch.isCaughtUp, let server else { return }
         guard let (frames, version) = server.withCluster({ $0.frames(of: watch.resource, after: watch.version) }) else {
@@ -257,7 +258,7 @@ final class FixtureConnection: ChannelInboundHandler {
         timers = []
     }
 
-    // MARK: - Answers
+    // MARK: - Responses
 
     private func refuse(_ status: KubernetesStatus) {
         let body = ObjectEncoder.status(status)
@@ -303,7 +304,7 @@ final class FixtureConnection: ChannelInboundHandler {
         context?.close(promise: nil)
     }
 
-    /// Sends chunks no faster than they are taken.
+    /// Sends chunks with backpressure.
     private func send(all next: @escaping () -> [UInt8]?, then: @escaping (FixtureConnection) -> Void) {
         guard let context, context.channel.isActive else { return }
         guard let chunk = next() else { return then(self) }

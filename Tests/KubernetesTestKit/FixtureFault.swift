@@ -2,24 +2,24 @@
 
 package import KubernetesAPI
 
-/// What an ``APIServerFixture`` does to a request instead of what is right.
+/// A fault that an ``APIServerFixture`` injects into the response to a request.
 package enum FixtureFault: Sendable {
-    /// It refuses it.
+    /// The request is rejected with a status.
     case status(KubernetesStatus)
-    /// It refuses a watch, or whatever it is, in an answer with the status 200: an ERROR event.
+    /// The request is rejected by an ERROR event in a response with status 200.
     case errorEvent(KubernetesStatus)
-    /// It closes the connection after so many bytes of the body.
+    /// The connection is closed after this many bytes of the body.
     case cut(afterBytes: Int)
-    /// It neither reads nor sends any more after so many bytes of the body.
+    /// Reading and sending stop after this many bytes of the body.
     case freeze(afterBytes: Int)
-    /// It sends every byte on its own.
+    /// Every byte is sent separately.
     case bytewise
-    /// It answers with the status 200 and these bytes.
+    /// The response has status 200 and these bytes.
     case bytes([UInt8])
-    /// It answers with the status 200 and ends the body.
+    /// The response has status 200 and an empty body.
     case nothing
-    /// It never answers.
+    /// There is no response.
     case silence
-    /// It goes on to answer a streaming list as a server that does not know of it: the objects come, the end does not.
+    /// A streaming list is handled as by a server without support for it: the objects come, the end does not.
     case ignoresInitialEvents
 }

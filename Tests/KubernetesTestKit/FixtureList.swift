@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Writes the body of a list in parts, so that one of 100,000 objects is never in one piece.
+/// Writes the body of a list in parts, so that a list of 100,000 objects is never in memory in one piece.
 enum FixtureList {
     static func chunks(
         _ page: FixtureCluster.Page, _ encoding: FixtureCluster.Encoding
@@ -31,7 +31,7 @@ enum FixtureList {
         }
     }
 
-    /// What stands before a field of so many bytes.
+    /// Returns the header of a field with this many bytes.
     private static func prefix(_ field: UInt8, _ length: Int) -> [UInt8] {
         var bytes = [field << 3 | 2]
         var rest = length

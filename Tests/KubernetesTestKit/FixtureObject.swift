@@ -2,20 +2,20 @@
 
 public import ClusterModel
 
-/// What an ``APIServerFixture`` holds.
+/// An object that an ``APIServerFixture`` can hold.
 public protocol FixtureObject: EncodableObject {
-    /// The name of the resource in paths.
+    /// The resource's name in paths.
     static var resource: String { get }
 
-    /// What an object is told apart by among those of its kind.
+    /// The object's key, unique among those of its kind.
     var key: String { get }
 
-    /// Whether the selector that is asked with lets it through.
+    /// Whether the object matches the selector of the reflector's requests.
     var isSelected: Bool { get }
 }
 
 extension FixtureObject {
-    /// All are, but for pods.
+    /// True, except for pods.
     public var isSelected: Bool { true }
 }
 

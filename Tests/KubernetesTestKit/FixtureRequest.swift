@@ -2,25 +2,25 @@
 
 import Foundation
 
-/// A request that an ``APIServerFixture`` got.
+/// A request to an ``APIServerFixture``.
 public struct FixtureRequest: Equatable, Sendable {
-    /// What kinds of requests there are.
+    /// The kind of a request.
     public enum Kind: Equatable, Sendable {
         /// A list, or the first page of one.
         case list
         /// A later page of a list.
         case page
-        /// A watch that goes on from a version.
+        /// A watch that continues from a version.
         case watch
-        /// A watch that begins with the objects that are there.
+        /// A watch that begins with the existing objects.
         case streamingList
-        /// The question which version is the newest: a list of one object.
+        /// A request for the newest version: a list of one object.
         case version
-        /// The question whose a token is.
+        /// A review of a token.
         case tokenReview
     }
 
-    /// What kind of request it is.
+    /// The request's kind.
     public let kind: Kind
     /// The last part of the path: `pods`.
     public let resource: String

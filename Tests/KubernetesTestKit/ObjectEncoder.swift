@@ -2,9 +2,9 @@
 
 package import KubernetesAPI
 
-/// Makes the bodies and frames of an API server.
+/// Encodes the bodies and frames of an API server.
 package enum ObjectEncoder {
-    /// The body of a list, or of a page of one, whose objects all have these annotations.
+    /// Returns the body of a list, or of a page of one, whose objects all have these annotations.
     package static func list<Object: EncodableObject>(
         _ objects: [Object], metadata: ListMetadata, padding: Int = 0, annotations: [String: String] = [:]
     ) -> [UInt8] {
@@ -15,7 +15,7 @@ package enum ObjectEncoder {
             })
     }
 
-    /// The body of a list of messages, which need not be sound.
+    /// Returns the body of a list of messages, which may be malformed.
     package static func list<Object: EncodableObject>(
         of type: Object.Type, metadata: ListMetadata, messages: some Sequence<[UInt8]>
     ) -> [UInt8] {
@@ -30,21 +30,21 @@ package enum ObjectEncoder {
         return envelope("\(Object.kind.name)List", Object.kind.apiVersion, list.bytes)
     }
 
-    /// The frame of a watch that tells of an object; the type is `ADDED`, `MODIFIED` or `DELETED`.
+    /// Returns a watch's frame for an object; the type is `ADDED`, `MODIFIED` or `DELETED`.
     package static func event<Object: EncodableObject>(
         _ type: String, _ object: Object, resourceVersion: String, padding: Int = 0
     ) -> [UInt8] {
         event(type, of: Object.self, message: object.message(resourceVersion: resourceVersion, padding: padding))
     }
 
-    /// The frame of a watch that holds a message, which need not be sound.
+    /// Returns a watch's frame with a message, which may be malformed.
     package static func event<Object: EncodableObject>(
         _ type: String, of object: Object.Type, message: [UInt8]
     ) -> [UInt8] {
         frame(type, envelope(Object.kind.name, Object.kind.apiVersion, message))
     }
 
-    /// The frame of a bookmark. `endsInitialEvents` gives it the annotation `k8s.io/initial-events-end`.
+    /// Returns the frame of a bookmark. `endsInitialEvents` adds the annotation `k8s.io/initial-events-end`.
     package static func bookmark<Object: EncodableObject>(
         of object: Object.Type, resourceVersion: String, endsInitialEvents: Bool = false
     ) -> [UInt8] {
@@ -57,10 +57,10 @@ package enum ObjectEncoder {
         return event("BOOKMARK", of: object, message: message.bytes)
     }
 
-    /// The frame with which a watch fails.
+    /// Returns the frame of a watch's ERROR event.
     package static func error(_ status: KubernetesStatus) -> [UInt8] { frame("ERROR", self.status(status)) }
 
-    /// The body with which a request is refused.
+    /// Returns the body of a rejection.
     package static func status(_ status: KubernetesStatus) -> [UInt8] {
         var message = ProtobufWriter()
         message.append(2, "Failure")
@@ -73,7 +73,7 @@ package enum ObjectEncoder {
         return envelope("Status", "v1", message.bytes)
     }
 
-    /// `k8s\0` and a message `Unknown`.
+    /// Returns a message in its envelope: `k8s\0` and a message `Unknown`.
     private static func envelope(_ kind: String, _ apiVersion: String, _ message: [UInt8]) -> [UInt8] {
         var unknown = ProtobufWriter()
         unknown.append(1) { type in

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Writes the fields of a protobuf message one after the other.
+/// Writes the fields of a protobuf message.
 public struct ProtobufWriter {
     /// The message so far.
     public private(set) var bytes: [UInt8] = []
@@ -25,7 +25,7 @@ public struct ProtobufWriter {
         append(number, message.bytes)
     }
 
-    /// Appends a number that is not negative.
+    /// Appends a non-negative number.
     public mutating func append(_ number: Int, _ value: Int) {
         appendVarint(UInt64(number) << 3)
         appendVarint(UInt64(value))
