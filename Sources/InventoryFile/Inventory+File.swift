@@ -21,7 +21,7 @@ import YAMLParsing
 ///     instance_id: blue
 ///     cell: cell-1
 /// ranges:
-///   - name: s3-frankfurt           # what problems call it
+///   - name: s3-frankfurt           # name in error messages
 ///     cidrs: [198.51.100.0/24]
 ///     cloud: aws
 ///     region: eu-central-1         # optional
