@@ -34,6 +34,11 @@ test: ## Run all tests, in network namespaces and against a real ClickHouse
 		echo "the parts are right; now the daemons, end to end" && \
 		tools/sandbox $(SWIFT) test --skip-build --filter EndToEndTests
 
+.PHONY: check
+check: lint documents-test ## A quick loop over a warm build: lint, documents, and the tests that need neither network nor server
+	$(SWIFT) build --build-tests --quiet
+	@tools/sandbox $(SWIFT) test --skip-build --filter '^(FlowModel|FlowBlocks|FlowWire|Labeling|ClusterModel|StrictYAML|Operations|Retry)Tests'
+
 .PHONY: schema-test
 schema-test: ## Apply deploy/clickhouse to a real ClickHouse, over rows, twice, and compare sums
 	@tools/install-packages run
