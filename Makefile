@@ -181,6 +181,19 @@ soak: ## Run the whole pipeline with churn, restarts and faults (MINUTES=10); me
 modules-test: ## Hold the modules of Package.swift against docs/architecture.md and what their files import
 	@echo "modules-test:" && python3 -B Tests/DeployTests/modules_test.py $(SWIFT)
 
+SECONDS_EACH ?= 60
+
+.PHONY: fuzz
+fuzz: ## Feed the decoders with made-up bytes, SECONDS_EACH=60 seconds each (netlink, frames, Kubernetes objects)
+	@tools/install-packages build
+	@for program in Netlink Frames KubernetesObjects; do \
+		$(SWIFT) build --package-path Tests/Fuzz --scratch-path .build-fuzz --product $$program --quiet \
+			-Xswiftc -sanitize=fuzzer -Xcc -fsanitize=fuzzer-no-link && \
+		mkdir -p .build-fuzz/corpus/$$program && echo "fuzz: $$program" && \
+		.build-fuzz/debug/$$program -max_total_time=$(SECONDS_EACH) -verbosity=0 -print_final_stats=1 -artifact_prefix=.build-fuzz/ \
+			.build-fuzz/corpus/$$program Tests/Fuzz/corpus/$$program || exit; \
+	done
+
 .PHONY: lint
 lint: .tools/lint/ready modules-test ## Check the Swift code's format and imports, the shell scripts and the Python code
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources

@@ -35,6 +35,10 @@ let package = Package(
             name: "KubenetmonServerParts",
             targets: ["CloudRanges", "ClusterModel", "FlowModel", "Labeling"]),
         .library(name: "KubernetesTestKit", targets: ["KubernetesTestKit"]),
+        // What Tests/Fuzz feeds.
+        .library(
+            name: "KubenetmonDecoders",
+            targets: ["ClusterModel", "Conntrack", "FlowWire", "HostAddresses", "KubernetesAPI"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
