@@ -10,7 +10,7 @@ help: ## List the targets
 .PHONY: demo
 demo: ## Run the whole pipeline on real traffic and show the table (KEEP=1 leaves ClickHouse up)
 	@tools/install-packages build run
-	@echo "demo: building (about two minutes the first time)"
+	@echo "demo: building (two to eleven minutes the first time)"
 	@$(SWIFT) build -c release --product kubenetmon-agent --quiet
 	@$(SWIFT) build -c release --product kubenetmon-server --quiet
 	@tools/clickhouse --install
