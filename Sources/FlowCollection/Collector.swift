@@ -9,7 +9,7 @@ import Operations
 struct Collector: ~Copyable {
     /// The result of one collection.
     struct Report {
-        /// The reader's report. Flows that it read before an error are in batches all the same.
+        /// The reader's report. Flows read before an error are in batches too.
         var collection = CollectionReport()
         var collectedFlows = 0
         var collectedBytes: UInt64 = 0

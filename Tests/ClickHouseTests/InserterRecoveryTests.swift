@@ -110,7 +110,7 @@ import Testing
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database))
         try await database.query("RENAME TABLE network_flows_0 TO elsewhere")
         test.submit(1)
-        try await eventually("somebody must act") { test.inserter.load.problem != nil }
+        try await eventually("the sink reports a problem") { test.inserter.load.problem != nil }
         let problem = try #require(test.inserter.load.problem)
         #expect(problem.hasPrefix("somebody must act: ClickHouse answered with exception 60"))
         try await database.query("RENAME TABLE elsewhere TO network_flows_0")
