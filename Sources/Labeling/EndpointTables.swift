@@ -141,9 +141,6 @@ struct EndpointTables: ~Copyable, Sendable {
     /// Whether only an annotation claims the candidate's address.
     func isClaiming(_ slot: Int32) -> Bool { candidates[slot].kind == .claimingPod }
 
-    /// Returns the number of the node that a candidate is or runs on.
-    func node(of slot: Int32) -> Int32 { candidates[slot].node }
-
     func labels(ofNode number: Int32) -> LabelsReference { nodeLabels[Int(number)] }
 
     /// Returns the node whose pod block contains an address that no pod and no Node object has, if the address can only

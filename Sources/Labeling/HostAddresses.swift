@@ -19,7 +19,7 @@ struct HostAddresses: Sendable {
     func own(ofNode node: Int32) -> AddressTable? { own.indices.contains(Int(node)) ? own[Int(node)] : nil }
 
     /// Whether a node's agent has reported its host's addresses.
-    func areTold(ofNode node: Int32) -> Bool { own.indices.contains(Int(node)) && own[Int(node)] != nil }
+    func areTold(ofNode node: Int32) -> Bool { own(ofNode: node) != nil }
 
     /// Returns the only node that has reported a private address.
     func node(with address: IPAddress) -> Int32? { unique[address] }
