@@ -15,6 +15,10 @@ import FlowModel
 /// other's reply tuple). A connection is reported with the tuples of the entry that translates its destination, or else
 /// of one that translates its source: these name the service that was dialled as well as the peer that responds.
 ///
+/// A zone that first sees a connection's reply, because its entry was deleted or a hop changed to this zone, takes the
+/// replies for the original direction (`net.netfilter.nf_conntrack_tcp_loose`). Such an entry is turned before its
+/// counts are added. The direction is that of the entry that translates, or else of the first entry seen.
+///
 /// Until the first entry outside the default zone appears, nothing is remembered and every entry is reported as it is.
 struct ZoneLedger {
     /// The limit on remembered connections, about 300 bytes each. Connections beyond it are reported once for every
@@ -37,6 +41,8 @@ struct ZoneLedger {
         mutating func lead(_ flow: Flow) -> (original: FlowCounters, reply: FlowCounters) {
             (originalLag.lead(of: flow.originalCounters), replyLag.lead(of: flow.replyCounters))
         }
+
+        mutating func turn() { swap(&originalLag, &replyLag) }
     }
 
     /// When to read an entry that a dump shows.
@@ -49,6 +55,31 @@ struct ZoneLedger {
         /// In the next collection: an entry that links this one to others may have been created after the dump had
         /// passed its place, and the next dump shows it. Meanwhile the kernel keeps counting.
         case nextCollection
+    }
+
+    /// The tuple that a connection's packets carry at one point of their path, up to its direction.
+    private struct View {
+        /// The same for a tuple and its mirror. Among 65,000 tuples, two hashes are equal once in nine billion times.
+        let hash: UInt64
+        /// Differs between a tuple and its mirror.
+        let isMirrored: Bool
+
+        init(_ transport: TransportProtocol, _ tuple: FlowTuple) {
+            let mirrored = tuple.mirrored
+            isMirrored =
+                (tuple.source, tuple.sourcePort) > (mirrored.source, mirrored.sourcePort)
+            var hasher = Hasher()
+            hasher.combine(transport)
+            hasher.combine(isMirrored ? mirrored : tuple)
+            hash = UInt64(bitPattern: Int64(hasher.finalize()))
+        }
+    }
+
+    /// The connection that a view belongs to.
+    private struct Membership {
+        var connection: UInt32
+        /// ``View/isMirrored`` of the tuple that the connection's original direction carries.
+        var isMirrored: Bool
     }
 
     private struct Connection {
@@ -64,7 +95,7 @@ struct ZoneLedger {
         var lastRound: UInt32
         /// The tuples to report, if an entry translates addresses.
         var translated: (original: FlowTuple, reply: FlowTuple)?
-        /// Hashes of the tuples with which the connection's packets arrive at a zone or leave it, the latest last.
+        /// Hashes of the views with which the connection's packets arrive at a zone or leave it, the latest last.
         var views: [UInt64]
 
         /// Forgets what was reported in rounds that are too old for the lag of a new entry.
@@ -74,6 +105,12 @@ struct ZoneLedger {
                 reply = FlowCounters()
             }
             if original.isZero && reply.isZero { reportedSince = round }
+        }
+
+        mutating func turn() {
+            swap(&original, &reply)
+            for index in shares.indices { shares[index].turn() }
+            translated = translated.map { ($0.reply, $0.original) }
         }
     }
 
@@ -90,7 +127,7 @@ struct ZoneLedger {
     var rememberedViews: Int { connectionOfView.count }
 
     private var connections: [UInt32: Connection] = [:]
-    private var connectionOfView: [UInt64: UInt32] = [:]
+    private var connectionOfView: [UInt64: Membership] = [:]
     /// Which tuple is translated into which, in both directions. Only one tuple at a time is translated into a given
     /// tuple; if a second one is, the connection of the first is over.
     private var leavingOfArriving: [UInt64: UInt64] = [:]
@@ -121,7 +158,9 @@ struct ZoneLedger {
     mutating func notice(_ entry: ConntrackEntry) -> Reading {
         guard isActive || entry.zone != .default else { return .now }
         isActive = true
-        guard let number = connection(of: entry.flow), let first = connections[number]?.firstRound else { return .now }
+        guard let (number, _) = connection(of: entry.flow), let first = connections[number]?.firstRound else {
+            return .now
+        }
         connections[number]?.lastRound = round
         switch round &- first {
         case 0: return .nextCollection
@@ -138,7 +177,8 @@ struct ZoneLedger {
         guard isActive || entry.zone != .default else { return entry.flow }
         isActive = true
         self.second = second
-        guard let number = connection(of: entry.flow), var connection = connections.removeValue(forKey: number) else {
+        guard var (number, flow) = connection(of: entry.flow), var connection = connections.removeValue(forKey: number)
+        else {
             unmergedEntries += 1
             return entry.flow
         }
@@ -146,15 +186,14 @@ struct ZoneLedger {
         connection.lastSeen = second
         connection.lastRound = round
         let own = share(of: entry.zone, in: &connection)
-        let (original, reply) = connection.shares[own].lead(entry.flow)
+        let (original, reply) = connection.shares[own].lead(flow)
         connection.original += original
         connection.reply += reply
         for index in connection.shares.indices where index != own {
             connection.shares[index].originalLag += original
             connection.shares[index].replyLag += reply
         }
-        var flow = entry.flow
-        if let translated = connection.translated, entry.flow.isHop(of: translated) {
+        if let translated = connection.translated, flow.isHop(of: translated) {
             (flow.original, flow.reply) = translated
         }
         (flow.originalCounters, flow.replyCounters) = (original, reply)
@@ -172,16 +211,23 @@ struct ZoneLedger {
         return connection.shares.count - 1
     }
 
-    /// Returns the number of a flow's connection, which is created if there is none; nil if too many are remembered.
-    private mutating func connection(of flow: Flow) -> UInt32? {
-        let arriving = Self.view(flow, flow.original)
+    /// Returns the number of a flow's connection, which is created if there is none, and the flow in the connection's
+    /// direction; nil if too many are remembered.
+    private mutating func connection(of flow: Flow) -> (number: UInt32, flow: Flow)? {
+        let arriving = View(flow.transport, flow.original)
         guard flow.isTranslated else {
-            return connectionOfView[arriving] ?? makeConnection([arriving])
+            guard let known = connectionOfView[arriving.hash] else {
+                return makeConnection([arriving]).map { ($0, flow) }
+            }
+            return (known.connection, known.isMirrored == arriving.isMirrored ? flow : flow.turned)
         }
-        let leaving = Self.view(flow, flow.reply.mirrored)
-        replaceTranslation(of: arriving, to: leaving)
+        let leaving = View(flow.transport, flow.reply.mirrored)
+        replaceTranslation(of: arriving.hash, to: leaving.hash)
+        for view in [arriving, leaving] {
+            if let known = connectionOfView[view.hash], known.isMirrored != view.isMirrored { turn(known.connection) }
+        }
         let number: UInt32
-        switch (connectionOfView[arriving], connectionOfView[leaving]) {
+        switch (connectionOfView[arriving.hash]?.connection, connectionOfView[leaving.hash]?.connection) {
         case (nil, nil):
             guard let made = makeConnection([arriving, leaving]) else { return nil }
             number = made
@@ -198,16 +244,26 @@ struct ZoneLedger {
         let isDestination = flow.reply.source != flow.original.destination
         let isOutdated = connections[number]?.translated.map { !flow.isHop(of: $0) } ?? true
         if isDestination || isOutdated { connections[number]?.translated = (flow.original, flow.reply) }
-        return number
+        return (number, flow)
+    }
+
+    /// Takes what was the reply direction of a connection for its original direction.
+    private mutating func turn(_ number: UInt32) {
+        connections[number]?.turn()
+        for view in connections[number]?.views ?? [] { connectionOfView[view]?.isMirrored.toggle() }
     }
 
     /// Records that `arriving` is translated into `leaving`, and forgets the tuples of translations that are over as a
     /// result.
     private mutating func replaceTranslation(of arriving: UInt64, to leaving: UInt64) {
-        if let former = leavingOfArriving[arriving], former != leaving, let number = connectionOfView[former] {
+        if let former = leavingOfArriving[arriving], former != leaving,
+            let number = connectionOfView[former]?.connection
+        {
             forget(former, of: number)
         }
-        if let former = arrivingOfLeaving[leaving], former != arriving, let number = connectionOfView[leaving] {
+        if let former = arrivingOfLeaving[leaving], former != arriving,
+            let number = connectionOfView[leaving]?.connection
+        {
             leavingOfArriving[former] = nil
             forget(leaving, of: number)
         }
@@ -217,27 +273,30 @@ struct ZoneLedger {
 
     private mutating func forget(_ view: UInt64, of number: UInt32) {
         connections[number]?.views.removeAll { $0 == view }
-        if connectionOfView[view] == number { connectionOfView[view] = nil }
+        if connectionOfView[view]?.connection == number { connectionOfView[view] = nil }
         if let leaving = leavingOfArriving.removeValue(forKey: view) { arrivingOfLeaving[leaving] = nil }
         if let arriving = arrivingOfLeaving.removeValue(forKey: view) { leavingOfArriving[arriving] = nil }
     }
 
-    private mutating func makeConnection(_ views: [UInt64]) -> UInt32? {
+    private mutating func makeConnection(_ views: [View]) -> UInt32? {
         guard connections.count < Self.maximumConnections else { return nil }
         repeat { nextConnection &+= 1 } while connections[nextConnection] != nil
         connections[nextConnection] = Connection(
-            firstRound: round, reportedSince: round, lastSeen: second, lastRound: round, views: views)
-        for view in views { connectionOfView[view] = nextConnection }
+            firstRound: round, reportedSince: round, lastSeen: second, lastRound: round,
+            views: views.map(\.hash))
+        for view in views {
+            connectionOfView[view.hash] = Membership(connection: nextConnection, isMirrored: view.isMirrored)
+        }
         return nextConnection
     }
 
-    private mutating func add(_ view: UInt64, to number: UInt32) {
-        connections[number]?.views.append(view)
-        connectionOfView[view] = number
+    private mutating func add(_ view: View, to number: UInt32) {
+        connections[number]?.views.append(view.hash)
+        connectionOfView[view.hash] = Membership(connection: number, isMirrored: view.isMirrored)
         if let views = connections[number]?.views, views.count > Self.maximumViews { forget(views[0], of: number) }
     }
 
-    /// Merges two connections that an entry shows to be one. What each of them has reported is added to the lag of the
+    /// Merges two connections of the same direction that an entry shows to be one. What each of them has reported is added to the lag of the
     /// other's zones.
     private mutating func merge(_ other: UInt32, into number: UInt32) {
         guard var joined = connections.removeValue(forKey: number),
@@ -261,22 +320,20 @@ struct ZoneLedger {
         if absorbed.firstRound &- joined.firstRound > UInt32.max / 2 { joined.firstRound = absorbed.firstRound }
         joined.translated = joined.translated ?? absorbed.translated
         joined.views += absorbed.views
-        for view in absorbed.views { connectionOfView[view] = number }
+        for view in absorbed.views { connectionOfView[view]?.connection = number }
         connections[number] = joined
         while let views = connections[number]?.views, views.count > Self.maximumViews { forget(views[0], of: number) }
-    }
-
-    /// Returns a hash of the tuple that packets carry at one point of their path. Among 65,000 tuples, two hashes are
-    /// equal once in nine billion times.
-    private static func view(_ flow: Flow, _ tuple: FlowTuple) -> UInt64 {
-        var hasher = Hasher()
-        hasher.combine(flow.transport)
-        hasher.combine(tuple)
-        return UInt64(bitPattern: Int64(hasher.finalize()))
     }
 }
 
 extension Flow {
+    /// The same traffic of an entry whose original direction is this one's reply direction.
+    fileprivate var turned: Flow {
+        Flow(
+            transport: transport, original: reply, reply: original, originalCounters: replyCounters,
+            replyCounters: originalCounters)
+    }
+
     /// Returns whether the entry's packets arrive at that translation or leave it.
     fileprivate func isHop(of translated: (original: FlowTuple, reply: FlowTuple)) -> Bool {
         let leaving = translated.reply.mirrored

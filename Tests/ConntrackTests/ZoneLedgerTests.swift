@@ -17,6 +17,17 @@ private struct SimulatedConnection {
         var replyCounters = FlowCounters()
         var hasEnded = false
 
+        var isTranslated: Bool { reply != original.mirrored }
+
+        /// Whether the zone took a reply for the connection's first packet.
+        var isTurned = false
+
+        /// Deletes the entry; the next packet, a reply, makes another one.
+        mutating func startOverWithReply() {
+            (original, reply) = (reply, original)
+            isTurned.toggle()
+        }
+
         var isIdle: Bool { originalCounters.isZero && replyCounters.isZero }
 
         func peek() -> ConntrackEntry {
@@ -68,7 +79,11 @@ private struct SimulatedConnection {
         carried += bytes
         for index in entries.indices where !entries[index].hasEnded {
             let counters = FlowCounters(packets: 1, bytes: bytes)
-            if isReply { entries[index].replyCounters += counters } else { entries[index].originalCounters += counters }
+            if isReply != entries[index].isTurned {
+                entries[index].replyCounters += counters
+            } else {
+                entries[index].originalCounters += counters
+            }
         }
     }
 }
@@ -140,6 +155,17 @@ private struct SimulatedConnection {
                     if Bool.random(using: &generator) { connections[number].carry(52, isReply: true) }
                 }
                 for (number, index) in held { read(number, index) }
+                // An entry is deleted, and the connection goes on with a reply.
+                if Bool.random(using: &generator) {
+                    let number = Int.random(in: 0..<connections.count, using: &generator)
+                    let index = Int.random(in: 0..<zones.count, using: &generator)
+                    let entry = connections[number].entries[index]
+                    let isKnown = begun[number].map { $0 < round } ?? false
+                    if isKnown && !entry.hasEnded && !entry.isTranslated && !entry.isTurned {
+                        read(number, index)
+                        connections[number].entries[index].startOverWithReply()
+                    }
+                }
                 // Occasionally, one entry ends before the others.
                 let number = Int.random(in: 0..<connections.count, using: &generator)
                 let index = Int.random(in: 0..<zones.count, using: &generator)
@@ -197,6 +223,35 @@ private struct SimulatedConnection {
         }
         #expect(ledger.mergedConnections == 1)
         #expect(ledger.example.map { [$0.0.original, $0.1.original].sorted() } == [3, 7])
+    }
+
+    @Test(
+        "A zone that first sees a reply counts in the connection's direction",
+        arguments: SimulatedConnection.Translation.allCases)
+    private func replyFirst(translation: SimulatedConnection.Translation) {
+        for turned in [0, 1] {
+            var connection = SimulatedConnection(number: 1, zones: [3, 7], translation)
+            if connection.entries[turned].isTranslated { continue }
+            var ledger = ZoneLedger()
+            connection.entries[turned].startOverWithReply()
+            // The entry that translates tells the direction, whenever it is seen.
+            let order = translation == .none ? [1 - turned, turned] : [turned, 1 - turned]
+            for index in order { _ = ledger.notice(connection.entries[index].peek()) }
+            for _ in 0..<3 {
+                connection.carry(100, isReply: false)
+                connection.carry(1_000, isReply: true)
+                var (original, reply) = (FlowCounters(), FlowCounters())
+                for index in order {
+                    let flow = ledger.report(connection.entries[index].read(), second: 0)
+                    #expect(flow.original.destinationPort != 20_001 && flow.original.destinationPort != 30_001)
+                    original += flow.originalCounters
+                    reply += flow.replyCounters
+                }
+                #expect(original == FlowCounters(packets: 1, bytes: 100))
+                #expect(reply == FlowCounters(packets: 1, bytes: 1_000))
+            }
+            #expect(ledger.mergedConnections == 1)
+        }
     }
 
     @Test("A port that is translated for one pod after the other keeps neither the first pod's name nor its tuples")

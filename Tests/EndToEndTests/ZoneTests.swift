@@ -91,4 +91,47 @@ extension EndToEndTests {
             try await traffic
         }
     }
+
+    @Test("A zone that takes a reply for a connection's first packet does not count the connection again")
+    func replyFirst() async throws {
+        let node = ZonedNode(zones: [1, 2])
+        func python(_ program: String, in namespace: String) throws -> ChildProcess {
+            try ChildProcess(
+                URL(filePath: "/usr/bin/env"), ["ip", "netns", "exec", namespace, "python3", "-uc", program])
+        }
+        try await expectBytesOnce(node) { _, ledger, _ in
+            let server = try python(
+                """
+                import signal, socket
+                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+                listener = socket.create_server(("0.0.0.0", 9000))
+                print("listening")
+                connection, _ = listener.accept()
+                for size in 1_000, 1_000_000:
+                    connection.sendall(bytes(size))
+                    signal.sigwait({signal.SIGUSR1})
+                """, in: node.serverPod)
+            try await eventually("the server listens") { server.output.contains("listening") }
+            let client = try python(
+                """
+                import socket
+                connection = socket.create_connection(("\(ZonedNode.server)", 9000))
+                received = 0
+                while received < 1_001_000:
+                    received += len(connection.recv(65536))
+                    if received == 1_000: print("greeted")
+                """, in: "zone-pod-0")
+            try await eventually("the client is greeted") { client.output.contains("greeted") }
+            // Read in two collections, the connection's entries in zones 1 and 2 are known to be one.
+            try await eventually("the connection is reported") { ledger.totals.tcpBytes > 1_000 }
+            _ = try await atRest { try await node.passedBytes() }
+            try await node.setZones([9, 2])
+            server.signal(SIGUSR1)
+            let code = try await client.wait()
+            guard code == 0 else { throw TestEnvironmentError("the client failed: \(client.output)") }
+            server.signal(SIGUSR1)
+            let end = try await server.wait()
+            guard end == 0 else { throw TestEnvironmentError("the server failed: \(server.output)") }
+        }
+    }
 }

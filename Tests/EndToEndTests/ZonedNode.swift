@@ -51,12 +51,13 @@ struct ZonedNode {
             """)
     }
 
-    /// Assigns other zones to the hops; this affects only later packets.
+    /// Assigns other zones to the hops but the last; this affects only later packets.
     func setZones(_ zones: [Int]) async throws {
         try await ChildProcess.shell("ip netns exec \(Self.node) nft -f - <<'END'\n\(Self.zoneRules(zones))END")
     }
 
-    /// Returns the bytes that have passed the node's two ends, as its firewall counts them.
+    /// Returns the bytes that have passed the node, as its firewall counts them at both ends of the last hop: its zone
+    /// never changes, so that it knows every connection from its first packet.
     func passedBytes() async throws -> UInt64 {
         let text = try await ChildProcess.shell("ip netns exec \(Self.node) nft list counter ip truth passed")
         return text.firstMatch(of: /bytes (\d+)/).flatMap { UInt64($0.1) } ?? 0
@@ -138,9 +139,9 @@ struct ZonedNode {
             \(Self.zoneRules(zones))
             table ip truth {
                 counter passed { }
-                chain ends {
+                chain last {
                     type filter hook prerouting priority -50
-                    iifname { a0, b\(lastHop) } ct state != { invalid, untracked } counter name passed
+                    iifname { a\(lastHop), b\(lastHop) } ct state != { invalid, untracked } counter name passed
                 }
             }
             table ip translation {
