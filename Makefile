@@ -194,6 +194,12 @@ fuzz: ## Feed the decoders with made-up bytes, SECONDS_EACH=60 seconds each (net
 			.build-fuzz/corpus/$$program Tests/Fuzz/corpus/$$program || exit; \
 	done
 
+.PHONY: mutants
+mutants: ## Show whether the unit tests notice the faults of Tests/mutants.txt (an hour; NAMES="jitter TLS" for some)
+	@tools/install-packages build run test
+	@tools/clickhouse --install
+	@tools/mutants $(NAMES)
+
 .PHONY: lint
 lint: .tools/lint/ready modules-test ## Check the Swift code's format and imports, the shell scripts and the Python code
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
