@@ -201,8 +201,9 @@ mutants: ## Show whether the unit tests notice the faults of Tests/mutants.txt (
 	@tools/mutants $(NAMES)
 
 .PHONY: lint
-lint: .tools/lint/ready modules-test ## Check the Swift code's format and imports, the shell scripts and the Python code
+lint: .tools/lint/ready modules-test ## Check the Swift code's format and imports, the scripts and that there is one version
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
+	@tools/version --check
 	@.tools/lint/bin/shellcheck $$(grep -slE '^#!.*bash$$' .ci/* tools/* Benchmarks/*)
 	@.tools/lint/bin/ruff check --quiet $$(grep -slE '^#!.*python3$$' tools/* Benchmarks/*) Tests/DeployTests
 
