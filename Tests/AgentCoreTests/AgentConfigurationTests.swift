@@ -25,7 +25,8 @@ private func problems(_ arguments: [String], _ environment: [String: String]) ->
 }
 
 @Suite struct AgentConfigurationTests {
-    @Test func onlyTheNodesNameMustBeGiven() throws {
+    @Test("the node's name is the only required setting; all others have their defaults")
+    func onlyTheNodesNameMustBeGiven() throws {
         let read = try configuration(["--node-name", "node-a"])
         #expect(read.nodeName == "node-a")
         #expect(read.collectionInterval == .seconds(5))
@@ -44,7 +45,8 @@ private func problems(_ arguments: [String], _ environment: [String: String]) ->
     }
 
     /// The environment is that of kubenetmon's chart with other values, plus the variables that Kubernetes adds.
-    @Test func theEnvironmentOfKubenetmonsChartIsRead() throws {
+    @Test("the environment variables of kubenetmon's chart are read, and Kubernetes' own are ignored")
+    func theEnvironmentOfKubenetmonsChartIsRead() throws {
         let read = try configuration(
             environment: [
                 "NODE_NAME": "ip-10-0-0-1", "COLLECTION_INTERVAL": "1m30s", "KUBENETMON_SERVER_SERVICE_HOST": "server",
@@ -61,7 +63,7 @@ private func problems(_ arguments: [String], _ environment: [String: String]) ->
         #expect(read.metricsPort == 1)
     }
 
-    @Test func theChartsDefaultsAreTheDefaults() throws {
+    @Test("the defaults equal those of kubenetmon's chart") func theChartsDefaultsAreTheDefaults() throws {
         let chart = [
             "NODE_NAME": "n", "COLLECTION_INTERVAL": "5s",
             "KUBENETMON_SERVER_SERVICE_HOST": "kubenetmon-server.kubenetmon-server.svc.cluster.local",
@@ -72,7 +74,8 @@ private func problems(_ arguments: [String], _ environment: [String: String]) ->
             try configuration(environment: chart) == configuration(["--node-name=n"]))
     }
 
-    @Test func everySettingIsAVariableAndAFlagThatWins() throws {
+    @Test("every setting has an environment variable and a flag, and the flag wins")
+    func everySettingIsAVariableAndAFlagThatWins() throws {
         let environment = [
             "NODE_NAME": "a", "COLLECTION_INTERVAL": "1s", "KUBENETMON_SERVER_SERVICE_HOST": "a",
             "KUBENETMON_SERVER_SERVICE_PORT": "1", "SERVER_ANSWER_TIMEOUT": "1s", "METRICS_PORT": "1",
@@ -125,7 +128,7 @@ private func problems(_ arguments: [String], _ environment: [String: String]) ->
         #expect(try configuration(flags, environment: environment) == expected)
     }
 
-    @Test func allProblemsAreToldAtOnce() {
+    @Test("all mistakes in flags and variables are reported at once") func allProblemsAreToldAtOnce() {
         let found = problems(
             [
                 "--server-host", "", "--server-port=0", "--protocols", "tcp,ipx", "--log-level", "loud",
@@ -153,11 +156,14 @@ private func problems(_ arguments: [String], _ environment: [String: String]) ->
         for (problem, beginning) in zip(found, beginnings) { #expect(problem.hasPrefix(beginning)) }
     }
 
-    @Test(arguments: ["", ",", "tcp udp", "tcp;udp", "6"]) func aListOfProtocolsNamesThem(text: String) {
+    @Test(
+        "a list of protocols that contains no known names is rejected", arguments: ["", ",", "tcp udp", "tcp;udp", "6"])
+    func aListOfProtocolsNamesThem(text: String) {
         #expect(problems(["--node-name=n", "--protocols=\(text)"], [:]).count == 1)
     }
 
-    @Test func theReferenceIsCurrent() throws {
+    @Test("the agent's table in docs/configuration.md equals the declared settings")
+    func theReferenceIsCurrent() throws {
         let table = SettingsReader.declarations { _ = AgentConfiguration(&$0) }.markdown(hasFile: false)
         #expect(
             try String(contentsOf: Repository.file("docs/configuration.md"), encoding: .utf8).contains(table),
@@ -165,7 +171,7 @@ private func problems(_ arguments: [String], _ environment: [String: String]) ->
     }
 
     @Test(
-        "what travels unencrypted to another machine is warned of",
+        "flows or a token sent to another machine without TLS cause a warning",
         arguments: [
             ([], "flows travel unencrypted"), (["--token-file", "/token"], "flows and the token travel unencrypted"),
             (["--server-host", "127.0.0.1"], nil), (["--server-host", "::1"], nil),

@@ -42,7 +42,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         }
     }
 
-    @Test("a port that is taken is named, and the agent exits with 1 without having collected anything")
+    @Test("a metrics port in use is named in the error, and the agent exits with 1 before it collects")
     func takenPort() async throws {
         let output = try await NetworkNamespace.run {
             try NetworkNamespace.shell(
@@ -60,7 +60,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         #expect(!output.contains("acknowledged") && !output.contains("collecting"))
     }
 
-    @Test("an agent that collected nothing does not say that everything is acknowledged")
+    @Test("an agent that collected nothing does not log that everything is acknowledged")
     func nothingCollected() async throws {
         let output = try await NetworkNamespace.run {
             try NetworkNamespace.shell(
@@ -75,7 +75,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         #expect(!output.contains("everything collected"))
     }
 
-    @Test("every service ends where its task is cancelled", .timeLimit(.minutes(2)))
+    @Test("every service of the agent ends when its task is cancelled", .timeLimit(.minutes(2)))
     func cancellation() async throws {
         try NetworkNamespace.requireSandbox()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -90,7 +90,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         try await group.shutdownGracefully()
     }
 
-    @Test("whichever service fails, the others end", arguments: 0..<4)
+    @Test("if one service of the agent fails, the others end", arguments: 0..<4)
     func failingService(place: Int) async throws {
         try NetworkNamespace.requireSandbox()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -103,7 +103,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         try await group.shutdownGracefully()
     }
 
-    @Test("without file descriptors the agent says so, counts it, takes no core, and answers when there are some again")
+    @Test("an agent without file descriptors logs and counts it, uses little CPU, and answers again when some are free")
     func noDescriptors() async throws {
         let output = try await NetworkNamespace.run {
             try NetworkNamespace.shell(
@@ -155,7 +155,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         #expect(output == "idle\ncounted\n1 lines\n")
     }
 
-    @Test("two megabytes of requests whose answers nobody reads take no memory, and probes are answered meanwhile")
+    @Test("two megabytes of requests whose responses are never read take no memory, and probes are still answered")
     func unreadAnswers() async throws {
         let output = try await NetworkNamespace.run {
             try NetworkNamespace.shell(

@@ -106,7 +106,8 @@ import Testing
     }
 
     /// A busy agent has the same series as one that has just started.
-    @Test func thePageIsWellFormedAndGrowsWithNothing() {
+    @Test("the metrics page is well-formed, and a busy agent has the same series as a new one")
+    func thePageIsWellFormedAndGrowsWithNothing() {
         let (first, later) = (
             MetricsText(MetricsPage(Self.fresh).text), MetricsText(MetricsPage(Self.numbers).text)
         )
@@ -115,7 +116,8 @@ import Testing
         #expect(first.samples.count < 100)
     }
 
-    @Test func theSummaryTellsWhatTheMetricsTell() {
+    @Test("the agent's summary in the log has the same numbers as its metrics")
+    func theSummaryTellsWhatTheMetricsTell() {
         let metadata = SummaryService.growth(
             from: SummaryService.Numbers(AgentNumbers()), to: SummaryService.Numbers(Self.numbers))
         #expect(

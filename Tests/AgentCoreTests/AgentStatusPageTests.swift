@@ -9,7 +9,8 @@ import Testing
 @testable import Operations
 
 @Suite struct AgentStatusPageTests {
-    @Test func itTellsOfTheLastCollectionTheTableTheServerAndLosses() {
+    @Test("the agent's status page shows the last collection, the conntrack table, the server and losses")
+    func itTellsOfTheLastCollectionTheTableTheServerAndLosses() {
         var numbers = AgentNumbers()
         numbers.maximumEntries = 262_144
         numbers.spoolBytes = 16 << 20
@@ -32,7 +33,7 @@ import Testing
         #expect(!late.contains("problem"))
     }
 
-    @Test("the page, metrics and summaries of any numbers")
+    @Test("the agent's status page, metrics and summaries accept extreme numbers")
     func anyNumbers() {
         let (naturals, integers) = (EdgeNumbers.integers(UInt64.self), EdgeNumbers.integers(Int.self))
         var last = SummaryService.Numbers(AgentNumbers())

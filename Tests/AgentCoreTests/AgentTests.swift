@@ -16,7 +16,8 @@ private func run(
 }
 
 @Suite struct AgentTests {
-    @Test(arguments: ["exact", "fast"]) func withoutItsCapabilityTheAgentSaysSoAndEnds(mode: String) async throws {
+    @Test("an agent without CAP_NET_ADMIN exits with 1 and names the capability", arguments: ["exact", "fast"])
+    func withoutItsCapabilityTheAgentSaysSoAndEnds(mode: String) async throws {
         try NetworkNamespace.requireSandbox()
         let result = try await run(
             [
@@ -30,7 +31,8 @@ private func run(
         #expect(result.output.contains("capabilities.add: [NET_ADMIN]"))
     }
 
-    @Test func wrongSettingsAreToldTogetherAndNothingIsStarted() async throws {
+    @Test("an agent with wrong settings reports all of them and exits with 64")
+    func wrongSettingsAreToldTogetherAndNothingIsStarted() async throws {
         let result = try await run(
             ["--server-port", "x"], environment: ["NODE_NAME": "", "COLLECTION_INTERVAL": "soon"])
         #expect(result.code == 64)
@@ -39,7 +41,8 @@ private func run(
         #expect(result.output.contains("--server-port: 'x' is not a whole number from 1 to 65535"))
     }
 
-    @Test func helpNamesEverySettingAndItsVariable() async throws {
+    @Test("--help lists settings with their variables, values and defaults")
+    func helpNamesEverySettingAndItsVariable() async throws {
         let result = try await run(["--help"])
         #expect(result.code == 0)
         let text = result.output.split(whereSeparator: \.isWhitespace).joined(separator: " ")
@@ -52,7 +55,8 @@ private func run(
         #expect(try await run(["--version"]).output.contains("."))
     }
 
-    @Test func aConfigurationIsCheckedWithoutBeingUsed() async throws {
+    @Test("--check-config prints each setting with its source, or exits with 64")
+    func aConfigurationIsCheckedWithoutBeingUsed() async throws {
         let good = try await run(["--check-config", "--metrics-port", "1"], environment: ["NODE_NAME": "node-a"])
         #expect(good.code == 0)
         let lines = good.output.split(separator: "\n").map { $0.split(separator: " ").joined(separator: " ") }

@@ -24,7 +24,8 @@ private func snapshot(_ flows: [Flow], maximumCount: Int = .max) -> CounterSnaps
 }
 
 @Suite struct ConnectionObservationTests {
-    @Test(arguments: 0..<10) func aSnapshotKnowsEveryConnection(seed: UInt64) {
+    @Test("a snapshot finds every connection in it and no other", arguments: 0..<10)
+    func aSnapshotKnowsEveryConnection(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
         let ports = Set(
             (0..<Int.random(in: 0...200, using: &random)).map { _ in Int.random(in: 0..<300, using: &random) })
@@ -38,7 +39,7 @@ private func snapshot(_ flows: [Flow], maximumCount: Int = .max) -> CounterSnaps
         }
     }
 
-    @Test func whatIsNotKnownIsNotGuessed() {
+    @Test("a connection left out of the snapshot, or in it twice, has no gain") func whatIsNotKnownIsNotGuessed() {
         let few = snapshot([flow(1, 5), flow(2, 5), flow(3, 5)], maximumCount: 2)
         #expect(few.find(flow(1, 6)) != .unknown && few.find(flow(3, 6)) == .unknown)
         let alike = snapshot([flow(1, 5), flow(2, 5), flow(1, 9)])
@@ -46,7 +47,8 @@ private func snapshot(_ flows: [Flow], maximumCount: Int = .max) -> CounterSnaps
         #expect(ObservedConnection(flow(1, 6), since: alike).gain == nil)
     }
 
-    @Test func whatWasThereBeforeIsSubtracted() {
+    @Test("the gain of a connection is its growth since the snapshot; counters that shrank were zeroed")
+    func whatWasThereBeforeIsSubtracted() {
         let before = snapshot([flow(1, 100, 10), flow(2, 100, 10), flow(3, 5, 5)])
         let grown = ObservedConnection(flow(1, 130, 10), since: before)
         #expect(grown.gain?.original == FlowCounters(packets: 30, bytes: 3_000))
@@ -58,7 +60,7 @@ private func snapshot(_ flows: [Flow], maximumCount: Int = .max) -> CounterSnaps
     }
 
     /// With more connections than are shown, those shown are the busiest, and the totals are those of all.
-    @Test func onlyTheBusiestAreShown() {
+    @Test("only the busiest connections are kept, and the totals cover all") func onlyTheBusiestAreShown() {
         var random = SeededGenerator(seed: 1)
         var observation = ConnectionObservation()
         let counts = (0..<(3 * ConnectionObservation.maximumRows)).map { _ in
@@ -80,7 +82,8 @@ private func snapshot(_ flows: [Flow], maximumCount: Int = .max) -> CounterSnaps
             ])
     }
 
-    @Test func theLongestAddressesAndCountsFitOneLine() throws {
+    @Test("the longest addresses and counts fit one line of the table")
+    func theLongestAddressesAndCountsFitOneLine() throws {
         let source = try #require(IPAddress("255.255.255.255"))
         let tuple = FlowTuple(source: source, destination: source, sourcePort: 65_535, destinationPort: 65_535)
         var translated = tuple
@@ -108,24 +111,29 @@ private func snapshot(_ flows: [Flow], maximumCount: Int = .max) -> CounterSnaps
 }
 
 @Suite struct HumanNumberTests {
-    @Test(arguments: [
-        (0, "0"), (0.04, "0.0"), (0.44, "0.4"), (1, "1"), (9.96, "10.0"), (45.26, "45.3"), (99.96, "100"),
-        (100.4, "100"),
-        (999, "999"), (999.4, "999"), (999.5, "1.00K"), (1_000, "1.00K"), (9_994, "9.99K"), (9_995, "10.0K"),
-        (99_949, "99.9K"), (99_950, "100K"), (999_499, "999K"), (999_500, "1.00M"), (1_234_567, "1.23M"),
-        (5e9, "5.00G"), (1.5e12, "1.50T"), (2e15, "2.00P"), (18.4e18, "18.4E"),
-    ]) func threeDigitsAndAUnit(value: Double, text: String) {
+    @Test(
+        "a number is shortened to three digits and a unit",
+        arguments: [
+            (0, "0"), (0.04, "0.0"), (0.44, "0.4"), (1, "1"), (9.96, "10.0"), (45.26, "45.3"), (99.96, "100"),
+            (100.4, "100"),
+            (999, "999"), (999.4, "999"), (999.5, "1.00K"), (1_000, "1.00K"), (9_994, "9.99K"), (9_995, "10.0K"),
+            (99_949, "99.9K"), (99_950, "100K"), (999_499, "999K"), (999_500, "1.00M"), (1_234_567, "1.23M"),
+            (5e9, "5.00G"), (1.5e12, "1.50T"), (2e15, "2.00P"), (18.4e18, "18.4E"),
+        ])
+    func threeDigitsAndAUnit(value: Double, text: String) {
         #expect(HumanNumber.text(value) == text)
     }
 
-    @Test(arguments: [
-        (0, 2, "0.00"), (1.005, 1, "1.0"), (0.999, 2, "1.00"), (12.34, 1, "12.3"), (7.6, 0, "8"), (2.05, 2, "2.05"),
-    ])
+    @Test(
+        "a number is rounded to the requested decimals",
+        arguments: [
+            (0, 2, "0.00"), (1.005, 1, "1.0"), (0.999, 2, "1.00"), (12.34, 1, "12.3"), (7.6, 0, "8"), (2.05, 2, "2.05"),
+        ])
     func digitsBehindThePoint(value: Double, decimals: Int, text: String) {
         #expect(HumanNumber.text(value, decimals: decimals) == text)
     }
 
-    @Test("any number")
+    @Test("every double, infinite or not a number too, has a text")
     func anyNumber() {
         for value in EdgeNumbers.doubles {
             #expect(!HumanNumber.text(value).isEmpty && !HumanNumber.text(value, decimals: 2).isEmpty)

@@ -12,7 +12,8 @@ import Testing
         sysctl net.netfilter.nf_conntrack_acct net.netfilter.nf_conntrack_events
         """
 
-    @Test func whatIsOffIsTurnedOnOnce() async throws {
+    @Test("enable-accounting turns on accounting and events, and then reports that they are on")
+    func whatIsOffIsTurnedOnOnce() async throws {
         let (first, second) = try await NetworkNamespace.run {
             try NetworkNamespace.shell(
                 "sysctl -qw net.netfilter.nf_conntrack_acct=0 net.netfilter.nf_conntrack_events=0")
@@ -25,7 +26,8 @@ import Testing
         #expect(second == "net.netfilter.nf_conntrack_acct is on already\ncode 0\n" + settings)
     }
 
-    @Test func eventsThatAreTheKernelsDefaultBecomeThoseOfAllEntries() async throws {
+    @Test("enable-accounting changes nf_conntrack_events from 2 to 1")
+    func eventsThatAreTheKernelsDefaultBecomeThoseOfAllEntries() async throws {
         let output = try await NetworkNamespace.run {
             try NetworkNamespace.shell(
                 "sysctl -qw net.netfilter.nf_conntrack_acct=0 net.netfilter.nf_conntrack_events=2")
@@ -36,7 +38,8 @@ import Testing
     }
 
     /// Container runtimes mount `/proc/sys` read-only too.
-    @Test(arguments: [0, 1]) func settingsThatCannotBeWrittenAreAProblemOnlyWhereTheyAreOff(_ accounting: Int)
+    @Test("a read-only /proc/sys is an error only if accounting is off", arguments: [0, 1])
+    func settingsThatCannotBeWrittenAreAProblemOnlyWhereTheyAreOff(_ accounting: Int)
         async throws
     {
         let output = try await NetworkNamespace.run {
@@ -57,7 +60,8 @@ import Testing
         }
     }
 
-    @Test func whereThereIsNoConntrackItSaysWhatToDo() async throws {
+    @Test("enable-accounting without conntrack names the module to load and exits with 1")
+    func whereThereIsNoConntrackItSaysWhatToDo() async throws {
         let output = try await NetworkNamespace.run {
             try NetworkNamespace.shell(
                 """
@@ -69,7 +73,8 @@ import Testing
         #expect(output.contains("load the module nf_conntrack") && output.hasSuffix("\ncode 1\n"))
     }
 
-    @Test func itTakesNoSettings() async throws {
+    @Test("enable-accounting rejects flags and exits with 64; --help names the command")
+    func itTakesNoSettings() async throws {
         let output = try await ChildProcess.shell(
             "\(Self.program) enable-accounting --node-name a 2>&1 || echo \"code $?\"; \(Self.program) --help")
         #expect(output.contains("code 64\n"))

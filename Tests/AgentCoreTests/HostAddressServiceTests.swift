@@ -38,7 +38,7 @@ import Testing
         }
     }
 
-    @Test("addresses are told at once, those that come later too, and the end is prompt")
+    @Test("the host's addresses are reported at start and when one is added, and the service ends at once")
     func changes() async throws {
         try NetworkNamespace.requireSandbox()
         // The addresses are added in the namespace that all tests share, because the service's thread runs there.
@@ -61,7 +61,7 @@ import Testing
         try NetworkNamespace.shell("ip address delete 198.51.100.240/32 dev lo")
     }
 
-    @Test("of 300 addresses the first 256 are told, and the rest is logged")
+    @Test("of 300 addresses the first 256 are reported, and a warning names the number of the others")
     func many() async throws {
         let record = Record()
         try await NetworkNamespace.run {

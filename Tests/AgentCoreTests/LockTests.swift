@@ -33,7 +33,7 @@ import Testing
         try await NetworkNamespace.run { try NetworkNamespace.shell(Self.prepare + script) }
     }
 
-    @Test("a second agent of another workload refuses to start, and names the lock, the process and the remedy")
+    @Test("an agent of another workload does not start, and names the lock, the holder's process and the remedy")
     func refusal() async throws {
         let output = try await run(
             """
@@ -58,7 +58,7 @@ import Testing
         #expect(lines.dropFirst(2).first == "1" && output.contains("\"status\":\"live\""))
     }
 
-    @Test("a successor of the same workload takes over; the first stands by and collects again when it is killed")
+    @Test("an agent of the same workload takes over; the first stands by, and collects again if the second is killed")
     func handoverAndBack() async throws {
         let output = try await run(
             """
@@ -76,7 +76,7 @@ import Testing
         #expect(output == "1\n1\ncode 0\n")
     }
 
-    @Test("an agent that waits starts at once when the holder is killed")
+    @Test("an agent that waits for the lock starts at once if the holder is killed")
     func killedHolder() async throws {
         let output = try await run(
             """
@@ -92,7 +92,7 @@ import Testing
         #expect(output == "0\ncode 0\n")
     }
 
-    @Test("an agent that stands by ends with SIGTERM, and so does one that waits to start")
+    @Test("SIGTERM ends an agent that is on standby, and one that waits for the lock")
     func signals() async throws {
         let output = try await run(
             """
@@ -110,7 +110,7 @@ import Testing
         #expect(output == "first 0\nthird 0\nsecond 0\n")
     }
 
-    @Test("agents of other network namespaces know nothing of one another")
+    @Test("agents in different network namespaces hold separate locks")
     func namespaces() async throws {
         let script = """
             agent first a/b; first=$!
@@ -121,7 +121,7 @@ import Testing
         _ = try await outputs
     }
 
-    @Test("--once and enable-accounting take no lock")
+    @Test("--once and enable-accounting run beside an agent, without the lock")
     func noLock() async throws {
         let output = try await run(
             """
@@ -133,7 +133,7 @@ import Testing
         #expect(output == "once 0\nenable-accounting 0\n")
     }
 
-    @Test("a squatter of another user is named, and keeps the agent from starting for ten seconds only")
+    @Test("a process of another user that holds the lock's name is named, and delays the agent by ten seconds only")
     func squatter() async throws {
         let output = try await run(
             """
@@ -156,7 +156,7 @@ import Testing
         #expect(output == "1\n1\n1\ncode 0\n")
     }
 
-    @Test("without CAP_NET_ADMIN a process cannot make an agent hand over, even one of the same user")
+    @Test("a process without CAP_NET_ADMIN cannot make an agent hand over, even as the same user")
     func withoutCapability() async throws {
         let output = try await run(
             """

@@ -44,7 +44,8 @@ import Testing
         return output.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
     }
 
-    @Test func connectionsAreShownWithWhatRepliesCarryAndCountersStay() async throws {
+    @Test("--once shows connections with both directions and leaves the counters unchanged")
+    func connectionsAreShownWithWhatRepliesCarryAndCountersStay() async throws {
         let lines = try await run(
             """
             (udp 192.0.2.10 40001 198.51.100.10 53 3 0)
@@ -72,7 +73,8 @@ import Testing
         #expect(rest.last == "same")
     }
 
-    @Test func theBusiestIsFirstWithItsRate() async throws {
+    @Test("--once shows the busiest connection first, with its rate")
+    func theBusiestIsFirstWithItsRate() async throws {
         // A busy machine may not run the sender for a whole interval, so the measurement is repeated.
         let lines = try await run(
             """
@@ -96,7 +98,8 @@ import Testing
         #expect(lines[2].joined(separator: " ") == "udp 192.0.2.10:40001 198.51.100.10:53 500 0 500K 0 0 0 0 0")
     }
 
-    @Test func otherProtocolsAndTheIdleAreCountedOnly() async throws {
+    @Test("--once only counts connections of other protocols, of loopback and without traffic")
+    func otherProtocolsAndTheIdleAreCountedOnly() async throws {
         let lines = try await run(
             """
             (udp 192.0.2.10 40001 198.51.100.10 53 1 0)
@@ -127,7 +130,8 @@ import Testing
         )
     }
 
-    @Test func countersThatSomebodyTakesAllTheTimeAreSpokenOf() async throws {
+    @Test("--once warns that counts are too low while another program zeroes counters")
+    func countersThatSomebodyTakesAllTheTimeAreSpokenOf() async throws {
         let lines = try await run(
             """
             python3 -c '
@@ -150,7 +154,8 @@ import Testing
                 && last.hasSuffix(" connections were read and zeroed meanwhile: their rates are too low"), "\(last)")
     }
 
-    @Test func whoeverHasSeenEnoughIsNotToldOfIt() async throws {
+    @Test("--once exits with 0 when its reader closes the pipe")
+    func whoeverHasSeenEnoughIsNotToldOfIt() async throws {
         let lines = try await run(
             """
             (udp 192.0.2.10 40001 198.51.100.10 53 1 0)
@@ -163,7 +168,8 @@ import Testing
         #expect(lines == [["code", "0"], ["code", "0"]])
     }
 
-    @Test func outputThatCannotBeWrittenIsAFailure() async throws {
+    @Test("--once exits with 1 if its output cannot be written")
+    func outputThatCannotBeWrittenIsAFailure() async throws {
         let lines = try await run("\(Self.program) --once --collection-interval 1ms >/dev/full || echo code $?")
         #expect(
             lines.map { $0.joined(separator: " ") } == [
@@ -171,7 +177,8 @@ import Testing
             ])
     }
 
-    @Test func aKernelThatDoesNotCountIsSpokenOf() async throws {
+    @Test("--once exits with 1 if accounting is off, and names the remedy")
+    func aKernelThatDoesNotCountIsSpokenOf() async throws {
         let lines = try await run(
             "sysctl -qw net.netfilter.nf_conntrack_acct=0; \(Self.program) --once || echo code $?")
         let text = lines.map { $0.joined(separator: " ") }.joined(separator: "\n")
@@ -179,14 +186,16 @@ import Testing
         #expect(text.contains("enable-accounting") && text.hasSuffix("\ncode 1"))
     }
 
-    @Test func withoutItsCapabilityItSaysSo() async throws {
+    @Test("--once without CAP_NET_ADMIN exits with 1 and names the capability")
+    func withoutItsCapabilityItSaysSo() async throws {
         let lines = try await run(
             "setpriv --bounding-set=-net_admin --inh-caps=-net_admin \(Self.program) --once || echo code $?")
         let text = lines.map { $0.joined(separator: " ") }.joined(separator: "\n")
         #expect(text.contains("CAP_NET_ADMIN") && text.hasSuffix("\ncode 1"))
     }
 
-    @Test func theAgentsOwnSettingsAreNotTaken() async throws {
+    @Test("--once rejects settings that only a running agent has")
+    func theAgentsOwnSettingsAreNotTaken() async throws {
         let output = try await ChildProcess.shell("\(Self.program) --once --server-host a 2>&1 || echo code $?")
         #expect(output.contains("--server-host: there is no such flag") && output.hasSuffix("code 64\n"))
     }

@@ -48,7 +48,7 @@ import Testing
     /// detect that IPv6 is missing.
     private static let withIPv4 = "ip link add eth0 type veth peer name other; ip address add 192.0.2.1/24 dev eth0; "
 
-    @Test func bothFamiliesAreAnswered() async throws {
+    @Test("probes are answered on all IPv4 and IPv6 addresses") func bothFamiliesAreAnswered() async throws {
         #expect(try await answers() == "127.0.0.1\n[::1]\n*:8883\n")
         #expect(try await answers("sysctl -qw net.ipv6.bindv6only=1") == "127.0.0.1\n[::1]\n*:8883\n")
         let setup = Self.withIPv4 + "ip address add 2001:db8::1/64 dev eth0 nodad; ip link set eth0 up"
@@ -56,7 +56,7 @@ import Testing
     }
 
     @Test(
-        "without an IPv6 address but ::1, or none at all, IPv4 is answered",
+        "without IPv6 addresses other than ::1, or without any, probes are answered over IPv4",
         arguments: [
             // With the loopback only.
             ("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.lo.disable_ipv6=1", "127.0.0.1\n*:8883\n"),
@@ -78,13 +78,13 @@ import Testing
         #expect(try await answers(setup) == answering)
     }
 
-    @Test func aKernelWithoutIPv6AnswersOverIPv4() async throws {
+    @Test("a kernel without IPv6 answers probes over IPv4") func aKernelWithoutIPv6AnswersOverIPv4() async throws {
         #expect(try await answers(launcher: Self.withoutIPv6) == "127.0.0.1\n0.0.0.0:8883\n")
         let setup = Self.withIPv4 + "ip link set eth0 up"
         #expect(try await answers(setup, launcher: Self.withoutIPv6) == "127.0.0.1\n192.0.2.1\n0.0.0.0:8883\n")
     }
 
-    @Test("METRICS_ADDRESS is answered on, 127.0.0.1 too, and no other")
+    @Test("with METRICS_ADDRESS, probes are answered on that address and 127.0.0.1 only")
     func oneAddress() async throws {
         let setup = Self.withIPv4 + "ip address add 2001:db8::1/64 dev eth0 nodad; ip link set eth0 up"
         #expect(
