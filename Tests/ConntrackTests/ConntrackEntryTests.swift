@@ -110,7 +110,8 @@ private let ipv4Flow = Flow(
     originalCounters: FlowCounters(packets: 5, bytes: 50), replyCounters: FlowCounters(packets: 6, bytes: 60))
 
 @Suite struct ConntrackEntryTests {
-    @Test(arguments: Capture.all) func aKernelsMessageIsReadExactly(capture: Capture) throws {
+    @Test("a message captured from the kernel is decoded exactly", arguments: Capture.all)
+    func aKernelsMessageIsReadExactly(capture: Capture) throws {
         let flows = try GuardedBytes().lend(capture.bytes) { bytes in
             var messages = NetlinkMessages(bytes)
             var flows: [Flow?] = []
@@ -122,7 +123,8 @@ private let ipv4Flow = Flow(
         #expect(flows == [capture.flow])
     }
 
-    @Test(arguments: Capture.all) func aTruncatedDatagramIsRefusedAtEveryLength(capture: Capture) {
+    @Test("a truncated datagram is rejected at every length", arguments: Capture.all)
+    func aTruncatedDatagramIsRefusedAtEveryLength(capture: Capture) {
         for length in 1..<capture.bytes.count {
             #expect(throws: ConntrackError.self, "\(length) bytes") {
                 try GuardedBytes().lend(Array(capture.bytes.prefix(length))) { bytes in
@@ -134,7 +136,8 @@ private let ipv4Flow = Flow(
     }
 
     /// A message cut between two attributes is complete but shorter; cut anywhere else, it is malformed.
-    @Test(arguments: Capture.all) func aTruncatedEntryIsReadAsWhatIsWholeOrNotAtAll(capture: Capture) {
+    @Test("a truncated entry is decoded up to its last whole attribute, or not at all", arguments: Capture.all)
+    func aTruncatedEntryIsReadAsWhatIsWholeOrNotAtAll(capture: Capture) {
         var nothing = capture.flow
         nothing.originalCounters = FlowCounters()
         nothing.replyCounters = FlowCounters()
@@ -149,7 +152,8 @@ private let ipv4Flow = Flow(
         #expect(whole == [nothing, noReply])
     }
 
-    @Test func mutatedMessagesAreNeverReadOutsideTheirBounds() {
+    @Test("decoding mutated messages never reads outside their bounds")
+    func mutatedMessagesAreNeverReadOutsideTheirBounds() {
         var generator = SeededGenerator(seed: 1)
         let memory = GuardedBytes()
         var outside = 0
@@ -195,7 +199,7 @@ private let ipv4Flow = Flow(
         return count
     }
 
-    @Test func anAttributeOfAWrongSizeSpoilsTheEntry() {
+    @Test("an entry with an attribute of the wrong size is rejected") func anAttributeOfAWrongSizeSpoilsTheEntry() {
         #expect(ipv4Entry.flow == ipv4Flow)
         #expect(ipv6Entry.flow?.original.source == IPAddress(bits: UInt128.max / 255 * 0x21))
         // Ten leaves in the IPv4 tuples, four counters, and ten leaves in the IPv6 tuples, with at least three sizes
@@ -205,7 +209,8 @@ private let ipv4Flow = Flow(
         for entry in resized { #expect(entry.flow == nil, "\(entry)") }
     }
 
-    @Test(arguments: [CTA_TUPLE_IP, CTA_TUPLE_PROTO]) func restsInsideATupleSpoilTheEntry(part: ctattr_tuple) {
+    @Test("an entry with stray bytes inside a tuple is rejected", arguments: [CTA_TUPLE_IP, CTA_TUPLE_PROTO])
+    func restsInsideATupleSpoilTheEntry(part: ctattr_tuple) {
         func entry(_ rest: [UInt8]) -> Flow? {
             var entry = ipv4Entry
             guard case .nested(let type, var parts) = entry[0] else { return nil }
@@ -221,18 +226,20 @@ private let ipv4Flow = Flow(
         #expect(entry([9, 0, 0x7f, 0, 1, 2, 3, 4]) == nil)
     }
 
-    @Test func anEntryWithoutCountersReadsZero() {
+    @Test("an entry without counters has counts of zero") func anEntryWithoutCountersReadsZero() {
         #expect(Array(ipv4Entry.prefix(2)).flow?.bytes == 0)
         #expect(Array(ipv4Entry.prefix(2)).flow?.original == ipv4Flow.original)
     }
 
-    @Test(arguments: 0..<2) func anEntryWithoutATupleIsNone(index: Int) {
+    @Test("an entry without its original or reply tuple is rejected", arguments: 0..<2)
+    func anEntryWithoutATupleIsNone(index: Int) {
         var entry = ipv4Entry
         entry.remove(at: index)
         #expect(entry.flow == nil)
     }
 
-    @Test func unknownAttributesAndTheirOrderDoNotMatter() {
+    @Test("unknown attributes and the order of attributes are ignored")
+    func unknownAttributesAndTheirOrderDoNotMatter() {
         let unknown = Attribute.leaf(0x3ff, [1, 2, 3, 4, 5])
         #expect((ipv4Entry.reversed() + [unknown]).flow == ipv4Flow)
         #expect(([unknown] + ipv4Entry).flow == ipv4Flow)

@@ -43,7 +43,8 @@ private func oracle(_ message: UnsafePointer<nlmsghdr>) -> Flow? {
 }
 
 @Suite struct ConntrackOracleTests {
-    @Test func everyEntryOfARealTableIsReadAsLibnetfilterConntrackReadsIt() async throws {
+    @Test("every entry of a real table is decoded as libnetfilter_conntrack decodes it")
+    func everyEntryOfARealTableIsReadAsLibnetfilterConntrackReadsIt() async throws {
         let pairs = try await NetworkNamespace.run {
             try Traffic.addAddresses()
             try Traffic.makeMixedTable()

@@ -10,7 +10,7 @@ import Testing
 @testable import Conntrack
 
 @Suite struct ConntrackReaderTests {
-    @Test("the table's flows and the ends of its connections come through the reader")
+    @Test("the reader returns the table's flows and reports ended connections")
     func flowsAndEnds() async throws {
         let (collected, report, ended, statistics, capacity) = try await NetworkNamespace.run {
             try Traffic.addAddresses()

@@ -6,7 +6,8 @@ import Testing
 @testable import Conntrack
 
 @Suite struct ConntrackSelfCheckTests {
-    @Test func aKernelThatDoesNotCountOrTellIsAProblemUntilItDoes() async throws {
+    @Test("accounting or events that are off are a problem until they are on")
+    func aKernelThatDoesNotCountOrTellIsAProblemUntilItDoes() async throws {
         let found = try await NetworkNamespace.run {
             let check = ConntrackSelfCheck()
             func look(_ settings: String...) throws -> [String] {
@@ -28,7 +29,7 @@ import Testing
         #expect(found[3] == [])
     }
 
-    @Test("Another reader is reported while it is fresh, zones while they are shared")
+    @Test("another reader is a problem while its traces are recent, shared zones while they exist")
     func otherReadersAndZones() async throws {
         let found = try await NetworkNamespace.run {
             let check = ConntrackSelfCheck()
@@ -45,7 +46,7 @@ import Testing
         #expect(found[3].count == 2 && found[3][1].contains("zones: ") && found[3][1].contains("3 and 7"))
     }
 
-    @Test("its conditions have the names that metrics show, and zones alone are advisory")
+    @Test("the conditions have the names shown in metrics, and zones is the only advisory one")
     func names() {
         #expect(
             ConntrackSelfCheck.conditions.map(\.name) == [

@@ -6,7 +6,8 @@ import TestSupport
 import Testing
 
 @Suite struct ConntrackSettingsTests {
-    @Test func accountingOfTheOwnNamespaceIsReadAndTurnedOn() async throws {
+    @Test("accounting is read and turned on in the current network namespace")
+    func accountingOfTheOwnNamespaceIsReadAndTurnedOn() async throws {
         let (states, setting) = try await NetworkNamespace.run {
             var states = [ConntrackSettings().isAccountingEnabled]
             try NetworkNamespace.shell("sysctl -qw net.netfilter.nf_conntrack_acct=0")
@@ -19,7 +20,8 @@ import Testing
         #expect(setting == "1\n")
     }
 
-    @Test func eventsAndTheTablesSizeAreRead() async throws {
+    @Test("the event setting and the table's size and limit are read")
+    func eventsAndTheTablesSizeAreRead() async throws {
         let (events, count, maximum, settings) = try await NetworkNamespace.run {
             var events: [Int?] = []
             for value in [0, 1, 2] {
@@ -40,7 +42,7 @@ import Testing
         #expect(settings.contains(maximum))
     }
 
-    @Test("Accounting without a setting for events means that no entry sends events")
+    @Test("accounting without the setting nf_conntrack_events means that the kernel sends no events")
     func aKernelWithoutEvents() throws {
         let directory = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)

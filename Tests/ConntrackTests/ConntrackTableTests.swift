@@ -24,7 +24,7 @@ private func truth(_ counter: String) throws -> FlowCounters {
 }
 
 @Suite struct ConntrackTableTests {
-    @Test(arguments: ConntrackTable.Mode.allCases, [true, false])
+    @Test("datagrams are counted once, to the byte", arguments: ConntrackTable.Mode.allCases, [true, false])
     func datagramsAreCountedToTheByteAndOnce(mode: ConntrackTable.Mode, isIPv4: Bool) async throws {
         let (client, server) = Traffic.endpoints(isIPv4, 40_000, 53)
         let headers = UInt64(isIPv4 ? 28 : 48)
@@ -55,7 +55,8 @@ private func truth(_ counter: String) throws -> FlowCounters {
         #expect(second.saw.ignored[.idle] == 1)
     }
 
-    @Test(arguments: ConntrackTable.Mode.allCases, [true, false])
+    @Test(
+        "the counts of a TCP connection equal the firewall's", arguments: ConntrackTable.Mode.allCases, [true, false])
     func aConnectionIsCountedAsTheFirewallCountsIt(mode: ConntrackTable.Mode, isIPv4: Bool) async throws {
         let (client, server) = Traffic.endpoints(isIPv4, 40_000, 443)
         let (first, second, sent, received) = try await NetworkNamespace.run {
@@ -93,7 +94,7 @@ private func truth(_ counter: String) throws -> FlowCounters {
         #expect(second.flows == [])
     }
 
-    @Test(arguments: ConntrackTable.Mode.allCases)
+    @Test("traffic after a collection is in the next collection", arguments: ConntrackTable.Mode.allCases)
     func whatComesAfterACollectionIsInTheNext(mode: ConntrackTable.Mode) async throws {
         let reported = try await NetworkNamespace.run {
             try Traffic.addAddresses()
@@ -111,7 +112,8 @@ private func truth(_ counter: String) throws -> FlowCounters {
     }
 
     /// The dump of a mixed table takes many messages, at whose boundaries a zeroing dump loses counters.
-    @Test func aMixedTableIsCollectedExactly() async throws {
+    @Test("an exact collection of a mixed table reports every counter and zeroes it")
+    func aMixedTableIsCollectedExactly() async throws {
         let (before, collected, after) = try await NetworkNamespace.run {
             try Traffic.addAddresses()
             try Traffic.makeMixedTable()
@@ -127,7 +129,8 @@ private func truth(_ counter: String) throws -> FlowCounters {
 
     /// An entry at a message boundary reads zero in the original direction, or in both, and is counted as a boundary
     /// hit. All other entries are complete.
-    @Test func aDumpThatZeroesLosesCountersAtBoundariesOnly() async throws {
+    @Test("a zeroing dump loses counters at message boundaries only, and counts these entries")
+    func aDumpThatZeroesLosesCountersAtBoundariesOnly() async throws {
         let (before, collected) = try await NetworkNamespace.run {
             try Traffic.addAddresses()
             try Traffic.makeMixedTable()
@@ -142,7 +145,8 @@ private func truth(_ counter: String) throws -> FlowCounters {
         #expect(before.subtracting(collected.flows).count <= 30)
     }
 
-    @Test func entriesThatAreLeftOutAreCountedAndGoOnCounting() async throws {
+    @Test("entries that a filter skips are counted and keep their counters")
+    func entriesThatAreLeftOutAreCountedAndGoOnCounting() async throws {
         let (first, second, later) = try await NetworkNamespace.run {
             try Traffic.addAddresses()
             let (client, server) = Traffic.endpoints(false, 40_000, 53)
@@ -162,7 +166,7 @@ private func truth(_ counter: String) throws -> FlowCounters {
         #expect(later.ignored[.idle] == 1 && later.ignored[.loopback] == 1)
     }
 
-    @Test(arguments: ConntrackTable.Mode.allCases)
+    @Test("entries of one connection in two zones are collected as two flows", arguments: ConntrackTable.Mode.allCases)
     func theSameConnectionInTwoZonesIsTwoFlows(mode: ConntrackTable.Mode) async throws {
         let (first, second) = try await NetworkNamespace.run {
             try Traffic.addAddresses()
@@ -181,7 +185,8 @@ private func truth(_ counter: String) throws -> FlowCounters {
         #expect(second.flows == [])
     }
 
-    @Test func aCollectionThatIsCutShortLeavesTheRestToTheNext() async throws {
+    @Test("a collection that is cut short leaves the remaining counters to the next")
+    func aCollectionThatIsCutShortLeavesTheRestToTheNext() async throws {
         let (before, first, second) = try await NetworkNamespace.run {
             try Traffic.addAddresses()
             try Traffic.makeMixedTable()
@@ -200,7 +205,7 @@ private func truth(_ counter: String) throws -> FlowCounters {
         #expect(Set(first.flows + second.flows) == before)
     }
 
-    @Test func entriesOfBothFamiliesAreCounted() async throws {
+    @Test("the number of entries includes IPv4 and IPv6") func entriesOfBothFamiliesAreCounted() async throws {
         let (counts, collected) = try await NetworkNamespace.run {
             try Traffic.addAddresses()
             var table = try ConntrackTable()
@@ -220,7 +225,8 @@ private func truth(_ counter: String) throws -> FlowCounters {
         #expect(collected.count { !$0.isIPv4 } == 20)
     }
 
-    @Test func entriesMadeWhileAccountingWasOffReportNothing() async throws {
+    @Test("entries created while accounting was off report no flow")
+    func entriesMadeWhileAccountingWasOffReportNothing() async throws {
         let collected = try await NetworkNamespace.run {
             try Traffic.addAddresses()
             try NetworkNamespace.shell("sysctl -qw net.netfilter.nf_conntrack_acct=0")

@@ -36,7 +36,8 @@ final class HeardEvents {
 }
 
 @Suite struct DestroyEventsTests {
-    @Test(arguments: [true, false]) func anEndedConnectionTellsWhatItHasCountedSinceItWasCollected(
+    @Test("the event of an ended connection has the bytes since the last collection", arguments: [true, false])
+    func anEndedConnectionTellsWhatItHasCountedSinceItWasCollected(
         isIPv4: Bool
     ) async throws {
         let (client, server) = Traffic.endpoints(isIPv4, 40_000, 53)
@@ -60,7 +61,8 @@ final class HeardEvents {
         #expect(ended.map(\.replyCounters) == [FlowCounters(packets: 1, bytes: 1000 + headers)])
     }
 
-    @Test func protocolsThatAreNotCollectedAreNotHeardOf() async throws {
+    @Test("events of protocols that are not collected never reach the socket")
+    func protocolsThatAreNotCollectedAreNotHeardOf() async throws {
         let heard = try await NetworkNamespace.run {
             let sctp = TransportProtocol(rawValue: 132)
             let events = try HeardEvents(FlowFilter(transports: [.udp, sctp]))
@@ -79,7 +81,7 @@ final class HeardEvents {
         #expect(heard.events == 2 && heard.ignored[.idle] == 2)
     }
 
-    @Test("Dropped events are counted exactly, and their bytes estimated")
+    @Test("events that the kernel drops are counted exactly, and their bytes are estimated")
     func dropsAreCounted() async throws {
         let sent = 2000
         let (statistics, heard, room) = try await NetworkNamespace.run {
@@ -102,7 +104,7 @@ final class HeardEvents {
         #expect(statistics.droppedBytesEstimate == statistics.droppedEvents * 128)
     }
 
-    @Test("A datagram that cannot be read costs the events beside it nothing")
+    @Test("a malformed datagram does not affect the events before and after it")
     func malformedDatagrams() async throws {
         let (client, server) = Traffic.endpoints(true, 40_000, 53)
         let (statistics, heard) = try await NetworkNamespace.run {
@@ -135,7 +137,7 @@ final class HeardEvents {
         #expect(statistics.events == 2 && statistics.foreignDatagrams == 2 && statistics.malformedEvents == 0)
     }
 
-    @Test("Entries made before the listener send an event where nf_conntrack_events is 1")
+    @Test("entries older than the listener send an event if nf_conntrack_events is 1")
     func entriesOlderThanTheListener() async throws {
         let (client, server) = Traffic.endpoints(true, 40_000, 53)
         let heard = try await NetworkNamespace.run {

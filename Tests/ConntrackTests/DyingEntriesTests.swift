@@ -38,7 +38,7 @@ private func entry(
         ]
     }
 
-    @Test("What a dying entry's answer has reported is not in its event")
+    @Test("counts that the response of a dying entry reported are dropped from its event")
     func dyingEntry() {
         let answer = entry(7, (5, 272), (9, 8_000), isDying: true)
         // The event was written before the counters were zeroed, after it, or between the two directions.
@@ -50,7 +50,7 @@ private func entry(
         #expect(rest(answer, entry(7, (6, 324), (0, 0))) == [6, 324, 0, 0])
     }
 
-    @Test("Only the next event of the id, within a second, belongs to a dying entry's answer")
+    @Test("only the next event with the entry's id within a second is matched to the response")
     func whichEvent() {
         let answer = entry(7, (5, 272), (9, 8_000), isDying: true)
         let event = entry(7, (5, 272), (9, 8_000))
@@ -72,7 +72,7 @@ private func entry(
         #expect(entries.remainder(ofEvent: event, at: start).bytes == 8_272)
     }
 
-    @Test("An event that repeats a living entry's answer to the byte was written while it was answered")
+    @Test("an event that repeats the response of a living entry to the byte is dropped")
     func livingEntry() {
         let answer = entry(7, (5, 272), (9, 8_000))
         #expect(rest(answer, entry(7, (5, 272), (9, 8_000))) == [0, 0, 0, 0])
@@ -84,7 +84,7 @@ private func entry(
         #expect(rest(answer, entry(7, (5, 272), (9, 8_000)), after: .milliseconds(250)) == [5, 272, 9, 8_000])
     }
 
-    @Test("The successor of an entry that has ended without counts is whole")
+    @Test("an event without counts uses up the response, and the next entry with the id is reported whole")
     func successor() {
         var entries = DyingEntries()
         entries.beginBatch(at: start)

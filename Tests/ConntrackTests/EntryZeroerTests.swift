@@ -52,7 +52,8 @@ private func makeEntries(_ count: UInt16) throws -> [[UInt8]] {
 }
 
 @Suite struct EntryZeroerTests {
-    @Test func aRequestThatTheKernelRefusesCostsTheOthersNothing() async throws {
+    @Test("a request that the kernel rejects does not affect the other requests")
+    func aRequestThatTheKernelRefusesCostsTheOthersNothing() async throws {
         try await NetworkNamespace.run {
             let entries = try makeEntries(40)
             let before = try flowsOfTheTable()
@@ -74,7 +75,8 @@ private func makeEntries(_ count: UInt16) throws -> [[UInt8]] {
         }
     }
 
-    @Test func answersThatDoNotFitTheBufferAreCounted() async throws {
+    @Test("responses that do not fit the receive buffer are counted as lost")
+    func answersThatDoNotFitTheBufferAreCounted() async throws {
         try await NetworkNamespace.run {
             let entries = try makeEntries(100)
             var zeroer = try EntryZeroer(events: nil)

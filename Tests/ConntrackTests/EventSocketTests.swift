@@ -40,7 +40,7 @@ private final class Ports: Sendable {
 
     private static let server = Endpoint("198.51.100.10", 53)
 
-    @Test("the process that adopts the socket reads what came since the last reader stopped, and what follows")
+    @Test("a process that adopts the event socket reads the unread events and all later ones")
     func adoption() async throws {
         let (before, after) = (Ports(), Ports())
         try await NetworkNamespace.run {
@@ -60,7 +60,7 @@ private final class Ports: Sendable {
         #expect(after.sorted == [4003, 4004, 4005, 4006])
     }
 
-    @Test("the process that adopts the socket hears its own protocols, and its buffer does not shrink")
+    @Test("a process that adopts the event socket sets its own filter, and does not shrink the receive buffer")
     func settings() async throws {
         let (events, rooms) = try await NetworkNamespace.run {
             let first = try Ports().listen()
@@ -81,7 +81,7 @@ private final class Ports: Sendable {
         #expect(rooms.0 >= 1 << 20 && rooms.1 == rooms.0 && rooms.2 > rooms.0)
     }
 
-    @Test("an event socket of this network namespace is told from everything else")
+    @Test("only an event socket of this network namespace passes the verification")
     func verification() async throws {
         let elsewhere = try await NetworkNamespace.run { try EventSocket.open() }
         defer { close(elsewhere) }
@@ -103,7 +103,7 @@ private final class Ports: Sendable {
         #expect(found.1 == [false, false, false, false, false, false, false])
     }
 
-    @Test("what is no netlink socket cannot be adopted")
+    @Test("a descriptor that is no netlink socket is not adopted")
     func noSocket() throws {
         #expect(throws: ConntrackError.self) {
             _ = try Ports().listen(on: -1)

@@ -67,7 +67,7 @@ private struct TwoCollections {
 }
 
 @Suite struct FailureTests {
-    @Test(arguments: ConntrackTable.Mode.allCases, [ENOMEM, EIO])
+    @Test("a kernel error during a dump loses no counts", arguments: ConntrackTable.Mode.allCases, [ENOMEM, EIO])
     func anErrorInTheMidstOfADumpLosesNothing(mode: ConntrackTable.Mode, code: Int32) async throws {
         try await NetworkNamespace.run {
             let collections = try TwoCollections(mode) { forger, sequence in
@@ -85,7 +85,7 @@ private struct TwoCollections {
         }
     }
 
-    @Test(arguments: ConntrackTable.Mode.allCases)
+    @Test("a malformed message during a dump loses no counts", arguments: ConntrackTable.Mode.allCases)
     func aMessageThatCannotBeReadInTheMidstOfADumpLosesNothing(mode: ConntrackTable.Mode) async throws {
         try await NetworkNamespace.run {
             let collections = try TwoCollections(mode) { forger, sequence in
@@ -96,7 +96,9 @@ private struct TwoCollections {
         }
     }
 
-    @Test(arguments: ConntrackTable.Mode.allCases)
+    @Test(
+        "a dump that the kernel marks as interrupted is reported so and loses no counts",
+        arguments: ConntrackTable.Mode.allCases)
     func aTableThatChangesWhileItIsDumpedIsSaidToAndLosesNothing(mode: ConntrackTable.Mode) async throws {
         try await NetworkNamespace.run {
             let collections = try TwoCollections(mode) { forger, sequence in
@@ -111,7 +113,7 @@ private struct TwoCollections {
         }
     }
 
-    @Test func whatIsNotTheKernelsIsRefused() async throws {
+    @Test("messages from other processes are rejected") func whatIsNotTheKernelsIsRefused() async throws {
         try await NetworkNamespace.run {
             let table = try ConntrackTable()
             let zeroer = try EntryZeroer(events: nil)
@@ -124,7 +126,8 @@ private struct TwoCollections {
         }
     }
 
-    @Test(arguments: ConntrackTable.Mode.allCases) func signalsDuringCollectionsCostNothing(
+    @Test("signals during a collection lose no counts", arguments: ConntrackTable.Mode.allCases)
+    func signalsDuringCollectionsCostNothing(
         mode: ConntrackTable.Mode
     ) async throws {
         try await NetworkNamespace.run {
@@ -142,7 +145,7 @@ private struct TwoCollections {
         }
     }
 
-    @Test func aSignalDoesNotEndTheWaitForAnAnswer() async throws {
+    @Test("a signal does not end the wait for a response") func aSignalDoesNotEndTheWaitForAnAnswer() async throws {
         let received = try await NetworkNamespace.run {
             let socket = try NetlinkSocket()
             Forger.lowerGuard(of: socket.descriptor)

@@ -19,6 +19,7 @@ private let sctp = TransportProtocol(rawValue: 132)
 
 @Suite struct FlowFilterTests {
     @Test(
+        "TCP and UDP flows with counts pass the filter; others have a reason to be skipped",
         arguments: [
             (flow(outward), nil),
             (flow(outward, .udp), nil),
@@ -40,14 +41,15 @@ private let sctp = TransportProtocol(rawValue: 132)
         #expect(FlowFilter().reasonToIgnore(flow) == reason)
     }
 
-    @Test func theCollectedProtocolsCanBeChosen() {
+    @Test("the filter keeps only the selected protocols") func theCollectedProtocolsCanBeChosen() {
         let filter = FlowFilter(transports: [sctp, TransportProtocol(rawValue: 255)])
         #expect(filter.reasonToIgnore(flow(outward, sctp)) == nil)
         #expect(filter.reasonToIgnore(flow(outward, TransportProtocol(rawValue: 255))) == nil)
         #expect(filter.reasonToIgnore(flow(outward, .tcp)) == .transport)
     }
 
-    @Test func reasonsHaveTheNamesThatMetricsShow() {
+    @Test("the reasons for skipping a flow have the names shown in metrics")
+    func reasonsHaveTheNamesThatMetricsShow() {
         #expect(IgnoredFlows.Reason.allCases.map(\.rawValue) == ["idle", "protocol", "loopback", "zone"])
     }
 }

@@ -18,7 +18,8 @@ private func walk(_ bytes: [UInt8]) -> (types: [Int], payloads: [[UInt8]], isMal
 }
 
 @Suite struct NetlinkAttributeTests {
-    @Test func attributesBeginAtMultiplesOfFourAndTheLastNeedsNoPadding() {
+    @Test("attributes begin at multiples of four bytes, and the last needs no padding")
+    func attributesBeginAtMultiplesOfFourAndTheLastNeedsNoPadding() {
         // Types 1, 2 with NLA_F_NESTED, and 3 with NLA_F_NET_BYTEORDER.
         let run = walk([5, 0, 1, 0, 0xaa, 0, 0, 0, 4, 0, 2, 0x80, 7, 0, 3, 0x40, 1, 2, 3])
         #expect(run.types == [1, 2, 3])
@@ -28,6 +29,7 @@ private func walk(_ bytes: [UInt8]) -> (types: [Int], payloads: [[UInt8]], isMal
     }
 
     @Test(
+        "iteration stops at an attribute whose length exceeds the buffer",
         arguments: [
             [8, 0, 1], [3, 0, 1, 0], [0, 0, 1, 0], [9, 0, 1, 0, 1, 2, 3, 4], [0xff, 0xff, 1, 0, 1, 2, 3, 4],
         ] as [[UInt8]])
@@ -37,7 +39,8 @@ private func walk(_ bytes: [UInt8]) -> (types: [Int], payloads: [[UInt8]], isMal
         #expect(run.isMalformed)
     }
 
-    @Test func aNumberIsInNetworkOrderAndOfItsExactSize() throws {
+    @Test("a number is read in network byte order and only at its exact size")
+    func aNumberIsInNetworkOrderAndOfItsExactSize() throws {
         try GuardedBytes().lend([7, 0, 1, 0, 1, 2, 3]) { bytes in
             var attributes = NetlinkAttributes(bytes)
             let attribute = attributes.next()

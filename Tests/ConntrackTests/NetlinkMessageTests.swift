@@ -25,14 +25,15 @@ private func payloads(_ datagram: [UInt8]) throws -> [[UInt8]] {
 }
 
 @Suite struct NetlinkMessageTests {
-    @Test func messagesBeginAtMultiplesOfFour() throws {
+    @Test("messages begin at multiples of four bytes") func messagesBeginAtMultiplesOfFour() throws {
         let datagram =
             message(type: 0x100, [1, 2, 3, 4, 5]) + [0, 0, 0] + message(type: 0x100) + message(type: 0x100, [6])
         #expect(try payloads(datagram) == [[1, 2, 3, 4, 5], [], [6]])
         #expect(try payloads([]) == [])
     }
 
-    @Test(arguments: [0, 15, 17, UInt32.max]) func aLengthThatPointsOutsideTheDatagramIsRefused(length: UInt32) {
+    @Test("a message whose length exceeds the datagram is rejected", arguments: [0, 15, 17, UInt32.max])
+    func aLengthThatPointsOutsideTheDatagramIsRefused(length: UInt32) {
         let datagram = message(type: 0x100, length: Int(length))
         #expect {
             try payloads(datagram)
@@ -42,11 +43,12 @@ private func payloads(_ datagram: [UInt8]) throws -> [[UInt8]] {
         }
     }
 
-    @Test(arguments: 1..<16) func aDatagramTooShortForAHeaderIsRefused(count: Int) {
+    @Test("a datagram shorter than a message header is rejected", arguments: 1..<16)
+    func aDatagramTooShortForAHeaderIsRefused(count: Int) {
         #expect(throws: ConntrackError.self) { try payloads(Array(message(type: 0x100).prefix(count))) }
     }
 
-    @Test func anErrorMessageCarriesItsNumber() throws {
+    @Test("the error number is read from an NLMSG_ERROR message") func anErrorMessageCarriesItsNumber() throws {
         func errorNumber(_ bytes: [UInt8]) throws -> Int32? {
             try GuardedBytes().lend(bytes) { bytes in
                 var messages = NetlinkMessages(bytes)
