@@ -47,7 +47,7 @@ import Testing
         }
     }
 
-    @Test func anExactCollectionLosesNothing() async throws {
+    @Test("an exact collection of a mixed table loses no bytes") func anExactCollectionLosesNothing() async throws {
         let outcome = try await collect { add in
             var table = try ConntrackTable(mode: .exact)
             let (collection, error) = table.collect(FlowFilter(), add)
@@ -59,7 +59,8 @@ import Testing
         #expect(outcome.collected == outcome.counted)
     }
 
-    @Test func aZeroingDumpWithSmallReceivesLosesWhatStandsAtTheirBoundaries() async throws {
+    @Test("a zeroing dump with 4 KiB receives loses the counters at message boundaries")
+    func aZeroingDumpWithSmallReceivesLosesWhatStandsAtTheirBoundaries() async throws {
         let outcome = try await collect { add in
             let socket = try NetlinkSocket()
             let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 4096, alignment: 16)
@@ -82,7 +83,8 @@ import Testing
         #expect(outcome.collected < outcome.counted)
     }
 
-    @Test func aFastCollectionCountsTheBoundariesAtWhichItLoses() async throws {
+    @Test("a fast collection loses bytes and counts the boundaries at which it may")
+    func aFastCollectionCountsTheBoundariesAtWhichItLoses() async throws {
         let outcome = try await collect { add in
             var table = try ConntrackTable(mode: .fast)
             let (collection, error) = table.collect(FlowFilter(), add)

@@ -28,7 +28,8 @@ extension EndToEndTests {
         ObjectOwner(kind: "Deployment", name: name, uid: ObjectUID("deployment \(name)"))
     }
 
-    @Test func aServerLearnsTheClusterAndLabelsByIt() async throws {
+    @Test("a server labels flows with the objects that it lists and watches")
+    func aServerLearnsTheClusterAndLabelsByIt() async throws {
         var options = APIServerFixture.Options()
         options.tokens = ["secret"]
         let fixture = try await APIServerFixture.start(options)
@@ -100,7 +101,8 @@ extension EndToEndTests {
 
     /// An agent's batches have waited for half an hour. The server that stored the first of them is killed, and another
     /// one gets the rest.
-    @Test func whatWaitedForHalfAnHourIsStillItsPods() async throws {
+    @Test("flows that waited for half an hour are labelled with the pods of that time")
+    func whatWaitedForHalfAnHourIsStillItsPods() async throws {
         let fixture = try await APIServerFixture.start(APIServerFixture.Options())
         let inventory = try Inventory(contentsOf: Repository.file("tools/lab-inventory.yaml").path)
         fixture.apply(inventory.nodes)
@@ -127,7 +129,8 @@ extension EndToEndTests {
         fixture.stop()
     }
 
-    @Test func aServerThatWaitsForASilentClusterEndsWhenAsked() async throws {
+    @Test("SIGTERM ends a server whose API server does not respond")
+    func aServerThatWaitsForASilentClusterEndsWhenAsked() async throws {
         let silent = try RawHTTPServer { _, _ in .silence }
         let server = try ServerUnderTest.start(
             try await TestDatabase.make(), kubeconfig: kubeconfig(of: silent.url, token: "secret"))
@@ -144,7 +147,8 @@ extension EndToEndTests {
                 + (answeredBy.map { ["--answered-by", $0] } ?? []))
     }
 
-    @Test func aServerIsNotReadyBeforeItHasListedTheCluster() async throws {
+    @Test("a server is not ready, and does not listen, before it has listed the cluster")
+    func aServerIsNotReadyBeforeItHasListedTheCluster() async throws {
         var options = APIServerFixture.Options()
         options.tokens = ["right"]
         let fixture = try await APIServerFixture.start(options)

@@ -10,7 +10,7 @@ import Testing
 
 /// Immediate reuse of ports beside collections without pause: entries are destroyed while they are read.
 extension EndToEndTests {
-    @Test("An entry destroyed while it is read and zeroed is counted once")
+    @Test("entries destroyed while a collection reads and zeroes them are counted once")
     func destructionMeetsCollection() async throws {
         let churn = Repository.program("Churn").path
         let seconds = ProcessInfo.processInfo.environment["STRESS_SECONDS"] ?? "5"

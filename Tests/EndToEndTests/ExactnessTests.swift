@@ -38,7 +38,9 @@ extension EndToEndTests {
         try await ledger.stop()
     }
 
-    @Test(arguments: [(200, 5.0), (2000, 5.0)])
+    @Test(
+        "every byte of short TCP connections with one second of TIME_WAIT is reported",
+        arguments: [(200, 5.0), (2000, 5.0)])
     func shortConnectionsWithOneSecondOfTimeWait(rate: Int, seconds: Double) async throws {
         try await expectEveryByte { lab in
             try await lab.sysctl("net.netfilter.nf_conntrack_tcp_timeout_time_wait=1", in: "node-a")
@@ -49,7 +51,8 @@ extension EndToEndTests {
         }
     }
 
-    @Test func datagramsWithTwoSecondsOfTimeout() async throws {
+    @Test("every byte of UDP exchanges with two seconds of timeout is reported")
+    func datagramsWithTwoSecondsOfTimeout() async throws {
         try await expectEveryByte { lab in
             try await lab.sysctl("net.netfilter.nf_conntrack_udp_timeout=2", in: "node-a")
             try await lab.sysctl("net.netfilter.nf_conntrack_udp_timeout_stream=2", in: "node-a")
@@ -59,7 +62,8 @@ extension EndToEndTests {
         }
     }
 
-    @Test func clientsThatUseTheirPortsAgainAtOnce() async throws {
+    @Test("every byte is reported when clients reuse their ports at once")
+    func clientsThatUseTheirPortsAgainAtOnce() async throws {
         // With default timeouts, a SYN replaces an entry in TIME_WAIT.
         try await expectEveryByte { lab, _ in
             let made = try await lab.churn(
@@ -68,7 +72,8 @@ extension EndToEndTests {
         }
     }
 
-    @Test func mixedTrafficOfBothFamiliesThroughTranslation() async throws {
+    @Test("every byte is reported of UDP, IPv6 and TCP to a service address, all at once")
+    func mixedTrafficOfBothFamiliesThroughTranslation() async throws {
         try await expectEveryByte { lab in
             try await lab.sysctl("net.netfilter.nf_conntrack_tcp_timeout_time_wait=1", in: "node-a")
         } _: { lab, ledger in
@@ -86,7 +91,7 @@ extension EndToEndTests {
         }
     }
 
-    @Test("in the test bed no packet waits for its neighbour's address") func knownNeighbours() async throws {
+    @Test("no packet in the test bed waits for its neighbour's link address") func knownNeighbours() async throws {
         try await Lab.run { lab in
             let servers = ["web-1", "web-2", "outside"]
             var running: [ChildProcess] = []
@@ -110,7 +115,7 @@ extension EndToEndTests {
         }
     }
 
-    @Test func aServerThatIsAwayForAWhile() async throws {
+    @Test("every byte is reported after a server was unreachable") func aServerThatIsAwayForAWhile() async throws {
         let ledger = try await FlowLedger.listen()
         let port = ledger.port
         try await ledger.stop()
@@ -129,7 +134,8 @@ extension EndToEndTests {
         }
     }
 
-    @Test func anAgentThatIsStoppedAndStartedInTheMiddle() async throws {
+    @Test("every byte is reported when the agent is stopped and started under traffic")
+    func anAgentThatIsStoppedAndStartedInTheMiddle() async throws {
         let ledger = try await FlowLedger.listen()
         try await Lab.run { lab in
             let far = try await lab.startChurnServer(in: "web-1")
@@ -151,7 +157,8 @@ extension EndToEndTests {
         try await ledger.stop()
     }
 
-    @Test func atTheBoundTheKernelIsTheSpoolAndWhatDoesNotFitIsCounted() async throws {
+    @Test("with a full spool, every byte is reported or counted as lost")
+    func atTheBoundTheKernelIsTheSpoolAndWhatDoesNotFitIsCounted() async throws {
         let ledger = try await FlowLedger.listen()
         ledger.setAcknowledging(false)
         try await Lab.run { lab in
@@ -198,7 +205,8 @@ extension EndToEndTests {
         try await ledger.stop()
     }
 
-    @Test func underPressureBatchesOfAMinuteBecomeOne() async throws {
+    @Test("every byte is reported when batches of a minute are merged under pressure")
+    func underPressureBatchesOfAMinuteBecomeOne() async throws {
         let ledger = try await FlowLedger.listen()
         let port = ledger.port
         try await ledger.stop()
@@ -226,7 +234,8 @@ extension EndToEndTests {
         }
     }
 
-    @Test func aStalledAgentDoesNotKeepEndedConnectionsInTheTable() async throws {
+    @Test("every byte is reported after a stall of the agent, and ended connections leave the table")
+    func aStalledAgentDoesNotKeepEndedConnectionsInTheTable() async throws {
         let entries = "ip netns exec node-a cat /proc/sys/net/netfilter/nf_conntrack_count"
         try await expectEveryByte { lab in
             try await lab.sysctl("net.netfilter.nf_conntrack_tcp_timeout_time_wait=1", in: "node-a")
@@ -242,7 +251,8 @@ extension EndToEndTests {
         }
     }
 
-    @Test func aServerThatSaysNothingIsLeft() async throws {
+    @Test("every byte is reported when the agent leaves a server that sends no acknowledgements")
+    func aServerThatSaysNothingIsLeft() async throws {
         let ledger = try await FlowLedger.listen()
         ledger.setAcknowledging(false)
         try await Lab.run { lab in
@@ -261,7 +271,7 @@ extension EndToEndTests {
         try await ledger.stop()
     }
 
-    @Test func aSecondSignalEndsTheAgentAtOnce() async throws {
+    @Test("a second SIGTERM ends the agent at once") func aSecondSignalEndsTheAgentAtOnce() async throws {
         try await Lab.run { lab in
             let far = try await lab.startChurnServer(in: "web-1")
             // Nothing listens on port 1.
@@ -296,7 +306,7 @@ extension EndToEndTests {
         try await ledger.stop()
     }
 
-    @Test("Another program that zeroes counters is noticed")
+    @Test("the self-check fails while another program zeroes counters")
     func anotherReader() async throws {
         let ledger = try await FlowLedger.listen()
         try await Lab.run { lab in
@@ -327,7 +337,7 @@ extension EndToEndTests {
         try await ledger.stop()
     }
 
-    @Test("Events that the kernel drops are counted, and their bytes estimated")
+    @Test("events that the kernel drops are counted, and their bytes are estimated")
     func droppedEvents() async throws {
         let ledger = try await FlowLedger.listen()
         try await Lab.run { lab in

@@ -57,7 +57,8 @@ extension EndToEndTests {
         }
     }
 
-    @Test func theAgentsOfAServerThatIsKilledGoToTheOther() async throws {
+    @Test("agents of a killed server move to the other, and no byte is lost")
+    func theAgentsOfAServerThatIsKilledGoToTheOther() async throws {
         let database = try await TestDatabase.make()
         let acknowledged = Mutex(UInt64(0))
         try await withTwoServers(database) { lab, chosen in
@@ -78,7 +79,8 @@ extension EndToEndTests {
         }
     }
 
-    @Test func aServerThatIsReplacedUnderLoadCostsNothingAndDoublesNothing() async throws {
+    @Test("stopping a server under load neither loses nor doubles a byte")
+    func aServerThatIsReplacedUnderLoadCostsNothingAndDoublesNothing() async throws {
         let database = try await TestDatabase.make()
         try await withTwoServers(database) { _, chosen in
             try await chosen.stop()
@@ -91,7 +93,8 @@ extension EndToEndTests {
         }
     }
 
-    @Test func whatClickHouseMissesWhileItIsAwayIsStoredOnceWhenItIsBack() async throws {
+    @Test("every byte is stored once after an outage of ClickHouse")
+    func whatClickHouseMissesWhileItIsAwayIsStoredOnceWhenItIsBack() async throws {
         var clickHouse = try await ClickHouseProcess.start()
         let database = try await TestDatabase.make(in: clickHouse)
         try await database.query(
@@ -134,7 +137,8 @@ extension EndToEndTests {
         try await clickHouse.stop()
     }
 
-    @Test func aServerThatEndsWhileClickHouseIsAwayLeavesEverythingToTheAgents() async throws {
+    @Test("agents keep all batches that a server could not insert before it ended")
+    func aServerThatEndsWhileClickHouseIsAwayLeavesEverythingToTheAgents() async throws {
         let database = try await TestDatabase.make()
         let isAway = Mutex(false)
         let proxy = try FaultyProxy.start(before: database.url) { _, _ in
@@ -176,7 +180,8 @@ extension EndToEndTests {
         }
     }
 
-    @Test func aServerThatWaitsForASilentClickHouseEndsWhenAsked() async throws {
+    @Test("SIGTERM ends a server whose ClickHouse does not respond")
+    func aServerThatWaitsForASilentClickHouseEndsWhenAsked() async throws {
         let silent = try RawHTTPServer { _, _ in .silence }
         // The request itself has a timeout of one hour.
         let server = try ServerUnderTest.start(

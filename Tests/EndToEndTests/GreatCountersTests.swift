@@ -19,7 +19,7 @@ extension EndToEndTests {
             replyCounters: counters)
     }
 
-    @Test("the server's pages stand whatever counters its agents send")
+    @Test("the server's pages work whatever counters its agents send")
     func greatCounters() async throws {
         let database = try await TestDatabase.make()
         let server = try ServerUnderTest.start(database, extraKeys: "status_page: everyone")

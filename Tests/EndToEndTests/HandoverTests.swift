@@ -44,7 +44,7 @@ extension EndToEndTests {
         try await lab.startAgent(on: "node-a", serverPort: ledger.port, settings: ["WORKLOAD_NAME": workload])
     }
 
-    @Test("a rolling update with surge costs no byte, three times in a row")
+    @Test("three rolling updates with maxSurge lose no byte")
     func rollingUpdate() async throws {
         try await expectEveryByte { lab, ledger, first in
             var agent = first
@@ -62,7 +62,7 @@ extension EndToEndTests {
         }
     }
 
-    @Test("a new version that fails gives the node back to the old one")
+    @Test("the old agent collects again after its successor ends, and no byte is lost")
     func failedUpdate() async throws {
         try await expectEveryByte { lab, ledger, agent in
             try await eventually("flows arrive") { ledger.totals.flows > 100 }
@@ -78,7 +78,7 @@ extension EndToEndTests {
         }
     }
 
-    @Test("an agent that shuts down hands over to one of another workload that waits to start")
+    @Test("an agent that shuts down hands over to a waiting agent of another workload")
     func handoverAtShutdown() async throws {
         try await expectEveryByte { lab, ledger, agent in
             try await eventually("flows arrive") { ledger.totals.flows > 100 }
@@ -90,7 +90,7 @@ extension EndToEndTests {
         }
     }
 
-    @Test("a second agent of another workload ends, and the first has counted every byte once")
+    @Test("a second agent of another workload exits, and the first counts every byte once")
     func secondAgent() async throws {
         try await expectEveryByte { lab, ledger, agent in
             let second = try lab.start(

@@ -25,7 +25,7 @@ extension EndToEndTests {
         #expect(try #require(attributes[.size] as? UInt) <= 280)
     }
 
-    @Test("kill -9 while no server answers costs no byte that is older than a second")
+    @Test("with a spool directory, kill -9 while no server responds loses no byte older than a second")
     func anAgentKilledWithoutAServer() async throws {
         let reserved = try await FlowLedger.listen()
         let port = reserved.port
@@ -64,7 +64,7 @@ extension EndToEndTests {
         }
     }
 
-    @Test("an agent replaced while no server answers leaves what it has to its successor")
+    @Test("with a spool directory, an agent replaced while no server responds leaves its batches to its successor")
     func anAgentReplacedWithoutAServer() async throws {
         let reserved = try await FlowLedger.listen()
         let port = reserved.port
@@ -99,7 +99,7 @@ extension EndToEndTests {
         }
     }
 
-    @Test("agents killed at any moment while a server is slow to acknowledge double nothing and lose a second each")
+    @Test("agents killed while acknowledgements are slow double nothing and lose at most a second each")
     func agentsKilledAtAnyMoment() async throws {
         let ledger = try await FlowLedger.listen()
         ledger.setAcknowledging(false)

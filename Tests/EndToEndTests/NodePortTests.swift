@@ -7,7 +7,8 @@ import Testing
 extension EndToEndTests {
     /// An outside client connects through a port of node-a to a pod of node-b, which sees an address of node-a's bridge
     /// as the client. No object lists that address, and only node-a's agent can tell that it is node-a's.
-    @Test func whatPassesANodesPortIsCountedOnce() async throws {
+    @Test("NodePort traffic that is masqueraded to a pod of another node is counted once")
+    func whatPassesANodesPortIsCountedOnce() async throws {
         let database = try await TestDatabase.make()
         try await Lab.run { lab in
             try await ChildProcess.shell(

@@ -7,7 +7,8 @@ import Testing
 
 /// The kernels of two nodes → agents → server → ClickHouse, all of them real.
 extension EndToEndTests {
-    @Test func everyByteOfEveryShapeOfTrafficIsInTheTable() async throws {
+    @Test("the table has every byte and packet of TCP, UDP and translated traffic")
+    func everyByteOfEveryShapeOfTrafficIsInTheTable() async throws {
         let database = try await TestDatabase.make()
         try await Lab.run { lab in
             let server = try ServerUnderTest.start(database)
@@ -33,7 +34,8 @@ extension EndToEndTests {
         }
     }
 
-    @Test func aServerWaitsForClickHouseAndForItsTable() async throws {
+    @Test("a server is not ready, with the reason, until ClickHouse and its table exist")
+    func aServerWaitsForClickHouseAndForItsTable() async throws {
         let database = try await TestDatabase.make(withTable: false)
         let absent = try ServerUnderTest.start(database, endpoint: "http://127.0.0.1:1")
         try await eventually("the probe answers") { absent.process.output.contains("serving /metrics") }
@@ -57,7 +59,8 @@ extension EndToEndTests {
         try await server.stop()
     }
 
-    @Test func nothingIsLostWhileTheServerIsAwayOrDiesUnderLoad() async throws {
+    @Test("no byte is lost while no server runs or when one is killed under load")
+    func nothingIsLostWhileTheServerIsAwayOrDiesUnderLoad() async throws {
         let database = try await TestDatabase.make()
         try await Lab.run { lab in
             let churnServer = try await lab.startChurnServer(in: "web-1")

@@ -13,7 +13,8 @@ extension EndToEndTests {
             podName: "kubenetmon-agent-\(node)", nodeName: node)
     }
 
-    @Test func everyByteArrivesEncryptedFromProvenNodesWhileCertificatesAreExchanged() async throws {
+    @Test("every byte arrives over TLS with tokens while certificates are replaced")
+    func everyByteArrivesEncryptedFromProvenNodesWhileCertificatesAreExchanged() async throws {
         let database = try await TestDatabase.make()
         let before = try await TestCertificates()
         let after = try await TestCertificates()

@@ -7,7 +7,8 @@ import Testing
 
 extension EndToEndTests {
     /// The load would fill the memory for waiting blocks three times.
-    @Test func aClickHouseThatStallsUnderLoadCostsNeitherMemoryNorRows() async throws {
+    @Test("a stall of ClickHouse under load keeps memory bounded and loses no rows")
+    func aClickHouseThatStallsUnderLoadCostsNeitherMemoryNorRows() async throws {
         let (bound, megabyte) = (8 << 20, 1_000_000)
         let (agents, batchesPerAgent) = (8, 44)
         let flows = agents * batchesPerAgent * EagerAgent.flowsPerBatch
