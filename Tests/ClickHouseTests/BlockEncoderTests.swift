@@ -41,7 +41,8 @@ private func variousBlock(_ generator: inout SeededGenerator, flows: Int, hasIPv
 }
 
 @Suite struct BlockEncoderTests {
-    @Test func whatWasEncodedBeforeLeavesNoTrace() throws {
+    @Test("an encoder that is used again encodes the same bytes as a new one")
+    func whatWasEncodedBeforeLeavesNoTrace() throws {
         var generator = SeededGenerator(seed: 3)
         var used = BlockEncoder()
         let schema = try allColumns()
@@ -57,7 +58,7 @@ private func variousBlock(_ generator: inout SeededGenerator, flows: Int, hasIPv
         }
     }
 
-    @Test func aBlockWithoutRowsIsAMistake() async {
+    @Test("encoding a block without rows is a programming error") func aBlockWithoutRowsIsAMistake() async {
         await #expect(processExitsWith: .failure) {
             var encoder = BlockEncoder()
             let schema = try TableSchema(table: "t", columnNames: FlowColumn.allCases.map(\.rawValue))
@@ -67,7 +68,8 @@ private func variousBlock(_ generator: inout SeededGenerator, flows: Int, hasIPv
 
     /// The engine reads all three compressions alike, IPv6 and flags included, for as many rows as fit the blocks of
     /// one frame and for more.
-    @Test func everyCompressionIsReadByTheEngine() async throws {
+    @Test("ClickHouse stores the same rows from every compression")
+    func everyCompressionIsReadByTheEngine() async throws {
         var generator = SeededGenerator(seed: 4)
         let block = variousBlock(&generator, flows: 8_000, hasIPv6: true)
         var results: [[[String]]] = []
@@ -87,7 +89,7 @@ private func variousBlock(_ generator: inout SeededGenerator, flows: Int, hasIPv
         #expect(results[1] == results[0] && results[2] == results[0])
     }
 
-    @Test func bothFamiliesOfAddressesStandInOneBlock() async throws {
+    @Test("a block holds IPv4 and IPv6 addresses") func bothFamiliesOfAddressesStandInOneBlock() async throws {
         let database = try await TestDatabase.make()
         try await database.query(
             String(contentsOf: Repository.file("deploy/clickhouse/002_extended_columns.sql"), encoding: .utf8))

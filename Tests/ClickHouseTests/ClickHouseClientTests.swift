@@ -40,7 +40,8 @@ private let memory =
     "Code: 241. DB::Exception: Memory limit (total) exceeded: would use 8.00 GiB. (MEMORY_LIMIT_EXCEEDED)"
 
 @Suite struct ClickHouseClientTests {
-    @Test func aStatementAnswersAndAnInsertInserts() async throws {
+    @Test("a query returns its result, and an insert stores its rows")
+    func aStatementAnswersAndAnInsertInserts() async throws {
         let database = try await TestDatabase.make(withTable: false)
         let answer = try await withClient(ClickHouseClient.Configuration(database)) { client throws(ClickHouseError) in
             _ = try client.query("CREATE TABLE t (number UInt64, text String) ENGINE = MergeTree ORDER BY number")
@@ -53,6 +54,7 @@ private let memory =
     }
 
     @Test(
+        "an exception of ClickHouse has its code and failure class",
         arguments: [
             ("SELEKT 1", 62, .operator), ("SELECT * FROM missing", 60, .operator),
             ("SELECT missing FROM system.one", 47, .operator), ("SELECT 1 SETTINGS nonsense = 1", 115, .operator),
@@ -72,7 +74,7 @@ private let memory =
         #expect(error.failureClass == failureClass)
     }
 
-    @Test func aSettingTravelsWithItsInsertOnly() async throws {
+    @Test("the settings of an insert are sent with it") func aSettingTravelsWithItsInsertOnly() async throws {
         let database = try await TestDatabase.make(withTable: false)
         let result = try await withClient(ClickHouseClient.Configuration(database)) { client throws(ClickHouseError) in
             try client.insert("INSERT INTO t FORMAT TabSeparated", .init([]), settings: [("nonsense", "1")])
@@ -85,6 +87,7 @@ private let memory =
     }
 
     @Test(
+        "an exception is found in the header, before, in and after the body",
         arguments: [
             // An exception before the first byte of a response, after it, after rows, and from another server.
             (.status(500, headers: ["X-ClickHouse-Exception-Code: 241"], memory), 241),
@@ -103,6 +106,7 @@ private let memory =
     }
 
     @Test(
+        "a response that is not from ClickHouse is an error with its status",
         arguments: [
             (.status(502, "<html>Bad Gateway</html>"), 502, .transient),
             (.status(401, "who are you?"), 401, .operator), (.status(429, "slowly"), 429, .transient),
@@ -121,7 +125,7 @@ private let memory =
         #expect("\(error)".contains("not as ClickHouse does"))
     }
 
-    @Test func whatAnEndpointAsksForIsTold() async throws {
+    @Test("the error contains the delay that Retry-After asks for") func whatAnEndpointAsksForIsTold() async throws {
         let result = try await insert(answer: .status(429, headers: ["Retry-After: 7"], "slowly"))
         guard case .failure(.unexpectedAnswer(_, 429, _, .seconds(7))) = result else {
             Issue.record("\(result)")
@@ -129,7 +133,7 @@ private let memory =
         }
     }
 
-    @Test func aClientThatIsCancelledAsksNothing() async throws {
+    @Test("a cancelled client sends no request") func aClientThatIsCancelledAsksNothing() async throws {
         let server = try RawHTTPServer { _, _ in .clickHouse(200) }
         let cancellation = HTTPCancellation()
         cancellation.cancel()
@@ -143,7 +147,7 @@ private let memory =
         #expect(cause.kind == .cancelled && server.requests.isEmpty)
     }
 
-    @Test func noAnswerNamesTheEndpoint() async throws {
+    @Test("the error of an unreachable ClickHouse names the endpoint") func noAnswerNamesTheEndpoint() async throws {
         let endpoint = try RawHTTPServer.closedURL()
         let result = try await withClient(ClickHouseClient.Configuration(endpoints: [endpoint])) {
             client throws(ClickHouseError) in
@@ -157,7 +161,7 @@ private let memory =
         #expect("\(error)".hasPrefix("ClickHouse at \(endpoint) cannot be reached: "))
     }
 
-    @Test func credentialsTravelInHeadersOnly() async throws {
+    @Test("credentials are sent in headers only") func credentialsTravelInHeadersOnly() async throws {
         let server = try RawHTTPServer { _, _ in .clickHouse(200) }
         let configuration = ClickHouseClient.Configuration(
             endpoints: [server.url], database: "d&b=",
@@ -182,7 +186,8 @@ private let memory =
         #expect(insert.parameter("a+b") == "c d&e=ü%/?#")
     }
 
-    @Test func withoutCredentialsThereAreNoHeadersForThem() async throws {
+    @Test("without credentials, no header for them is sent")
+    func withoutCredentialsThereAreNoHeadersForThem() async throws {
         let server = try RawHTTPServer { _, _ in .clickHouse(200) }
         _ = try await withClient(ClickHouseClient.Configuration(endpoints: [server.url])) {
             client throws(ClickHouseError) in
@@ -191,7 +196,8 @@ private let memory =
         #expect(server.requests.first?.headers.keys.contains { $0.hasPrefix("x-clickhouse") } == false)
     }
 
-    @Test func aQuestionGoesToTheNextEndpointWhereOneCannotAnswer() async throws {
+    @Test("a query goes to the next endpoint if one is unreachable or busy")
+    func aQuestionGoesToTheNextEndpointWhereOneCannotAnswer() async throws {
         let broken = try RawHTTPServer { _, _ in .status(503, "busy") }
         let working = try RawHTTPServer { _, _ in .clickHouse(200, "here") }
         let configuration = ClickHouseClient.Configuration(
@@ -208,7 +214,8 @@ private let memory =
         #expect(refused == .failure(.unexpectedAnswer(endpoint: broken.url, status: 503, body: "busy")))
     }
 
-    @Test func whatIsWrongWithAQuestionIsWrongEverywhere() async throws {
+    @Test("a query that ClickHouse rejects is not sent to another endpoint")
+    func whatIsWrongWithAQuestionIsWrongEverywhere() async throws {
         let first = try RawHTTPServer { _, _ in
             .clickHouse(404, headers: ["X-ClickHouse-Exception-Code: 60"], "Code: 60. DB::Exception: no")
         }
@@ -221,7 +228,7 @@ private let memory =
         #expect(second.requests.isEmpty)
     }
 
-    @Test(arguments: InsertCompression.allCases)
+    @Test("Content-Encoding names the compression of the body", arguments: InsertCompression.allCases)
     func aBodyNamesItsCompression(compression: InsertCompression) async throws {
         let server = try RawHTTPServer { _, _ in .clickHouse(200) }
         try await withClient(ClickHouseClient.Configuration(endpoints: [server.url])) {

@@ -13,6 +13,7 @@ private func unexpected(_ status: Int) -> ClickHouseError {
 
 @Suite struct ClickHouseErrorTests {
     @Test(
+        "an error has a reason for the metrics and a failure class",
         arguments: [
             // Failures that may pass by themselves, and unknown codes.
             (exception(252), "too_many_parts", .transient), (exception(241), "memory_limit", .transient),
@@ -49,6 +50,7 @@ private func unexpected(_ status: Int) -> ClickHouseError {
     }
 
     @Test(
+        "a failed connection is transient, and a malformed URL needs an operator",
         arguments: [
             ("ftp://127.0.0.1", "badRequest", .operator), ("https://", "badRequest", .operator),
             ("http://name.invalid", "connection", .transient),
@@ -68,7 +70,8 @@ private func unexpected(_ status: Int) -> ClickHouseError {
         #expect(error.failureClass == failureClass)
     }
 
-    @Test func anErrorNamesWhatIsMissingAndWhatMakesIt() {
+    @Test("an error about a missing table or column names the SQL file that creates it")
+    func anErrorNamesWhatIsMissingAndWhatMakesIt() {
         #expect(
             "\(ClickHouseError.missingTable(name: "network_flows_0"))"
                 == "table network_flows_0 does not exist; create it with deploy/clickhouse/001_network_flows_0.sql")
@@ -77,7 +80,7 @@ private func unexpected(_ status: Int) -> ClickHouseError {
         #expect(columns.contains("deploy/clickhouse/001_network_flows_0.sql"))
     }
 
-    @Test("tell whether the rows may be in the table")
+    @Test("an error tells whether the rows may be in the table")
     func mayBeStored() {
         func unreachable(wasSent: Bool) -> ClickHouseError {
             .unreachable(endpoint: "e", HTTPError(kind: .connection, message: "no", wasSent: wasSent))

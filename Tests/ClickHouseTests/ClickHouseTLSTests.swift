@@ -8,7 +8,7 @@ import Testing
 
 @Suite struct ClickHouseTLSTests {
     @Test(
-        "rows travel over TLS to a real ClickHouse, with keys that cert-manager issues at both sides",
+        "rows are inserted over mutual TLS, with every type of key that cert-manager issues",
         arguments: TestCertificates.Key.issued)
     func rows(_ key: TestCertificates.Key) async throws {
         let (certificates, others) = (try await TestCertificates(key), try await TestCertificates())
@@ -43,7 +43,7 @@ import Testing
         }
     }
 
-    @Test("Rows travel through a proxy, with TLS and without") func proxies() async throws {
+    @Test("rows are inserted through a proxy, with TLS and without") func proxies() async throws {
         let certificates = try await TestCertificates()
         let database = try await TestDatabase.make()
         let terminator = try await TLSTerminator(before: database.url, certificates)
@@ -66,7 +66,7 @@ import Testing
         #expect(try await database.rows("SELECT count(), sum(bytes) FROM network_flows_0") == [["4", "600"]])
     }
 
-    @Test("TLS towards ClickHouse's port without TLS fails with a line that names the setting")
+    @Test("TLS at a port without TLS fails with an error that names the setting")
     func plainPort() async throws {
         let database = try await TestDatabase.make()
         var configuration = ClickHouseClient.Configuration(database)
@@ -84,7 +84,7 @@ import Testing
         #expect(error.reason == "tls")
     }
 
-    @Test("A remedy for the wrong port is given where a handshake does not finish, not in an outage")
+    @Test("a failed handshake names the remedy for a wrong port; an outage does not")
     func remedies() async throws {
         // This server closes TLS connections.
         let plain = try RawHTTPServer { _, _ in .hangUp }

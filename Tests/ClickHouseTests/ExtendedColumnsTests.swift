@@ -30,7 +30,8 @@ import Testing
             sent: FlowCounters(packets: 1, bytes: 100), received: FlowCounters())
     }
 
-    @Test func theMigrationRunsOverRowsAndAgainWithoutHarm() async throws {
+    @Test("002_extended_columns.sql can be applied twice to a table with rows")
+    func theMigrationRunsOverRowsAndAgainWithoutHarm() async throws {
         let database = try await TestDatabase.make()
         try await insert([flowBlock()], into: database)
         try await migrate(database)
@@ -56,7 +57,8 @@ import Testing
             ])
     }
 
-    @Test func rowsThatDifferInANewColumnAloneStayApart() async throws {
+    @Test("rows that differ in a new column only are not merged")
+    func rowsThatDifferInANewColumnAloneStayApart() async throws {
         let database = try await TestDatabase.make()
         try await migrate(database)
         var block = flowBlock([])
@@ -76,7 +78,7 @@ import Testing
         #expect(rows == [["2001:db8::1", "200"], ["2001:db8::2", "100"]])
     }
 
-    @Test func flagsAreAMapOfThoseThatAreSet() async throws {
+    @Test("connectionFlags contains only the flags that are set") func flagsAreAMapOfThoseThatAreSet() async throws {
         let database = try await TestDatabase.make()
         var block = FlowBlock(
             environment: "testing", flagNames: ["nat", "load balancer", "never"], dayOf: lastSecondOfADay)

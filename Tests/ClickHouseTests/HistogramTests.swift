@@ -6,7 +6,8 @@ import Testing
 @testable import ClickHouse
 
 @Suite struct HistogramTests {
-    @Test func aDurationIsInTheFirstRangeThatHoldsIt() {
+    @Test("a duration is counted in the first bucket whose bound it does not exceed")
+    func aDurationIsInTheFirstRangeThatHoldsIt() {
         var histogram = Histogram(bounds: Histogram.milliseconds)
         for duration in [Duration.zero, .milliseconds(5), .milliseconds(6), .seconds(600), .seconds(601)] {
             histogram.add(duration)
@@ -18,7 +19,7 @@ import Testing
         #expect(histogram.sum == 11 + 600_000 + 601_000)
     }
 
-    @Test("any value is counted, and the sum stays at the greatest number")
+    @Test("every value is counted, and the sum saturates")
     func anyValue() {
         var histogram = Histogram(bounds: Histogram.milliseconds)
         for duration in EdgeNumbers.durations { histogram.add(duration) }

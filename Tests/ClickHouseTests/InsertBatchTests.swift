@@ -34,7 +34,7 @@ private let (ignored, viewsToo) = (
 private let tokens = "update_insert_deduplication_token_in_dependent_materialized_views"
 
 @Suite struct InsertBatchTests {
-    @Test func theModeIsAlwaysSaid() throws {
+    @Test("async_insert is set on every insert") func theModeIsAlwaysSaid() throws {
         #expect(
             try settings(isAsynchronous: false)
                 == ["async_insert": "0", "optimize_on_insert": "0", viewsToo: "1", ignored: "1"])
@@ -47,12 +47,13 @@ private let tokens = "update_insert_deduplication_token_in_dependent_materialize
                 ])
     }
 
-    @Test func replicasKnowAsynchronousInsertsByTheirTokens() throws {
+    @Test("asynchronous inserts into a replicated table set async_insert_deduplicate")
+    func replicasKnowAsynchronousInsertsByTheirTokens() throws {
         #expect(try settings(isAsynchronous: true, into: .replicated(window: 1))["async_insert_deduplicate"] == "1")
         #expect(try settings(isAsynchronous: false, into: .replicated(window: 1))["async_insert_deduplicate"] == nil)
     }
 
-    @Test("Views' errors are heard where a retry is stored once")
+    @Test("errors of views are ignored unless the table deduplicates a retry")
     func viewErrors() throws {
         let cases: [(TableSchema.Deduplication, isAsynchronous: Bool, isIgnored: String)] = [
             (.plain(window: 0), false, "1"), (.plain(window: 1), false, "0"), (.plain(window: 1), true, "1"),
@@ -66,7 +67,7 @@ private let tokens = "update_insert_deduplication_token_in_dependent_materialize
         }
     }
 
-    @Test("A release gets the settings that it knows")
+    @Test("inserts set only what the ClickHouse release supports")
     func releases() throws {
         #expect(try settings(isAsynchronous: false, version: "23.2.1.1")[ignored] == nil)
         #expect(try settings(isAsynchronous: false, version: "23.3.1.1")[ignored] == "1")
@@ -82,7 +83,7 @@ private let tokens = "update_insert_deduplication_token_in_dependent_materialize
         }
     }
 
-    @Test("Views' errors are heard where ClickHouse passes a retry on to the view")
+    @Test("errors of views are ignored unless the ClickHouse release passes a retry on to the view")
     func releasesOfViewErrors() throws {
         for (deduplication, isAsynchronous, version, isIgnored) in [
             (.replicated(window: 1), true, "25.12.1.1", "1"), (.replicated(window: 1), true, "26.1.1.1", "0"),
@@ -96,6 +97,7 @@ private let tokens = "update_insert_deduplication_token_in_dependent_materialize
     }
 
     @Test(
+        "only small batches that cannot become duplicates are inserted asynchronously",
         arguments: [
             (.automatic, 9_999, .plain(window: 0), "26.9.2.1", true),
             (.automatic, 10_000, .plain(window: 0), "26.9.2.1", false),
@@ -115,7 +117,8 @@ private let tokens = "update_insert_deduplication_token_in_dependent_materialize
         #expect(mode.isAsynchronous(rows: rows, into: try table(deduplication, version: version)) == isAsynchronous)
     }
 
-    @Test(arguments: [AsyncInsert.always, .never]) func theEngineTakesBothModes(mode: AsyncInsert) async throws {
+    @Test("ClickHouse accepts asynchronous and synchronous inserts", arguments: [AsyncInsert.always, .never])
+    func theEngineTakesBothModes(mode: AsyncInsert) async throws {
         let database = try await TestDatabase.make()
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database)) { $0.asyncInsert = mode }
         test.submit(1)

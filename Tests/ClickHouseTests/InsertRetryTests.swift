@@ -56,7 +56,10 @@ private final class RetryUnderTest {
 }
 
 @Suite struct InsertRetryTests {
-    @Test(arguments: [transient, unreachable]) func whatPassesIsTriedForEverWithGrowingWaits(
+    @Test(
+        "a transient failure is retried without limit, with waits that double up to a maximum",
+        arguments: [transient, unreachable])
+    func whatPassesIsTriedForEverWithGrowingWaits(
         error: ClickHouseError
     ) throws {
         let test = RetryUnderTest()
@@ -68,18 +71,20 @@ private final class RetryUnderTest {
         }
     }
 
-    @Test func whatNeedsSomebodyIsTriedForEverAndSlowly() throws {
+    @Test("a failure that needs an operator is retried without limit, with long waits")
+    func whatNeedsSomebodyIsTriedForEverAndSlowly() throws {
         let test = RetryUnderTest()
         for _ in 0..<1000 { #expect(try #require(test.wait(needsSomebody)) >= .seconds(10)) }
     }
 
-    @Test func aSecondRefusalOfTheSameKindIsTheLast() {
+    @Test("a batch is rejected after the same rejection twice") func aSecondRefusalOfTheSameKindIsTheLast() {
         let test = RetryUnderTest()
         #expect(test.wait(refusal) != nil)
         #expect(test.failed(refusal) == .reject)
     }
 
-    @Test func whatLiesBetweenTwoRefusalsDoesNotCount() {
+    @Test("other failures between two rejections do not reset their count")
+    func whatLiesBetweenTwoRefusalsDoesNotCount() {
         let test = RetryUnderTest()
         #expect(test.wait(refusal) != nil)
         #expect(test.wait(transient) != nil)
@@ -87,7 +92,7 @@ private final class RetryUnderTest {
         #expect(test.failed(refusal) == .reject)
     }
 
-    @Test func anotherRefusalIsAFirstOne() {
+    @Test("a different rejection resets the count") func anotherRefusalIsAFirstOne() {
         let test = RetryUnderTest()
         #expect(test.wait(refusal) != nil)
         #expect(test.wait(otherRefusal) != nil)
@@ -95,13 +100,14 @@ private final class RetryUnderTest {
         #expect(test.failed(refusal) == .reject)
     }
 
-    @Test func whereNothingMayBeGivenUpARefusalWaitsForSomebody() throws {
+    @Test("while no batch may be rejected, a rejection waits for an operator")
+    func whereNothingMayBeGivenUpARefusalWaitsForSomebody() throws {
         let test = RetryUnderTest()
         for _ in 0..<100 { #expect(try #require(test.wait(refusal, mayReject: false)) >= .seconds(10)) }
         #expect(test.failed(refusal) == .reject)
     }
 
-    @Test func everyEndpointIsAskedBeforeAWait() throws {
+    @Test("every endpoint is tried before a wait") func everyEndpointIsAskedBeforeAWait() throws {
         let test = RetryUnderTest(endpoints: 3)
         for bound in [Duration.milliseconds(100), .milliseconds(200), .milliseconds(400)] {
             #expect(test.failed(unreachable) == .tryNextEndpoint)
@@ -110,7 +116,8 @@ private final class RetryUnderTest {
         }
     }
 
-    @Test func aRoundIsSlowWhereEveryEndpointNeedsSomebody() throws {
+    @Test("the wait is long only if every endpoint needs an operator")
+    func aRoundIsSlowWhereEveryEndpointNeedsSomebody() throws {
         let test = RetryUnderTest(endpoints: 2)
         #expect(test.failed(needsSomebody) == .tryNextEndpoint)
         #expect(try #require(test.wait(unreachable)) < .seconds(1))
@@ -120,7 +127,7 @@ private final class RetryUnderTest {
 
     // MARK: - Sizes and views
 
-    @Test("A batch that is too large is split at once, after every endpoint was asked") func split() {
+    @Test("a batch that is too large is split after every endpoint was tried") func split() {
         #expect(RetryUnderTest().failed(tooLarge, .init(size: .split)) == .split)
         let test = RetryUnderTest(endpoints: 3)
         #expect(test.failed(tooLarge, .init(size: .split)) == .tryNextEndpoint)
@@ -128,7 +135,7 @@ private final class RetryUnderTest {
         #expect(test.failed(needsSomebody, .init(size: .split)) == .split)
     }
 
-    @Test("A batch that is too large and may be stored is set aside for an operator") func keep() {
+    @Test("a batch that is too large and may be stored is set aside for an operator") func keep() {
         let test = RetryUnderTest()
         for _ in 0..<10 {
             guard case .setAside(_, .forSomebody) = test.failed(tooLarge, .init(size: .keep)) else {
@@ -138,14 +145,14 @@ private final class RetryUnderTest {
         }
     }
 
-    @Test("A single row that is too large is given up like refused data") func singleRow() {
+    @Test("a single row that is too large is rejected after two attempts") func singleRow() {
         let test = RetryUnderTest()
         #expect(test.wait(tooLarge) != nil)
         #expect(test.failed(tooLarge) == .reject)
         #expect(RetryUnderTest().waits(tooLarge, tooLarge, mayReject: false) == .forSomebody)
     }
 
-    @Test("A view is left out when it has failed for too long, however often and at however many endpoints")
+    @Test("views are ignored once they have failed for the limit, with any number of attempts and endpoints")
     func leaveOut() {
         let (test, start) = (RetryUnderTest(endpoints: 5), ContinuousClock.now)
         for second in 0..<10 {
@@ -159,7 +166,7 @@ private final class RetryUnderTest {
         }
     }
 
-    @Test("A view's passing failures are waited out and do not shorten the time for a broken one")
+    @Test("transient failures of a view do not shorten the limit of a broken view")
     func passingFailures() {
         let (test, start) = (RetryUnderTest(), ContinuousClock.now)
         for second in 0..<600 {
@@ -175,7 +182,7 @@ private final class RetryUnderTest {
         #expect(RetryUnderTest().waits(busyView, busyView, busyView) == .forClickHouse)
     }
 
-    @Test("An outage of ClickHouse does not count as a view's failure") func outage() {
+    @Test("an outage of ClickHouse does not count towards the limit of a view's failures") func outage() {
         let (test, start) = (RetryUnderTest(), ContinuousClock.now)
         func fail(_ error: ClickHouseError, at second: Int) -> InsertRetry.Step {
             test.failed(error, .init(viewLimit: .seconds(600)), at: start + .seconds(second))
@@ -188,7 +195,7 @@ private final class RetryUnderTest {
         #expect(fail(busyView, at: 1_790) == .ignoreViews)
     }
 
-    @Test("An endpoint that is down does not stop a view's clock", arguments: [true, false])
+    @Test("an endpoint that is down does not reset the limit of a view's failures", arguments: [true, false])
     func oneEndpointDown(isFirst: Bool) {
         let (test, start) = (RetryUnderTest(endpoints: 2), ContinuousClock.now)
         for second in 0..<10 {
@@ -201,13 +208,14 @@ private final class RetryUnderTest {
         #expect(test.failed(view, .init(viewLimit: .seconds(10)), at: start + .seconds(10)) == .ignoreViews)
     }
 
-    @Test("A view that is never left out needs an operator") func neverLeftOut() {
+    @Test("a failing view that is never ignored needs an operator") func neverLeftOut() {
         #expect(RetryUnderTest().waits(view, view, view) == .forSomebody)
     }
 
     // MARK: - Reasons for waits
 
-    @Test func whatIsWaitedForFollowsFromWhatAllEndpointsSaid() {
+    @Test("the reason of a wait follows from the failures of all endpoints")
+    func whatIsWaitedForFollowsFromWhatAllEndpointsSaid() {
         #expect(RetryUnderTest().waits(needsSomebody) == .forSomebody)
         #expect(RetryUnderTest().waits(refusal, mayReject: false) == .forSomebody)
         #expect(RetryUnderTest().waits(refusal) == .forClickHouse)
@@ -220,7 +228,7 @@ private final class RetryUnderTest {
         #expect(RetryUnderTest(endpoints: 2).waits(needsSomebody, needsSomebody) == .forSomebody)
     }
 
-    @Test func whatAnEndpointAsksForIsWaited() throws {
+    @Test("the delay in Retry-After is kept, once") func whatAnEndpointAsksForIsWaited() throws {
         let test = RetryUnderTest()
         #expect(test.failed(asking(.seconds(7))) == .wait(.seconds(7), .asAsked))
         // The delay that the last round asked for no longer applies.
@@ -228,18 +236,19 @@ private final class RetryUnderTest {
         #expect(test.waits(unreachable) == .forConnection)
     }
 
-    @Test func nobodyMayAskForMoreThanAMinute() {
+    @Test("the delay in Retry-After is limited to a minute") func nobodyMayAskForMoreThanAMinute() {
         #expect(RetryUnderTest().failed(asking(.seconds(3600))) == .wait(.seconds(60), .asAsked))
     }
 
-    @Test func aWaitThatHasGrownBeyondWhatIsAskedStays() throws {
+    @Test("a Retry-After shorter than the current wait does not shorten it")
+    func aWaitThatHasGrownBeyondWhatIsAskedStays() throws {
         let test = RetryUnderTest()
         for _ in 0..<20 { _ = test.failed(transient) }
         let waits = (0..<50).compactMap { _ in test.wait(asking(.milliseconds(1))) }
         #expect(try #require(waits.min()) >= .seconds(1))
     }
 
-    @Test func ofWhatSeveralEndpointsAskForTheLeastIsWaited() {
+    @Test("of several Retry-After delays, the shortest counts") func ofWhatSeveralEndpointsAskForTheLeastIsWaited() {
         let test = RetryUnderTest(endpoints: 3)
         #expect(test.failed(asking(.seconds(9))) == .tryNextEndpoint)
         #expect(test.failed(unreachable) == .tryNextEndpoint)

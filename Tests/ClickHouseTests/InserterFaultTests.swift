@@ -49,7 +49,8 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
 
 /// With the real engine: every row sent is stored exactly once.
 @Suite struct InserterFaultTests {
-    @Test(arguments: faults.indices) func everyRowIsStoredOnceWhateverHappensToAnInsert(number: Int) async throws {
+    @Test("every row is stored once, whatever fault interrupts an insert", arguments: faults.indices)
+    func everyRowIsStoredOnceWhateverHappensToAnInsert(number: Int) async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()
         let seen = Mutex<[String: Int]>([:])
@@ -70,8 +71,8 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         #expect(try await database.counts() == [["42", "42", "6300"]])
     }
 
-    @Test(arguments: [true, false]) func anAnswerThatIsLostDoublesRowsUnlessThereIsAWindow(hasWindow: Bool) async throws
-    {
+    @Test("a lost response doubles rows only without a deduplication window", arguments: [true, false])
+    func anAnswerThatIsLostDoublesRowsUnlessThereIsAWindow(hasWindow: Bool) async throws {
         let database = try await TestDatabase.make()
         if hasWindow { try await database.setWindow() }
         let proxy = try FaultyProxy.start(before: database.url) { _, number in
@@ -84,7 +85,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         #expect(try await database.counts() == [hasWindow ? ["2", "2", "300"] : ["4", "2", "600"]])
     }
 
-    @Test("A ClickHouse that may not be asked for its parts is believed")
+    @Test("a retry is trusted to be a duplicate if system.parts is not readable")
     func hiddenParts() async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()
@@ -99,7 +100,8 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         #expect(try await database.counts() == [["2", "2", "300"]])
     }
 
-    @Test func aClickHouseThatStoresAndIsSilentIsAskedAgain() async throws {
+    @Test("an insert without a response times out and is retried")
+    func aClickHouseThatStoresAndIsSilentIsAskedAgain() async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()
         let proxy = try FaultyProxy.start(before: database.url) { _, number in number == 0 ? .swallowAnswer : .none }
@@ -130,7 +132,8 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
             .split(separator: /\s/).map(String.init)
     }
 
-    @Test func aKilledClickHouseHasEveryRowOnceWhenItIsBack() async throws {
+    @Test("every row is stored once after ClickHouse was killed and restarted")
+    func aKilledClickHouseHasEveryRowOnceWhenItIsBack() async throws {
         var (clickHouse, configuration) = try await startClickHouse()
         let test = try InserterUnderTest(configuration, workers: 4)
         // No two batches have the same number of rows.
@@ -150,7 +153,10 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
     }
 
     /// ClickHouse is killed after it has logged a batch's token, before or after it has committed the part.
-    @Test(arguments: [true, false]) func whatAKilledClickHouseOnlySaysToHaveIsSentAgain(hasPart: Bool) async throws {
+    @Test(
+        "a batch that a killed ClickHouse rejects as a duplicate is sent again if its rows are missing",
+        arguments: [true, false])
+    func whatAKilledClickHouseOnlySaysToHaveIsSentAgain(hasPart: Bool) async throws {
         enum Way { case losesAnswers, isBroken, isMended }
         var (clickHouse, configuration) = try await startClickHouse()
         let way = Mutex(Way.losesAnswers)
@@ -186,7 +192,10 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
     }
 
     /// As above, after the batch's sibling with the same number of rows was stored.
-    @Test(arguments: [true, false]) func halvesThatAKilledClickHouseOnlySaysToHaveAreSentAgain(
+    @Test(
+        "a half that a killed ClickHouse rejects as a duplicate is sent again if its rows are missing",
+        arguments: [true, false])
+    func halvesThatAKilledClickHouseOnlySaysToHaveAreSentAgain(
         hasPart: Bool
     ) async throws {
         enum Way { case losesSecondHalf, isBroken, isMended }
@@ -227,7 +236,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         try await clickHouse.stop()
     }
 
-    @Test func aTableThatIsRenamedIsWaitedFor() async throws {
+    @Test("a batch waits until a renamed table is back") func aTableThatIsRenamedIsWaitedFor() async throws {
         let database = try await TestDatabase.make()
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database))
         try await database.query("RENAME TABLE network_flows_0 TO elsewhere")
@@ -244,7 +253,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         #expect(try await database.counts() == [["2", "2", "300"]])
     }
 
-    @Test func aPasswordThatIsChangedIsReadAnew() async throws {
+    @Test("a changed password is read for the next attempt") func aPasswordThatIsChangedIsReadAnew() async throws {
         let database = try await TestDatabase.make()
         let folder = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -263,7 +272,8 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         #expect(try await database.counts() == [["2", "2", "300"]])
     }
 
-    @Test func theNextEndpointTakesOverAndKeepsTheWork() async throws {
+    @Test("inserts move to the next endpoint and stay there")
+    func theNextEndpointTakesOverAndKeepsTheWork() async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()
         let isBroken = Mutex(false)

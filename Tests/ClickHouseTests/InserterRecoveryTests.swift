@@ -12,7 +12,7 @@ import Testing
     /// Delays that would outlast any test.
     private static let anHour = Inserter.Configuration.Delays(initial: .seconds(3600), maximum: .seconds(3600))
 
-    @Test func theFirstSuccessEndsTheWaitsOfAll() async throws {
+    @Test("a successful insert ends the waits of all threads") func theFirstSuccessEndsTheWaitsOfAll() async throws {
         let waiting = 9
         let server = try RawHTTPServer { _, number in
             number < waiting
@@ -30,7 +30,9 @@ import Testing
         _ = await test.inserter.drain(timeout: .zero)
     }
 
-    @Test(arguments: [RawHTTPServer.Answer.hangUp, .status(503, "nobody is here")])
+    @Test(
+        "an unreachable ClickHouse is probed during waits of any length",
+        arguments: [RawHTTPServer.Answer.hangUp, .status(503, "nobody is here")])
     func whoIsNotReachedIsAskedNowAndThenHoweverLongTheWaits(answer: RawHTTPServer.Answer) async throws {
         let isBack = Mutex(false)
         let server = try RawHTTPServer { _, _ in isBack.withLock { $0 } ? .clickHouse(200) : answer }
@@ -45,7 +47,8 @@ import Testing
         _ = await test.inserter.drain(timeout: .zero)
     }
 
-    @Test func whatAnEndpointAsksForIsKeptWhateverOthersLearn() async throws {
+    @Test("a delay asked for by Retry-After is kept although other inserts succeed")
+    func whatAnEndpointAsksForIsKeptWhateverOthersLearn() async throws {
         let times = Mutex<[ContinuousClock.Instant]>([])
         let asked = Mutex<String?>(nil)
         let server = try RawHTTPServer { request, number in
@@ -65,7 +68,7 @@ import Testing
         #expect(second - first >= .seconds(2))
     }
 
-    @Test func givingUpEndsEveryWait() async throws {
+    @Test("a drain without time ends every wait and every thread") func givingUpEndsEveryWait() async throws {
         weak var inserter: Inserter?
         do {
             let test = try InserterUnderTest(
@@ -83,7 +86,7 @@ import Testing
 
     // MARK: - Failures that need an operator
 
-    @Test func aFailureThatMayPassIsNoProblem() async throws {
+    @Test("a transient failure is not reported as a problem") func aFailureThatMayPassIsNoProblem() async throws {
         let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [try RawHTTPServer.closedURL()]))
         test.submit(1)
         try await eventually("it has failed") { test.inserter.statistics.lastError != nil }
@@ -92,7 +95,8 @@ import Testing
         _ = await test.inserter.drain(timeout: .zero)
     }
 
-    @Test func rowsThatHaveWaitedForHalfAMinuteAreAProblem() {
+    @Test("a wait of more than 30 s is reported as a problem, with the last error")
+    func rowsThatHaveWaitedForHalfAMinuteAreAProblem() {
         var statistics = Inserter.Statistics()
         statistics.lastError = "ClickHouse is busy"
         #expect(statistics.problem(oldestWait: nil) == nil)
@@ -105,7 +109,8 @@ import Testing
                 == "the oldest batch has waited for 31 s: ClickHouse has not answered yet")
     }
 
-    @Test func aTableThatIsGoneIsAProblemUntilItIsBack() async throws {
+    @Test("a missing table is reported as a problem until it is back")
+    func aTableThatIsGoneIsAProblemUntilItIsBack() async throws {
         let database = try await TestDatabase.make()
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database))
         try await database.query("RENAME TABLE network_flows_0 TO elsewhere")
@@ -118,7 +123,8 @@ import Testing
         #expect(test.inserter.load.problem == nil)
     }
 
-    @Test func anEndpointThatNeedsSomebodyIsNoProblemWhileAnotherWorks() async throws {
+    @Test("an endpoint that needs an operator is no problem while another one works")
+    func anEndpointThatNeedsSomebodyIsNoProblemWhileAnotherWorks() async throws {
         let locked = try RawHTTPServer { _, _ in .status(403, "who are you?") }
         let seen = Mutex<[String?]>([])
         let inserter = Mutex<Inserter?>(nil)
@@ -135,7 +141,8 @@ import Testing
         #expect(test.inserter.statistics.failedAttempts == ["unexpected_answer": 1])
     }
 
-    @Test func theWaitOfABlockBeginsWhenItIsSubmitted() async throws {
+    @Test("the wait of a block begins when it is submitted")
+    func theWaitOfABlockBeginsWhenItIsSubmitted() async throws {
         let server = try RawHTTPServer { _, _ in .silence }
         let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [server.url]))
         let block = flowBlock([labeledFlow(podLabels("1"))])

@@ -10,7 +10,8 @@ import Testing
 @testable import ClickHouse
 
 @Suite struct InserterTests {
-    @Test func blocksWaitForAClickHouseThatIsGoneAndAreStoredOnce() async throws {
+    @Test("blocks wait while ClickHouse is down and are then stored once")
+    func blocksWaitForAClickHouseThatIsGoneAndAreStoredOnce() async throws {
         var clickHouse = try await ClickHouseProcess.start()
         let configuration = ClickHouseClient.Configuration(endpoints: [clickHouse.url])
         let ddl = try String(
@@ -44,7 +45,8 @@ import Testing
         try await clickHouse.stop()
     }
 
-    @Test func aRetrySendsTheSameBytesWithTheSameToken() async throws {
+    @Test("a retry sends the same bytes with the same token and settings")
+    func aRetrySendsTheSameBytesWithTheSameToken() async throws {
         let server = try RawHTTPServer { _, number in number < 2 ? .status(500, "not now") : .clickHouse(200) }
         let test = try InserterUnderTest(
             ClickHouseClient.Configuration(endpoints: [server.url], timeoutMilliseconds: 300_000))
@@ -65,7 +67,7 @@ import Testing
         #expect(test.inserter.statistics.failedAttempts == ["unexpected_answer": 2])
     }
 
-    @Test func aThreadKeepsItsConnection() async throws {
+    @Test("a thread reuses its connection") func aThreadKeepsItsConnection() async throws {
         let server = try RawHTTPServer { _, number in number == 1 ? .status(503, "busy") : .clickHouse(200) }
         let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [server.url]))
         for number in 0..<4 { test.submit(number) }
@@ -73,7 +75,8 @@ import Testing
         #expect(server.inserts.count == 5 && server.connections == 1)
     }
 
-    @Test func pressureBeginsAboveTheBoundAndEndsAtHalfOfIt() async throws {
+    @Test("backpressure begins above the memory limit and ends at half of it")
+    func pressureBeginsAboveTheBoundAndEndsAtHalfOfIt() async throws {
         let isOpen = Mutex(false)
         let server = try RawHTTPServer { _, _ in isOpen.withLock { $0 } ? .clickHouse(200) : .status(503, "busy") }
         let block = flowBlock((0..<1_000).map { labeledFlow(podLabels("\($0)")) })
@@ -102,7 +105,8 @@ import Testing
         #expect(statistics.successfulAttemptDuration.counts.reduce(0, +) == 4)
     }
 
-    @Test func pressureIsToldOneAtATimeAndTheLastIsTrue() async throws {
+    @Test("backpressure is reported in order, and the last report is current")
+    func pressureIsToldOneAtATimeAndTheLastIsTrue() async throws {
         let server = try RawHTTPServer { _, _ in .clickHouse(200) }
         let test = try InserterUnderTest(
             ClickHouseClient.Configuration(endpoints: [server.url]), workers: 4, maximumBytes: 1)
@@ -112,7 +116,8 @@ import Testing
         #expect(test.pressure.enumerated().allSatisfy { $0.element == $0.offset.isMultiple(of: 2) })
     }
 
-    @Test func whatClickHouseNeverTookIsGivenUpAtTheEnd() async throws {
+    @Test("a drain returns the number of rows that were not stored in time")
+    func whatClickHouseNeverTookIsGivenUpAtTheEnd() async throws {
         let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [try RawHTTPServer.closedURL()]))
         test.submit(1, flows: 3)
         test.submit(2, flows: 2)
@@ -122,7 +127,8 @@ import Testing
     }
 
     /// The server closes the agents' connections after the drain, so the handler must have returned by then.
-    @Test func whatIsDrainedHasBeenTold() async throws {
+    @Test("a drain returns after every settlement handler has returned")
+    func whatIsDrainedHasBeenTold() async throws {
         let server = try RawHTTPServer { _, _ in .clickHouse(200) }
         let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [server.url]))
         let isTold = Mutex(false)
@@ -134,7 +140,8 @@ import Testing
         #expect(isTold.withLock { $0 })
     }
 
-    @Test func givingUpDoesNotWaitForASilentServer() async throws {
+    @Test("a drain does not wait for a request without a response")
+    func givingUpDoesNotWaitForASilentServer() async throws {
         let server = try RawHTTPServer { _, _ in .silence }
         let test = try InserterUnderTest(
             ClickHouseClient.Configuration(endpoints: [server.url], timeoutMilliseconds: 3_600_000))
@@ -146,7 +153,8 @@ import Testing
         #expect(ContinuousClock.now - begin < .seconds(1_800))
     }
 
-    @Test func manyBlocksFromManyThreadsAreAllStored() async throws {
+    @Test("blocks submitted by many threads are all stored")
+    func manyBlocksFromManyThreadsAreAllStored() async throws {
         let database = try await TestDatabase.make()
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database), workers: 4)
         await withTaskGroup { group in
@@ -182,7 +190,7 @@ import Testing
         #expect(sinks[1].queuedBytes == memory.blocks.map(\.memoryBytes).reduce(0, +))
     }
 
-    @Test("a batch is withdrawn until a thread takes its block up")
+    @Test("a batch can be withdrawn until a thread takes its block")
     func withdrawal() async throws {
         let isOpen = Mutex(false)
         let server = try RawHTTPServer { _, _ in isOpen.withLock { $0 } ? .clickHouse(200) : .status(503, "busy") }

@@ -20,7 +20,7 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
 }
 
 @Suite struct NativeBlockTests {
-    @Test func numbersStandOneAfterAnother() {
+    @Test("a column of numbers is encoded in little-endian order") func numbersStandOneAfterAnother() {
         // 1 column, 2 rows; name; type; values.
         #expect(
             block(rows: 2) { $0.appendColumn("port", type: "UInt16", [0x0102, UInt16.max]) }
@@ -37,7 +37,8 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
                 == [1, 3] + string("way") + string("Enum8('out' = 1, 'in' = 2)") + [1, 2, 0xff])
     }
 
-    @Test func aLowCardinalityColumnHasItsKeysAndThenIndexes() {
+    @Test("a LowCardinality column is encoded as its keys and then its indexes")
+    func aLowCardinalityColumnHasItsKeysAndThenIndexes() {
         #expect(
             block(rows: 3) {
                 $0.appendColumn("proto", keys: NativeKeys(["", "tcp", "ü"]), indexes: [UInt32(1), 0, 2])
@@ -49,7 +50,9 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
                 + number(UInt64(3)) + [1, 0, 2])  // rows
     }
 
-    @Test(arguments: [(1, 0), (256, 0), (257, 1), (65_536, 1), (65_537, 2)])
+    @Test(
+        "indexes have the width that the number of keys requires",
+        arguments: [(1, 0), (256, 0), (257, 1), (65_536, 1), (65_537, 2)])
     func indexesAreAsWideAsTheNumberOfKeysNeeds(keys: Int, width: Int) {
         let bytes = block(rows: 2) {
             $0.appendColumn("c", keys: NativeKeys((0..<keys).map { "\($0)" }), indexes: [UInt32(0), UInt32(keys - 1)])
@@ -68,7 +71,8 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
         #expect(bytes.count == begin.count + flags.count + strings + 8 + last.count)
     }
 
-    @Test(arguments: [1, 2, 256, 257, 65_536, 65_537]) func rowsMayReferToTheirKeysThroughSomethingElse(keys: Int) {
+    @Test("an indirect index encodes the same bytes as a direct one", arguments: [1, 2, 256, 257, 65_536, 65_537])
+    func rowsMayReferToTheirKeysThroughSomethingElse(keys: Int) {
         let names = NativeKeys((0..<keys).map { "\($0)" })
         // Index 0 refers to the last key, index 1 to the first.
         let rows: [UInt32] = [0, 1, 1, 0]
@@ -81,7 +85,7 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
         #expect(direct == indirect)
     }
 
-    @Test func aConstantColumnHasOneKey() {
+    @Test("a constant column has one key") func aConstantColumnHasOneKey() {
         #expect(
             block(rows: 3) { $0.appendColumn("c", constant: "a") }
                 == block(rows: 3) { $0.appendColumn("c", keys: NativeKeys(["a"]), indexes: [UInt8(0), 0, 0]) })
@@ -90,7 +94,8 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
                 == [1, 2] + string("c") + string("UInt16") + [2, 1, 2, 1])
     }
 
-    @Test func theMemoryOfAnEarlierBlockLeavesNoTrace() {
+    @Test("a block that reuses memory encodes the same bytes as a new one")
+    func theMemoryOfAnEarlierBlockLeavesNoTrace() {
         var fresh = NativeBlock(columns: 1, rows: 1)
         fresh.appendColumn("c", constant: "new")
         var reused = NativeBlock(columns: 1, rows: 1, reusing: [UInt8](repeating: 0xff, count: 1000))
@@ -98,14 +103,14 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
         #expect(fresh.bytes == reused.bytes)
     }
 
-    @Test func aColumnOfEmptyMapsHasOffsetsOnly() {
+    @Test("a column of empty maps has offsets only") func aColumnOfEmptyMapsHasOffsetsOnly() {
         #expect(
             block(rows: 2) { $0.appendColumn("flags", flags: [0, 0], names: NativeKeys(["nat"])) }
                 == [1, 2] + string("flags") + string("Map(LowCardinality(String), Bool)") + number(UInt64(1))
                 + number(UInt64(0)) + number(UInt64(0)))
     }
 
-    @Test func aColumnOfMapsHoldsTheNamesOfItsBits() {
+    @Test("a column of flags is encoded as maps with the flags' names") func aColumnOfMapsHoldsTheNamesOfItsBits() {
         let offsets = number(UInt64(2)) + number(UInt64(2)) + number(UInt64(3))
         let dictionary =
             number(UInt64(0x600)) + number(UInt64(2)) + string("nat") + string("lb") + number(UInt64(3)) + [0, 1, 1]
@@ -115,7 +120,7 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
                 + offsets + dictionary + [1, 1, 1])
     }
 
-    @Test func aColumnOfIPv6AddressesIsBigEndian() {
+    @Test("a column of IPv6 addresses is encoded in big-endian order") func aColumnOfIPv6AddressesIsBigEndian() {
         let address = UInt128(0x2001_0db8) << 96 | 1
         #expect(
             block(rows: 1) { $0.appendColumn("a", ipv6: [address]) }
@@ -127,6 +132,7 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
     }
 
     @Test(
+        "lengths are encoded with seven bits per byte",
         arguments: [
             (1, [1]), (127, [0x7f]), (128, [0x80, 0x01]), (300, [0xac, 0x02]), (16_384, [0x80, 0x80, 0x01]),
         ] as [(Int, [UInt8])])
@@ -137,7 +143,8 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
         #expect(column.suffix(9 + length + bytes.count).starts(with: bytes + Array(long.utf8)))
     }
 
-    @Test func aBlockWithoutColumnsOrRowsIsAMistake() async {
+    @Test("a block without columns or rows, or with wrong indexes, is a programming error")
+    func aBlockWithoutColumnsOrRowsIsAMistake() async {
         await #expect(processExitsWith: .failure) { _ = NativeBlock(columns: 0, rows: 1) }
         await #expect(processExitsWith: .failure) { _ = NativeBlock(columns: 1, rows: 0) }
         await #expect(processExitsWith: .failure) {
@@ -151,7 +158,8 @@ private func block(rows: Int, _ body: (inout NativeBlock) -> Void) -> [UInt8] {
     }
 
     /// ClickHouse reads the right strings, whatever the table's own string type.
-    @Test(arguments: [1, 256, 257, 65_536, 65_537]) func everyIndexLeadsToItsKey(keys: Int) async throws {
+    @Test("ClickHouse reads the right key for every index width", arguments: [1, 256, 257, 65_536, 65_537])
+    func everyIndexLeadsToItsKey(keys: Int) async throws {
         let database = try await TestDatabase.make(withTable: false)
         try await database.query(
             """

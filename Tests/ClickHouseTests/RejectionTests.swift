@@ -32,7 +32,9 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
 }
 
 @Suite struct RejectionTests {
-    @Test(arguments: InsertCompression.allCases)
+    @Test(
+        "a batch that ClickHouse rejects twice is counted as lost, and the others are stored",
+        arguments: InsertCompression.allCases)
     func whatIsRefusedTwiceIsCountedAsLostAndTheRestGoesOn(compression: InsertCompression) async throws {
         let database = try await TestDatabase.picky()
         let directory = directory()
@@ -67,7 +69,8 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
     }
 
     /// A table that rejects everything must have been changed: its rows are kept.
-    @Test func batchesAreGivenUpOnlyWhileOthersAreTaken() async throws {
+    @Test("batches are kept after the limit of rejections in a row, until the table is repaired")
+    func batchesAreGivenUpOnlyWhileOthersAreTaken() async throws {
         let database = try await TestDatabase.picky()
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database), workers: 1)
         let bound = Inserter.maximumRejectionsInARow
@@ -83,7 +86,8 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
         #expect(try await database.rows("SELECT count() FROM network_flows_0") == [["8"]])
     }
 
-    @Test func theDirectoryIsBoundedAcrossRestarts() async throws {
+    @Test("the size limit of the dead-letter directory holds across restarts")
+    func theDirectoryIsBoundedAcrossRestarts() async throws {
         let database = try await TestDatabase.picky()
         let directory = directory()
         defer { try? FileManager.default.removeItem(at: directory) }
@@ -103,7 +107,8 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
         }
     }
 
-    @Test func aDirectoryThatCannotBeWrittenHoldsNothingUp() async throws {
+    @Test("a dead-letter directory that is not writable delays no batch")
+    func aDirectoryThatCannotBeWrittenHoldsNothingUp() async throws {
         let database = try await TestDatabase.picky()
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database)) {
             $0.deadLetters = .init(directory: "/proc/nowhere")

@@ -92,7 +92,8 @@ extension BlockEncoder {
 }
 
 @Suite struct StoredRowsTests {
-    @Test func everyColumnIsStoredAsItIs() async throws {
+    @Test("every column is stored unchanged, whatever characters it contains")
+    func everyColumnIsStoredAsItIs() async throws {
         let strings = [
             // Invalid UTF-8 is repaired when it becomes a String: U+FFFD replaces invalid bytes.
             String(decoding: [0x61, 0xff, 0xc3, 0x62], as: UTF8.self),
@@ -128,19 +129,22 @@ extension BlockEncoder {
         for (stored, expected) in zip(stored, expected) { #expect(stored == expected) }
     }
 
-    @Test(arguments: [
-        (TransportProtocol(rawValue: 0), "0"), (TransportProtocol(rawValue: 1), "icmp"), (.tcp, "tcp"), (.udp, "udp"),
-        (TransportProtocol(rawValue: 33), "dccp"), (TransportProtocol(rawValue: 47), "gre"),
-        (TransportProtocol(rawValue: 58), "icmpv6"), (TransportProtocol(rawValue: 132), "sctp"),
-        (TransportProtocol(rawValue: 136), "udplite"), (TransportProtocol(rawValue: 255), "255"),
-    ])
+    @Test(
+        "a protocol is stored by its name, or else by its number",
+        arguments: [
+            (TransportProtocol(rawValue: 0), "0"), (TransportProtocol(rawValue: 1), "icmp"), (.tcp, "tcp"),
+            (.udp, "udp"),
+            (TransportProtocol(rawValue: 33), "dccp"), (TransportProtocol(rawValue: 47), "gre"),
+            (TransportProtocol(rawValue: 58), "icmpv6"), (TransportProtocol(rawValue: 132), "sctp"),
+            (TransportProtocol(rawValue: 136), "udplite"), (TransportProtocol(rawValue: 255), "255"),
+        ])
     func aProtocolHasItsNameOrNumber(transport: TransportProtocol, name: String) async throws {
         let database = try await TestDatabase.make()
         try await insert([flowBlock([labeledFlow(transport: transport)])], into: database)
         #expect(try await database.rows("SELECT DISTINCT proto FROM network_flows_0") == [[name]])
     }
 
-    @Test func eachDayIsAPartitionOfItsOwn() async throws {
+    @Test("each day is a partition of its own") func eachDayIsAPartitionOfItsOwn() async throws {
         var next = FlowBlock(environment: "testing", dayOf: lastSecondOfADay + 1)
         next.append(labeledFlow(), observedAt: lastSecondOfADay + 1)
         let database = try await TestDatabase.make()
@@ -158,7 +162,7 @@ extension BlockEncoder {
             ])
     }
 
-    @Test func anEndpointsStringsStandOnceInABlock() throws {
+    @Test("the strings of an endpoint are encoded once per block") func anEndpointsStringsStandOnceInABlock() throws {
         let columns = FlowColumn.allCases.map(\.rawValue)
         let schema = try TableSchema(table: "t", columnNames: columns)
         let labels = (podLabels("a"), podLabels("b"))
@@ -171,7 +175,7 @@ extension BlockEncoder {
         #expect(size(101) - size(100) == 2 * 104)
     }
 
-    @Test func tensOfThousandsOfEndpointsFitABlock() async throws {
+    @Test("a block holds 70,000 endpoints") func tensOfThousandsOfEndpointsFitABlock() async throws {
         let database = try await TestDatabase.make()
         let flows = (0..<70_000).map { number in
             labeledFlow(
@@ -185,7 +189,8 @@ extension BlockEncoder {
         #expect(rows == [["70000", "70000", "70000"]])
     }
 
-    @Test func aTableMayLackOptionalColumnsAndHaveOthers() async throws {
+    @Test("a table may lack optional columns and have additional ones")
+    func aTableMayLackOptionalColumnsAndHaveOthers() async throws {
         let database = try await TestDatabase.make(withTable: false)
         try await database.query(
             """
@@ -205,7 +210,8 @@ extension BlockEncoder {
             ])
     }
 
-    @Test func flowsThatDifferInCountersAloneAreOneRow() async throws {
+    @Test("flows that differ in counters only become one row")
+    func flowsThatDifferInCountersAloneAreOneRow() async throws {
         let database = try await TestDatabase.make()
         let labels = (podLabels("a"), podLabels("b"))
         let flows = (0..<100).map { labeledFlow(labels.0, labels.1, ports: (UInt16($0 % 10), 2)) }

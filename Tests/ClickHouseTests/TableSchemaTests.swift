@@ -17,7 +17,8 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
 }
 
 @Suite struct TableSchemaTests {
-    @Test func theOriginalTableHasEveryColumnButTheExtendedOnes() async throws {
+    @Test("the original table has every column except the extended ones")
+    func theOriginalTableHasEveryColumnButTheExtendedOnes() async throws {
         let schema = try await load(try await TestDatabase.make()).get()
         #expect(schema.columns == Array(FlowColumn.original))
         #expect(!schema.form.hasIPv6)
@@ -25,14 +26,15 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
         #expect(schema.insertStatement.hasSuffix("`packets`) FORMAT Native"))
     }
 
-    @Test func aMissingTableNamesItsDDL() async throws {
+    @Test("the error about a missing table names the SQL file that creates it")
+    func aMissingTableNamesItsDDL() async throws {
         let result = try await load(try await TestDatabase.make(withTable: false))
         #expect(result == .failure(.missingTable(name: "network_flows_0")))
         guard case .failure(let error) = result else { return }
         #expect("\(error)".contains("deploy/clickhouse/001_network_flows_0.sql"))
     }
 
-    @Test func missingRequiredColumnsAreNamed() async throws {
+    @Test("missing required columns are named") func missingRequiredColumnsAreNamed() async throws {
         let database = try await TestDatabase.make(withTable: false)
         try await database.query(
             "CREATE TABLE network_flows_0 (date Date, bytes UInt64, packets UInt64 ALIAS bytes) ENGINE = MergeTree ORDER BY date"
@@ -44,7 +46,7 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
                         table: "network_flows_0", columns: ["intervalStartTime", "direction", "packets"])))
     }
 
-    @Test func aMissingDatabaseIsAnException() async throws {
+    @Test("a missing database is an exception of ClickHouse") func aMissingDatabaseIsAnException() async throws {
         let existing = try await TestDatabase.make(withTable: false)
         var configuration = ClickHouseClient.Configuration(existing)
         configuration.database = "nowhere"
@@ -57,12 +59,16 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
         }
     }
 
-    @Test(arguments: ["it's", "back\\slash", "'; DROP TABLE t; --"]) func anyNameIsAName(table: String) async throws {
+    @Test(
+        "a table's name may contain quotes, backslashes and SQL",
+        arguments: ["it's", "back\\slash", "'; DROP TABLE t; --"])
+    func anyNameIsAName(table: String) async throws {
         let database = try await TestDatabase.make(withTable: false)
         #expect(try await load(database, table) == .failure(.missingTable(name: table)))
     }
 
-    @Test func anyNameCanBeInsertedInto() async throws {
+    @Test("rows are inserted into a table whose name contains quotes and backslashes")
+    func anyNameCanBeInsertedInto() async throws {
         let database = try await TestDatabase.make(withTable: false)
         let name = "a `b` \\ 'c'"
         try await database.query(
@@ -74,7 +80,8 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
         #expect(try await database.rows("SELECT sum(bytes) FROM `a \\`b\\` \\\\ 'c'`") == [["300"]])
     }
 
-    @Test func aTableWithoutAWindowIsWarnedOfWithTheStatementThatMendsIt() async throws {
+    @Test("a table without a deduplication window causes a warning with the statement that sets one")
+    func aTableWithoutAWindowIsWarnedOfWithTheStatementThatMendsIt() async throws {
         let database = try await TestDatabase.make()
         let before = try await load(database).get()
         #expect(before.deduplication == .plain(window: 0))
@@ -89,7 +96,7 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
         #expect(after.warnings(.always).count == 1)
     }
 
-    @Test("A user who may only insert is told what stays unknown, and what its grants mend")
+    @Test("a user with INSERT only can insert, and a warning names the missing grants")
     func insertOnly() async throws {
         let clickHouse = try await ClickHouseProcess.start(roles: [
             "inserter": ["GRANT INSERT ON default.network_flows_0"],
@@ -136,7 +143,9 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
         try await clickHouse.stop()
     }
 
-    @Test("Each question that is refused leaves the others", arguments: TableSchema.Question.allCases)
+    @Test(
+        "a system table that is not readable does not affect the reading of the others",
+        arguments: TableSchema.Question.allCases)
     func refusedQuestion(question: TableSchema.Question) async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()
@@ -159,7 +168,7 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
         #expect(schema.warnings().count == 1 && schema.warnings().first?.contains(question.name) == true)
     }
 
-    @Test("A table without a known window is no place for retries until a view works")
+    @Test("retrying until a view works causes a warning if the table has no known deduplication window")
     func retriedViews() throws {
         func warnings(
             _ deduplication: TableSchema.Deduplication, _ viewErrors: ViewErrors, version: String = "26.9.2.1"
@@ -175,7 +184,7 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
         #expect(old.count == 1 && old.first?.contains("no retry reaches the materialized views") == true)
     }
 
-    @Test("Views that no retry completes are named at start, with the remedy") func viewsAtStart() async throws {
+    @Test("views that no retry reaches are named at start, with the remedy") func viewsAtStart() async throws {
         let database = try await TestDatabase.make()
         for view in ["one", "two"] {
             try await database.query(
@@ -190,7 +199,7 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
         #expect(try await load(database).get().warnings() == [])
     }
 
-    @Test("Releases whose retries do not reach views are warned of")
+    @Test("a ClickHouse release whose retries do not reach views causes a warning")
     func retriesThatReachNoView() throws {
         func warnings(
             _ deduplication: TableSchema.Deduplication, _ asyncInsert: AsyncInsert, version: String,
@@ -210,14 +219,16 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
         #expect(old.first?.contains("24.2") == true)
     }
 
-    @Test func theMigrationSetsTheWindow() async throws {
+    @Test("003_deduplication_window.sql sets the deduplication window")
+    func theMigrationSetsTheWindow() async throws {
         let database = try await TestDatabase.make()
         try await database.query(
             String(contentsOf: Repository.file("deploy/clickhouse/003_deduplication_window.sql"), encoding: .utf8))
         #expect(try await load(database).get().deduplication == .plain(window: 10_000))
     }
 
-    @Test func whatIsBehindAnotherEngineCannotBeSeen() async throws {
+    @Test("deduplication is unknown for another engine, with a warning")
+    func whatIsBehindAnotherEngineCannotBeSeen() async throws {
         let database = try await TestDatabase.make()
         try await database.query("CREATE TABLE front AS network_flows_0 ENGINE = Null")
         let schema = try await load(database, "front").get()
@@ -226,6 +237,7 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
     }
 
     @Test(
+        "the deduplication window is read from the table's engine and definition",
         arguments: [
             ("MergeTree", "MergeTree ORDER BY a SETTINGS index_granularity = 8192", .plain(window: 3)),
             (
@@ -255,10 +267,12 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
                 engine: engine, definition: definition, plainDefault: "3", replicatedDefault: "9") == deduplication)
     }
 
-    @Test(arguments: [
-        ("22.8.15.23", true), ("23.7.1.1", true), ("23.8.1.2992", false), ("24.1.1.1", false), ("26.9.2.1", false),
-        ("", false),
-    ])
+    @Test(
+        "a ClickHouse older than 23.8 causes a warning",
+        arguments: [
+            ("22.8.15.23", true), ("23.7.1.1", true), ("23.8.1.2992", false), ("24.1.1.1", false), ("26.9.2.1", false),
+            ("", false),
+        ])
     func anOldReleaseIsWarnedOf(version: String, isOld: Bool) throws {
         let schema = try TableSchema(
             table: "t", columnNames: FlowColumn.required.map(\.rawValue), deduplication: .replicated(window: 1),

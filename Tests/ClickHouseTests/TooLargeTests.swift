@@ -54,8 +54,10 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
     return block
 }
 
-@Suite("Bodies that a proxy refuses for their size") struct TooLargeTests {
-    @Test("are sent in halves that hold every row once", arguments: InsertCompression.allCases)
+@Suite struct TooLargeTests {
+    @Test(
+        "a body that a proxy rejects for its size is sent in halves, with every row once",
+        arguments: InsertCompression.allCases)
     func halves(compression: InsertCompression) async throws {
         let (direct, database) = (try await TestDatabase.make(), try await TestDatabase.make())
         for database in [direct, database] {
@@ -95,7 +97,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         #expect(try await database.rows(sums).first?.first == "1200")
     }
 
-    @Test("are known by their size from then on") func knownSize() async throws {
+    @Test("bodies as large as a rejected one are split without being sent") func knownSize() async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()
         let proxy = try proxy(before: database, limit: 6_000)
@@ -110,7 +112,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         #expect(try await database.counts() == [["2400", "2400", "360000"]])
     }
 
-    @Test("are cut down to single rows, and only a row that is too large alone is lost")
+    @Test("a body is split down to single rows, and only a row that is too large itself is lost")
     func singleRows() async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()
@@ -136,7 +138,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         #expect(test.warnings.contains { $0.contains("rows are counted as lost") && $0.contains("rows=1") })
     }
 
-    @Test("are stored once in halves whose answers are lost") func lostAnswers() async throws {
+    @Test("halves whose responses are lost are stored once") func lostAnswers() async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()
         let seen = Mutex<Set<String>>([])
@@ -155,7 +157,8 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         #expect(tokens.allSatisfy { $0.hasPrefix("\(whole)-") } && tokens.count >= 2)
     }
 
-    @Test("are kept whole where an earlier attempt may have stored them") func mayBeStored() async throws {
+    @Test("a body that an earlier attempt may have stored is not split, and needs an operator")
+    func mayBeStored() async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()
         let limit = Mutex<Int?>(nil)
@@ -186,7 +189,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         }
     }
 
-    @Test("hold no worker while they are kept whole, and others are split before they are sent")
+    @Test("a body that is kept whole blocks no worker, and other bodies are split before they are sent")
     func setAside() async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()
@@ -209,7 +212,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         #expect(try await database.counts() == [["3000", "3000", "450000"]])
     }
 
-    @Test("are kept whole where another endpoint may have stored them") func otherEndpoint() async throws {
+    @Test("a body that another endpoint may have stored is not split") func otherEndpoint() async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()
         let isMended = Mutex(false)
@@ -228,7 +231,8 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         #expect(try await database.counts() == [["600", "600", "90000"]])
     }
 
-    @Test("are split in the end even where they may be stored, and that is counted") func doubled() async throws {
+    @Test("a body that may be stored is split after the limit, and its bytes are counted as possibly doubled")
+    func doubled() async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()
         let proxy = try losingProxy(before: database) { 6_000 }
@@ -247,7 +251,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         #expect(proxy.inserts.allSatisfy { $0.parameter("insert_deduplication_token")?.hasPrefix(whole) == true })
     }
 
-    @Test("go whole again once the limit is raised") func raisedLimit() async throws {
+    @Test("bodies are sent whole again after the proxy's limit was raised") func raisedLimit() async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()
         let limit = Mutex(6_000)
@@ -267,7 +271,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         #expect(try await database.counts() == [["2400", "2400", "360000"]])
     }
 
-    @Test("are probed for one at a time, until one is accepted") func probes() {
+    @Test("the size limit is probed with one body at a time, until one is accepted") func probes() {
         var (limit, now) = (SizeLimit(), ContinuousClock.now)
         func admit(_ bytes: Int) -> SizeLimit.Admission { limit.admit(bytes, at: now) }
         #expect(admit(100) == .send)
@@ -286,7 +290,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         #expect(admit(100) == .send)
     }
 
-    @Test("are split where ClickHouse has no part of an earlier attempt") func notStored() async throws {
+    @Test("a body is split if ClickHouse has no part of an earlier attempt") func notStored() async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()
         let strict = try FaultyProxy.start(before: database.url) { request, number in
@@ -302,7 +306,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         #expect(try await database.counts() == [["600", "600", "90000"]])
     }
 
-    @Test("are split after attempts that reached nobody, and go whole where another endpoint takes them")
+    @Test("a body is split if no attempt reached ClickHouse, and sent whole if another endpoint accepts it")
     func endpoints() async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()
@@ -319,7 +323,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         #expect(try await database.counts() == [["1200", "600", "180000"]])
     }
 
-    @Test("are given up at the end like others") func end() async throws {
+    @Test("a drain gives up the halves of a body like other batches") func end() async throws {
         let database = try await TestDatabase.make()
         let proxy = try proxy(before: database, limit: 6_000) { _ in .answer(.status(503, "busy")) }
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: [proxy.url]))

@@ -51,8 +51,8 @@ extension TestDatabase {
 }
 
 /// A user's materialized view on the table, with the real engine.
-@Suite("A materialized view that fails") struct ViewErrorTests {
-    @Test("leaves the table's bytes as they are, once", arguments: [true, false])
+@Suite struct ViewErrorTests {
+    @Test("a failing materialized view leaves the table's bytes exact", arguments: [true, false])
     func exactSums(hasWindow: Bool) async throws {
         let database = try await TestDatabase.make()
         if hasWindow { try await database.setWindow() }
@@ -79,7 +79,8 @@ extension TestDatabase {
         #expect(warnings.count == 1 && warnings.first?.contains("view=\(database.name).broken") == true)
     }
 
-    @Test("has every batch once when it recovers in time", arguments: [ViewErrors.automatic, .retried])
+    @Test(
+        "a materialized view that recovers in time has every batch once", arguments: [ViewErrors.automatic, .retried])
     func recovery(viewErrors: ViewErrors) async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()
@@ -104,7 +105,8 @@ extension TestDatabase {
         #expect(test.inserter.load.problem == nil)
     }
 
-    @Test("is waited for again once it has taken a batch") func patienceReturns() async throws {
+    @Test("a materialized view is waited for again after it has accepted a batch")
+    func patienceReturns() async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()
         try await database.makeViews()
@@ -130,7 +132,7 @@ extension TestDatabase {
         #expect(try await database.sums() == ["1200", "1200", "300"])
     }
 
-    @Test("is waited for at every endpoint while it fails in passing")
+    @Test("a materialized view with a transient failure is retried at every endpoint")
     func passingFailure() async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()
@@ -151,7 +153,7 @@ extension TestDatabase {
         #expect(test.inserter.statistics.withoutViews.blocks == 0)
     }
 
-    @Test("is left out, and that is counted, once it has failed in passing for too long")
+    @Test("a materialized view is ignored after its transient failure has lasted for the limit, and that is counted")
     func lastingFailure() async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()
@@ -171,7 +173,8 @@ extension TestDatabase {
         #expect(withoutViews.blocks == 1 && withoutViews.reportedBytes == 300)
     }
 
-    @Test("does not keep a second view into the same table from its rows") func oneTarget() async throws {
+    @Test("a failing materialized view does not affect another view into the same table")
+    func oneTarget() async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()
         try await database.makeViews()
@@ -185,7 +188,7 @@ extension TestDatabase {
         #expect(try await database.sums() == ["300", "600", "0"])
     }
 
-    @Test("is named, however long its expression is") func longExpression() async throws {
+    @Test("a failing materialized view is named, however long its expression is") func longExpression() async throws {
         let database = try await TestDatabase.make()
         try await database.setWindow()
         let text = String(repeating: "x", count: 5_000)
@@ -201,7 +204,8 @@ extension TestDatabase {
         _ = await test.inserter.drain(timeout: .zero)
     }
 
-    @Test("whose target refuses the rows or is gone costs no row either", arguments: [true, false])
+    @Test(
+        "a materialized view whose target rejects rows or is gone loses no row of the table", arguments: [true, false])
     func target(hasWindow: Bool) async throws {
         let database = try await TestDatabase.make()
         if hasWindow { try await database.setWindow() }
