@@ -4,7 +4,7 @@ import CloudRanges
 import Testing
 
 @Suite struct AWSRangesTests {
-    @Test func bothFamiliesAreRead() throws {
+    @Test("the list's IPv4 and IPv6 prefixes are read") func bothFamiliesAreRead() throws {
         let list = try RangeList(TestLists.aws, of: .aws)
         #expect(
             list.lines == [
@@ -16,13 +16,15 @@ import Testing
         #expect(list.count == 3)
     }
 
-    @Test(arguments: [
-        (["AMAZON", "S3"], "s3"), (["S3", "AMAZON"], "s3"), (["S3", "EC2", "DYNAMODB", "AMAZON"], "s3"),
-        (["AMAZON", "DYNAMODB", "EC2"], "dynamodb"), (["DYNAMODB", "AMAZON"], "dynamodb"),
-        (["EC2", "AMAZON"], "amazon"), (["AMAZON", "EC2"], "amazon"), (["EC2"], "ec2"),
-        // Among services of equal rank, the last one listed wins.
-        (["CLOUDFRONT", "AMAZON", "CLOUDFRONT_ORIGIN_FACING"], "cloudfront_origin_facing"),
-    ])
+    @Test(
+        "of several services for a prefix, the most specific one counts",
+        arguments: [
+            (["AMAZON", "S3"], "s3"), (["S3", "AMAZON"], "s3"), (["S3", "EC2", "DYNAMODB", "AMAZON"], "s3"),
+            (["AMAZON", "DYNAMODB", "EC2"], "dynamodb"), (["DYNAMODB", "AMAZON"], "dynamodb"),
+            (["EC2", "AMAZON"], "amazon"), (["AMAZON", "EC2"], "amazon"), (["EC2"], "ec2"),
+            // Among services of equal rank, the last one listed wins.
+            (["CLOUDFRONT", "AMAZON", "CLOUDFRONT_ORIGIN_FACING"], "cloudfront_origin_facing"),
+        ])
     func theMostTellingServiceCounts(services: [String], expected: String) throws {
         let entries = services.map {
             #"{"ip_prefix": "192.0.2.0/24", "region": "us-east-1", "service": "\#($0)"}"#
@@ -32,7 +34,8 @@ import Testing
         #expect(list.lines == ["192.0.2.0/24 aws us-east-1 \(expected)"])
     }
 
-    @Test func aMissingArrayLosesThatArray() throws {
+    @Test("a list without one of its arrays is read without it, and the array is reported")
+    func aMissingArrayLosesThatArray() throws {
         let all = try RangeList(TestLists.aws, of: .aws)
         #expect(all.missing.isEmpty)
         for (name, broken) in [("prefixes", ""), ("ipv6_prefixes", ""), ("ipv6_prefixes", "\"ipv6_prefixes\": null, ")]
@@ -46,12 +49,13 @@ import Testing
         #expect(throws: RangeListError.self) { try RangeList(other, of: .aws) }
     }
 
-    @Test func labelsAreInLowerCaseWithoutBlanks() throws {
+    @Test("regions and services are in lower case without blanks") func labelsAreInLowerCaseWithoutBlanks() throws {
         let list = try RangeList(TestLists.aws(("192.0.2.0/24", " EU West-1", "Some Service ")), of: .aws)
         #expect(list.lines == ["192.0.2.0/24 aws euwest-1 someservice"])
     }
 
-    @Test func aBlockInsideAnotherKeepsItsOwnPlace() throws {
+    @Test("a prefix inside another keeps its own region and service")
+    func aBlockInsideAnotherKeepsItsOwnPlace() throws {
         let list = try RangeList(
             TestLists.aws(("192.0.2.128/25", "us-east-1", "S3"), ("192.0.2.0/24", "eu-west-1", "EC2")), of: .aws)
         #expect(list.lines == ["192.0.2.0/24 aws eu-west-1 ec2", "192.0.2.128/25 aws us-east-1 s3"])

@@ -4,7 +4,8 @@ import CloudRanges
 import Testing
 
 @Suite struct AzureRangesTests {
-    @Test func aRegionalTagGivesItsRegionWhateverTheSpelling() throws {
+    @Test("a regional tag determines the region, whatever its spelling")
+    func aRegionalTagGivesItsRegionWhateverTheSpelling() throws {
         // The first named tag gives the service, in the provider's spelling; the other one gives the region.
         let list = try RangeList(
             TestLists.azure(
@@ -14,7 +15,8 @@ import Testing
         #expect(list.regions == ["westeurope"])
     }
 
-    @Test(arguments: [true, false]) func aRegionCountsInAnyOrder(isRegionalFirst: Bool) throws {
+    @Test("a region wins over none, in any order of tags", arguments: [true, false])
+    func aRegionCountsInAnyOrder(isRegionalFirst: Bool) throws {
         let tags = [
             ("AzureMonitor.eastus", "eastus", "AzureMonitor", ["192.0.2.0/24"]),
             ("AzureMonitor", "", "AzureMonitor", ["192.0.2.0/24"]),
@@ -25,7 +27,8 @@ import Testing
                 == ["192.0.2.0/24 azure eastus azuremonitor"])
     }
 
-    @Test func anUnnamedTagsRegionIsKeptByANamedService() throws {
+    @Test("a tag with a service keeps the region of a tag without one")
+    func anUnnamedTagsRegionIsKeptByANamedService() throws {
         let list = try RangeList(
             TestLists.azure(
                 ("AzureCloud.eastus", "eastus", "", ["192.0.2.0/24"]),
@@ -33,7 +36,7 @@ import Testing
         #expect(list.lines == ["192.0.2.0/24 azure eastus powerbi"])
     }
 
-    @Test func storageBeatsAllAndItsRegionToo() throws {
+    @Test("AzureStorage and its region win over other tags") func storageBeatsAllAndItsRegionToo() throws {
         let list = try RangeList(
             TestLists.azure(
                 ("AzureSQL.eastus", "eastus", "AzureSQL", ["192.0.2.0/24"]),
@@ -42,7 +45,7 @@ import Testing
         #expect(list.lines == ["192.0.2.0/24 azure westus azurestorage"])
     }
 
-    @Test func ofNamedServicesTheFirstCounts() throws {
+    @Test("of several tags with a service, the first counts") func ofNamedServicesTheFirstCounts() throws {
         let list = try RangeList(
             TestLists.azure(
                 ("AzureCloud", "", "", ["192.0.2.0/24"]), ("B", "", "AzureAD", ["192.0.2.0/24"]),
@@ -50,7 +53,8 @@ import Testing
         #expect(list.lines == ["192.0.2.0/24 azure global azuread"])
     }
 
-    @Test func aTagWithoutAServiceIsTheCloudOrSomeService() throws {
+    @Test("a tag without a service is labelled azurecloud or azureservice")
+    func aTagWithoutAServiceIsTheCloudOrSomeService() throws {
         let list = try RangeList(
             TestLists.azure(
                 ("AZURECLOUD.uksouth", "uksouth", "", ["192.0.2.0/25"]),
@@ -58,7 +62,8 @@ import Testing
         #expect(list.lines == ["192.0.2.0/25 azure uksouth azurecloud", "192.0.2.128/25 azure global azureservice"])
     }
 
-    @Test func aPrefixWithoutARegionTakesThatOfTheOneAroundIt() throws {
+    @Test("a prefix without a region takes that of the prefix around it")
+    func aPrefixWithoutARegionTakesThatOfTheOneAroundIt() throws {
         let list = try RangeList(
             TestLists.azure(
                 ("ActionGroup", "", "ActionGroup", ["4.145.74.52/30", "4.146.0.0/24", "2603:1020:201::/56"]),
@@ -78,7 +83,7 @@ import Testing
             ])
     }
 
-    @Test func anIPv6BlockIsNotAroundIPv4() throws {
+    @Test("an IPv6 prefix is never around an IPv4 one") func anIPv6BlockIsNotAroundIPv4() throws {
         // ::/0 contains the IPv4-mapped form of every IPv4 address.
         let list = try RangeList(
             TestLists.azure(

@@ -25,7 +25,7 @@ private func running(
 private let google = TestLists.google
 
 @Suite struct CloudRangeCatalogTests {
-    @Test func listsAreFetchedAndMerged() async throws {
+    @Test("the lists of all providers are fetched and merged") func listsAreFetchedAndMerged() async throws {
         let server = try RawHTTPServer { request, _ in
             switch request.target {
             case "/aws": .status(200, TestLists.aws)
@@ -62,7 +62,9 @@ private let google = TestLists.google
         #expect(server.requests.count == 4)
     }
 
-    @Test(arguments: ["Content-Encoding: gzip\r\n", "Content-Encoding: UTF-8\r\n", ""])
+    @Test(
+        "a list that is compressed without being requested so is decompressed",
+        arguments: ["Content-Encoding: gzip\r\n", "Content-Encoding: UTF-8\r\n", ""])
     func aListThatIsCompressedUnaskedIsDecoded(header: String) async throws {
         let compressed = try gzip(TestLists.aws)
         let head = "HTTP/1.1 200 OK\r\nContent-Length: \(compressed.count)\r\n\(header)\r\n"
@@ -75,7 +77,8 @@ private let google = TestLists.google
         #expect(server.requests.first?.headers["user-agent"] == "kubenetmon")
     }
 
-    @Test func whatIsDamagedOrBecomesTooLargeIsNoList() throws {
+    @Test("a list is rejected if it is damaged, compressed twice or too large")
+    func whatIsDamagedOrBecomesTooLargeIsNoList() throws {
         let compressed = try gzip(TestLists.aws)
         for damaged in [
             Array(compressed.dropLast(9)), Array(compressed.prefix(2)), compressed.prefix(20) + [0xff, 0xff],
@@ -111,7 +114,8 @@ private let google = TestLists.google
         return Array(try output.fileHandleForReading.readToEnd() ?? Data())
     }
 
-    @Test func aListThatIsKnownIsNotSentAgain() async throws {
+    @Test("a known list is requested with its validators and not sent again")
+    func aListThatIsKnownIsNotSentAgain() async throws {
         let server = try RawHTTPServer { request, _ in
             request.headers["if-none-match"] == "\"v1\"" && request.headers["if-modified-since"] == "Sat"
                 ? .status(304) : .status(200, headers: ["ETag: \"v1\"", "Last-Modified: Sat"], google)
@@ -126,7 +130,8 @@ private let google = TestLists.google
         #expect(server.requests[0].headers["if-none-match"] == nil)
     }
 
-    @Test func aChangedListIsTakenAndTheSameOneIsNoChange() async throws {
+    @Test("a changed list is used; the same list again is no change")
+    func aChangedListIsTakenAndTheSameOneIsNoChange() async throws {
         let server = try RawHTTPServer { _, number in
             .status(
                 200, headers: ["ETag: \(number)"],
@@ -139,16 +144,18 @@ private let google = TestLists.google
         #expect(server.requests[2].headers["if-none-match"] == "1")
     }
 
-    @Test(arguments: [
-        (RawHTTPServer.Answer.status(404), "status 404"), (.status(500, google), "status 500"),
-        (.status(204), "status 204"), (.status(304), "status 304"),
-        (.status(302, headers: ["Location: http://127.0.0.1/"], google), "http"),
-        (.status(200, "<html>Sign in</html>"), "not JSON"), (.status(200, String(google.dropLast(20))), "not JSON"),
-        (.status(200, #"{"prefixes": []}"#), "no prefixes"), (.status(200, "{}"), "expected list"),
-        (.bytesAndHangUp("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + google), "transfer closed"),
-        (.status(200, google + String(repeating: " ", count: 1 << 20)), "larger than 1048576 bytes"),
-        (.hangUp, "Empty reply"),
-    ])
+    @Test(
+        "a response that is not the list is a failure and is retried",
+        arguments: [
+            (RawHTTPServer.Answer.status(404), "status 404"), (.status(500, google), "status 500"),
+            (.status(204), "status 204"), (.status(304), "status 304"),
+            (.status(302, headers: ["Location: http://127.0.0.1/"], google), "http"),
+            (.status(200, "<html>Sign in</html>"), "not JSON"), (.status(200, String(google.dropLast(20))), "not JSON"),
+            (.status(200, #"{"prefixes": []}"#), "no prefixes"), (.status(200, "{}"), "expected list"),
+            (.bytesAndHangUp("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + google), "transfer closed"),
+            (.status(200, google + String(repeating: " ", count: 1 << 20)), "larger than 1048576 bytes"),
+            (.hangUp, "Empty reply"),
+        ])
     func whatIsNotTheListIsAFailureThatIsTriedAgain(answer: RawHTTPServer.Answer, error: String) async throws {
         let failures = 3
         let server = try RawHTTPServer { _, number in number < failures ? answer : .status(200, google) }
@@ -179,7 +186,7 @@ private let google = TestLists.google
         return running(.google, url)
     }
 
-    @Test func aServerThatSaysNothingIsLeft() async throws {
+    @Test("a request without a response times out and is retried") func aServerThatSaysNothingIsLeft() async throws {
         let server = try RawHTTPServer { _, number in number == 0 ? .silence : .status(200, google) }
         let running = running(.google, server.url, timeoutMilliseconds: 200)
         try await eventually("the list is there") { running.source(.google).prefixes == 3 }
@@ -187,7 +194,7 @@ private let google = TestLists.google
         #expect(running.source(.google).failures > 0)
     }
 
-    @Test func aFailureLeavesTheLastGoodListInUse() async throws {
+    @Test("a failure leaves the last good list in use") func aFailureLeavesTheLastGoodListInUse() async throws {
         let server = try RawHTTPServer { _, number in number == 0 ? .status(200, google) : .status(500) }
         let running = running(.google, server.url, refreshInterval: .milliseconds(20))
         try await eventually("it failed often") { running.source(.google).failures >= 3 }
@@ -199,7 +206,8 @@ private let google = TestLists.google
         #expect(source.lastError == "the server answered with status 500")
     }
 
-    @Test func oneListThatFailsIsNoHindranceToAnother() async throws {
+    @Test("the failure of one list does not affect another")
+    func oneListThatFailsIsNoHindranceToAnother() async throws {
         let server = try RawHTTPServer { request, _ in
             request.target == "/aws" ? .hangUp : .status(200, TestLists.google)
         }
@@ -211,7 +219,7 @@ private let google = TestLists.google
         #expect(running.source(.aws).failures > 0)
     }
 
-    @Test func stoppingDoesNotWaitForAFetch() async throws {
+    @Test("stopping does not wait for a fetch") func stoppingDoesNotWaitForAFetch() async throws {
         let server = try RawHTTPServer { _, _ in .silence }
         let running = running(.google, server.url, timeoutMilliseconds: 3_600_000)
         try await eventually("it asks") { server.requests.count == 1 }
@@ -222,14 +230,15 @@ private let google = TestLists.google
         #expect(running.log == [])
     }
 
-    @Test func stoppingDoesNotWaitForTheNextTime() async throws {
+    @Test("stopping does not wait for the next refresh") func stoppingDoesNotWaitForTheNextTime() async throws {
         let server = try RawHTTPServer { _, _ in .status(200, google) }
         let running = running(.google, server.url)
         try await eventually("the list is there") { running.lines.count == 3 }
         try await running.stop()
     }
 
-    @Test func withoutAnyListThereAreTheUsersOwnRanges() async throws {
+    @Test("without any list, the user's own ranges are used")
+    func withoutAnyListThereAreTheUsersOwnRanges() async throws {
         let named = try RangeList(TestLists.google, of: .google).ranges
         let running = RunningCatalog(Configuration(sources: [:], namedRanges: named))
         try await eventually("they are there") { running.changes == [named.map(\.line)] }
@@ -241,7 +250,8 @@ private let google = TestLists.google
 }
 
 @Suite struct CachedListTests {
-    @Test func aRestartedServerKnowsTheCloudsWithoutTheInternet() async throws {
+    @Test("a restarted server uses the cached list if the source fails")
+    func aRestartedServerKnowsTheCloudsWithoutTheInternet() async throws {
         let directory = try TemporaryDirectory()
         defer { directory.remove() }
         let server = try RawHTTPServer { _, number in
@@ -263,7 +273,8 @@ private let google = TestLists.google
         #expect(second.log.first == "info: cached address list in use until its source answers")
     }
 
-    @Test func aCachedListThatIsStillTheNewestIsNotSentAgain() async throws {
+    @Test("a cached list that is current is not sent again")
+    func aCachedListThatIsStillTheNewestIsNotSentAgain() async throws {
         let directory = try TemporaryDirectory()
         defer { directory.remove() }
         let server = try RawHTTPServer { request, _ in
@@ -285,7 +296,8 @@ private let google = TestLists.google
         }
     }
 
-    @Test func anotherURLIsNotAskedWithTheValidatorsOfThisOne() async throws {
+    @Test("the validators of one URL are not sent to another")
+    func anotherURLIsNotAskedWithTheValidatorsOfThisOne() async throws {
         let directory = try TemporaryDirectory()
         defer { directory.remove() }
         let server = try RawHTTPServer { _, _ in .status(200, headers: ["ETag: \"v1\""], google) }
@@ -298,10 +310,12 @@ private let google = TestLists.google
         #expect(server.requests.allSatisfy { $0.headers["if-none-match"] == nil })
     }
 
-    @Test(arguments: [
-        "", "not a cached list",
-        #"{"version":1,"provider":"google","url":"","fetched":1,"bytes":2,"checksum":3}"# + "\n{}",
-    ])
+    @Test(
+        "a damaged cached list is ignored and replaced",
+        arguments: [
+            "", "not a cached list",
+            #"{"version":1,"provider":"google","url":"","fetched":1,"bytes":2,"checksum":3}"# + "\n{}",
+        ])
     func aDamagedCopyIsIgnoredAndReplaced(content: String) async throws {
         let directory = try TemporaryDirectory()
         defer { directory.remove() }
@@ -316,7 +330,7 @@ private let google = TestLists.google
         try await second.stop()
     }
 
-    @Test func aCopyThatIsNoListAnyMoreIsIgnored() async throws {
+    @Test("a cached document that is not a list is ignored") func aCopyThatIsNoListAnyMoreIsIgnored() async throws {
         let directory = try TemporaryDirectory()
         defer { directory.remove() }
         try RangeCache(directory: directory.path).keep(
@@ -329,7 +343,8 @@ private let google = TestLists.google
         #expect(running.log.first == "warning: cached address list ignored")
     }
 
-    @Test func aListThatCannotBeKeptIsInUseAllTheSame() async throws {
+    @Test("a list that cannot be cached is used, with a warning")
+    func aListThatCannotBeKeptIsInUseAllTheSame() async throws {
         let directory = try TemporaryDirectory()
         defer { directory.remove() }
         try directory.write("", to: "file")
@@ -344,7 +359,8 @@ private let google = TestLists.google
 }
 
 @Suite struct LoadingFromDiskTests {
-    @Test func whatIsOnDiskIsThereBeforeAnythingElse() async throws {
+    @Test("lists on disk are loaded before anything is fetched")
+    func whatIsOnDiskIsThereBeforeAnythingElse() async throws {
         let directory = try TemporaryDirectory()
         defer { directory.remove() }
         let named = try RangeList(TestLists.azure, of: .azure).ranges
@@ -375,7 +391,7 @@ private let google = TestLists.google
         #expect(running.lines.count == 9)
     }
 
-    @Test func allIsTriedWhenEachListHasFailed() async throws {
+    @Test("every list counts as tried once each has failed") func allIsTriedWhenEachListHasFailed() async throws {
         let silent = try RawHTTPServer { _, _ in .silence }
         let asking = running(.google, silent.url)
         try await eventually("it asks") { silent.requests.count == 1 }
@@ -397,7 +413,7 @@ private let google = TestLists.google
         #expect(failing.catalog.statistics.sources.allSatisfy { $0.failures > 0 })
     }
 
-    @Test func aFileThatIsMissingCountsAsTried() {
+    @Test("a missing file counts as tried") func aFileThatIsMissingCountsAsTried() {
         let running = RunningCatalog(
             Configuration(sources: [.google: .file("/nowhere/goog.json")]), starts: false)
         running.catalog.loadFromDisk()
@@ -412,7 +428,7 @@ private let google = TestLists.google
         RunningCatalog(Configuration(sources: [.google: .file(path)], fileCheckInterval: .milliseconds(20)))
     }
 
-    @Test func aFileIsReadAndReadAgainWhenItChanges() async throws {
+    @Test("a file is read, and read again when it changes") func aFileIsReadAndReadAgainWhenItChanges() async throws {
         let directory = try TemporaryDirectory()
         defer { directory.remove() }
         try directory.write(google, to: "goog.json")
@@ -427,7 +443,8 @@ private let google = TestLists.google
         #expect(running.log == ["info: address list loaded"])
     }
 
-    @Test func aBadFileLeavesTheLastGoodListInUse() async throws {
+    @Test("a bad or missing file leaves the last good list in use")
+    func aBadFileLeavesTheLastGoodListInUse() async throws {
         let directory = try TemporaryDirectory()
         defer { directory.remove() }
         try directory.write(google, to: "goog.json")
@@ -455,7 +472,7 @@ private let google = TestLists.google
             ])
     }
 
-    @Test func anOldFileIsOld() async throws {
+    @Test("the age of a list in a file is that of the file") func anOldFileIsOld() async throws {
         let directory = try TemporaryDirectory()
         defer { directory.remove() }
         try directory.write(google, to: "goog.json")
@@ -468,7 +485,7 @@ private let google = TestLists.google
         #expect(age >= 864_000 - 1 && age < 864_000 + 3_600)
     }
 
-    @Test func aFileThatComesLaterIsFound() async throws {
+    @Test("a file that is created later is found") func aFileThatComesLaterIsFound() async throws {
         let directory = try TemporaryDirectory()
         defer { directory.remove() }
         let running = running(directory.path + "/goog.json")
@@ -481,7 +498,7 @@ private let google = TestLists.google
         #expect(running.source(.google).successes > 0)
     }
 
-    @Test func aDirectoryIsNoFile() async throws {
+    @Test("a directory in place of a file is an error") func aDirectoryIsNoFile() async throws {
         let directory = try TemporaryDirectory()
         defer { directory.remove() }
         let running = running(directory.path)
@@ -501,7 +518,8 @@ private let google = TestLists.google
         return formatter.string(from: Date(timeIntervalSinceNow: -86_400 * Double(daysAgo)))
     }
 
-    @Test func theNewestListIsFound() async throws {
+    @Test("a dated URL is tried from today backwards until the newest list is found")
+    func theNewestListIsFound() async throws {
         let published = "/Tags_\(Self.day(9)).json"
         let server = try RawHTTPServer { request, _ in
             request.target == published
@@ -523,7 +541,8 @@ private let google = TestLists.google
         #expect(9...10 ~= firstRound.count)
     }
 
-    @Test func aListOfTheMiddleOfAWeekReplacesThatOfItsMonday() async throws {
+    @Test("a list published in the middle of a week replaces an older one")
+    func aListOfTheMiddleOfAWeekReplacesThatOfItsMonday() async throws {
         // 1970-01-01 was a Thursday.
         let monday = (Int(Date().timeIntervalSince1970) / 86_400 + 3) % 7 + 7
         let days = (monday: "/\(Self.day(monday))", thursday: "/\(Self.day(monday - 3))")
@@ -543,12 +562,16 @@ private let google = TestLists.google
     }
 
     /// Responses of mirrors for a day without a list.
-    @Test(arguments: [
-        RawHTTPServer.Answer.status(403, "<Error><Code>AccessDenied</Code></Error>"),
-        .status(200, headers: ["Content-Type: text/html"], "<!doctype html><title>Not found</title>"),
-        .status(302, headers: ["Location: http://127.0.0.1/missing"]), .status(301), .status(410), .status(400),
-        .status(200, "{\"error\": \"no such file\"}"), .status(200), .status(200, String(TestLists.azure.dropLast(9))),
-    ]) func aMirrorMayAnswerInItsOwnWayForDaysWithoutAList(answer: RawHTTPServer.Answer) async throws {
+    @Test(
+        "a mirror may return any response for days without a list",
+        arguments: [
+            RawHTTPServer.Answer.status(403, "<Error><Code>AccessDenied</Code></Error>"),
+            .status(200, headers: ["Content-Type: text/html"], "<!doctype html><title>Not found</title>"),
+            .status(302, headers: ["Location: http://127.0.0.1/missing"]), .status(301), .status(410), .status(400),
+            .status(200, "{\"error\": \"no such file\"}"), .status(200),
+            .status(200, String(TestLists.azure.dropLast(9))),
+        ])
+    func aMirrorMayAnswerInItsOwnWayForDaysWithoutAList(answer: RawHTTPServer.Answer) async throws {
         let published = "/Tags_\(Self.day(4)).json"
         let server = try RawHTTPServer { request, _ in
             request.target == published ? .status(200, TestLists.azure) : answer
@@ -566,7 +589,8 @@ private let google = TestLists.google
         #expect(error.contains("last 30 days; of today's: ") && !error.hasSuffix(": "))
     }
 
-    @Test func aListThatIsInUseGivesWayToNoOlderOne() async throws {
+    @Test("a list in use is never replaced by an older one")
+    func aListThatIsInUseGivesWayToNoOlderOne() async throws {
         let (newer, older) = ("/\(Self.day(4))", "/\(Self.day(11))")
         let isClosed = Mutexed(false)
         let server = try RawHTTPServer { request, _ in
@@ -585,7 +609,8 @@ private let google = TestLists.google
         #expect(running.lines.contains("4.145.74.52/30 azure westeurope actiongroup"))
     }
 
-    @Test func anotherFailureThanAMissingDayEndsTheSearch() async throws {
+    @Test("a status 503 ends the search for a dated list")
+    func anotherFailureThanAMissingDayEndsTheSearch() async throws {
         let server = try RawHTTPServer { _, number in
             number < 2 ? .status(404) : .status(503, headers: ["Retry-After: 9"])
         }
@@ -597,7 +622,7 @@ private let google = TestLists.google
         #expect(server.requests.count == 2 + Int(running.source(.azure).failures))
     }
 
-    @Test func aSearchInVainIsAFailure() async throws {
+    @Test("a search that finds no list for any day is a failure") func aSearchInVainIsAFailure() async throws {
         let server = try RawHTTPServer { _, _ in .status(404) }
         let running = running(.azure, server.url + "/YYYYMMDD")
         try await eventually("it failed") { running.source(.azure).failures > 0 }
@@ -606,7 +631,8 @@ private let google = TestLists.google
         #expect(server.requests.count >= 31)
     }
 
-    @Test func otherListsAndRangesAreTakenWhileItRuns() async throws {
+    @Test("changed sources and ranges take effect while the catalog runs")
+    func otherListsAndRangesAreTakenWhileItRuns() async throws {
         let server = try RawHTTPServer { request, _ in
             request.target == "/broken" ? .status(500) : .status(200, request.target == "/aws" ? TestLists.aws : google)
         }

@@ -4,7 +4,7 @@ import CloudRanges
 import Testing
 
 @Suite struct GoogleRangesTests {
-    @Test func aScopeIsARegion() throws {
+    @Test("the scope of a prefix in cloud.json is its region") func aScopeIsARegion() throws {
         let list = try RangeList(TestLists.googleCloud, of: .gcp)
         #expect(
             list.lines == [
@@ -14,7 +14,7 @@ import Testing
         #expect(list.regions == ["africa-south1"])
     }
 
-    @Test func whatIsGooglesAloneIsInNoRegion() throws {
+    @Test("prefixes of goog.json are global") func whatIsGooglesAloneIsInNoRegion() throws {
         let list = try RangeList(TestLists.google, of: .google)
         #expect(
             list.lines == [
@@ -24,7 +24,7 @@ import Testing
         #expect(list.regions == [])
     }
 
-    @Test func theListOfAllAddressesIsNotThatOfTheRegions() {
+    @Test("goog.json is rejected in place of cloud.json") func theListOfAllAddressesIsNotThatOfTheRegions() {
         // If goog.json were accepted in place of cloud.json, every region would be lost.
         #expect(throws: RangeListError.mostlyUnreadable(skipped: 3, read: 0)) {
             try RangeList(TestLists.google, of: .gcp)

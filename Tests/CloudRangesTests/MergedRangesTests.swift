@@ -13,7 +13,8 @@ private func range(_ prefix: String, _ cloud: String, _ region: String = "", _ s
 }
 
 @Suite struct MergedRangesTests {
-    @Test(arguments: [true, false]) func aPrefixInBothOfGooglesListsKeepsItsRegion(isReversed: Bool) throws {
+    @Test("a prefix in both of Google's lists keeps its region", arguments: [true, false])
+    func aPrefixInBothOfGooglesListsKeepsItsRegion(isReversed: Bool) throws {
         let lists = [
             try RangeList(TestLists.googleCloud, of: .gcp), try RangeList(TestLists.google, of: .google),
         ]
@@ -27,7 +28,7 @@ private func range(_ prefix: String, _ cloud: String, _ region: String = "", _ s
         #expect(merged.contested == 0)
     }
 
-    @Test func theUsersOwnRangesCountMore() throws {
+    @Test("the user's own range wins over a provider's") func theUsersOwnRangesCountMore() throws {
         let merged = MergedRanges(
             [try RangeList(TestLists.aws, of: .aws)],
             named: [
@@ -42,7 +43,8 @@ private func range(_ prefix: String, _ cloud: String, _ region: String = "", _ s
         #expect(merged.contested == 0)
     }
 
-    @Test func aBlockOfTwoCloudsIsTheSameOnesAlwaysAndCounted() throws {
+    @Test("a prefix listed by two clouds always goes to the same one, and is counted")
+    func aBlockOfTwoCloudsIsTheSameOnesAlwaysAndCounted() throws {
         let aws = try RangeList(TestLists.aws(("192.0.2.0/24", "us-east-1", "EC2")), of: .aws)
         let azure = try RangeList(
             TestLists.azure(("A", "eastus", "X", ["192.0.2.0/24", "198.51.100.0/24"])), of: .azure)
@@ -56,7 +58,7 @@ private func range(_ prefix: String, _ cloud: String, _ region: String = "", _ s
         }
     }
 
-    @Test func nothingMergesToNothing() {
+    @Test("merging no lists gives no ranges") func nothingMergesToNothing() {
         #expect(MergedRanges([]).ranges == [])
     }
 }

@@ -11,7 +11,7 @@ private let entry = RangeCache.Entry(
     fetched: 1_700_000_000, document: Array("{\n\"prefixes\": []}\n".utf8))
 
 @Suite struct RangeCacheTests {
-    @Test func whatIsKeptComesBack() throws {
+    @Test("a cached list is read back unchanged") func whatIsKeptComesBack() throws {
         let directory = try TemporaryDirectory()
         defer { directory.remove() }
         let cache = RangeCache(directory: directory.path + "/made/when/missing")
@@ -28,7 +28,7 @@ private let entry = RangeCache.Entry(
         #expect(try FileManager.default.contentsOfDirectory(atPath: cache.directory) == ["aws.ranges"])
     }
 
-    @Test func aDamagedListIsNotUsed() throws {
+    @Test("a damaged cached list, or another provider's, is rejected") func aDamagedListIsNotUsed() throws {
         let directory = try TemporaryDirectory()
         defer { directory.remove() }
         let cache = RangeCache(directory: directory.path)
@@ -48,7 +48,8 @@ private let entry = RangeCache.Entry(
         #expect(throws: RangeCache.Failure.self) { try cache.entry(of: .gcp) }
     }
 
-    @Test func whatCannotBeKeptHasAReason() throws {
+    @Test("a failure to cache a list has a reason and keeps the previous copy")
+    func whatCannotBeKeptHasAReason() throws {
         let directory = try TemporaryDirectory()
         defer { directory.remove() }
         try Data().write(to: URL(filePath: directory.path + "/file"))

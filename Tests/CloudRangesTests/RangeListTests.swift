@@ -8,7 +8,8 @@ private let samples: [(RangeProvider, String)] = [
 ]
 
 @Suite struct RangeListTests {
-    @Test func entriesThatCannotBeReadAreLeftOutAndCounted() throws {
+    @Test("unreadable entries of a list are skipped and counted")
+    func entriesThatCannotBeReadAreLeftOutAndCounted() throws {
         let aws = try RangeList(
             """
             {"prefixes": [
@@ -32,7 +33,8 @@ private let samples: [(RangeProvider, String)] = [
         #expect(tagless.skipped == 1)
     }
 
-    @Test(arguments: samples) func aListThatEndsTooEarlyIsNone(provider: RangeProvider, text: String) throws {
+    @Test("a truncated list is rejected", arguments: samples)
+    func aListThatEndsTooEarlyIsNone(provider: RangeProvider, text: String) throws {
         for length in [0, 1, text.utf8.count / 2, text.utf8.count - 1] {
             #expect(throws: RangeListError.self) { try RangeList(Array(text.utf8.prefix(length)), of: provider) }
         }
@@ -42,7 +44,8 @@ private let samples: [(RangeProvider, String)] = [
         }
     }
 
-    @Test(arguments: RangeProvider.allCases) func whatIsNoListIsAnErrorThatSaysWhatWasExpected(
+    @Test("the error about another document says what was expected", arguments: RangeProvider.allCases)
+    func whatIsNoListIsAnErrorThatSaysWhatWasExpected(
         provider: RangeProvider
     ) throws {
         for text in ["{}", "[]", "7", #"{"values": 1, "prefixes": {}}"#] {
@@ -62,7 +65,7 @@ private let samples: [(RangeProvider, String)] = [
         #expect(throws: RangeListError.self) { try RangeList(other, of: provider) }
     }
 
-    @Test func nothingIsNotTakenForGood() {
+    @Test("a list without prefixes, or with mostly unreadable entries, is rejected") func nothingIsNotTakenForGood() {
         #expect(failure(#"{"prefixes": [], "ipv6_prefixes": []}"#, .aws) == .noPrefixes)
         #expect(failure(#"{"prefixes": []}"#, .gcp) == .noPrefixes)
         #expect(failure(#"{"prefixes": []}"#, .google) == .noPrefixes)

@@ -14,7 +14,7 @@ import Testing
             interval: .seconds(86_400), backoff: Backoff(initial: .seconds(60), maximum: .seconds(3_600)))
     }
 
-    @Test func itIsAskedAtOnceAndThenOnceAnInterval() throws {
+    @Test("a list is fetched at once and then once an interval") func itIsAskedAtOnceAndThenOnceAnInterval() throws {
         for seed in 1...20 as ClosedRange<UInt64> {
             var generator = SeededGenerator(seed: seed)
             var state = state()
@@ -29,7 +29,7 @@ import Testing
         }
     }
 
-    @Test func serversThatStartTogetherDoNotStayTogether() {
+    @Test("the times of refreshes differ between servers") func serversThatStartTogetherDoNotStayTogether() {
         let times = (1...10 as ClosedRange<UInt64>).map { seed in
             var generator = SeededGenerator(seed: seed)
             var state = state()
@@ -39,7 +39,8 @@ import Testing
         #expect(Set(times).count == 10)
     }
 
-    @Test func failuresAreFurtherAndFurtherApartButNeverTooFar() throws {
+    @Test("the delay after failures grows up to an hour")
+    func failuresAreFurtherAndFurtherApartButNeverTooFar() throws {
         var generator = SeededGenerator(seed: 1)
         var state = state()
         var waits: [Duration] = []
@@ -56,7 +57,7 @@ import Testing
         #expect(try #require(state.nextAttempt(now: start)) - start <= .seconds(60))
     }
 
-    @Test func aServerThatWantsToBeLeftAloneIs() throws {
+    @Test("the delay in Retry-After is kept, up to one interval") func aServerThatWantsToBeLeftAloneIs() throws {
         var generator = SeededGenerator(seed: 1)
         var state = state()
         _ = state.fail(at: start, retryAfter: .seconds(7_200), using: &generator)
@@ -68,7 +69,7 @@ import Testing
         #expect(try #require(state.nextAttempt(now: start)) > start)
     }
 
-    @Test func onlyChangesAreToldOf() {
+    @Test("only changes between working and failing are reported") func onlyChangesAreToldOf() {
         var generator = SeededGenerator(seed: 1)
         var state = state()
         #expect(state.fail(at: start, using: &generator) == .fails)

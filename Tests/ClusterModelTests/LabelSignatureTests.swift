@@ -6,7 +6,8 @@ import Testing
 
 @Suite struct LabelSignatureTests {
     /// Labels that are present are always found; absent ones are rarely mistaken for present.
-    @Test func aSelectorIsMetWhereItsLabelsAreThere() {
+    @Test("a signature matches every selector whose labels are present, and rarely any other")
+    func aSelectorIsMetWhereItsLabelsAreThere() {
         var random = SeededGenerator(seed: 1)
         var mistakes = 0
         for _ in 0..<10_000 {

@@ -5,16 +5,18 @@ import KubernetesTestKit
 import Testing
 
 @Suite struct ObjectUIDTests {
-    @Test func aUUIDIsItsNumber() {
+    @Test("a UUID is stored as its number and printed in lower case") func aUUIDIsItsNumber() {
         let uid = ObjectUID("d471f453-2d64-45a7-a734-531E54B8E51e")
         #expect(uid.bits == 0xd471_f453_2d64_45a7_a734_531e_54b8_e51e)
         #expect(uid.text == "d471f453-2d64-45a7-a734-531e54b8e51e")
     }
 
-    @Test(arguments: [
-        "", "a", "shop/web", "d471f453-2d64-45a7-a734-531e54b8e51", "d471f453-2d64-45a7-a734-531e54b8e51g",
-        "d471f4532d6445a7a734531e54b8e51e", "d471f453-2d64-45a7-a734531e54b8e51e0",
-    ])
+    @Test(
+        "a UID that is not a UUID is hashed",
+        arguments: [
+            "", "a", "shop/web", "d471f453-2d64-45a7-a734-531e54b8e51", "d471f453-2d64-45a7-a734-531e54b8e51g",
+            "d471f4532d6445a7a734531e54b8e51e", "d471f453-2d64-45a7-a734531e54b8e51e0",
+        ])
     func anotherTextIsHashed(_ text: String) {
         // FNV-1a of the empty text is its offset basis; each further byte changes it.
         #expect(ObjectUID(text) == ObjectUID(text + ""))
@@ -22,7 +24,7 @@ import Testing
         #expect(ObjectUID(text) != ObjectUID(text + "a"))
     }
 
-    @Test func theHashIsFNV1a() {
+    @Test("the hash of a UID is FNV-1a") func theHashIsFNV1a() {
         #expect(ObjectUID("a").bits == 0xd228_cb69_6f1a_8caf_7891_2b70_4e4a_8964)
     }
 }
