@@ -30,7 +30,7 @@ import Testing
         return { announced.values.withLock { $0 } }
     }
 
-    @Test("a block's flows and memory are in one place from its beginning to its settlement")
+    @Test("a block's flows and memory are counted in one place at every step until it is settled")
     func oneBlock() {
         let ledger = BlockLedger(maximumBytes: .max)
         let sink = MemorySink(account: ledger.openAccount())
@@ -85,7 +85,7 @@ import Testing
         #expect(settlements.values.withLock { $0 }.isEmpty)
     }
 
-    @Test("pressure is announced above the bound on all blocks and ends at half of it")
+    @Test("backpressure begins above the memory limit on all blocks and ends at half of it")
     func bound() {
         let (small, large) = (block(1), block(3_000))
         let ledger = BlockLedger(maximumBytes: small.memoryBytes + 2 * large.memoryBytes)
@@ -112,7 +112,7 @@ import Testing
         #expect(time > .zero && ledger.statistics.memory.pressureTime == time)
     }
 
-    @Test("what is received is somewhere at every moment")
+    @Test("every received flow is gathering, pending, stored, rejected or withdrawn at every moment")
     func conservation() async {
         let ledger = BlockLedger(maximumBytes: 1 << 20)
         let sink = MemorySink(account: ledger.openAccount())

@@ -6,7 +6,8 @@ import Testing
 @testable import FlowBlocks
 
 @Suite struct EndpointNumbersTests {
-    @Test(arguments: [1, 8, 16, 4096, 1 << 40] as [UInt]) func aThingKeepsItsNumberHoweverManyThereAre(distance: UInt) {
+    @Test("an endpoint keeps its number among any number of others", arguments: [1, 8, 16, 4096, 1 << 40] as [UInt])
+    func aThingKeepsItsNumberHoweverManyThereAre(distance: UInt) {
         var (numbers, known): (EndpointNumbers, [UInt: UInt32]) = (EndpointNumbers(), [:])
         var generator = SeededGenerator(seed: 7)
         for _ in 0..<50_000 {

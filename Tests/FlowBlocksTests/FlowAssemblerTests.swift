@@ -149,7 +149,8 @@ private final class AssemblerUnderTest: Sendable {
 }
 
 @Suite struct FlowAssemblerTests {
-    @Test func batchesAreAcknowledgedWhenTheirBlockIsStored() async throws {
+    @Test("batches are acknowledged when their block is stored")
+    func batchesAreAcknowledgedWhenTheirBlockIsStored() async throws {
         let test = try await AssemblerUnderTest(rows: 6)
         try await test.send(1, [try flow()])
         try await test.send(2, [try flow()])
@@ -171,7 +172,8 @@ private final class AssemblerUnderTest: Sendable {
         try await test.stop()
     }
 
-    @Test func theMemoryOfABlockIsToldAsLongAsItIsBeingFilled() async throws {
+    @Test("the memory of a block is reported while it is being filled")
+    func theMemoryOfABlockIsToldAsLongAsItIsBeingFilled() async throws {
         let test = try await AssemblerUnderTest()
         try await test.send(1, [try flow()])
         let small = test.gatheredBytes
@@ -184,7 +186,8 @@ private final class AssemblerUnderTest: Sendable {
         try await test.stop()
     }
 
-    @Test func aBlockIsSentWhenItIsOldEnoughAndEachForItself() async throws {
+    @Test("each block is sent when it reaches the maximum age")
+    func aBlockIsSentWhenItIsOldEnoughAndEachForItself() async throws {
         let test = try await AssemblerUnderTest(age: .milliseconds(20))
         for number in 1...3 {
             try await test.send(UInt64(number), [try flow()])
@@ -194,7 +197,8 @@ private final class AssemblerUnderTest: Sendable {
         try await test.stop()
     }
 
-    @Test func aBlockThatTakesTooMuchMemoryIsSent() async throws {
+    @Test("a block is sent when all blocks together reach the memory limit")
+    func aBlockThatTakesTooMuchMemoryIsSent() async throws {
         let test = try await AssemblerUnderTest(bytes: 64 << 10)
         let flow = try flow()
         // 72 bytes per flow.
@@ -209,7 +213,8 @@ private final class AssemblerUnderTest: Sendable {
         try await test.stop()
     }
 
-    @Test func daysThatTakeTurnsHaveABlockEach() async throws {
+    @Test("batches of two days, alternating, fill one block for each day")
+    func daysThatTakeTurnsHaveABlockEach() async throws {
         let test = try await AssemblerUnderTest()
         let midnight = noon + 12 * 3600
         for number in 0..<3 {
@@ -228,7 +233,8 @@ private final class AssemblerUnderTest: Sendable {
         try await test.stop()
     }
 
-    @Test func aDayTooManySendsTheBlockThatWasBegunFirst() async throws {
+    @Test("a batch of a fourth day sends the block that was begun first")
+    func aDayTooManySendsTheBlockThatWasBegunFirst() async throws {
         let test = try await AssemblerUnderTest()
         let days: [UInt64] = [2, 1, 3]
         for day in days { try await test.send(day, [try flow()], at: noon - day * 86_400) }
@@ -247,7 +253,7 @@ private final class AssemblerUnderTest: Sendable {
         try await test.stop()
     }
 
-    @Test func aBlockExpiresWhetherOrNotAnotherDayHasOne() async throws {
+    @Test("blocks of two days expire independently") func aBlockExpiresWhetherOrNotAnotherDayHasOne() async throws {
         let test = try await AssemblerUnderTest(age: .milliseconds(20))
         try await test.send(1, [try flow()])
         try await test.send(2, [try flow()], at: noon + 86_400)
@@ -256,7 +262,7 @@ private final class AssemblerUnderTest: Sendable {
         try await test.stop()
     }
 
-    @Test func otherFlagsBeginAnotherBlock() async throws {
+    @Test("a change of the connection flags begins another block") func otherFlagsBeginAnotherBlock() async throws {
         let test = try await AssemblerUnderTest()
         try await test.send(1, [try flow()])
         test.labeler.apply(Labeler.Configuration(ignoreUDP: false))
@@ -270,7 +276,8 @@ private final class AssemblerUnderTest: Sendable {
         try await test.stop()
     }
 
-    @Test func whereNothingIsStoredFlowsAreLabelledDroppedAndAcknowledged() async throws {
+    @Test("with storing disabled, flows are labelled, dropped and acknowledged")
+    func whereNothingIsStoredFlowsAreLabelledDroppedAndAcknowledged() async throws {
         let test = try await AssemblerUnderTest(isStored: false)
         try await test.send(1, [try flow(), try flow(.udp)])
         try await eventually("the batch is acknowledged") { test.acknowledged == [1] }
@@ -281,7 +288,8 @@ private final class AssemblerUnderTest: Sendable {
         try await test.stop()
     }
 
-    @Test func whatIsNotRecordedIsCountedAndAcknowledged() async throws {
+    @Test("ignored flows are counted by reason and acknowledged at once")
+    func whatIsNotRecordedIsCountedAndAcknowledged() async throws {
         let test = try await AssemblerUnderTest()
         try await test.send(1, [try flow(.udp), try flow(to: "172.18.0.2")])
         try await eventually("it is acknowledged at once") { test.acknowledged == [1] }
@@ -295,7 +303,7 @@ private final class AssemblerUnderTest: Sendable {
         try await test.stop()
     }
 
-    @Test("Flows with impossible counters are dropped and counted, and cost the others nothing")
+    @Test("flows with impossible counters are dropped and counted, and the others are kept")
     func impossibleCounters() async throws {
         let test = try await AssemblerUnderTest()
         var most = try flow()
@@ -317,7 +325,8 @@ private final class AssemblerUnderTest: Sendable {
         try await test.stop()
     }
 
-    @Test func aBatchWithoutRowsDoesNotWaitForTheBlockThatIsOpen() async throws {
+    @Test("a batch without rows is acknowledged before the open block is stored")
+    func aBatchWithoutRowsDoesNotWaitForTheBlockThatIsOpen() async throws {
         let test = try await AssemblerUnderTest()
         try await test.send(1, [try flow()])
         try await test.send(2, [try flow(.udp)])
@@ -328,7 +337,8 @@ private final class AssemblerUnderTest: Sendable {
         try await test.stop()
     }
 
-    @Test func whatIsReceivedIsIgnoredGatheredOrHandedOver() async throws {
+    @Test("every received flow is ignored, gathering or handed to the sink")
+    func whatIsReceivedIsIgnoredGatheredOrHandedOver() async throws {
         let test = try await AssemblerUnderTest(rows: 8)
         var nothing = try flow()
         (nothing.originalCounters, nothing.replyCounters) = (FlowCounters(), FlowCounters())
@@ -361,7 +371,7 @@ private final class AssemblerUnderTest: Sendable {
         try await test.stop()
     }
 
-    @Test func aNodeThatNobodyKnowsHasNoLocalPods() async throws {
+    @Test("an agent on an unknown node has no local pods") func aNodeThatNobodyKnowsHasNoLocalPods() async throws {
         let test = try await AssemblerUnderTest(nodeName: "node-z")
         try await test.send(1, [try flow(), try flow(to: "10.0.0.1")])
         try await test.flush()
@@ -405,7 +415,7 @@ private final class AssemblerUnderTest: Sendable {
         try await test.stop()
     }
 
-    @Test("a batch is withdrawn until its block leaves, and is not acknowledged")
+    @Test("a batch can be withdrawn until its block is sent, and is then not acknowledged")
     func withdrawnBatch() async throws {
         let test = try await AssemblerUnderTest()
         for number in 1...3 as ClosedRange<UInt64> {

@@ -9,7 +9,7 @@ import Testing
 @testable import FlowBlocks
 
 @Suite struct FlowBlockTests {
-    @Test func memoryGrowsWithFlowsAndEndpoints() throws {
+    @Test("a block's memory grows with its flows and endpoints") func memoryGrowsWithFlowsAndEndpoints() throws {
         let labels = (podLabels("a"), podLabels("b"))
         let one = flowBlock([labeledFlow(labels.0, labels.1)])
         let many = flowBlock((0..<10_000).map { _ in labeledFlow(labels.0, labels.1) })
@@ -20,7 +20,7 @@ import Testing
         #expect(endpoints.memoryBytes > many.memoryBytes + 10_000 * 8)
     }
 
-    @Test func rowsAndBytesAreCounted() {
+    @Test("a block has a row for each direction with traffic, and the sum of bytes") func rowsAndBytesAreCounted() {
         #expect(flowBlock([]).rows == 0)
         #expect(flowBlock([labeledFlow(sent: FlowCounters(), received: FlowCounters())]).rows == 0)
         #expect(flowBlock([labeledFlow(received: FlowCounters())]).rows == 1)
@@ -28,7 +28,7 @@ import Testing
         #expect(flowBlock([labeledFlow(), labeledFlow(received: FlowCounters())]).reportedBytes == 400)
     }
 
-    @Test func aBlockHasOneDay() async {
+    @Test("a flow of another day is a programming error") func aBlockHasOneDay() async {
         #expect(FlowBlock.day(of: lastSecondOfADay) + 1 == FlowBlock.day(of: lastSecondOfADay + 1))
         await #expect(processExitsWith: .failure) {
             var block = FlowBlock(environment: "testing", dayOf: lastSecondOfADay)
@@ -45,7 +45,7 @@ import Testing
         }
     }
 
-    @Test("a block from which batches were taken is the block that never had them")
+    @Test("a block without its withdrawn batches equals one that never had them")
     func withdrawal() {
         var generator = SeededGenerator(seed: 5)
         let labels = (podLabels("a"), podLabels("b"))

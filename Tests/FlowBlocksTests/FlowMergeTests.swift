@@ -46,7 +46,8 @@ private func merged(_ flows: [FlowParts]) -> [FlowRecord] {
 
 @Suite struct FlowMergeTests {
     /// Every part of a flow distinguishes it, except its counters.
-    @Test func flowsThatDifferStayApartAndTheOthersAreSummed() {
+    @Test("only flows that are equal except for their counters are merged")
+    func flowsThatDifferStayApartAndTheOthersAreSummed() {
         let changes: [(inout FlowParts) -> Void] = [
             { _ in }, { $0.transport = .udp }, { $0.localLabels = FlowParts.labels[2] },
             { $0.remoteLabels = FlowParts.labels[2] }, { $0.service = FlowParts.labels[2] },
@@ -74,7 +75,8 @@ private func merged(_ flows: [FlowParts]) -> [FlowRecord] {
         }
     }
 
-    @Test func twoObservationsOfOneDirectionEachMakeTwoRows() {
+    @Test("observations of opposite directions of a connection become two rows")
+    func twoObservationsOfOneDirectionEachMakeTwoRows() {
         var block = FlowBlock(environment: "", dayOf: lastSecondOfADay)
         var flow = FlowParts()
         flow.received = FlowCounters()
@@ -88,7 +90,8 @@ private func merged(_ flows: [FlowParts]) -> [FlowRecord] {
         #expect(rows.count == 2)
     }
 
-    @Test func sumsAreThoseOfTheFlowsHoweverManyMerge() {
+    @Test("the sums of merged flows equal those of the original flows")
+    func sumsAreThoseOfTheFlowsHoweverManyMerge() {
         var generator = SeededGenerator(seed: 11)
         var sums: [[UInt64]: UInt64] = [:]
         var flows: [FlowParts] = []

@@ -6,7 +6,7 @@ import Testing
 @testable import FlowBlocks
 
 @Suite struct HeavyHittersTests {
-    @Test func fewKeysAreExact() {
+    @Test("the weights of keys within the capacity are exact") func fewKeysAreExact() {
         var hitters = HeavyHitters()
         for round in 1...3 {
             for key in 1..<UInt64(HeavyHitters.capacity) { hitters.add(key * UInt64(round), to: key) }
@@ -19,7 +19,7 @@ import Testing
 
     /// Streams of many shapes: equal and unequal weights, few keys and many, keys in order and at random, and weights
     /// at both ends of their range.
-    @Test(arguments: 0..<40 as Range<UInt64>)
+    @Test("every heavy key is present, and no weight is overestimated", arguments: 0..<40 as Range<UInt64>)
     func whatIsHeavyIsThereAndNothingIsToldTooHeavy(seed: UInt64) async {
         var generator = SeededGenerator(seed: seed)
         var hitters = HeavyHitters()
@@ -50,7 +50,7 @@ import Testing
         #expect(told.keys.allSatisfy { exact[$0] != nil })
     }
 
-    @Test func weightsOfAllSizesMakeRoom() {
+    @Test("entries are evicted within the error bound for weights of any size") func weightsOfAllSizesMakeRoom() {
         for shift in 0..<54 as Range<UInt64> {
             var hitters = HeavyHitters()
             for key in 1...UInt64(HeavyHitters.capacity) { hitters.add(1 << shift, to: key) }

@@ -16,7 +16,7 @@ import Testing
             received: FlowCounters())
     }
 
-    @Test func onlyTheHeaviestLinesAreTold() {
+    @Test("the report has the 20 heaviest pairs and the total of all") func onlyTheHeaviestLinesAreTold() {
         var minutes = TalkerMinutes()
         minutes.add(flowBlock((1...30).map { flow("p\($0)", UInt64($0)) }), in: 10)
         let report = TalkerReport([minutes], minute: 10)
@@ -24,7 +24,7 @@ import Testing
         #expect(report.bytes == 465)
     }
 
-    @Test func aMinuteIsToldForAsLongAsItIsTheLast() {
+    @Test("the report shows the last complete minute") func aMinuteIsToldForAsLongAsItIsTheLast() {
         let flows = flowBlock([flow("a", 7)])
         var minutes = TalkerMinutes()
         minutes.add(flows, in: 10)

@@ -37,7 +37,7 @@ private func told(_ talkers: Talkers) -> [String: UInt64] {
 }
 
 @Suite struct TalkersTests {
-    @Test func aByteCountsOnceForTheSideThatSentIt() {
+    @Test("a byte that two nodes report is counted once, for its sender") func aByteCountsOnceForTheSideThatSentIt() {
         let (a, b) = (pod("a", on: "n1"), pod("b", on: "n2", zone: "z2"))
         let neighbour = pod("c", on: "n1")
         let outside = EndpointLabels(cloud: "aws", region: "r", cloudService: "S3")
@@ -58,7 +58,7 @@ private func told(_ talkers: Talkers) -> [String: UInt64] {
         #expect(talkers.bytes == 4_142 && talkers.error == 0)
     }
 
-    @Test func podsOfAWorkloadAreOneInEachZone() {
+    @Test("the pods of a workload are one talker in each zone") func podsOfAWorkloadAreOneInEachZone() {
         let web = (0..<10).map { pod("web-\($0)", on: "n1", workload: "Deployment/web", zone: "z\($0 % 2)") }
         let database = pod("db-0", on: "n9", zone: "z9")
         var talkers = Talkers()
@@ -72,7 +72,7 @@ private func told(_ talkers: Talkers) -> [String: UInt64] {
     }
 
     /// More pairs than fit: the missing bytes are bounded, whatever the order.
-    @Test(arguments: 0..<4 as Range<UInt64>)
+    @Test("the heaviest pairs are reported among more pairs than fit", arguments: 0..<4 as Range<UInt64>)
     func heavyPairsAreToldAmongMany(seed: UInt64) async {
         var generator = SeededGenerator(seed: seed)
         let pods = (0..<300).map { pod("p\($0)", on: "n\($0 % 7)") }
@@ -108,7 +108,7 @@ private func told(_ talkers: Talkers) -> [String: UInt64] {
 
     private func pow4(_ value: Double) -> Double { value * value * value * value }
 
-    @Test func whatIsBeyondTheRoomForNamesIsOneLine() {
+    @Test("pairs beyond the limit of names are summed in one line") func whatIsBeyondTheRoomForNamesIsOneLine() {
         let database = pod("db", on: "n1")
         var talkers = Talkers()
         for part in 0..<10 {
@@ -120,7 +120,7 @@ private func told(_ talkers: Talkers) -> [String: UInt64] {
     }
 
     /// One block with more flows than ``Talkers`` reads without sampling.
-    @Test(arguments: 0..<4 as Range<UInt64>)
+    @Test("a sample represents the bytes of a large block", arguments: 0..<4 as Range<UInt64>)
     func aSampleStandsForABlockOfMany(seed: UInt64) async {
         var generator = SeededGenerator(seed: seed)
         let pods = (0..<200).map { pod("p\($0)", on: "n\($0 % 7)") }
@@ -153,7 +153,8 @@ private func told(_ talkers: Talkers) -> [String: UInt64] {
     }
 
     /// Sampling at even distances would always draw the same of them.
-    @Test(arguments: [4_097, 8_192, 16_384, 20_480]) func flowsThatAlternateAndAreAlikeAreAllDrawn(count: Int) async {
+    @Test("sampling represents flows that alternate between two pairs", arguments: [4_097, 8_192, 16_384, 20_480])
+    func flowsThatAlternateAndAreAlikeAreAllDrawn(count: Int) async {
         let (a, b, c) = (pod("a", on: "n1"), pod("b", on: "n2"), pod("c", on: "n3"))
         var block = FlowBlock(environment: "", dayOf: lastSecondOfADay)
         for number in 0..<count {
@@ -169,7 +170,7 @@ private func told(_ talkers: Talkers) -> [String: UInt64] {
         }
     }
 
-    @Test func whoSentNothingIsToldOfNothing() async {
+    @Test("a pair without sent bytes is not reported") func whoSentNothingIsToldOfNothing() async {
         let (a, b, c) = (pod("a", on: "n1"), pod("b", on: "n2"), pod("c", on: "n3"))
         var talkers = Talkers()
         talkers.add(flowBlock((0..<5_000).map { flow(a, b, UInt64(999_999 - $0), 0) }))

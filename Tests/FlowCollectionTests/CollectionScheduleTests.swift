@@ -12,7 +12,8 @@ private let moments: [Duration] = [
 ]
 
 @Suite struct CollectionScheduleTests {
-    @Test(arguments: intervals) func theNextCollectionIsAtMostAnIntervalAway(interval: Duration) {
+    @Test("the next collection is at most one interval away", arguments: intervals)
+    func theNextCollectionIsAtMostAnIntervalAway(interval: Duration) {
         for number in 0..<200 {
             let schedule = CollectionSchedule(interval: interval, nodeName: "node-\(number)")
             for moment in moments {
@@ -22,7 +23,8 @@ private let moments: [Duration] = [
         }
     }
 
-    @Test func collectionsAreAnIntervalApart() {
+    @Test("collections stay one interval apart, whatever the delay of a wake-up")
+    func collectionsAreAnIntervalApart() {
         let schedule = CollectionSchedule(interval: .seconds(5), nodeName: "node-a")
         var now = Duration.seconds(1_795_000_000)
         now += schedule.delay(after: now)
@@ -35,7 +37,8 @@ private let moments: [Duration] = [
         }
     }
 
-    @Test func aNodeKeepsItsPhaseAndNodesSpread() {
+    @Test("a node keeps its phase, and the phases of nodes are spread over the interval")
+    func aNodeKeepsItsPhaseAndNodesSpread() {
         let moment = Duration.seconds(1_795_000_000)
         func delay(_ name: String) -> Duration {
             CollectionSchedule(interval: .seconds(5), nodeName: name).delay(after: moment)

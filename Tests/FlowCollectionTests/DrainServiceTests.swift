@@ -5,7 +5,7 @@ import FlowExport
 import Testing
 
 @Suite struct DrainServiceTests {
-    @Test("what is not acknowledged when the drain is cancelled is told", .timeLimit(.minutes(2)))
+    @Test("a cancelled drain logs what is not acknowledged", .timeLimit(.minutes(2)))
     func cancelledDrain() async throws {
         let log = RecordedLog()
         let exporter = TestExporter.make()

@@ -51,7 +51,7 @@ private struct Rig {
 }
 
 @Suite struct FlowReaderTests {
-    @Test("a reader's flows and ends are collected, drained on stop, and counted by the metrics")
+    @Test("the reader's flows and ended connections are collected, drained on stop, and counted in the metrics")
     func listedFlows() async throws {
         let collections = Mutex(0)
         let rig = Rig(
@@ -91,7 +91,7 @@ private struct Rig {
         ] { #expect(samples["kubenetmon_agent_" + name] == value, "\(name)") }
     }
 
-    @Test("a collection's error is told until one succeeds, and what it had read is kept")
+    @Test("the error of a collection is reported until one succeeds, and the flows that it had read are kept")
     func failedCollection() async throws {
         let fails = Mutex(true)
         let rig = Rig(exporter: TestExporter.make()) { isLast, _, body in
@@ -112,7 +112,7 @@ private struct Rig {
         #expect(rig.exporter.statistics.collected[.scrape]?.flows == statistics.failedCollections)
     }
 
-    @Test("a collection waits two seconds for a server that lags, and then goes on")
+    @Test("a collection waits at most two seconds for a lagging server")
     func laggingServer() async throws {
         let server = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
             .bind(host: "127.0.0.1", port: 0).get()

@@ -9,12 +9,14 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 private let conditions = [SelfCheck.Condition("power"), SelfCheck.Condition("shared", isAdvisory: true), .counters]
 
 @Suite struct SelfCheckTests {
-    @Test(arguments: [
-        (5, false, true, Duration.zero, true),
-        // No entries, entries that have counted, the check skipped, an agent that is too young.
-        (0, false, true, .zero, false), (5, true, true, .zero, false), (5, false, false, .zero, false),
-        (5, false, true, .seconds(1_000_000_000), false),
-    ])
+    @Test(
+        "a table that never counted is a problem once the node is up for long enough",
+        arguments: [
+            (5, false, true, Duration.zero, true),
+            // No entries, entries that have counted, the check skipped, an agent that is too young.
+            (0, false, true, .zero, false), (5, true, true, .zero, false), (5, false, false, .zero, false),
+            (5, false, true, .seconds(1_000_000_000), false),
+        ])
     func aTableThatNeverCountedIsAProblemOnceTheNodeIsOldEnough(
         entries: Int, everCounted: Bool, checksCounters: Bool, uptimeWait: Duration, isProblem: Bool
     ) {
@@ -25,7 +27,7 @@ private let conditions = [SelfCheck.Condition("power"), SelfCheck.Condition("sha
         #expect(check.problems == (isProblem ? [.counters: "is it on?"] : [:]))
     }
 
-    @Test("what a reader finds and what is reported lasts until it is found no more")
+    @Test("a problem lasts until the reader, or its reporter, no longer finds it")
     func problemsLast() {
         let check = SelfCheck(conditions: conditions, uptimeWait: .zero, neverCounted: nil, logger: quiet)
         check.report(conditions[1], "two")
@@ -37,7 +39,7 @@ private let conditions = [SelfCheck.Condition("power"), SelfCheck.Condition("sha
         #expect(check.problems == [:])
     }
 
-    @Test("a problem is an error each time that its text changes, an advisory one a notice once")
+    @Test("a problem is logged as an error whenever its text changes, an advisory one as a notice once")
     func levels() {
         let log = RecordedLog()
         let check = SelfCheck(conditions: conditions, uptimeWait: .zero, neverCounted: nil, logger: log.logger)
