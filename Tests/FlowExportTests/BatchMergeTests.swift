@@ -6,7 +6,7 @@ import FlowWire
 import Testing
 
 @Suite struct BatchMergeTests {
-    @Test func equalFlowsAreAddedUp() throws {
+    @Test("equal flows of merged batches are added up") func equalFlowsAreAddedUp() throws {
         let merged = ExportBatch.merged([
             .test(4, [.test(1, bytes: 100, packets: 1), .test(2, bytes: 7, packets: 1)], at: 61_000),
             .test(5, [.test(2, bytes: 3, packets: 2)], at: 66_000),
@@ -25,7 +25,7 @@ import Testing
             ])
     }
 
-    @Test func onlyTheWholeTupleMakesAFlowTheSame() throws {
+    @Test("flows are equal only if protocol and both tuples are") func onlyTheWholeTupleMakesAFlowTheSame() throws {
         let flow = Flow.test(1)
         var others = [Flow](repeating: flow, count: 4)
         others[0].transport = .udp
@@ -37,7 +37,7 @@ import Testing
         #expect(merged[0].flows == 5)
     }
 
-    @Test func familiesKeepBatchesOfTheirOwn() throws {
+    @Test("IPv4 and IPv6 flows are merged into separate batches") func familiesKeepBatchesOfTheirOwn() throws {
         let merged = ExportBatch.merged([
             .test(1, [.test(1)]), .test(2, [.test(1, isIPv4: false)]), .test(3, [.test(1)]),
             .test(4, [.test(1, isIPv4: false)]),
@@ -48,7 +48,8 @@ import Testing
         #expect(sent.allSatisfy { $0.reportedBytes == 4_000 })
     }
 
-    @Test func whatMergingDoesNotMakeSmallerStaysAsItIs() {
+    @Test("batches that merging would not make smaller stay unchanged")
+    func whatMergingDoesNotMakeSmallerStaysAsItIs() {
         let full = (0..<2).map { batch in
             ExportBatch.test(
                 UInt64(batch + 1),
@@ -59,7 +60,7 @@ import Testing
         #expect(ExportBatch.merged(alone).map(\.frame) == alone.map(\.frame))
     }
 
-    @Test func moreFlowsThanABatchHoldsFillSeveral() throws {
+    @Test("merged flows that exceed one batch fill several") func moreFlowsThanABatchHoldsFillSeveral() throws {
         let batches = (0..<6).map { batch in
             ExportBatch.test(UInt64(batch + 11), (0..<750).map { Flow.test((batch * 500 + $0) % 2_250) })
         }
@@ -71,7 +72,8 @@ import Testing
         #expect(sent.reduce(0) { $0 + $1.reportedBytes } == 6 * 750 * 2_000)
     }
 
-    @Test func aFlowOfTwoHalvesOfTheCounterRangeIsSummedExactly() throws {
+    @Test("counters that add up to the maximum are summed exactly")
+    func aFlowOfTwoHalvesOfTheCounterRangeIsSummedExactly() throws {
         let half = UInt64.max / 2
         let merged = ExportBatch.merged([
             .test(1, [.test(1, bytes: half, packets: half)]), .test(2, [.test(1, bytes: half + 1, packets: half + 1)]),

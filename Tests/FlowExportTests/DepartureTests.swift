@@ -23,7 +23,8 @@ import Testing
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
-    @Test func aServerThatAsksAgainAndAgainIsLeftOnceAndInTime() async throws {
+    @Test("repeated GoAway messages do not extend the departure timeout")
+    func aServerThatAsksAgainAndAgainIsLeftOnceAndInTime() async throws {
         let server = try await RecordingServer.start()
         let departureTimeout = TimeAmount.milliseconds(500)
         let exporter = exporter(to: server) { $0.departureTimeout = departureTimeout }
@@ -46,7 +47,8 @@ import Testing
         _ = try await exporter.drain(timeout: .zero)
     }
 
-    @Test func aServerThatDoesNotReadFindsNoHeapOfSignsOfLife() async throws {
+    @Test("heartbeats do not accumulate for a server that does not read")
+    func aServerThatDoesNotReadFindsNoHeapOfSignsOfLife() async throws {
         let server = try RecordingServer()
         try await server.listen(isReading: false)
         let exporter = exporter(to: server) {

@@ -9,13 +9,14 @@ import TestSupport
 import Testing
 
 @Suite struct ExportStateMachineTests {
-    @Test func theFirstAttemptIsDueAtOnce() {
+    @Test("the first attempt to connect is due at once") func theFirstAttemptIsDueAtOnce() {
         let machine = machine()
         #expect(machine.start() == .connect(after: .zero))
         #expect(machine.isEmpty)
     }
 
-    @Test func everythingKeptIsSentInOrderWhenAConnectionOpens() {
+    @Test("all unacknowledged batches are sent in order when a connection opens")
+    func everythingKeptIsSentInOrderWhenAConnectionOpens() {
         let machine = machine()
         _ = machine.start()
         let batches = (1...3).map { ExportBatch.test($0) }
@@ -23,20 +24,21 @@ import Testing
         #expect(machine.open() == .send(batches.map(\.frame)))
     }
 
-    @Test func anOpenedConnectionWithNothingKeptIsLeftAlone() {
+    @Test("nothing is sent when a connection opens without batches")
+    func anOpenedConnectionWithNothingKeptIsLeftAlone() {
         let machine = machine()
         _ = machine.start()
         #expect(machine.open() == .nothing)
     }
 
-    @Test func aBatchIsSentAtOnceOnAnOpenConnection() {
+    @Test("a batch is sent at once on an open connection") func aBatchIsSentAtOnceOnAnOpenConnection() {
         let machine = connected()
         let batch = ExportBatch.test(1)
         #expect(machine.enqueue(batch) == .send([batch.frame]))
         #expect(machine.awaitsAnswer)
     }
 
-    @Test func anAcknowledgedBatchIsForgotten() {
+    @Test("an acknowledged batch is no longer kept and not sent again") func anAcknowledgedBatchIsForgotten() {
         let machine = connected()
         let batches = (1...3).map { ExportBatch.test($0, [.test(1), .test(2)]) }
         for batch in batches { _ = machine.enqueue(batch) }
@@ -52,7 +54,8 @@ import Testing
         #expect(machine.keptFrameBytes == 0)
     }
 
-    @Test func acknowledgementsOfWhatWasNotSentSettleNothing() {
+    @Test("acknowledgements of batches that were not sent are counted as unknown")
+    func acknowledgementsOfWhatWasNotSentSettleNothing() {
         let machine = connected()
         _ = machine.enqueue(.test(1))
         let expected = ExportStateMachine.Acknowledged(sequences: [1], flows: 1, reportedBytes: 2_000, unknown: 4)
@@ -66,7 +69,8 @@ import Testing
         #expect(!machine.isEmpty)
     }
 
-    @Test func afterALostConnectionTheNextAttemptWaitsLongerEachTime() throws {
+    @Test("the delay before the next attempt doubles after each lost connection")
+    func afterALostConnectionTheNextAttemptWaitsLongerEachTime() throws {
         let machine = connected()
         var bound = Duration.milliseconds(500)
         for _ in 0..<8 {
@@ -77,7 +81,8 @@ import Testing
         }
     }
 
-    @Test func onlyAnAcknowledgementShortensTheNextWait() throws {
+    @Test("only an acknowledgement resets the delay before the next attempt")
+    func onlyAnAcknowledgementShortensTheNextWait() throws {
         let machine = connected()
         for _ in 0..<8 {
             _ = machine.connectionFailed()
@@ -92,7 +97,7 @@ import Testing
         #expect(try #require(machine.connectionClosed().wait) <= .milliseconds(500))
     }
 
-    @Test func anAttemptIsMadeOnceWhenItIsDue() {
+    @Test("an attempt that is due is made once") func anAttemptIsMadeOnceWhenItIsDue() {
         let machine = machine()
         #expect(!machine.attemptIsDue())
         _ = machine.start()
@@ -102,7 +107,8 @@ import Testing
         #expect(!machine.attemptIsDue())
     }
 
-    @Test func afterGoAwayNothingNewIsSentUntilTheNextConnection() {
+    @Test("after GoAway, new batches wait for the next connection")
+    func afterGoAwayNothingNewIsSentUntilTheNextConnection() {
         let machine = connected()
         let batches = (1...3).map { ExportBatch.test($0) }
         _ = machine.enqueue(batches[0])
@@ -115,13 +121,14 @@ import Testing
         #expect(machine.open() == .send([batches[2].frame]))
     }
 
-    @Test func anIdleConnectionIsClosedOnGoAway() {
+    @Test("GoAway closes a connection without unacknowledged batches") func anIdleConnectionIsClosedOnGoAway() {
         let machine = connected()
         #expect(machine.goAway() == .close)
         #expect(machine.goAway() == .nothing)
     }
 
-    @Test func aDrainingConnectionThatIsLostSendsEverythingAgain() {
+    @Test("batches of a connection lost after GoAway are sent again")
+    func aDrainingConnectionThatIsLostSendsEverythingAgain() {
         let machine = connected()
         let batch = ExportBatch.test(1)
         _ = machine.enqueue(batch)
@@ -130,7 +137,8 @@ import Testing
         #expect(machine.open() == .send([batch.frame]))
     }
 
-    @Test func hurryingBringsTheNextAttemptForwardWhereSomethingIsKept() throws {
+    @Test("a drain shortens the delays of attempts while batches are kept")
+    func hurryingBringsTheNextAttemptForwardWhereSomethingIsKept() throws {
         let machine = machine()
         _ = machine.start()
         for _ in 0..<10 {
@@ -148,7 +156,8 @@ import Testing
         #expect(machine.hurry() == .nothing)
     }
 
-    @Test func hurryingLeavesAServerThatTakesNothingNew() {
+    @Test("a drain closes a connection that GoAway has stopped, if batches are waiting")
+    func hurryingLeavesAServerThatTakesNothingNew() {
         let machine = connected()
         let batches = (1...2).map { ExportBatch.test($0) }
         _ = machine.enqueue(batches[0])
@@ -159,7 +168,7 @@ import Testing
         #expect(machine.open() == .send(batches.map(\.frame)))
     }
 
-    @Test func afterStoppingNoConnectionIsOpened() {
+    @Test("no connection is opened after the stop") func afterStoppingNoConnectionIsOpened() {
         let open = connected()
         #expect(open.stop() == .close)
         #expect(open.connectionClosed() == .nothing)
@@ -175,7 +184,8 @@ import Testing
 
     // MARK: - Merging
 
-    @Test func aboveTheBoundTheNeverSentBatchesOfAMinuteAreMerged() throws {
+    @Test("above the limit, batches of the same minute that were never sent are merged")
+    func aboveTheBoundTheNeverSentBatchesOfAMinuteAreMerged() throws {
         let machine = machine(mergeAboveBytes: 200)
         _ = machine.start()
         for sequence in 1...100 { _ = machine.enqueue(.test(UInt64(sequence), at: UInt64(sequence) * 1_200)) }
@@ -196,7 +206,7 @@ import Testing
     }
 
     /// The batches share few flows: every merge visits all of them and saves little.
-    @Test func mergingIsNotRepeatedForEveryBatch() {
+    @Test("merging is not repeated for every batch if it saves little") func mergingIsNotRepeatedForEveryBatch() {
         func batch(_ sequence: Int) -> ExportBatch {
             .test(UInt64(sequence), [.test(0)] + (1...50).map { Flow.test(sequence * 50 + $0) })
         }
@@ -211,7 +221,7 @@ import Testing
         #expect((10...20).contains(merges))
     }
 
-    @Test func whatWasSentIsNeverChanged() {
+    @Test("a batch that was sent is never merged") func whatWasSentIsNeverChanged() {
         let machine = machine(mergeAboveBytes: 0)
         _ = machine.start()
         let sent = ExportBatch.test(1)
@@ -229,7 +239,7 @@ import Testing
 
     // MARK: - Batches of earlier processes
 
-    @Test("batches of earlier processes go first, each process's on a connection that speaks for it")
+    @Test("restored batches are sent first, under the id of each earlier process")
     func restoredBatchesGoFirst() {
         let machine = machine()
         _ = machine.start()
@@ -254,7 +264,7 @@ import Testing
         #expect(machine.isEmpty)
     }
 
-    @Test("an acknowledgement settles the batch of the process that the connection speaks for")
+    @Test("an acknowledgement applies to the process whose id the connection uses")
     func acknowledgementsAreOfTheConnectionsProcess() {
         let machine = machine()
         _ = machine.start()
@@ -266,7 +276,7 @@ import Testing
         #expect(machine.oldest == BatchKey(agentID: Machine.agentID, sequence: 1))
     }
 
-    @Test("restored batches are not merged, whatever waits")
+    @Test("restored batches are never merged")
     func restoredBatchesAreNotMerged() {
         let machine = machine(mergeAboveBytes: 0)
         _ = machine.start()
@@ -277,7 +287,7 @@ import Testing
         #expect(machine.open() == .send(left.map(\.batch.frame)))
     }
 
-    @Test("a connection of this process is left for the earlier ones' batches once it is acknowledged")
+    @Test("a connection is closed for restored batches once its own are acknowledged")
     func restoringWhileConnected() {
         let machine = connected()
         let new = ExportBatch.test(1)
@@ -295,7 +305,7 @@ import Testing
 
     // MARK: - Any sequence of events
 
-    @Test(arguments: 0..<200)
+    @Test("random events lose no batch and send none twice on a connection", arguments: 0..<200)
     func whateverHappensNothingIsLostOrSentTwiceOnAConnection(_ seed: Int) throws {
         var world = World(seed: UInt64(seed))
         for _ in 0..<150 { try world.step() }

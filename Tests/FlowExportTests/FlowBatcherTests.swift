@@ -10,7 +10,7 @@ import TestSupport
 import Testing
 
 @Suite struct FlowBatcherTests {
-    @Test func aBatchEndsWithItsMinute() async throws {
+    @Test("a batch ends with its minute") func aBatchEndsWithItsMinute() async throws {
         let sent = try await sent(batches: 3) { batcher in
             batcher.append(.test(1), observedAtMilliseconds: 60_000)
             batcher.append(.test(2), observedAtMilliseconds: 119_999)
@@ -24,7 +24,7 @@ import Testing
         #expect(sent.map(\.flows) == [[.test(1), .test(2)], [.test(3)], [.test(4)]])
     }
 
-    @Test func aBatchEndsWhenItIsFull() async throws {
+    @Test("a batch ends when it has the maximum number of flows") func aBatchEndsWhenItIsFull() async throws {
         let flows = (0...FlowBatchBuilder.maximumFlows).map { Flow.test($0) }
         let sent = try await sent(batches: 2) { batcher in
             for flow in flows { batcher.append(flow, observedAtMilliseconds: 5) }
@@ -35,7 +35,7 @@ import Testing
         #expect(sent.map(\.observedAtMilliseconds) == [5, 5])
     }
 
-    @Test func familiesHaveBatchesOfTheirOwn() async throws {
+    @Test("IPv4 and IPv6 flows have separate batches") func familiesHaveBatchesOfTheirOwn() async throws {
         let sent = try await sent(batches: 2) { batcher in
             for number in 0..<6 {
                 batcher.append(.test(number, isIPv4: number.isMultiple(of: 2)), observedAtMilliseconds: 1)
@@ -45,7 +45,7 @@ import Testing
         #expect(sent.map { $0.flows.map(\.isIPv4) } == [[true, true, true], [false, false, false]])
     }
 
-    @Test func flushingNothingSendsNothing() async throws {
+    @Test("a flush without flows sends no batch") func flushingNothingSendsNothing() async throws {
         let sent = try await sent(batches: 1) { batcher in
             batcher.flush()
             batcher.append(.test(1), observedAtMilliseconds: 1)

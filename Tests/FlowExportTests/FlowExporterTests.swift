@@ -16,7 +16,8 @@ import Testing
 
     // MARK: - Sending and keeping
 
-    @Test func helloComesFirstThenTheBatchesInOrder() async throws {
+    @Test("a connection begins with Hello, and batches follow in order")
+    func helloComesFirstThenTheBatchesInOrder() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server)
         let early = (1...3).map { exporter.export(.test($0)) }
@@ -31,7 +32,7 @@ import Testing
         #expect(exporter.statistics.connections == 1)
     }
 
-    @Test func aBatchIsKeptUntilItIsAcknowledged() async throws {
+    @Test("a batch is kept until it is acknowledged") func aBatchIsKeptUntilItIsAcknowledged() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server, isStarted: true)
         let batches = (1...3).map { exporter.export([.test($0), .test($0 + 100)]) }
@@ -48,7 +49,8 @@ import Testing
         #expect(exporter.statistics.unknownAcknowledgements == 0)
     }
 
-    @Test func acknowledgementsOfWhatDoesNotWaitAreCounted() async throws {
+    @Test("acknowledgements of batches that are not waiting are counted as unknown")
+    func acknowledgementsOfWhatDoesNotWaitAreCounted() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server, isStarted: true)
         exporter.export(.test(1))
@@ -59,7 +61,8 @@ import Testing
         #expect(exporter.statistics.acknowledgedFlows == 1)
     }
 
-    @Test func afterACutTheSameBytesAreSentAgain() async throws {
+    @Test("unacknowledged batches are sent again unchanged after a lost connection")
+    func afterACutTheSameBytesAreSentAgain() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server, isStarted: true)
         let batches = (1...4).map { exporter.export(.test($0)) }
@@ -75,7 +78,8 @@ import Testing
         #expect(exporter.statistics.connections == 2)
     }
 
-    @Test func nothingIsLostToAServerThatCutsAgainAndAgain() async throws {
+    @Test("no batch is lost if the server closes connections repeatedly")
+    func nothingIsLostToAServerThatCutsAgainAndAgain() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server, isStarted: true)
         for number in 1...60 { exporter.export(.test(number)) }
@@ -101,7 +105,8 @@ import Testing
 
     /// Two tasks export and a third reads the statistics, while the connection is cut repeatedly and the limit is so
     /// low that batches are merged.
-    @Test func whatWasCollectedIsAcknowledgedOrWaitsAtEveryMoment() async throws {
+    @Test("every collected flow is acknowledged or waiting at every moment")
+    func whatWasCollectedIsAcknowledgedOrWaitsAtEveryMoment() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server, bound: 2_000)
         let isOver = Atomic(false)
@@ -155,7 +160,7 @@ import Testing
         #expect(end.isBalanced && end.unacknowledged == FlowAmount() && end.oldestObservation == nil)
     }
 
-    @Test("an idle agent sends heartbeats, which are no batches")
+    @Test("an idle agent sends heartbeats, which are not batches")
     func heartbeats() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server, isStarted: true) { $0.signOfLifeInterval = .milliseconds(1) }
@@ -172,7 +177,7 @@ import Testing
 
     // MARK: - Connecting
 
-    @Test func itConnectsOnceAServerAppears() async throws {
+    @Test("the agent connects as soon as a server listens") func itConnectsOnceAServerAppears() async throws {
         let server = try RecordingServer()
         let exporter = exporter(to: server, isStarted: true)
         let batch = exporter.export(.test(1))
@@ -183,20 +188,21 @@ import Testing
         #expect(try await server.connection(0).batches(1) == [batch.frame.message])
     }
 
-    @Test func aNameThatCannotBeResolvedIsAFailedAttempt() async throws {
+    @Test("a name that cannot be resolved is counted as a failed attempt")
+    func aNameThatCannotBeResolvedIsAFailedAttempt() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(host: "no..such..name", to: server, isStarted: true)
         try await eventually("the attempt has failed") { exporter.statistics.failedConnections >= 1 }
     }
 
-    @Test func aServerIsReachedByItsName() async throws {
+    @Test("the server is reached by its name") func aServerIsReachedByItsName() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(host: "localhost", to: server, isStarted: true)
         _ = try await server.connection(0)
         try await eventually("it is connected") { exporter.statistics.isConnected }
     }
 
-    @Test("agents begin with different addresses of their server")
+    @Test("agents begin with different addresses of the server")
     func firstAddresses() async throws {
         let servers = [try await RecordingServer.start(), try await RecordingServer.start()]
         let addresses = try servers.map { try SocketAddress(ipAddress: "127.0.0.1", port: $0.port) }
@@ -208,10 +214,12 @@ import Testing
         #expect(servers.allSatisfy { !$0.connections.isEmpty })
     }
 
-    @Test(arguments: [
-        ("garbage", [0, 0, 0, 3, 0xff, 0xff, 0xff]), ("a frame that is too long", [0x7f, 0, 0, 0]),
-        ("half a message", [0, 0, 0, 2, 0x0a, 5]),
-    ])
+    @Test(
+        "malformed bytes from the server close the connection, and another is opened",
+        arguments: [
+            ("garbage", [0, 0, 0, 3, 0xff, 0xff, 0xff]), ("a frame that is too long", [0x7f, 0, 0, 0]),
+            ("half a message", [0, 0, 0, 2, 0x0a, 5]),
+        ])
     func badBytesFromTheServerCloseTheConnectionAndTheNextIsOpened(_ what: String, _ bytes: [UInt8]) async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server, isStarted: true)
@@ -223,7 +231,7 @@ import Testing
         #expect(try await server.connection(1).batches(1) == [batch.frame.message])
     }
 
-    @Test func messagesOfALaterProtocolArePassedOver() async throws {
+    @Test("unknown messages from the server are skipped") func messagesOfALaterProtocolArePassedOver() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server, isStarted: true)
         exporter.export(.test(1))
@@ -239,7 +247,7 @@ import Testing
 
     // MARK: - Going away
 
-    @Test(arguments: [UInt32(0), 1])
+    @Test("new batches after GoAway are sent on the next connection", arguments: [UInt32(0), 1])
     func afterGoAwayTheNextConnectionTakesWhatIsNew(_ supportedVersion: UInt32) async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server, isStarted: true)
@@ -258,7 +266,8 @@ import Testing
         #expect(try await second.batches(1) == [new.frame.message])
     }
 
-    @Test func aServerThatOwesNothingIsLeftAtOnce() async throws {
+    @Test("GoAway without unacknowledged batches ends the connection at once")
+    func aServerThatOwesNothingIsLeftAtOnce() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server, isStarted: true)
         let first = try await server.connection(0)
@@ -270,7 +279,8 @@ import Testing
 
     // MARK: - Silence
 
-    @Test func aServerThatOwesAnAnswerAndSaysNothingIsLeft() async throws {
+    @Test("a server that owes an acknowledgement and is silent for the timeout is left")
+    func aServerThatOwesAnAnswerAndSaysNothingIsLeft() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server, isStarted: true) { $0.answerTimeout = .milliseconds(200) }
         let batch = exporter.export(.test(1))
@@ -280,7 +290,8 @@ import Testing
         #expect(exporter.statistics.silentConnections >= 1)
     }
 
-    @Test func aServerThatSaysThatItIsAliveIsNotLeft() async throws {
+    @Test("a heartbeat of the server restarts the timeout for acknowledgements")
+    func aServerThatSaysThatItIsAliveIsNotLeft() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server, isStarted: true)
         exporter.export(.test(1))
@@ -298,7 +309,7 @@ import Testing
         #expect(exporter.statistics.silentConnections == 0)
     }
 
-    @Test func aServerThatOwesNothingMayBeSilent() async throws {
+    @Test("no timeout runs while no acknowledgement is owed") func aServerThatOwesNothingMayBeSilent() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server, isStarted: true)
         let connection = try await server.connection(0)
@@ -311,7 +322,8 @@ import Testing
         #expect(exporter.statistics.connections == 1)
     }
 
-    @Test func aServerThatDoesNotReadForAWhileIsNotLeft() async throws {
+    @Test("a connection survives a server that does not read for some seconds")
+    func aServerThatDoesNotReadForAWhileIsNotLeft() async throws {
         let server = try RecordingServer()
         try await server.listen(isReading: false)
         let seconds = 6
@@ -335,7 +347,8 @@ import Testing
 
     // MARK: - The bound
 
-    @Test func thereIsRoomBelowTheBoundAndAgainAfterAcknowledgements() async throws {
+    @Test("there is room for flows below the limit, and again after acknowledgements")
+    func thereIsRoomBelowTheBoundAndAgainAfterAcknowledgements() async throws {
         let server = try await RecordingServer.start()
         let size = ExportBatch.test(1, at: 60_000).frame.readableBytes
         let exporter = exporter(to: server, bound: size * 16)
@@ -362,7 +375,8 @@ import Testing
         #expect(exporter.statistics.unacknowledgedBytes == 0)
     }
 
-    @Test func withoutAServerTheBatchesOfAMinuteAreMerged() async throws {
+    @Test("without a server, batches of the same minute are merged")
+    func withoutAServerTheBatchesOfAMinuteAreMerged() async throws {
         let server = try RecordingServer()
         let size = ExportBatch.test(1).frame.readableBytes
         let exporter = exporter(to: server, bound: size * 16, isStarted: true)
@@ -381,7 +395,8 @@ import Testing
 
     // MARK: - Draining
 
-    @Test func drainingNothingReturnsAtOnceAndClosesTheConnection() async throws {
+    @Test("a drain without batches closes the connection and returns at once")
+    func drainingNothingReturnsAtOnceAndClosesTheConnection() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server, isStarted: true)
         let connection = try await server.connection(0)
@@ -389,7 +404,7 @@ import Testing
         try await connection.closed()
     }
 
-    @Test func drainingWaitsForTheLastAcknowledgement() async throws {
+    @Test("a drain waits for the last acknowledgement") func drainingWaitsForTheLastAcknowledgement() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server, isStarted: true)
         for number in 1...2 { exporter.export(.test(number)) }
@@ -403,7 +418,8 @@ import Testing
         #expect(exporter.statistics.acknowledgedFlows == 2)
     }
 
-    @Test func drainingReturnsWhatIsLeftAfterItsTimeout() async throws {
+    @Test("a drain returns the unacknowledged amount after its timeout")
+    func drainingReturnsWhatIsLeftAfterItsTimeout() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server, isStarted: true)
         for number in 1...3 { exporter.export([.test(number), .test(number + 10)]) }
@@ -415,7 +431,7 @@ import Testing
         try await connection.closed()
     }
 
-    @Test func drainingHurriesToConnect() async throws {
+    @Test("a drain shortens the delay before the next attempt") func drainingHurriesToConnect() async throws {
         let server = try RecordingServer()
         let exporter = exporter(to: server, isStarted: true) {
             $0.backoff = Backoff(initial: .seconds(86_400), maximum: .seconds(86_400))
@@ -432,7 +448,7 @@ import Testing
         #expect(try await rest == (0, 0))
     }
 
-    @Test func afterDrainingNoConnectionIsOpened() async throws {
+    @Test("no connection is opened after a drain") func afterDrainingNoConnectionIsOpened() async throws {
         let server = try RecordingServer()
         let exporter = exporter(to: server, isStarted: true)
         exporter.export(.test(1))

@@ -23,7 +23,7 @@ import Testing
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
-    @Test("an agent that does not know its host's addresses tells none")
+    @Test("an agent without known host addresses sends none")
     func unknown() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server)
@@ -33,7 +33,7 @@ import Testing
         _ = try await exporter.drain(timeout: .zero)
     }
 
-    @Test("every Hello has the newest addresses, and an open connection hears of changes alone")
+    @Test("Hello contains the current addresses, and an open connection gets changes only")
     func changes() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server)
@@ -56,7 +56,7 @@ import Testing
         _ = try await exporter.drain(timeout: .zero)
     }
 
-    @Test("a connection whose Hello told none hears of the first that are known")
+    @Test("addresses that become known after Hello are sent on the open connection")
     func late() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server)
@@ -67,7 +67,7 @@ import Testing
         _ = try await exporter.drain(timeout: .zero)
     }
 
-    @Test("a server that has asked the agent to go is told nothing new, the next one is")
+    @Test("after GoAway, changed addresses are sent on the next connection only")
     func departure() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server)
@@ -90,7 +90,7 @@ import Testing
         _ = try await exporter.drain(timeout: .zero)
     }
 
-    @Test("a server that does not read finds the newest addresses, not a heap of changes")
+    @Test("a server that does not read gets only the newest addresses")
     func unreadChanges() async throws {
         let server = try RecordingServer()
         try await server.listen(isReading: false)

@@ -42,7 +42,7 @@ import Testing
         }
     }
 
-    @Test("what is appended and not acknowledged is found again")
+    @Test("appended batches are found again unless they are acknowledged")
     func reopening() throws {
         let folder = try SpoolFolder()
         var directory = directory(folder)
@@ -77,7 +77,7 @@ import Testing
         #expect(try reopen(&directory).contents.batches.isEmpty)
     }
 
-    @Test("a log is rewritten in one step: what a killed process had begun of it is not seen")
+    @Test("a log is replaced atomically, and an unfinished replacement is ignored")
     func replacing() throws {
         let folder = try SpoolFolder()
         var directory = directory(folder)
@@ -91,7 +91,7 @@ import Testing
         #expect(try folder.names(in: "d") == ["lock", "spool"])
     }
 
-    @Test("one process at a time uses a directory")
+    @Test("a directory is used by one process at a time")
     func locking() throws {
         let folder = try SpoolFolder()
         var (first, second) = (directory(folder), directory(folder))
@@ -101,7 +101,7 @@ import Testing
         #expect(try reopen(&second).contents.batches.count == 2)
     }
 
-    @Test("files that are no log of this node are set aside, three at most")
+    @Test("files that are not a log of this node are renamed, and three of them are kept")
     func settingAside() throws {
         let folder = try SpoolFolder()
         var directory = directory(folder)
@@ -137,7 +137,7 @@ import Testing
         #expect(found.setAside == nil && found.contents.batches.isEmpty)
     }
 
-    @Test("a full disk costs what does not fit, and is freed without needing space")
+    @Test("a full disk loses what does not fit, and clearing the log needs no space")
     func fullDisk() async throws {
         let folder = try await SpoolFolder(kibibytes: 64)
         var directory = directory(folder)
@@ -163,7 +163,7 @@ import Testing
         #expect(try reopen(&directory).contents.batches.count == 10)
     }
 
-    @Test("what cannot be had is told by what can mend it")
+    @Test("each failure to open a directory has its own type")
     func kinds() async throws {
         let folder = try await SpoolFolder(kibibytes: 64)
         var directory = directory(folder)
@@ -185,7 +185,7 @@ import Testing
         }
     }
 
-    @Test("a directory that is removed is noticed with the next fsync")
+    @Test("a removed directory is noticed at the next fsync")
     func removal() throws {
         let folder = try SpoolFolder()
         var directory = directory(folder)
@@ -198,7 +198,7 @@ import Testing
         #expect(try reopen(&directory).contents.batches.isEmpty)
     }
 
-    @Test("what does not fit beside this process's own batches is left, what never fits is counted")
+    @Test("batches without room beside the process's own stay in the log, and those that never fit are counted")
     func room() throws {
         let folder = try SpoolFolder()
         var large = directory(folder, bound: 8 << 20)

@@ -80,7 +80,7 @@ import Testing
         }
     }
 
-    @Test("what is not acknowledged is read, process by process in the order of its numbers")
+    @Test("unacknowledged batches are read in order, by process and sequence number")
     func whole() throws {
         let log = log(batches: 40)
         let contents = try read(log)
@@ -90,7 +90,7 @@ import Testing
         #expect(contents.damagedRecords == 0 && contents.excess == FlowAmount())
     }
 
-    @Test("a log that is cut off at any byte gives every record before that byte")
+    @Test("a log truncated at any byte yields every record before that byte")
     func cutOffAnywhere() throws {
         let log = log(batches: 12)
         for length in SpoolFormat.headerBytes...log.bytes.readableBytes {
@@ -108,7 +108,7 @@ import Testing
         }
     }
 
-    @Test("a flipped bit costs the record that it is in")
+    @Test("a flipped bit loses only the record that it is in")
     func flippedBit() throws {
         let log = log(batches: 12)
         for index in SpoolFormat.headerBytes..<log.bytes.readableBytes {
@@ -129,7 +129,7 @@ import Testing
         }
     }
 
-    @Test("whatever damage there is, only batches are read that were written", arguments: 0..<60)
+    @Test("any damage yields only batches that were written", arguments: 0..<60)
     func anyDamage(_ seed: Int) throws {
         var generator = SeededGenerator(seed: UInt64(seed))
         let log = log(batches: 60, seed: UInt64(seed))
@@ -160,7 +160,7 @@ import Testing
         #expect(Set(contents.batches.map(\.key)).count == contents.batches.count)
     }
 
-    @Test("records are found behind a damaged stretch that is longer than the step of the search")
+    @Test("records behind a damaged stretch of any length are found")
     func longDamage() throws {
         var log = log(batches: 3)
         let start = log.bytes.writerIndex
@@ -175,7 +175,7 @@ import Testing
         }
     }
 
-    @Test("a record of another file is no record, wherever it comes from")
+    @Test("a record of another file is rejected")
     func otherFile() throws {
         var log = log(batches: 5)
         let expected = log.unacknowledged { _ in true }
@@ -184,7 +184,7 @@ import Testing
         #expect(Set(contents.batches.map(\.key)) == expected && contents.damagedStretches == 1)
     }
 
-    @Test("batches beyond the bound are counted and not read")
+    @Test("batches beyond the limit are counted and not read")
     func bound() throws {
         var log = Log()
         let batches = (1...10).map { SpooledBatch(agentID: AgentID(bits: 7), batch: .test(UInt64($0))) }
@@ -195,7 +195,7 @@ import Testing
         #expect(contents.excess == FlowAmount(flows: 6, bytes: 12_000))
     }
 
-    @Test("a header that is cut off, damaged, of another version or node is no header")
+    @Test("a header that is truncated, damaged, or of another version or node is rejected")
     func headers() throws {
         let log = Log()
         let whole = log.bytes

@@ -47,7 +47,7 @@ import Testing
         _ = try await exporter.closeSpool()
     }
 
-    @Test("what no server has taken is sent by the next process, with the same id, numbers and bytes")
+    @Test("the next process sends unacknowledged batches with the same id, numbers and bytes")
     func withoutAServer() async throws {
         let (folder, server) = (try SpoolFolder(), try RecordingServer())
         let ids = (AgentID.random(), AgentID.random())
@@ -83,7 +83,7 @@ import Testing
         #expect(try folder.bytes(of: "b/spool").count == SpoolFormat.headerBytes)
     }
 
-    @Test("what is acknowledged is not sent again by the next process")
+    @Test("the next process does not send acknowledged batches again")
     func acknowledgements() async throws {
         let (folder, server) = (try SpoolFolder(), try await RecordingServer.start())
         let first = exporter(to: server, in: "\(folder.path)/a")
@@ -100,7 +100,7 @@ import Testing
         try await end(second)
     }
 
-    @Test("an orderly end leaves an empty log, or what is not acknowledged")
+    @Test("a drained agent leaves an empty log, or the unacknowledged batches")
     func orderlyEnd() async throws {
         let (folder, server) = (try SpoolFolder(), try await RecordingServer.start())
         let first = exporter(to: server, in: "\(folder.path)/a")
@@ -123,7 +123,7 @@ import Testing
         #expect(try folder.batches(in: "a").isEmpty)
     }
 
-    @Test("merged batches take the place of what they were made of")
+    @Test("merged batches replace their sources in the log")
     func merging() async throws {
         let (folder, server) = (try SpoolFolder(), try RecordingServer())
         let first = exporter(to: server, in: "\(folder.path)/a", bound: 20_000)
@@ -141,7 +141,7 @@ import Testing
         try await end(second)
     }
 
-    @Test("a log that is mostly of acknowledged batches is rewritten")
+    @Test("a log that consists mostly of acknowledged batches is rewritten")
     func shrinking() async throws {
         let (folder, server) = (try SpoolFolder(), try await RecordingServer.start())
         let exporter = exporter(to: server, in: "\(folder.path)/a", bound: 100_000)
@@ -161,7 +161,7 @@ import Testing
         try await end(exporter)
     }
 
-    @Test("a full disk costs nothing but the copy, and is used again when there is space")
+    @Test("a full disk loses only the copy on disk, which is rewritten when there is space")
     func fullDisk() async throws {
         let (folder, server) = (try await SpoolFolder(kibibytes: 128), try await RecordingServer.start())
         let exporter = exporter(to: server, in: "\(folder.path)/a")
@@ -192,7 +192,7 @@ import Testing
         try await end(exporter)
     }
 
-    @Test("a connection waits until what an earlier process left is restored")
+    @Test("a connection is opened only after the batches of an earlier process are restored")
     func connectionsWait() async throws {
         let (folder, server) = (try SpoolFolder(), try RecordingServer())
         let id = AgentID.random()
@@ -208,7 +208,7 @@ import Testing
         try await end(second)
     }
 
-    @Test("what waits for the log to settle finds in it what was to be written")
+    @Test("a pending write is in the log once the spool has settled")
     func settling() async throws {
         let (folder, eventLoop) = (try SpoolFolder(), MultiThreadedEventLoopGroup.singleton.next())
         let agentID = AgentID.random()
@@ -224,7 +224,7 @@ import Testing
         #expect(try await eventLoop.flatSubmit { spool.close(within: .minutes(1)) }.get())
     }
 
-    @Test("what a disk is too slow for is dropped, and rewritten later")
+    @Test("batches for which a disk is too slow are dropped from the log and written later")
     func slowDisk() async throws {
         let (folder, eventLoop) = (try SpoolFolder(), MultiThreadedEventLoopGroup.singleton.next())
         let agentID = AgentID.random()
@@ -269,7 +269,7 @@ import Testing
             eventLoop: eventLoop, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
-    @Test("a directory that another agent has is taken over once it is free, with what is in it")
+    @Test("a directory in use by another agent is taken over, with its batches, once it is free")
     func handingOver() async throws {
         let (folder, server) = (try SpoolFolder(), try RecordingServer())
         let ids = (AgentID.random(), AgentID.random())
@@ -292,7 +292,7 @@ import Testing
         try await end(second)
     }
 
-    @Test("a directory that vanishes is made again, and what was restored before is not restored twice")
+    @Test("a directory that vanishes is created again, and batches are not restored twice")
     func vanishing() async throws {
         let (folder, server) = (try SpoolFolder(), try RecordingServer())
         let first = exporter(to: server, in: "\(folder.path)/a")
@@ -312,7 +312,7 @@ import Testing
         try await end(second)
     }
 
-    @Test("a damaged log gives what is intact, and counts the rest")
+    @Test("a damaged log yields its intact batches, and the others are counted")
     func damage() async throws {
         let (folder, server) = (try SpoolFolder(), try RecordingServer())
         let first = exporter(to: server, in: "\(folder.path)/a")
@@ -341,7 +341,7 @@ import Testing
 
     /// The log is copied at random moments while a server acknowledges some of the batches. Batches restored from a
     /// copy are recognised by agent id and number.
-    @Test("killed at any moment, nothing written is lost and nothing is sent in another form", arguments: 0..<4)
+    @Test("a kill at any moment loses no written batch and changes none", arguments: 0..<4)
     func killsAtAnyMoment(_ seed: Int) async throws {
         let (folder, server) = (try SpoolFolder(), try await RecordingServer.start())
         var generator = SeededGenerator(seed: UInt64(seed))
