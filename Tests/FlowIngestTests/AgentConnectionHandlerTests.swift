@@ -19,56 +19,58 @@ import Testing
         var isClosedByAgent = false
     }
 
-    @Test(arguments: [
-        BadInput(
-            testDescription: "a frame that is too long", reason: "frame_too_long",
-            bytes: [ByteBuffer(integer: UInt32(Frame.maximumLength) + 1)]),
-        BadInput(
-            testDescription: "HTTP instead of Hello", reason: "frame_too_long", isIntroduced: false,
-            bytes: [ByteBuffer(string: "GET /metrics HTTP/1.1\r\nHost: kubenetmon-server\r\n\r\n")]),
-        BadInput(
-            testDescription: "a TLS greeting instead of Hello", reason: "frame_too_long", isIntroduced: false,
-            bytes: [ByteBuffer(bytes: [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3])]),
-        BadInput(
-            testDescription: "a frame that ends early", reason: "truncated_frame",
-            bytes: [ByteBuffer(bytes: [0, 0, 1, 0, 0x12])], isClosedByAgent: true),
-        BadInput(
-            testDescription: "half a length", reason: "truncated_frame", isIntroduced: false,
-            bytes: [ByteBuffer(bytes: [0, 0])], isClosedByAgent: true),
-        BadInput(testDescription: "garbage", reason: "not_a_message", bytes: [.frame([0xff, 0xff, 0xff])]),
-        BadInput(
-            testDescription: "garbage instead of Hello", reason: "not_a_message", isIntroduced: false,
-            bytes: [.frame([0, 1, 2, 3])]),
-        BadInput(
-            testDescription: "a frame of unknown fields", reason: "too_many_fields",
-            bytes: [.frame([UInt8](repeating: 0x78, count: Frame.maximumLength))]),
-        BadInput(
-            testDescription: "a Hello of unknown fields", reason: "too_many_fields", isIntroduced: false,
-            bytes: [.frame([0x0a, 0xd0, 0x0f] + [UInt8](repeating: 0x78, count: 2_000))]),
-        // A transport but no addresses.
-        BadInput(
-            testDescription: "columns that do not fit together", reason: "malformed_message",
-            bytes: [.frame([0x12, 3, 0x4a, 1, 6])]),
-        BadInput(
-            testDescription: "an id of three bytes", reason: "malformed_message", isIntroduced: false,
-            bytes: [.frame([0x0a, 7, 0x08, 1, 0x1a, 3, 1, 2, 3])]),
-        BadInput(
-            testDescription: "a batch before Hello", reason: "unexpected_message", isIntroduced: false,
-            bytes: [.batch(1)]),
-        BadInput(testDescription: "a second Hello", reason: "unexpected_message", bytes: [.hello(node: "node-b")]),
-        BadInput(
-            testDescription: "a Hello without a node", reason: "no_node_name", isIntroduced: false,
-            bytes: [.hello(node: "")]),
-        BadInput(
-            testDescription: "a later version", reason: "unsupported_version", isIntroduced: false,
-            bytes: [.hello(node: "node-b", version: 2)]),
-        BadInput(
-            testDescription: "no version", reason: "unsupported_version", isIntroduced: false,
-            bytes: [.hello(node: "node-b", version: 0)]),
-        BadInput(
-            testDescription: "garbage and a batch behind it", reason: "not_a_message",
-            bytes: [.frame([0xff]), .batch(1)]),
-    ])
+    @Test(
+        "malformed input is counted by reason and closes only its sender's connection",
+        arguments: [
+            BadInput(
+                testDescription: "a frame that is too long", reason: "frame_too_long",
+                bytes: [ByteBuffer(integer: UInt32(Frame.maximumLength) + 1)]),
+            BadInput(
+                testDescription: "HTTP instead of Hello", reason: "frame_too_long", isIntroduced: false,
+                bytes: [ByteBuffer(string: "GET /metrics HTTP/1.1\r\nHost: kubenetmon-server\r\n\r\n")]),
+            BadInput(
+                testDescription: "a TLS greeting instead of Hello", reason: "frame_too_long", isIntroduced: false,
+                bytes: [ByteBuffer(bytes: [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3])]),
+            BadInput(
+                testDescription: "a frame that ends early", reason: "truncated_frame",
+                bytes: [ByteBuffer(bytes: [0, 0, 1, 0, 0x12])], isClosedByAgent: true),
+            BadInput(
+                testDescription: "half a length", reason: "truncated_frame", isIntroduced: false,
+                bytes: [ByteBuffer(bytes: [0, 0])], isClosedByAgent: true),
+            BadInput(testDescription: "garbage", reason: "not_a_message", bytes: [.frame([0xff, 0xff, 0xff])]),
+            BadInput(
+                testDescription: "garbage instead of Hello", reason: "not_a_message", isIntroduced: false,
+                bytes: [.frame([0, 1, 2, 3])]),
+            BadInput(
+                testDescription: "a frame of unknown fields", reason: "too_many_fields",
+                bytes: [.frame([UInt8](repeating: 0x78, count: Frame.maximumLength))]),
+            BadInput(
+                testDescription: "a Hello of unknown fields", reason: "too_many_fields", isIntroduced: false,
+                bytes: [.frame([0x0a, 0xd0, 0x0f] + [UInt8](repeating: 0x78, count: 2_000))]),
+            // A transport but no addresses.
+            BadInput(
+                testDescription: "columns that do not fit together", reason: "malformed_message",
+                bytes: [.frame([0x12, 3, 0x4a, 1, 6])]),
+            BadInput(
+                testDescription: "an id of three bytes", reason: "malformed_message", isIntroduced: false,
+                bytes: [.frame([0x0a, 7, 0x08, 1, 0x1a, 3, 1, 2, 3])]),
+            BadInput(
+                testDescription: "a batch before Hello", reason: "unexpected_message", isIntroduced: false,
+                bytes: [.batch(1)]),
+            BadInput(testDescription: "a second Hello", reason: "unexpected_message", bytes: [.hello(node: "node-b")]),
+            BadInput(
+                testDescription: "a Hello without a node", reason: "no_node_name", isIntroduced: false,
+                bytes: [.hello(node: "")]),
+            BadInput(
+                testDescription: "a later version", reason: "unsupported_version", isIntroduced: false,
+                bytes: [.hello(node: "node-b", version: 2)]),
+            BadInput(
+                testDescription: "no version", reason: "unsupported_version", isIntroduced: false,
+                bytes: [.hello(node: "node-b", version: 0)]),
+            BadInput(
+                testDescription: "garbage and a batch behind it", reason: "not_a_message",
+                bytes: [.frame([0xff]), .batch(1)]),
+        ])
     func badInputCostsItsSenderTheConnectionAndNobodyElseAnything(_ input: BadInput) async throws {
         let ingest = try await TestIngest.start()
         let other = try await TestAgent.connect(to: ingest.address, node: "other")
@@ -89,7 +91,8 @@ import Testing
         #expect(ingest.server.statistics.errors == [input.reason: 1])
     }
 
-    @Test(arguments: [UInt32(0), 2, .max])
+    @Test(
+        "an agent of another protocol version gets GoAway with the server's version", arguments: [UInt32(0), 2, .max])
     func anAgentOfAnotherVersionIsToldWhatTheServerSpeaks(_ version: UInt32) async throws {
         let ingest = try await TestIngest.start()
         let agent = try await TestAgent.connect(to: ingest.address)
@@ -108,7 +111,7 @@ import Testing
         #expect(ingest.deliveries().isEmpty)
     }
 
-    @Test func messagesOfALaterProtocolArePassedOver() async throws {
+    @Test("unknown messages of an agent are skipped") func messagesOfALaterProtocolArePassedOver() async throws {
         let ingest = try await TestIngest.start()
         let agent = try await TestAgent.connect(to: ingest.address)
         // An empty frame, and a message of field 9 with three bytes.
@@ -118,7 +121,7 @@ import Testing
         #expect(ingest.server.statistics.errors == [:])
     }
 
-    @Test("a batch of a later version, with fields and a column that are not known yet, is taken")
+    @Test("a batch with unknown fields and columns is accepted")
     func laterBatch() async throws {
         let ingest = try await TestIngest.start()
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
@@ -133,14 +136,16 @@ import Testing
         #expect(ingest.server.statistics.errors == [:])
     }
 
-    @Test func aConnectionWithoutHelloIsClosedAfterAWhile() async throws {
+    @Test("a connection without Hello is closed after the deadline")
+    func aConnectionWithoutHelloIsClosedAfterAWhile() async throws {
         let ingest = try await TestIngest.start(helloDeadline: .milliseconds(200))
         let agent = try await TestAgent.connect(to: ingest.address)
         try await agent.closed()
         try await eventually("the error is counted") { ingest.server.statistics.errors == ["no_hello": 1] }
     }
 
-    @Test func whatTheServerDoesNotReadIsNotLate() async throws {
+    @Test("deadlines do not run while the server does not read")
+    func whatTheServerDoesNotReadIsNotLate() async throws {
         let ingest = try await ClockedIngest.start()
         ingest.server.setReading(false)
         let agent = try await ingest.connect(node: "node-a")
@@ -157,7 +162,7 @@ import Testing
         #expect(ingest.server.statistics.errors == ["no_hello": 1])
     }
 
-    @Test("an agent that sends heartbeats alone stays, one that sends nothing is closed after five minutes")
+    @Test("an agent that sends only heartbeats stays; a silent one is closed after five minutes")
     func idleAgents() async throws {
         let ingest = try await ClockedIngest.start()
         let idle = try await ingest.connect(node: "idle")
@@ -172,7 +177,7 @@ import Testing
         #expect(!idle.isConnected && ingest.server.statistics.errors == ["idle": 2])
     }
 
-    @Test("bytes that complete no message do not keep a connection open")
+    @Test("bytes that do not complete a message do not keep a connection open")
     func drippingAgent() async throws {
         let ingest = try await ClockedIngest.start()
         let agent = try await ingest.connect(node: "node-a")
@@ -185,7 +190,8 @@ import Testing
         #expect(!agent.isConnected && ingest.server.statistics.errors == ["idle": 1])
     }
 
-    @Test func anAgentThatResetsItsConnectionIsForgotten() async throws {
+    @Test("a reset connection is no longer counted as a connected agent")
+    func anAgentThatResetsItsConnectionIsForgotten() async throws {
         let ingest = try await TestIngest.start()
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
         try await ingest.connectedAgents(1)

@@ -31,7 +31,8 @@ import TransportSecurity
         }
     }
 
-    @Test func anAgentWithTheServersTokenIsLetInAndTheTokenForgotten() async throws {
+    @Test("an agent with the server's token is admitted, and the token is not kept")
+    func anAgentWithTheServersTokenIsLetInAndTheTokenForgotten() async throws {
         let ingest = try await start(try file("server", "old\nsecret\n"))
         let token = try file("agent", "secret\n")
         let agent = ExporterUnderTest(to: ingest.address) { $0.token = token }
@@ -44,7 +45,9 @@ import TransportSecurity
         try await agent.stop()
     }
 
-    @Test(arguments: [("other", "token_wrong"), (nil, "token_missing"), ("secret2", "token_wrong")])
+    @Test(
+        "an agent with a wrong or missing token is rejected with a reason, and counted",
+        arguments: [("other", "token_wrong"), (nil, "token_missing"), ("secret2", "token_wrong")])
     func anAgentWithoutItIsToldWhyAndCounted(_ token: String?, _ reason: String) async throws {
         let ingest = try await start(try file("server", "secret"))
         let agentFile = try token.map { try file("agent", $0) }
@@ -58,7 +61,8 @@ import TransportSecurity
         try await agent.stop()
     }
 
-    @Test func aTokenThatChangesIsReadAgainOnBothSides() async throws {
+    @Test("a changed token file is reloaded by server and agent")
+    func aTokenThatChangesIsReadAgainOnBothSides() async throws {
         let serverFile = try file("server", "one")
         let ingest = try await start(serverFile)
         let agentFile = try file("agent", "one")
@@ -99,7 +103,8 @@ import TransportSecurity
         }
     }
 
-    @Test func whatComesBeforeTheDecisionWaitsForIt() async throws {
+    @Test("messages that arrive during the review are delivered after the admission")
+    func whatComesBeforeTheDecisionWaitsForIt() async throws {
         let oracle = Oracle()
         let ingest = try await TestIngest.start { $0.authenticator = oracle }
         let agent = try await TestAgent.connect(to: ingest.address)
@@ -114,7 +119,8 @@ import TransportSecurity
         #expect(try await ingest.deliveries(200).map(\.sequence) == Array(1...200))
     }
 
-    @Test func manyMessagesBeforeTheDecisionCostTheConnection() async throws {
+    @Test("too many messages during the review close the connection")
+    func manyMessagesBeforeTheDecisionCostTheConnection() async throws {
         let ingest = try await TestIngest.start { $0.authenticator = Oracle() }
         let agent = try await TestAgent.connect(to: ingest.address)
         var bytes = ByteBuffer.hello(node: "node-a")
@@ -124,7 +130,7 @@ import TransportSecurity
         #expect(ingest.server.statistics.errors == ["too_many_waiting": 1])
     }
 
-    @Test func whoIsRefusedHasSentNothing() async throws {
+    @Test("batches of a rejected agent are not delivered") func whoIsRefusedHasSentNothing() async throws {
         let oracle = Oracle()
         let ingest = try await TestIngest.start { $0.authenticator = oracle }
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
@@ -136,7 +142,8 @@ import TransportSecurity
         #expect(ingest.deliveries().isEmpty)
     }
 
-    @Test func whereNobodyCanTellTheAgentTriesAgain() async throws {
+    @Test("an agent without a verdict retries and is then admitted")
+    func whereNobodyCanTellTheAgentTriesAgain() async throws {
         let oracle = Oracle()
         let ingest = try await TestIngest.start { $0.authenticator = oracle }
         let agent = ExporterUnderTest(to: ingest.address)
@@ -149,7 +156,7 @@ import TransportSecurity
         try await agent.stop()
     }
 
-    @Test("an examination ends with a connection that is evicted, and the silent ones go first")
+    @Test("evicting a connection cancels its review, and silent connections are evicted first")
     func eviction() async throws {
         let oracle = Oracle()
         let ingest = try await TestIngest.start {
@@ -175,7 +182,7 @@ import TransportSecurity
         for agent in agents { try await agent.closed() }
     }
 
-    @Test func whoLeavesWhileItIsExaminedIsForgotten() async throws {
+    @Test("closing a connection cancels its review") func whoLeavesWhileItIsExaminedIsForgotten() async throws {
         let oracle = Oracle()
         let ingest = try await TestIngest.start { $0.authenticator = oracle }
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")

@@ -17,7 +17,7 @@ import Testing
         return BatchIdentity(agent: AgentIdentity(hello), sequence: sequence)
     }
 
-    @Test func aBatchIsTakenOnce() {
+    @Test("a batch is new once, then held, then stored") func aBatchIsTakenOnce() {
         var memory = BatchMemory<String>()
         #expect(memory.admit(batch(1), "first") == .new)
         #expect(memory.admit(batch(1), "second") == .held)
@@ -28,7 +28,8 @@ import Testing
         #expect(memory.store(batch(1)) == [])
     }
 
-    @Test func whoTakesAnotherNodesAgentsIDSettlesNothingOfIts() {
+    @Test("an agent id used on another node does not affect the first node's batches")
+    func whoTakesAnotherNodesAgentsIDSettlesNothingOfIts() {
         var memory = BatchMemory<String>()
         for sequence in UInt64(1)...100 {
             #expect(memory.admit(batch(sequence, on: "another"), "forged") == .new)
@@ -37,20 +38,22 @@ import Testing
         #expect(memory.admit(batch(1), "first") == .new)
     }
 
-    @Test func aBatchThatComesAgainAndAgainCostsNoMore() {
+    @Test("a batch keeps at most four receipts however often it is sent")
+    func aBatchThatComesAgainAndAgainCostsNoMore() {
         var memory = BatchMemory<Int>()
         for receipt in 0..<1000 { _ = memory.admit(batch(1), receipt) }
         #expect(memory.store(batch(1)) == [996, 997, 998, 999])
     }
 
-    @Test func theGreatestNumberIsNoTrap() {
+    @Test("the greatest sequence number is handled like any other") func theGreatestNumberIsNoTrap() {
         var memory = BatchMemory<Int>()
         #expect(memory.admit(batch(.max), 1) == .new)
         #expect(memory.store(batch(.max)) == [])
         #expect(memory.admit(batch(0), 1) == .new)
     }
 
-    @Test func agentsAreForgottenTheMostSilentFirst() {
+    @Test("beyond the limit, the agents silent for longest are forgotten, except those with held batches")
+    func agentsAreForgottenTheMostSilentFirst() {
         var memory = BatchMemory<Int>(maximumAgents: 100)
         let holder = AgentID.random()
         #expect(memory.admit(batch(1, of: holder), 0) == .new)
@@ -66,7 +69,7 @@ import Testing
         #expect(memory.admit(batch(7, of: faithful), 0) == .stored)
     }
 
-    @Test func gapsAreForgottenTheOldestFirst() {
+    @Test("beyond the limit of ranges, the oldest gaps are forgotten") func gapsAreForgottenTheOldestFirst() {
         var memory = BatchMemory<Int>(maximumRanges: 4)
         for sequence in stride(from: UInt64(2), through: 20, by: 2) { _ = memory.store(batch(sequence)) }
         #expect(memory.admit(batch(12), 0) == .new)
@@ -75,7 +78,8 @@ import Testing
     }
 
     /// Compares the memory with plain collections, for operations in random order.
-    @Test(arguments: 0..<50) func whateverTheOrderEachReceiptIsSettledOnce(seed: UInt64) {
+    @Test("each receipt is settled once, in any order of operations", arguments: 0..<50)
+    func whateverTheOrderEachReceiptIsSettledOnce(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
         var memory = BatchMemory<Int>()
         var held: [UInt64: [Int]] = [:]

@@ -11,7 +11,7 @@ import TransportSecurity
 @Suite struct CertificateKeyTests {
     /// Each type of key is used for the server's and the agent's certificate, the authority and the root above it.
     @Test(
-        "certificates of every key that cert-manager issues pass the check and a handshake, whichever authority is trusted",
+        "agents and servers connect with every key type of cert-manager, whichever authority is trusted",
         arguments: TestCertificates.Key.issued)
     func keys(_ key: TestCertificates.Key) async throws {
         let certificates = try await TestCertificates(key, hasIntermediate: true)
@@ -33,7 +33,7 @@ import TransportSecurity
         }
     }
 
-    @Test("peers with TLS 1.2 are taken, with every key", arguments: TestCertificates.Key.issued)
+    @Test("peers with TLS 1.2 are accepted with every key type", arguments: TestCertificates.Key.issued)
     func version12(_ key: TestCertificates.Key) async throws {
         let certificates = try await TestCertificates(key, hasIntermediate: true)
         let files = certificates.files("server", "authority.pem")
@@ -54,7 +54,7 @@ import TransportSecurity
         try await agent.stop()
     }
 
-    @Test("an agent whose certificate another authority has signed is rejected where an intermediate is trusted")
+    @Test("an agent with a certificate of another authority is rejected, also by a trusted intermediate")
     func strangers() async throws {
         let certificates = try await TestCertificates(hasIntermediate: true)
         let strangers = try await TestCertificates(hasIntermediate: true)
@@ -79,7 +79,7 @@ import TransportSecurity
     }
 
     @Test(
-        "a client with TLS 1.2 without forward secrecy or authenticated encryption, or with less, is rejected",
+        "a client without forward secrecy, authenticated encryption or at least TLS 1.2 is rejected",
         arguments: [
             ["-tls1_2", "-cipher", "AES128-GCM-SHA256:AES256-GCM-SHA384"],
             ["-tls1_2", "-cipher", "AES128-SHA:AES256-SHA:AES128-SHA256"],
@@ -98,7 +98,7 @@ import TransportSecurity
     }
 
     @Test(
-        "an agent leaves a server with TLS 1.2 without forward secrecy or authenticated encryption",
+        "an agent rejects a server without forward secrecy or authenticated encryption",
         arguments: [TLSTerminator.Offer.cbcAlone, .rsaKeyExchangeAlone])
     func weakServers(_ offer: TLSTerminator.Offer) async throws {
         let certificates = try await TestCertificates(.rsa2048)

@@ -8,7 +8,8 @@ import TestSupport
 import Testing
 
 @Suite struct ConnectionAgeTests {
-    @Test func connectionsThatAreReplacedAgainAndAgainLoseAndRepeatNothing() async throws {
+    @Test("replacing aged connections neither loses nor repeats a batch")
+    func connectionsThatAreReplacedAgainAndAgainLoseAndRepeatNothing() async throws {
         let ingest = try await TestIngest.start { $0.maximumConnectionAge = .milliseconds(100) }
         let agent = ExporterUnderTest(to: ingest.address)
         var exported = 0
@@ -30,7 +31,8 @@ import Testing
         try await agent.stop()
     }
 
-    @Test func whatIsUnderWayIsAcknowledgedOnTheOldConnection() async throws {
+    @Test("batches in flight are acknowledged on the aged connection")
+    func whatIsUnderWayIsAcknowledgedOnTheOldConnection() async throws {
         let ingest = try await TestIngest.start { $0.maximumConnectionAge = .milliseconds(100) }
         let agent = ExporterUnderTest(to: ingest.address, isStarted: false)
         agent.export(1)
@@ -46,7 +48,8 @@ import Testing
         try await agent.stop()
     }
 
-    @Test func aServerThatDoesNotAcknowledgeIsLeftAfterAWhile() async throws {
+    @Test("an agent leaves an aged connection after the departure timeout")
+    func aServerThatDoesNotAcknowledgeIsLeftAfterAWhile() async throws {
         let ingest = try await TestIngest.start { $0.maximumConnectionAge = .milliseconds(100) }
         let agent = ExporterUnderTest(to: ingest.address) { $0.departureTimeout = .milliseconds(200) }
         agent.export()
@@ -57,7 +60,8 @@ import Testing
         try await agent.stop()
     }
 
-    @Test func anAgentThatDoesNotGoIsClosed() async throws {
+    @Test("an agent that does not leave an aged connection is disconnected")
+    func anAgentThatDoesNotGoIsClosed() async throws {
         let ingest = try await TestIngest.start {
             $0.maximumConnectionAge = .milliseconds(50)
             $0.departureDeadline = .milliseconds(100)
@@ -69,7 +73,8 @@ import Testing
     }
 
     /// Agents would only send another replica the batches that this one holds.
-    @Test func whileNothingCanBeStoredNobodyIsSentAway() async throws {
+    @Test("no agent is asked to leave while the server does not read")
+    func whileNothingCanBeStoredNobodyIsSentAway() async throws {
         let ingest = try await ClockedIngest.start { $0.maximumConnectionAge = .seconds(30) }
         let agent = try await ingest.connect(node: "node-a")
         ingest.server.setReading(false)
@@ -90,7 +95,7 @@ import Testing
     }
 
     @Test(
-        "an agent is asked to connect anew before its token expires, and closed when it does",
+        "an agent is asked to reconnect before its token expires, and disconnected when it does",
         arguments: [(.seconds(1_000), 910), (.seconds(60), 30)] as [(Duration, Int64)])
     func tokenLifetime(lifetime: Duration, leave: Int64) async throws {
         let ingest = try await ClockedIngest.start { $0.authenticator = Visa(lifetime: lifetime) }
@@ -115,7 +120,7 @@ import Testing
         #expect(ingest.server.statistics.errors["token_expired"] == 1 || leave == 910)
     }
 
-    @Test func aServerThatComesBackGetsItsShare() async throws {
+    @Test("a restarted server gets its share of the agents") func aServerThatComesBackGetsItsShare() async throws {
         let configure: (inout IngestServer.Configuration) -> Void = { $0.maximumConnectionAge = .seconds(2) }
         let first = try await TestIngest.start(configure)
         let port = try #require(first.address.port)

@@ -6,7 +6,8 @@ import Testing
 @testable import FlowIngest
 
 @Suite struct ConnectionTableTests {
-    @Test func aSourceThatHasLeftHasAllItsRoomAgain() throws {
+    @Test("a source whose connections are closed has its whole limit again")
+    func aSourceThatHasLeftHasAllItsRoomAgain() throws {
         var table = ConnectionTable<Int, Int>(
             maximum: 10, maximumPerSource: 2, maximumUnfinishedBytes: 1_000, maximumUnfinishedBytesPerSource: 100)
         for round in 0..<5 {
@@ -19,7 +20,8 @@ import Testing
         #expect(table.count == 0)
     }
 
-    @Test func theFrameThatWasBegunFirstGoes() throws {
+    @Test("above the limit of a source, the connection with the oldest unfinished frame is dropped")
+    func theFrameThatWasBegunFirstGoes() throws {
         var table = ConnectionTable<Int, String>(
             maximum: 10, maximumPerSource: 10, maximumUnfinishedBytes: 1_000, maximumUnfinishedBytesPerSource: 100)
         for (id, source) in ["a", "a", "a", "b"].enumerated() { _ = try table.add(id, "\(id)", from: source) }
@@ -36,7 +38,8 @@ import Testing
         #expect(table.note(unfinishedBytes: 101, of: 0) == ["0"])
     }
 
-    @Test func manySourcesTogetherHaveABoundToo() throws {
+    @Test("above the limit of all sources, the connection with the oldest unfinished frame is dropped")
+    func manySourcesTogetherHaveABoundToo() throws {
         var table = ConnectionTable<Int, Int>(
             maximum: 1_000, maximumPerSource: 10, maximumUnfinishedBytes: 1_000, maximumUnfinishedBytesPerSource: 100)
         for id in 0..<100 {
@@ -48,7 +51,7 @@ import Testing
         #expect(table.note(unfinishedBytes: 100, of: 100) == [])
     }
 
-    @Test("the connection that has waited for longest to be let in goes for a new one, those let in stay")
+    @Test("a new connection evicts the one that has waited longest for admission, never an admitted one")
     func eviction() throws {
         var table = ConnectionTable<Int, Int>(
             maximum: 3, maximumPerSource: 3, maximumUnfinishedBytes: 1_000, maximumUnfinishedBytesPerSource: 100)
@@ -66,7 +69,7 @@ import Testing
         #expect(table.count == 3)
     }
 
-    @Test("connections that have not said Hello go before those whose token is being reviewed")
+    @Test("connections without Hello are evicted before those under review")
     func examinedStay() throws {
         var table = ConnectionTable<Int, Int>(
             maximum: 4, maximumPerSource: 4, maximumUnfinishedBytes: 1_000, maximumUnfinishedBytesPerSource: 100)
@@ -81,7 +84,7 @@ import Testing
         #expect(table.count == 4 && table.connections.sorted() == [0, 98, 99, 100])
     }
 
-    @Test("the source that has most connections loses its oldest, among equals the oldest of all goes")
+    @Test("the source with the most connections loses its oldest; among equals the oldest of all is evicted")
     func evictedSource() throws {
         var table = ConnectionTable<Int, Int>(
             maximum: 5, maximumPerSource: 5, maximumUnfinishedBytes: 1_000, maximumUnfinishedBytesPerSource: 100)
@@ -91,7 +94,7 @@ import Testing
         #expect(try table.add(7, 7, from: "e") == 0)
     }
 
-    @Test("an agent that waits for its review stays among 10,000 connections at 1,000 a second")
+    @Test("an agent under review survives a flood of 1,000 connections a second")
     func reviewAmidFlood() throws {
         var table = ConnectionTable<Int, Int>(
             maximum: 10_000, maximumPerSource: 1_000, maximumUnfinishedBytes: 1_000,
@@ -108,7 +111,7 @@ import Testing
         #expect(table.connections.contains(-1))
     }
 
-    @Test("a table that has given back its memory is the same as before")
+    @Test("releasing memory does not change the table")
     func releasedMemory() throws {
         var table = ConnectionTable<Int, Int>(
             maximum: 2_000, maximumPerSource: 2_000, maximumUnfinishedBytes: 1_000, maximumUnfinishedBytesPerSource: 100
@@ -124,7 +127,8 @@ import Testing
     }
 
     /// Compares the table with plain collections, for operations in random order.
-    @Test(arguments: 0..<20) func theSumsAreThoseOfTheOpenConnections(seed: UInt64) {
+    @Test("counts and sums equal those of the open connections, in any order of operations", arguments: 0..<20)
+    func theSumsAreThoseOfTheOpenConnections(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
         var table = ConnectionTable<Int, Int>(
             maximum: 12, maximumPerSource: 5, maximumUnfinishedBytes: 700, maximumUnfinishedBytesPerSource: 300)

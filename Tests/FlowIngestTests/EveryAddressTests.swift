@@ -6,7 +6,8 @@ import TestSupport
 import Testing
 
 @Suite struct EveryAddressTests {
-    @Test func agentsComeOverEitherFamilyAndEachAddressHasItsOwnLimit() async throws {
+    @Test("agents connect over IPv4 and IPv6, and each address has its own limit")
+    func agentsComeOverEitherFamilyAndEachAddressHasItsOwnLimit() async throws {
         try NetworkNamespace.requireSandbox()
         let ingest = try await TestIngest.start(host: nil) { $0.limits.connectionsPerSource = 2 }
         let port = try #require(ingest.address.port)

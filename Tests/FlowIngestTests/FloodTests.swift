@@ -56,7 +56,7 @@ import Testing
         try await agent.stop()
     }
 
-    @Test(arguments: [false, true])
+    @Test("hundreds of silent connections do not delay an agent", arguments: [false, true])
     func hundredsOfConnectionsThatSayNothing(_ isEncrypted: Bool) async throws {
         let certificates = try await TestCertificates()
         let count = Self.connections(400)
@@ -85,7 +85,8 @@ import Testing
         try await agent.stop()
     }
 
-    @Test func thereIsABoundForOneSourceAndOneForAll() async throws {
+    @Test("connections are limited for one source and for all")
+    func thereIsABoundForOneSourceAndOneForAll() async throws {
         let ingest = try await TestIngest.start(group: Self.group) {
             $0.limits.connectionsPerSource = 30
             $0.limits.connections = 40
@@ -108,7 +109,7 @@ import Testing
         withExtendedLifetime(others) {}
     }
 
-    @Test("connections that say nothing take the place of no agent")
+    @Test("silent connections take no place from agents")
     func silentConnections() async throws {
         let ingest = try await TestIngest.start(group: Self.group) {
             $0.limits.connectionsPerSource = 100
@@ -126,7 +127,7 @@ import Testing
         try await expectService(ingest)
     }
 
-    @Test func aByteNowAndThenKeepsNoConnection() async throws {
+    @Test("single bytes do not keep connections open") func aByteNowAndThenKeepsNoConnection() async throws {
         let ingest = try await TestIngest.start(group: Self.group) { $0.limits.idleDeadline = .seconds(2) }
         let slow = try await flood(ingest, connections: 100) { number in
             [.hello(node: "slow-\(number)"), ByteBuffer(integer: UInt32(1_000))]
@@ -146,7 +147,8 @@ import Testing
         #expect(ingest.server.statistics.errors["idle", default: 0] >= 100)
     }
 
-    @Test func framesThatAreNeverFinishedTakeNoMoreMemoryThanASourceMay() async throws {
+    @Test("unfinished frames take no more memory than the limit of their source")
+    func framesThatAreNeverFinishedTakeNoMoreMemoryThanASourceMay() async throws {
         let ingest = try await TestIngest.start(group: Self.group) { $0.limits.unfinishedBytesPerSource = 4 << 20 }
         var almost = ByteBuffer(integer: UInt32(1 << 20))
         almost.writeRepeatingByte(0, count: (1 << 20) - 1)
@@ -159,7 +161,8 @@ import Testing
         withExtendedLifetime(held) {}
     }
 
-    @Test func anUnfinishedFrameBeforeHelloIsShort() async throws {
+    @Test("a frame before Hello is limited to the maximum length of Hello")
+    func anUnfinishedFrameBeforeHelloIsShort() async throws {
         let ingest = try await TestIngest.start(group: Self.group)
         let agent = try await TestAgent.connect(to: ingest.address)
         try await agent.send(ByteBuffer(integer: UInt32(Hello.maximumLength + 1)))
@@ -167,7 +170,8 @@ import Testing
         #expect(ingest.server.statistics.errors == ["frame_too_long": 1])
     }
 
-    @Test func aFloodOfTinyBatchesIsHeldBackUntilTheyAreStored() async throws {
+    @Test("a flood of small batches is held back until they are stored")
+    func aFloodOfTinyBatchesIsHeldBackUntilTheyAreStored() async throws {
         let ingest = try await TestIngest.start(group: Self.group) { $0.limits.batchesInFlight = 64 }
         let flooder = try await TestAgent.connect(
             to: ingest.address, node: "flooder", from: Self.flooder, on: Self.group)
@@ -188,7 +192,8 @@ import Testing
         }
     }
 
-    @Test func aFloodOfIntroductions() async throws {
+    @Test("a flood of short connections does not delay an agent and leaves none open")
+    func aFloodOfIntroductions() async throws {
         let ingest = try await TestIngest.start(group: Self.group)
         for round in 0..<10 {
             let agents = try await flood(ingest, connections: 100) { [.hello(node: "node-\(round)-\($0)")] }

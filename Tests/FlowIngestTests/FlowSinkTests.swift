@@ -7,14 +7,15 @@ import TestSupport
 import Testing
 
 @Suite struct FlowSinkTests {
-    @Test func theSinkIsToldWhoSends() async throws {
+    @Test("the sink gets the node's name with each batch") func theSinkIsToldWhoSends() async throws {
         let ingest = try await TestIngest.start()
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
         try await agent.send(.batch(1))
         #expect(try await ingest.deliveries(1)[0].node == "node-a")
     }
 
-    @Test func severalBatchesAreAcknowledgedWithOneMessage() async throws {
+    @Test("several batches are acknowledged in one message")
+    func severalBatchesAreAcknowledgedWithOneMessage() async throws {
         let ingest = try await TestIngest.start()
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
         try await agent.send(.batch(1), .batch(2), .batch(3), .batch(900))
@@ -24,7 +25,7 @@ import Testing
         #expect(try await agent.messages(2) == [.ack([3, 1, 900]), .ack([2])])
     }
 
-    @Test func eachAgentHearsOfItsOwnBatches() async throws {
+    @Test("each agent gets acknowledgements of its own batches") func eachAgentHearsOfItsOwnBatches() async throws {
         let ingest = try await TestIngest.start()
         let agents = try await [
             TestAgent.connect(to: ingest.address, node: "node-0"),
@@ -35,7 +36,7 @@ import Testing
         for agent in agents { #expect(try await agent.messages(1) == [.ack([1, 2])]) }
     }
 
-    @Test func nothingIsSaidWhereNothingIsAcknowledged() async throws {
+    @Test("an empty list of receipts sends no message") func nothingIsSaidWhereNothingIsAcknowledged() async throws {
         let ingest = try await TestIngest.start()
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
         try await agent.send(.batch(1))
@@ -45,7 +46,7 @@ import Testing
         #expect(try await agent.messages(1) == [.ack([1])])
     }
 
-    @Test func agentsThatAreGoneArePassedOver() async throws {
+    @Test("acknowledgements for closed connections are skipped") func agentsThatAreGoneArePassedOver() async throws {
         let ingest = try await TestIngest.start()
         let gone = try await TestAgent.connect(to: ingest.address, node: "gone")
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
@@ -59,7 +60,8 @@ import Testing
         #expect(ingest.server.statistics.errors == [:])
     }
 
-    @Test func aBatchThatComesAgainIsNotDeliveredAgain() async throws {
+    @Test("a batch that is sent again is not delivered again")
+    func aBatchThatComesAgainIsNotDeliveredAgain() async throws {
         let ingest = try await TestIngest.start()
         let first = try await TestAgent.connect(to: ingest.address)
         let hello = Hello(nodeName: "node-a", agentID: .random(), softwareVersion: "test").frame()
@@ -86,7 +88,8 @@ import Testing
         _ = try await ingest.deliveries(4)
     }
 
-    @Test func moreBatchesThanAFrameCanNameAreAcknowledgedWithSeveral() async throws {
+    @Test("acknowledgements that exceed one frame are sent in several")
+    func moreBatchesThanAFrameCanNameAreAcknowledgedWithSeveral() async throws {
         let ingest = try await TestIngest.start()
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
         try await agent.send(.batch(.max))

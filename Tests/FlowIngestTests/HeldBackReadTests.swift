@@ -22,7 +22,7 @@ import Testing
         #expect(ingest.deliveries().isEmpty)
     }
 
-    @Test(arguments: [false, true])
+    @Test("unread batches of a closed connection are not accepted", arguments: [false, true])
     func whatIsLeftOfAnAgentThatHasGoneIsNotTaken(_ isReset: Bool) async throws {
         let ingest = try await TestIngest.start()
         ingest.server.setReading(false)
@@ -38,7 +38,8 @@ import Testing
         #expect(ingest.server.statistics.errors.keys.allSatisfy { $0 == "connection_lost" })
     }
 
-    @Test func whatIsLeftOfAnEncryptedAgentThatHasGoneIsNotTaken() async throws {
+    @Test("unread batches of a closed TLS connection are not accepted")
+    func whatIsLeftOfAnEncryptedAgentThatHasGoneIsNotTaken() async throws {
         let certificates = try await TestCertificates()
         let ingest = try await TestIngest.start { $0.tls = certificates.serverFiles() }
         ingest.server.setReading(false)
@@ -49,7 +50,7 @@ import Testing
         try await expectNothingTaken(ingest)
     }
 
-    @Test(arguments: [false, true])
+    @Test("an agent stays on one connection until its batches can be stored", arguments: [false, true])
     func anAgentWaitsOnOneConnectionUntilBatchesCanBeStored(_ isEncrypted: Bool) async throws {
         let certificates = try await TestCertificates()
         let ingest = try await TestIngest.start { if isEncrypted { $0.tls = certificates.serverFiles() } }
@@ -69,7 +70,8 @@ import Testing
     }
 
     /// The inserter resumes reading while it holds a lock that every sink takes.
-    @Test func whoLetsReadingResumeOnAnEventLoopGetsNoBatchMeanwhile() async throws {
+    @Test("resuming reads on an event loop delivers no batch during the call")
+    func whoLetsReadingResumeOnAnEventLoopGetsNoBatchMeanwhile() async throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let ingest = try await TestIngest.start(group: group)
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
@@ -89,7 +91,8 @@ import Testing
         try await group.shutdownGracefully()
     }
 
-    @Test func anAgentDoesNotLeaveAServerThatMerelyWaits() async throws {
+    @Test("an agent does not leave a server that waits and sends heartbeats")
+    func anAgentDoesNotLeaveAServerThatMerelyWaits() async throws {
         let ingest = try await TestIngest.start { $0.heartbeatInterval = .milliseconds(5) }
         ingest.server.setReading(false)
         let agent = ExporterUnderTest(to: ingest.address)
@@ -104,7 +107,8 @@ import Testing
         try await agent.stop()
     }
 
-    @Test func aConnectionThatMayBeNobodysTakesNoPlaceForEver() async throws {
+    @Test("a connection that was not read for the deadline is closed")
+    func aConnectionThatMayBeNobodysTakesNoPlaceForEver() async throws {
         let ingest = try await TestIngest.start(helloDeadline: .milliseconds(100)) {
             $0.limits.idleDeadline = .milliseconds(300)
         }

@@ -22,7 +22,7 @@ import Testing
 
     private static func change(_ addresses: [IPAddress]) -> ByteBuffer { AgentMessage.frame(hostAddresses: addresses) }
 
-    @Test("the sink has an agent's addresses before its first batch, and changes as they come")
+    @Test("the sink gets an agent's addresses before its first batch, and later changes")
     func order() async throws {
         let ingest = try await TestIngest.start()
         let agent = try await TestAgent.connect(to: ingest.address)
@@ -35,7 +35,7 @@ import Testing
         #expect(ingest.server.statistics.errors == [:])
     }
 
-    @Test("none told and none there are two things")
+    @Test("a Hello without addresses differs from one with an empty list")
     func absent() async throws {
         let ingest = try await TestIngest.start()
         for hello in [Self.hello(nil), Self.hello([])] {
@@ -46,7 +46,7 @@ import Testing
         #expect(ingest.hostAddresses.map(\.addresses) == [[]])
     }
 
-    @Test("an exporter's addresses arrive, and its changes")
+    @Test("an exporter's addresses and their changes reach the sink")
     func exporter() async throws {
         let ingest = try await TestIngest.start()
         let agent = ExporterUnderTest(to: ingest.address, node: "node-b")
@@ -65,7 +65,7 @@ import Testing
         }
     }
 
-    @Test("an agent that is not let in tells nothing")
+    @Test("the addresses of a rejected agent are not delivered")
     func refused() async throws {
         let ingest = try await TestIngest.start { $0.authenticator = Doorkeeper() }
         let stranger = try await TestAgent.connect(to: ingest.address)
@@ -80,7 +80,7 @@ import Testing
         #expect(ingest.hostAddresses.map(\.addresses) == [Self.second])
     }
 
-    @Test("addresses before Hello end the connection")
+    @Test("addresses before Hello close the connection")
     func beforeHello() async throws {
         let ingest = try await TestIngest.start()
         let agent = try await TestAgent.connect(to: ingest.address)
@@ -90,7 +90,7 @@ import Testing
         #expect(ingest.hostAddresses == [])
     }
 
-    @Test("too many addresses end the connection, in Hello and later")
+    @Test("too many addresses close the connection, in Hello and later")
     func tooMany() async throws {
         let ingest = try await TestIngest.start()
         // 257 IPv4 addresses of 4 bytes take 1,028 bytes, and 1,031 with tag and length.
@@ -106,7 +106,7 @@ import Testing
         #expect(ingest.hostAddresses == [])
     }
 
-    @Test("of many changes a sink has one a second, and the newest in the end")
+    @Test("of many changes the sink gets at most one a second, and finally the newest")
     func flood() async throws {
         let ingest = try await ClockedIngest.start()
         let agent = try await ingest.connect()

@@ -8,7 +8,8 @@ import TestSupport
 import Testing
 
 @Suite struct IngestServerTests {
-    @Test func batchesReachTheSinkInOrderWithTheirFlows() async throws {
+    @Test("batches reach the sink in order with their flows")
+    func batchesReachTheSinkInOrderWithTheirFlows() async throws {
         let ingest = try await TestIngest.start()
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
         let batches = (0..<40).map { number in (0..<number).map { Flow.test($0, isIPv4: number.isMultiple(of: 2)) } }
@@ -22,7 +23,8 @@ import Testing
         #expect(ingest.server.statistics.flows == UInt64(batches.reduce(0) { $0 + $1.count }))
     }
 
-    @Test func aBatchThatArrivesInPiecesIsReadWhole() async throws {
+    @Test("a batch that arrives in pieces is decoded as a whole")
+    func aBatchThatArrivesInPiecesIsReadWhole() async throws {
         let ingest = try await TestIngest.start()
         let agent = try await TestAgent.connect(to: ingest.address)
         var bytes = ByteBuffer.hello(node: "node-a")
@@ -34,7 +36,8 @@ import Testing
         #expect(try await ingest.deliveries(1).map(\.flows) == [[.test(1)]])
     }
 
-    @Test func connectedAgentsAreThoseThatHaveIntroducedThemselves() async throws {
+    @Test("only connections with a Hello count as connected agents")
+    func connectedAgentsAreThoseThatHaveIntroducedThemselves() async throws {
         let ingest = try await TestIngest.start()
         let first = try await TestAgent.connect(to: ingest.address, node: "node-a")
         let second = try await TestAgent.connect(to: ingest.address, node: "node-b")
@@ -51,7 +54,8 @@ import Testing
         #expect(Set(ingest.server.statistics.errors.keys).isSubset(of: ["connection_lost"]))
     }
 
-    @Test func agentsAreToldWithTheirLastBatchesThoseThatAreSilentFirst() async throws {
+    @Test("agents are listed with their last batch, silent ones first")
+    func agentsAreToldWithTheirLastBatchesThoseThatAreSilentFirst() async throws {
         let ingest = try await TestIngest.start()
         let agents = try await [
             TestAgent.connect(to: ingest.address, node: "node-a"),
@@ -77,7 +81,7 @@ import Testing
         }
     }
 
-    @Test func manyAgentsAtOnceKeepTheirBatchesApart() async throws {
+    @Test("batches of concurrent agents are not mixed") func manyAgentsAtOnceKeepTheirBatchesApart() async throws {
         let ingest = try await TestIngest.start()
         try await withThrowingTaskGroup { group in
             for number in 0..<40 {
@@ -96,7 +100,8 @@ import Testing
 
     // MARK: - Backpressure
 
-    @Test func nothingOfANewConnectionIsReadUntilReadingResumes() async throws {
+    @Test("a new connection is not read until reading resumes")
+    func nothingOfANewConnectionIsReadUntilReadingResumes() async throws {
         let ingest = try await TestIngest.start()
         ingest.server.setReading(false)
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
@@ -110,7 +115,8 @@ import Testing
         #expect(try agent.messages.isEmpty)
     }
 
-    @Test func aConnectedAgentIsHeldBackByTCPUntilReadingResumes() async throws {
+    @Test("a connected agent is stopped by TCP backpressure until reading resumes")
+    func aConnectedAgentIsHeldBackByTCPUntilReadingResumes() async throws {
         let ingest = try await TestIngest.start()
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
         try await ingest.connectedAgents(1)
@@ -130,7 +136,8 @@ import Testing
         for write in writes { try await write.get() }
     }
 
-    @Test func stoppingAndResumingAgainAndAgainLosesNothing() async throws {
+    @Test("pausing and resuming reads repeatedly loses no batch")
+    func stoppingAndResumingAgainAndAgainLosesNothing() async throws {
         let ingest = try await TestIngest.start()
         let agents = try await [
             TestAgent.connect(to: ingest.address, node: "node-0"),
@@ -145,7 +152,8 @@ import Testing
         }
     }
 
-    @Test func anAgentThatLeavesWhileNothingIsReadIsForgotten() async throws {
+    @Test("a connection closed while reading is paused is no longer counted")
+    func anAgentThatLeavesWhileNothingIsReadIsForgotten() async throws {
         let ingest = try await TestIngest.start()
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
         try await ingest.connectedAgents(1)
@@ -156,7 +164,8 @@ import Testing
 
     // MARK: - Shutting down
 
-    @Test func afterStoppingConnectedAgentsAreSentAwayAndCanBeAcknowledged() async throws {
+    @Test("a stopping server sends GoAway, and still sends acknowledgements")
+    func afterStoppingConnectedAgentsAreSentAwayAndCanBeAcknowledged() async throws {
         let ingest = try await TestIngest.start()
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
         try await agent.send(.batch(7))
@@ -178,7 +187,8 @@ import Testing
         #expect(ingest.server.statistics.errors == [:])
     }
 
-    @Test func afterStoppingNothingIsReadEvenWhenThePressureEnds() async throws {
+    @Test("a stopping server reads nothing, even if reading resumes")
+    func afterStoppingNothingIsReadEvenWhenThePressureEnds() async throws {
         let ingest = try await TestIngest.start()
         ingest.server.setReading(false)
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")

@@ -6,7 +6,8 @@ import Testing
 @testable import FlowIngest
 
 @Suite struct LogGateTests {
-    @Test func moreThanSoManyLinesInAWhileAreCountedInstead() {
+    @Test("lines beyond the limit per interval are counted instead of written")
+    func moreThanSoManyLinesInAWhileAreCountedInstead() {
         var gate = LogGate(lines: 2, interval: .seconds(10))
         let start = NIODeadline.now()
         #expect((0..<5).map { gate.admit("a", now: start + .seconds($0)) } == [0, 0, nil, nil, nil])

@@ -13,9 +13,11 @@ import TransportSecurity
 
     init() async throws { certificates = try await TestCertificates() }
 
-    @Test(arguments: [
-        ("127.0.0.1", nil), ("localhost", nil), ("127.0.0.1", "api.cluster.test"), ("localhost", "127.0.0.1"),
-    ])
+    @Test(
+        "batches are sent over TLS to a server with the expected name",
+        arguments: [
+            ("127.0.0.1", nil), ("localhost", nil), ("127.0.0.1", "api.cluster.test"), ("localhost", "127.0.0.1"),
+        ])
     func batchesTravelEncryptedToAServerOfTheRightName(_ host: String, _ name: String?) async throws {
         let ingest = try await TestIngest.start { $0.tls = certificates.serverFiles() }
         let agent = ExporterUnderTest(to: ingest.address, host: host) {
@@ -32,7 +34,8 @@ import TransportSecurity
         try await agent.stop()
     }
 
-    @Test func anAgentWithACertificateOfTheRightAuthorityIsLetIn() async throws {
+    @Test("an agent with a certificate of the trusted authority is admitted")
+    func anAgentWithACertificateOfTheRightAuthorityIsLetIn() async throws {
         let ingest = try await TestIngest.start { $0.tls = certificates.serverFiles(asksForCertificates: true) }
         let agent = ExporterUnderTest(to: ingest.address) { $0.tls = .init(files: certificates.agentFiles("client")) }
         agent.export()
@@ -53,32 +56,35 @@ import TransportSecurity
         let agentReason: String?
     }
 
-    @Test(arguments: [
-        Misfit(
-            testDescription: "a server of another authority", agent: (nil, false, nil),
-            serverReason: "tls_certificate_refused", agentReason: "tls_untrusted_certificate"),
-        Misfit(
-            testDescription: "a server of another name", server: ("elsewhere", false),
-            serverReason: nil, agentReason: "tls_other_name"),
-        Misfit(
-            testDescription: "a server that is called otherwise", server: ("elsewhere", false),
-            agent: (nil, true, "api.cluster.test"),
-            serverReason: nil, agentReason: "tls_other_name"),
-        Misfit(
-            testDescription: "a server whose certificate has expired", server: ("expired-server", false),
-            serverReason: "tls_certificate_refused", agentReason: "tls_untrusted_certificate"),
-        Misfit(
-            testDescription: "an agent without a certificate", server: ("server", true),
-            serverReason: "tls_no_certificate", agentReason: "tls_no_certificate"),
-        Misfit(
-            testDescription: "an agent whose certificate has expired", server: ("server", true),
-            agent: ("expired-client", true, nil),
-            serverReason: "tls_untrusted_certificate", agentReason: "tls_certificate_refused"),
-        Misfit(
-            testDescription: "a plain agent", agent: nil, serverReason: "tls_not_tls", agentReason: nil),
-        Misfit(
-            testDescription: "a plain server", server: nil, serverReason: "frame_too_long", agentReason: "tls_closed"),
-    ])
+    @Test(
+        "mismatched TLS peers are counted by reason on both sides, and nothing is sent",
+        arguments: [
+            Misfit(
+                testDescription: "a server of another authority", agent: (nil, false, nil),
+                serverReason: "tls_certificate_refused", agentReason: "tls_untrusted_certificate"),
+            Misfit(
+                testDescription: "a server of another name", server: ("elsewhere", false),
+                serverReason: nil, agentReason: "tls_other_name"),
+            Misfit(
+                testDescription: "a server that is called otherwise", server: ("elsewhere", false),
+                agent: (nil, true, "api.cluster.test"),
+                serverReason: nil, agentReason: "tls_other_name"),
+            Misfit(
+                testDescription: "a server whose certificate has expired", server: ("expired-server", false),
+                serverReason: "tls_certificate_refused", agentReason: "tls_untrusted_certificate"),
+            Misfit(
+                testDescription: "an agent without a certificate", server: ("server", true),
+                serverReason: "tls_no_certificate", agentReason: "tls_no_certificate"),
+            Misfit(
+                testDescription: "an agent whose certificate has expired", server: ("server", true),
+                agent: ("expired-client", true, nil),
+                serverReason: "tls_untrusted_certificate", agentReason: "tls_certificate_refused"),
+            Misfit(
+                testDescription: "a plain agent", agent: nil, serverReason: "tls_not_tls", agentReason: nil),
+            Misfit(
+                testDescription: "a plain server", server: nil, serverReason: "frame_too_long",
+                agentReason: "tls_closed"),
+        ])
     func whatDoesNotFitIsCountedByReasonOnBothSidesAndNothingIsSent(_ misfit: Misfit) async throws {
         let strangers = try await TestCertificates()
         let ingest = try await TestIngest.start { configuration in
@@ -106,14 +112,15 @@ import TransportSecurity
         try await agent.stop()
     }
 
-    @Test func aServerWithoutUsableFilesDoesNotBeginToListen() async throws {
+    @Test("a server without usable TLS files does not listen")
+    func aServerWithoutUsableFilesDoesNotBeginToListen() async throws {
         let error = await #expect(throws: CredentialError.self) {
             try await TestIngest.start { $0.tls = TLSFiles(certificate: "/no/such/file", key: "/no/such/key") }
         }
         #expect(error?.description.contains("/no/such/file") == true)
     }
 
-    @Test func anAgentWhoseFilesComeLaterConnectsThen() async throws {
+    @Test("an agent connects once its TLS files exist") func anAgentWhoseFilesComeLaterConnectsThen() async throws {
         let ingest = try await TestIngest.start { $0.tls = certificates.serverFiles() }
         let file = certificates.folder.appending(path: "later.pem")
         let agent = ExporterUnderTest(to: ingest.address) { $0.tls = .init(files: TLSFiles(authorities: file.path)) }
@@ -124,7 +131,8 @@ import TransportSecurity
         try await agent.stop()
     }
 
-    @Test func changedFilesCountForNewConnectionsAndOpenOnesStay() async throws {
+    @Test("changed TLS files apply to new connections, and open ones stay")
+    func changedFilesCountForNewConnectionsAndOpenOnesStay() async throws {
         let next = try await TestCertificates()
         let ingest = try await TestIngest.start {
             $0.tls = certificates.serverFiles(asksForCertificates: true)
@@ -148,7 +156,8 @@ import TransportSecurity
         for agent in [before, after] { try await agent.stop() }
     }
 
-    @Test func brokenNewFilesLeaveTheServerAsItWas() async throws {
+    @Test("unusable new TLS files leave the previous ones in use")
+    func brokenNewFilesLeaveTheServerAsItWas() async throws {
         let ingest = try await TestIngest.start {
             $0.tls = certificates.serverFiles()
             $0.fileInterval = .milliseconds(20)
@@ -164,7 +173,7 @@ import TransportSecurity
         try await agent.stop()
     }
 
-    @Test func aHandshakeThatTakesTooLongIsGivenUp() async throws {
+    @Test("a TLS handshake is closed after its deadline") func aHandshakeThatTakesTooLongIsGivenUp() async throws {
         let ingest = try await TestIngest.start {
             $0.tls = certificates.serverFiles()
             $0.limits.handshakeDeadline = .milliseconds(200)
@@ -175,7 +184,8 @@ import TransportSecurity
         try await silent.closed()
     }
 
-    @Test func encryptedBatchesAreAcknowledgedWhileTheServerShutsDown() async throws {
+    @Test("batches are acknowledged over TLS while the server shuts down")
+    func encryptedBatchesAreAcknowledgedWhileTheServerShutsDown() async throws {
         let ingest = try await TestIngest.start { $0.tls = certificates.serverFiles() }
         let agent = ExporterUnderTest(to: ingest.address) { $0.tls = .init(files: certificates.agentFiles()) }
         agent.export()

@@ -31,7 +31,8 @@ import Testing
         }
     }
 
-    @Test func whatFitsAReceiveBufferIsNotCounted() async throws {
+    @Test("a partial frame that fits the receive buffer is not counted")
+    func whatFitsAReceiveBufferIsNotCounted() async throws {
         let ingest = try await limited()
         let batch = ByteBuffer.batch(1, (0..<1_000).map { .test($0) })
         // 256 KiB in all.
@@ -49,7 +50,8 @@ import Testing
         #expect(ingest.server.statistics.errors == [:])
     }
 
-    @Test func whatDoesNotFitOneIsCountedAndBounded() async throws {
+    @Test("a partial frame that exceeds the receive buffer is counted and limited")
+    func whatDoesNotFitOneIsCountedAndBounded() async throws {
         let ingest = try await limited()
         let batch = ByteBuffer.batch(1, (0..<1_000).map { .test($0) })
         let agents = try await begin(ingest, agents: 32, bytes: 9_000, of: batch)
@@ -63,7 +65,7 @@ import Testing
     }
 
     /// Without shrinking, the memory of a long frame would be kept for the beginning of the next one.
-    @Test(arguments: [1, 4, 100, 8_192, 9_000, 100_000])
+    @Test("a partial frame takes only the memory that it needs", arguments: [1, 4, 100, 8_192, 9_000, 100_000])
     func theBeginningOfAFrameTakesNoMoreThanItNeeds(_ length: Int) throws {
         var told = 0
         var decoder = MeteredFrameDecoder(receiveBufferBytes: Self.receiveBufferBytes) { told = $0 }

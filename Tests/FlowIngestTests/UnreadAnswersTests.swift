@@ -9,7 +9,8 @@ import Testing
 
 /// Agents that do not read the server's responses.
 @Suite struct UnreadAnswersTests {
-    @Test func whatWaitsToBeReadIsBounded() async throws {
+    @Test("unread acknowledgements and heartbeats of an agent are limited")
+    func whatWaitsToBeReadIsBounded() async throws {
         let heartbeatInterval = TimeAmount.microseconds(500)
         let ingest = try await TestIngest.start { $0.heartbeatInterval = heartbeatInterval }
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
@@ -43,7 +44,8 @@ import Testing
         #expect(ingest.server.statistics.errors == [:])
     }
 
-    @Test func anAgentThatIsAskedTwiceToGoIsClosedOnce() async throws {
+    @Test("a second GoAway does not extend the departure deadline")
+    func anAgentThatIsAskedTwiceToGoIsClosedOnce() async throws {
         let ingest = try await ClockedIngest.start { $0.maximumConnectionAge = .seconds(30) }
         let agent = try await ingest.connect(node: "node-a")
         await ingest.pass(.seconds(33))
