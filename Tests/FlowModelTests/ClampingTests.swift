@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct ClampingTests {
     @Test(
-        "a floating-point number becomes the nearest whole one within the type's bounds",
+        "a floating-point number is converted to the nearest integer within the type's bounds",
         arguments: [
             (.nan, 0), (.infinity, .max), (-.infinity, .min), (1e300, .max), (-1e300, .min), (0x1p63, .max),
             (-0x1p63, .min), (2.5, 3), (-2.5, -3), (-0.0, 0), (0.49, 0),
@@ -15,7 +15,7 @@ import Testing
         #expect(UInt8(clamping: value) == UInt8(clamping: expected))
     }
 
-    @Test("sums and differences stay at the bounds")
+    @Test("sums and differences saturate at the bounds")
     func sums() {
         #expect(UInt64.max.clampedAdding(1) == .max && (1 as UInt64).clampedSubtracting(2) == 0)
         #expect(Int.max.clampedAdding(1) == .max && Int.min.clampedAdding(-1) == .min)
@@ -24,7 +24,7 @@ import Testing
         #expect([UInt64]().clampedSum == 0)
     }
 
-    @Test("durations stay at the bounds")
+    @Test("durations saturate at the bounds")
     func durations() {
         let longest = Duration(attoseconds: .max)
         #expect(longest.clampedSubtracting(.seconds(-1)) == longest)

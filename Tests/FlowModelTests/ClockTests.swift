@@ -5,13 +5,13 @@ import Glibc
 import Testing
 
 @Suite struct ClockTests {
-    @Test("the wall clock tells the time of day")
+    @Test("the wall clock returns the time of day")
     func wallClock() {
         let difference = WallClock.now() - .seconds(time(nil))
         #expect(difference > .seconds(-60) && difference < .seconds(60))
     }
 
-    @Test("a thread's clock goes on while the thread works, not while it sleeps")
+    @Test("a thread's clock advances while the thread works, and not while it sleeps")
     func threadClock() {
         let start = ThreadClock.now()
         while ThreadClock.now() - start < .milliseconds(5) {}

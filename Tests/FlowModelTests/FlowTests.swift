@@ -4,20 +4,22 @@ import FlowModel
 import Testing
 
 @Suite struct FlowTests {
-    @Test func theMirrorSwapsBothEnds() throws {
+    @Test("the mirrored tuple has both ends swapped") func theMirrorSwapsBothEnds() throws {
         let tuple = try tuple("10.0.0.1", 40_000, "10.0.0.2", 443)
         #expect(tuple.mirrored == (try self.tuple("10.0.0.2", 443, "10.0.0.1", 40_000)))
         #expect(tuple.mirrored.mirrored == tuple)
     }
 
-    @Test func aFlowWhoseReplyIsTheMirrorIsNotTranslated() throws {
+    @Test("a flow whose reply is the mirrored original is not translated")
+    func aFlowWhoseReplyIsTheMirrorIsNotTranslated() throws {
         let v4 = try tuple("10.0.0.1", 40_000, "10.0.0.2", 443)
         let v6 = try tuple("2001:db8::1", 40_000, "2001:db8::2", 443)
         #expect(!flow(v4, v4.mirrored).isTranslated)
         #expect(!flow(v6, v6.mirrored).isTranslated)
     }
 
-    @Test func anyDifferenceFromTheMirrorIsATranslation() throws {
+    @Test("a flow whose reply differs from the mirrored original is translated")
+    func anyDifferenceFromTheMirrorIsATranslation() throws {
         let original = try tuple("10.0.0.1", 40_000, "10.96.0.1", 443)
         for reply in [
             try tuple("10.0.0.2", 443, "10.0.0.1", 40_000),  // destination address
@@ -30,7 +32,7 @@ import Testing
         #expect(flow(original, original).isTranslated)
     }
 
-    @Test func aFlowIsIPv4WhereAllFourAddressesAre() throws {
+    @Test("a flow is IPv4 only if all four addresses are") func aFlowIsIPv4WhereAllFourAddressesAre() throws {
         let v4 = try tuple("10.0.0.1", 1, "10.0.0.2", 2)
         #expect(flow(v4, v4.mirrored).isIPv4)
         for index in 0..<4 {
@@ -46,7 +48,7 @@ import Testing
         }
     }
 
-    @Test func bytesAreThoseOfBothDirections() throws {
+    @Test("a flow's bytes are the sum of both directions") func bytesAreThoseOfBothDirections() throws {
         let tuple = try tuple("10.0.0.1", 1, "10.0.0.2", 2)
         var flow = flow(tuple, tuple.mirrored)
         #expect(flow.bytes == 0)
@@ -55,7 +57,7 @@ import Testing
         #expect(flow.bytes == 1_560)
     }
 
-    @Test func countersAreZeroOnlyWithoutPacketsAndBytes() {
+    @Test("counters are zero only without packets and bytes") func countersAreZeroOnlyWithoutPacketsAndBytes() {
         #expect(FlowCounters().isZero)
         #expect(!FlowCounters(packets: 1).isZero)
         #expect(!FlowCounters(bytes: 1).isZero)

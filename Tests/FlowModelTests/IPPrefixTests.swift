@@ -53,7 +53,7 @@ import Testing
         Block(text: "::1/128", last: "::1", inside: ["::1"], outside: ["::", "::2", "0.0.0.1", "127.0.0.1"]),
     ]
 
-    @Test(arguments: blocks)
+    @Test("a prefix contains the addresses that share its leading bits", arguments: blocks)
     func aBlockHoldsWhatSharesItsLeadingBits(_ block: Block) throws {
         let prefix = try prefix(block.text)
         #expect(prefix.last == (try address(block.last)))
@@ -62,38 +62,44 @@ import Testing
         for text in block.outside { #expect(!prefix.contains(try address(text)), "\(text)") }
     }
 
-    @Test(arguments: blocks)
+    @Test("a prefix is printed as it was parsed", arguments: blocks)
     func textComesBackUnchanged(_ block: Block) throws {
         #expect(try prefix(block.text).description == block.text)
     }
 
-    @Test func aMappedBlockIsWrittenAsIPv4() throws {
+    @Test("an IPv4-mapped prefix equals its IPv4 form") func aMappedBlockIsWrittenAsIPv4() throws {
         #expect(try prefix("::ffff:10.0.0.0/8") == prefix("10.0.0.0/8"))
     }
 
-    @Test(arguments: [
-        "10.0.0.1/8", "10.0.0.128/24", "255.255.255.255/0", "2001:db8::1/32", "::1/0", "10.0.0.0/+8", "10.0.0.0/08",
-        "10.0.0.0/-8", "10.0.0.0/ 8", "10.0.0.0/8 ", " 10.0.0.0/8", "10.0.0.0 /8", "10.0.0.0/33", "10.0.0.0/128",
-        "10.0.0.0/256", "10.0.0.0/4294967304", "::/129", "10.0.0.0", "2001:db8::", "10.0.0.0/", "/8", "/", "",
-        "10.0.0.0/8/8", "10.0.0.0//8", "10.0.0.0/255.0.0.0", "10.0.0.0/0x8", "10/8", "10.0.0.0/8\0", "10.0.0.0\0/8",
-        "fe80::%eth0/10", "::ffff:0:0/96", "pods/8", "10.0.0.0/٨",
-    ])
+    @Test(
+        "a text that is not a prefix is rejected",
+        arguments: [
+            "10.0.0.1/8", "10.0.0.128/24", "255.255.255.255/0", "2001:db8::1/32", "::1/0", "10.0.0.0/+8", "10.0.0.0/08",
+            "10.0.0.0/-8", "10.0.0.0/ 8", "10.0.0.0/8 ", " 10.0.0.0/8", "10.0.0.0 /8", "10.0.0.0/33", "10.0.0.0/128",
+            "10.0.0.0/256", "10.0.0.0/4294967304", "::/129", "10.0.0.0", "2001:db8::", "10.0.0.0/", "/8", "/", "",
+            "10.0.0.0/8/8", "10.0.0.0//8", "10.0.0.0/255.0.0.0", "10.0.0.0/0x8", "10/8", "10.0.0.0/8\0", "10.0.0.0\0/8",
+            "fe80::%eth0/10", "::ffff:0:0/96", "pods/8", "10.0.0.0/٨",
+        ])
     func whatIsNoBlockIsRefused(_ text: String) {
         #expect(IPPrefix(text) == nil)
     }
 
-    @Test func theBlockAroundAnAddressHasItsHostBitsCleared() throws {
+    @Test("the prefix around an address has its host bits cleared")
+    func theBlockAroundAnAddressHasItsHostBitsCleared() throws {
         #expect(try IPPrefix(containing: address("10.1.2.3"), length: 12) == prefix("10.0.0.0/12"))
         #expect(try IPPrefix(containing: address("10.1.2.3"), length: 0) == prefix("0.0.0.0/0"))
         #expect(try IPPrefix(containing: address("2001:db8::ffff"), length: 113) == prefix("2001:db8::8000/113"))
     }
 
-    @Test(arguments: [("10.0.0.1", 33), ("10.0.0.1", -1), ("::1", 129), ("::1", -1), ("::1", .max)])
+    @Test(
+        "a prefix length beyond the address family's is rejected",
+        arguments: [("10.0.0.1", 33), ("10.0.0.1", -1), ("::1", 129), ("::1", -1), ("::1", .max)])
     func aLengthThatTheFamilyDoesNotHaveIsRefused(_ text: String, _ length: Int) throws {
         #expect(try IPPrefix(containing: address(text), length: length) == nil)
     }
 
-    @Test func everyLengthOfBothFamiliesCoversItsBlockAndNothingBesideIt() throws {
+    @Test("a prefix of every length contains its first and last address and neither neighbour")
+    func everyLengthOfBothFamiliesCoversItsBlockAndNothingBesideIt() throws {
         for (text, longest) in [("170.85.170.85", 32), ("5555:aaaa:5555:aaaa:5555:aaaa:5555:aaaa", 128)] {
             let address = try address(text)
             for length in 0...longest {

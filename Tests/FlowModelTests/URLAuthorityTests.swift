@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct URLAuthorityTests {
     @Test(
-        "host and port are found in URLs and in host:port",
+        "host and port are read from URLs and from host:port",
         arguments: [
             ("http://db:8123", "db", 8123), ("https://db", "db", nil), ("db:9000", "db", 9000), ("db", "db", nil),
             ("http://[2001:db8::1]:8443/path", "2001:db8::1", 8443), ("[::1]:9000", "::1", 9000), ("[::1]", "::1", nil),
@@ -18,7 +18,7 @@ import Testing
         #expect(authority.host == host && authority.port == port)
     }
 
-    @Test("the loopback is known by name and address")
+    @Test("the loopback is recognized by name and address")
     func loopback() {
         for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.1.2.3", "::1"] {
             #expect(URLAuthority(host: host).isLoopback, "\(host)")

@@ -6,21 +6,25 @@ import TestSupport
 import Testing
 
 @Suite struct AgentMessageTests {
-    @Test(arguments: [[], Protobuf.field(4, [1, 2]), Protobuf.field(1_000, varint: 5)])
+    @Test(
+        "an agent message of an unknown type is decoded as unknown",
+        arguments: [[], Protobuf.field(4, [1, 2]), Protobuf.field(1_000, varint: 5)])
     func messagesOfALaterProtocolAreUnknown(_ bytes: [UInt8]) throws {
         #expect(try DecodedMessage(bytes) == .unknown)
     }
 
-    @Test(arguments: [
-        [0xff], [0x00], [0x0a], [0x12, 0x05, 0x08], [0x12, 0x01, 0x08], [0x0a, 0x80, 0x80, 0x80, 0x80, 0x80],
-        Protobuf.field(2, [0x1a, 0x03, 0, 0, 0]), Protobuf.field(3, [0x0a, 0x03, 0, 0, 0]),
-        Array("GET / HTTP/1.1".utf8),
-    ])
+    @Test(
+        "bytes that are not an agent message are rejected",
+        arguments: [
+            [0xff], [0x00], [0x0a], [0x12, 0x05, 0x08], [0x12, 0x01, 0x08], [0x0a, 0x80, 0x80, 0x80, 0x80, 0x80],
+            Protobuf.field(2, [0x1a, 0x03, 0, 0, 0]), Protobuf.field(3, [0x0a, 0x03, 0, 0, 0]),
+            Array("GET / HTTP/1.1".utf8),
+        ])
     func whatIsNoMessageIsRefused(_ bytes: [UInt8]) {
         #expect(throws: WireError.notAMessage(bytes.count)) { try DecodedMessage(bytes) }
     }
 
-    @Test func theLastBodyCounts() throws {
+    @Test("of several bodies in a message, the last one counts") func theLastBodyCounts() throws {
         let batch = Protobuf.field(2, Protobuf.field(1, varint: 7))
         let message = try message(of: HelloTests.hello.frame())
         #expect(try DecodedMessage(batch + message.readableBytesView) == .hello(HelloTests.hello))
@@ -29,7 +33,7 @@ import Testing
                 == .batch(sequence: 7, observedAtMilliseconds: 0, flows: []))
     }
 
-    @Test(arguments: 0..<8)
+    @Test("mutated frames are decoded or rejected without a crash", arguments: 0..<8)
     func mutatedFramesAreReadOrRefused(_ seed: Int) async throws {
         var generator = SeededGenerator(seed: UInt64(seed))
         let originals =

@@ -4,15 +4,17 @@ import FlowWire
 import Testing
 
 @Suite struct BearerTokenTests {
-    @Test(arguments: [
-        ("secret", "secret", true), ("secret", "secreT", false), ("secret", "secret2", false), ("", "", true),
-        ("", "a", false),
-    ])
+    @Test(
+        "tokens are equal if their secrets are",
+        arguments: [
+            ("secret", "secret", true), ("secret", "secreT", false), ("secret", "secret2", false), ("", "", true),
+            ("", "a", false),
+        ])
     func tokensAreEqualWhereTheirSecretsAre(_ left: String, _ right: String, _ isEqual: Bool) {
         #expect(BearerToken(left).isEqualInConstantTime(to: BearerToken(right)) == isEqual)
     }
 
-    @Test func aTokenPrintsAsNothing() {
+    @Test("a token's secret is never printed") func aTokenPrintsAsNothing() {
         let hello = Hello(
             nodeName: "node-a", agentID: .random(), softwareVersion: "test", token: BearerToken("very secret"))
         var dumped = ""

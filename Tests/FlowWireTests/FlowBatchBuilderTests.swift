@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 @Suite struct FlowBatchBuilderTests {
-    @Test func itsBytesAreTheRecordedOnes() throws {
+    @Test("the bytes of a batch equal the recorded ones") func itsBytesAreTheRecordedOnes() throws {
         let recorded = try ByteBuffer(
             annotatedHex: """
                 00 00 00 4a                     # length: 74
@@ -46,7 +46,7 @@ import Testing
                 == .batch(sequence: 42, observedAtMilliseconds: time, flows: [flow]))
     }
 
-    @Test(arguments: [FlowBatchBuilder.Family.ipv4, .ipv6])
+    @Test("random batches are decoded as they were encoded", arguments: [FlowBatchBuilder.Family.ipv4, .ipv6])
     func randomBatchesComeBackFromTheirFrames(_ family: FlowBatchBuilder.Family) throws {
         var generator = SeededGenerator(seed: family == .ipv4 ? 4 : 6)
         var builder = FlowBatchBuilder(family: family)
@@ -67,7 +67,7 @@ import Testing
         }
     }
 
-    @Test func aFullBatchOfTheLongestFlowsFitsAFrame() throws {
+    @Test("a full batch of the longest flows fits a frame") func aFullBatchOfTheLongestFlowsFitsAFrame() throws {
         let all = IPAddress(bits: .max)
         let original = FlowTuple(
             source: all, destination: IPAddress(bits: .max - 1), sourcePort: .max, destinationPort: .max)
@@ -86,7 +86,7 @@ import Testing
                 == .batch(sequence: .max, observedAtMilliseconds: .max, flows: flows))
     }
 
-    @Test func takingABatchBeginsAnEmptyOne() throws {
+    @Test("the builder is empty after a batch is taken") func takingABatchBeginsAnEmptyOne() throws {
         var generator = SeededGenerator(seed: 1)
         var builder = FlowBatchBuilder(family: .ipv4)
         for _ in 0..<5 { builder.append(generator.flow(.ipv4, translation: 1)) }
@@ -98,7 +98,7 @@ import Testing
                 == .batch(sequence: 2, observedAtMilliseconds: 3, flows: []))
     }
 
-    @Test func aThousandTypicalFlowsTakeAtMost32BytesEach() {
+    @Test("a typical flow takes at most 32 bytes") func aThousandTypicalFlowsTakeAtMost32BytesEach() {
         var generator = SeededGenerator(seed: 32)
         let flows = (0..<1_000).map { _ in
             let tuple = FlowTuple(

@@ -7,7 +7,7 @@ import Testing
 @Suite struct FrameTests {
     private static let contents = [0, 1, 300, 0, 70_000].map { [UInt8](repeating: UInt8($0 % 251), count: $0) }
 
-    @Test func framesAreCutWhereverTheStreamIsSplit() throws {
+    @Test("frames are decoded wherever the stream is split") func framesAreCutWhereverTheStreamIsSplit() throws {
         let contents = Self.contents.filter { $0.count <= 300 }
         let stream = stream(contents)
         for position in 0...stream.readableBytes {
@@ -17,7 +17,7 @@ import Testing
         }
     }
 
-    @Test func framesAreCutFromSingleBytes() throws {
+    @Test("frames are decoded from single bytes") func framesAreCutFromSingleBytes() throws {
         let processor = NIOSingleStepByteToMessageProcessor(FrameDecoder())
         var messages: [ByteBuffer] = []
         for byte in stream(Self.contents).readableBytesView {
@@ -27,16 +27,18 @@ import Testing
         #expect(messages == Self.contents.map(ByteBuffer.init(bytes:)))
     }
 
-    @Test func aFrameOfNoBytesIsAnEmptyMessage() throws {
+    @Test("a frame of length 0 is an empty message") func aFrameOfNoBytesIsAnEmptyMessage() throws {
         #expect(try messages(of: ByteBuffer(bytes: [0, 0, 0, 0])) == [ByteBuffer()])
     }
 
-    @Test func aFrameOfTheLargestLengthIsTaken() throws {
+    @Test("a frame of the maximum length is accepted") func aFrameOfTheLargestLengthIsTaken() throws {
         let content = [UInt8](repeating: 7, count: Frame.maximumLength)
         #expect(try messages(of: stream([content])) == [ByteBuffer(bytes: content)])
     }
 
-    @Test(arguments: [UInt32(1 << 20) + 1, 1 << 24, UInt32(bytes: "GET "), .max])
+    @Test(
+        "a longer frame is rejected before its content arrives",
+        arguments: [UInt32(1 << 20) + 1, 1 << 24, UInt32(bytes: "GET "), .max])
     func aLongerFrameIsRefusedBeforeItsContentComes(_ length: UInt32) {
         let processor = NIOSingleStepByteToMessageProcessor(FrameDecoder())
         #expect(throws: WireError.frameTooLong(Int(length), limit: Frame.maximumLength)) {
@@ -44,7 +46,7 @@ import Testing
         }
     }
 
-    @Test func aStreamThatEndsInsideAFrameIsTruncated() throws {
+    @Test("a stream that ends inside a frame is an error") func aStreamThatEndsInsideAFrameIsTruncated() throws {
         let stream = stream([[1, 2, 3]])
         for length in 1..<stream.readableBytes {
             let head = try #require(stream.getSlice(at: 0, length: length))
@@ -52,7 +54,7 @@ import Testing
         }
     }
 
-    @Test func messagesBeforeATruncatedFrameAreDelivered() {
+    @Test("messages before a truncated frame are delivered") func messagesBeforeATruncatedFrameAreDelivered() {
         let processor = NIOSingleStepByteToMessageProcessor(FrameDecoder())
         var delivered: [ByteBuffer] = []
         #expect(throws: WireError.truncatedFrame(5)) {
@@ -62,7 +64,7 @@ import Testing
         #expect(delivered == [ByteBuffer(bytes: [42])])
     }
 
-    @Test func anEmptyStreamHasNoMessages() throws {
+    @Test("an empty stream has no messages") func anEmptyStreamHasNoMessages() throws {
         #expect(try messages(of: ByteBuffer()) == [])
     }
 

@@ -19,27 +19,30 @@ import Testing
         nodeName: "node-a", agentID: AgentID(bits: 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff),
         softwareVersion: "1.23")
 
-    @Test func itsBytesAreTheRecordedOnes() throws {
+    @Test("the bytes of a Hello equal the recorded ones") func itsBytesAreTheRecordedOnes() throws {
         let recorded = try ByteBuffer(annotatedHex: Self.recorded)
         #expect(Self.hello.frame() == recorded)
         #expect(try DecodedMessage(message(of: recorded)) == .hello(Self.hello))
     }
 
-    @Test(arguments: [
-        Hello(protocolVersion: 0, nodeName: "", agentID: AgentID(bits: 0), softwareVersion: ""),
-        Hello(protocolVersion: .max, nodeName: "knoten-ä-🦊", agentID: AgentID(bits: .max), softwareVersion: "1\n2"),
-        Hello(nodeName: "node-a", agentID: .random(), softwareVersion: "1", token: BearerToken("eyJhbGciOi.x-_y.z")),
-        Hello(nodeName: "node-a", agentID: .random(), softwareVersion: "1", hostAddresses: []),
-        Hello(
-            nodeName: "node-a", agentID: .random(), softwareVersion: "1", token: BearerToken("t"),
-            hostAddresses: [IPAddress(v4: 0x0af4_0101), IPAddress(bits: 0xfe80 << 112 | 1)]),
-        Hello(nodeName: String(repeating: "n", count: 100_000), agentID: .random(), softwareVersion: "dev"),
-    ])
+    @Test(
+        "a Hello is decoded as it was encoded",
+        arguments: [
+            Hello(protocolVersion: 0, nodeName: "", agentID: AgentID(bits: 0), softwareVersion: ""),
+            Hello(protocolVersion: .max, nodeName: "knoten-ä-🦊", agentID: AgentID(bits: .max), softwareVersion: "1\n2"),
+            Hello(
+                nodeName: "node-a", agentID: .random(), softwareVersion: "1", token: BearerToken("eyJhbGciOi.x-_y.z")),
+            Hello(nodeName: "node-a", agentID: .random(), softwareVersion: "1", hostAddresses: []),
+            Hello(
+                nodeName: "node-a", agentID: .random(), softwareVersion: "1", token: BearerToken("t"),
+                hostAddresses: [IPAddress(v4: 0x0af4_0101), IPAddress(bits: 0xfe80 << 112 | 1)]),
+            Hello(nodeName: String(repeating: "n", count: 100_000), agentID: .random(), softwareVersion: "dev"),
+        ])
     func itComesBackFromItsFrame(_ hello: Hello) throws {
         #expect(try DecodedMessage(message(of: hello.frame())) == .hello(hello))
     }
 
-    @Test func missingFieldsHaveTheirDefaults() throws {
+    @Test("missing fields of a Hello have their defaults") func missingFieldsHaveTheirDefaults() throws {
         let id = [UInt8](repeating: 0xee, count: 16)
         let hello = try DecodedMessage(Protobuf.field(1, Protobuf.field(3, id)))
         let expected = try id.withUnsafeBytes {
@@ -48,7 +51,7 @@ import Testing
         #expect(hello == .hello(expected))
     }
 
-    @Test(arguments: [0, 15, 17])
+    @Test("a Hello with an agent id of the wrong length is rejected", arguments: [0, 15, 17])
     func anIDOfAnotherLengthIsRefused(_ count: Int) {
         let id = [UInt8](repeating: 1, count: count)
         #expect(throws: WireError.badAgentID(count)) {
@@ -56,11 +59,11 @@ import Testing
         }
     }
 
-    @Test func aMissingIDIsRefused() {
+    @Test("a Hello without an agent id is rejected") func aMissingIDIsRefused() {
         #expect(throws: WireError.badAgentID(0)) { try DecodedMessage(Protobuf.field(1, [])) }
     }
 
-    @Test func unknownFieldsAreIgnored() throws {
+    @Test("unknown fields of a Hello are ignored") func unknownFieldsAreIgnored() throws {
         var message = try message(of: Self.hello.frame())
         _ = message.readBytes(length: 2)
         let known = message.readableBytesView

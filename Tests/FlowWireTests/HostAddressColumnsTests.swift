@@ -32,7 +32,7 @@ import Testing
         }
     }
 
-    @Test("the bytes of a message are the recorded ones")
+    @Test("the bytes of a message with host addresses equal the recorded ones")
     func recordedBytes() throws {
         let recorded = try ByteBuffer(annotatedHex: Self.recorded)
         let addresses = [IPAddress(v4: 0x0af4_0101), IPAddress(v4: 0xac11_0001), IPAddress(bits: 0xfe80 << 112 | 1)]
@@ -40,7 +40,7 @@ import Testing
         #expect(try DecodedMessage(message(of: recorded)) == .hostAddresses(addresses))
     }
 
-    @Test("addresses come back from a Hello and from a change", arguments: 0..<8)
+    @Test("host addresses are decoded as they were encoded, in Hello and in a change", arguments: 0..<8)
     func roundTrip(_ seed: UInt64) throws {
         var generator = SeededGenerator(seed: seed)
         for count in [0, 1, 2, 17, 255, 256] {
@@ -55,7 +55,7 @@ import Testing
         }
     }
 
-    @Test("IPv4 addresses come first, and a mapped IPv6 address is one")
+    @Test("IPv4 addresses are decoded first, also those sent in IPv4-mapped form")
     func order() throws {
         let (low, high) = (IPAddress(v4: 1), IPAddress(bits: 1 << 100))
         let change = try message(of: AgentMessage.frame(hostAddresses: [high, low]))
@@ -66,14 +66,14 @@ import Testing
                 == .hostAddresses([IPAddress(v4: 0xc000_0201)]))
     }
 
-    @Test("an empty message has no addresses, and a Hello without one does not tell")
+    @Test("an empty message has no host addresses; a Hello without the field has none known")
     func absent() throws {
         for message in Self.messages() { #expect(try Self.addresses(of: message) == []) }
         let id = Protobuf.field(3, [UInt8](repeating: 1, count: 16))
         #expect(try Self.addresses(of: Protobuf.field(1, id)) == nil)
     }
 
-    @Test("IPv6 bytes that are no whole addresses are refused", arguments: [1, 15, 17, 4_095])
+    @Test("IPv6 bytes that are not whole addresses are rejected", arguments: [1, 15, 17, 4_095])
     func brokenIPv6(_ count: Int) {
         for message in Self.messages(ipv6: count) {
             #expect(throws: WireError.badHostAddresses(count)) { try DecodedMessage(message) }
@@ -81,7 +81,8 @@ import Testing
     }
 
     @Test(
-        "more than 256 addresses are refused", arguments: [(257, 0), (0, 257), (128, 129), (200_000, 0), (0, 60_000)])
+        "more than 256 host addresses are rejected",
+        arguments: [(257, 0), (0, 257), (128, 129), (200_000, 0), (0, 60_000)])
     func tooMany(_ ipv4: Int, _ ipv6: Int) {
         for message in Self.messages(ipv4: [UInt32](repeating: 7, count: ipv4), ipv6: 16 * ipv6) {
             #expect(throws: WireError.tooManyHostAddresses(ipv4 + ipv6)) { try DecodedMessage(message) }

@@ -39,8 +39,8 @@ import Testing
 
     // MARK: - Accepted batches
 
-    @Test(arguments: FlowBatchBuilder.Family.allCases) func aRangeHasItsOwnFlows(family: FlowBatchBuilder.Family) throws
-    {
+    @Test("a range of a batch has the flows at its positions", arguments: FlowBatchBuilder.Family.allCases)
+    func aRangeHasItsOwnFlows(family: FlowBatchBuilder.Family) throws {
         var random = SeededGenerator(seed: 7)
         for _ in 0..<100 {
             let flows = (0..<Int.random(in: 1...50, using: &random)).map { _ in random.flow(family, translation: 3) }
@@ -60,7 +60,7 @@ import Testing
         }
     }
 
-    @Test func columnsBecomeFlows() throws {
+    @Test("the columns of a batch are decoded as flows") func columnsBecomeFlows() throws {
         let first = FlowTuple(
             source: IPAddress(v4: 0x0a00_0001), destination: IPAddress(v4: 0x0a00_0003), sourcePort: 1,
             destinationPort: 443)
@@ -83,7 +83,8 @@ import Testing
         #expect(try decode(Self.ipv4) == expected)
     }
 
-    @Test func bothFamiliesOfTheTestsBatchesAreWellFormed() throws {
+    @Test("the fixtures of both address families are well-formed")
+    func bothFamiliesOfTheTestsBatchesAreWellFormed() throws {
         for columns in [Self.ipv4, Self.ipv6] {
             guard case .batch(_, _, let flows) = try decode(columns) else {
                 Issue.record("no batch")
@@ -93,7 +94,8 @@ import Testing
         }
     }
 
-    @Test func columnsThatAreNotPackedOrComeInPiecesAreRead() throws {
+    @Test("columns that are not packed, or split, are decoded")
+    func columnsThatAreNotPackedOrComeInPiecesAreRead() throws {
         var pieces = Self.ipv4
         pieces[.source_port] = nil
         let ports =
@@ -102,19 +104,19 @@ import Testing
         #expect(try DecodedMessage(Protobuf.field(2, ports + bytes(pieces))) == decode(Self.ipv4))
     }
 
-    @Test func unknownFieldsAreIgnored() throws {
+    @Test("unknown fields of a batch are ignored") func unknownFieldsAreIgnored() throws {
         let later = Protobuf.field(21, [1, 2]) + bytes(Self.ipv6) + Protobuf.field(1_000, varint: 3)
         #expect(
             try DecodedMessage(Protobuf.field(50, varint: 1) + Protobuf.field(2, later)) == decode(Self.ipv6))
     }
 
-    @Test func aBatchWithoutFlowsIsRead() throws {
+    @Test("a batch without flows is decoded") func aBatchWithoutFlowsIsRead() throws {
         #expect(try decode([:]) == .batch(sequence: 0, observedAtMilliseconds: 0, flows: []))
     }
 
     // MARK: - Rejected batches
 
-    @Test(arguments: Column.allCases)
+    @Test("a batch with a column of the wrong length is rejected", arguments: Column.allCases)
     func aColumnOfAnotherLengthIsRefused(_ column: Column) throws {
         for columns in [Self.ipv4, Self.ipv6] {
             let old = columns[column]
@@ -143,7 +145,7 @@ import Testing
         }
     }
 
-    @Test func lengthsAreReportedAsTheyAre() {
+    @Test("the error names the column, its length and the expected length") func lengthsAreReportedAsTheyAre() {
         expectError(.columnLength(column: "source_port", found: 3, expected: 2), ipv4: [.source_port: [1, 2, 3]])
         expectError(.columnLength(column: "reply_bytes", found: 1, expected: 2), ipv4: [.reply_bytes: [1]])
         expectError(.columnLength(column: "ipv4_source", found: 2, expected: 3), ipv4: [.transport: [6, 6, 6]])
@@ -156,14 +158,16 @@ import Testing
             ipv6: [.translated_ipv6_destination: odd])
     }
 
-    @Test func aBatchOfBothFamiliesIsRefused() {
+    @Test("a batch with IPv4 and IPv6 columns is rejected") func aBatchOfBothFamiliesIsRefused() {
         expectError(.mixedFamilies, ipv4: [.ipv6_source: [UInt8](repeating: 0, count: 32)])
         expectError(.mixedFamilies, ipv6: [.ipv4_source: Protobuf.packed(fixed: [1, 2])])
     }
 
-    @Test(arguments: [
-        Column.source_port, .destination_port, .translated_source_port, .translated_destination_port,
-    ])
+    @Test(
+        "a port above 65535 is rejected",
+        arguments: [
+            Column.source_port, .destination_port, .translated_source_port, .translated_destination_port,
+        ])
     func aPortAbove65535IsRefused(_ column: Column) {
         let count = "\(column)".hasPrefix("translated") ? 1 : 2
         for port: UInt64 in [65_536, UInt64(UInt32.max)] {
@@ -176,7 +180,7 @@ import Testing
         }
     }
 
-    @Test func translatedFlowsMustExistAndAscend() {
+    @Test("indexes of translated flows must be valid and ascending") func translatedFlowsMustExistAndAscend() {
         func twoTranslated(_ indices: [UInt64]) -> Columns {
             [
                 .translated: Protobuf.packed(indices), .translated_ipv4_source: Protobuf.packed(fixed: [1, 2]),
