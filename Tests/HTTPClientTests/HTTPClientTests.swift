@@ -35,7 +35,7 @@ extension RawHTTPServer {
 }
 
 @Suite struct HTTPClientTests {
-    @Test func aRequestArrivesAsItWasMade() async throws {
+    @Test("method, URL, headers and body arrive unchanged") func aRequestArrivesAsItWasMade() async throws {
         let server = try RawHTTPServer(
             answering: .status(200, headers: ["X-Reply:  yes ", "x-twice: 1", "X-Twice: 2"], "hello"))
         // Above a mebibyte, libcurl would wait a second for "100 Continue".
@@ -55,7 +55,7 @@ extension RawHTTPServer {
         #expect(request.body == body)
     }
 
-    @Test func anEmptyBodyIsABody() async throws {
+    @Test("an empty body is sent with a length of 0") func anEmptyBodyIsABody() async throws {
         let server = try RawHTTPServer(answering: .status(200))
         #expect(try await perform(server.url, .post([])).body == [])
         #expect(server.requests.first?.headers["content-length"] == "0")
@@ -63,7 +63,8 @@ extension RawHTTPServer {
         #expect(server.requests.last?.method == "GET")
     }
 
-    @Test(arguments: [204, 302, 404, 500, 503]) func anyStatusIsAnAnswer(status: Int) async throws {
+    @Test("a response with any status is returned", arguments: [204, 302, 404, 500, 503])
+    func anyStatusIsAnAnswer(status: Int) async throws {
         let server = try RawHTTPServer(
             answering: .status(status, headers: ["Location: http://192.0.2.1/"], status == 204 ? "" : "why"))
         let response = try await perform(server.url)
@@ -72,11 +73,13 @@ extension RawHTTPServer {
         #expect(server.requests.count == 1)
     }
 
-    @Test(arguments: [
-        ("HTTP/1.1 100 Continue\r\nX-B: 2\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: 1\r\n\r\nok", "ok"),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n", "ok"),
-        ("HTTP/1.1 200 OK\r\nX-A: 1\r\nX-B:\r\nContent-Length: 0\r\n\r\n", ""),
-    ])
+    @Test(
+        "unusual but valid responses are parsed",
+        arguments: [
+            ("HTTP/1.1 100 Continue\r\nX-B: 2\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: 1\r\n\r\nok", "ok"),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n", "ok"),
+            ("HTTP/1.1 200 OK\r\nX-A: 1\r\nX-B:\r\nContent-Length: 0\r\n\r\n", ""),
+        ])
     func oddAnswersAreUnderstood(answer: String, body: String) async throws {
         let response = try await perform(try RawHTTPServer(answering: .bytes(answer)).url)
         #expect(response.status == 200)
@@ -85,7 +88,7 @@ extension RawHTTPServer {
         #expect(response.text == body)
     }
 
-    @Test func theConnectionIsKept() async throws {
+    @Test("a client reuses its connection") func theConnectionIsKept() async throws {
         let server = try RawHTTPServer { _, number in .status(200, "\(number)") }
         let url = server.url
         let texts = try await onThread {
@@ -100,12 +103,14 @@ extension RawHTTPServer {
         #expect(server.connections == 1)
     }
 
-    @Test(arguments: [
-        (RawHTTPServer.Answer.hangUp, HTTPError.Kind.connection),
-        (.bytes("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"), .timeout),
-        (.bytes("this is not HTTP\r\n\r\n"), .badRequest),
-        (.silence, .timeout),
-    ])
+    @Test(
+        "a broken response is an error of the right kind",
+        arguments: [
+            (RawHTTPServer.Answer.hangUp, HTTPError.Kind.connection),
+            (.bytes("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"), .timeout),
+            (.bytes("this is not HTTP\r\n\r\n"), .badRequest),
+            (.silence, .timeout),
+        ])
     func aBrokenAnswerIsNoAnswer(answer: RawHTTPServer.Answer, kind: HTTPError.Kind) async throws {
         let error = try await failure(
             try RawHTTPServer(answering: answer).url, timeoutMilliseconds: kind == .timeout ? 300 : 300_000)
@@ -113,7 +118,8 @@ extension RawHTTPServer {
         #expect(error?.message.isEmpty == false)
     }
 
-    @Test func noAnswerHasAReason() async throws {
+    @Test("an error without a response names the host or the mistake in the URL")
+    func noAnswerHasAReason() async throws {
         let refused = try await failure(try RawHTTPServer.closedURL())
         #expect(refused?.kind == .connection)
         #expect(refused?.description.contains("127.0.0.1") == true)
@@ -125,7 +131,7 @@ extension RawHTTPServer {
         }
     }
 
-    @Test func aTimedOutClientCanBeUsedAgain() async throws {
+    @Test("a client can be used again after a timeout") func aTimedOutClientCanBeUsedAgain() async throws {
         let server = try RawHTTPServer { request, _ in request.target == "/first" ? .silence : .status(200, "second") }
         let url = server.url
         let (first, second) = try await onThread {
@@ -142,7 +148,8 @@ extension RawHTTPServer {
         #expect(second == "second")
     }
 
-    @Test func anAnswerLargerThanTheBoundIsRefusedAndTheNextIsTaken() async throws {
+    @Test("a response above the size limit is an error, and the next one is returned")
+    func anAnswerLargerThanTheBoundIsRefusedAndTheNextIsTaken() async throws {
         let database = try await TestDatabase.make(withTable: false)
         let url = database.url
         let headers = [("X-ClickHouse-User", database.user), ("X-ClickHouse-Key", database.password)]

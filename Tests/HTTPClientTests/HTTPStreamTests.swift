@@ -67,7 +67,7 @@ private func outcome(
 private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r\n\r\n"
 
 @Suite struct HTTPStreamTests {
-    @Test func theHeadComesFirstAndOnce() async throws {
+    @Test("the head of a stream is reported first and once") func theHeadComesFirstAndOnce() async throws {
         let server = try RawHTTPServer { _, _ in
             .bytes(
                 "HTTP/1.1 100 Continue\r\nX-B: 2\r\n\r\n\(chunked)2\r\nok\r\n0\r\nX-Trailer: 1\r\n\r\n")
@@ -78,7 +78,7 @@ private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r
         #expect(seen.end == .success(.complete))
     }
 
-    @Test func chunksAreHandedOverAsTheyCome() async throws {
+    @Test("chunks are delivered as they arrive") func chunksAreHandedOverAsTheyCome() async throws {
         // The rest of the body is never sent.
         let server = try RawHTTPServer { _, _ in .bytes("\(chunked)5\r\nfirst\r\n6\r\nsecond\r\n") }
         let seen = try await stream(request(server.url)) { !$0.text.hasSuffix("second") }
@@ -86,7 +86,7 @@ private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r
         #expect(seen.end == .success(.stopped))
     }
 
-    @Test func aHeadWithoutABodyYetIsHandedOver() async throws {
+    @Test("a head is delivered before any body arrives") func aHeadWithoutABodyYetIsHandedOver() async throws {
         let server = try RawHTTPServer { _, _ in .bytes("HTTP/1.1 429 Slow\r\nRetry-After: 7\r\n\r\n") }
         let seen = try await stream(request(server.url)) { $0.heads.isEmpty }
         #expect(seen.heads.first?.status == 429)
@@ -94,22 +94,24 @@ private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r
         #expect(seen.end == .success(.stopped))
     }
 
-    @Test(arguments: [
-        ("Fri, 31 Dec 1999 23:59:59 GMT", nil), ("0", Duration.zero), ("-1", nil), ("120", .seconds(120)),
-    ])
+    @Test(
+        "Retry-After is read as a number of seconds",
+        arguments: [
+            ("Fri, 31 Dec 1999 23:59:59 GMT", nil), ("0", Duration.zero), ("-1", nil), ("120", .seconds(120)),
+        ])
     func retryAfterIsReadInSeconds(text: String, duration: Duration?) {
         #expect(HTTPHead(status: 429, headers: ["retry-after": text]).retryAfter == duration)
         #expect(HTTPHead(status: 429).retryAfter == nil)
     }
 
-    @Test func nothingIsGathered() async throws {
+    @Test("a stream is not limited by the maximum response size") func nothingIsGathered() async throws {
         let server = try RawHTTPServer { _, _ in .status(200, String(repeating: "x", count: 1 << 20)) }
         let seen = try await stream(request(server.url, maximumResponseBytes: 10))
         #expect(seen.text.utf8.count == 1 << 20)
         #expect(seen.end == .success(.complete))
     }
 
-    @Test func theBoundIsTheRequests() async throws {
+    @Test("each request has its own maximum response size") func theBoundIsTheRequests() async throws {
         let server = try RawHTTPServer { _, _ in .status(200, "12345") }
         let url = server.url
         let outcomes = try await onThread {
@@ -121,7 +123,7 @@ private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r
         #expect(outcomes == ["12345", "responseTooLarge", "12345"])
     }
 
-    @Test func aStreamThatIsCutIsAFailure() async throws {
+    @Test("a stream that breaks is an error") func aStreamThatIsCutIsAFailure() async throws {
         let whole = try await stream(request(try RawHTTPServer { _, _ in .bytes("\(chunked)5\r\nfirst\r\n") }.url)) {
             $0.text != "first"
         }
@@ -132,7 +134,7 @@ private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r
         #expect(cut.failure == .connection)
     }
 
-    @Test func aStreamThatFallsSilentEnds() async throws {
+    @Test("a silent stream times out") func aStreamThatFallsSilentEnds() async throws {
         let server = try RawHTTPServer { _, _ in .bytes("\(chunked)5\r\nfirst\r\n") }
         // A machine too slow for the first chunk gets more time.
         for seconds in [1, 10, 100] {
@@ -144,7 +146,7 @@ private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r
         Issue.record("the first piece never came")
     }
 
-    @Test func theHeadHasATimeOfItsOwn() async throws {
+    @Test("the head of a stream has its own timeout") func theHeadHasATimeOfItsOwn() async throws {
         var silent = request(try RawHTTPServer { _, _ in .silence }.url, timeoutMilliseconds: nil)
         silent.headTimeoutMilliseconds = 200
         #expect(try await stream(silent).failure == .timeout)
@@ -163,7 +165,7 @@ private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r
         Issue.record("the head never came")
     }
 
-    @Test func aCancelledStreamEnds() async throws {
+    @Test("a cancelled stream ends") func aCancelledStreamEnds() async throws {
         let server = try RawHTTPServer { _, _ in .bytes("\(chunked)5\r\nfirst\r\n") }
         let cancellation = HTTPCancellation()
         let hasBegun = Mutex(false)
@@ -180,7 +182,8 @@ private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r
         #expect(seen.text == "first")
     }
 
-    @Test func whatIsCancelledBeforeItBeginsIsNeverSent() async throws {
+    @Test("a request cancelled before it begins is not sent")
+    func whatIsCancelledBeforeItBeginsIsNeverSent() async throws {
         let server = try RawHTTPServer { _, _ in .status(200) }
         let cancellation = HTTPCancellation()
         cancellation.cancel()
@@ -189,7 +192,7 @@ private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r
         #expect(server.requests.isEmpty)
     }
 
-    @Test func aClientIsOfUseAfterACancellation() async throws {
+    @Test("a client can be used again after a cancellation") func aClientIsOfUseAfterACancellation() async throws {
         let server = try RawHTTPServer { request, _ in request.target == "/silent" ? .silence : .status(200, "here") }
         let url = server.url
         let cancellation = HTTPCancellation()
@@ -204,7 +207,8 @@ private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r
         #expect(try await outcomes == ["cancelled", "here"])
     }
 
-    @Test func redirectionsAreFollowedWhereTheyAreAllowedAndToHTTPSAlone() async throws {
+    @Test("redirects are followed only if allowed, and never to http")
+    func redirectionsAreFollowedWhereTheyAreAllowedAndToHTTPSAlone() async throws {
         let server = try RawHTTPServer { request, _ in
             .status(302, headers: ["Location: http://127.0.0.1/elsewhere"], request.target)
         }
@@ -215,7 +219,7 @@ private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r
         #expect(server.requests.count == 2)
     }
 
-    @Test func aRedirectionToHTTPSIsFollowed() async throws {
+    @Test("a redirect to https is followed") func aRedirectionToHTTPSIsFollowed() async throws {
         let certificates = try await TestCertificates()
         let target = try RawHTTPServer { _, _ in .status(200, "here") }
         let secure = try await TLSTerminator(before: target.url, certificates)

@@ -7,7 +7,8 @@ import Testing
 
 @Suite struct ProxyTests {
     /// The environment belongs to the whole process, so a separate process changes it.
-    @Test func theEnvironmentsProxyIsHeededWhereItIsAskedForAlone() async {
+    @Test("the environment's proxy is used only with the setting environment")
+    func theEnvironmentsProxyIsHeededWhereItIsAskedForAlone() async {
         await #expect(processExitsWith: .success) {
             let server = try RawHTTPServer { _, _ in .status(200, "server") }
             let proxy = try RawHTTPServer { _, _ in .status(200, "proxy") }
@@ -27,7 +28,7 @@ import Testing
         }
     }
 
-    @Test("A proxy's URL counts for every server, whatever the environment says")
+    @Test("a proxy's URL is used for every server, whatever the environment says")
     func url() async {
         await #expect(processExitsWith: .success) {
             let server = try RawHTTPServer { _, _ in .status(200, "server") }
@@ -47,7 +48,7 @@ import Testing
         }
     }
 
-    @Test("TLS goes through a proxy from end to end") func connect() async throws {
+    @Test("TLS through a proxy is end to end") func connect() async throws {
         let certificates = try await TestCertificates()
         let plain = try RawHTTPServer { _, _ in .status(200) }
         let server = try await TLSTerminator(before: plain.url, certificates)
@@ -65,7 +66,7 @@ import Testing
     }
 
     @Test(
-        "A setting names a proxy",
+        "the setting accepts none, environment and a proxy's URL",
         arguments: [
             ("none", HTTPClient.Proxy.none), ("environment", .environment), ("http://p:3128", .url("http://p:3128")),
             ("https://u:p@p", .url("https://u:p@p")), ("", nil), ("http://", nil), ("p:3128", nil), ("ftp://p", nil),
@@ -76,7 +77,7 @@ import Testing
     }
 
     @Test(
-        "The environment's variables are those of libcurl",
+        "the environment variables of a proxy are those of libcurl",
         arguments: [
             ("https://c:8443", ["HTTPS_PROXY": "p"], "HTTPS_PROXY"),
             ("https://c:8443", ["https_proxy": "p"], "https_proxy"),
@@ -89,7 +90,7 @@ import Testing
         #expect(HTTPClient.Proxy.variable(for: url, in: environment) == name)
     }
 
-    @Test("An error tells whether the whole request was sent") func wasSent() async throws {
+    @Test("an error tells whether the whole request was sent") func wasSent() async throws {
         let dead = try RawHTTPServer.closedURL()
         let (hangingUp, strict) = (
             try RawHTTPServer { _, _ in .hangUp }, try RawHTTPServer(maximumBodyBytes: 1) { _, _ in .hangUp }

@@ -33,7 +33,8 @@ extension Result where Failure == HTTPError {
 }
 
 @Suite struct TLSTests {
-    @Test func aServerIsCheckedAgainstTheAuthoritiesGiven() async throws {
+    @Test("a server's certificate is checked against the configured authorities")
+    func aServerIsCheckedAgainstTheAuthoritiesGiven() async throws {
         let certificates = try await TestCertificates()
         let server = try await serve(certificates)
         let url = server.url
@@ -47,7 +48,8 @@ extension Result where Failure == HTTPError {
             try await outcome(.init(authorities: .file(other.path("authority.pem"))), url: url).failure?.kind == .tls)
     }
 
-    @Test func authoritiesThatAreNoneAreAnErrorOfTheRequest() async throws {
+    @Test("an unusable file of authorities is an error of the request")
+    func authoritiesThatAreNoneAreAnErrorOfTheRequest() async throws {
         let certificates = try await TestCertificates()
         let server = try await serve(certificates)
         let url = server.url
@@ -58,7 +60,8 @@ extension Result where Failure == HTTPError {
         #expect(rubbish.failure?.kind == .badRequest)
     }
 
-    @Test func theNameInTheURLIsTheOneThatIsChecked() async throws {
+    @Test("the certificate is checked against the name in the URL")
+    func theNameInTheURLIsTheOneThatIsChecked() async throws {
         let certificates = try await TestCertificates()
         let server = try await serve(certificates)
         let tls = HTTPClient.TLS(authorities: .file(certificates.path("authority.pem")))
@@ -69,7 +72,7 @@ extension Result where Failure == HTTPError {
             try await outcome(tls, url: "https://other.cluster.test/", destination: destination).failure?.kind == .tls)
     }
 
-    @Test func aClientShowsItsCertificate() async throws {
+    @Test("the client sends its certificate") func aClientShowsItsCertificate() async throws {
         let certificates = try await TestCertificates()
         let server = try await serve(certificates, asksForClient: true)
         let url = server.url
@@ -87,7 +90,7 @@ extension Result where Failure == HTTPError {
 
     /// Each kind of key serves for the server, the client, the authority and the one above it at once.
     @Test(
-        "certificates of every key that cert-manager issues pass the check and a handshake, whichever authority is trusted",
+        "HTTPS works with every key type of cert-manager, whichever authority is trusted",
         arguments: TestCertificates.Key.issued)
     func keys(_ key: TestCertificates.Key) async throws {
         let certificates = try await TestCertificates(key, hasIntermediate: true)
@@ -110,7 +113,7 @@ extension Result where Failure == HTTPError {
         }
     }
 
-    @Test("certificates and keys that no connection could be made with fail the check")
+    @Test("unusable certificates and keys fail the check")
     func check() async throws {
         let certificates = try await TestCertificates()
         try await ChildProcess.shell(
@@ -138,7 +141,7 @@ extension Result where Failure == HTTPError {
     }
 
     @Test(
-        "a server with TLS 1.2 without forward secrecy or authenticated encryption is left",
+        "a server without forward secrecy or authenticated encryption is rejected",
         arguments: [TLSTerminator.Offer.cbcAlone, .rsaKeyExchangeAlone])
     func weakServers(_ offer: TLSTerminator.Offer) async throws {
         let certificates = try await TestCertificates(.rsa2048)
@@ -148,7 +151,7 @@ extension Result where Failure == HTTPError {
     }
 
     @Test(
-        "a connection that is lost during the handshake is a failure of the connection, other failures are of TLS",
+        "a connection lost during the handshake is a connection error; other failures are TLS errors",
         arguments: HandshakeEnd.allCases)
     func unfinishedHandshake(_ end: HandshakeEnd) async throws {
         let peer = try UnfinishedHandshake(end)

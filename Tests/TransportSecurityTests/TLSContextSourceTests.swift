@@ -27,7 +27,7 @@ import TransportSecurity
         try Data(try certificates.bytes("\(name).key")).write(to: key)
     }
 
-    @Test func unchangedFilesGiveTheSameContext() async throws {
+    @Test("unchanged files give the same TLS context") func unchangedFilesGiveTheSameContext() async throws {
         try install(try await TestCertificates())
         let source = source()
         #expect(source.current == nil && source.statistics.certificateNotAfter == nil)
@@ -40,7 +40,7 @@ import TransportSecurity
         #expect(abs(days - 2 * 86_400) < 86_400)
     }
 
-    @Test func changedFilesGiveANewContext() async throws {
+    @Test("changed files give a new TLS context") func changedFilesGiveANewContext() async throws {
         try install(try await TestCertificates())
         let source = source()
         let context = try source.refresh()
@@ -50,7 +50,8 @@ import TransportSecurity
     }
 
     /// The kubelet replaces the files of a Secret by swapping a link.
-    @Test func aSwappedLinkGivesANewContext() async throws {
+    @Test("a swapped symbolic link, as of a Secret, gives a new TLS context")
+    func aSwappedLinkGivesANewContext() async throws {
         let certificates = try await [TestCertificates(), TestCertificates()]
         let link = folder.appending(path: "..data")
         try FileManager.default.createSymbolicLink(at: link, withDestinationURL: certificates[0].folder)
@@ -67,7 +68,7 @@ import TransportSecurity
 
     enum Breakage: CaseIterable { case empty, garbage, missing, anothersKey, halfWritten }
 
-    @Test(arguments: Breakage.allCases)
+    @Test("unusable files leave the previous TLS context in use", arguments: Breakage.allCases)
     func filesThatAreOfNoUseLeaveTheContextBefore(_ breakage: Breakage) async throws {
         let certificates = try await TestCertificates()
         try install(certificates)
@@ -89,7 +90,7 @@ import TransportSecurity
         #expect(source.statistics.problem == nil)
     }
 
-    @Test(arguments: [true, false])
+    @Test("unusable files at the start are an error that names them", arguments: [true, false])
     func withoutAContextBeforeBadFilesAreAnErrorThatNamesThem(_ isServer: Bool) throws {
         let source = source(isServer: isServer)
         let error = #expect(throws: CredentialError.self) { try source.refresh() }
@@ -97,7 +98,8 @@ import TransportSecurity
         #expect(source.current == nil && source.statistics.failures == 1)
     }
 
-    @Test func authoritiesThatAreNoneAreAnErrorThatNamesThem() async throws {
+    @Test("an unusable file of authorities is an error that names it")
+    func authoritiesThatAreNoneAreAnErrorThatNamesThem() async throws {
         try install(try await TestCertificates())
         let authorities = folder.appending(path: "ca.crt")
         try Data("not a certificate".utf8).write(to: authorities)

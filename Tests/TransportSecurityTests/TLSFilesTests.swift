@@ -9,7 +9,7 @@ import Testing
 /// Files that are rejected at load because no handshake could use them.
 @Suite struct TLSFilesTests {
     @Test(
-        "a key that no handshake could use is rejected, whoever's it is, with the keys that can be used",
+        "a key that no handshake can use is rejected, and the error names the supported keys",
         arguments: TestCertificates.Key.unsupported)
     func unsupportedKeys(_ key: TestCertificates.Key) async throws {
         let unusable = try await TestCertificates(key)
@@ -29,7 +29,7 @@ import Testing
             TLSFiles(certificate: chain.path, key: usable.path("server.key")), isServer: true, names: [chain.path])
     }
 
-    @Test("a bundle may hold what is of no use beside an authority")
+    @Test("a bundle may contain other certificates beside an authority")
     func bundles() async throws {
         let usable = try await TestCertificates()
         let unusable = try await TestCertificates(try #require(TestCertificates.Key.unsupported.first))
@@ -45,7 +45,7 @@ import Testing
         }
     }
 
-    @Test("a certificate that may not issue others is no authority, unless it is its own")
+    @Test("a certificate that may not issue others is rejected as an authority, unless it is self-signed")
     func authorities() async throws {
         let certificates = try await TestCertificates(hasIntermediate: true)
         var files = TLSFiles(certificate: certificates.path("server.pem"), key: certificates.path("server.key"))
@@ -67,7 +67,7 @@ import Testing
         ).check(isServer: true)
     }
 
-    @Test("no bytes of a certificate make the reader of its fields trap")
+    @Test("mutated certificates are parsed or rejected without a crash")
     func mutations() async throws {
         let certificates = try await TestCertificates(hasIntermediate: true)
         let pem = String(decoding: try certificates.bytes("authority.pem"), as: UTF8.self)

@@ -17,15 +17,19 @@ import TransportSecurity
 
     private func write(_ text: String) throws { try Data(text.utf8).write(to: file) }
 
-    @Test(arguments: [
-        ("one", ["one"]), ("one\n", ["one"]), (" one \r\ntwo\r\n\n", ["one", "two"]), ("\n\none\n", ["one"]),
-    ])
+    @Test(
+        "every line of a token file is a token",
+        arguments: [
+            ("one", ["one"]), ("one\n", ["one"]), (" one \r\ntwo\r\n\n", ["one", "two"]), ("\n\none\n", ["one"]),
+        ])
     func everyLineIsAToken(_ text: String, _ tokens: [String]) throws {
         try write(text)
         #expect(try source().tokens().map(\.secret) == tokens)
     }
 
-    @Test(arguments: ["", "\n \n", "sécret", "a\u{0}b"])
+    @Test(
+        "a file without a valid token is an error that does not contain its content",
+        arguments: ["", "\n \n", "sécret", "a\u{0}b"])
     func aFileWithoutATokenIsAnErrorThatTellsNothingOfIt(_ text: String) throws {
         try write(text)
         let error = #expect(throws: CredentialError.self) { try source().tokens() }
@@ -33,7 +37,8 @@ import TransportSecurity
         #expect(error?.description.contains("cret") == false)
     }
 
-    @Test func aChangedFileCountsAndABrokenOneDoesNot() throws {
+    @Test("a changed token file is reloaded, and a missing one leaves the previous tokens")
+    func aChangedFileCountsAndABrokenOneDoesNot() throws {
         try write("one")
         let source = source()
         #expect(try source.tokens() == [BearerToken("one")])
@@ -43,7 +48,7 @@ import TransportSecurity
         #expect(try source.tokens() == [BearerToken("two")])
     }
 
-    @Test func aFileIsNotReadAgainBeforeItsTime() throws {
+    @Test("a token file is not read again within the interval") func aFileIsNotReadAgainBeforeItsTime() throws {
         try write("one")
         let source = source(interval: .seconds(3_600))
         #expect(try source.tokens() == [BearerToken("one")])
