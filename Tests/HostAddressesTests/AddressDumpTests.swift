@@ -34,7 +34,7 @@ import Testing
         return dump
     }
 
-    @Test("the answer ends with its last message")
+    @Test("a dump is complete with its last message")
     func end() throws {
         #expect(try Self.dump().isComplete == false)
         let first = Self.address(Self.attribute(Self.local, [10, 0, 0, 1]))
@@ -44,14 +44,14 @@ import Testing
         #expect(dump.addresses == [IPAddress("10.0.0.1"), IPAddress("10.0.0.2")])
     }
 
-    @Test("an interrupted answer says so in any of its messages")
+    @Test("an interrupted dump is recognized by the flag in any of its messages")
     func interruption() throws {
         let payload = [2, 24, 0, 0] + Self.bytes(UInt32(1)) + Self.attribute(Self.local, [10, 0, 0, 1])
         #expect(try Self.dump(Self.message(Self.newAddress, flags: 0x12, payload), Self.end).isInterrupted)
         #expect(try Self.dump(Self.message(Self.done, flags: 0x12, [])).isInterrupted)
     }
 
-    @Test("an error in place of the answer, or at its end, is thrown")
+    @Test("an error message in a dump is thrown")
     func errors() throws {
         for type in [Self.error, Self.done] {
             #expect(throws: RouteSocketError("reading the host's addresses", errno: 1)) {
@@ -60,7 +60,7 @@ import Testing
         }
     }
 
-    @Test("a host's own address counts, not its peer's")
+    @Test("the host's own address is read, and not its peer's")
     func peers() throws {
         for attributes in [
             [Self.attribute(Self.address, [10, 0, 0, 2]), Self.attribute(Self.local, [10, 0, 0, 1])],
@@ -74,7 +74,7 @@ import Testing
         #expect(dump.addresses == [IPAddress("fd00::1")])
     }
 
-    @Test("what no other host speaks to is left out, and what stands on ignored interfaces")
+    @Test("loopback, unspecified and non-IP addresses and ignored interfaces are skipped")
     func leftOut() throws {
         let (one, zero) = ([UInt8](repeating: 0, count: 15) + [1], [UInt8](repeating: 0, count: 16))
         let dump = try Self.dump(
@@ -91,7 +91,7 @@ import Testing
         #expect(dump.malformedMessages == 0)
     }
 
-    @Test("a message that cannot be read costs itself alone")
+    @Test("a malformed message does not affect the others")
     func malformed() throws {
         let good = Self.address(Self.attribute(Self.local, [10, 0, 0, 1]))
         for bad in [
@@ -111,7 +111,7 @@ import Testing
         }
     }
 
-    @Test("bytes of any kind are read or refused", arguments: 0..<4)
+    @Test("mutated messages are decoded or rejected without a crash", arguments: 0..<4)
     func mutations(_ seed: UInt64) throws {
         var generator = SeededGenerator(seed: seed)
         let original =

@@ -41,7 +41,7 @@ import Testing
             ])
     }
 
-    @Test("of a point-to-point link, the host's own end is read")
+    @Test("of a point-to-point link, the host's own address is read")
     func pointToPoint() async throws {
         let addresses = try await NetworkNamespace.run {
             try NetworkNamespace.shell(
@@ -55,12 +55,12 @@ import Testing
         #expect(addresses == ["10.0.0.1", "fd00::1"])
     }
 
-    @Test("a namespace with nothing but a loopback has no addresses")
+    @Test("a namespace with only a loopback interface has no addresses")
     func nothing() async throws {
         #expect(try await NetworkNamespace.run { try Self.read() } == [])
     }
 
-    @Test("addresses that stand for services are not the host's")
+    @Test("addresses of interfaces for services are skipped")
     func services() async throws {
         let addresses = try await NetworkNamespace.run {
             try NetworkNamespace.shell(
@@ -76,7 +76,7 @@ import Testing
         #expect(addresses == ["192.0.2.1"])
     }
 
-    @Test("of more addresses than the limit, the first in order are read")
+    @Test("above the limit, the first addresses in order are read")
     func limit() async throws {
         let (first, second) = try await NetworkNamespace.run {
             try NetworkNamespace.shell(
@@ -95,7 +95,7 @@ import Testing
         #expect(second.addresses.last == IPAddress("fd00::1"))
     }
 
-    @Test("an address that comes or goes is heard of, and a burst beyond the socket's buffer")
+    @Test("added and removed addresses are noticed, also in a burst that exceeds the socket's buffer")
     func changes() async throws {
         try await NetworkNamespace.run {
             try NetworkNamespace.shell(
@@ -124,7 +124,7 @@ import Testing
         }
     }
 
-    @Test("interrupting ends a wait and a pause, those that begin later too")
+    @Test("an interruption ends the current and all later waits")
     func interruption() async throws {
         try await NetworkNamespace.run {
             let addresses = try HostAddresses()

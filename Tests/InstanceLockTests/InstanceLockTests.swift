@@ -131,7 +131,7 @@ private struct RawPeer {
 }
 
 @Suite struct InstanceLockTests {
-    @Test("a successor gets the lock and the event socket with all that waits in it")
+    @Test("a successor gets the lock and the event socket with its unread events")
     func handover() async throws {
         let (configuration, pipe) = (configuration(uniqueName()), try Pipe())
         let lock = try take(configuration)
@@ -157,7 +157,7 @@ private struct RawPeer {
         #expect(try await second.value == .handedOver)
     }
 
-    @Test("of two successors at once each has the lock in turn, and no event is lost")
+    @Test("two successors get the lock one after the other, and no event is lost")
     func twoSuccessors() async throws {
         let (configuration, pipe) = (configuration(uniqueName()), try Pipe())
         let lock = try take(configuration)
@@ -180,7 +180,8 @@ private struct RawPeer {
         #expect(read(pipe.reader) == "events")
     }
 
-    @Test("an agent of another workload is refused after ten seconds, with the holder's process; the holder goes on")
+    @Test(
+        "an agent of another workload is rejected after ten seconds with the holder's process, and the holder goes on")
     func refusal() async throws {
         let name = uniqueName()
         let (lock, pipe) = (try take(configuration(name)), try Pipe())
@@ -205,7 +206,7 @@ private struct RawPeer {
         #expect(try await outcome.value == .kept)
     }
 
-    @Test("an agent that stands by follows a holder that shuts down")
+    @Test("an agent on standby gets the lock from a holder that shuts down")
     func standBy() async throws {
         let (configuration, pipe) = (configuration(uniqueName()), try Pipe())
         let lock = try take(configuration)
@@ -227,7 +228,7 @@ private struct RawPeer {
     }
 
     @Test(
-        "a successor that ends before it confirms, or does not confirm, leaves everything with the holder",
+        "a holder keeps everything if its successor ends or does not confirm",
         arguments: [true, false])
     func unconfirmed(ends: Bool) async throws {
         let (configuration, pipe) = (configuration(uniqueName()), try Pipe())
@@ -254,7 +255,7 @@ private struct RawPeer {
         #expect(try await next.value == .handedOver)
     }
 
-    @Test("a successor that has gone before it was heard does not keep the next from its turn")
+    @Test("a successor that is gone before its request is read does not block the next one")
     func goneSuccessor() async throws {
         let (configuration, pipe) = (configuration(uniqueName()), try Pipe())
         let lock = try take(configuration)
@@ -271,7 +272,7 @@ private struct RawPeer {
     }
 
     @Test(
-        "a holder that ends in the middle leaves the name free at once",
+        "the lock is free at once if the holder ends during a handover",
         arguments: [LockSearch.Purpose.start, .standBy])
     func holderEnds(purpose: LockSearch.Purpose) async throws {
         let configuration = configuration(uniqueName())
@@ -298,7 +299,7 @@ private struct RawPeer {
         }
     }
 
-    @Test("what is no agent costs the holder nothing, and a successor is served all the same")
+    @Test("invalid requests do not affect the holder, and a successor is still served")
     func nonsense() async throws {
         let (configuration, pipe) = (configuration(uniqueName()), try Pipe())
         let lock = try take(configuration)
@@ -357,7 +358,7 @@ private struct RawPeer {
     }
 
     @Test(
-        "a name held by what is no agent delays the start by ten seconds; the lock is taken once it is free",
+        "a name held by another program delays the start by ten seconds, and the lock is taken once it is free",
         arguments: [false, true])
     func squatters(answers: Bool) async throws {
         let configuration = configuration(uniqueName())
@@ -393,7 +394,7 @@ private struct RawPeer {
         #expect(try await outcome.value == .kept)
     }
 
-    @Test("a peer of another user is told from an agent on both sides")
+    @Test("a peer of another user is not accepted as an agent, on both sides")
     func otherUser() async throws {
         var stranger = configuration(uniqueName())
         let lock = try take(stranger)
@@ -409,7 +410,7 @@ private struct RawPeer {
         #expect(try await outcome.value == .kept)
     }
 
-    @Test("a search that is interrupted ends")
+    @Test("an interrupted search ends")
     func interruption() async throws {
         let configuration = configuration(uniqueName())
         let listener = try LockSocket.listen(configuration.name)

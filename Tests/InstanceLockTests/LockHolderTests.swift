@@ -28,7 +28,7 @@ import Testing
         holder.received(LockMessage(.confirm, workload: "a"), isAuthorized: false, from: id)
     }
 
-    @Test("a successor of the same workload makes the holder leave and gets what it offers")
+    @Test("a holder leaves for a successor of the same workload and grants the lock")
     func handover() {
         var holder = makeHolder()
         #expect(ask(&holder, 1) == [.reply(.leaving, to: 1), .leave(for: own)])
@@ -36,7 +36,7 @@ import Testing
         #expect(confirm(&holder, 1) == [.finish(.handedOver)])
     }
 
-    @Test("an agent of another workload, one of none, and one that stands by make no holder leave")
+    @Test("a holder does not leave for agents of another or no workload, or on standby")
     func others() {
         var holder = makeHolder()
         #expect(ask(&holder, 1, workload: "b") == [.reply(.wait, to: 1), .reportWaiting(1)])
@@ -46,7 +46,7 @@ import Testing
         #expect(ask(&unnamed, 1, workload: "") == [.reply(.wait, to: 1), .reportWaiting(1)])
     }
 
-    @Test("a holder that shuts down tells those who wait, and takes starting agents before those that stand by")
+    @Test("a holder that shuts down grants the lock to starting agents before those on standby")
     func shutdown() {
         var holder = makeHolder()
         _ = ask(&holder, 1, .standBy)
@@ -60,7 +60,7 @@ import Testing
         #expect(holder.closed(1) == [.close(1), .finish(.kept)])
     }
 
-    @Test("a holder whose successor is gone keeps what it has, whoever else waits")
+    @Test("a holder whose successor is gone keeps the lock, whatever agents wait")
     func successorIsGone() {
         var holder = makeHolder()
         _ = ask(&holder, 1, .standBy)
@@ -70,7 +70,7 @@ import Testing
         #expect(holder.offer(now: start) == [.finish(.kept)])
     }
 
-    @Test("of two successors at once one is granted, the other follows only where the first does not confirm")
+    @Test("a second successor gets the lock only if the first does not confirm")
     func twoSuccessors() {
         var holder = makeHolder()
         #expect(ask(&holder, 1) == [.reply(.leaving, to: 1), .leave(for: own)])
@@ -82,7 +82,7 @@ import Testing
         #expect(confirm(&holder, 2) == [.finish(.handedOver)])
     }
 
-    @Test("a confirmation that has come before the grant is taken back counts")
+    @Test("a confirmation that arrives before the revocation counts")
     func lateConfirmation() {
         var holder = makeHolder()
         _ = ask(&holder, 1)
@@ -91,7 +91,7 @@ import Testing
         #expect(confirm(&holder, 1) == [.finish(.handedOver)])
     }
 
-    @Test("a successor that comes while others decide is granted too")
+    @Test("a successor that arrives after the offer can get the lock")
     func offeredAlready() {
         var holder = makeHolder()
         _ = ask(&holder, 1)
@@ -100,7 +100,7 @@ import Testing
         #expect(holder.closed(1) == [.close(1), .grant(to: 2)])
     }
 
-    @Test("those who have connected when the agent has read its last are given time to ask, once")
+    @Test("peers connected at the time of the offer have two seconds to send their request")
     func lateRequests() {
         var holder = makeHolder()
         _ = holder.stop()
@@ -118,7 +118,7 @@ import Testing
         #expect(third.passed(after(3)) == [.close(1), .finish(.kept)])
     }
 
-    @Test("what is not of this user, shows no proof, speaks out of turn or says nothing is closed")
+    @Test("peers of another user, without proof, out of turn or silent are closed")
     func strangers() {
         var holder = makeHolder()
         #expect(holder.connected(1, LockPeer(process: 1, user: 33), now: start) == [.close(1)])
@@ -146,7 +146,7 @@ import Testing
         #expect(holder.mayAccept(now: after(1)) && holder.deadline == nil)
     }
 
-    @Test("connections are bounded in number, and so are those of a second")
+    @Test("the number of connections, and of those per second, is limited")
     func bounds() {
         var holder = makeHolder()
         for id in 0..<LockHolder.maximumPeers {

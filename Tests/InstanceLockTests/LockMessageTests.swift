@@ -15,7 +15,7 @@ import Testing
     }
 
     @Test(
-        "a message is read as it was written, with workloads of no and of most bytes",
+        "a message is decoded as it was encoded, with workloads of any length",
         arguments: LockMessage.Kind.allCases)
     func roundTrip(kind: LockMessage.Kind) throws {
         for workload in ["", "kubenetmon-agent/kubenetmon-agent", String(repeating: "x", count: 128)] {
@@ -25,7 +25,7 @@ import Testing
         }
     }
 
-    @Test("a message of another version is told from nonsense, whatever its length")
+    @Test("a message of another version is recognized, whatever its length")
     func otherVersion() {
         var bytes = LockMessage(.takeOver, workload: "a/b").bytes
         bytes[8] = 7
@@ -34,7 +34,7 @@ import Testing
         #expect(error(bytes + bytes) == .otherVersion(7))
     }
 
-    @Test("what is too short, too long, of no kind or not printable is no message")
+    @Test("a message of the wrong length, of an unknown kind or not printable is rejected")
     func nonsense() {
         let good = LockMessage(.takeOver, workload: "a/b").bytes
         for length in [0, 1, 8, 9, 10, 16, good.count - 1] { #expect(error(Array(good.prefix(length))) != nil) }
@@ -46,7 +46,7 @@ import Testing
         }
     }
 
-    @Test("a workload's name is printable, without blanks, and fits a message")
+    @Test("a workload name is printable, without blanks, and fits a message")
     func workloads() {
         #expect(LockConfiguration.isWorkload("") && LockConfiguration.isWorkload("a/b"))
         #expect(LockConfiguration.isWorkload(String(repeating: "x", count: 128)))

@@ -12,13 +12,13 @@ import Testing
         start + .milliseconds(Int((seconds * 1000).rounded()))
     }
 
-    @Test("the free name is taken at once")
+    @Test("a free lock is acquired at once")
     func free() {
         var seeker = LockSeeker(.takeOver, user: 0)
         #expect(seeker.handle(.bound, now: start) == .finish(.acquired))
     }
 
-    @Test("a holder that leaves is followed: request, grant, confirmation")
+    @Test("a seeker requests, is granted and confirms the lock of a leaving holder")
     func handover() {
         var seeker = LockSeeker(.takeOver, user: 0)
         #expect(seeker.handle(.nameIsTaken, now: start) == .connect)
@@ -28,7 +28,7 @@ import Testing
         #expect(seeker.handle(.confirmed, now: after(30)) == .finish(.handedOver))
     }
 
-    @Test("a holder that takes its grant back is asked again")
+    @Test("a seeker requests the lock again if the holder revokes it")
     func lateConfirmation() {
         var seeker = LockSeeker(.takeOver, user: 0)
         _ = seeker.handle(.connected(agent), now: start)
@@ -38,7 +38,7 @@ import Testing
         #expect(seeker.handle(.timePassed, now: after(0.02)) == .bind)
     }
 
-    @Test("an agent that goes on is waited for ten seconds in all, over several connections")
+    @Test("a seeker waits ten seconds in all for a holder that goes on, over several connections")
     func refusal() {
         var seeker = LockSeeker(.takeOver, user: 0)
         _ = seeker.handle(.connected(agent), now: start)
@@ -51,7 +51,7 @@ import Testing
         #expect(seeker.handle(.timePassed, now: after(10)) == .finish(.refused(refusal)))
     }
 
-    @Test("an agent that begins to leave while it is waited for is followed")
+    @Test("a seeker waits for a holder that begins to leave later")
     func leavesLater() {
         var seeker = LockSeeker(.takeOver, user: 0)
         _ = seeker.handle(.connected(agent), now: start)
@@ -61,7 +61,7 @@ import Testing
         #expect(seeker.handle(.timePassed, now: after(69)) == .finish(.refused(refusal)))
     }
 
-    @Test("an agent that stands by waits without an end, and follows when the holder ends")
+    @Test("a seeker on standby waits without limit, and acquires the lock when the holder ends")
     func standBy() {
         var seeker = LockSeeker(.standBy, user: 0)
         #expect(seeker.handle(.connected(agent), now: start) == .request(.standBy, until: after(2)))
@@ -72,7 +72,7 @@ import Testing
         #expect(seeker.handle(.bound, now: after(9001.02)) == .finish(.acquired))
     }
 
-    @Test("an agent of another version of the protocol is waited for, then the start is refused")
+    @Test("a seeker waits for an agent of another protocol version, and is then rejected")
     func otherVersion() {
         var seeker = LockSeeker(.takeOver, user: 0)
         _ = seeker.handle(.connected(agent), now: start)
@@ -84,7 +84,7 @@ import Testing
     }
 
     @Test(
-        "what is no agent is reported after ten seconds and keeps nobody from starting",
+        "a program that is not an agent is reported after ten seconds and does not prevent the start",
         arguments: [
             (LockSeeker.Event.connected(LockPeer(process: 9, user: 33)), Squatter.Reason.otherUser),
             (.receivedNonsense, .nonsense), (.closed, .silent), (.timePassed, .silent),
@@ -115,7 +115,7 @@ import Testing
         }
     }
 
-    @Test("a name that is bound by what does not listen is reported without a process")
+    @Test("a name that is bound but not listening is reported without a process")
     func boundButNotListening() {
         var seeker = LockSeeker(.takeOver, user: 0)
         #expect(seeker.handle(.notConnected, now: start) == .pause(until: after(0.02)))
@@ -123,7 +123,7 @@ import Testing
         #expect(seeker.handle(.notConnected, now: after(10)) == .finish(.squatted(squatter)))
     }
 
-    @Test("a squatter that turns out to be an agent starts the time anew")
+    @Test("the ten seconds begin again if a presumed squatter is an agent")
     func squatterIsAnAgent() {
         var seeker = LockSeeker(.takeOver, user: 0)
         _ = seeker.handle(.connected(agent), now: start)
