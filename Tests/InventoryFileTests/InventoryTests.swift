@@ -24,7 +24,7 @@ private func prefix(_ text: String) throws -> IPPrefix {
 }
 
 @Suite struct InventoryTests {
-    @Test func everyKeyIsRead() throws {
+    @Test("every key of an inventory is read") func everyKeyIsRead() throws {
         let text = """
             nodes:
               - name: node-a
@@ -81,12 +81,14 @@ private func prefix(_ text: String) throws -> IPPrefix {
         #expect(try Inventory(text: text, file: "inventory.yaml") == expected)
     }
 
-    @Test(arguments: ["", "nodes: []\npods: []\nranges: []", "nodes:\npods:\nranges:"])
+    @Test(
+        "every list of an inventory may be absent",
+        arguments: ["", "nodes: []\npods: []\nranges: []", "nodes:\npods:\nranges:"])
     func everyListMayBeAbsent(text: String) throws {
         #expect(try Inventory(text: text, file: "inventory.yaml") == Inventory())
     }
 
-    @Test func podsMayStandBeforeTheirNodes() {
+    @Test("pods may be listed before their nodes") func podsMayStandBeforeTheirNodes() {
         let text = """
             pods: [{namespace: shop, name: web-1, node: node-a, addresses: [10.244.1.10]}]
             nodes: [{name: node-a, addresses: [172.18.0.2]}]
@@ -142,7 +144,8 @@ private func prefix(_ text: String) throws -> IPPrefix {
             ])
     }
 
-    @Test func podsOutsideTheHostNetworkShareNoAddress() {
+    @Test("an address of two pods outside the host network is rejected")
+    func podsOutsideTheHostNetworkShareNoAddress() {
         let text = """
             nodes: [{name: node-a, addresses: [172.18.0.2]}]
             pods:
@@ -159,7 +162,7 @@ private func prefix(_ text: String) throws -> IPPrefix {
             ])
     }
 
-    @Test func rangesShareNoBlock() {
+    @Test("a block of two ranges is rejected") func rangesShareNoBlock() {
         let text = """
             ranges:
               - {name: s3, cidrs: [198.51.100.0/24], cloud: aws}
@@ -171,7 +174,7 @@ private func prefix(_ text: String) throws -> IPPrefix {
             ])
     }
 
-    @Test func cloudsHaveAName() {
+    @Test("a cloud without a name is rejected") func cloudsHaveAName() {
         #expect(
             problems("ranges: [{name: s3, cidrs: [], cloud: '  '}]") == [
                 "inventory.yaml:1: ranges[0].cloud: '  ' is not the name of a cloud"

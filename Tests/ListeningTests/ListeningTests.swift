@@ -11,7 +11,8 @@ import Testing
 private let failures = AcceptFailures(purpose: "tests", logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
 
 @Suite struct ListeningTests {
-    @Test(arguments: ["127.0.0.1", "::1"]) func onePortTakesBothFamilies(address: String) async throws {
+    @Test("one listening port accepts IPv4 and IPv6", arguments: ["127.0.0.1", "::1"])
+    func onePortTakesBothFamilies(address: String) async throws {
         try NetworkNamespace.requireSandbox()
         let group = MultiThreadedEventLoopGroup.singleton
         let promise = group.next().makePromise(of: SocketAddress.self)
@@ -30,7 +31,7 @@ private let failures = AcceptFailures(purpose: "tests", logger: Logger(label: "t
         try await listener.close()
     }
 
-    @Test("one address is listened on alone", arguments: ["127.0.0.3", "::1"])
+    @Test("with an address, the port listens on it only", arguments: ["127.0.0.3", "::1"])
     func oneAddress(address: String) async throws {
         try NetworkNamespace.requireSandbox()
         let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
@@ -39,7 +40,7 @@ private let failures = AcceptFailures(purpose: "tests", logger: Logger(label: "t
         try await listener.close()
     }
 
-    @Test func aPortThatIsTakenIsNotTakenTwice() async throws {
+    @Test("listening on a port in use fails") func aPortThatIsTakenIsNotTakenTwice() async throws {
         let group = MultiThreadedEventLoopGroup.singleton
         let first = try await ServerBootstrap(group: group).listen(on: IPAddress("0.0.0.0"), port: 0, failures)
         let port = try #require(first.localAddress?.port)
@@ -49,10 +50,13 @@ private let failures = AcceptFailures(purpose: "tests", logger: Logger(label: "t
         try await first.close()
     }
 
-    @Test(arguments: [
-        ("::ffff:192.0.2.1", "192.0.2.1"), ("::ffff:0.0.0.0", "0.0.0.0"), ("192.0.2.1", "192.0.2.1"), ("::1", "::1"),
-        ("::192.0.2.1", "::192.0.2.1"), ("64:ff9b::192.0.2.1", "64:ff9b::c000:201"),
-    ])
+    @Test(
+        "only IPv4-mapped addresses are converted to IPv4",
+        arguments: [
+            ("::ffff:192.0.2.1", "192.0.2.1"), ("::ffff:0.0.0.0", "0.0.0.0"), ("192.0.2.1", "192.0.2.1"),
+            ("::1", "::1"),
+            ("::192.0.2.1", "::192.0.2.1"), ("64:ff9b::192.0.2.1", "64:ff9b::c000:201"),
+        ])
     func onlyMappedAddressesAreOthers(text: String, unmapped: String) throws {
         let address = try SocketAddress(ipAddress: text, port: 77)
         #expect(address.unmapped.ipAddress == unmapped && address.unmapped.port == 77)

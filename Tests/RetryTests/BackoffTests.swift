@@ -5,7 +5,8 @@ import TestSupport
 import Testing
 
 @Suite struct BackoffTests {
-    @Test func theBoundDoublesWithEveryFailureUpToTheMaximum() {
+    @Test("the longest delay doubles with every failure up to the maximum")
+    func theBoundDoublesWithEveryFailureUpToTheMaximum() {
         var backoff = Backoff(initial: .milliseconds(500), maximum: .seconds(30))
         var highest = Always(bits: .max)
         let waits = (0..<9).map { _ in backoff.next(using: &highest) }
@@ -13,14 +14,15 @@ import Testing
         #expect(backoff.failures == 9)
     }
 
-    @Test func theShortestWaitIsATenthOfTheBound() {
+    @Test("the shortest delay is a tenth of the longest") func theShortestWaitIsATenthOfTheBound() {
         var backoff = Backoff(initial: .milliseconds(500), maximum: .seconds(3))
         var lowest = Always(bits: 1)
         let waits = (0..<5).map { _ in backoff.next(using: &lowest) }
         #expect(waits == [0.05, 0.1, 0.2, 0.3, 0.3].map { Duration.seconds($0) })
     }
 
-    @Test func jitterFillsTheRangeFromATenthOfTheBoundToTheBound() throws {
+    @Test("delays are spread evenly from a tenth of the longest delay to the longest")
+    func jitterFillsTheRangeFromATenthOfTheBoundToTheBound() throws {
         var generator = SeededGenerator(seed: 1)
         for (failures, bound) in [(0, 0.5), (3, 4.0), (20, 30.0)] {
             let shares = (0..<2_000).map { _ in
@@ -35,7 +37,7 @@ import Testing
         }
     }
 
-    @Test func successBeginsAnew() {
+    @Test("a reset restores the initial delay") func successBeginsAnew() {
         var backoff = Backoff(initial: .seconds(1), maximum: .seconds(60))
         var highest = Always(bits: .max)
         for _ in 0..<5 { _ = backoff.next(using: &highest) }
@@ -44,13 +46,13 @@ import Testing
         #expect(backoff.next(using: &highest) == .seconds(1))
     }
 
-    @Test func anInitialBoundAboveTheMaximumIsCapped() {
+    @Test("an initial delay above the maximum is capped") func anInitialBoundAboveTheMaximumIsCapped() {
         var backoff = Backoff(initial: .seconds(9), maximum: .seconds(2))
         var highest = Always(bits: .max)
         #expect(backoff.next(using: &highest) == .seconds(2))
     }
 
-    @Test func aYearOfFailuresStaysAtTheMaximum() {
+    @Test("thousands of failures never exceed the maximum delay") func aYearOfFailuresStaysAtTheMaximum() {
         var backoff = Backoff(initial: .milliseconds(1), maximum: .seconds(Int64.max / 4))
         for _ in 0..<5_000 { #expect(backoff.next() <= backoff.maximum) }
     }

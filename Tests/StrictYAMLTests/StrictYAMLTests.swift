@@ -23,7 +23,7 @@ private func problems(_ text: String, _ body: (inout YAMLMapping) -> Void = { _ 
 }
 
 @Suite struct ScalarTests {
-    @Test func scalarsAreTheTextTheyAre() throws {
+    @Test("scalars keep their text") func scalarsAreTheTextTheyAre() throws {
         let text = """
             version: 1.10
             country: no
@@ -38,15 +38,17 @@ private func problems(_ text: String, _ body: (inout YAMLMapping) -> Void = { _ 
         #expect(values == ["1.10", "no", "0123", "two lines"])
     }
 
-    @Test(arguments: [
-        ("true", true), ("True", true), ("TRUE", true), ("t", true), ("T", true), ("1", true), ("'true'", true),
-        ("false", false), ("False", false), ("FALSE", false), ("f", false), ("F", false), ("0", false),
-    ])
+    @Test(
+        "booleans have Go's spellings",
+        arguments: [
+            ("true", true), ("True", true), ("TRUE", true), ("t", true), ("T", true), ("1", true), ("'true'", true),
+            ("false", false), ("False", false), ("FALSE", false), ("f", false), ("F", false), ("0", false),
+        ])
     func booleansHaveGoSpellings(text: String, truth: Bool) throws {
         #expect(try read("on: \(text)") { $0.bool("on") } == truth)
     }
 
-    @Test(arguments: ["yes", "on", "tRUE", "2"])
+    @Test("other spellings of booleans are rejected", arguments: ["yes", "on", "tRUE", "2"])
     func otherBooleansAreRefused(text: String) {
         #expect(problems("on: \(text)") { _ = $0.bool("on") } == ["a.yaml:1: on: '\(text)' is not true or false"])
     }
@@ -63,7 +65,8 @@ private func problems(_ text: String, _ body: (inout YAMLMapping) -> Void = { _ 
         }
     }
 
-    @Test func callersParseTheirOwnValues() throws {
+    @Test("a value is parsed by the caller, and the error names what is expected")
+    func callersParseTheirOwnValues() throws {
         let age = { (root: inout YAMLMapping) -> Int? in
             root.value("age", as: "an age such as 5s") { $0.hasSuffix("s") ? Int($0.dropLast()) : nil }
         }
@@ -71,7 +74,7 @@ private func problems(_ text: String, _ body: (inout YAMLMapping) -> Void = { _ 
         #expect(problems("age: 7 parsecs") { _ = age(&$0) } == ["a.yaml:1: age: '7 parsecs' is not an age such as 5s"])
     }
 
-    @Test func badValuesArePrintable() {
+    @Test("a bad value is printed escaped and shortened") func badValuesArePrintable() {
         let found = problems(#"port: "\n\e[31m\#(String(repeating: "x", count: 100))""#) {
             _ = $0.integer("port", in: 1...9)
         }
@@ -97,11 +100,13 @@ private func problems(_ text: String, _ body: (inout YAMLMapping) -> Void = { _ 
         #expect(try read("") { $0.mapping("a", required: false) { $0.string("b") } } == nil)
     }
 
-    @Test func aByteOrderMarkIsNoPartOfTheText() throws {
+    @Test("a byte-order mark is skipped") func aByteOrderMarkIsNoPartOfTheText() throws {
         #expect(try read("\u{FEFF}a: 1\nb: 2") { [$0.string("a"), $0.string("b")] } == ["1", "2"])
     }
 
-    @Test(arguments: ["a:", "a: ~", "a: null", "a: ''"])
+    @Test(
+        "a key without a value has its default, and is an error if required",
+        arguments: ["a:", "a: ~", "a: null", "a: ''"])
     func aKeyWithoutValueCountsAsAbsent(text: String) throws {
         #expect(try read(text) { $0.string("a", default: "b") } == "b")
         #expect(problems(text) { _ = $0.string("a") } == ["a.yaml:1: a: has no value"])
@@ -179,7 +184,7 @@ private func problems(_ text: String, _ body: (inout YAMLMapping) -> Void = { _ 
             ])
     }
 
-    @Test func keysAreSingleValues() {
+    @Test("a key that is not a single value is rejected") func keysAreSingleValues() {
         #expect(
             problems("? [{? [a]: b}]\n: c\n? {d: e}\n: f\n~: g") == [
                 "a.yaml:1: a key must be a single value",
@@ -223,18 +228,20 @@ private func problems(_ text: String, _ body: (inout YAMLMapping) -> Void = { _ 
             ])
     }
 
-    @Test func theRootIsAMapping() {
+    @Test("a document whose root is not a mapping is rejected") func theRootIsAMapping() {
         #expect(problems("- a") == ["a.yaml:1: expected a mapping, found a list"])
         #expect(problems("\n\na") == ["a.yaml:3: expected a mapping, found a single value"])
     }
 
-    @Test(arguments: ["!s3cret", "&s3cret", "*s3cret", "!<s3cret> a", "&s3cret a", "[!s3cret]", "[*s3cret]"])
+    @Test(
+        "a secret that looks like a tag or an anchor is not printed in the error",
+        arguments: ["!s3cret", "&s3cret", "*s3cret", "!<s3cret> a", "&s3cret a", "[!s3cret]", "[*s3cret]"])
     func aSecretThatLooksLikeATagOrAnAnchorIsNotTold(value: String) {
         let found = problems("a: \(value)") { _ = $0.string("a") }
         #expect(!found.isEmpty && found.allSatisfy { !$0.contains("s3cret") }, "\(found)")
     }
 
-    @Test func anchorsAliasesAndTagsAreRefused() {
+    @Test("anchors, aliases and tags are rejected") func anchorsAliasesAndTagsAreRefused() {
         let text = """
             a: &x 1
             b: *x
@@ -254,7 +261,7 @@ private func problems(_ text: String, _ body: (inout YAMLMapping) -> Void = { _ 
             ])
     }
 
-    @Test(.timeLimit(.minutes(10))) func aliasBombsAreRefused() {
+    @Test("nested aliases are rejected in little time", .timeLimit(.minutes(10))) func aliasBombsAreRefused() {
         var values = "a0: &a0 [x, x]\n"
         for level in 1..<15 { values += "a\(level): &a\(level) [*a\(level - 1), *a\(level - 1)]\n" }
         let found = problems(values) { root in (0..<15).forEach { _ = root.values("a\($0)") { $0 } } }
@@ -264,7 +271,7 @@ private func problems(_ text: String, _ body: (inout YAMLMapping) -> Void = { _ 
             problems(values + "? *a39\n: x").last == "a.yaml:41: \(anchors)")
     }
 
-    @Test func asterisksAndAmpersandsInTextAreHarmless() throws {
+    @Test("asterisks and ampersands in texts are accepted") func asterisksAndAmpersandsInTextAreHarmless() throws {
         let text = "# \(String(repeating: "*note* ", count: 100))\nname: R&D\n"
         #expect(try read("name: '*'") { $0.string("name") } == "*")
         #expect(try read(text) { $0.string("name") } == "R&D")
@@ -293,7 +300,7 @@ private func problems(_ text: String, _ body: (inout YAMLMapping) -> Void = { _ 
         #expect(problems("a: 1\nb: \u{7}") == ["a.yaml:2: YAML syntax error: control characters are not allowed"])
     }
 
-    @Test func nestingIsBounded() {
+    @Test("the depth of nesting is limited") func nestingIsBounded() {
         let deep = "a: " + String(repeating: "[", count: 900) + String(repeating: "]", count: 900)
         #expect(problems(deep) { _ = $0.list("a") { _ in } } == ["a.yaml:1: a[0]: expected a mapping, found a list"])
         let found = problems(String(repeating: "[", count: 100_000))
@@ -303,7 +310,7 @@ private func problems(_ text: String, _ body: (inout YAMLMapping) -> Void = { _ 
         #expect(items.count == 1)
     }
 
-    @Test func whatIsRefusedIsPassedOverWhole() {
+    @Test("a rejected value is skipped as a whole") func whatIsRefusedIsPassedOverWhole() {
         let text = "a: &x [{b: 1}, [2, &y {c: 3}]]\n? [d, {e: f}]\n: {g: &z h}\ni: 1"
         let found = problems(text) { root in
             _ = root.list("a") { _ in }
@@ -343,7 +350,8 @@ private func problems(_ text: String, _ body: (inout YAMLMapping) -> Void = { _ 
         #expect(directory?.description == "/tmp: cannot be read: Is a directory")
     }
 
-    @Test func filesThatAreNoTextOrTooLargeAreReported() throws {
+    @Test("files that are not UTF-8 or too large are rejected")
+    func filesThatAreNoTextOrTooLargeAreReported() throws {
         #expect(try problem(ofFileHolding: Data([0x61, 0xff])) == "PATH: is not UTF-8 text")
         let largest = Data(repeating: UInt8(ascii: "\n"), count: YAMLDocument.maximumSize)
         #expect(try problem(ofFileHolding: largest) == nil)

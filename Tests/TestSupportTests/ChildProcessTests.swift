@@ -4,10 +4,9 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("Child processes")
-struct ChildProcessTests {
+@Suite struct ChildProcessTests {
     /// Foundation reads beyond its buffer, and may end the tests, where a process with 1,365 descriptors starts another.
-    @Test("Nothing stays open of a program that has ended")
+    @Test("no file of a child process that has ended stays open")
     func nothingStaysOpen() async throws {
         for _ in 0..<20 { try await ChildProcess.run(URL(filePath: "/bin/true")) }
         let files = FileManager.default
