@@ -10,7 +10,7 @@ import Testing
     private static let required = "environment: test\ncloud: aws\nregion: eu-central-1\ncluster: main\n"
     private static let certificate = "tls_certificate_file: /tls/tls.crt\ntls_key_file: /tls/tls.key\n"
 
-    @Test func everyKeyIsRead() throws {
+    @Test("every key about agents' access is read") func everyKeyIsRead() throws {
         let access = try ServerConfiguration.read(
             """
             \(Self.required)\(Self.certificate)
@@ -32,28 +32,35 @@ import Testing
         #expect(access.limits.batchesInFlight == 32)
     }
 
-    @Test(arguments: [("", 300), ("max_grpc_connection_age: 30s", 30), ("max_connection_age: 0s", 0)])
+    @Test(
+        "kubenetmon's key max_grpc_connection_age sets the maximum age",
+        arguments: [("", 300), ("max_grpc_connection_age: 30s", 30), ("max_connection_age: 0s", 0)])
     func kubenetmonsKeyForTheAgeCounts(_ text: String, _ seconds: Int) throws {
         #expect(
             try ServerConfiguration.read(Self.required + text).value.agents.maximumConnectionAge == .seconds(seconds))
     }
 
-    @Test(arguments: [
-        ("tls_certificate_file: /a", "tls_key_file"), ("tls_key_file: /a", "tls_certificate_file"),
-        ("tls_client_ca_file: /a", "tls_certificate_file"), ("agent_authentication: token", "agent_token_file"),
-        ("agent_token_file: /a", "agent_token_file"), ("agent_service_accounts: kubenetmon", "agent_service_accounts"),
-        ("agent_authentication: jwt", "agent_authentication"),
-    ])
+    @Test(
+        "keys that contradict each other are a problem that names the key",
+        arguments: [
+            ("tls_certificate_file: /a", "tls_key_file"), ("tls_key_file: /a", "tls_certificate_file"),
+            ("tls_client_ca_file: /a", "tls_certificate_file"), ("agent_authentication: token", "agent_token_file"),
+            ("agent_token_file: /a", "agent_token_file"),
+            ("agent_service_accounts: kubenetmon", "agent_service_accounts"),
+            ("agent_authentication: jwt", "agent_authentication"),
+        ])
     func whatDoesNotFitTogetherIsAProblemThatNamesTheKey(_ text: String, _ key: String) {
         let problems = ServerConfiguration.problems(Self.required + text)
         #expect(problems.contains { $0.contains(key) }, "\(problems)")
     }
 
-    @Test(arguments: [
-        ("", "unencrypted"), ("agent_authentication: kubernetes", "tokens travel unencrypted"),
-        (certificate, "whoever reaches the port"), ("\(certificate)tls_client_ca_file: /ca", nil),
-        ("\(certificate)agent_authentication: kubernetes", nil),
-    ])
+    @Test(
+        "missing encryption or authentication causes a warning",
+        arguments: [
+            ("", "unencrypted"), ("agent_authentication: kubernetes", "tokens travel unencrypted"),
+            (certificate, "whoever reaches the port"), ("\(certificate)tls_client_ca_file: /ca", nil),
+            ("\(certificate)agent_authentication: kubernetes", nil),
+        ])
     func whatIsOpenIsWarnedAbout(_ text: String, _ warning: String?) throws {
         let warnings = try ServerConfiguration.read(Self.required + text).settings.warnings
         let ours = warnings.filter { $0.contains("docs/security.md") }

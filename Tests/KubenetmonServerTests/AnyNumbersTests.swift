@@ -112,7 +112,7 @@ import Testing
             watches: [("pods", watch(&draw)), ("nodes", watch(&draw))])
     }
 
-    @Test("a page of any numbers")
+    @Test("the server's status page, metrics and summaries accept extreme numbers")
     func anyNumbers() {
         var draw = Draw()
         var last = SummaryService.Numbers(ServerNumbers())
@@ -138,7 +138,7 @@ import Testing
         }
     }
 
-    @Test("bytes of one minute that are more than 64 bits hold")
+    @Test("bytes of a minute that exceed 64 bits saturate")
     func heavyTalkers() {
         var minutes = TalkerMinutes()
         let (here, there) = (

@@ -4,9 +4,9 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("The proxy of the environment") struct ClickHouseProxyTests {
+@Suite struct ClickHouseProxyTests {
     @Test(
-        "is used for ClickHouse where that is asked for, and else named as unused",
+        "the environment's proxy is used for ClickHouse only with the setting environment, and else named as unused",
         arguments: [("none", 20_301), ("environment", 20_303)])
     func environment(setting: String, port: Int) async throws {
         let (clickHouse, proxy) = (try RawHTTPServer { _, _ in .silence }, try RawHTTPServer { _, _ in .silence })

@@ -15,7 +15,7 @@ import Testing
         }
     }
 
-    @Test func aQuestionIsReadOutOfAQuery() throws {
+    @Test("the flow to explain is read from the query") func aQuestionIsReadOutOfAQuery() throws {
         let asked = try FlowQuestion(
             query: "src=10.0.0.1:40000&dst=10.96.0.80:80&answered_by=10.0.0.2:8080&node=node-a&proto=udp&at=7")
         #expect(asked.node == "node-a" && asked.second == 7 && asked.flow.transport == .udp)
@@ -31,17 +31,19 @@ import Testing
         #expect(plain.second == nil && plain.flow.transport == .tcp)
     }
 
-    @Test(arguments: [
-        ("", "src is missing"), ("src=10.0.0.1:1", "dst is missing"),
-        ("src=10.0.0.1:1&dst=10.0.0.2:2", "node is missing"),
-        ("src=10.0.0.1&dst=10.0.0.2:2&node=n", "src '10.0.0.1' is no address and port, such as"),
-        ("src=web:1&dst=10.0.0.2:2&node=n", "src 'web:1' is no address and port, such as"),
-        ("src=10.0.0.1:1&dst=10.0.0.2:65536&node=n", "dst '10.0.0.2:65536' is no address and port"),
-        ("src=10.0.0.1:1&dst=10.0.0.2:2&node=n&proto=icmp", "proto 'icmp' is none of tcp, udp and sctp"),
-        ("src=10.0.0.1:1&dst=10.0.0.2:2&node=n&at=noon", "at 'noon' is no number of seconds since 1970"),
-        ("=", "unknown parameter ''"), ("&&=&", "unknown parameter ''"), ("src", "src is missing"),
-        ("source=10.0.0.1:1", "unknown parameter 'source'; there are src, dst"),
-    ])
+    @Test(
+        "an invalid query is rejected with what is wrong",
+        arguments: [
+            ("", "src is missing"), ("src=10.0.0.1:1", "dst is missing"),
+            ("src=10.0.0.1:1&dst=10.0.0.2:2", "node is missing"),
+            ("src=10.0.0.1&dst=10.0.0.2:2&node=n", "src '10.0.0.1' is no address and port, such as"),
+            ("src=web:1&dst=10.0.0.2:2&node=n", "src 'web:1' is no address and port, such as"),
+            ("src=10.0.0.1:1&dst=10.0.0.2:65536&node=n", "dst '10.0.0.2:65536' is no address and port"),
+            ("src=10.0.0.1:1&dst=10.0.0.2:2&node=n&proto=icmp", "proto 'icmp' is none of tcp, udp and sctp"),
+            ("src=10.0.0.1:1&dst=10.0.0.2:2&node=n&at=noon", "at 'noon' is no number of seconds since 1970"),
+            ("=", "unknown parameter ''"), ("&&=&", "unknown parameter ''"), ("src", "src is missing"),
+            ("source=10.0.0.1:1", "unknown parameter 'source'; there are src, dst"),
+        ])
     func aBadQuestionIsToldWhatIsWrong(query: String, expected: String) {
         #expect(problem(query)?.hasPrefix(expected) == true)
     }

@@ -18,7 +18,8 @@ private func configuration(_ text: String) throws -> ServerConfiguration {
 private func problems(_ text: String) -> [String] { ServerConfiguration.problems(required + text) }
 
 @Suite struct LabelingConfigurationTests {
-    @Test func withoutAWordTheClusterIsWatchedAndEveryListIsUsed() throws {
+    @Test("by default the cluster is watched and every list is used")
+    func withoutAWordTheClusterIsWatchedAndEveryListIsUsed() throws {
         let read = try configuration("")
         #expect(read.kubernetes == KubernetesSettings(isEnabled: nil, watchesReplicaSets: true))
         #expect(read.watchesCluster)
@@ -28,7 +29,8 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         #expect(read.labeling == Labeler.Configuration())
     }
 
-    @Test func anInventoryStandsInForTheClusterUnlessBothAreAskedFor() throws {
+    @Test("an inventory replaces the watches unless kubernetes.enabled is true")
+    func anInventoryStandsInForTheClusterUnlessBothAreAskedFor() throws {
         #expect(try !configuration("inventory_file: /inventory.yaml").watchesCluster)
         #expect(try configuration("inventory_file: /inventory.yaml\nkubernetes: {enabled: true}").watchesCluster)
         // The flag counts like the key.
@@ -39,7 +41,8 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         #expect(try !configuration("kubernetes: {replica_sets: false}").kubernetes.watchesReplicaSets)
     }
 
-    @Test func labelsAreAskedForInVainWhereNoPodHasAny() throws {
+    @Test("pod_labels cause a warning if pods come from an inventory")
+    func labelsAreAskedForInVainWhereNoPodHasAny() throws {
         func warnings(_ text: String) throws -> [String] {
             let labels = """
                 pod_labels: {app: [team]}
@@ -57,7 +60,8 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         #expect(try warnings("inventory_file: /inventory.yaml\nkubernetes: {enabled: true}") == [])
     }
 
-    @Test func labelsOfPodsFillTheColumnsThatAreNamed() throws {
+    @Test("pod labels are mapped to columns, and those used in rules are kept")
+    func labelsOfPodsFillTheColumnsThatAreNamed() throws {
         let read = try configuration(
             """
             pod_labels:
@@ -73,7 +77,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
                     app: ["app", "app.kubernetes.io/name"], cell: ["cell"], kept: ["role", "example.com/tier"]))
     }
 
-    @Test func flagsHaveConditionsOfEveryKind() throws {
+    @Test("connection flags have conditions on networks and ports") func flagsHaveConditionsOfEveryKind() throws {
         let read = try configuration(
             """
             connection_flags:
@@ -90,7 +94,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
             ])
     }
 
-    @Test func listsComeFromWhereTheyAreSaidTo() throws {
+    @Test("lists of addresses come from the configured sources") func listsComeFromWhereTheyAreSaidTo() throws {
         let read = try configuration(
             """
             ranges:
@@ -117,7 +121,8 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         #expect(try configuration("cloud_ranges: {enabled: false}").cloudRanges.sources.isEmpty)
     }
 
-    @Test func everyMistakeIsNamedWithItsPlace() {
+    @Test("every mistake in the labeling settings is reported with its place")
+    func everyMistakeIsNamedWithItsPlace() {
         let found = problems(
             """
             connection_flags:
@@ -146,7 +151,8 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         ] { #expect(found.contains { $0.contains(part) }, "\(part)\n\(found.joined(separator: "\n"))") }
     }
 
-    @Test func thereAreAtMost63FlagsBesideTheOneThatIsBuiltIn() {
+    @Test("more than 63 flags are rejected, and so is the built-in name translated")
+    func thereAreAtMost63FlagsBesideTheOneThatIsBuiltIn() {
         let many = (0..<64).map { "  - {name: flag-\($0), ports: [\($0 + 1)]}" }.joined(separator: "\n")
         #expect(problems("connection_flags:\n" + many).map { $0.contains("one flag too many") } == [true])
         #expect(

@@ -7,7 +7,7 @@ import Testing
 @Suite struct MemoryReleaseTests {
     private let start = ContinuousClock.now
 
-    @Test("memory is released for as long as there is more than before, and not otherwise")
+    @Test("memory is released while usage exceeds the usual one, and not otherwise")
     func peak() {
         var usage = MemoryUsage()
         let megabytes = [30, 33, 31, 180, 110, 60, 40, 36, 31, 33, 35]
@@ -15,7 +15,7 @@ import Testing
         #expect(isReleased == [false, false, false, true, true, true, true, false, false, false, false])
     }
 
-    @Test("a need that has grown is the usual one after two hours")
+    @Test("higher usage is the usual one after two hours")
     func growth() {
         var usage = MemoryUsage()
         let released = (0..<300).filter { minute in
@@ -25,7 +25,7 @@ import Testing
         #expect(released == Array(10..<10 + released.count))
     }
 
-    @Test("where the kernel does not tell, nothing is released")
+    @Test("no memory is released if the kernel does not report usage")
     func unknown() {
         var usage = MemoryUsage()
         let released = (0..<5).count { usage.note(0, at: start + .seconds(60 * $0)) }

@@ -77,7 +77,8 @@ private final class MountedServer {
 }
 
 @Suite(.serialized) struct ReloadTests {
-    @Test func whatCanBeChangedIsChangedWhileTheServerRuns() async throws {
+    @Test("reloadable settings take effect while the server runs")
+    func whatCanBeChangedIsChangedWhileTheServerRuns() async throws {
         let fixture = try await APIServerFixture.start()
         fixture.apply(Node(name: "node-a", addresses: []))
         fixture.apply(
@@ -136,7 +137,8 @@ private final class MountedServer {
         fixture.stop()
     }
 
-    @Test func aConfigurationIsCheckedWithTheFilesThatItNames() async throws {
+    @Test("--check-config reads the files that the configuration names")
+    func aConfigurationIsCheckedWithTheFilesThatItNames() async throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
@@ -166,7 +168,7 @@ private final class MountedServer {
         for name in ["i.yaml", "ca.pem", "aws.json"] { #expect(bad.output.contains("/nowhere/\(name): ")) }
     }
 
-    @Test("--check-config rejects certificates that agents' or ClickHouse's connections could not use")
+    @Test("--check-config rejects certificates that connections to agents or ClickHouse could not use")
     func checkedCertificates() async throws {
         let certificates = try await TestCertificates()
         let unusable = try await TestCertificates(.ed448)

@@ -82,7 +82,7 @@ import Testing
 
     // MARK: - Rates
 
-    @Test("a source has ten reviews in any second")
+    @Test("a source has at most ten reviews a second")
     func oneSource() {
         var run = Run()
         run.reviewTime = 1
@@ -90,7 +90,7 @@ import Testing
         #expect(run.begun.count == 35 && run.most == 10 && run.begun.first?.millisecond == 0)
     }
 
-    @Test("all sources together have fifty reviews in any second, those that are refused twenty")
+    @Test("all sources together have at most fifty reviews a second, those with only rejections twenty")
     func manySources() {
         var run = Run()
         run.pass(3_500) { run in
@@ -114,7 +114,7 @@ import Testing
         #expect(run.begun.map(\.millisecond) == [0, 100, 500] && run.begun.last?.claim == "good")
     }
 
-    @Test("slow reviews of sources that are refused leave threads to others")
+    @Test("slow reviews of rejected sources leave threads to others")
     func slowRefusals() {
         var run = Run()
         for source in 0..<20 { run.add("bad", from: "\(source)") }
@@ -131,7 +131,7 @@ import Testing
     // MARK: - Floods
 
     @Test(
-        "a new agent waits for less than two seconds among a thousand sources of several claims each",
+        "a new agent waits less than two seconds among a thousand sources with several claims each",
         arguments: [0, 1, 20, 777, 6_000])
     func floodFromManySources(begin: Int) {
         var run = Run()
@@ -149,7 +149,7 @@ import Testing
         #expect(run.most <= 50)
     }
 
-    @Test("so does one among ten thousand connections from one IPv6 /64")
+    @Test("a new agent waits at most 20 ms among ten thousand connections of one IPv6 /64")
     func floodFromOneHost() throws {
         var run = Run()
         let sources = try Set(
@@ -166,7 +166,7 @@ import Testing
         #expect(run.most <= 12)
     }
 
-    @Test("one that comes after a thousand others that came at once waits for none of them")
+    @Test("an agent that arrives after a thousand claims waits for none of them")
     func latecomer() {
         var run = Run()
         for source in 0..<1_000 { run.add("bad", from: "\(source)") }
@@ -176,7 +176,7 @@ import Testing
         #expect(run.wait(of: "good", since: 10)?.milliseconds == 10)
     }
 
-    @Test("a source whose last verdict was good and a token that was good go before new ones, refused ones last")
+    @Test("good sources and tokens are reviewed before new sources, and rejected ones last")
     func standing() {
         var run = Run()
         run.add("good 1", from: "good")
@@ -192,7 +192,7 @@ import Testing
         #expect(run.begun.map(\.claim) == ["good 2", "good 3", "new", "refused", "shared"])
     }
 
-    @Test("sources whose reviews come to nothing take turns")
+    @Test("sources whose reviews give no verdict take turns")
     func inconclusive() {
         var run = Run()
         run.isConclusive = false
@@ -206,7 +206,7 @@ import Testing
 
     // MARK: - Bounds
 
-    @Test("where there is no room a worse claim gives way to a better one")
+    @Test("in a full queue, a better claim displaces a worse one")
     func displacement() {
         var limits = ReviewLimits()
         (limits.waiting, limits.waitingPerSource) = (100, 8)
@@ -228,7 +228,7 @@ import Testing
     }
 
     @Test(
-        "a claim ends at its deadline, whether it waits or is in flight, and it is known whether the API server answers"
+        "a claim expires at its deadline, waiting or in flight, and unanswered reviews are known"
     )
     func deadline() {
         var run = Run()
@@ -253,7 +253,7 @@ import Testing
         #expect(run.begun.count == 54 && run.expired.count == 950 && run.unanswered == 950)
     }
 
-    @Test("a claim that is taken back is not reviewed")
+    @Test("a removed claim is not reviewed")
     func removal() {
         var run = Run()
         let places = (0..<30).compactMap { run.add("\($0)", from: "\($0 % 3)") }
@@ -269,7 +269,7 @@ import Testing
         #expect(run.begun.count == 15 && !run.begun.contains { $0.claim == "same" })
     }
 
-    @Test("a source is forgotten a while after its last claim, earlier where there are too many")
+    @Test("a source is forgotten some time after its last claim, or earlier if there are too many")
     func memory() {
         var limits = ReviewLimits()
         (limits.memory, limits.remembered) = (.seconds(20), 200)
@@ -285,7 +285,7 @@ import Testing
         }
     }
 
-    @Test("the next look is told, and nothing is missed by waiting for it")
+    @Test("the queue returns the time of its next action, and waiting for it misses nothing")
     func waiting() {
         var queue = Queue()
         let start = ContinuousClock.now

@@ -29,7 +29,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
 
 @Suite struct ServerConfigurationTests {
     /// Every key that kubenetmon's chart writes, with the chart's defaults.
-    @Test func theFileOfKubenetmonsChartIsRead() throws {
+    @Test("the configuration file of kubenetmon's chart is read") func theFileOfKubenetmonsChartIsRead() throws {
         let (read, settings) = try ServerConfiguration.read(
             """
             metrics_port: 8883
@@ -74,7 +74,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         { #expect(warning.hasPrefix(key)) }
     }
 
-    @Test func whatIsNotGivenHasADefaultThatWorks() throws {
+    @Test("settings that are not given have their defaults") func whatIsNotGivenHasADefaultThatWorks() throws {
         let read = try configuration(required)
         #expect(read.port == 8884 && read.metricsPort == 8883 && read.metricsAddress == nil)
         #expect(read.labeling == Labeler.Configuration())
@@ -85,7 +85,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         #expect(read.clickHouse.timeoutMilliseconds == 120_000 && read.clickHouse.tls.verifiesServer)
     }
 
-    @Test func everythingCanBeSet() throws {
+    @Test("every setting can be set in the file") func everythingCanBeSet() throws {
         let (read, settings) = try ServerConfiguration.read(
             """
             environment: "my environment"
@@ -132,19 +132,22 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         #expect(settings.warnings[2].hasPrefix("clickhouse_skip_ping"))
     }
 
-    @Test(arguments: [
-        // Hosts with a native-protocol port, as in kubenetmon's configuration.
-        ("db:9000", false, "https://db:8443", true), ("db:9000", true, "http://db:8123", true),
-        ("db:9440", false, "https://db:8443", true), ("[::1]:9000", true, "http://[::1]:8123", true),
-        // Any other port is an HTTP port.
-        ("db:8123", true, "http://db:8123", false), ("db:8443", false, "https://db:8443", false),
-        ("db:19000", true, "http://db:19000", false), ("db", false, "https://db", false),
-        // A URL is used unchanged.
-        ("http://db:8123", false, "http://db:8123", false), ("http://db:9000", false, "http://db:9000", false),
-        ("https://db:8443/", true, "https://db:8443", false), ("https://db/path//", false, "https://db/path", false),
-        // Credentials would appear in logs.
-        ("https://me:p@ss@db:8443", false, "https://db:8443", false),
-    ])
+    @Test(
+        "an endpoint is converted to an HTTP URL",
+        arguments: [
+            // Hosts with a native-protocol port, as in kubenetmon's configuration.
+            ("db:9000", false, "https://db:8443", true), ("db:9000", true, "http://db:8123", true),
+            ("db:9440", false, "https://db:8443", true), ("[::1]:9000", true, "http://[::1]:8123", true),
+            // Any other port is an HTTP port.
+            ("db:8123", true, "http://db:8123", false), ("db:8443", false, "https://db:8443", false),
+            ("db:19000", true, "http://db:19000", false), ("db", false, "https://db", false),
+            // A URL is used unchanged.
+            ("http://db:8123", false, "http://db:8123", false), ("http://db:9000", false, "http://db:9000", false),
+            ("https://db:8443/", true, "https://db:8443", false),
+            ("https://db/path//", false, "https://db/path", false),
+            // Credentials would appear in logs.
+            ("https://me:p@ss@db:8443", false, "https://db:8443", false),
+        ])
     func anEndpointBecomesAURL(endpoint: String, disableTLS: Bool, url: String, isWarned: Bool) throws {
         let (read, settings) = try ServerConfiguration.read(
             "\(required)clickhouse_endpoint: \"\(endpoint)\"\nclickhouse_disable_tls: \(disableTLS)")
@@ -153,7 +156,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
     }
 
     @Test(
-        "a port with TLS is spoken to without only where that is said twice",
+        "plaintext at a TLS port requires a second setting",
         arguments: [
             ("db:9440", "clickhouse_disable_tls", "clickhouse_disable_tls: true"),
             ("db:8443", "clickhouse_disable_tls", "clickhouse_disable_tls: true"),
@@ -179,7 +182,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
     }
 
     @Test(
-        "where TLS is spoken to a port without, the errors that follow name the setting",
+        "for TLS at a plaintext port, the remedy names the setting",
         arguments: [
             ("db:9000", "https://db:8443"), ("db:8123", "https://db:8123"), ("https://db:8123", "https://db:8123"),
             ("https://db:9000", "https://db:9000"),
@@ -195,7 +198,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
     }
 
     @Test(
-        "a password that travels unencrypted to another machine is warned of",
+        "a password sent to another machine without TLS causes a warning",
         arguments: [
             ("http://db:8123", "", "secret", "password travels unencrypted to http://db:8123: "),
             ("db:9000", "clickhouse_disable_tls: true", "secret", "unencrypted to http://db:8123: "),
@@ -222,14 +225,14 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         #expect(warnings.allSatisfy { $0.contains(warning ?? "") && $0.contains("https://") && !$0.contains("secret") })
     }
 
-    @Test func severalEndpointsStandBehindOneAnother() throws {
+    @Test("several endpoints are separated by commas") func severalEndpointsStandBehindOneAnother() throws {
         let (read, settings) = try ServerConfiguration.read(
             "\(required)clickhouse_endpoint: http://a:8123, b:9000 ,https://me:p@c\n")
         #expect(read.clickHouse.endpoints == ["http://a:8123", "https://b:8443", "https://c"])
         #expect(settings.warnings.count == 3)
     }
 
-    @Test func howRowsAreSentCanBeSaid() throws {
+    @Test("every setting about inserts is read") func howRowsAreSentCanBeSaid() throws {
         let read = try configuration(
             """
             \(required)clickhouse_endpoint: https://db:8443
@@ -267,7 +270,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
             problems("\(required)clickhouse_certificate_file: a.pem").first?.contains("clickhouse_key_file") == true)
     }
 
-    @Test("A proxy's credentials are used and not shown")
+    @Test("a proxy's credentials are used and not shown")
     func proxyCredentials() throws {
         let (read, settings) = try ServerConfiguration.read("\(required)clickhouse_proxy: http://me:p@ss@proxy:3128")
         #expect(read.clickHouse.proxy == .url("http://me:p@ss@proxy:3128"))
@@ -276,7 +279,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         #expect(problem?.contains("is not none, environment or the http:// or https:// URL of a proxy") == true)
     }
 
-    @Test func missingKeysAreToldTogether() {
+    @Test("all missing keys are reported together") func missingKeysAreToldTogether() {
         #expect(
             problems("port: 1\n").map { $0.split(separator: " (or")[0] }
                 == ["environment", "cloud", "region", "cluster"].map { "config.yaml:1: missing key '\($0)'" })
@@ -315,12 +318,12 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         #expect(found.first?.contains(problem) == true, "\(found)")
     }
 
-    @Test func allProblemsAreToldInTheOrderOfTheirLines() {
+    @Test("mistakes are reported in the order of their lines") func allProblemsAreToldInTheOrderOfTheirLines() {
         let found = problems("\(required)port: x\nno_such_key: 1\nmetrics_port: y\n")
         #expect(found.map { $0.prefix(14) } == ["config.yaml:5:", "config.yaml:6:", "config.yaml:7:"])
     }
 
-    @Test func aFileThatIsNotThereIsNamed() {
+    @Test("a missing configuration file is named") func aFileThatIsNotThereIsNamed() {
         let error = #expect(throws: SettingsProblems.self) {
             try ConfigurationFile(path: "/nowhere/config.yaml").read()
         }
@@ -328,17 +331,23 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
     }
 
     /// Settings that require or exclude each other.
-    @Test(arguments: [
-        ("clickhouse_certificate_file: a.pem", "clickhouse_certificate_file: is given without its clickhouse_key_file"),
-        ("clickhouse_key_file: a.pem", "clickhouse_key_file: is given without its clickhouse_certificate_file"),
-        ("metrics_port: 8884", "metrics_port: is the port that agents connect to"),
-    ])
+    @Test(
+        "settings that contradict each other are reported",
+        arguments: [
+            (
+                "clickhouse_certificate_file: a.pem",
+                "clickhouse_certificate_file: is given without its clickhouse_key_file"
+            ),
+            ("clickhouse_key_file: a.pem", "clickhouse_key_file: is given without its clickhouse_certificate_file"),
+            ("metrics_port: 8884", "metrics_port: is the port that agents connect to"),
+        ])
     func contradictionsAreProblems(line: String, problem: String) {
         #expect(problems(required + line) == ["config.yaml:5: \(problem)"])
     }
 
     /// KUBENETMON_SERVER_PORT, which Kubernetes sets for a service called kubenetmon-server, has no effect.
-    @Test func everythingCanBeSaidByVariablesAlone() throws {
+    @Test("environment variables and flags configure the server without a file")
+    func everythingCanBeSaidByVariablesAlone() throws {
         let environment = [
             "ENVIRONMENT": "production", "CLOUD": "aws", "REGION": "eu-central-1", "CLUSTER": "main", "PORT": "1",
             "PRIVATE_NETWORKS": "[100.64.0.0/10]", "POD_LABELS_APP": "[app]", "CLOUD_RANGES_AWS": "off",
@@ -359,12 +368,14 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         #expect(settings.description.contains("# KUBENETMON_CONFIG_CONNECTION_FLAGS"))
     }
 
-    @Test(arguments: [
-        ("https://me:p@ss@db:8443", "https://db:8443", "https://db:8443"),
-        ("me:p@ss@db:8443", "db:8443", "https://db:8443"),
-        ("me:p@ss@db:9440", "db:9440", "https://db:8443"),
-        ("db:8443, http://me:p@ss@other:8123/a@b", "db:8443,http://other:8123/a@b", "https://db:8443"),
-    ])
+    @Test(
+        "credentials in an endpoint are neither shown nor used",
+        arguments: [
+            ("https://me:p@ss@db:8443", "https://db:8443", "https://db:8443"),
+            ("me:p@ss@db:8443", "db:8443", "https://db:8443"),
+            ("me:p@ss@db:9440", "db:9440", "https://db:8443"),
+            ("db:8443, http://me:p@ss@other:8123/a@b", "db:8443,http://other:8123/a@b", "https://db:8443"),
+        ])
     func credentialsOfAnEndpointAreNeitherShownNorUsed(given: String, shown: String, used: String) throws {
         let (read, settings) = try ServerConfiguration.read("\(required)clickhouse_endpoint: \(given)")
         #expect(read.clickHouse.endpoints.first == used)
@@ -373,13 +384,15 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         #expect(settings.warnings.contains { $0.hasPrefix("clickhouse_endpoint: user and password in it are ignored") })
     }
 
-    @Test func anEndpointWithoutCredentialsIsNoCauseForAWarning() throws {
+    @Test("an endpoint without credentials causes no warning")
+    func anEndpointWithoutCredentialsIsNoCauseForAWarning() throws {
         let settings = try ServerConfiguration.read("\(required)clickhouse_endpoint: http://db:8123/a@b, db:8443")
             .settings
         #expect(!settings.warnings.contains { $0.hasPrefix("clickhouse_endpoint: ") })
     }
 
-    @Test func credentialsOfAListsURLAreUsedAndNotShown() throws {
+    @Test("credentials in a list's URL are used and not shown")
+    func credentialsOfAListsURLAreUsedAndNotShown() throws {
         let (old, before) = try ServerConfiguration.read("\(required)cloud_ranges: {aws: 'https://me:0ld@host/list'}")
         let (new, after) = try ServerConfiguration.read("\(required)cloud_ranges: {aws: 'https://me:n3w@host/list'}")
         #expect(old.cloudRanges.sources[.aws] == .url("https://me:0ld@host/list"))
@@ -396,7 +409,8 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         #expect(problems.first?.contains("s3cret") == false)
     }
 
-    @Test func theReferenceIsCurrent() throws {
+    @Test("the server's table in docs/configuration.md equals the declared settings")
+    func theReferenceIsCurrent() throws {
         #expect(
             try String(contentsOf: Repository.file("docs/configuration.md"), encoding: .utf8)
                 .contains(ServerConfiguration.declarations.markdown(hasFile: true)),
@@ -404,6 +418,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
     }
 
     @Test(
+        "username and password are the first lines of their files",
         arguments: [
             (nil, nil, "", ""), ("kube\n", "s3cret\n", "kube", "s3cret"),
             ("kube", "a b:\"'\\ \r\nrest", "kube", "a b:\"'\\ "),

@@ -43,7 +43,7 @@ import Testing
     }
 
     @Test(
-        "a port that is taken is named, and the server exits with 1",
+        "a port in use is named in the error, and the server exits with 1",
         arguments: [(20_201, 20_201, 20_202, "agents"), (20_208, 20_207, 20_208, "metrics and probes")])
     func takenPort(taken: Int, port: Int, metricsPort: Int, purpose: String) async throws {
         let holder = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
@@ -54,7 +54,7 @@ import Testing
         try await holder.close()
     }
 
-    @Test("a port that is taken is named though ClickHouse is not there", arguments: ["0.0.0.0", "::"])
+    @Test("a port in use is named although ClickHouse is not available", arguments: ["0.0.0.0", "::"])
     func takenPortWithoutClickHouse(address: String) async throws {
         let holder = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .bind(to: SocketAddress(ipAddress: address, port: 0)).get()
@@ -71,7 +71,7 @@ import Testing
     }
 
     @Test(
-        "TLS files that are of no use are named, and the server exits with 1",
+        "unusable TLS files are named, and the server exits with 1",
         arguments: [
             ("server.pem", "missing.key", "missing.key"), ("missing.pem", "server.key", "missing.pem"),
             ("server.pem", "encrypted.key", "encrypted.key"), ("server.pem", "client.key", "client.key"),
@@ -96,7 +96,7 @@ import Testing
         #expect(server.output.contains(named) && server.output.contains("critical"), "\(server.output)")
     }
 
-    @Test("a server starts where no interface but the loopback has an IPv6 address")
+    @Test("a server starts without IPv6 addresses")
     func withoutIPv6Addresses() async throws {
         let path = try configuration(port: 8884, metricsPort: 8883)
         let program = Repository.program("kubenetmon-server").path
@@ -116,7 +116,7 @@ import Testing
         #expect(output == "*:8883\n*:8884\n")
     }
 
-    @Test("agents' connections leave descriptors for probes")
+    @Test("agents' connections leave file descriptors for probes")
     func connectionsWithinTheLimit() async throws {
         let path = try configuration(port: 20_221, metricsPort: 20_222, "max_connections: 10000")
         let program = Repository.program("kubenetmon-server").path
@@ -140,7 +140,7 @@ import Testing
         #expect(try await server.wait() == 0)
     }
 
-    @Test("every service ends where its task is cancelled", .timeLimit(.minutes(2)))
+    @Test("every service of the server ends when its task is cancelled", .timeLimit(.minutes(2)))
     func cancellation() async throws {
         let path = try configuration(port: 20_223, metricsPort: 20_224)
         let file = ConfigurationFile(path: path, arguments: [], environment: [:])
@@ -174,7 +174,7 @@ import Testing
         }
     }
 
-    @Test("whichever service fails, the others end", arguments: 0..<6)
+    @Test("if one service of the server fails, the others end", arguments: 0..<6)
     func failingService(place: Int) async throws {
         let path = try configuration(port: 20_260 + 2 * place, metricsPort: 20_261 + 2 * place)
         let file = ConfigurationFile(path: path, arguments: [], environment: [:])
@@ -193,7 +193,7 @@ import Testing
     }
 
     @Test(
-        "without file descriptors the server says so, counts it, takes no core, and goes on when there are some again")
+        "a server without file descriptors logs and counts it, uses little CPU, and goes on when some are free")
     func noDescriptors() async throws {
         let server = try start(configuration(port: 20_205, metricsPort: 20_206))
         let metrics = "curl -sf http://127.0.0.1:20206/metrics"

@@ -91,7 +91,8 @@ import Testing
     }
 
     /// No input adds series to those present at start.
-    @Test func thePageIsWellFormedAndGrowsWithNothing() {
+    @Test("the metrics page is well-formed, and a busy server has the same series as a new one")
+    func thePageIsWellFormedAndGrowsWithNothing() {
         let (first, later) = (
             MetricsText(MetricsPage(ServerNumbers()).text), MetricsText(MetricsPage(Self.numbers).text)
         )
@@ -101,7 +102,8 @@ import Testing
     }
 
     /// A rate misses the first error of a series that begins with 1, and so does an alert on it.
-    @Test func everyErrorBeginsWithNone() throws {
+    @Test("every type of error has a series from the start and is in docs/security.md")
+    func everyErrorBeginsWithNone() throws {
         let page = MetricsText(MetricsPage(ServerNumbers()).text)
         let errors = page.samples.filter { $0.key.hasPrefix("kubenetmon_server_errors_total{") }
         #expect(errors.count > 30 && errors.values.allSatisfy { $0 == 0 })
@@ -116,7 +118,8 @@ import Testing
         }
     }
 
-    @Test func theSummaryTellsWhatTheMetricsTell() {
+    @Test("the server's summary in the log has the same numbers as its metrics")
+    func theSummaryTellsWhatTheMetricsTell() {
         let metadata = SummaryService.growth(
             from: SummaryService.Numbers(ServerNumbers()), to: SummaryService.Numbers(Self.numbers))
         #expect(
@@ -127,7 +130,7 @@ import Testing
             ])
     }
 
-    @Test func endsAreCountedByWhatTheyAre() {
+    @Test("ends of flows are counted by their kind") func endsAreCountedByWhatTheyAre() {
         var results = LabelResults()
         let labels = EndpointLabels()
         withExtendedLifetime(labels) {
@@ -160,7 +163,7 @@ import Testing
         }
     }
 
-    @Test func aWatchTellsOfEveryKindOfFailure() {
+    @Test("every kind of a watch's failures has a series") func aWatchTellsOfEveryKindOfFailure() {
         var numbers = ServerNumbers()
         var pods = ReflectorStatistics()
         pods.failures = [.forbidden: 4]
@@ -179,7 +182,7 @@ import Testing
         #expect(text.samples["kubenetmon_server_watch_synced{resource=\"nodes\"}"] == 0)
     }
 
-    @Test func aListThatIsNeverHadIsCounted() {
+    @Test("a list that was never fetched counts its failures and has no age") func aListThatIsNeverHadIsCounted() {
         var numbers = ServerNumbers()
         var source = CloudRangeCatalog.SourceStatistics(provider: .aws)
         source.failures = 3

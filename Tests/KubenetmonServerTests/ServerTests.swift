@@ -7,6 +7,7 @@ import Testing
 @Suite struct ServerTests {
     /// Exit code 64 means wrong usage (sysexits.h).
     @Test(
+        "a server with wrong settings reports all of them and exits with 64",
         arguments: [
             (nil, [], ["config.yaml: cannot be read: No such file or directory"]),
             (

@@ -44,18 +44,21 @@ import Testing
             source: source)
     }
 
-    @Test func aPodOfTheAccountIsLetInForItsNodeAndAskedForOnce() async throws {
+    @Test("a pod of the account is admitted for its node, with one review")
+    func aPodOfTheAccountIsLetInForItsNodeAndAskedForOnce() async throws {
         let (server, authenticator) = try await start()
         for _ in 0..<3 { #expect(await authenticator.examine(claim("good")) == .admitted()) }
         #expect(server.count(.tokenReview) == 1)
     }
 
-    @Test(arguments: [
-        (nil, "node-a", "token_missing", "TOKEN_FILE"), ("good", "node-b", "token_other_node", "node-a"),
-        ("old", "node-a", "token_without_node", "1.30"), ("unknown", "node-a", "token_denied", "invalid"),
-        ("wide", "node-a", "token_denied", "audience"),
-        ("other", "node-a", "token_other_account", "default:default"),
-    ])
+    @Test(
+        "any other token is rejected with a reason",
+        arguments: [
+            (nil, "node-a", "token_missing", "TOKEN_FILE"), ("good", "node-b", "token_other_node", "node-a"),
+            ("old", "node-a", "token_without_node", "1.30"), ("unknown", "node-a", "token_denied", "invalid"),
+            ("wide", "node-a", "token_denied", "audience"),
+            ("other", "node-a", "token_other_account", "default:default"),
+        ])
     func everybodyElseIsToldWhyNot(
         _ token: String?, _ node: String, _ reason: String, _ part: String
     ) async throws {
@@ -68,7 +71,8 @@ import Testing
         #expect(explanation.contains(part), "\(explanation)")
     }
 
-    @Test func anAPIServerThatDoesNotAnswerRefusesNobody() async throws {
+    @Test("a failing API server gives no verdict, and the next review admits")
+    func anAPIServerThatDoesNotAnswerRefusesNobody() async throws {
         let (server, authenticator) = try await start()
         server.inject(
             .status(KubernetesStatus(code: 503, reason: "ServiceUnavailable", message: "no")), into: [.tokenReview])
@@ -80,7 +84,8 @@ import Testing
     }
 
     /// Many tokens from one address do not delay the reviews of other sources.
-    @Test func aFloodFromOneAddressWaitsForItself() async throws {
+    @Test("a flood of tokens from one address does not delay another source")
+    func aFloodFromOneAddressWaitsForItself() async throws {
         let (server, authenticator) = try await start()
         server.inject(.silence, into: [.tokenReview], times: 2)
         let flood = (0..<200).map { number in
@@ -95,7 +100,7 @@ import Testing
         #expect(rejected > 100)
     }
 
-    @Test("a token that has expired is refused without a review, one that is about to is let in for that long")
+    @Test("an expired token is rejected without a review; a valid one is admitted until it expires")
     func expiry() async throws {
         let now = 1_800_000_000
         let tokens = (0..<3).map { FixtureAccount.token(expiry: now + [-61, -50, 3_600][$0], padding: "\($0)") }
@@ -111,7 +116,7 @@ import Testing
         #expect(server.count(.tokenReview) == 2)
     }
 
-    @Test("a wrong token is asked for once, however many connections bring it at the same time")
+    @Test("a wrong token is reviewed once for many concurrent connections")
     func repetition() async throws {
         var limits = ReviewLimits()
         // With this interval, a second review would come after the deadline.
@@ -133,7 +138,7 @@ import Testing
         #expect(server.count(.tokenReview) == 1)
     }
 
-    @Test("while the API server hangs every claim ends undecided at its deadline, and the reason says so")
+    @Test("while the API server hangs, every claim ends without a verdict at its deadline, with the reason")
     func hang() async throws {
         var limits = ReviewLimits()
         limits.deadline = .milliseconds(500)
@@ -158,7 +163,7 @@ import Testing
         #expect(server.count(.tokenReview) == 4)
     }
 
-    @Test("the claim of a connection that has ended is not reviewed")
+    @Test("the claim of a closed connection is not reviewed")
     func cancellation() async throws {
         let (server, authenticator) = try await start()
         server.inject(.silence, into: [.tokenReview], times: 2)
@@ -174,7 +179,7 @@ import Testing
         #expect(server.count(.tokenReview) == 3)
     }
 
-    @Test("an agent is let in within seconds among many connections from many addresses with wrong tokens")
+    @Test("an agent is admitted within seconds among many connections with wrong tokens")
     func flood() async throws {
         let (server, authenticator) = try await start()
         let begin = ContinuousClock.now

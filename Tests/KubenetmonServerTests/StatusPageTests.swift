@@ -51,7 +51,7 @@ private func report(_ talkers: [[FlowBlock]], at minute: Int = 11) -> TalkerRepo
 }
 
 @Suite struct StatusPageTests {
-    @Test func namesFromOutsideAreNeverMarkup() {
+    @Test("names from outside are escaped on the status page") func namesFromOutsideAreNeverMarkup() {
         let labels = EndpointLabels(
             availabilityZone: hostile, node: "n", namespace: hostile, pod: hostile, workload: hostile)
         let cloud = EndpointLabels(cloud: hostile, region: hostile, cloudService: hostile)
@@ -78,7 +78,7 @@ private func report(_ talkers: [[FlowBlock]], at minute: Int = 11) -> TalkerRepo
         #expect(text.components(separatedBy: escaped).count - 1 >= 17)
     }
 
-    @Test func whatIsMissingIsSaid() {
+    @Test("the status page says what is not ready, stored or watched") func whatIsMissingIsSaid() {
         var page = StatusPage()
         page.isStored = false
         page.readiness = [HealthCheck("clickhouse", problem: nil)]
@@ -93,7 +93,7 @@ private func report(_ talkers: [[FlowBlock]], at minute: Int = 11) -> TalkerRepo
         #expect(troubled.contains("<th>kubernetes</th><td class=\"problem\">pods not listed yet</td>"))
     }
 
-    @Test func momentsAreToldByTheirAge() {
+    @Test("the status page shows times by their age") func momentsAreToldByTheirAge() {
         var page = StatusPage()
         page.numbers.watches = [("pods", .init()), ("nodes", .init())]
         page.numbers.watches[0].statistics.isSynced = true
@@ -107,7 +107,8 @@ private func report(_ talkers: [[FlowBlock]], at minute: Int = 11) -> TalkerRepo
         #expect(!text.contains("HTML(") && !text.contains("Optional"))
     }
 
-    @Test func theHeaviestComeFirstWithTheirShares() {
+    @Test("the status page lists the top talkers first, with their shares")
+    func theHeaviestComeFirstWithTheirShares() {
         let (web, db) = (pod("web-1", workload: "Deployment/web"), pod("db-0", zone: "z2"))
         let outside = EndpointLabels()
         // Blocks of two event loops, with a second pod of the same workload.

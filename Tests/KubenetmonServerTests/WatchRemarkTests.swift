@@ -17,27 +17,27 @@ import Testing
         return statistics
     }
 
-    @Test func aWatchThatWorksIsNotRemarkedUpon() {
+    @Test("a working watch has no remark") func aWatchThatWorksIsNotRemarkedUpon() {
         #expect(statistics(silence: 75, isWatching: true).remark(on: "pods") == nil)
         // Between two watches, or in a new watch after a failure.
         #expect(statistics(silence: 75, isWatching: false).remark(on: "pods") == nil)
         #expect(statistics(silence: 75, isWatching: true, error: "refused").remark(on: "pods") == nil)
     }
 
-    @Test func aWatchThatIsRefusedIsNamedWithTheReason() {
+    @Test("a rejected watch is named with the reason") func aWatchThatIsRefusedIsNamedWithTheReason() {
         #expect(
             statistics(silence: 5, isWatching: false, error: "401 Unauthorized").remark(on: "pods")
                 == "pods are not watched: 401 Unauthorized")
     }
 
-    @Test func aWatchThatIsSilentIsNamed() {
+    @Test("a silent watch is named") func aWatchThatIsSilentIsNamed() {
         #expect(
             statistics(silence: 130, isWatching: true).remark(on: "nodes")
                 == "nodes are as they were 130 s ago: the watch is silent")
     }
 
     /// Readiness reports a resource that was never listed, in a line of its own.
-    @Test func whatWasNeverListedIsNotRemarkedUpon() {
+    @Test("a resource that was never listed has no remark") func whatWasNeverListedIsNotRemarkedUpon() {
         #expect(ReflectorStatistics().remark(on: "pods") == nil)
     }
 }

@@ -37,7 +37,7 @@ import Testing
     }
 
     @Test(
-        "a flood of wrong tokens costs ten reviews a second of a source and keeps no other agent waiting",
+        "a flood of wrong tokens costs ten reviews a second per source and delays no other agent",
         .timeLimit(.minutes(5)), arguments: [1, 50])
     func flood(sources: Int) async throws {
         var options = APIServerFixture.Options()
