@@ -59,7 +59,7 @@ private func patient(_ logger: Logger) -> DaemonEnd {
 }
 
 @Suite struct DaemonTests {
-    @Test("where a service fails, the reason is logged at once and the others stop in reverse order", arguments: 0...2)
+    @Test("if a service fails, the reason is logged at once and the others stop in reverse order", arguments: 0...2)
     func failure(place: Int) async throws {
         let log = LinesOfLog()
         var services = ["a", "b"].map { TestService.orderly($0, log) }
@@ -72,7 +72,7 @@ private func patient(_ logger: Logger) -> DaemonEnd {
         #expect(log.all.dropFirst() == ["b stops", "a stops"])
     }
 
-    @Test("a service that ends without having been asked to is a failure")
+    @Test("a service that ends without a request is a failure")
     func unexpectedEnd() async throws {
         let log = LinesOfLog()
         let services: [any Service] = [
@@ -85,7 +85,7 @@ private func patient(_ logger: Logger) -> DaemonEnd {
     }
 
     @Test(
-        "where a part of a service fails, that is logged once, and the other parts and services stop in reverse order")
+        "if a part of a service fails, it is logged once, and all others stop in reverse order")
     func failingPart() async throws {
         let log = LinesOfLog()
         let services: [any Service] = [
@@ -103,7 +103,7 @@ private func patient(_ logger: Logger) -> DaemonEnd {
         #expect(log.all.dropFirst() == ["c stops", "b stops", "a stops"])
     }
 
-    @Test("the end of a part is not the daemon's, and sets it no deadline")
+    @Test("the end of a part sets no deadline for the daemon")
     func endOfAPart() async throws {
         let log = LinesOfLog()
         var bounds = DaemonEnd.Bounds(shutdownTimeout: .zero)
@@ -122,7 +122,7 @@ private func patient(_ logger: Logger) -> DaemonEnd {
         #expect(log.all.count == 2 && log.all[0] == "part stops" && log.all[1].contains("it goes on"))
     }
 
-    @Test("services that hear only of a cancellation are cancelled after a failure")
+    @Test("services that react only to cancellation are cancelled after a failure")
     func cancellation() async throws {
         let log = LinesOfLog()
         let services: [any Service] = [
@@ -146,14 +146,14 @@ private func patient(_ logger: Logger) -> DaemonEnd {
         }
     }
 
-    @Test("an end is bounded by 5 s after a failure and, in the manifests, by their grace periods after SIGTERM")
+    @Test("shutdown takes at most 5 s after a failure, and less than the manifests' grace period after SIGTERM")
     func bounds() {
         let bounds = DaemonEnd.Bounds(shutdownTimeout: .seconds(15))
         #expect(bounds.failure + bounds.cancellation < .seconds(5))
         #expect(bounds.shutdown + bounds.cancellation < .seconds(30))
     }
 
-    @Test("SIGTERM ends a process whose service cannot be stopped, with 1")
+    @Test("a process whose service cannot be stopped exits with 1 after SIGTERM")
     func deafServiceAfterSIGTERM() async throws {
         await #expect(processExitsWith: .exitCode(1)) {
             let ready = TestService(description: "ready") {
@@ -166,7 +166,7 @@ private func patient(_ logger: Logger) -> DaemonEnd {
         }
     }
 
-    @Test("the limit on open files becomes the highest that the process may set itself")
+    @Test("the limit on open files is raised to the hard limit")
     func fileDescriptors() async throws {
         // In a process of its own: Foundation's `Process` crashes if the limit changes while it runs.
         await #expect(processExitsWith: .success) {

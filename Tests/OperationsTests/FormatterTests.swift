@@ -16,7 +16,7 @@ import Testing
         }
     }
 
-    @Test("counts and bytes of every type of integer")
+    @Test("counts and bytes of every integer type are formatted at all bounds")
     func integers() {
         expectAll(Int8.self)
         expectAll(UInt8.self)
@@ -29,7 +29,7 @@ import Testing
         #expect(ReadableText.bytes(UInt128.max).hasSuffix("EiB"))
     }
 
-    @Test("shares of any part of any whole")
+    @Test("shares of extreme numbers are formatted")
     func shares() {
         for part in EdgeNumbers.integers(UInt64.self) {
             for whole in EdgeNumbers.integers(UInt64.self) {
@@ -39,7 +39,7 @@ import Testing
         #expect(ReadableText.share(.max, of: 1).hasSuffix(" %"))
     }
 
-    @Test("durations of any length")
+    @Test("durations of any length are formatted")
     func durations() {
         for duration in EdgeNumbers.durations {
             #expect(!ReadableText.duration(duration).isEmpty && !ReadableText.duration(duration).hasPrefix("-"))
@@ -50,7 +50,7 @@ import Testing
         #expect(ReadableText.duration(Duration(attoseconds: .max)).hasPrefix("1969226660422097 d"))
     }
 
-    @Test("times of day of any second")
+    @Test("times of day of any second are formatted")
     func timesOfDay() {
         for second in EdgeNumbers.integers(Int.self) {
             let text = ReadableText.timeOfDay(second)
@@ -59,7 +59,7 @@ import Testing
         #expect(ReadableText.timeOfDay(-60) == "23:59")
     }
 
-    @Test("moments of a clock that can say anything")
+    @Test("wall times of any second are formatted, and repeated lines are limited at any time")
     func wallTimes() {
         for second in EdgeNumbers.integers(Int.self) {
             #expect(WallTime(seconds: second).description.hasSuffix(".000Z"))
@@ -71,7 +71,7 @@ import Testing
         }
     }
 
-    @Test("metrics of any number, in both formats")
+    @Test("metrics of extreme numbers are formatted in both formats")
     func metrics() {
         var page = MetricsPage()
         page.add(.gauge, "integers", "", label: "n", EdgeNumbers.integers(Int.self).map { ("\($0)", $0) })
@@ -83,7 +83,7 @@ import Testing
         #expect(page.text(as: .openMetrics).hasSuffix("# EOF\n"))
     }
 
-    @Test("summaries of counters that go on, stand still or go back")
+    @Test("summaries accept counters that grow, stay or decrease")
     func summaries() {
         let numbers = EdgeNumbers.integers(UInt64.self)
         for (before, now) in zip(numbers, numbers.reversed()) {

@@ -6,6 +6,7 @@ import Testing
 @Suite struct GoDurationTests {
     /// The results of Go's `time.ParseDuration` for the same texts.
     @Test(
+        "durations as Go writes them are parsed",
         arguments: [
             ("0", .zero), ("0s", .zero), ("5s", .seconds(5)), ("300s", .seconds(300)), ("500ms", .milliseconds(500)),
             ("1m30s", .seconds(90)), ("1h", .seconds(3600)), ("1.5h", .seconds(5400)),
@@ -21,18 +22,21 @@ import Testing
         #expect(Duration(goDuration: text) == duration)
     }
 
-    @Test(arguments: [
-        "", " ", "5", "1.5", "s", ".s", ".", "5 s", " 5s", "5s ", "+5s", "-5s", "5S", "5d", "5sec", "1e3s", "0x5s",
-        "1,5s",
-        "1.2.3s", "5s5", "∞", "٥s", "5ｓ", "nan", "inf", "99999999999h", "9223372037s", "9223372036854775808ns", "1m-3s",
-        "99999999999999999999s",
-    ])
+    @Test(
+        "negative, malformed and too long durations are rejected",
+        arguments: [
+            "", " ", "5", "1.5", "s", ".s", ".", "5 s", " 5s", "5s ", "+5s", "-5s", "5S", "5d", "5sec", "1e3s", "0x5s",
+            "1,5s",
+            "1.2.3s", "5s5", "∞", "٥s", "5ｓ", "nan", "inf", "99999999999h", "9223372037s", "9223372036854775808ns",
+            "1m-3s",
+            "99999999999999999999s",
+        ])
     func whatGoDoesNotWriteOrNoSettingCanBeIsRefused(text: String) {
         #expect(Duration(goDuration: text) == nil)
     }
 
     /// A duration that is parsed slightly too short would lose a whole millisecond, since `milliseconds` truncates.
-    @Test func wholeMillisecondsStayWhole() {
+    @Test("whole milliseconds are parsed exactly") func wholeMillisecondsStayWhole() {
         let wrong = stride(from: 0, to: 400_000, by: 37).filter { number in
             let texts = [
                 "\(number)ms", "\(number / 1000).\(String(1000 + number % 1000).dropFirst())s",
@@ -43,7 +47,7 @@ import Testing
         #expect(wrong.isEmpty, "\(wrong.count) such as \(wrong.first ?? 0) ms")
     }
 
-    @Test func aDurationIsToldInMillisecondsAndSeconds() {
+    @Test("a duration is converted to milliseconds and seconds") func aDurationIsToldInMillisecondsAndSeconds() {
         #expect(Duration.microseconds(1_999).milliseconds == 1)
         #expect(Duration.seconds(90).milliseconds == 90_000)
         #expect(Duration.milliseconds(1_250).seconds == 1.25)

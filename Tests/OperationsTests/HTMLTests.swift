@@ -5,22 +5,24 @@ import Testing
 @testable import Operations
 
 @Suite struct HTMLTests {
-    @Test(arguments: [
-        ("web-0", "web-0"),
-        ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
-        ("\" onload=\"x", "&quot; onload=&quot;x"), ("' onload='x", "&#39; onload=&#39;x"),
-        ("&amp;", "&amp;amp;"), ("</style", "&lt;/style"), ("<!--", "&lt;!--"),
-        ("a\u{0}b\u{1b}[31m", "a\u{FFFD}b\u{FFFD}[31m"), ("txt.\u{202e}exe", "txt.\u{FFFD}exe"),
-        ("zwei Wörter\n日本", "zwei Wörter\n日本"), ("", ""),
-        // A combining mark after a special character must not keep that character from being escaped.
-        (">\u{338}", "&gt;\u{338}"),
-    ])
+    @Test(
+        "interpolated text is escaped",
+        arguments: [
+            ("web-0", "web-0"),
+            ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
+            ("\" onload=\"x", "&quot; onload=&quot;x"), ("' onload='x", "&#39; onload=&#39;x"),
+            ("&amp;", "&amp;amp;"), ("</style", "&lt;/style"), ("<!--", "&lt;!--"),
+            ("a\u{0}b\u{1b}[31m", "a\u{FFFD}b\u{FFFD}[31m"), ("txt.\u{202e}exe", "txt.\u{FFFD}exe"),
+            ("zwei Wörter\n日本", "zwei Wörter\n日本"), ("", ""),
+            // A combining mark after a special character must not keep that character from being escaped.
+            (">\u{338}", "&gt;\u{338}"),
+        ])
     func whatIsPutInIsTextAndNeverMarkup(text: String, escaped: String) {
         let cell: HTML = "<td title=\"\(text)\">\(text)</td>"
         #expect(cell.text.unicodeScalars.elementsEqual("<td title=\"\(escaped)\">\(escaped)</td>".unicodeScalars))
     }
 
-    @Test func piecesAreMarkupOfTheirOwn() {
+    @Test("interpolated HTML is not escaped again") func piecesAreMarkupOfTheirOwn() {
         let cells: [HTML] = ["a<b", "c"].map { "<td>\($0)</td>" }
         let row: HTML = "<tr>\(cells)\(HTML(cells))</tr>"
         #expect(row.text == "<tr><td>a&lt;b</td><td>c</td><td>a&lt;b</td><td>c</td></tr>")
@@ -29,7 +31,7 @@ import Testing
         #expect(sum.text == "<b>7</b><i>18446744073709551615</i>")
     }
 
-    @Test func aPageLetsTheBrowserLoadNothing() throws {
+    @Test("a page allows the browser to load nothing") func aPageLetsTheBrowserLoadNothing() throws {
         let page = HTMLPage(title: "<title>", refreshSeconds: 30, body: "<p>\("<img src=x>")</p>")
         let text = page.text(nonce: "abc")
         #expect(text.hasPrefix("<!DOCTYPE html>\n"))

@@ -6,7 +6,7 @@ import Testing
 @testable import Operations
 
 @Suite struct HealthCheckTests {
-    @Test func whatHoldsReadsOkAndWhatDoesNotItsProblem() {
+    @Test("a met check reads ok, and an unmet one its problem") func whatHoldsReadsOkAndWhatDoesNotItsProblem() {
         #expect([HealthCheck]().areMet)
         #expect(
             [HealthCheck("a", problem: nil)].json(met: "ready", unmet: "not ready")
@@ -18,7 +18,7 @@ import Testing
                 == "{\"status\":\"not ready\",\"checks\":{\"a\":\"ok\",\"b\":\"is gone\"}}\n")
     }
 
-    @Test func aRemarkTurnsNobodyAway() {
+    @Test("a remark does not make a check unmet") func aRemarkTurnsNobodyAway() {
         let checks = [HealthCheck("a", problem: nil, remark: "is slow"), HealthCheck("b", problem: nil)]
         #expect(checks.areMet)
         #expect(
@@ -26,7 +26,7 @@ import Testing
                 == "{\"status\":\"ready\",\"checks\":{\"a\":\"is slow\",\"b\":\"ok\"}}\n")
     }
 
-    @Test func anyTextIsValidJSON() throws {
+    @Test("any text of a check is valid JSON") func anyTextIsValidJSON() throws {
         let problem =
             String(String.UnicodeScalarView((0...0x2ff).compactMap(Unicode.Scalar.init))) + "\"\\\r\n😀\u{2028}"
         let text = [HealthCheck(problem, problem: problem)].json(met: "yes", unmet: "no")

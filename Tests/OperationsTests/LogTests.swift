@@ -28,7 +28,7 @@ private final class Written: Sendable {
 }
 
 @Suite struct LogTests {
-    @Test func aLineIsAJSONObject() throws {
+    @Test("a line is a JSON object") func aLineIsAJSONObject() throws {
         let written = Written()
         var logger = written.log(isJSON: true).makeLogger("daemon")
         logger[metadataKey: "node"] = "node-a"
@@ -54,7 +54,7 @@ private final class Written: Sendable {
             ])
     }
 
-    @Test func aLineForPeopleIsOneLine() {
+    @Test("a line in text format contains no line breaks") func aLineForPeopleIsOneLine() {
         let written = Written()
         written.second.withLock { $0 = 1_738_324_800 }
         written.log(isJSON: false).makeLogger("daemon").error("no\nluck", metadata: ["b": "2", "a": "1\r"])
@@ -62,7 +62,7 @@ private final class Written: Sendable {
     }
 
     @Test(
-        "a line has the metadata of the logger, of its provider and of its own, and the error, the latter before the former"
+        "of equal metadata keys, the line's own win over the provider's, and those over the logger's"
     )
     func sourcesOfMetadata() {
         struct Failure: Error, CustomStringConvertible { let description = "no luck" }
@@ -79,7 +79,7 @@ private final class Written: Sendable {
             ])
     }
 
-    @Test func theLevelChangesForLoggersThatExist() {
+    @Test("a changed level applies to existing loggers") func theLevelChangesForLoggersThatExist() {
         let written = Written()
         let log = written.log(isJSON: false)
         let logger = log.makeLogger("daemon")
@@ -94,7 +94,8 @@ private final class Written: Sendable {
         #expect(written.take().map { $0.suffix(4) } == [": 2\n"])
     }
 
-    @Test func whatIsSaidOverAndOverIsSaidOnceAMinuteWithItsCount() {
+    @Test("a repeated line is written once a minute, with its count")
+    func whatIsSaidOverAndOverIsSaidOnceAMinuteWithItsCount() {
         let written = Written()
         let logger = written.log(isJSON: false).makeLogger("daemon")
         func say(_ message: String, at second: Int, _ metadata: Logger.Metadata = [:]) -> [String] {
@@ -115,7 +116,7 @@ private final class Written: Sendable {
         #expect(say("a", at: 10) == ["a"])
     }
 
-    @Test func whatIsRememberedIsBounded() {
+    @Test("the number of remembered lines is limited") func whatIsRememberedIsBounded() {
         var repeats = LogRepeats()
         var said = 0
         for number in 0..<10_000 {

@@ -5,7 +5,7 @@ import Testing
 @testable import Operations
 
 @Suite struct MetricsPageTests {
-    @Test func aMetricHasItsHelpItsTypeAndItsSamples() {
+    @Test("a metric has its help, its type and its samples") func aMetricHasItsHelpItsTypeAndItsSamples() {
         var page = MetricsPage()
         #expect(page.text == "")
         page.add(.counter, "a_bytes_total", "Bytes of a.", UInt64.max)
@@ -34,7 +34,7 @@ import Testing
                 """)
     }
 
-    @Test func aHistogramHasRunningTotals() {
+    @Test("the buckets of a histogram are cumulative") func aHistogramHasRunningTotals() {
         var page = MetricsPage()
         let histogram = MetricsPage.Histogram(bounds: [5, 10], counts: [1, 0, 2], sum: 61)
         page.add("a_ms", "Time of a.", histogram)
@@ -59,23 +59,27 @@ import Testing
                 """)
     }
 
-    @Test(arguments: [
-        ("plain", "plain"), ("", ""), ("\"", "\\\""), ("\\", "\\\\"), ("\n", "\\n"), ("a\\\"b\nc", "a\\\\\\\"b\\nc"),
-        ("ü{}=,", "ü{}=,"), ("\r\n", "\r\\n"),
-    ])
+    @Test(
+        "the value of a label is escaped",
+        arguments: [
+            ("plain", "plain"), ("", ""), ("\"", "\\\""), ("\\", "\\\\"), ("\n", "\\n"),
+            ("a\\\"b\nc", "a\\\\\\\"b\\nc"),
+            ("ü{}=,", "ü{}=,"), ("\r\n", "\r\\n"),
+        ])
     func aLabelsValueIsEscaped(value: String, escaped: String) {
         var page = MetricsPage()
         page.add(.gauge, "m", "M.", label: "l", [(value, 1)])
         #expect(page.text.hasSuffix("m{l=\"\(escaped)\"} 1\n"))
     }
 
-    @Test func twoLabelsStandInTheirOrder() {
+    @Test("two labels are written in their order") func twoLabelsStandInTheirOrder() {
         var page = MetricsPage()
         page.add(.counter, "m_total", "M.", labels: ("a", "b"), [(("1", "x"), 5), (("1", "y"), 6)])
         #expect(page.text.hasSuffix("m_total{a=\"1\",b=\"x\"} 5\nm_total{a=\"1\",b=\"y\"} 6\n"))
     }
 
-    @Test func openMetricsNamesCountersUnitsAndTheEnd() {
+    @Test("OpenMetrics has counters without _total, units and an end marker")
+    func openMetricsNamesCountersUnitsAndTheEnd() {
         var page = MetricsPage()
         page.add(.counter, "a_bytes_total", "Bytes of \"a\".", label: "kind", [("one", 1)])
         page.add(.gauge, "b_seconds", "Age of b.", 1.5)
@@ -105,24 +109,26 @@ import Testing
 }
 
 @Suite struct MetricsFormatTests {
-    @Test(arguments: [
-        // The headers of Prometheus 3 and 2, a browser and curl, then none and other cases.
-        (
-            """
-            application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
-            application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
-            text/plain;version=0.0.4;q=0.3,*/*;q=0.2
-            """, MetricsFormat.openMetrics
-        ),
-        ("application/openmetrics-text; version=1.0.0, text/plain;version=0.0.4;q=0.5", .openMetrics),
-        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", .prometheus), ("*/*", .prometheus),
-        ("", .prometheus),
-        ("text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.5", .prometheus),
-        ("application/openmetrics-text;version=0.0.1", .prometheus), ("application/openmetrics-text", .openMetrics),
-        ("APPLICATION/OPENMETRICS-TEXT; Version=1.0.0", .openMetrics),
-        ("application/openmetrics-text;q=0", .prometheus), ("application/openmetrics-text;q=x", .prometheus),
-        (";;,,q=;=", .prometheus),
-    ])
+    @Test(
+        "the Accept header selects the format of the metrics",
+        arguments: [
+            // The headers of Prometheus 3 and 2, a browser and curl, then none and other cases.
+            (
+                """
+                application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+                application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+                text/plain;version=0.0.4;q=0.3,*/*;q=0.2
+                """, MetricsFormat.openMetrics
+            ),
+            ("application/openmetrics-text; version=1.0.0, text/plain;version=0.0.4;q=0.5", .openMetrics),
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", .prometheus), ("*/*", .prometheus),
+            ("", .prometheus),
+            ("text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.5", .prometheus),
+            ("application/openmetrics-text;version=0.0.1", .prometheus), ("application/openmetrics-text", .openMetrics),
+            ("APPLICATION/OPENMETRICS-TEXT; Version=1.0.0", .openMetrics),
+            ("application/openmetrics-text;q=0", .prometheus), ("application/openmetrics-text;q=x", .prometheus),
+            (";;,,q=;=", .prometheus),
+        ])
     func theRequestChooses(accept: String, format: MetricsFormat) {
         #expect(MetricsFormat(accept: accept) == format)
     }

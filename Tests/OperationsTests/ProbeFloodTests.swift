@@ -27,7 +27,7 @@ import Testing
 
     private static let request = "GET /live HTTP/1.1\r\nHost: a\r\n\r\n"
 
-    @Test("of requests that come before the answer to the first, the first is answered and the connection ends")
+    @Test("of pipelined requests the first is answered, and the connection is closed")
     func pipelining() async throws {
         let (count, made) = counter()
         try await withProbeServer(Self.pages(made)) { port in
@@ -48,7 +48,7 @@ import Testing
         }
     }
 
-    @Test("two megabytes of requests get one answer")
+    @Test("two megabytes of pipelined requests get one response")
     func twoMegabytes() async throws {
         let (count, made) = counter()
         try await withProbeServer(Self.pages(size: 400_000, made)) { port in
@@ -67,7 +67,7 @@ import Testing
         }
     }
 
-    @Test("a connection is closed after so many requests")
+    @Test("a connection is closed after the maximum number of requests")
     func manyRequests() async throws {
         var limits = ProbeLimits()
         limits.requestsPerConnection = 3
@@ -82,7 +82,7 @@ import Testing
         }
     }
 
-    @Test("connections that ask nothing, ask slowly or do not read are closed in time", arguments: ["", "GET /"])
+    @Test("connections that are silent, slow or do not read are closed at their deadline", arguments: ["", "GET /"])
     func slowPeers(beginning: String) async throws {
         var limits = ProbeLimits()
         limits.requestDeadline = .milliseconds(500)
@@ -104,7 +104,7 @@ import Testing
         }
     }
 
-    @Test("a connection is open for the next request, and closed where that is asked for")
+    @Test("a connection is kept open for the next request, and closed on request")
     func keepAlive() async throws {
         try await withProbeServer(Self.pages()) { port in
             let connection = try RawConnection(port)
@@ -128,7 +128,7 @@ import Testing
     }
 
     @Test(
-        "what is no plain request is refused, and ends its connection",
+        "an oversized or malformed request is rejected, and its connection is closed",
         arguments: [
             ("GET /live HTTP/1.1\r\nA: \(String(repeating: "x", count: 9_000))\r\n\r\n", "431"),
             ("GET /\(String(repeating: "x", count: 9_000)) HTTP/1.1\r\n\r\n", "431"),
@@ -155,7 +155,7 @@ import Testing
         }
     }
 
-    @Test("a new connection is answered when all places are taken, and the page of metrics tells of it")
+    @Test("a new connection is answered when all places are taken, and the eviction is counted")
     func eviction() async throws {
         var limits = ProbeLimits()
         limits.connections = 4
@@ -206,7 +206,7 @@ import Testing
         }
     }
 
-    @Test("the oldest connection of the address that has most goes first")
+    @Test("the oldest connection of the address with the most connections is evicted")
     func table() {
         var table = ProbeConnectionTable<Int, Int>(maximum: 3)
         #expect(table.insert(1, 10, from: "kubelet") == nil)

@@ -80,7 +80,7 @@ func answer(_ port: Int, _ path: String, method: String = "GET", accept: String 
 }
 
 @Suite struct ProbeServerTests {
-    @Test func readinessFollowsItsChecks() async throws {
+    @Test("/ready follows its checks") func readinessFollowsItsChecks() async throws {
         let problem = Mutex<String?>("no \"server\" is connected")
         let pages = ProbeServer.Pages(
             ready: { [HealthCheck("disk", problem: nil), HealthCheck("server", problem: problem.withLock { $0 })] },
@@ -103,7 +103,7 @@ func answer(_ port: Int, _ path: String, method: String = "GET", accept: String 
         }
     }
 
-    @Test func aLivenessProblemIsTold() async throws {
+    @Test("/live responds 503 with the problem") func aLivenessProblemIsTold() async throws {
         let pages = ProbeServer.Pages(
             live: { [HealthCheck("loop", problem: "stands still")] }, ready: { [] }, metrics: { MetricsPage() })
         try await withProbeServer(pages) { port in
@@ -113,7 +113,7 @@ func answer(_ port: Int, _ path: String, method: String = "GET", accept: String 
         }
     }
 
-    @Test("/metrics is rendered once for all requests of a second, and for each format")
+    @Test("/metrics is rendered once a second for each format")
     func metricsAreReused() async throws {
         let count = Mutex(0)
         let pages = ProbeServer.Pages(
@@ -147,7 +147,8 @@ func answer(_ port: Int, _ path: String, method: String = "GET", accept: String 
         }
     }
 
-    @Test func openMetricsAreToldToThoseWhoAskForThem() async throws {
+    @Test("/metrics is in OpenMetrics if the request accepts it")
+    func openMetricsAreToldToThoseWhoAskForThem() async throws {
         let pages = ProbeServer.Pages(ready: { [] }, metrics: { MetricsPage() })
         try await withProbeServer(pages) { port in
             let metrics = try await answer(
@@ -158,11 +159,13 @@ func answer(_ port: Int, _ path: String, method: String = "GET", accept: String 
         }
     }
 
-    @Test(arguments: [
-        ("GET", "/", 404), ("GET", "/metrics/", 404), ("GET", "/live/x", 404), ("GET", "//live", 404),
-        ("POST", "/live", 405),
-        ("DELETE", "/metrics", 405), ("PUT", "/nothing", 405), ("HEAD", "/metrics", 200), ("HEAD", "/nothing", 404),
-    ])
+    @Test(
+        "other paths and methods are rejected",
+        arguments: [
+            ("GET", "/", 404), ("GET", "/metrics/", 404), ("GET", "/live/x", 404), ("GET", "//live", 404),
+            ("POST", "/live", 405),
+            ("DELETE", "/metrics", 405), ("PUT", "/nothing", 405), ("HEAD", "/metrics", 200), ("HEAD", "/nothing", 404),
+        ])
     func otherRequestsAreRefused(method: String, path: String, status: Int) async throws {
         let pages = ProbeServer.Pages(ready: { [] }, metrics: { MetricsPage() })
         try await withProbeServer(pages) { port in
@@ -172,7 +175,8 @@ func answer(_ port: Int, _ path: String, method: String = "GET", accept: String 
         }
     }
 
-    @Test func someTellWhatOnlyTheHostItselfMayKnow() async throws {
+    @Test("local pages are served only to requests from the host itself")
+    func someTellWhatOnlyTheHostItselfMayKnow() async throws {
         let pages = ProbeServer.Pages(
             ready: { [] }, metrics: { MetricsPage() },
             local: ["/secret": { $0.isEmpty ? .badQuery("what?") : .text("of \($0)") }])
@@ -194,7 +198,7 @@ func answer(_ port: Int, _ path: String, method: String = "GET", accept: String 
         }
     }
 
-    @Test func pagesForPeopleComeWithWhatKeepsBrowsersSafe() async throws {
+    @Test("HTML pages have security headers") func pagesForPeopleComeWithWhatKeepsBrowsersSafe() async throws {
         let page = HTMLPage(title: "status", body: "<p>\("<b>")</p>")
         let pages = ProbeServer.Pages(
             ready: { [] }, metrics: { MetricsPage() }, local: ["/near": { _ in .page(page) }], open: ["/": { page }])
@@ -223,7 +227,8 @@ func answer(_ port: Int, _ path: String, method: String = "GET", accept: String 
         }
     }
 
-    @Test func whatIsNotHTTPCostsItsConnectionOnly() async throws {
+    @Test("bytes that are not HTTP close only their own connection")
+    func whatIsNotHTTPCostsItsConnectionOnly() async throws {
         let pages = ProbeServer.Pages(ready: { [] }, metrics: { MetricsPage() })
         try await withProbeServer(pages) { port in
             for bytes in ["no HTTP\r\n\r\n", "GET /live HTTP/1.1\r\nContent-Length: x\r\n\r\n", ""] {
@@ -234,7 +239,7 @@ func answer(_ port: Int, _ path: String, method: String = "GET", accept: String 
         }
     }
 
-    @Test func aPortThatIsTakenIsNamed() async throws {
+    @Test("a port in use is named in the error") func aPortThatIsTakenIsNamed() async throws {
         let pages = ProbeServer.Pages(ready: { [] }, metrics: { MetricsPage() })
         try await withProbeServer(pages) { port in
             let error = await #expect(throws: ListenError.self) {
@@ -244,7 +249,7 @@ func answer(_ port: Int, _ path: String, method: String = "GET", accept: String 
         }
     }
 
-    @Test("the server listens on the address that it is given and on 127.0.0.1")
+    @Test("with an address, the server listens on it and on 127.0.0.1 only")
     func oneAddress() async throws {
         try NetworkNamespace.requireSandbox()
         try await addAddresses()
@@ -260,7 +265,7 @@ func answer(_ port: Int, _ path: String, method: String = "GET", accept: String 
         }
     }
 
-    @Test("an address that the host does not have is named")
+    @Test("an address that the host does not have is named in the error")
     func foreignAddress() async throws {
         let error = await #expect(throws: ListenError.self) {
             _ = try await ProbeServer.listen(
@@ -273,7 +278,7 @@ func answer(_ port: Int, _ path: String, method: String = "GET", accept: String 
     }
 
     @Test(
-        "pages are answered under names that no stranger can have",
+        "pages are served only under host names that an attacker cannot own",
         arguments: [
             ("127.0.0.1", true), ("127.0.0.1:8883", true), ("[::1]:8883", true), ("[2001:db8::1]", true),
             ("localhost:8883", true), ("LOCALHOST", true), ("node-a:8883", true),
@@ -287,7 +292,7 @@ func answer(_ port: Int, _ path: String, method: String = "GET", accept: String 
         #expect(RequestHost.isTrusted(host) == isTrusted)
     }
 
-    @Test("a name that was rebound to 127.0.0.1 gets probes and metrics, and no page")
+    @Test("a name rebound to 127.0.0.1 gets probes and metrics, and no page")
     func rebinding() async throws {
         let page = HTMLPage(title: "status", body: "")
         let pages = ProbeServer.Pages(

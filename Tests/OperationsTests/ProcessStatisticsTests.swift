@@ -8,7 +8,8 @@ import Testing
 @testable import Operations
 
 @Suite struct ProcessStatisticsTests {
-    @Test func whatTheProcessTakesIsWhatTheKernelSays() throws {
+    @Test("descriptors, memory and CPU time of the process are as the kernel reports")
+    func whatTheProcessTakesIsWhatTheKernelSays() throws {
         let before = ProcessStatistics()
         let descriptors = (0..<500).map { _ in open("/dev/null", O_RDONLY | O_CLOEXEC) }
         defer { for descriptor in descriptors { close(descriptor) } }
@@ -26,7 +27,7 @@ import Testing
         #expect(age > -1 && age < 86_400)
     }
 
-    @Test func everyDaemonTellsOfItself() {
+    @Test("the page has the process metrics and the release") func everyDaemonTellsOfItself() {
         var page = MetricsPage()
         page.add(ProcessStatistics())
         let text = MetricsText(page.text)

@@ -41,6 +41,7 @@ private func site(_ settings: inout SettingsReader) -> String {
 
 @Suite struct SettingsReaderTests {
     @Test(
+        "a flag wins over a variable, that over the file, and that over the default",
         arguments: [
             (["--number", "1"], ["APP_NUMBER": "2"], "number: 3", 1, "--number"),
             (["--number=1"], [:], nil, 1, "--number"), (["--number", "2", "--number", "1"], [:], nil, 1, "--number"),
@@ -58,6 +59,7 @@ private func site(_ settings: inout SettingsReader) -> String {
     }
 
     @Test(
+        "a problem is reported with its place, the value and what is allowed",
         arguments: [
             (["--number", "x"], [:], nil, "--number: 'x' is not a whole number from 1 to 10"),
             (["--number", ""], [:], nil, "--number: '' is not a whole number from 1 to 10"),
@@ -82,7 +84,7 @@ private func site(_ settings: inout SettingsReader) -> String {
         #expect(problems(arguments, environment, file: file) { _ = number(&$0) } == [problem])
     }
 
-    @Test func whatMustBeGivenIsMissedWithAllItsNames() {
+    @Test("a missing required setting is reported with all its names") func whatMustBeGivenIsMissedWithAllItsNames() {
         #expect(problems { _ = site(&$0) } == ["APP_SITE or --site: is not set: it must be a name"])
         for text in ["", "site:"] {
             let found = problems(file: text) { _ = site(&$0) }
@@ -91,7 +93,8 @@ private func site(_ settings: inout SettingsReader) -> String {
         #expect(problems(file: "site: here") { _ = site(&$0) } == [])
     }
 
-    @Test func allProblemsAreToldAtOnceThoseOfTheFileByTheirLines() {
+    @Test("all problems are reported at once, those of the file by line")
+    func allProblemsAreToldAtOnceThoseOfTheFileByTheirLines() {
         let found = problems(["--flag", "maybe"], file: "wait: 5\nnumber: x\nwrong: 1\n") { settings in
             _ = site(&settings)
             _ = number(&settings)
@@ -103,11 +106,12 @@ private func site(_ settings: inout SettingsReader) -> String {
             "\(found)")
     }
 
-    @Test func aFileThatCannotBeReadIsNotSaidToLackKeys() {
+    @Test("a file with a syntax error is not reported to lack keys") func aFileThatCannotBeReadIsNotSaidToLackKeys() {
         #expect(problems(file: "a: [", { _ = site(&$0) }).count == 1)
     }
 
-    @Test func everyKindOfValueIsReadAndShownInOneSpelling() throws {
+    @Test("every kind of value is read and shown in one spelling")
+    func everyKindOfValueIsReadAndShownInOneSpelling() throws {
         enum Choice: String, CaseIterable { case one, two, three }
         let (values, settings) = try read(
             ["--flag", "T", "--wait=90s"], ["APP_KIND": "two"], file: "open: 0\nfile: /a b\ncount: 2000\nname: A"
@@ -135,7 +139,7 @@ private func site(_ settings: inout SettingsReader) -> String {
     }
 
     @Test(
-        "a duration outside its bounds is refused, and the bounds are told",
+        "a duration out of range is rejected with the range",
         arguments: [("99ms", false), ("100ms", true), ("1h", true), ("1h1ns", false), ("0", true), ("292000h", false)])
     func durations(text: String, isAllowed: Bool) {
         let found = problems(["--wait", text]) { settings in
@@ -147,7 +151,7 @@ private func site(_ settings: inout SettingsReader) -> String {
         #expect(found == (isAllowed ? [] : [problem]))
     }
 
-    @Test("an address is one of either family or none", arguments: ["192.0.2.1", "2001:db8::1", ""])
+    @Test("an address setting accepts IPv4, IPv6 or nothing", arguments: ["192.0.2.1", "2001:db8::1", ""])
     func addresses(text: String) throws {
         let (address, settings) = try read([], text.isEmpty ? [:] : ["APP_AT": text]) { $0.address("at", "") }
         #expect(address?.description ?? "" == text && settings.settings[0].value == text)
@@ -157,6 +161,7 @@ private func site(_ settings: inout SettingsReader) -> String {
     }
 
     @Test(
+        "a list is YAML in flags, variables and the file",
         arguments: [
             (["--ports", "[1, 2]"], [:], nil), ([], ["APP_PORTS": "[1, 2]"], nil), ([], [:], "ports: [1, 2]"),
             ([], [:], "ports:\n  - '1'\n  - 2"),
@@ -177,6 +182,7 @@ private func site(_ settings: inout SettingsReader) -> String {
     }
 
     @Test(
+        "a problem in a list is reported with its place",
         arguments: [
             (["--ports", "[1, x]"], [:], nil, "--ports:1: ports[1]: 'x' is not a port"),
             ([], ["APP_PORTS": "[1"], nil, "APP_PORTS:2: YAML syntax error"),
@@ -190,7 +196,7 @@ private func site(_ settings: inout SettingsReader) -> String {
         #expect(found.count == 1 && found[0].hasPrefix(problem), "\(found)")
     }
 
-    @Test func aDotStandsForAMappingInAMapping() throws {
+    @Test("a dot in a key stands for a nested mapping") func aDotStandsForAMappingInAMapping() throws {
         func side(_ settings: inout SettingsReader) -> [Int] {
             ["box.height", "box.width"].map { settings.integer($0, in: 1...9, default: 1, "A side.") }
         }
@@ -204,7 +210,7 @@ private func site(_ settings: inout SettingsReader) -> String {
         #expect(problems(file: "box: 2") { _ = side(&$0) } == ["app.yaml:1: box: expected a mapping"])
     }
 
-    @Test func aSettingMayHaveOtherNames() throws {
+    @Test("a setting may have aliases") func aSettingMayHaveOtherNames() throws {
         func port(_ settings: inout SettingsReader) -> Int {
             settings.integer(
                 "port", in: 1...9, default: 1, "A port.", .alias("grpc_port"), .variable("PORT"), .flag("--listen"))
@@ -218,7 +224,8 @@ private func site(_ settings: inout SettingsReader) -> String {
         #expect(problems(["--port", "7"]) { _ = port(&$0) }.count == 1)
     }
 
-    @Test func settingsThatContradictEachOtherAreReportedWhereTheyStand() throws {
+    @Test("settings that contradict each other are reported with their place")
+    func settingsThatContradictEachOtherAreReportedWhereTheyStand() throws {
         func both(_ settings: inout SettingsReader) {
             _ = settings.path("key", "A key.")
             _ = settings.path("certificate", "Its certificate.")
@@ -240,7 +247,8 @@ private func site(_ settings: inout SettingsReader) -> String {
         if settings.isGiven("token") { settings.warn("a token is used") }
     }
 
-    @Test func valuesAreShownWithTheirSourcesAndSecretsAreNot() throws {
+    @Test("values are shown with their sources, and secrets are hidden")
+    func valuesAreShownWithTheirSourcesAndSecretsAreNot() throws {
         let settings = try read(["--token", "s3cret"], file: "site: \"here: there\"\n", all).settings
         #expect(
             settings.description == """
@@ -252,7 +260,7 @@ private func site(_ settings: inout SettingsReader) -> String {
         #expect(problems(["--token="], file: "site: s3cret") { all(&$0) } == ["--token: is not a token"])
     }
 
-    @Test func whatHasChangedIsTold() throws {
+    @Test("changes between two readings are listed, without secrets") func whatHasChangedIsTold() throws {
         let old = try read(["--token", "s3cret"], file: "site: a", all).settings
         let same = try read(["--token", "s3cret"], file: "# nothing\nsite: a\nnumber: 5", all).settings
         #expect(old.changes(to: same) == [])
@@ -261,7 +269,7 @@ private func site(_ settings: inout SettingsReader) -> String {
         #expect(changes.map(\.new.isReloadable) == [false, true])
     }
 
-    @Test func helpAndReferenceNameEverything() {
+    @Test("help and reference list every setting") func helpAndReferenceNameEverything() {
         let settings = SettingsReader.declarations(variablePrefix: "APP_", all)
         #expect(
             settings.help(hasFile: true).hasPrefix(

@@ -31,7 +31,8 @@ private final class Recorder: Sendable {
 }
 
 @Suite struct SummaryServiceTests {
-    @Test func whatHasGrownIsToldAndWhatIsThereIsToldAsItIs() {
+    @Test("a summary has the growth of totals, present values and means")
+    func whatHasGrownIsToldAndWhatIsThereIsToldAsItIs() {
         let growth = SummaryService.growth(
             from: [
                 ("flows", .total(10)), ("agents", .present(4)), ("insert_ms", .mean(sum: 100, of: 5)),
@@ -44,7 +45,8 @@ private final class Recorder: Sendable {
         #expect(growth == ["flows": "7", "agents": "3", "insert_ms": "30"])
     }
 
-    @Test func aLineComesEveryIntervalWhateverHappensAndOneAtTheEnd() async throws {
+    @Test("a summary is logged every interval and at the end")
+    func aLineComesEveryIntervalWhateverHappensAndOneAtTheEnd() async throws {
         let recorder = Recorder()
         let count = Mutex(UInt64(0))
         let service = SummaryService(interval: .milliseconds(5), logger: recorder.logger) {
@@ -67,7 +69,7 @@ private final class Recorder: Sendable {
         #expect(lines.reduce(0) { $0 + (UInt64($1.metadata["flows"]?.description ?? "") ?? 0) } == 47)
     }
 
-    @Test func theLastLineDoesNotWaitForItsTime() async throws {
+    @Test("the last summary is logged at once on shutdown") func theLastLineDoesNotWaitForItsTime() async throws {
         let recorder = Recorder()
         let isRunning = Mutex(false)
         let service = SummaryService(interval: .seconds(86_400), logger: recorder.logger) {
