@@ -8,6 +8,7 @@ import Testing
 @Suite struct AddressScopeTests {
     /// The first and the last address of every special block, and the adjacent addresses outside.
     @Test(
+        "special address blocks have exactly their registered bounds",
         arguments: [
             ("0.0.0.0", "0.255.255.255", .reserved), ("10.0.0.0", "10.255.255.255", .private),
             ("127.0.0.0", "127.255.255.255", .private), ("169.254.0.0", "169.254.255.255", .private),
@@ -31,7 +32,7 @@ import Testing
         }
     }
 
-    @Test func whatTheConfigurationAddsIsPrivate() {
+    @Test("configured private networks are private") func whatTheConfigurationAddsIsPrivate() {
         let table = PrefixTable.addressScopes(
             adding: [prefix("100.64.0.0/10"), prefix("2001:db8::/32"), prefix("240.0.0.0/8")], in: "aws")
         #expect(table.value(for: address("100.64.0.1")) == .private)

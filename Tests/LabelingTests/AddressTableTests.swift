@@ -7,7 +7,8 @@ import Testing
 @testable import Labeling
 
 @Suite struct AddressTableTests {
-    @Test(arguments: 0..<10) func itAgreesWithADictionary(seed: UInt64) {
+    @Test("the address table agrees with a dictionary for random operations", arguments: 0..<10)
+    func itAgreesWithADictionary(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
         var table = AddressTable()
         var dictionary: [IPAddress: Int32] = [:]
@@ -28,7 +29,7 @@ import Testing
         }
     }
 
-    @Test func roomThatIsMadeIsThere() {
+    @Test("the table has the reserved room and keeps its entries") func roomThatIsMadeIsThere() {
         var table = AddressTable()
         for number in 0..<1_000 { table[IPAddress(v4: UInt32(number))] = Int32(number) }
         #expect(!table.hasRoom(for: 5_000))

@@ -71,7 +71,7 @@ func pod(
 }
 
 @Suite struct ClusterIndexTests {
-    @Test func everyAddressLeadsToItsPodOrNode() {
+    @Test("every address is found with its pod or node") func everyAddressLeadsToItsPodOrNode() {
         let test = IndexUnderTest(nodes: [
             Node(name: "node-a", addresses: [address("172.18.0.2"), address("fc00::2"), address("3.3.3.3")], zone: "a")
         ])
@@ -86,7 +86,8 @@ func pod(
         #expect(test.index.statistics.nodes == 1)
     }
 
-    @Test func aDeletedPodIsMeantForTwoMinutesAndRememberedForAWeek() {
+    @Test("a deleted pod owns its address for two minutes, and past flows for a week")
+    func aDeletedPodIsMeantForTwoMinutesAndRememberedForAWeek() {
         let test = IndexUnderTest()
         test.list([pod("web", "10.0.0.1")], test.pods)
         test.setTime(10)
@@ -106,7 +107,7 @@ func pod(
         #expect(test.pod(at: "10.0.0.1", at: 5) == nil)
     }
 
-    @Test func ofManyWhoHadAnAddressTheLastAreRemembered() {
+    @Test("the last eight past owners of an address are kept") func ofManyWhoHadAnAddressTheLastAreRemembered() {
         let test = IndexUnderTest()
         for number in 0..<20 as Range<UInt32> {
             let pod = pod("pod-\(number)", "10.0.0.1", startedAt: 1 + number * 200)
@@ -128,7 +129,8 @@ func pod(
         #expect(test.pod(at: "10.0.0.1", at: 100 + 19 * 200) == nil)
     }
 
-    @Test func ofManyThatEndedSomeAreForgottenWithEachChange() {
+    @Test("expired past owners are removed in small steps with each change")
+    func ofManyThatEndedSomeAreForgottenWithEachChange() {
         let test = IndexUnderTest()
         let addresses = (0..<1_000).map { "10.0.\($0 / 250).\($0 % 250)" }
         let known = { addresses.count { test.pod(at: $0, at: 5) != nil } }
@@ -147,7 +149,8 @@ func pod(
         #expect(test.pod(at: "10.1.0.1") == "other")
     }
 
-    @Test func podsThatComeOneByOneAreFoundHoweverManyThereAre() {
+    @Test("thousands of pods that are added one by one are found")
+    func podsThatComeOneByOneAreFoundHoweverManyThereAre() {
         let test = IndexUnderTest()
         for number in 0..<3_000 {
             test.pods.apply([.updated(pod("pod-\(number)", "10.0.\(number / 250).\(number % 250)", "fd00::\(number)"))])
@@ -159,7 +162,8 @@ func pod(
         #expect(test.index.statistics.pods == 3_000)
     }
 
-    @Test func anAddressThatIsUsedAgainBelongsToWhoHadItThen() {
+    @Test("a reused address belongs to its owner at the time of the flow")
+    func anAddressThatIsUsedAgainBelongsToWhoHadItThen() {
         let test = IndexUnderTest()
         test.list([pod("old", "10.0.0.1", startedAt: 1)], test.pods)
         test.setTime(10)
@@ -172,7 +176,7 @@ func pod(
         #expect(test.pod(at: "10.0.0.1", at: 60) == "new")
     }
 
-    @Test func aPodIsNotMeantLongBeforeItsStart() {
+    @Test("a pod owns its address from at most a minute before its start") func aPodIsNotMeantLongBeforeItsStart() {
         let test = IndexUnderTest()
         test.list([pod("new", "10.0.0.1", startedAt: 100)], test.pods)
         #expect(test.pod(at: "10.0.0.1", at: 39) == nil)
@@ -187,7 +191,8 @@ func pod(
         #expect(test.pod(at: "10.0.0.2", at: 40) == "next")
     }
 
-    @Test func ofSeveralThatLiveTheOneThatStartedLastIsMeant() {
+    @Test("of several living pods with an address, the one that started last owns it")
+    func ofSeveralThatLiveTheOneThatStartedLastIsMeant() {
         let test = IndexUnderTest()
         test.list(
             [
@@ -201,7 +206,7 @@ func pod(
     }
 
     /// As on Fargate, where each pod has a node with the pod's address.
-    @Test func ofAPodAndANodeOnOneAddressThePodIsMeant() {
+    @Test("a pod wins over a node with the same address") func ofAPodAndANodeOnOneAddressThePodIsMeant() {
         let test = IndexUnderTest(nodes: [])
         for order in [true, false] {
             let node = Node(name: "fargate-1", addresses: [address("10.0.0.1")], createdAt: noon + (order ? 9 : 1))
@@ -219,7 +224,8 @@ func pod(
         #expect(test.pod(at: "10.0.0.1", at: 300) == "")
     }
 
-    @Test func ofTwoPodsThatLiveTheOneOnTheObservingNodeIsMeant() {
+    @Test("of two living pods with an address, the one on the observing node owns it")
+    func ofTwoPodsThatLiveTheOneOnTheObservingNodeIsMeant() {
         let test = IndexUnderTest()
         test.list(
             [pod("here", "10.0.0.1", startedAt: 1), pod("there", "10.0.0.1", node: "node-b", startedAt: 5)], test.pods)
@@ -233,7 +239,7 @@ func pod(
         #expect(test.pod(at: "10.0.0.1", at: 25, on: "node-b") == "there")
     }
 
-    @Test func aStaticPodsWorkloadIsItsComponent() {
+    @Test("the workload of a static pod is its name without the node's") func aStaticPodsWorkloadIsItsComponent() {
         let test = IndexUnderTest()
         let owner = ObjectOwner(kind: "Node", name: "node-a", uid: ObjectUID("node-a"))
         test.list(
@@ -244,7 +250,8 @@ func pod(
         #expect(test.labels(of: "10.0.0.2")?[.workload] == "StaticPod/other")
     }
 
-    @Test func terminatedAndHostNetworkPodsHideNobody() {
+    @Test("terminated and host-network pods do not hide another owner of their address")
+    func terminatedAndHostNetworkPodsHideNobody() {
         let test = IndexUnderTest()
         test.list(
             [
@@ -259,7 +266,7 @@ func pod(
     }
 
     /// A pod is admitted, and waits for its address while another pod has the address.
-    @Test func anAddressCountsFromWhenAWatchShowedIt() {
+    @Test("a pod owns an address from when the watch showed it") func anAddressCountsFromWhenAWatchShowedIt() {
         let test = IndexUnderTest()
         test.list([pod("former", "10.0.0.1", startedAt: 1), pod("pending", startedAt: 5)], test.pods)
         for second in [60, 120, 180] as [UInt32] {
@@ -282,7 +289,7 @@ func pod(
     }
 
     /// A load balancer's address moves from one service to another, and a pod gets a second address.
-    @Test func whatAnObjectGetsLaterCountsFromThen() {
+    @Test("an object owns a later address from when the watch showed it") func whatAnObjectGetsLaterCountsFromThen() {
         let test = IndexUnderTest()
         func service(_ name: String, _ external: String...) -> ClusterService {
             ClusterService(
@@ -314,7 +321,8 @@ func pod(
     }
 
     /// Changes made while the API server was unreachable are reported together when the connection is back.
-    @Test func afterASilencePodsHadTheirAddressesWhenTheySaySo() {
+    @Test("after a watch outage, pods own their addresses from their start times")
+    func afterASilencePodsHadTheirAddressesWhenTheySaySo() {
         let test = IndexUnderTest()
         test.list([pod("former", "10.0.0.1", startedAt: 1)], test.pods)
         test.setTime(720)
@@ -333,7 +341,8 @@ func pod(
     }
 
     /// Each port of a service at each external address is a position; their number is limited.
-    @Test func aServiceIsFoundAtSoManyPlacesAndNoMore() {
+    @Test("a service has a limited number of address and port pairs, which do not evict past pods")
+    func aServiceIsFoundAtSoManyPlacesAndNoMore() {
         let test = IndexUnderTest()
         let external = (0..<256).map { IPAddress(v4: 0xc633_0000 + UInt32($0)) }
         var service = ClusterService(
@@ -353,7 +362,8 @@ func pod(
     }
 
     /// A server that has just started, and agents that have waited for it for half an hour.
-    @Test func podsOfTheFirstListHadTheirAddressesBeforeIt() {
+    @Test("pods of the first list owned their addresses before it")
+    func podsOfTheFirstListHadTheirAddressesBeforeIt() {
         let test = IndexUnderTest()
         test.setTime(1_800)
         test.list(
@@ -366,7 +376,7 @@ func pod(
         #expect(test.pod(at: "10.0.0.2", at: 800) == nil)
     }
 
-    @Test func twoNodesWithOneAddressAreStillANode() {
+    @Test("an address of two nodes belongs to the newer one") func twoNodesWithOneAddressAreStillANode() {
         let test = IndexUnderTest(nodes: [
             Node(name: "old", addresses: [address("172.18.0.2")], createdAt: noon - 100),
             Node(name: "new", addresses: [address("172.18.0.2")], createdAt: noon - 10),
@@ -379,7 +389,8 @@ func pod(
         #expect(test.labels(of: "172.18.0.2", at: 500)?[.node] == "old")
     }
 
-    @Test func aNodesZoneIsThatOfItsPodsWheneverItComes() {
+    @Test("a node's zone applies to its pods whenever it becomes known")
+    func aNodesZoneIsThatOfItsPodsWheneverItComes() {
         let test = IndexUnderTest(nodes: [])
         test.list([pod("web", "10.0.0.1"), pod("api", "10.0.0.2", node: "node-b")], test.pods)
         #expect(test.labels(of: "10.0.0.1")?[.availabilityZone] == "")
@@ -396,7 +407,7 @@ func pod(
         #expect(test.labels(of: "10.0.0.7")?[.availabilityZone] == "d")
     }
 
-    @Test func aNewListReplacesTheOldOneAtOnce() {
+    @Test("a new list replaces the old one atomically") func aNewListReplacesTheOldOneAtOnce() {
         let test = IndexUnderTest()
         test.list([pod("web", "10.0.0.1"), pod("api", "10.0.0.2")], test.pods)
         let before = test.labels(of: "10.0.0.2")
@@ -417,7 +428,7 @@ func pod(
         #expect(test.pod(at: "10.0.0.4") == nil && test.pod(at: "10.0.0.3") == "new")
     }
 
-    @Test func storesKnowNothingOfEachOther() {
+    @Test("a list in one store does not affect another store") func storesKnowNothingOfEachOther() {
         let test = IndexUnderTest()
         let other = test.index.podStore()
         test.list([pod("web", "10.0.0.1")], test.pods)
@@ -428,7 +439,8 @@ func pod(
         #expect(test.pod(at: "10.0.0.1", at: 500) == nil)
     }
 
-    @Test func aPodThatChangesItsAddressIsFoundAtBoth() {
+    @Test("a pod that changes its address is found at both, each at its time")
+    func aPodThatChangesItsAddressIsFoundAtBoth() {
         let test = IndexUnderTest()
         test.list([pod("web", "10.0.0.1", "fd00::1")], test.pods)
         test.setTime(10)
@@ -441,7 +453,7 @@ func pod(
         #expect(test.pod(at: "10.0.0.1", at: 500) == nil)
     }
 
-    @Test func theWorkloadIsWhatTheReplicaSetBelongsTo() {
+    @Test("the workload of a pod is the owner of its ReplicaSet") func theWorkloadIsWhatTheReplicaSetBelongsTo() {
         let test = IndexUnderTest()
         let replicaSets = test.index.replicaSetStore()
         let uid = ObjectUID("11111111-2222-3333-4444-555555555555")
@@ -473,7 +485,8 @@ func pod(
     }
 
     /// Compares the index with a complete list of all events, for random histories.
-    @Test(arguments: 0..<20) func itAgreesWithTheWholeHistory(seed: UInt64) {
+    @Test("the index agrees with a complete history for random events", arguments: 0..<20)
+    func itAgreesWithTheWholeHistory(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
         let test = IndexUnderTest()
         var lives: [(pod: Pod, ended: UInt32?)] = []
@@ -511,7 +524,7 @@ func pod(
         #expect(test.index.statistics.pods == lives.filter { $0.ended == nil }.count)
     }
 
-    @Test func itIsReadWhileItChanges() async {
+    @Test("the index can be read while it changes") func itIsReadWhileItChanges() async {
         let test = IndexUnderTest()
         let readers = (0..<4).map { number in
             Task.detached {

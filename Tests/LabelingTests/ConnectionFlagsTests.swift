@@ -40,7 +40,8 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
         }
     }
 
-    @Test func aFlagIsSetWhereAnEndMeetsEveryConditionOfItsRule() {
+    @Test("a flag is set if one end meets every condition of its rule")
+    func aFlagIsSetWhereAnEndMeetsEveryConditionOfItsRule() {
         #expect(flags("10.0.0.3", "192.0.2.1", port: 80) == [])
         #expect(flags("10.0.0.3", "203.0.113.9", port: 80) == ["nat"])
         #expect(flags("203.0.113.9", "10.0.0.3", port: 3306) == ["nat", "database"])
@@ -50,7 +51,8 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
         #expect(flags("10.0.0.1", "10.0.0.3", port: 443) == ["proxy"])
     }
 
-    @Test func otherRulesComeIntoForceWithoutMistakingAnyFlag() {
+    @Test("replaced rules take effect without mixing up flags")
+    func otherRulesComeIntoForceWithoutMistakingAnyFlag() {
         let index = ClusterIndex(site: site, flagRules: rules) { noon }
         let pods = [
             Pod(
@@ -89,7 +91,8 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
         #expect(flags(labeler.rules) == [])
     }
 
-    @Test func asManyRulesAsThereCanBeCanBeReplacedByOthers() {
+    @Test("the maximum number of rules can be replaced by as many others")
+    func asManyRulesAsThereCanBeCanBeReplacedByOthers() {
         let index = ClusterIndex(site: site) { noon }
         func many(_ prefix: String) -> [ConnectionFlagRule] {
             (1...ConnectionFlagRule.maximumCount).map {

@@ -48,7 +48,7 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
         return labeler.explain(flow, observedOn: node, at: noon + 30).lines.map { "\($0.topic): \($0.text)" }
     }
 
-    @Test func aFlowThroughAServiceIsTold() {
+    @Test("a flow through a service is explained line by line") func aFlowThroughAServiceIsTold() {
         #expect(
             explain("10.244.1.20", "10.96.0.80", answeredBy: "10.244.2.10") == [
                 "flow: tcp 10.244.1.20:40000 to 10.96.0.80:443, answered by 10.244.2.10:443, observed on node-a",
@@ -64,7 +64,7 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
             ])
     }
 
-    @Test func theRangeThatDecidesIsNamed() {
+    @Test("the explanation names the deciding range") func theRangeThatDecidesIsNamed() {
         let lines = explain("10.244.1.20", "198.51.100.7")
         #expect(
             lines.contains(
@@ -84,13 +84,14 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
 
     /// Compares the explanation of an address with its row, for addresses in and around all deciding blocks.
     @Test(
+        "the explanation of an address agrees with its row",
         arguments: ["aws", "azure", "gcp"],
         [
             [], ["100.64.0.0/10"], ["10.0.0.0/8"], ["224.0.0.0/4"], ["127.0.0.0/8", "198.51.100.0/25"],
             ["64:ff9b::/96"],
             ["168.63.129.16/32", "fc00::/7"],
-        ]) func whatIsSaidIsWhatTheRowHas(cloud: String, privateNetworks: [String])
-    {
+        ])
+    func whatIsSaidIsWhatTheRowHas(cloud: String, privateNetworks: [String]) {
         var random = SeededGenerator(seed: 7)
         let here = Site(environment: "test", cloud: cloud, region: "eu-central-1", cluster: "main")
         let labeler = Labeler(
@@ -125,13 +126,14 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
         }
     }
 
-    @Test func whoAnswersBehindAServiceIsAskedFor() {
+    @Test("the explanation asks for the responding address behind a service")
+    func whoAnswersBehindAServiceIsAskedFor() {
         #expect(
             explain("10.244.1.20", "10.96.0.80").contains(
                 ": it is the address of service shop/web: a flow names who answers behind it"))
     }
 
-    @Test func whyAnAddressIsANodesIsTold() {
+    @Test("the explanation names the reason why an address belongs to a node") func whyAnAddressIsANodesIsTold() {
         labeler.index.setHostAddresses([address("10.244.1.1")], ofNode: "node-a")
         #expect(
             explain("10.244.1.20", "10.244.1.1").contains("destination: 10.244.1.1 is node node-a: its agent tells so"))
@@ -151,7 +153,7 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
         #expect(explain("10.244.1.20", "192.0.2.7").contains(": rather than pod shop/claiming on node-b \(annotation)"))
     }
 
-    @Test func whyAFlowIsIgnoredIsTold() {
+    @Test("the explanation names the reason why a flow is ignored") func whyAFlowIsIgnoredIsTold() {
         #expect(
             explain("10.244.1.20", "172.18.0.3").last == "ignored: one end is a node, and ignore_node_flows is true")
         #expect(

@@ -41,7 +41,8 @@ import Testing
     }
 
     /// flannel.1, cni0, OVN's management port and the like: addresses in the block of the node's pods without a pod.
-    @Test func anAddressInANodesBlockThatNoPodHasIsTheNodes() {
+    @Test("an address in a node's pod network that no pod has belongs to the node")
+    func anAddressInANodesBlockThatNoPodHasIsTheNodes() {
         listPods()
         for text in ["10.244.1.0", "10.244.1.1", "10.244.1.2", "10.244.1.255", "fd00:244:1::1"] {
             #expect(client(text) == (.node, "node-a"))
@@ -59,7 +60,7 @@ import Testing
         #expect(client("10.244.1.1").kind == .private)
     }
 
-    @Test func ofBlocksAroundEachOtherTheSmallestCounts() {
+    @Test("of nested pod networks the smallest counts") func ofBlocksAroundEachOtherTheSmallestCounts() {
         test.nodes.apply([
             .updated(
                 Node(name: "node-c", addresses: [], podNetworks: [prefix("10.0.0.0/8"), prefix("10.244.1.64/26")]))
@@ -71,7 +72,8 @@ import Testing
     }
 
     /// Owners of addresses are unknown before the first list: a pod that is gone by now may have had the address.
-    @Test func whatWasObservedBeforeTheFirstListIsNotTakenForANodes() {
+    @Test("before the first list, an unowned address in a pod network is not the node's")
+    func whatWasObservedBeforeTheFirstListIsNotTakenForANodes() {
         test.setTime(1_800)
         listPods()
         #expect(client("10.244.1.1", at: 900).kind == .private)
@@ -79,7 +81,8 @@ import Testing
     }
 
     /// While the API server is unreachable, new pods stay unknown.
-    @Test func whatIsObservedWhileNothingIsHeardIsNotTakenForANodes() {
+    @Test("during a watch outage, an unowned address in a pod network is not the node's")
+    func whatIsObservedWhileNothingIsHeardIsNotTakenForANodes() {
         listPods()
         #expect(client("10.244.1.1", at: 90) == (.node, "node-a"))
         #expect(client("10.244.1.1", at: 91).kind == .private)
@@ -89,7 +92,7 @@ import Testing
         #expect(client("10.244.1.1", at: 151).kind == .private)
     }
 
-    @Test func whatAnAgentTellsIsItsNodes() {
+    @Test("an address that only one agent reports belongs to its node") func whatAnAgentTellsIsItsNodes() {
         listPods()
         test.index.setHostAddresses(["10.244.1.0", "192.168.77.1", "fd00:9::1"].map(address), ofNode: "node-a")
         for text in ["10.244.1.0", "192.168.77.1", "fd00:9::1"] { #expect(client(text) == (.node, "node-a")) }
@@ -104,7 +107,8 @@ import Testing
         #expect(test.pod(at: "10.244.2.10", on: "node-b") == "web")
     }
 
-    @Test func anAddressThatSeveralNodesHaveIsEachOnesOwn() {
+    @Test("an address that several agents report belongs to each on its own node")
+    func anAddressThatSeveralNodesHaveIsEachOnesOwn() {
         listPods()
         let bridge = address("172.17.0.1")
         test.index.setHostAddresses([bridge], ofNode: "node-a")
@@ -120,7 +124,7 @@ import Testing
         #expect(client("172.17.0.1", on: "node-c") == (.node, "node-b"))
     }
 
-    @Test func whatAnAgentTellsWaitsForItsNode() {
+    @Test("reported addresses apply once their node is known") func whatAnAgentTellsWaitsForItsNode() {
         test.index.setHostAddresses([address("192.168.77.1")], ofNode: "node-c")
         listPods()
         #expect(client("192.168.77.1").kind == .private)
@@ -135,7 +139,8 @@ import Testing
     }
 
     /// The address of a machine that is gone may be reused outside the cluster.
-    @Test func whatAnAgentToldGoesWithItsNodeAndComesBackWithIt() {
+    @Test("reported addresses are removed and restored with their node")
+    func whatAnAgentToldGoesWithItsNodeAndComesBackWithIt() {
         listPods()
         let object = Node(name: "node-c", addresses: [address("172.18.0.4")], zone: "c")
         test.nodes.apply([.updated(object)])
@@ -154,7 +159,8 @@ import Testing
     }
 
     /// For public blocks, and for addresses that two nodes report, the block decides which node has them.
-    @Test func whatTheOwnerOfABlockTellsOfItIsBelieved() {
+    @Test("an address reported by the node that owns its block belongs to that node")
+    func whatTheOwnerOfABlockTellsOfItIsBelieved() {
         test.nodes.apply([
             .updated(Node(name: "node-c", addresses: [], podNetworks: [prefix("2600:1f14:1::/64")])),
             .updated(Node(name: "node-d", addresses: [])),
@@ -168,7 +174,8 @@ import Testing
     }
 
     /// Compares bridge addresses reported by agents with sets of reports by node.
-    @Test(arguments: 0..<10) func itAgreesWithAllThatWasTold(seed: UInt64) {
+    @Test("owners of reported addresses agree with the set of reports", arguments: 0..<10)
+    func itAgreesWithAllThatWasTold(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
         listPods()
         let names = ["node-a", "node-b", "node-c", "node-d"]
@@ -192,7 +199,7 @@ import Testing
         }
     }
 
-    @Test func podsTellTheAddressesOfANodeThatIsGone() {
+    @Test("the addresses of a missing node are known from its pods") func podsTellTheAddressesOfANodeThatIsGone() {
         let proxy = Pod(
             namespace: "kube-system", name: "proxy", node: "node-z", addresses: [address("172.18.0.9")],
             hostAddresses: [address("172.18.0.9"), address("fc00::9")], hostNetwork: true)
@@ -221,7 +228,8 @@ import Testing
     }
 
     /// A pod's author writes its annotations: they count only for private addresses without another owner.
-    @Test func aPodHasItsSecondaryAddresses() {
+    @Test("a pod owns its secondary addresses if they are private and without another owner")
+    func aPodHasItsSecondaryAddresses() {
         let claiming = Pod(
             namespace: "shop", name: "claiming", node: "node-a", addresses: [address("10.244.1.30")],
             secondaryAddresses: [

@@ -335,7 +335,8 @@ private let outside = "192.0.2.99"
         return "\(remote) client-1:443 INTRA_VPC 100/200"
     }
 
-    @Test func aRangeOfTheOwnCloudInAPrivateNetworkHasAClass() {
+    @Test("a private address in a range of the own cloud has that range's class")
+    func aRangeOfTheOwnCloudInAPrivateNetworkHasAClass() {
         let labeler = makeLabeler(inventory, site: site)
         labeler.setRanges([
             CloudRange(prefix: prefix("10.200.0.0/16"), place: CloudPlace(cloud: "aws", region: "eu-west-1"))
@@ -398,7 +399,7 @@ private let outside = "192.0.2.99"
         }
     }
 
-    @Test func furtherNetworksCanBePrivate() {
+    @Test("configured private networks count as private") func furtherNetworksCanBePrivate() {
         let configuration = Labeler.Configuration(privateNetworks: [
             prefix("100.64.0.0/10"), prefix("198.51.101.128/25"),
         ])
@@ -413,7 +414,7 @@ private let outside = "192.0.2.99"
         }
     }
 
-    @Test func theNetworksThatArePrivateCanBeReplaced() {
+    @Test("private networks can be replaced at run time") func theNetworksThatArePrivateCanBeReplaced() {
         let labeler = makeLabeler(inventory, site: site)
         func classes() -> [ConnectionClass?] {
             ["198.51.101.1", "198.51.101.200", "192.0.2.1"].map { remote in
@@ -436,7 +437,7 @@ private let outside = "192.0.2.99"
         #expect(classes() == [.publicInternet, .publicInternet, .interRegion])
     }
 
-    @Test func anEndCarriesAllOfItsLabels() throws {
+    @Test("each end has all of its labels") func anEndCarriesAllOfItsLabels() throws {
         let labeler = makeLabeler(inventory, site: site, configuration: everything)
         func labels(_ source: String, _ destination: String) throws -> (local: EndpointLabels, remote: EndpointLabels) {
             try labeler.read(observedOn: "node-a", at: noon) { reader in
@@ -469,7 +470,8 @@ private let outside = "192.0.2.99"
 
     private func texts(_ labels: EndpointLabels) -> [String] { Label.allCases.map { labels[$0] } }
 
-    @Test func theRegionOfARangeIsComparedWithoutCase() throws {
+    @Test("a range's cloud and region are compared without case")
+    func theRegionOfARangeIsComparedWithoutCase() throws {
         let labeler = makeLabeler(
             try Inventory(
                 text: """
@@ -487,7 +489,7 @@ private let outside = "192.0.2.99"
         }
     }
 
-    @Test func rangesAreReplacedAtOnce() {
+    @Test("ranges are replaced atomically") func rangesAreReplacedAtOnce() {
         let labeler = makeLabeler(inventory, site: site)
         func connectionClass() -> ConnectionClass? {
             labeler.read(observedOn: "node-a", at: noon) { reader in
@@ -504,7 +506,7 @@ private let outside = "192.0.2.99"
         #expect(connectionClass() == .interRegion)
     }
 
-    @Test func aServiceIsNamedWhereItsAddressWasDialled() {
+    @Test("a service is named if its address was dialled") func aServiceIsNamedWhereItsAddressWasDialled() {
         let labeler = makeLabeler(inventory, site: site)
         let store = labeler.index.serviceStore()
         store.beginReplacement()
@@ -528,7 +530,7 @@ private let outside = "192.0.2.99"
     }
 
     /// Services may share a load balancer's address; a node port belongs to one service.
-    @Test func aServiceIsNamedByEveryAddressThatIsDialled() {
+    @Test("a service is named by each of its addresses and ports") func aServiceIsNamedByEveryAddressThatIsDialled() {
         let labeler = makeLabeler(inventory, site: site)
         let ingress = ClusterService(
             namespace: "edge", name: "ingress", clusterAddresses: [address("10.96.0.80")],
@@ -573,7 +575,8 @@ private let outside = "192.0.2.99"
     }
 
     /// Direct server return: a pod answers from the load balancer's address.
-    @Test func whatStaysAtALoadBalancersAddressIsAnsweredHere() {
+    @Test("a flow answered from a load balancer's address is answered on the observing node")
+    func whatStaysAtALoadBalancersAddressIsAnsweredHere() {
         let labeler = makeLabeler(inventory, site: site)
         labeler.index.serviceStore().apply([
             .updated(
@@ -599,7 +602,8 @@ private let outside = "192.0.2.99"
     }
 
     /// The service's selector identifies the pod if it selects a single pod of the node.
-    @Test func thePodThatAnswersFromALoadBalancersAddressIsFound() {
+    @Test("the pod that answers from a load balancer's address is found by the service's selector")
+    func thePodThatAnswersFromALoadBalancersAddressIsFound() {
         let index = ClusterIndex(site: site) { noon }
         let labeler = Labeler(index: index, site: site, configuration: Labeler.Configuration())
         func ingress(_ name: String, on node: String, labels: [String: String]) -> Pod {
@@ -648,7 +652,8 @@ private let outside = "192.0.2.99"
         #expect(local() == " PUBLIC_INTERNET")
     }
 
-    @Test func aLocalEndThatIsOutsideHasTheLabelsOfTheObservingNode() {
+    @Test("a local end outside the cluster has the observing node's labels")
+    func aLocalEndThatIsOutsideHasTheLabelsOfTheObservingNode() {
         let labeler = makeLabeler(inventory, site: site)
         for (source, destination, peer) in [
             ("198.51.101.7", "172.18.0.2", "10.244.2.10"), (outside, "172.18.0.2", "10.244.2.10"),
@@ -670,7 +675,7 @@ private let outside = "192.0.2.99"
         }
     }
 
-    @Test func aTranslatedSourceSetsAFlag() {
+    @Test("a translated source sets the flag translated") func aTranslatedSourceSetsAFlag() {
         let labeler = makeLabeler(inventory, site: site)
         for (replyDestination, expected) in [("10.244.1.20", false), ("172.18.0.2", true)] {
             var masqueraded = flow("10.244.1.20", outside)
@@ -687,7 +692,8 @@ private let outside = "192.0.2.99"
         #expect(labeler.rules.flagNames == ["translated"])
     }
 
-    @Test func flowsOfUnknownDirectionAreRecordedWhereAskedFor() {
+    @Test("flows of unknown direction are recorded with ignore_unknown_direction false")
+    func flowsOfUnknownDirectionAreRecordedWhereAskedFor() {
         let configuration = Labeler.Configuration(ignoreUnknownDirection: false)
         for flow in [
             Case(
@@ -701,7 +707,8 @@ private let outside = "192.0.2.99"
         }
     }
 
-    @Test func reasonsHaveTheNamesThatMetricsShow() {
+    @Test("the reasons for ignoring a flow have the names shown in metrics")
+    func reasonsHaveTheNamesThatMetricsShow() {
         #expect(Labeler.IgnoredReason.allCases.map(\.rawValue) == ["udp", "node", "unknown_direction", "transit"])
     }
 }

@@ -40,7 +40,7 @@ private func table(_ prefixes: [String]) -> PrefixTable<Int> {
 }
 
 @Suite struct PrefixTableTests {
-    @Test func theSmallestBlockThatHoldsAnAddressCounts() {
+    @Test("the longest prefix that contains an address wins") func theSmallestBlockThatHoldsAnAddressCounts() {
         let table = table([
             "10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "10.1.3.0/24", "10.1.2.128/25", "10.1.2.7/32", "fd00::/8",
             "fd00:1::/32",
@@ -55,7 +55,7 @@ private func table(_ prefixes: [String]) -> PrefixTable<Int> {
         }
     }
 
-    @Test func theEndsOfTheAddressSpaceAreLikeAllOthers() {
+    @Test("prefixes at the ends of the address space are found") func theEndsOfTheAddressSpaceAreLikeAllOthers() {
         let table = table(["0.0.0.0/0", "255.255.255.255/32", "128.0.0.0/1", "0.0.0.0/32", "::/0", "ffff::/16"])
         for (text, expected) in [
             ("0.0.0.0", 3), ("0.0.0.1", 0), ("127.255.255.255", 0), ("128.0.0.0", 2), ("255.255.255.254", 2),
@@ -67,19 +67,20 @@ private func table(_ prefixes: [String]) -> PrefixTable<Int> {
         }
     }
 
-    @Test func ofABlockThatIsListedTwiceTheLastValueCounts() {
+    @Test("of a prefix that is listed twice, the last value counts")
+    func ofABlockThatIsListedTwiceTheLastValueCounts() {
         let table = table(["10.0.0.0/8", "192.0.2.0/24", "10.0.0.0/8", "10.0.0.0/9", "10.0.0.0/8"])
         #expect(table.value(for: address("10.200.0.1")) == 4)
         #expect(table.value(for: address("10.1.0.1")) == 3)
     }
 
-    @Test func anEmptyTableHasNothing() {
+    @Test("an empty table finds nothing") func anEmptyTableHasNothing() {
         #expect(table([]).value(for: address("10.0.0.1")) == nil)
         #expect(table([]).value(for: address("::1")) == nil)
         #expect(table(["10.0.0.0/8"]).value(for: address("::1")) == nil)
     }
 
-    @Test func anIndexIsThatOfTheEntry() {
+    @Test("the index of a result is that of its entry") func anIndexIsThatOfTheEntry() {
         let table = table(["10.0.0.0/8", "fd00::/8", "10.1.0.0/16", "10.0.0.0/8"])
         #expect(table.index(for: address("10.0.0.1")) == 3)
         #expect(table.index(for: address("10.1.0.1")) == 2)
@@ -88,7 +89,7 @@ private func table(_ prefixes: [String]) -> PrefixTable<Int> {
         #expect(table.index(for: address("::1")) == -1)
     }
 
-    @Test(arguments: [UInt64](1...4), [true, false])
+    @Test("every look-up agrees with a linear search", arguments: [UInt64](1...4), [true, false])
     func everyLookUpIsThatOfALinearSearch(seed: UInt64, isIPv4: Bool) throws {
         var generator = SeededGenerator(seed: seed)
         let prefixes = randomPrefixes(1_000, isIPv4, &generator)
@@ -102,7 +103,8 @@ private func table(_ prefixes: [String]) -> PrefixTable<Int> {
         #expect(Set(addresses.map { table.value(for: $0) }).count > 300)
     }
 
-    @Test func aTableAsLargeAsTheCloudsIsRightToo() {
+    @Test("look-ups in a table of 60,000 prefixes agree with a linear search")
+    func aTableAsLargeAsTheCloudsIsRightToo() {
         var generator = SeededGenerator(seed: 5)
         let prefixes = randomPrefixes(40_000, true, &generator) + randomPrefixes(20_000, false, &generator)
         let table = PrefixTable(prefixes.enumerated().map { (prefix: $1, value: $0) })

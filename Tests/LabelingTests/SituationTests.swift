@@ -15,7 +15,7 @@ import Testing
         return situation.observations.map { RowOutcome(of: $0.flow, on: $0.node, by: labeler) }
     }
 
-    @Test("situations.txt is well formed")
+    @Test("situations.txt is well-formed")
     func isWellFormed() {
         #expect(Self.file.situations.count >= 60)
         for problem in Self.file.problems {
@@ -23,8 +23,10 @@ import Testing
         }
     }
 
-    @Test("a row has the columns that situations.txt has for it", arguments: file.observations)
-    fileprivate func aRowHasItsColumns(_ observation: Situation.Observation) {
+    @Test("each row has the columns that situations.txt lists", arguments: file.observations)
+    fileprivate
+        func aRowHasItsColumns(_ observation: Situation.Observation)
+    {
         let outcomes = Self.outcomes[observation.situation]
         let outcome = outcomes[observation.number]
         let bill = outcome.row?.bill ?? (outcomes.contains { $0.row != nil } ? "repeated" : "-")
@@ -38,7 +40,9 @@ import Testing
     }
 
     @Test("the rows of a situation count each byte once", arguments: file.situations)
-    fileprivate func everyByteIsCountedOnce(_ situation: Situation) {
+    fileprivate
+        func everyByteIsCountedOnce(_ situation: Situation)
+    {
         let rows = Self.outcomes[situation.number].compactMap(\.row)
         withKnownIssue("some bytes are in no row or in two", sourceLocation: location(situation.line)) {
             #expect(
@@ -50,7 +54,7 @@ import Testing
     }
 
     @Test(
-        "a malformed line is told by its number",
+        "a malformed line is reported by its number",
         arguments: [
             ("name  [nowhere]", 1), ("[s] https://example\nname", 2), ("    with cloud=aws", 1),
             ("[s] https://example\nname  [s]\n    with colour=red", 3),
