@@ -14,10 +14,13 @@ private func serviceAccount() throws -> TemporaryFolder {
 }
 
 @Suite struct ClusterConfigurationTests {
-    @Test(arguments: [
-        ("10.96.0.1", "https://10.96.0.1:443"), ("fd00:96::1", "https://[fd00:96::1]:443"),
-        ("[fd00:96::1]", "https://[fd00:96::1]:443"), ("kubernetes.default.svc", "https://kubernetes.default.svc:443"),
-    ])
+    @Test(
+        "a pod finds the API server and its service account",
+        arguments: [
+            ("10.96.0.1", "https://10.96.0.1:443"), ("fd00:96::1", "https://[fd00:96::1]:443"),
+            ("[fd00:96::1]", "https://[fd00:96::1]:443"),
+            ("kubernetes.default.svc", "https://kubernetes.default.svc:443"),
+        ])
     func aPodFindsItsServer(host: String, server: String) throws {
         let folder = try serviceAccount()
         let configuration = try ClusterConfiguration.discover(
@@ -31,7 +34,8 @@ private func serviceAccount() throws -> TemporaryFolder {
         #expect(configuration.warnings.isEmpty)
     }
 
-    @Test func aPodWithoutANamespaceFileHasNone() throws {
+    @Test("a service account without a namespace file has no namespace")
+    func aPodWithoutANamespaceFileHasNone() throws {
         let folder = try serviceAccount()
         try folder.remove("namespace")
         let configuration = try ClusterConfiguration.inCluster(
@@ -39,12 +43,14 @@ private func serviceAccount() throws -> TemporaryFolder {
         #expect(configuration.namespace == nil)
     }
 
-    @Test(arguments: [
-        ([:], "KUBERNETES_SERVICE_HOST"), (["KUBERNETES_SERVICE_HOST": "h"], "KUBERNETES_SERVICE_PORT"),
-        (["KUBERNETES_SERVICE_HOST": "", "KUBERNETES_SERVICE_PORT": "443"], "KUBERNETES_SERVICE_HOST"),
-        (["KUBERNETES_SERVICE_HOST": "h", "KUBERNETES_SERVICE_PORT": "http"], "KUBERNETES_SERVICE_PORT"),
-        (["KUBERNETES_SERVICE_HOST": "h", "KUBERNETES_SERVICE_PORT": "0"], "KUBERNETES_SERVICE_PORT"),
-    ])
+    @Test(
+        "a missing or invalid environment variable is named with a remedy",
+        arguments: [
+            ([:], "KUBERNETES_SERVICE_HOST"), (["KUBERNETES_SERVICE_HOST": "h"], "KUBERNETES_SERVICE_PORT"),
+            (["KUBERNETES_SERVICE_HOST": "", "KUBERNETES_SERVICE_PORT": "443"], "KUBERNETES_SERVICE_HOST"),
+            (["KUBERNETES_SERVICE_HOST": "h", "KUBERNETES_SERVICE_PORT": "http"], "KUBERNETES_SERVICE_PORT"),
+            (["KUBERNETES_SERVICE_HOST": "h", "KUBERNETES_SERVICE_PORT": "0"], "KUBERNETES_SERVICE_PORT"),
+        ])
     func aVariableThatIsMissingOrWrongIsNamed(environment: [String: String], key: String) throws {
         let folder = try serviceAccount()
         let error = #expect(throws: ClusterConfigurationError.self) {
@@ -54,7 +60,8 @@ private func serviceAccount() throws -> TemporaryFolder {
         #expect(error?.remedy.isEmpty == false)
     }
 
-    @Test(arguments: ["token", "ca.crt"]) func aServiceAccountThatIsNotThereIsNamed(file: String) throws {
+    @Test("a missing file of the service account is named", arguments: ["token", "ca.crt"])
+    func aServiceAccountThatIsNotThereIsNamed(file: String) throws {
         let folder = try serviceAccount()
         try folder.remove(file)
         let error = #expect(throws: ClusterConfigurationError.self) {
@@ -66,7 +73,7 @@ private func serviceAccount() throws -> TemporaryFolder {
         #expect(error?.description.contains("automountServiceAccountToken") == true)
     }
 
-    @Test func aKubeconfigComesBeforeThePod() throws {
+    @Test("KUBECONFIG wins over the pod's service account") func aKubeconfigComesBeforeThePod() throws {
         let folder = try serviceAccount()
         let path = try folder.write(
             """

@@ -11,7 +11,7 @@ import Testing
         credential.bytes.map { String(decoding: $0, as: UTF8.self) }
     }
 
-    @Test func aFileIsReadAgainAfterAMinute() throws {
+    @Test("a credential's file is read again after a minute") func aFileIsReadAgainAfterAMinute() throws {
         let folder = try TemporaryFolder()
         var credential = Credential(.file(try folder.write("one", to: "token")))
         #expect(text(credential) == nil)
@@ -24,7 +24,7 @@ import Testing
         #expect(text(credential) == "two")
     }
 
-    @Test func whatWasRefusedIsReadAtOnce() throws {
+    @Test("an expired credential is read again at once") func whatWasRefusedIsReadAtOnce() throws {
         let folder = try TemporaryFolder()
         var credential = Credential(.file(try folder.write("one", to: "token")))
         credential.refresh(now: start)
@@ -34,7 +34,8 @@ import Testing
         #expect(text(credential) == "two")
     }
 
-    @Test(arguments: [nil, "", " \n"]) func theLastGoodOneIsKept(content: String?) throws {
+    @Test("an empty or missing file leaves the last good credential in use", arguments: [nil, "", " \n"])
+    func theLastGoodOneIsKept(content: String?) throws {
         let folder = try TemporaryFolder()
         var credential = Credential(.file(try folder.write("one", to: "token")))
         credential.refresh(now: start)
@@ -49,7 +50,7 @@ import Testing
         #expect(credential.problem == nil)
     }
 
-    @Test func bytesStayAsTheyAre() {
+    @Test("a credential given as bytes never changes") func bytesStayAsTheyAre() {
         var credential = Credential(.bytes([1, 2]))
         credential.expire()
         credential.refresh(now: start)

@@ -9,7 +9,9 @@ import Testing
 
 /// Mutated bytes must neither be read beyond their end nor crash the process: 160,000 mutations.
 @Suite struct DecoderMutationTests {
-    @Test(arguments: ["nodes.list.pb", "services.list.pb", "replicasets.partial-list.pb"])
+    @Test(
+        "mutated lists are decoded or rejected without a crash",
+        arguments: ["nodes.list.pb", "services.list.pb", "replicasets.partial-list.pb"])
     func mutatedLists(_ name: String) throws {
         let body = try Capture.bytes(name)
         try forEachMutation(of: body, count: 10_000, seed: 1) { bytes, chunkLength in
@@ -21,7 +23,7 @@ import Testing
         }
     }
 
-    @Test func mutatedPods() throws {
+    @Test("mutated lists of pods are decoded or rejected without a crash") func mutatedPods() throws {
         let pod = Pod(
             namespace: "shop", name: "web-1", node: "node-a", addresses: [.init(v4: 7), .init(bits: 9)], app: "web",
             owner: ObjectOwner(kind: "ReplicaSet", name: "web", uid: ObjectUID("web")), labels: ["a": "b"])
@@ -29,7 +31,7 @@ import Testing
         try forEachMutation(of: body, count: 40_000, seed: 2) { feed(.capturedPods, $0, $1) }
     }
 
-    @Test func mutatedAnnotations() throws {
+    @Test("mutated annotations are decoded or rejected without a crash") func mutatedAnnotations() throws {
         let metadata = ListMetadata(resourceVersion: "1")
         let pod = Pod(
             namespace: "shop", name: "web-1", node: "node-a", addresses: [.init(v4: 7)],
@@ -53,7 +55,7 @@ import Testing
         try forEachMutation(of: nodes, count: 20_000, seed: 6) { feed(.nodes, $0, $1) }
     }
 
-    @Test func mutatedServices() throws {
+    @Test("mutated lists of services are decoded or rejected without a crash") func mutatedServices() throws {
         let service = ClusterService(
             namespace: "shop", name: "web", clusterAddresses: [.init(v4: 7)],
             externalAddresses: [.init(v4: 8), .init(bits: 9)],
@@ -62,7 +64,7 @@ import Testing
         try forEachMutation(of: body, count: 20_000, seed: 7) { feed(.services, $0, $1) }
     }
 
-    @Test func mutatedWatches() throws {
+    @Test("mutated watches are decoded or rejected without a crash") func mutatedWatches() throws {
         let body = try Capture.bytes("pods.watch.pb")
         let event = Array(body.prefix(2159))
         let bookmark = Array(body.suffix(111))

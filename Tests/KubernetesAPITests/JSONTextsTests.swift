@@ -14,7 +14,7 @@ private func texts(_ json: String, _ path: JSONTexts.Path) -> (found: [String], 
 }
 
 @Suite struct JSONTextsTests {
-    @Test("strings are found by the names above them")
+    @Test("strings in JSON are found by the keys above them")
     func paths() {
         let json =
             #" { "a" : {"b":["1",["2"],{"b":"x"}],"c":"y"}, "ab": {"b":"3"}, "d":[{"b":"4"}, {"b":5}], "b":"z" } "#
@@ -27,13 +27,13 @@ private func texts(_ json: String, _ path: JSONTexts.Path) -> (found: [String], 
         #expect(texts(#"{"\u0061":"x","a":"\"}"}"#, [["a"]]) == ([#"\"}"#], true))
     }
 
-    @Test("a text is read as deep as 32 brackets", arguments: [(32, true), (33, false)])
+    @Test("JSON is read up to a depth of 32 brackets", arguments: [(32, true), (33, false)])
     func depth(_ depth: Int, _ isSound: Bool) {
         let json = String(repeating: "[", count: depth) + #""x""# + String(repeating: "]", count: depth)
         #expect(texts(json, []) == (isSound ? ["x"] : [], isSound))
     }
 
-    @Test("every string under a path is found in any document, and in no part of one is it sound")
+    @Test("every string under a path is found in any document, and a truncated document is unsound")
     func anyDocument() {
         var random = SeededGenerator(seed: 3)
         for _ in 0..<2_000 {

@@ -50,7 +50,7 @@ private struct Kubeconfig {
 }
 
 @Suite struct KubeconfigTests {
-    @Test func theCurrentContextCounts() throws {
+    @Test("the current context selects cluster, user and namespace") func theCurrentContextCounts() throws {
         let configuration = try Kubeconfig(user: "token: secret").read()
         #expect(configuration.server == "https://prod.example:6443")
         #expect(configuration.namespace == "monitoring")
@@ -60,7 +60,7 @@ private struct Kubeconfig {
         #expect(configuration.warnings.isEmpty)
     }
 
-    @Test func pathsCountFromTheFilesFolder() throws {
+    @Test("relative paths are resolved from the kubeconfig's folder") func pathsCountFromTheFilesFolder() throws {
         let file = try Kubeconfig(
             cluster: "certificate-authority: ca.pem",
             user: "{client-certificate: client.pem, client-key: ./client.key, tokenFile: token}"
@@ -73,7 +73,7 @@ private struct Kubeconfig {
         #expect(configuration.token == .file("\(folder)/token"))
     }
 
-    @Test func dataIsBase64AndComesBeforeFiles() throws {
+    @Test("inline data is base64 and wins over files") func dataIsBase64AndComesBeforeFiles() throws {
         let file = try Kubeconfig(
             cluster: "{certificate-authority: nowhere, certificate-authority-data: Y2E=}"
                 .trimmingBraces(separatedBy: "\n    "),
@@ -84,12 +84,12 @@ private struct Kubeconfig {
         #expect(configuration.key == .bytes(Array("key".utf8)))
     }
 
-    @Test func aTokenFileComesBeforeAToken() throws {
+    @Test("a token file wins over a token") func aTokenFileComesBeforeAToken() throws {
         let file = try Kubeconfig(user: "{token: old, tokenFile: token}".trimmingBraces(separatedBy: "\n    "))
         #expect(try file.read().token == .file("\(file.folder.path)/token"))
     }
 
-    @Test func anUncheckedServerIsAWarning() throws {
+    @Test("an unverified server causes a warning") func anUncheckedServerIsAWarning() throws {
         let configuration = try Kubeconfig(cluster: "insecure-skip-tls-verify: true").read()
         #expect(!configuration.verifiesServer)
         #expect(configuration.warnings.count == 1)
@@ -98,7 +98,7 @@ private struct Kubeconfig {
     }
 
     @Test(
-        "a token that travels unencrypted to another machine is warned of",
+        "a token sent to another machine without TLS causes a warning",
         arguments: [
             ("http://prod.example:8080", "token: secret", true), ("http://prod.example", "tokenFile: token", true),
             ("http://127.0.0.1:8001", "token: secret", false), ("http://[::1]:8001", "token: secret", false),
@@ -115,17 +115,19 @@ private struct Kubeconfig {
         }
     }
 
-    @Test func theServersNameCanBeAnother() throws {
+    @Test("tls-server-name sets the name to verify") func theServersNameCanBeAnother() throws {
         #expect(try Kubeconfig(cluster: "tls-server-name: api.example").read().serverName == "api.example")
     }
 
-    @Test func theFirstFileThatExistsCounts() throws {
+    @Test("of several kubeconfigs the first that exists counts") func theFirstFileThatExistsCounts() throws {
         let file = try Kubeconfig()
         let paths = ":/nonexistent/config:\(file.path):/nonexistent/other"
         #expect(try ClusterConfiguration.kubeconfig(paths: paths).server == "https://prod.example:6443")
     }
 
-    @Test(arguments: ["/nonexistent/config", "/nonexistent/a:/nonexistent/b", ":"])
+    @Test(
+        "no existing kubeconfig is an error of KUBECONFIG",
+        arguments: ["/nonexistent/config", "/nonexistent/a:/nonexistent/b", ":"])
     func noFileIsAnErrorOfTheVariable(paths: String) {
         let error = #expect(throws: ClusterConfigurationError.self) {
             try ClusterConfiguration.kubeconfig(paths: paths)
@@ -133,15 +135,17 @@ private struct Kubeconfig {
         #expect(error?.key == "KUBECONFIG")
     }
 
-    @Test(arguments: [
-        ("exec: {command: aws}", "users[admin].user.exec"),
-        ("auth-provider: {name: gcp}", "users[admin].user.auth-provider"),
-        ("username: root", "users[admin].user.username"), ("as: somebody", "users[admin].user.as"),
-        ("client-certificate: client.pem", "users[admin].user.client-key"),
-        ("client-key: client.key", "users[admin].user.client-certificate"),
-        ("client-key: /nonexistent/key", "users[admin].user.client-key"),
-        ("client-certificate-data: '%%%'", "users[admin].user.client-certificate-data"),
-    ])
+    @Test(
+        "an unsupported or invalid key of a user is named",
+        arguments: [
+            ("exec: {command: aws}", "users[admin].user.exec"),
+            ("auth-provider: {name: gcp}", "users[admin].user.auth-provider"),
+            ("username: root", "users[admin].user.username"), ("as: somebody", "users[admin].user.as"),
+            ("client-certificate: client.pem", "users[admin].user.client-key"),
+            ("client-key: client.key", "users[admin].user.client-certificate"),
+            ("client-key: /nonexistent/key", "users[admin].user.client-key"),
+            ("client-certificate-data: '%%%'", "users[admin].user.client-certificate-data"),
+        ])
     func whatAUserCannotBeIsNamed(user: String, key: String) throws {
         let file = try Kubeconfig(user: user)
         let error = #expect(throws: ClusterConfigurationError.self) { try file.read() }
@@ -150,12 +154,14 @@ private struct Kubeconfig {
         #expect(error?.remedy.isEmpty == false)
     }
 
-    @Test(arguments: [
-        ("proxy-url: http://proxy", "clusters[prod-cluster].cluster.proxy-url"),
-        ("certificate-authority: nowhere.pem", "clusters[prod-cluster].cluster.certificate-authority"),
-        ("certificate-authority-data: '!'", "clusters[prod-cluster].cluster.certificate-authority-data"),
-        ("insecure-skip-tls-verify: perhaps", "clusters[prod-cluster].cluster.insecure-skip-tls-verify"),
-    ])
+    @Test(
+        "an unsupported or invalid key of a cluster is named",
+        arguments: [
+            ("proxy-url: http://proxy", "clusters[prod-cluster].cluster.proxy-url"),
+            ("certificate-authority: nowhere.pem", "clusters[prod-cluster].cluster.certificate-authority"),
+            ("certificate-authority-data: '!'", "clusters[prod-cluster].cluster.certificate-authority-data"),
+            ("insecure-skip-tls-verify: perhaps", "clusters[prod-cluster].cluster.insecure-skip-tls-verify"),
+        ])
     func whatAClusterCannotBeIsNamed(cluster: String, key: String) throws {
         let file = try Kubeconfig(cluster: cluster)
         let error = #expect(throws: ClusterConfigurationError.self) { try file.read() }
@@ -163,26 +169,28 @@ private struct Kubeconfig {
         #expect(error?.key == key)
     }
 
-    @Test(arguments: [
-        ("", nil), ("- a", nil), ("a: [", nil), ("contexts: []", "current-context"),
-        ("current-context: x", "current-context"),
-        ("{current-context: x, contexts: [{name: x}]}", "contexts[x].context.cluster"),
-        ("{current-context: x, contexts: [{name: x, context: {cluster: c}}]}", "contexts[x].context.cluster"),
-        (
-            "{current-context: x, contexts: [{name: x, context: {cluster: c}}], clusters: [{name: c}]}",
-            "clusters[c].cluster.server"
-        ),
-        (
-            "{current-context: x, contexts: [{name: x, context: {cluster: c}}], clusters: [{name: c, cluster: {server: h}}]}",
-            "clusters[c].cluster.server"
-        ),
-        (
-            """
-            {current-context: x, contexts: [{name: x, context: {cluster: c, user: u}}],
-            clusters: [{name: c, cluster: {server: 'https://h'}}]}
-            """, "contexts[x].context.user"
-        ),
-    ])
+    @Test(
+        "a mistake in a kubeconfig is reported with file and key",
+        arguments: [
+            ("", nil), ("- a", nil), ("a: [", nil), ("contexts: []", "current-context"),
+            ("current-context: x", "current-context"),
+            ("{current-context: x, contexts: [{name: x}]}", "contexts[x].context.cluster"),
+            ("{current-context: x, contexts: [{name: x, context: {cluster: c}}]}", "contexts[x].context.cluster"),
+            (
+                "{current-context: x, contexts: [{name: x, context: {cluster: c}}], clusters: [{name: c}]}",
+                "clusters[c].cluster.server"
+            ),
+            (
+                "{current-context: x, contexts: [{name: x, context: {cluster: c}}], clusters: [{name: c, cluster: {server: h}}]}",
+                "clusters[c].cluster.server"
+            ),
+            (
+                """
+                {current-context: x, contexts: [{name: x, context: {cluster: c, user: u}}],
+                clusters: [{name: c, cluster: {server: 'https://h'}}]}
+                """, "contexts[x].context.user"
+            ),
+        ])
     func aBrokenFileSaysWhere(text: String, key: String?) throws {
         let folder = try TemporaryFolder()
         let path = try folder.write(text, to: "config")
@@ -193,7 +201,7 @@ private struct Kubeconfig {
         #expect(error?.key == key)
     }
 
-    @Test func noTextOfAConfigurationTellsASecret() throws {
+    @Test("a printed configuration contains no secret") func noTextOfAConfigurationTellsASecret() throws {
         let configuration = try Kubeconfig(user: "token: secret").read()
         var dumped = ""
         dump(configuration, to: &dumped)

@@ -31,7 +31,8 @@ extension ProtobufWriter {
 }
 
 @Suite struct KubernetesResourceTests {
-    @Test func eachResourceHasItsPathAndIsAskedForInProtobuf() {
+    @Test("each resource has its path and is requested in protobuf")
+    func eachResourceHasItsPathAndIsAskedForInProtobuf() {
         let pods = KubernetesResource.pods(labels: PodLabelMapping())
         #expect(pods.path == "/api/v1/pods")
         #expect(pods.fieldSelector == "status.phase!=Succeeded,status.phase!=Failed")
@@ -52,7 +53,8 @@ extension ProtobufWriter {
 
     // MARK: Pods
 
-    @Test func ofSeveralLabelsTheFirstThatThePodHasCounts() throws {
+    @Test("of several configured labels, the first that the pod has counts")
+    func ofSeveralLabelsTheFirstThatThePodHasCounts() throws {
         let mapping = PodLabelMapping(app: ["first", "second"], instanceID: ["second"], cell: ["third", "first"])
         func pod(_ labels: [(String, String)]) throws -> Pod {
             try decode(.pods(labels: mapping)) { message in
@@ -73,7 +75,7 @@ extension ProtobufWriter {
         #expect(one.labels.isEmpty)
     }
 
-    @Test func theUsualLabelsTellApplicationAndInstance() throws {
+    @Test("the default labels determine app and instance id") func theUsualLabelsTellApplicationAndInstance() throws {
         let pod = try decode(.pods(labels: PodLabelMapping(kept: ["team", "absent"]))) { message in
             message.appendName { metadata in
                 metadata.append(11, entry: "control-plane-id", "blue")
@@ -86,7 +88,7 @@ extension ProtobufWriter {
         #expect(pod.labels == ["team": "network"])
     }
 
-    @Test func aPodWithTwoAddressesHasBoth() throws {
+    @Test("a pod with addresses of both families has both") func aPodWithTwoAddressesHasBoth() throws {
         let pod = try decode(.capturedPods) { message in
             message.appendName()
             message.append(3) { status in
@@ -98,7 +100,7 @@ extension ProtobufWriter {
         #expect(pod.addresses.map(\.description) == ["10.0.0.1", "fd00::1"])
     }
 
-    @Test func aPodWithoutAListOfAddressesHasItsOneAddress() throws {
+    @Test("a pod without podIPs has its podIP") func aPodWithoutAListOfAddressesHasItsOneAddress() throws {
         let pod = try decode(.capturedPods) { message in
             message.appendName()
             message.append(3) { $0.append(6, "10.0.0.1") }
@@ -106,7 +108,8 @@ extension ProtobufWriter {
         #expect(pod.addresses.map(\.description) == ["10.0.0.1"])
     }
 
-    @Test func anAddressOfAPodThatCannotBeReadCostsItself() throws {
+    @Test("an unreadable address of a pod does not affect the others")
+    func anAddressOfAPodThatCannotBeReadCostsItself() throws {
         func addresses(_ single: String, _ list: [String]) throws -> [String] {
             try decode(.capturedPods) { message in
                 message.appendName()
@@ -121,7 +124,8 @@ extension ProtobufWriter {
         #expect(try addresses("10.0.0", []) == [])
     }
 
-    @Test func aPodThatIsNotScheduledHasNeitherNodeNorAddress() throws {
+    @Test("a pod that is not scheduled has neither node nor address")
+    func aPodThatIsNotScheduledHasNeitherNodeNorAddress() throws {
         let pod = try decode(.capturedPods) { message in
             message.appendName()
             message.append(3) { status in
@@ -132,7 +136,9 @@ extension ProtobufWriter {
         #expect(pod == Pod(namespace: "ns", name: "a", node: "", addresses: []))
     }
 
-    @Test(arguments: ["Running": false, "Pending": false, "Unknown": false, "Succeeded": true, "Failed": true])
+    @Test(
+        "a pod is terminated in the phases Succeeded and Failed",
+        arguments: ["Running": false, "Pending": false, "Unknown": false, "Succeeded": true, "Failed": true])
     func thePhaseTellsWhetherAPodHasEnded(_ phase: String, _ isTerminated: Bool) throws {
         let pod = try decode(.capturedPods) { message in
             message.appendName()
@@ -141,7 +147,7 @@ extension ProtobufWriter {
         #expect(pod.isTerminated == isTerminated)
     }
 
-    @Test func aPodWithoutAStartHasItsCreation() throws {
+    @Test("a pod without a start time has its creation time") func aPodWithoutAStartHasItsCreation() throws {
         let pod = try decode(.capturedPods) { message in
             message.appendName { metadata in metadata.append(8) { $0.append(1, 77) } }
             message.append(3) { $0.append(7, [UInt8]()) }
@@ -149,7 +155,7 @@ extension ProtobufWriter {
         #expect(pod.startedAt == 77)
     }
 
-    @Test("a pod has its address since the newest of its start and of its network's condition")
+    @Test("a pod owns its address from the later of its start and its network condition")
     func startOfANetwork() throws {
         func start(_ conditions: [(type: String, status: String, time: Int)], startTime: Int = 100) throws -> UInt32 {
             try decode(.capturedPods) { message in
@@ -179,7 +185,7 @@ extension ProtobufWriter {
         #expect(try start([(ready, "True", 1 << 32)]) == 100)
     }
 
-    @Test func aPodTellsTheAddressesOfItsNode() throws {
+    @Test("a pod has the addresses of its node from hostIPs") func aPodTellsTheAddressesOfItsNode() throws {
         func addresses(_ single: String, _ list: [String]) throws -> [String] {
             try decode(.capturedPods) { message in
                 message.appendName()
@@ -195,7 +201,7 @@ extension ProtobufWriter {
         #expect(try addresses("", ["192.0.2.256", "2001:db8::1"]) == ["2001:db8::1"])
     }
 
-    @Test(arguments: [1 << 32, Int.max])
+    @Test("a time out of range is unknown", arguments: [1 << 32, Int.max])
     func aTimeThatIsOutOfRangeIsUnknown(_ seconds: Int) throws {
         let node = try decode(.nodes) { message in
             message.appendName { metadata in metadata.append(8) { $0.append(1, seconds) } }
@@ -203,7 +209,7 @@ extension ProtobufWriter {
         #expect(node.createdAt == 0)
     }
 
-    @Test func aTimeBeforeTheEpochIsUnknown() throws {
+    @Test("a time before the epoch is unknown") func aTimeBeforeTheEpochIsUnknown() throws {
         let node = try decode(.nodes) { message in
             message.appendName { metadata in
                 metadata.append(8, [0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01])
@@ -212,7 +218,7 @@ extension ProtobufWriter {
         #expect(node.createdAt == 0)
     }
 
-    @Test func theControllerIsTheOwner() throws {
+    @Test("the owner of a pod is its controller") func theControllerIsTheOwner() throws {
         let pod = try decode(.capturedPods) { message in
             message.appendName { metadata in
                 metadata.append(13) { $0.append(3, "bystander") }
@@ -230,7 +236,7 @@ extension ProtobufWriter {
                     kind: "Job", name: "nightly", uid: ObjectUID("11111111-2222-4333-8444-555555555555")))
     }
 
-    @Test func aTextThatIsNotUTF8IsAProblem() {
+    @Test("a text that is not UTF-8 makes the object malformed") func aTextThatIsNotUTF8IsAProblem() {
         #expect(
             throws: MalformedObject(
                 resource: "pods", namespace: "ns", name: "a", problem: .notUTF8(field: "spec.nodeName"))
@@ -242,7 +248,8 @@ extension ProtobufWriter {
         }
     }
 
-    @Test func anAddressThatCannotBeReadIsCountedAndNoneIsNot() throws {
+    @Test("unreadable addresses are counted, and absent ones are not")
+    func anAddressThatCannotBeReadIsCountedAndNoneIsNot() throws {
         var reader = AddressReader()
         var addresses: [IPAddress] = []
         for text in ["10.0.0.1", "", "fe80::1%eth0", "fd00::1", "None"] { reader.read(text, into: &addresses) }
@@ -253,7 +260,7 @@ extension ProtobufWriter {
 
     // MARK: Nodes
 
-    @Test func aNodeHasItsAddressesInsideAndOutside() throws {
+    @Test("a node has its internal and external addresses") func aNodeHasItsAddressesInsideAndOutside() throws {
         let node = try decode(.nodes) { message in
             message.appendName()
             message.append(3) { status in
@@ -272,7 +279,8 @@ extension ProtobufWriter {
         #expect(node.addresses.map(\.description) == ["10.0.0.1", "198.51.100.1", "fd00::1"])
     }
 
-    @Test func aNodeHasNoAddressThatNoInterfaceHas() throws {
+    @Test("loopback, multicast and reserved addresses of a node are skipped")
+    func aNodeHasNoAddressThatNoInterfaceHas() throws {
         let node = try decode(.nodes) { message in
             message.appendName()
             message.append(3) { status in
@@ -316,7 +324,8 @@ extension ProtobufWriter {
         #expect(try networks("", many) == Array(many.prefix(KubernetesLimits.podNetworks)))
     }
 
-    @Test func theOldZoneLabelIsReadWhenTheNewOneIsMissing() throws {
+    @Test("the old zone label is read only if the new one is missing")
+    func theOldZoneLabelIsReadWhenTheNewOneIsMissing() throws {
         func zone(_ labels: [(String, String)]) throws -> String {
             try decode(.nodes) { message in
                 message.appendName { metadata in
@@ -334,7 +343,7 @@ extension ProtobufWriter {
 
     // MARK: Services
 
-    @Test func aHeadlessServiceHasNoAddress() throws {
+    @Test("a headless service has no address") func aHeadlessServiceHasNoAddress() throws {
         let service = try decode(.services) { message in
             message.appendName()
             message.append(2) { spec in
@@ -345,7 +354,7 @@ extension ProtobufWriter {
         #expect(service.clusterAddresses.isEmpty)
     }
 
-    @Test func aServiceMayHaveOneAddressOrBothFamilies() throws {
+    @Test("a service has one address or one of each family") func aServiceMayHaveOneAddressOrBothFamilies() throws {
         func addresses(_ single: String, _ list: [String]) throws -> [String] {
             try decode(.services) { message in
                 message.appendName()
@@ -397,7 +406,7 @@ extension ProtobufWriter {
         #expect(name == ClusterService(namespace: "ns", name: "a", clusterAddresses: []))
     }
 
-    @Test("a port that cannot be is passed over")
+    @Test("an invalid port of a service is skipped")
     func servicePorts() throws {
         let service = try decode(.services) { message in
             message.appendName()
@@ -431,7 +440,7 @@ extension ProtobufWriter {
 
     // MARK: Encoded objects
 
-    @Test func madeObjectsAreReadAsTheyWere() throws {
+    @Test("encoded objects are decoded unchanged") func madeObjectsAreReadAsTheyWere() throws {
         let owner = ObjectOwner(kind: "ReplicaSet", name: "web-1", uid: ObjectUID("rs"))
         let pod = Pod(
             namespace: "shop", name: "web-1-x", node: "node-a", addresses: [IPAddress(v4: 7), IPAddress(bits: 9)],
@@ -479,7 +488,7 @@ extension ProtobufWriter {
         }
     }
 
-    @Test func madeEventsAreReadAsTheyWere() throws {
+    @Test("encoded events are decoded unchanged") func madeEventsAreReadAsTheyWere() throws {
         let node = Node(name: "node-a", addresses: [IPAddress(v4: 7)])
         let status = KubernetesStatus(code: 410, reason: "Expired", message: "too old")
         let body = [

@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 @Suite struct ListDecoderTests {
-    @Test func podsAreWhatTheirJSONSays() throws {
+    @Test("pods decoded from protobuf equal those decoded from JSON") func podsAreWhatTheirJSONSays() throws {
         let list = try DecodedList(.capturedPods, Capture.bytes("pods.list.pb"))
         #expect(list.objects == (try Capture.list("pods.list.json").map { try $0.pod }))
         #expect(list.objects.count == 13)
@@ -17,7 +17,7 @@ import Testing
         #expect(list.malformedObjects == 0)
     }
 
-    @Test func aPodIsReadInAllItsParts() throws {
+    @Test("every field of a pod is decoded") func aPodIsReadInAllItsParts() throws {
         let list = try DecodedList(.capturedPods, Capture.bytes("pods.list.pb"))
         #expect(
             list.objects.first
@@ -37,21 +37,22 @@ import Testing
                     ])))
     }
 
-    @Test func nodesAreWhatTheirJSONSays() throws {
+    @Test("nodes decoded from protobuf equal those decoded from JSON") func nodesAreWhatTheirJSONSays() throws {
         let list = try DecodedList(.nodes, Capture.bytes("nodes.list.pb"))
         #expect(list.objects == (try Capture.list("nodes.list.json").map { try $0.node }))
         #expect(list.objects.map(\.zone) == ["test-1a", "test-1b", "test-1c"])
         #expect(list.metadata == ListMetadata(resourceVersion: "279"))
     }
 
-    @Test func servicesAreWhatTheirJSONSays() throws {
+    @Test("services decoded from protobuf equal those decoded from JSON") func servicesAreWhatTheirJSONSays() throws {
         let list = try DecodedList(.services, Capture.bytes("services.list.pb"))
         #expect(list.objects == (try Capture.list("services.list.json").map { try $0.service }))
         #expect(list.objects.map(\.name) == ["kubernetes", "app-0000", "app-0001"])
         #expect(list.metadata == ListMetadata(resourceVersion: "295"))
     }
 
-    @Test func replicaSetsAreWhatTheirJSONSays() throws {
+    @Test("ReplicaSets decoded from protobuf equal those decoded from JSON")
+    func replicaSetsAreWhatTheirJSONSays() throws {
         let list = try DecodedList(.replicaSets, Capture.bytes("replicasets.partial-list.pb"))
         #expect(list.objects == (try Capture.list("replicasets.partial-list.json").map { $0.replicaSet }))
         #expect(list.objects.first?.owner?.kind == "Deployment")
@@ -59,7 +60,7 @@ import Testing
         #expect(list.metadata == ListMetadata(resourceVersion: "311"))
     }
 
-    @Test func aPageTellsHowToGetTheNext() throws {
+    @Test("a page has the token of the next page") func aPageTellsHowToGetTheNext() throws {
         let all = try DecodedList(.capturedPods, Capture.bytes("pods.list.pb")).objects
         let first = try DecodedList(.capturedPods, Capture.bytes("pods.page1.pb"))
         let second = try DecodedList(.capturedPods, Capture.bytes("pods.page2.pb"))
@@ -73,14 +74,14 @@ import Testing
         #expect(token != second.metadata?.continueToken)
     }
 
-    @Test(arguments: [1, 2, 3, 7, 1000, 16_384])
+    @Test("a list decoded from chunks of any length is the same", arguments: [1, 2, 3, 7, 1000, 16_384])
     func chunksOfAnyLengthGiveTheSame(_ length: Int) throws {
         let body = try Capture.bytes("pods.list.pb")
         #expect(
             try DecodedList(.capturedPods, body.chunks([length])) == DecodedList(.capturedPods, body))
     }
 
-    @Test func aListMayBeCutAnywhere() throws {
+    @Test("a list decoded from two parts is the same wherever it is cut") func aListMayBeCutAnywhere() throws {
         let body = try Capture.bytes("nodes.list.pb")
         let whole = try DecodedList(.nodes, body)
         for position in 0...body.count {
@@ -88,7 +89,7 @@ import Testing
         }
     }
 
-    @Test func randomChunksGiveTheSame() throws {
+    @Test("a list decoded from random chunks is the same") func randomChunksGiveTheSame() throws {
         let body = try Capture.bytes("pods.page1.pb")
         let whole = try DecodedList(.capturedPods, body)
         var random = SeededGenerator(seed: 1)
@@ -98,7 +99,8 @@ import Testing
         }
     }
 
-    @Test(arguments: ["nodes.list.pb", "services.list.pb", "replicasets.partial-list.pb"])
+    @Test(
+        "a truncated list is an error", arguments: ["nodes.list.pb", "services.list.pb", "replicasets.partial-list.pb"])
     func aListThatEndsTooEarlyIsNotTakenForWhole(_ name: String) throws {
         let body = try Capture.bytes(name)
         // The list is followed by two empty fields of its envelope, without which it is complete too.
@@ -110,14 +112,15 @@ import Testing
         }
     }
 
-    @Test func anEmptyListIsAList() throws {
+    @Test("an empty list is decoded") func anEmptyListIsAList() throws {
         let metadata = ListMetadata(resourceVersion: "7")
         let list = try DecodedList(.nodes, ObjectEncoder.list([Node](), metadata: metadata))
         #expect(list.objects.isEmpty)
         #expect(list.metadata == metadata)
     }
 
-    @Test func fieldsMayComeInAnyOrderAndUnknownOnesBetweenThem() throws {
+    @Test("fields may come in any order, with unknown fields between them")
+    func fieldsMayComeInAnyOrderAndUnknownOnesBetweenThem() throws {
         let node = Node(name: "a", addresses: [])
         var list = ProtobufWriter()
         list.append(9, "unknown")
@@ -139,7 +142,8 @@ import Testing
         }
     }
 
-    @Test func aMalformedObjectIsPassedOverAndCounted() throws {
+    @Test("a malformed object of a list is skipped and counted")
+    func aMalformedObjectIsPassedOverAndCounted() throws {
         let good = [Node(name: "a", addresses: []), Node(name: "b", addresses: [])]
         var nameless = ProtobufWriter()
         nameless.append(1) { $0.append(5, "7d") }
@@ -157,7 +161,8 @@ import Testing
                 == MalformedObject(resource: "nodes", problem: .missing(field: "metadata.name")))
     }
 
-    @Test func anObjectThatIsTooLongIsPassedOverAndCounted() throws {
+    @Test("an object of a list above the size limit is skipped and counted")
+    func anObjectThatIsTooLongIsPassedOverAndCounted() throws {
         let node = Node(name: "a", addresses: [])
         let tooLong = [UInt8](repeating: 0, count: KubernetesLimits.objectLength + 1)
         let body = ObjectEncoder.list(
@@ -169,7 +174,8 @@ import Testing
         #expect(list.lastMalformedObject?.problem == .tooLong(KubernetesLimits.objectLength + 1))
     }
 
-    @Test func anObjectThatSwellsIsPassedOverAndCounted() throws {
+    @Test("an object that expands too much when decoded is skipped and counted")
+    func anObjectThatSwellsIsPassedOverAndCounted() throws {
         // Each label of two bytes takes about a hundred bytes when unpacked.
         var swelling = ProtobufWriter()
         swelling.append(1, Array(repeatElement([11 << 3 | 2, 0], count: 1_500_000).joined()))
@@ -183,20 +189,22 @@ import Testing
         #expect(list.lastMalformedObject?.problem == .notAMessage(swelling.bytes.count))
     }
 
-    @Test func aLongObjectIsRead() throws {
+    @Test("an object of 3 MiB is decoded") func aLongObjectIsRead() throws {
         let node = Node(name: "a", addresses: [IPAddress(v4: 1)])
         let list = try DecodedList(
             .nodes, ObjectEncoder.list([node], metadata: ListMetadata(resourceVersion: "1"), padding: 3 << 20))
         #expect(list.objects == [node])
     }
 
-    @Test func whatIsNotProtobufIsToldByItsBeginning() {
+    @Test("the error about a body that is not protobuf shows its beginning")
+    func whatIsNotProtobufIsToldByItsBeginning() {
         #expect(throws: KubernetesDecodingError.notKubernetesProtobuf(Array(#"{"kind":"PodList"#.utf8))) {
             try DecodedList(.nodes, Array(#"{"kind":"PodList","items":[]}"#.utf8))
         }
     }
 
     @Test(
+        "a malformed list is rejected",
         arguments: [
             // The field number 0.
             [0x02, 0x00],

@@ -42,7 +42,7 @@ struct AnnotatedNode: Sendable, CustomTestStringConvertible {
     // MARK: Nodes
 
     @Test(
-        "a network's annotations of a node are read",
+        "a node's annotations by each network plugin are read",
         arguments: [
             AnnotatedNode(
                 testDescription: "Calico, VXLAN",
@@ -147,7 +147,7 @@ struct AnnotatedNode: Sendable, CustomTestStringConvertible {
         #expect(unreadable == 0)
     }
 
-    @Test("annotations add to what a node says of itself, each address once")
+    @Test("addresses in annotations are added to a node's own, each once")
     func annotationsAdd() throws {
         let plain = Node(
             name: "a", addresses: [IPAddress(v4: 0xc000_0201)], podNetworks: [try #require(IPPrefix("10.244.1.0/24"))])
@@ -162,7 +162,7 @@ struct AnnotatedNode: Sendable, CustomTestStringConvertible {
         #expect(node.podNetworks.map(\.description) == ["10.244.1.0/24", "fd00:1::/64"])
     }
 
-    @Test("an address of a node that no interface has is passed over")
+    @Test("an annotated address that no interface can have is skipped")
     func impossibleAddresses() throws {
         let (node, unreadable) = try node([
             "k3s.io/external-ip": "0.0.0.0,127.0.0.1,::1,::,224.0.0.5,ff02::5,255.255.255.255,192.0.2.9"
@@ -171,7 +171,7 @@ struct AnnotatedNode: Sendable, CustomTestStringConvertible {
         #expect(unreadable == 0)
     }
 
-    @Test("addresses beyond a node's limit are counted")
+    @Test("addresses beyond a node's limit are skipped and counted")
     func manyAddresses() throws {
         let texts = (0..<300).map { IPAddress(v4: 0x0a00_0100 + $0).description }
         let (node, unreadable) = try node(["k3s.io/external-ip": texts.joined(separator: ",")])
@@ -181,7 +181,7 @@ struct AnnotatedNode: Sendable, CustomTestStringConvertible {
 
     // MARK: Pods
 
-    @Test("Multus tells the addresses of a pod's further interfaces")
+    @Test("the addresses of a pod's further interfaces are read from Multus' annotation")
     func multus() throws {
         let status = """
             [{
@@ -212,7 +212,7 @@ struct AnnotatedNode: Sendable, CustomTestStringConvertible {
         #expect(unreadable == 0)
     }
 
-    @Test("of a user-defined network of OVN-Kubernetes the address counts, not the gateway")
+    @Test("of a user-defined network of OVN-Kubernetes, the address is read and not the gateway")
     func ovnKubernetes() throws {
         let networks = #"""
             {"default":{"ip_addresses":["10.244.1.7/24","fd00:10:244:2::7/64"],"mac_address":"0a:58:0a:f4:01:07",
@@ -226,7 +226,7 @@ struct AnnotatedNode: Sendable, CustomTestStringConvertible {
         #expect(unreadable == 0)
     }
 
-    @Test("Calico's, Kube-OVN's and GKE's annotations of a pod are read")
+    @Test("annotations of pods by Calico, Kube-OVN and GKE are read")
     func otherNetworks() throws {
         #expect(
             try pod([
@@ -248,7 +248,7 @@ struct AnnotatedNode: Sendable, CustomTestStringConvertible {
         #expect(done.unreadable == 0)
     }
 
-    @Test("a host-network pod has no addresses of its own")
+    @Test("a host-network pod has no secondary addresses")
     func hostNetwork() throws {
         let read = try pod(
             ["cni.projectcalico.org/podIP": "10.0.0.9", "k8s.ovn.org/pod-networks": "{"], hostNetwork: true)
@@ -256,7 +256,7 @@ struct AnnotatedNode: Sendable, CustomTestStringConvertible {
         #expect(read.unreadable == 0)
     }
 
-    @Test("a pod says no more than 16 further addresses, none that no interface has")
+    @Test("a pod has at most 16 secondary addresses, and none that no interface can have")
     func bounds() throws {
         let texts = (0..<20).map { IPAddress(v4: 0x0a00_0100 + $0).description }
         let (many, unreadable) = try pod([
@@ -267,7 +267,7 @@ struct AnnotatedNode: Sendable, CustomTestStringConvertible {
     }
 
     @Test(
-        "an annotation that is malformed costs itself and is counted",
+        "a malformed annotation is counted and does not affect others",
         arguments: [
             ("[", 1), ("{", 1), ("\u{0}", 0), ("", 0), ("  ", 1), (#"[{"ips":["10.0.0.8"]"#, 1), ("null", 0), ("[]", 0),
             ("7", 0),
@@ -288,7 +288,7 @@ struct AnnotatedNode: Sendable, CustomTestStringConvertible {
         #expect(unreadable == count)
     }
 
-    @Test("random annotations are read without harm")
+    @Test("random annotations are read without a crash")
     func randomAnnotations() throws {
         var random = SeededGenerator(seed: 1)
         let pieces =

@@ -66,7 +66,8 @@ private struct RecordedTransport: KubernetesTransport, ~Copyable {
 
     private let selector = "fieldSelector=status.phase!=Succeeded,status.phase!=Failed"
 
-    @Test func aRealServersListAndWatchAreFollowed() throws {
+    @Test("a recorded list and watch of a real server are followed")
+    func aRealServersListAndWatchAreFollowed() throws {
         let store = RecordingStore<Pod>()
         let asked = try requests([(200, "pods.list.pb"), (200, "pods.watch.pb")], streamsLists: false, into: store)
         let list = try Capture.list("pods.list.json")
@@ -82,7 +83,8 @@ private struct RecordedTransport: KubernetesTransport, ~Copyable {
         #expect(Set(store.value.objects.values.map(\.uid)) == expected)
     }
 
-    @Test func aRealServersStreamingListIsCommittedAtItsEnd() throws {
+    @Test("a recorded streaming list of a real server is committed at its end")
+    func aRealServersStreamingListIsCommittedAtItsEnd() throws {
         let store = RecordingStore<Pod>()
         let asked = try requests([(200, "pods.watchlist.pb")], streamsLists: true, into: store)
         #expect(asked[0].hasSuffix("watch=1 sendInitialEvents=true resourceVersionMatch=NotOlderThan"))
@@ -91,7 +93,8 @@ private struct RecordedTransport: KubernetesTransport, ~Copyable {
         #expect(store.value.objects.count == (try Capture.list("pods.list.json").count) - 1)
     }
 
-    @Test func anExpiredWatchIsFollowedByAListOfTheLatest() throws {
+    @Test("an expired watch is followed by a list of the latest version")
+    func anExpiredWatchIsFollowedByAListOfTheLatest() throws {
         let store = RecordingStore<Pod>()
         let asked = try requests(
             [(200, "pods.list.pb"), (200, "pods.watch-expired.pb"), (200, "pods.page1.pb"), (200, "pods.page2.pb")],
@@ -102,7 +105,7 @@ private struct RecordedTransport: KubernetesTransport, ~Copyable {
         #expect(store.value.objects.count == (try Capture.list("pods.list.json").count))
     }
 
-    @Test func aRefusalMakesTheCredentialsExpire() throws {
+    @Test("a status 401 makes the credentials expire") func aRefusalMakesTheCredentialsExpire() throws {
         let asked = try requests(
             [(401, "status-401.pb"), (200, "pods.list.pb")], streamsLists: false, into: RecordingStore<Pod>())
         #expect(asked[1] == "credentials expire" && asked[2] == asked[0])

@@ -40,7 +40,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
 @Suite struct ReflectorStateMachineTests {
     // MARK: - Streaming lists
 
-    @Test func aStreamingListComesFirst() {
+    @Test("the first request is a streaming list") func aStreamingListComesFirst() {
         var machine = machine(streamsLists: true)
         let step = machine.timerFired()
         #expect(step.replacements == [.begin])
@@ -49,7 +49,8 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(!machine.isSynced)
     }
 
-    @Test func theEndBookmarkCommitsAndTheWatchGoesOn() {
+    @Test("the bookmark at the end of a streaming list commits it, and the watch continues")
+    func theEndBookmarkCommitsAndTheWatchGoesOn() {
         var machine = machine(streamsLists: true)
         _ = machine.timerFired()
         // Initial events come in any order, so none of their versions is one to resume from.
@@ -65,7 +66,9 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(next.replacements.isEmpty)
     }
 
-    @Test(arguments: [400, 404, 405, 422, 501]) func aServerThatKnowsNoStreamingListIsListedForGood(status: Int) {
+    @Test(
+        "a server that rejects streaming lists gets ordinary lists from then on", arguments: [400, 404, 405, 422, 501])
+    func aServerThatKnowsNoStreamingListIsListedForGood(status: Int) {
         var machine = machine(streamsLists: true)
         _ = machine.timerFired()
         let step = machine.watchFailed(.status(status))
@@ -75,7 +78,8 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(machine.watchFailed(.status(410)).list == newest)
     }
 
-    @Test func aServerThatSendsAnotherBookmarkKnowsNoStreamingList() {
+    @Test("a bookmark that does not end the list shows that streaming lists are not supported")
+    func aServerThatSendsAnotherBookmarkKnowsNoStreamingList() {
         var machine = machine(streamsLists: true)
         _ = machine.timerFired()
         let step = machine.bookmarkReceived(resourceVersion: "9", endsInitialEvents: false)
@@ -83,7 +87,8 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(step.list == .init(resourceVersion: "0"))
     }
 
-    @Test func aStreamingListThatBreaksIsTriedAgainAndThenListed() {
+    @Test("a streaming list that breaks is retried and then replaced by an ordinary list")
+    func aStreamingListThatBreaksIsTriedAgainAndThenListed() {
         var machine = machine(streamsLists: true)
         _ = machine.timerFired()
         _ = machine.objectChanged(resourceVersion: "3")
@@ -102,7 +107,8 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
 
     // MARK: - Lists
 
-    @Test func theFirstListTakesWhatTheServerHasInMemory() {
+    @Test("the first list requests any version that the server has cached")
+    func theFirstListTakesWhatTheServerHasInMemory() {
         var machine = machine()
         let step = machine.timerFired()
         #expect(step.replacements == [.begin])
@@ -114,7 +120,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(machine.relists == 0)
     }
 
-    @Test func pagesAreReadToTheLast() {
+    @Test("pages are requested until the last") func pagesAreReadToTheLast() {
         var machine = watching()
         #expect(machine.watchFailed(.status(410)).list == newest)
         let second = machine.pageReceived(ListMetadata(resourceVersion: "20", continueToken: "abc"))
@@ -125,7 +131,8 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(machine.relists == 1)
     }
 
-    @Test func anExpiredPageBeginsAnewAndThenIsReadAtOnce() {
+    @Test("an expired page restarts the list, and the second one disables paging")
+    func anExpiredPageBeginsAnewAndThenIsReadAtOnce() {
         var machine = watching()
         _ = machine.watchFailed(.status(410))
         _ = machine.pageReceived(ListMetadata(resourceVersion: "20", continueToken: "abc"))
@@ -137,14 +144,15 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(machine.pageReceived(ListMetadata(resourceVersion: "22")).replacements == [.commit])
     }
 
-    @Test func aVersionFromTheFutureIsAskedForNoMore() {
+    @Test("a version that the server does not have yet is not requested again")
+    func aVersionFromTheFutureIsAskedForNoMore() {
         var machine = machine()
         _ = machine.timerFired()
         #expect(machine.listFailed(.init(kind: .server, status: 504, isFromTheFuture: true)).wait != nil)
         #expect(machine.timerFired().list?.resourceVersion == "")
     }
 
-    @Test func aListThatIsSlowToBeginIsReadInPages() {
+    @Test("a list that times out twice is requested in pages") func aListThatIsSlowToBeginIsReadInPages() {
         var machine = machine()
         _ = machine.timerFired()
         #expect(machine.listFailed(.init(kind: .timeout)).wait != nil)
@@ -159,7 +167,8 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(machine.isSynced)
     }
 
-    @Test func aListThatFailsOtherwiseIsReadAtOnce() {
+    @Test("a list that fails for another reason is not requested in pages")
+    func aListThatFailsOtherwiseIsReadAtOnce() {
         var machine = machine()
         _ = machine.timerFired()
         for kind in [ReflectorFailure.connection, .timeout, .server, .connection] {
@@ -168,7 +177,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         }
     }
 
-    @Test func aListThatFailsIsNotCommittedAndTriedAgain() {
+    @Test("a list that fails is not committed and is retried") func aListThatFailsIsNotCommittedAndTriedAgain() {
         var machine = watching()
         _ = machine.watchFailed(.status(410))
         _ = machine.pageReceived(ListMetadata(resourceVersion: "20", continueToken: "abc"))
@@ -184,7 +193,8 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
 
     // MARK: - Watches
 
-    @Test func aWatchGoesOnFromItsLastVersionWithoutAList() {
+    @Test("the next watch continues from the last version without a list")
+    func aWatchGoesOnFromItsLastVersionWithoutAList() {
         var machine = watching()
         _ = machine.objectChanged(resourceVersion: "12")
         _ = machine.bookmarkReceived(resourceVersion: "15", endsInitialEvents: false)
@@ -193,7 +203,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(step.watch?.resourceVersion == "15")
     }
 
-    @Test func watchesLastFiveToTenMinutes() {
+    @Test("watches last five to ten minutes") func watchesLastFiveToTenMinutes() {
         var machine = watching()
         var seconds: Set<Int> = []
         for _ in 0..<200 {
@@ -204,7 +214,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(seconds.count > 50)
     }
 
-    @Test func aWatchThatEndsAtOnceWithNothingBacksOff() {
+    @Test("a watch that ends at once without progress backs off") func aWatchThatEndsAtOnceWithNothingBacksOff() {
         var machine = watching()
         var bound = 0.8
         for attempt in 1...8 {
@@ -226,7 +236,8 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(machine.watchEnded(after: .seconds(2)).action == .version)
     }
 
-    @Test func aWatchThatEndsBeforeItsTimeMayBeFollowedByAnotherServer() {
+    @Test("the version is checked after a watch that ends early")
+    func aWatchThatEndsBeforeItsTimeMayBeFollowedByAnotherServer() {
         for wasCut in [false, true] {
             var machine = watching()
             _ = machine.objectChanged(resourceVersion: "12")
@@ -238,7 +249,8 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(machine.watchEnded(after: .seconds(600), wasCut: true).action == .version)
     }
 
-    @Test(arguments: [true, false]) func versionsThatStartOverAreListedAnew(streamsLists: Bool) {
+    @Test("a server whose versions start over is listed again", arguments: [true, false])
+    func versionsThatStartOverAreListedAnew(streamsLists: Bool) {
         for newest in ["9", "1", "0"] {
             var machine = watching(streamsLists: streamsLists)
             _ = machine.watchFailed(.init(kind: .connection))
@@ -257,7 +269,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         }
     }
 
-    @Test func theNewestVersionIsAskedForUntilItIsKnown() {
+    @Test("the newest version is requested until it is known") func theNewestVersionIsAskedForUntilItIsKnown() {
         var machine = watching()
         _ = machine.watchFailed(.init(kind: .timeout, endedWatch: true))
         for failure in [.init(kind: .connection), .init(kind: .tls), .status(503), .status(429)]
@@ -272,7 +284,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(machine.versionFailed(.status(403)).watch?.resourceVersion == "10")
     }
 
-    @Test func backOffIsForgottenAfterAWatchThatWorked() {
+    @Test("the backoff is reset after a watch with progress") func backOffIsForgottenAfterAWatchThatWorked() {
         func boundAfter(_ end: (inout Machine) -> ReflectorStep) -> Bool {
             (1...20 as ClosedRange<UInt64>).allSatisfy { seed in
                 var machine = machine(seed: seed)
@@ -291,12 +303,14 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(!boundAfter { $0.watchEnded(after: .seconds(5), wasCut: true) })
     }
 
-    @Test func aWatchThatIsSilentToItsEndMayWaitForTheFuture() {
+    @Test("everything is listed again after a watch without events or bookmarks")
+    func aWatchThatIsSilentToItsEndMayWaitForTheFuture() {
         var machine = watching()
         #expect(machine.watchEnded(after: .seconds(600)).list == newest)
     }
 
-    @Test func anExpiredWatchListsAnewAtOnceAndTheNextTimeWithBackOff() {
+    @Test("an expired watch is listed again at once, and then with backoff")
+    func anExpiredWatchListsAnewAtOnceAndTheNextTimeWithBackOff() {
         var machine = watching()
         #expect(machine.watchFailed(.status(410)).list == newest)
         _ = machine.pageReceived(ListMetadata(resourceVersion: "20"))
@@ -307,7 +321,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(machine.watchFailed(.status(410)).list == newest)
     }
 
-    @Test func aStreamingListThatExpiresAtOnceBacksOff() {
+    @Test("a streaming list that expires at once backs off") func aStreamingListThatExpiresAtOnceBacksOff() {
         for endsAfter in [nil, Duration.seconds(20)] {
             var machine = machine(streamsLists: true)
             _ = machine.timerFired()
@@ -334,7 +348,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         }
     }
 
-    @Test func initialEventsAreNoProgress() {
+    @Test("initial events of a streaming list are not progress") func initialEventsAreNoProgress() {
         // The waits after the third consecutive stream that breaks after an object.
         let waits = (1...20 as ClosedRange<UInt64>).map { seed in
             var machine = machine(streamsLists: true, seed: seed)
@@ -350,7 +364,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(waits.max().map { $0 > .seconds(1.6) && $0 <= .seconds(3.2) } == true)
     }
 
-    @Test func whatComesAfterTheListIsProgress() {
+    @Test("events after the list are progress") func whatComesAfterTheListIsProgress() {
         var machine = machine(streamsLists: true)
         _ = machine.timerFired()
         for version in [10, 20, 30] {
@@ -360,7 +374,8 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         }
     }
 
-    @Test func aMalformedWatchIsTriedAgainAndThenListed() {
+    @Test("a malformed watch is retried and then followed by a list")
+    func aMalformedWatchIsTriedAgainAndThenListed() {
         var machine = watching()
         for _ in 0..<2 {
             #expect(machine.watchFailed(.init(kind: .malformed)).wait != nil)
@@ -370,7 +385,8 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(machine.timerFired().list == newest)
     }
 
-    @Test func aWatchThatStaysInTheFutureIsListedAnew() {
+    @Test("everything is listed again if the server keeps lacking the watch's version")
+    func aWatchThatStaysInTheFutureIsListedAnew() {
         var machine = watching()
         for _ in 0..<2 {
             _ = machine.watchFailed(.init(kind: .server, status: 504, isFromTheFuture: true))
@@ -382,12 +398,15 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
     }
 
     /// The watches end with an ERROR event, with silence or with unreadable bytes.
-    @Test(arguments: [
-        ReflectorStep.Failure(kind: .server, status: 500, endedWatch: true), .init(kind: .server, status: 500),
-        .init(kind: .throttled, status: 429, endedWatch: true), .init(kind: .server, status: 503, endedWatch: true),
-        .init(kind: .unauthorized, status: 401, endedWatch: true), .init(kind: .timeout, endedWatch: true),
-        .init(kind: .malformed), .init(kind: .malformed, endedWatch: true),
-    ]) func watchesOfNoUseAreFollowedByAList(_ failure: ReflectorStep.Failure) {
+    @Test(
+        "three watches without progress are followed by a list",
+        arguments: [
+            ReflectorStep.Failure(kind: .server, status: 500, endedWatch: true), .init(kind: .server, status: 500),
+            .init(kind: .throttled, status: 429, endedWatch: true), .init(kind: .server, status: 503, endedWatch: true),
+            .init(kind: .unauthorized, status: 401, endedWatch: true), .init(kind: .timeout, endedWatch: true),
+            .init(kind: .malformed), .init(kind: .malformed, endedWatch: true),
+        ])
+    func watchesOfNoUseAreFollowedByAList(_ failure: ReflectorStep.Failure) {
         for tellsBookmarks in [false, true] {
             var machine = watching()
             var watches = 0
@@ -406,10 +425,13 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
     }
 
     /// The server, or a proxy in front of it, answers version requests and lists but rejects or never answers watches.
-    @Test(arguments: [
-        ReflectorStep.Failure.status(503), .status(429), .status(403), .status(502), .init(kind: .timeout),
-        .init(kind: .connection),
-    ]) func watchesThatNeverBeginAreFollowedByListsThatBecomeRare(_ failure: ReflectorStep.Failure) {
+    @Test(
+        "watches that never begin are followed by lists at growing intervals",
+        arguments: [
+            ReflectorStep.Failure.status(503), .status(429), .status(403), .status(502), .init(kind: .timeout),
+            .init(kind: .connection),
+        ])
+    func watchesThatNeverBeginAreFollowedByListsThatBecomeRare(_ failure: ReflectorStep.Failure) {
         var machine = watching()
         var watchesBetweenLists = [0]
         for _ in 0..<200 {
@@ -431,7 +453,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(machine.timerFired().action == .version)
     }
 
-    @Test func aServerThatAnswersNothingIsNotListed() {
+    @Test("a server that answers nothing is not listed again") func aServerThatAnswersNothingIsNotListed() {
         var machine = watching()
         for failure in [.status(503), .status(429), .init(kind: .connection)] as [ReflectorStep.Failure] {
             #expect(machine.watchFailed(failure).wait != nil)
@@ -446,7 +468,8 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(machine.relists == 0)
     }
 
-    @Test func aWatchThatEndsAtOnceBacksOffThoughItTells() {
+    @Test("a watch that ends at once backs off although it has events")
+    func aWatchThatEndsAtOnceBacksOffThoughItTells() {
         var machine = watching()
         for _ in 0..<20 {
             _ = machine.objectChanged(resourceVersion: "11")
@@ -457,13 +480,14 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(machine.relists == 0)
     }
 
-    @Test func aWatchThatIsRefusedIsListedAnew() {
+    @Test("a rejected watch is followed by a list") func aWatchThatIsRefusedIsListedAnew() {
         var machine = watching()
         #expect(machine.watchFailed(.status(400)).wait != nil)
         #expect(machine.timerFired().list == newest)
     }
 
-    @Test func aServerThatCannotBeReachedIsTriedFromTheSameVersion() {
+    @Test("an unreachable server is watched again from the same version")
+    func aServerThatCannotBeReachedIsTriedFromTheSameVersion() {
         var machine = watching()
         #expect(machine.watchFailed(.init(kind: .connection)).wait != nil)
         for _ in 0..<20 {
@@ -477,7 +501,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
 
     // MARK: - Rejections
 
-    @Test func theServersWaitIsHonoured() {
+    @Test("the server's Retry-After is kept, up to five minutes") func theServersWaitIsHonoured() {
         var machine = watching()
         #expect(machine.watchFailed(.status(429, retryAfter: .seconds(120))).wait == .seconds(120))
         _ = machine.timerFired()
@@ -488,7 +512,8 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(machine.watchFailed(.status(429)).wait.map { $0 <= .seconds(30) } == true)
     }
 
-    @Test func aRefusedTokenIsReadAgainAndTriedAgainOnce() {
+    @Test("a rejected token is read again and retried at once, then with backoff")
+    func aRefusedTokenIsReadAgainAndTriedAgainOnce() {
         var machine = watching()
         let first = machine.watchFailed(.status(401))
         #expect(first.reloadsCredentials)
@@ -501,7 +526,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(machine.watchFailed(.status(401)).watch?.resourceVersion == "11")
     }
 
-    @Test func aRefusedTokenOfAListBeginsTheListAnew() {
+    @Test("a token rejected during a list restarts the list") func aRefusedTokenOfAListBeginsTheListAnew() {
         var machine = machine()
         _ = machine.timerFired()
         let step = machine.listFailed(.status(401))
@@ -510,7 +535,7 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
         #expect(step.reloadsCredentials)
     }
 
-    @Test func whatIsForbiddenIsTriedSlowly() {
+    @Test("a forbidden request is retried slowly and reported") func whatIsForbiddenIsTriedSlowly() {
         for streamsLists in [false, true] {
             var machine = machine(streamsLists: streamsLists)
             var next = machine.timerFired()
@@ -530,7 +555,8 @@ private let newest = ReflectorStep.ListRequest(resourceVersion: "", limit: 500)
 
     /// For any events in any order: a request is in flight or the step has an action; a set is begun before it is
     /// committed, and committed only when complete; a synced store stays synced.
-    @Test func nothingStallsAndNothingPartialIsCommitted() {
+    @Test("random events never stall the reflector and never commit a partial list")
+    func nothingStallsAndNothingPartialIsCommitted() {
         for seed in 0..<300 as Range<UInt64> {
             var generator = SeededGenerator(seed: seed)
             var machine = machine(streamsLists: Bool.random(using: &generator), seed: seed)

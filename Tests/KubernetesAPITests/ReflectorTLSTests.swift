@@ -19,7 +19,7 @@ private func server(_ certificates: TestCertificates, asksForClient: Bool = fals
 }
 
 @Suite struct ReflectorTLSTests {
-    @Test func aClientsCertificateIsShown() async throws {
+    @Test("the reflector sends its client certificate") func aClientsCertificateIsShown() async throws {
         let certificates = try await TestCertificates()
         let server = try await server(certificates, asksForClient: true)
         var cluster = ClusterConfiguration(
@@ -33,7 +33,8 @@ private func server(_ certificates: TestCertificates, asksForClient: Bool = fals
         #expect(!stranger.statistics.isSynced)
     }
 
-    @Test func theServersNameIsTheOneThatIsAskedFor() async throws {
+    @Test("the server's certificate is checked against the configured name")
+    func theServersNameIsTheOneThatIsAskedFor() async throws {
         let certificates = try await TestCertificates()
         let server = try await server(certificates)
         var cluster = ClusterConfiguration(
@@ -45,7 +46,8 @@ private func server(_ certificates: TestCertificates, asksForClient: Bool = fals
         try await eventually("it is refused") { (refused.statistics.failures[.tls] ?? 0) > 0 }
     }
 
-    @Test func aServerUnderAnotherNameIsFoundWithoutAnyCertificate() async throws {
+    @Test("a server with another name is accepted without verification")
+    func aServerUnderAnotherNameIsFoundWithoutAnyCertificate() async throws {
         let certificates = try await TestCertificates()
         let server = try await server(certificates)
         try await RunningReflector(
@@ -55,7 +57,7 @@ private func server(_ certificates: TestCertificates, asksForClient: Bool = fals
         ).holds(["node-a"])
     }
 
-    @Test func anAuthorityThatIsExchangedIsReadAgain() async throws {
+    @Test("a replaced authority is read again") func anAuthorityThatIsExchangedIsReadAgain() async throws {
         let (old, new) = (try await TestCertificates(), try await TestCertificates())
         let folder = try TemporaryFolder()
         let authority = try folder.write(
@@ -68,7 +70,7 @@ private func server(_ certificates: TestCertificates, asksForClient: Bool = fals
         try await reflector.holds(["node-a"])
     }
 
-    @Test func aServerThatIsNotCheckedIsTaken() async throws {
+    @Test("a server is accepted if verification is off") func aServerThatIsNotCheckedIsTaken() async throws {
         let certificates = try await TestCertificates()
         let server = try await server(certificates)
         try await RunningReflector(
@@ -77,7 +79,7 @@ private func server(_ certificates: TestCertificates, asksForClient: Bool = fals
     }
 
     @Test(
-        "keys that cert-manager issues work at both sides, and an intermediate authority can be the trusted one",
+        "every key type of cert-manager works on both sides, also with a trusted intermediate authority",
         arguments: TestCertificates.Key.issued)
     func keys(_ key: TestCertificates.Key) async throws {
         let certificates = try await TestCertificates(key, hasIntermediate: true)

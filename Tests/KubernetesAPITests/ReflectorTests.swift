@@ -35,7 +35,8 @@ private func reflector(
 @Suite struct ReflectorTests {
     // MARK: - Synchronization
 
-    @Test func objectsComeWithTheFirstWatchAndChangesAfterThem() async throws {
+    @Test("objects come with the streaming list, and changes after it")
+    func objectsComeWithTheFirstWatchAndChangesAfterThem() async throws {
         let server = try await server()
         let reflector = reflector(of: server)
         try await reflector.synced()
@@ -60,7 +61,8 @@ private func reflector(
         #expect(reflector.store.value.breaches.isEmpty)
     }
 
-    @Test func aServerWithoutStreamingListsIsListedAndWatched() async throws {
+    @Test("a server without streaming lists is listed and watched")
+    func aServerWithoutStreamingListsIsListedAndWatched() async throws {
         let server = try await server { $0.streamsLists = false }
         let reflector = reflector(of: server)
         try await reflector.synced()
@@ -73,7 +75,8 @@ private func reflector(
         #expect(reflector.store.value.breaches.isEmpty)
     }
 
-    @Test func aServerThatPassesOverTheParameterIsListed() async throws {
+    @Test("a server that ignores sendInitialEvents is listed")
+    func aServerThatPassesOverTheParameterIsListed() async throws {
         let server = try await server()
         server.inject(.ignoresInitialEvents, into: [.streamingList])
         let reflector = reflector(of: server)
@@ -83,7 +86,7 @@ private func reflector(
         #expect(reflector.store.value.breaches.isEmpty)
     }
 
-    @Test func allResourcesAreReflected() async throws {
+    @Test("nodes, services and ReplicaSets are reflected") func allResourcesAreReflected() async throws {
         let server = try await server()
         let cluster = ClusterConfiguration(origin: "a test", server: server.url)
         let address = try #require(IPAddress("10.0.0.1"))
@@ -104,7 +107,7 @@ private func reflector(
             server.requests.first { $0.resource == "replicasets" }?.accept?.contains("PartialObjectMetadata") == true)
     }
 
-    @Test func aPodThatEndsIsDeleted() async throws {
+    @Test("a pod that terminates is deleted") func aPodThatEndsIsDeleted() async throws {
         let server = try await server()
         server.apply(pod("done", terminated: true))
         let reflector = reflector(of: server)
@@ -115,7 +118,8 @@ private func reflector(
             server.requests.first?.parameters["fieldSelector"] == "status.phase!=Succeeded,status.phase!=Failed")
     }
 
-    @Test func whatIsDeletedBeforeTheListIsWholeStaysDeleted() async throws {
+    @Test("an object deleted during a streaming list stays deleted")
+    func whatIsDeletedBeforeTheListIsWholeStaysDeleted() async throws {
         let server = try await server()
         let frames: [[UInt8]] = [
             ObjectEncoder.event("ADDED", pod("a"), resourceVersion: "1"),
@@ -137,7 +141,8 @@ private func reflector(
 
     // MARK: - Ends of watches
 
-    @Test(arguments: [true, false]) func aWatchThatEndsGoesOnWithoutAList(streamsLists: Bool) async throws {
+    @Test("a watch that ends is continued without a list", arguments: [true, false])
+    func aWatchThatEndsGoesOnWithoutAList(streamsLists: Bool) async throws {
         let server = try await server { $0.streamsLists = streamsLists }
         let reflector = reflector(of: server) { $0.watchSeconds = 1...1 }
         try await reflector.synced()
@@ -156,7 +161,8 @@ private func reflector(
         #expect(reflector.statistics.relists == 0)
     }
 
-    @Test func aServerThatIsGoneIsFoundAgain() async throws {
+    @Test("a server that is unavailable for a while is watched again without a list")
+    func aServerThatIsGoneIsFoundAgain() async throws {
         let server = try await server()
         let reflector = reflector(of: server)
         try await reflector.watches(server)
@@ -172,7 +178,8 @@ private func reflector(
         try await eventually("it says so") { reflector.log.lines.count == 3 }
     }
 
-    @Test func aConnectionCutInAFrameIsNoFailure() async throws {
+    @Test("a connection that breaks within a frame is not a failure")
+    func aConnectionCutInAFrameIsNoFailure() async throws {
         let server = try await server()
         let reflector = reflector(of: server)
         try await reflector.watches(server)
@@ -186,7 +193,8 @@ private func reflector(
         #expect(reflector.store.value.breaches.isEmpty)
     }
 
-    @Test func aWatchThatEndsAtOnceBacksOffAndIsListedAnew() async throws {
+    @Test("watches that end at once back off and are followed by a list")
+    func aWatchThatEndsAtOnceBacksOffAndIsListedAnew() async throws {
         let server = try await server()
         let reflector = reflector(of: server) {
             $0.initialBackoff = .seconds(2)
@@ -204,7 +212,8 @@ private func reflector(
         #expect(2...3 ~= requests[..<list].count { $0 == .watch })
     }
 
-    @Test(arguments: [true, false], [true, false])
+    @Test(
+        "an expired version is listed again, and missing objects are deleted", arguments: [true, false], [true, false])
     func anExpiredVersionIsListedAnewAndWhatIsGoneGoes(streamsLists: Bool, expiresWithStatus: Bool) async throws {
         let server = try await server {
             $0.streamsLists = streamsLists
@@ -226,7 +235,8 @@ private func reflector(
         #expect(reflector.store.value.breaches.isEmpty)
     }
 
-    @Test func aClusterRestoredFromABackupIsListedAnew() async throws {
+    @Test("a cluster restored from a backup is listed again")
+    func aClusterRestoredFromABackupIsListedAnew() async throws {
         let server = try await server()
         // This reflector's watches do not end by themselves during the test.
         let reflector = reflector(of: server)
@@ -246,7 +256,7 @@ private func reflector(
 
     /// Existing connections go silent and new ones are served, as when a load balancer's backend disappears without
     /// closing them.
-    @Test func aWatchThatFallsSilentIsGivenUp() async throws {
+    @Test("a silent watch is closed and opened again") func aWatchThatFallsSilentIsGivenUp() async throws {
         let server = try await server()
         let reflector = reflector(of: server) { $0.bookmarkInterval = .seconds(2) }
         try await reflector.watches(server)
@@ -261,7 +271,8 @@ private func reflector(
         }
     }
 
-    @Test(arguments: [0, 30]) func aFirstListThatFallsSilentIsGivenUp(bytes: Int) async throws {
+    @Test("a silent first list is closed and retried", arguments: [0, 30])
+    func aFirstListThatFallsSilentIsGivenUp(bytes: Int) async throws {
         for streamsLists in [true, false] {
             let server = try await server { $0.streamsLists = streamsLists }
             server.inject(.freeze(afterBytes: bytes), into: [streamsLists ? .streamingList : .list])
@@ -274,7 +285,8 @@ private func reflector(
     }
 
     /// The API server answers every watch with the same error, as when it cannot decode the next event.
-    @Test(arguments: [500, 400, 429, 503]) func aWatchThatTellsOfAnErrorForEverIsListedAnew(code: Int) async throws {
+    @Test("a watch that repeats an error is followed by a list", arguments: [500, 400, 429, 503])
+    func aWatchThatTellsOfAnErrorForEverIsListedAnew(code: Int) async throws {
         let server = try await server()
         let reflector = reflector(of: server)
         try await reflector.watches(server)
@@ -295,7 +307,7 @@ private func reflector(
 
     // MARK: - Lists
 
-    @Test func aLargeListComesInPages() async throws {
+    @Test("a large list is read in pages") func aLargeListComesInPages() async throws {
         let server = try await server { $0.streamsLists = false }
         server.apply((0..<1200).map { pod("pod-\($0)") })
         let reflector = reflector(of: server)
@@ -311,7 +323,8 @@ private func reflector(
         try await eventually("the change arrives") { reflector.store.keys.count == 1201 }
     }
 
-    @Test(arguments: [1, 2]) func anExpiredPageBeginsAnew(times: Int) async throws {
+    @Test("an expired page restarts the list", arguments: [1, 2])
+    func anExpiredPageBeginsAnew(times: Int) async throws {
         let server = try await server { $0.streamsLists = false }
         server.apply([pod("c"), pod("d")])
         let reflector = reflector(of: server) { $0.pageSize = 2 }
@@ -328,8 +341,8 @@ private func reflector(
         #expect(reflector.store.value.breaches.isEmpty)
     }
 
-    @Test(arguments: [true, false], [10, 200]) func aListThatIsCutIsNotUsed(streamsLists: Bool, bytes: Int) async throws
-    {
+    @Test("a truncated list is not committed", arguments: [true, false], [10, 200])
+    func aListThatIsCutIsNotUsed(streamsLists: Bool, bytes: Int) async throws {
         let server = try await server { $0.streamsLists = streamsLists }
         server.inject(.cut(afterBytes: bytes), into: [streamsLists ? .streamingList : .list], times: 2)
         let reflector = reflector(of: server)
@@ -340,7 +353,8 @@ private func reflector(
         #expect(reflector.store.value.breaches.isEmpty)
     }
 
-    @Test func aServerThatSendsByteByByteIsUnderstood() async throws {
+    @Test("responses that arrive byte by byte are decoded")
+    func aServerThatSendsByteByByteIsUnderstood() async throws {
         for streamsLists in [true, false] {
             let server = try await server { $0.streamsLists = streamsLists }
             server.inject(.bytewise, into: [.streamingList, .list, .watch], times: 4)
@@ -352,7 +366,7 @@ private func reflector(
         }
     }
 
-    @Test func twentyThousandPodsAreTaken() async throws {
+    @Test("twenty thousand pods are listed") func twentyThousandPodsAreTaken() async throws {
         let server = try await server()
         server.apply((0..<20_000).map { pod("pod-\($0)") }, padding: 2_000)
         for streamsLists in [true, false] {
@@ -365,7 +379,7 @@ private func reflector(
 
     // MARK: - Rejections
 
-    @Test func aRefusedTokenIsReadAgainAtOnce() async throws {
+    @Test("a rejected token is read again at once") func aRefusedTokenIsReadAgainAtOnce() async throws {
         let folder = try TemporaryFolder()
         let path = try folder.write("token-one\n", to: "token")
         let server = try await server { $0.tokens = ["token-one"] }
@@ -381,7 +395,8 @@ private func reflector(
         #expect(!reflector.log.lines.contains { $0.contains("token-") })
     }
 
-    @Test func aTokenThatIsRefusedForGoodIsAnError() async throws {
+    @Test("a token that stays rejected is logged as an error once")
+    func aTokenThatIsRefusedForGoodIsAnError() async throws {
         let server = try await server { $0.tokens = ["right"] }
         let reflector = reflector(of: server, token: .bytes(Array("wrong-token".utf8)))
         try await eventually("it has tried") { server.requests.count > 4 }
@@ -393,8 +408,8 @@ private func reflector(
         try await reflector.synced()
     }
 
-    @Test(arguments: ["two words", "line\r\nX-Evil: 1", "ü"]) func aTokenThatIsNoneIsNotSent(token: String) async throws
-    {
+    @Test("a malformed token is not sent", arguments: ["two words", "line\r\nX-Evil: 1", "ü"])
+    func aTokenThatIsNoneIsNotSent(token: String) async throws {
         let server = try await server()
         let reflector = reflector(of: server, token: .bytes(Array(token.utf8)))
         try await eventually("it says so") { (reflector.statistics.failures[.credentials] ?? 0) > 1 }
@@ -402,7 +417,8 @@ private func reflector(
         #expect(!reflector.log.lines.contains { $0.contains(token) })
     }
 
-    @Test func aTokenFileThatIsGoneIsReportedAndTheTokenKept() async throws {
+    @Test("a missing token file is reported, and the token stays in use")
+    func aTokenFileThatIsGoneIsReportedAndTheTokenKept() async throws {
         let folder = try TemporaryFolder()
         let path = try folder.write("good", to: "token")
         let server = try await server { $0.tokens = ["good"] }
@@ -416,7 +432,8 @@ private func reflector(
         #expect(reflector.log.lines.contains { $0.contains(path) })
     }
 
-    @Test func whatIsForbiddenSaysWhatIsMissing() async throws {
+    @Test("the log names the right that a forbidden request lacks")
+    func whatIsForbiddenSaysWhatIsMissing() async throws {
         let server = try await server { $0.streamsLists = false }
         server.inject(
             .status(
@@ -434,7 +451,7 @@ private func reflector(
         }
     }
 
-    @Test func aBusyServerIsLeftAloneForAsLongAsItAsks() async throws {
+    @Test("the server's Retry-After is kept") func aBusyServerIsLeftAloneForAsLongAsItAsks() async throws {
         let server = try await server()
         server.inject(
             .status(KubernetesStatus(code: 429, reason: "TooManyRequests", retryAfterSeconds: 1)),
@@ -446,7 +463,7 @@ private func reflector(
         #expect(reflector.statistics.failures == [.throttled: 1])
     }
 
-    @Test func anErrorInAWatchIsTriedAgain() async throws {
+    @Test("a watch that ends with an error is retried") func anErrorInAWatchIsTriedAgain() async throws {
         let server = try await server()
         let reflector = reflector(of: server)
         try await reflector.watches(server)
@@ -460,7 +477,7 @@ private func reflector(
 
     // MARK: - Malformed responses
 
-    @Test func aWatchOfRubbishIsCountedAndTriedAgain() async throws {
+    @Test("a malformed watch is counted and retried") func aWatchOfRubbishIsCountedAndTriedAgain() async throws {
         let server = try await server()
         let reflector = reflector(of: server)
         try await reflector.watches(server)
@@ -472,7 +489,8 @@ private func reflector(
         #expect(reflector.statistics.relists == 0)
     }
 
-    @Test func anAnswerInAnotherFormatIsCounted() async throws {
+    @Test("a response in another format is counted and retried")
+    func anAnswerInAnotherFormatIsCounted() async throws {
         let server = try await server { $0.streamsLists = false }
         server.inject(.bytes(Array("{\"kind\":\"PodList\"}".utf8)), into: [.list])
         let reflector = reflector(of: server)
@@ -481,7 +499,8 @@ private func reflector(
         #expect(reflector.store.value.breaches.isEmpty)
     }
 
-    @Test func anObjectThatCannotBeReadIsPassedOver() async throws {
+    @Test("a malformed object in a watch is skipped and counted")
+    func anObjectThatCannotBeReadIsPassedOver() async throws {
         let server = try await server()
         let reflector = reflector(of: server)
         try await reflector.synced()
@@ -492,7 +511,7 @@ private func reflector(
         #expect(reflector.statistics.failures.isEmpty)
     }
 
-    @Test func anAddressThatCannotBeReadIsCounted() async throws {
+    @Test("an unreadable address is counted") func anAddressThatCannotBeReadIsCounted() async throws {
         let server = try await server()
         let reflector = reflector(of: server)
         try await reflector.synced()
@@ -513,7 +532,8 @@ private func reflector(
         #expect(reflector.statistics.malformedObjects == 0)
     }
 
-    @Test func aPodThatIsGoneIsDeletedThoughItCannotBeRead() async throws {
+    @Test("a deleted pod is removed although its object is malformed")
+    func aPodThatIsGoneIsDeletedThoughItCannotBeRead() async throws {
         let server = try await server()
         let reflector = reflector(of: server)
         try await reflector.synced()
@@ -533,7 +553,7 @@ private func reflector(
     // MARK: - Ends
 
     /// Stopping waits neither for the head of a response, which would fail after a minute, nor for the end of a wait.
-    @Test func itStopsWhateverItWaitsFor() async throws {
+    @Test("the reflector stops at once, whatever it waits for") func itStopsWhateverItWaitsFor() async throws {
         let server = try await server()
         let watching = reflector(of: server)
         try await watching.synced()
@@ -556,7 +576,7 @@ private func reflector(
         #expect(waiting.log.lines.count == 1)
     }
 
-    @Test func aServerThatIsNotThereIsWaitedFor() async throws {
+    @Test("an unreachable server is retried and logged once") func aServerThatIsNotThereIsWaitedFor() async throws {
         let reflector = RunningReflector(
             .pods(labels: PodLabelMapping()),
             of: ClusterConfiguration(origin: "a test", server: try RawHTTPServer.closedURL()))

@@ -6,7 +6,7 @@ import KubernetesTestKit
 import Testing
 
 @Suite struct TokenExpiryTests {
-    @Test("the end of a service account's token is read out of it")
+    @Test("the expiry of a service account's token is read from it")
     func serviceAccountToken() throws {
         let token = FixtureAccount.token(expiry: 1_700_000_000, padding: "??>>~~")
         #expect(!token.contains("=") && token.split(separator: ".").count == 3)
@@ -19,7 +19,7 @@ import Testing
     }
 
     @Test(
-        "a token that names no end has none",
+        "a token without an expiry has none",
         arguments: [
             "", "secret", "..", "a.b.c", "a.e30.c", "a.eyJleHAiOiJzb29uIn0.c", "a.eyJleHAiOm51bGx9.c", "a.W10.c",
             "a.eyJleHAiOjFlOTk5OX0.c", "a.eyJleHAiOjF9", "a.\u{e4}.c",
@@ -28,7 +28,7 @@ import Testing
         #expect(TokenExpiry(of: token) == nil)
     }
 
-    @Test("whatever number a token names", arguments: [-1e300, -1, 0, 1.5, 1e18, 1e300])
+    @Test("any number is accepted as a token's expiry", arguments: [-1e300, -1, 0, 1.5, 1e18, 1e300])
     func anyNumber(exp: Double) throws {
         let payload = Data("{\"exp\":\(exp)}".utf8).base64EncodedString()
         let expiry = try #require(TokenExpiry(of: "a.\(payload).c"))

@@ -9,7 +9,7 @@ import Testing
     private let good = TokenReviewer.Verdict.authenticated(TokenIdentity(username: "a"))
     private let bad = TokenReviewer.Verdict.denied("no")
 
-    @Test func goodTokensAreRememberedLongerThanBadOnes() {
+    @Test("a positive verdict is cached for longer than a denial") func goodTokensAreRememberedLongerThanBadOnes() {
         var cache = TokenReviewCache(goodLifetime: .seconds(120), badLifetime: .seconds(10))
         cache.remember(good, on: "good", now: start)
         cache.remember(bad, on: "bad", now: start)
@@ -20,7 +20,8 @@ import Testing
         #expect(cache.verdict(on: "goo", now: start) == nil)
     }
 
-    @Test func aFloodOfBadTokensTakesNoMoreRoomAndLeavesGoodOnes() {
+    @Test("a flood of denials is limited and evicts no positive verdict")
+    func aFloodOfBadTokensTakesNoMoreRoomAndLeavesGoodOnes() {
         var cache = TokenReviewCache(maximumGood: 100)
         cache.remember(good, on: "good", now: start)
         for number in 0..<20_000 {
@@ -32,7 +33,7 @@ import Testing
         #expect(cache.count <= 10_100)
     }
 
-    @Test("a good token counts no longer than it says itself")
+    @Test("a positive verdict is not cached beyond the token's expiry")
     func tokenLifetime() {
         var cache = TokenReviewCache()
         cache.remember(good, on: "short", tokenLifetime: .seconds(30), now: start)
@@ -45,7 +46,7 @@ import Testing
         #expect(cache.verdict(on: "over", now: start) == nil)
     }
 
-    @Test("the last verdict counts")
+    @Test("the last verdict on a token counts")
     func lastVerdict() {
         var cache = TokenReviewCache()
         cache.remember(good, on: "token", now: start)
@@ -55,7 +56,7 @@ import Testing
         #expect(cache.verdict(on: "token", now: start) == good && cache.count == 1)
     }
 
-    @Test func whatIsOverMakesRoom() {
+    @Test("expired verdicts are evicted before current ones") func whatIsOverMakesRoom() {
         var cache = TokenReviewCache(maximumGood: 2)
         cache.remember(good, on: "old", now: start)
         cache.remember(good, on: "young", now: start + .seconds(60))

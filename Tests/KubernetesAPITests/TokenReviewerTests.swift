@@ -31,7 +31,8 @@ import Testing
             audience: audience)
     }
 
-    @Test func aGoodTokenTellsItsAccountPodAndNode() async throws {
+    @Test("a review returns the account, pod and node of a token")
+    func aGoodTokenTellsItsAccountPodAndNode() async throws {
         let server = try await start { $0.tokens = ["own"] }
         let reviewer = reviewer(server, token: "own\n")
         #expect(reviewer.remembered("good") == nil)
@@ -44,7 +45,8 @@ import Testing
         #expect(server.requests[0].parameters.isEmpty)
     }
 
-    @Test func aServerBeforeThatToldNodesLeavesThemOut() async throws {
+    @Test("a review by an old API server returns no node")
+    func aServerBeforeThatToldNodesLeavesThemOut() async throws {
         let server = try await start {
             $0.tokens = nil
             $0.accounts["good"]?.nodeName = nil
@@ -56,7 +58,9 @@ import Testing
         #expect(identity.nodeName == nil && identity.podName == "kubenetmon-agent-x7k2p")
     }
 
-    @Test(arguments: [("unknown", "kubenetmon"), ("good", "somebody-else"), ("", "kubenetmon")])
+    @Test(
+        "an unknown token, or one for another audience, is denied",
+        arguments: [("unknown", "kubenetmon"), ("good", "somebody-else"), ("", "kubenetmon")])
     func aTokenThatIsUnknownOrMeantForOthersIsDenied(_ token: String, _ audience: String) async throws {
         let server = try await start { $0.tokens = nil }
         let reviewer = reviewer(server, audience: audience)
@@ -69,7 +73,8 @@ import Testing
         #expect(reviewer.remembered(token) == verdict)
     }
 
-    @Test func anErrorOfTheAPIServersTakesNothingBackThatItSaid() async throws {
+    @Test("an error of the API server does not replace a cached verdict")
+    func anErrorOfTheAPIServersTakesNothingBackThatItSaid() async throws {
         let server = try await start { $0.tokens = nil }
         let reviewer = reviewer(server)
         let verdict = try reviewer.review("good")
@@ -86,7 +91,7 @@ import Testing
     }
 
     /// The response of a server that does not check audiences.
-    @Test func anAnswerWithoutTheAudienceIsADenial() {
+    @Test("a response without the audience is a denial") func anAnswerWithoutTheAudienceIsADenial() {
         let answer = """
             {"kind": "TokenReview", "status": {"authenticated": true, "user": {"username": "system:admin"}}}
             """
@@ -97,18 +102,20 @@ import Testing
         }
     }
 
-    @Test func whatIsNoReviewIsNoAnswer() {
+    @Test("a response that is not a TokenReview gives no verdict") func whatIsNoReviewIsNoAnswer() {
         for answer in ["", "{}", "[]", "null", #"{"kind": "Status", "status": "Failure"}"#, "<html>"] {
             #expect(TokenReview.answer(in: Array(answer.utf8), audience: "kubenetmon") == nil)
         }
     }
 
-    @Test(arguments: [
-        FixtureFault.status(KubernetesStatus(code: 403, reason: "Forbidden", message: "no")),
-        .status(KubernetesStatus(code: 500, reason: "InternalError", message: "etcd")),
-        .status(KubernetesStatus(code: 429, reason: "TooManyRequests", message: "later")),
-        .bytes(Array("<html>".utf8)), .nothing, .cut(afterBytes: 10),
-    ])
+    @Test(
+        "a failed review gives no verdict",
+        arguments: [
+            FixtureFault.status(KubernetesStatus(code: 403, reason: "Forbidden", message: "no")),
+            .status(KubernetesStatus(code: 500, reason: "InternalError", message: "etcd")),
+            .status(KubernetesStatus(code: 429, reason: "TooManyRequests", message: "later")),
+            .bytes(Array("<html>".utf8)), .nothing, .cut(afterBytes: 10),
+        ])
     func aServerThatDoesNotAnswerHasDeniedNothing(_ fault: FixtureFault) async throws {
         let server = try await start { $0.tokens = nil }
         server.inject(fault, into: [.tokenReview])
@@ -124,7 +131,8 @@ import Testing
         }
     }
 
-    @Test func aRefusalOfTheServersOwnTokenIsNoDenial() async throws {
+    @Test("a rejection of the server's own token is not a denial")
+    func aRefusalOfTheServersOwnTokenIsNoDenial() async throws {
         let server = try await start { $0.tokens = ["another"] }
         let reviewer = reviewer(server, token: "old")
         let error = #expect(throws: TokenReviewFailure.self) { try reviewer.review("good") }

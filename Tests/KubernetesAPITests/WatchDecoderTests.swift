@@ -51,7 +51,7 @@ import Testing
         0x12, 0x04, 0x66, 0x64, 0x3a, 0x3a,
     ]
 
-    @Test func aFrameIsReadFieldByField() throws {
+    @Test("every field of a watch frame is decoded") func aFrameIsReadFieldByField() throws {
         let watch = try DecodedWatch(.nodes, Self.annotatedFrame)
         let node = Node(
             name: "node-a", addresses: [IPAddress(bits: 0xfd << 112)], zone: "test-1a")
@@ -59,7 +59,7 @@ import Testing
         #expect(!watch.isInMidFrame)
     }
 
-    @Test func eventsAreWhatTheirJSONSays() throws {
+    @Test("events decoded from protobuf equal those decoded from JSON") func eventsAreWhatTheirJSONSays() throws {
         let expected = try Capture.watch("pods.watch.json").map { event -> WatchEvent<Pod> in
             let version = try #require(event.object.metadata.resourceVersion)
             switch event.type {
@@ -75,7 +75,7 @@ import Testing
         #expect(watch.malformedObjects == 0)
     }
 
-    @Test func aStreamedListEndsWithItsBookmark() throws {
+    @Test("a streaming list ends with its bookmark") func aStreamedListEndsWithItsBookmark() throws {
         let events = try DecodedWatch(.capturedPods, Capture.bytes("pods.watchlist.pb")).events
         let end = try #require(events.firstIndex(of: .bookmark(resourceVersion: "311", endsInitialEvents: true)))
         let streamed = events[..<end].map { event -> Pod? in
@@ -88,14 +88,16 @@ import Testing
         #expect(events[end...].dropFirst() == later + [.bookmark(resourceVersion: "316", endsInitialEvents: false)])
     }
 
-    @Test func anExpiredVersionIsAFailure() throws {
+    @Test("an expired version is decoded as a failure") func anExpiredVersionIsAFailure() throws {
         let watch = try DecodedWatch(.capturedPods, Capture.bytes("pods.watch-expired.pb"))
         let status = KubernetesStatus(
             code: 410, reason: "Expired", message: "too old resource version: 1 (354)")
         #expect(watch.events == [.failed(status)])
     }
 
-    @Test(arguments: ["pods.watch.pb", "pods.watchlist.pb", "pods.watch-expired.pb"])
+    @Test(
+        "a watch decoded from chunks of any length is the same",
+        arguments: ["pods.watch.pb", "pods.watchlist.pb", "pods.watch-expired.pb"])
     func chunksOfAnyLengthGiveTheSame(_ name: String) throws {
         let body = try Capture.bytes(name)
         let whole = try DecodedWatch(.capturedPods, body)
@@ -104,7 +106,7 @@ import Testing
         }
     }
 
-    @Test func aWatchMayBeCutAnywhere() throws {
+    @Test("a watch decoded from two parts is the same wherever it is cut") func aWatchMayBeCutAnywhere() throws {
         let body = Self.annotatedFrame + Self.annotatedFrame
         let whole = try DecodedWatch(.nodes, body)
         for position in 0...body.count {
@@ -112,7 +114,8 @@ import Testing
         }
     }
 
-    @Test func aWatchThatEndsTellsWhetherItIsInMidFrame() throws {
+    @Test("a watch that ends knows whether it is within a frame")
+    func aWatchThatEndsTellsWhetherItIsInMidFrame() throws {
         let body = Self.annotatedFrame + Self.annotatedFrame
         for length in 0...body.count {
             let watch = try DecodedWatch(.nodes, Array(body.prefix(length)))
@@ -121,7 +124,7 @@ import Testing
         }
     }
 
-    @Test func anEventOfAnUnknownTypeIsPassedOver() throws {
+    @Test("an event of an unknown type is skipped") func anEventOfAnUnknownTypeIsPassedOver() throws {
         let node = Node(name: "a", addresses: [])
         let body =
             ObjectEncoder.event("REWOUND", node, resourceVersion: "1") + [0, 0, 0, 0]
@@ -146,7 +149,8 @@ import Testing
         return message.bytes
     }
 
-    @Test func aMalformedObjectIsPassedOverAndCounted() throws {
+    @Test("a malformed object of a watch is skipped and counted")
+    func aMalformedObjectIsPassedOverAndCounted() throws {
         let node = Node(name: "a", addresses: [])
         let body =
             ObjectEncoder.event("MODIFIED", of: Node.self, message: Self.unreadableNode(uid: "", version: "3"))
@@ -158,7 +162,8 @@ import Testing
             watch.lastMalformedObject?.description == "nodes/node-b cannot be read: metadata.labels is not UTF-8")
     }
 
-    @Test func whatIsGoneIsDeletedWhateverElseCannotBeRead() throws {
+    @Test("a deletion is decoded by UID or name although the object is malformed")
+    func whatIsGoneIsDeletedWhateverElseCannotBeRead() throws {
         let uid = "7d9b2f0e-1111-4222-8333-944455556666"
         let noLabel = Self.unreadableNode(uid: uid, version: "3")
         let noUID = Self.unreadableNode(uid: "", version: "4")
@@ -178,7 +183,8 @@ import Testing
         #expect(watch.malformedObjects == 0)
     }
 
-    @Test func whatIsGoneIsDeletedOfEveryKind() throws {
+    @Test("a deletion of a malformed object is decoded for every resource")
+    func whatIsGoneIsDeletedOfEveryKind() throws {
         let uid = ObjectUID("7d9b2f0e-1111-4222-8333-944455556666")
         var message = ProtobufWriter()
         message.append(1) { metadata in
@@ -206,7 +212,7 @@ import Testing
         #expect(try deleted(.replicaSets) == [.deleted(ReplicaSet(uid: uid), resourceVersion: "3")])
     }
 
-    @Test func whatIsGoneWithoutATraceIsCounted() throws {
+    @Test("a deletion without an identity is counted as malformed") func whatIsGoneWithoutATraceIsCounted() throws {
         var nameless = ProtobufWriter()
         nameless.append(1) { $0.append(6, "3") }
         for message in [nameless.bytes, [0xff]] {
@@ -226,14 +232,15 @@ import Testing
         #expect(watch.malformedObjects == 1)
     }
 
-    @Test func anEventWithoutAVersionIsMalformed() throws {
+    @Test("an event without a version is malformed") func anEventWithoutAVersionIsMalformed() throws {
         let node = Node(name: "a", addresses: [])
         let watch = try DecodedWatch(.nodes, ObjectEncoder.event("ADDED", node, resourceVersion: ""))
         #expect(watch.events == [])
         #expect(watch.lastMalformedObject?.problem == .missing(field: "metadata.resourceVersion"))
     }
 
-    @Test func anObjectThatIsTooLongIsPassedOverAndCounted() throws {
+    @Test("an object of a watch above the size limit is skipped and counted")
+    func anObjectThatIsTooLongIsPassedOverAndCounted() throws {
         let node = Node(name: "a", addresses: [])
         let tooLong = ObjectEncoder.event(
             "ADDED", node, resourceVersion: "1", padding: KubernetesLimits.objectLength + 1)
@@ -244,6 +251,7 @@ import Testing
     }
 
     @Test(
+        "a malformed frame ends the watch",
         arguments: [
             // HTML, as sent by a proxy.
             Array("<html><body>".utf8),
@@ -260,7 +268,7 @@ import Testing
         #expect(throws: KubernetesDecodingError.self) { try DecodedWatch(.nodes, body) }
     }
 
-    @Test func aBookmarkWithoutAVersionEndsTheWatch() {
+    @Test("a bookmark without a version ends the watch") func aBookmarkWithoutAVersionEndsTheWatch() {
         #expect(throws: KubernetesDecodingError.self) {
             try DecodedWatch(.nodes, ObjectEncoder.bookmark(of: Node.self, resourceVersion: ""))
         }
