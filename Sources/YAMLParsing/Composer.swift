@@ -45,7 +45,7 @@ struct Composer: ~Copyable {
     ) throws(YAMLProblems) -> YAMLNode.Content {
         guard depth <= Self.deepest else {
             throw YAMLProblems(
-                file: file, line: event.line, "YAML syntax error: more than \(Self.deepest) values in one another")
+                file: file, line: event.line, "YAML syntax error: values are nested more than \(Self.deepest) deep")
         }
         if let refusal = event.refusal {
             report(refusal, at: path, line: event.line)
