@@ -84,7 +84,7 @@ public struct HTTPClient: ~Copyable {
         }
         guard end == .complete else {
             throw HTTPError(
-                kind: .responseTooLarge, message: "the answer is larger than \(request.maximumResponseBytes) bytes")
+                kind: .responseTooLarge, message: "the response is larger than \(request.maximumResponseBytes) bytes")
         }
         return HTTPResponse(head: head, body: body)
     }
@@ -176,7 +176,7 @@ public struct HTTPClient: ~Copyable {
             if let deadline = answer.hasBegun ? silenceEnds() : headDeadline {
                 let rest = (deadline - .now) / .milliseconds(1)
                 guard rest > 0 else {
-                    let message = answer.hasBegun ? "the server says no more" : "the server does not answer"
+                    let message = answer.hasBegun ? "the server stopped responding" : "the server does not respond"
                     return .failure(HTTPError(kind: .timeout, message: message))
                 }
                 milliseconds = Int32(min(60_000, rest.rounded(.up)))
@@ -295,7 +295,9 @@ extension HTTPClient {
             }
         guard result == CURLE_OK else {
             // A libcurl whose TLS library is not OpenSSL may support only files.
-            throw HTTPError(kind: .badRequest, message: "certificates: \(String(cString: curl_easy_strerror(result)))")
+            throw HTTPError(
+                kind: .badRequest,
+                message: "cannot use the certificates: \(String(cString: curl_easy_strerror(result)))")
         }
     }
 }
