@@ -31,7 +31,7 @@ public final class AcceptFailures: Sendable {
     func note(_ error: IOError) {
         failures.add(1, ordering: .relaxed)
         logger.error(
-            "cannot accept a connection; trying again: raise the limit on open files, or find what holds them",
+            "cannot accept a connection; retrying: raise the limit on open files, or find out what holds them open",
             metadata: ["port": "\(purpose)", "error": "\(error)"])
     }
 }

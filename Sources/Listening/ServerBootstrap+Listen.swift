@@ -61,7 +61,8 @@ private final class AcceptErrorHandler: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard DescriptorReserve.isTouched else { return context.fireChannelRead(data) }
         unwrapInboundIn(data).close(promise: nil)
-        failures.note(IOError(errnoCode: EMFILE, reason: "the last \(DescriptorReserve.count) are not for connections"))
+        failures.note(
+            IOError(errnoCode: EMFILE, reason: "the last \(DescriptorReserve.count) file descriptors are reserved"))
         pause(context)
     }
 
