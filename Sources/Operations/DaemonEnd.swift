@@ -106,7 +106,8 @@ final class DaemonEnd: Sendable {
     private func exit(at deadline: NIODeadline) {
         let running = state.withLock { $0.isOver || $0.deadline != deadline ? nil : $0.running }
         guard let running else { return }
-        logger.critical("services do not stop: exiting without them", metadata: ["services": "\(running)"])
+        logger.critical(
+            "services did not stop after cancellation: exiting without them", metadata: ["services": "\(running)"])
         _exit(1)
     }
 }

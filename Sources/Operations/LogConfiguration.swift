@@ -36,6 +36,6 @@ public struct LogConfiguration: Equatable, Sendable {
             : settings.choice("log_level", default: .info, help)
         format = settings.choice(
             "log_format", default: .automatic,
-            "How a line of the log looks; auto is text on a terminal and JSON everywhere else.")
+            "Format of log lines; auto is text on a terminal and JSON everywhere else.")
     }
 }

@@ -99,7 +99,8 @@ public struct MetricsPage: Sendable {
     }
 
     private mutating func add(_ kind: Kind, _ name: String, _ help: String, _ samples: [Sample]) {
-        precondition((kind == .counter) == name.hasSuffix("_total"), "counters and nothing else end in _total: \(name)")
+        precondition(
+            (kind == .counter) == name.hasSuffix("_total"), "only the names of counters end in _total: \(name)")
         families.append(Family(kind: kind, name: name, help: help, samples: samples))
     }
 }

@@ -42,9 +42,9 @@ final class ProbeConnectionHandler: ChannelInboundHandler {
         guard !isLast else { return }
         switch unwrapInboundIn(data) {
         case .head(let head):
-            guard !head.hasBody else { return refuse(.payloadTooLarge, "requests have no body\n", context) }
+            guard !head.hasBody else { return refuse(.payloadTooLarge, "a request must not have a body\n", context) }
             arriving = head
-        case .body: refuse(.payloadTooLarge, "requests have no body\n", context)
+        case .body: refuse(.payloadTooLarge, "a request must not have a body\n", context)
         case .end:
             // A further request in the same read is dropped, and the connection closed after the response.
             guard arrived == nil else { return isLast = true }
@@ -75,7 +75,7 @@ final class ProbeConnectionHandler: ChannelInboundHandler {
         switch error {
         case HTTPParserError.headerOverflow:
             refuse(.requestHeaderFieldsTooLarge, "header fields are too large\n", context)
-        case is HTTPParserError: refuse(.badRequest, "not a request of HTTP/1.1\n", context)
+        case is HTTPParserError: refuse(.badRequest, "not an HTTP/1.1 request\n", context)
         default: context.close(promise: nil)
         }
     }

@@ -54,7 +54,7 @@ final class ProbeResponder {
 
     func answer(to request: HTTPRequestHead, from peer: SocketAddress?) -> ProbeAnswer {
         guard request.method == .GET || request.method == .HEAD else {
-            return ProbeAnswer(.methodNotAllowed, "only GET and HEAD are answered\n")
+            return ProbeAnswer(.methodNotAllowed, "only GET and HEAD are supported\n")
         }
         let path = String(request.uri.prefix { $0 != "?" })
         switch path {
@@ -68,10 +68,12 @@ final class ProbeResponder {
         let isPage = pages.local[path] != nil || pages.open[path] != nil
         guard !isPage || request.headers["Host"].allSatisfy(RequestHost.isTrusted) else {
             return ProbeAnswer(
-                .misdirectedRequest, "pages are answered under an address, localhost or a name of the cluster alone\n")
+                .misdirectedRequest, "the Host header must be an IP address, localhost or a name in the cluster\n")
         }
         if let local = pages.local[path] {
-            guard peer?.isLoopback == true else { return ProbeAnswer(.forbidden, "answered to this host alone\n") }
+            guard peer?.isLoopback == true else {
+                return ProbeAnswer(.forbidden, "only served to clients on this host\n")
+            }
             switch local(String(request.uri.dropFirst(path.count + 1))) {
             case .text(let text): return ProbeAnswer(.ok, text)
             case .page(let page): return ProbeAnswer(page)
@@ -79,17 +81,17 @@ final class ProbeResponder {
             }
         }
         if let page = pages.open[path] { return ProbeAnswer(open.value(for: path, page)) }
-        return ProbeAnswer(.notFound, "there are /metrics, /live and /ready\n")
+        return ProbeAnswer(.notFound, "not found; try /metrics, /live or /ready\n")
     }
 
     private func makeMetrics(_ format: MetricsFormat) -> ByteBuffer {
         var page = pages.metrics()
         page.add(
             .counter, "kubenetmon_probe_evicted_connections_total",
-            "Connections to this port that were closed because too many newer ones came.", evictedConnections)
+            "Connections to the metrics port that were closed to admit newer ones.", evictedConnections)
         page.add(
             .counter, "kubenetmon_probe_accept_failures_total",
-            "Connections to this port that could not be accepted at once, for want of file descriptors or memory.",
+            "Failed attempts to accept a connection to the metrics port, for lack of file descriptors or memory.",
             acceptFailures.count)
         page.add(ProcessStatistics())
         return ByteBuffer(string: page.text(as: format))

@@ -70,17 +70,17 @@ extension MetricsPage {
     /// Adds the metrics that every daemon has: its release, and the process metrics of Prometheus' client libraries.
     mutating func add(_ process: ProcessStatistics) {
         add(
-            .gauge, "kubenetmon_build_info", "Always 1; the label tells the release.", label: "version",
+            .gauge, "kubenetmon_build_info", "Always 1; the label is the release.", label: "version",
             [(Daemon.version, 1)])
         add(
-            .counter, "process_cpu_seconds_total", "CPU time of the process in user and in kernel mode.",
+            .counter, "process_cpu_seconds_total", "User and system CPU time of the process.",
             process.cpuSeconds)
-        add(.gauge, "process_resident_memory_bytes", "Memory of the process that is in RAM.", process.residentBytes)
+        add(.gauge, "process_resident_memory_bytes", "Resident memory of the process.", process.residentBytes)
         add(.gauge, "process_virtual_memory_bytes", "Address space of the process.", process.virtualBytes)
         add(.gauge, "process_open_fds", "Open file descriptors.", process.openDescriptors)
-        add(.gauge, "process_max_fds", "How many file descriptors may be open.", process.maximumDescriptors)
+        add(.gauge, "process_max_fds", "Limit on open file descriptors.", process.maximumDescriptors)
         add(
-            .gauge, "process_start_time_seconds", "When the process started, in seconds since the Unix epoch.",
+            .gauge, "process_start_time_seconds", "Start time of the process, in seconds since the Unix epoch.",
             ProcessStatistics.startTime)
     }
 }

@@ -32,7 +32,7 @@ extension SettingsSources {
     /// Returns the value given for a setting whose value is a list or mapping.
     func structure(of setting: Setting) throws(YAMLProblems) -> Given? {
         if let (source, name, text) = words(of: setting) {
-            guard let parse else { preconditionFailure("nobody reads structures") }
+            guard let parse else { preconditionFailure("a structure needs a parser") }
             let document = try parse(text, name)
             return Given(
                 source: source, origin: name, key: setting.key, node: document.root, problems: document.problems)
