@@ -132,7 +132,7 @@ extension ByteBuffer {
 
     /// Makes a frame whose message of `length` bytes is written by `pack`.
     private init(framingBytes length: Int, pack: (UnsafeMutablePointer<UInt8>?) -> Int) {
-        precondition(length <= Frame.maximumLength, "a message of \(length) bytes is made larger than a frame may be")
+        precondition(length <= Frame.maximumLength, "a message of \(length) bytes exceeds the limit of a frame")
         self = ByteBufferAllocator().buffer(capacity: Frame.headerLength + length)
         writeInteger(UInt32(length))
         writeWithUnsafeMutableBytes(minimumWritableBytes: length) { bytes in

@@ -12,7 +12,7 @@ struct HostAddressColumns {
 
     /// Sorts addresses, at most ``Hello/maximumHostAddresses``, into columns.
     init(_ addresses: [IPAddress]) {
-        precondition(addresses.count <= Hello.maximumHostAddresses, "\(addresses.count) addresses are too many to tell")
+        precondition(addresses.count <= Hello.maximumHostAddresses, "\(addresses.count) host addresses are too many")
         ipv4 = addresses.compactMap(\.v4)
         ipv6 = addresses.filter { !$0.isIPv4 }.flatMap { withUnsafeBytes(of: $0.bits.bigEndian, Array.init) }
     }

@@ -50,22 +50,24 @@ extension WireError: CustomStringConvertible {
         switch self {
         case .frameTooLong(let length, let limit):
             """
-            a frame announces \(length) bytes, the limit is \(limit): this is not the kubenetmon protocol, or TLS where \
-            the other side has none
+            a frame announces \(length) bytes, and the limit is \(limit): the peer does not speak the kubenetmon \
+            protocol, or only one side uses TLS
             """
-        case .truncatedFrame(let left): "the peer closed in the middle of a frame, \(left) bytes of it had arrived"
+        case .truncatedFrame(let left):
+            "the peer closed the connection within a frame, of which \(left) bytes had arrived"
         case .notAMessage(let length): "a frame of \(length) bytes is not a kubenetmon message"
         case .tooManyFields(let limit):
-            "a message has more than \(limit) fields: this is no agent of kubenetmon, or one whose columns are not packed"
+            "a message has more than \(limit) fields: the peer is not a kubenetmon-agent, or its columns are not packed"
         case .badAgentID(let length): "Hello.agent_id has \(length) bytes instead of \(AgentID.byteCount)"
         case .columnLength(let column, let found, let expected):
             "column \(column) has \(found) entries where \(expected) were expected"
         case .mixedFamilies: "a batch fills both IPv4 and IPv6 columns"
         case .valueOutOfRange(let column, let value): "column \(column) holds \(value), which is out of range"
-        case .badTranslatedIndex(let index): "column translated: entry \(index) is no flow or not ascending"
-        case .badHostAddresses(let length): "HostAddresses.ipv6 has \(length) bytes, no multiple of 16"
+        case .badTranslatedIndex(let index):
+            "column translated: entry \(index) is not the index of a flow, or not in ascending order"
+        case .badHostAddresses(let length): "HostAddresses.ipv6 has \(length) bytes, which is not a multiple of 16"
         case .tooManyHostAddresses(let count):
-            "an agent tells \(count) addresses of its host, the limit is \(Hello.maximumHostAddresses)"
+            "an agent reports \(count) host addresses, and the limit is \(Hello.maximumHostAddresses)"
         }
     }
 }
