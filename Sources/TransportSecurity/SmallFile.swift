@@ -30,6 +30,6 @@ enum SmallFile {
     }
 
     private static func unreadable(_ path: String) -> CredentialError {
-        CredentialError("\(path) cannot be read: \(String(cString: strerror(errno)))")
+        CredentialError("cannot read \(path): \(String(cString: strerror(errno)))")
     }
 }

@@ -60,7 +60,7 @@ public final class TLSContextSource: Sendable {
                     guard let context = state.context else { throw error }
                     if isNew {
                         logger.error(
-                            "new TLS files are of no use; connections are opened with those before",
+                            "cannot use the changed TLS files; new connections use the previous ones",
                             metadata: ["error": "\(error)"])
                     }
                     return context
@@ -82,7 +82,7 @@ public final class TLSContextSource: Sendable {
         state.statistics.certificateNotAfter = notAfter
         state.statistics.loads += 1
         state.statistics.problem = nil
-        if state.statistics.loads > 1 { logger.notice("changed TLS files are used for new connections") }
+        if state.statistics.loads > 1 { logger.notice("reloaded the TLS files for new connections") }
         return context
     }
 }

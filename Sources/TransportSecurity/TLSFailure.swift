@@ -51,19 +51,22 @@ public enum TLSFailure: String, CaseIterable, Sendable {
     public var agentRemedy: String {
         switch self {
         case .notTLS, .closed, .timeout:
-            "is TLS on at the server (tls_certificate_file)? if not, set SERVER_TLS=false here"
-        case .noCertificate: "the server asks for a certificate: set CLIENT_CERTIFICATE_FILE and CLIENT_KEY_FILE"
+            "check that the server uses TLS (tls_certificate_file); if it does not, set SERVER_TLS=false for the agent"
+        case .noCertificate: "the server requires a certificate: set CLIENT_CERTIFICATE_FILE and CLIENT_KEY_FILE"
         case .untrustedCertificate:
-            "the server's certificate is expired, or of an authority that is not in SERVER_CA_FILE"
-        case .otherName: "the server's certificate is of another name: set SERVER_NAME to one that it is of"
+            "the server's certificate has expired, or its CA is not in SERVER_CA_FILE"
+        case .otherName: "the server's certificate is for another name: set SERVER_NAME to a name that it contains"
         case .certificateRefused:
-            "the server does not take CLIENT_CERTIFICATE_FILE: is it expired, or not of the server's tls_client_ca_file?"
+            """
+            the server rejects CLIENT_CERTIFICATE_FILE: it has expired, or its CA is not in the server's \
+            tls_client_ca_file
+            """
         case .version:
             """
             the server needs TLS 1.3, or TLS 1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305, and a signature algorithm for \
             CLIENT_KEY_FILE
             """
-        case .other: "look at the server's log"
+        case .other: "see the server's log"
         }
     }
 
@@ -72,16 +75,17 @@ public enum TLSFailure: String, CaseIterable, Sendable {
         switch self {
         case .notTLS: "the peer does not speak TLS: set SERVER_TLS=true for the agent"
         case .noCertificate: "the agent sends no certificate: set CLIENT_CERTIFICATE_FILE and CLIENT_KEY_FILE for it"
-        case .untrustedCertificate: "the agent's certificate is expired, or of an authority not in tls_client_ca_file"
+        case .untrustedCertificate: "the agent's certificate has expired, or its CA is not in tls_client_ca_file"
         case .certificateRefused, .otherName:
-            "the agent does not trust tls_certificate_file: its authority must be in the agent's SERVER_CA_FILE"
-        case .closed: "the peer left in the middle, as probes and load balancers do; an agent says why in its log"
+            "the agent does not trust tls_certificate_file: its CA must be in the agent's SERVER_CA_FILE"
+        case .closed:
+            "the peer closed the connection early, as probes and load balancers do; if it is an agent, see its log"
         case .version:
             """
             the peer needs TLS 1.3, or TLS 1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305, and a signature algorithm for \
             tls_key_file
             """
-        case .timeout, .other: "look at the agent's log"
+        case .timeout, .other: "see the agent's log"
         }
     }
 }

@@ -64,7 +64,7 @@ public struct TLSFiles: Equatable, Sendable {
             guard let parsed = try? NIOSSLPrivateKey(bytes: bytes, format: .pem) else {
                 throw CredentialError(
                     """
-                    \(path) holds no private key in PEM form, one with a password, or one that is not \
+                    \(path) holds no usable private key: it must be in PEM form, without a password, and \
                     \(CertificateFields.supportedKeys)
                     """)
             }
@@ -91,7 +91,7 @@ public struct TLSFiles: Equatable, Sendable {
             return (try NIOSSLContext(configuration: configuration), chain.first.map { Int($0.notValidAfter) })
         } catch {
             throw CredentialError(
-                "\(certificate ?? "the certificate") and \(key ?? "the key") do not fit together: \(error)")
+                "\(certificate ?? "the certificate") and \(key ?? "the key") do not match: \(error)")
         }
     }
 
@@ -110,8 +110,8 @@ public struct TLSFiles: Equatable, Sendable {
                 else {
                     throw CredentialError(
                         """
-                        \(path) must hold authorities, and this certificate may not issue others: \(certificate); replace \
-                        it with its issuer's
+                        \(path) must hold CA certificates, and this certificate is not one: \(certificate); replace it \
+                        with its issuer's
                         """)
                 }
                 anchors.append(anchor)
@@ -138,7 +138,7 @@ public struct TLSFiles: Equatable, Sendable {
         else {
             throw CredentialError(
                 """
-                \(path) holds a certificate with a key that TLS cannot use here: \(certificate); have it issued for \
+                \(path) holds a certificate with an unsupported key: \(certificate); issue it for a key that is \
                 \(CertificateFields.supportedKeys)
                 """)
         }

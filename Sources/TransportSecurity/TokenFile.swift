@@ -17,7 +17,7 @@ public struct TokenFile: Equatable, Sendable {
         let tokens = lines.map { $0.filter { $0 != 0x20 && $0 != 0x09 } }.filter { !$0.isEmpty }
         guard !tokens.isEmpty else { throw CredentialError("\(path) is empty") }
         guard tokens.allSatisfy({ $0.allSatisfy { 0x21...0x7e ~= $0 } }) else {
-            throw CredentialError("\(path) holds other than visible ASCII characters")
+            throw CredentialError("\(path) holds characters other than visible ASCII")
         }
         return tokens.map { BearerToken(String(decoding: $0, as: UTF8.self)) }
     }

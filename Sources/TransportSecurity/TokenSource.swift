@@ -44,7 +44,7 @@ public final class TokenSource: Sendable {
                 if state.problem != error.description {
                     state.problem = error.description
                     logger.error(
-                        "the token file is of no use; the token before counts", metadata: ["error": "\(error)"])
+                        "cannot use the token file; the previous tokens stay in use", metadata: ["error": "\(error)"])
                 }
             }
             return .success(state.tokens)

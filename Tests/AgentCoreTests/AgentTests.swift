@@ -83,7 +83,7 @@ private func run(
         for (settings, part) in [
             (["SERVER_CA_FILE": unusable.path("authority.pem")], "Ed25519"),
             (["SERVER_CA_FILE": certificates.path("missing.pem")], "No such file"),
-            (["CLIENT_KEY_FILE": certificates.path("server.key")], "do not fit together"),
+            (["CLIENT_KEY_FILE": certificates.path("server.key")], "do not match"),
             (["TOKEN_FILE": certificates.path("missing")], "No such file"),
         ] {
             let bad = try await check(own.merging(settings) { $1 })

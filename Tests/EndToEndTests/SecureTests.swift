@@ -73,7 +73,7 @@ extension EndToEndTests {
             try FileManager.default.createSymbolicLink(at: next, withDestinationURL: after.folder)
             guard rename(next.path, current.path) == 0 else { throw TestEnvironmentError("rename") }
             try await eventually("all use the new certificates") {
-                (agents + [server.process]).allSatisfy { $0.output.contains("changed TLS files are used") }
+                (agents + [server.process]).allSatisfy { $0.output.contains("reloaded the TLS files") }
             }
             try await lab.makeTraffic(seconds: 2)
             let counters = try await lab.countersAtRest()

@@ -50,8 +50,8 @@ import Testing
         let certificates = try await TestCertificates(hasIntermediate: true)
         var files = TLSFiles(certificate: certificates.path("server.pem"), key: certificates.path("server.key"))
         files.authorities = certificates.path("server-alone.pem")
-        expect(files, isServer: true, names: ["server-alone.pem", "may not issue others"])
-        expect(files, isServer: false, names: ["server-alone.pem", "may not issue others"])
+        expect(files, isServer: true, names: ["server-alone.pem", "must hold CA certificates"])
+        expect(files, isServer: false, names: ["server-alone.pem", "must hold CA certificates"])
 
         let settings =
             "[req]\ndistinguished_name=name\nx509_extensions=leaf\n[name]\n[leaf]\nbasicConstraints=CA:FALSE\n"
