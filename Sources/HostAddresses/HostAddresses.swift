@@ -43,7 +43,7 @@ public final class HostAddresses: Sendable {
         changes = try RouteSocket(groups: UInt32(RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR))
         var ends: [CInt] = [-1, -1]
         guard socketpair(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
-            throw RouteSocketError("making a pair of sockets", errno: errno)
+            throw RouteSocketError("creating a socket pair", errno: errno)
         }
         interruption = (ends[0], ends[1])
     }

@@ -45,7 +45,7 @@ struct RouteSocket: ~Copyable {
                 ifa_family: UInt8(AF_UNSPEC), ifa_prefixlen: 0, ifa_flags: 0, ifa_scope: 0, ifa_index: 0)
         }
         let sent = withUnsafeBytes(of: Request()) { send(descriptor, $0.baseAddress, $0.count, 0) }
-        guard sent >= 0 else { throw RouteSocketError("asking for the host's addresses", errno: errno) }
+        guard sent >= 0 else { throw RouteSocketError("requesting the host's addresses", errno: errno) }
     }
 
     /// Receives the next datagram, which is valid in `buffer` until the next call. A datagram that does not fit is an

@@ -10,7 +10,7 @@ struct WakeUp: Sendable {
         var ends: [CInt] = [-1, -1]
         let type = SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue
         guard socketpair(AF_UNIX, CInt(type), 0, &ends) == 0 else {
-            throw LockSocketError(operation: "making a pair of sockets beside", name: "", errno: errno)
+            throw LockSocketError(operation: "creating a socket pair for", name: "", errno: errno)
         }
         (sender, receiver) = (Descriptor(owning: ends[0]), Descriptor(owning: ends[1]))
     }
