@@ -21,7 +21,7 @@ extension ExportBatch {
             var message = batch.frame
             message.moveReaderIndex(forwardBy: Frame.headerLength)
             guard case .batch(let received)? = try? AgentMessage(decoding: message) else {
-                preconditionFailure("a batch of this process's own making cannot be read")
+                preconditionFailure("cannot decode a batch that this process encoded")
             }
             received.forEach { flow in
                 let identity = FlowIdentity(flow)

@@ -10,7 +10,7 @@ enum ServerAddresses {
         let host: String
         let reason: String
 
-        var description: String { "the name \(host) cannot be resolved: \(reason)" }
+        var description: String { "cannot resolve the name \(host): \(reason)" }
     }
 
     /// Resolves a name with the system's resolver (getaddrinfo(3)), which blocks the calling thread.

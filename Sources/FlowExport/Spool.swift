@@ -161,7 +161,7 @@ final class Spool: Sendable {
             return state.queuedBytes + state.begunBytes > configuration.maximumBytes / 8 + (1 << 20)
         }
         // Bounds the memory of batches that a slow disk has not taken yet.
-        if isTooMuch { fail(SpoolError(.slow, "cannot write \(configuration.directory) as fast as batches come")) }
+        if isTooMuch { fail(SpoolError(.slow, "cannot write to \(configuration.directory) as fast as batches arrive")) }
         work()
     }
 
@@ -336,7 +336,7 @@ final class Spool: Sendable {
         let contents = found.contents
         if let reason = found.setAside {
             logger.error(
-                "the spool file cannot be used and is kept as spool.corrupt.1",
+                "cannot use the spool file; renamed it to spool.corrupt.1",
                 metadata: directory.merging(["reason": "\(reason)"]) { $1 })
         }
         if contents.damagedRecords > 0 {
@@ -349,7 +349,7 @@ final class Spool: Sendable {
         }
         if contents.excess.flows > 0 {
             logger.error(
-                "the spool directory holds more than SPOOL_BYTES: the rest is lost",
+                "the spool file holds more than SPOOL_BYTES: the batches beyond it are lost",
                 metadata: directory.merging([
                     "flows": "\(contents.excess.flows)", "bytes": "\(contents.excess.bytes)",
                 ]) { $1 })
@@ -357,7 +357,7 @@ final class Spool: Sendable {
         if !contents.batches.isEmpty {
             let amount = contents.batches.reduce(into: FlowAmount()) { $0 += FlowAmount($1.batch) }
             logger.notice(
-                "restored batches that an earlier agent process had not got acknowledged",
+                "restored unacknowledged batches of an earlier agent process",
                 metadata: directory.merging([
                     "batches": "\(contents.batches.count)", "flows": "\(amount.flows)", "bytes": "\(amount.bytes)",
                 ]) { $1 })
@@ -384,7 +384,7 @@ final class Spool: Sendable {
         }
         if hadProblem {
             logger.notice(
-                "the spool directory holds everything that is unacknowledged",
+                "the spool directory is usable and holds all unacknowledged batches",
                 metadata: ["directory": "\(configuration.directory)"])
         }
         ended(number)
@@ -441,7 +441,7 @@ final class Spool: Sendable {
         if isNew {
             logger.log(
                 level: error.isPassing ? .warning : .error,
-                "the spool directory cannot be used: unacknowledged batches are in memory alone until it can",
+                "cannot use the spool directory; unacknowledged batches are kept in memory only until it works again",
                 metadata: [
                     "directory": "\(configuration.directory)", "error": "\(error)", "reason": "\(error.kind.rawValue)",
                     "remedy": "\(error.remedy)",

@@ -58,14 +58,14 @@ struct SpoolDirectory {
     ///   - known: Agent processes whose batches are skipped: the exporter keeps them, or has kept them.
     mutating func open(usedBytes: Int, without known: Set<AgentID>) throws(SpoolError) -> Found {
         close()
-        guard mkdir(path, 0o700) == 0 || errno == EEXIST else { throw SpoolError("make \(path)", errno: errno) }
+        guard mkdir(path, 0o700) == 0 || errno == EEXIST else { throw SpoolError("create \(path)", errno: errno) }
         let lock = try SpoolFile(file("lock"), flags: O_RDWR | O_CREAT)
         try lock.lock()
         self.lock = lock
         unlink(file("spool.new"))
         var status = stat()
         guard lstat(file("spool"), &status) == 0 else {
-            guard errno == ENOENT else { throw SpoolError("look at \(file("spool"))", errno: errno) }
+            guard errno == ENOENT else { throw SpoolError("stat \(file("spool"))", errno: errno) }
             return Found()
         }
         guard status.st_mode & S_IFMT == S_IFREG else { return try setAside("it is not a regular file") }
@@ -90,7 +90,8 @@ struct SpoolDirectory {
         let boundBytes = maximumBytes + Self.slackBytes
         if index.frameBytes <= boundBytes, index.frameBytes + usedBytes > boundBytes {
             throw SpoolError(
-                .noRoom, "cannot restore \(index.frameBytes) bytes of batches beside \(usedBytes) that wait already")
+                .noRoom,
+                "cannot restore \(index.frameBytes) bytes of batches beside \(usedBytes) bytes already in memory")
         }
         var contents = try index.contents(maximumBytes: boundBytes - usedBytes, read: read)
         if bytes > readBytes { contents.damagedStretches += 1 }
@@ -205,9 +206,9 @@ struct SpoolDirectory {
 extension SpoolFormat.HeaderError: CustomStringConvertible {
     var description: String {
         switch self {
-        case .foreign: "it does not begin as a spool does"
-        case .version(let version): "it is of version \(version), this agent reads \(SpoolFormat.version)"
-        case .node(let name): "it is of the node \(name)"
+        case .foreign: "it does not have the header of a spool file"
+        case .version(let version): "it has version \(version), and this agent reads version \(SpoolFormat.version)"
+        case .node(let name): "it belongs to the node \(name)"
         }
     }
 }

@@ -54,11 +54,11 @@ public struct SpoolError: Error, Equatable, CustomStringConvertible {
     /// The advice for the operator.
     var remedy: String {
         switch kind {
-        case .full: "give the spool directory two and a half times SPOOL_BYTES"
+        case .full: "give SPOOL_DIRECTORY 2.5 times SPOOL_BYTES of disk space"
         case .readOnly, .missing, .permission: "mount a writable directory at SPOOL_DIRECTORY"
-        case .inUse: "give each agent a directory of its own; a predecessor that is ending frees it soon"
-        case .slow, .io: "look at the disk that SPOOL_DIRECTORY is on"
-        case .noRoom: "nothing: it is tried again when a server has taken some of it"
+        case .inUse: "give each agent its own SPOOL_DIRECTORY; an agent that is shutting down releases it soon"
+        case .slow, .io: "check the disk that holds SPOOL_DIRECTORY"
+        case .noRoom: "no action needed: restoring is retried after a server acknowledges some batches"
         }
     }
 }

@@ -36,7 +36,7 @@ final class SpoolFile {
     /// Returns whether the file is still at its path: false once it was removed or replaced.
     func isInPlace() throws(SpoolError) -> Bool {
         var (there, here) = (stat(), stat())
-        guard fstat(descriptor, &here) == 0 else { throw SpoolError("look at \(path)", errno: errno) }
+        guard fstat(descriptor, &here) == 0 else { throw SpoolError("stat \(path)", errno: errno) }
         return lstat(path, &there) == 0 && there.st_dev == here.st_dev && there.st_ino == here.st_ino
     }
 

@@ -108,7 +108,7 @@ import Testing
         try FileManager.default.createDirectory(atPath: "\(folder.path)/d", withIntermediateDirectories: true)
         for number in UInt8(1)...5 {
             try folder.write([number], to: "d/spool")
-            #expect(try reopen(&directory).setAside == "it does not begin as a spool does")
+            #expect(try reopen(&directory).setAside == "it does not have the header of a spool file")
         }
         #expect(
             try folder.names(in: "d") == ["lock", "spool.corrupt.1", "spool.corrupt.2", "spool.corrupt.3"])
@@ -118,7 +118,7 @@ import Testing
         directory.close()
         try fill(&other, batches(1...1))
         other.close()
-        #expect(try reopen(&directory).setAside == "it is of the node node-b")
+        #expect(try reopen(&directory).setAside == "it belongs to the node node-b")
         try FileManager.default.createDirectory(atPath: "\(folder.path)/d/spool", withIntermediateDirectories: true)
         #expect(try reopen(&directory).setAside == "it is not a regular file")
         mkfifo("\(folder.path)/d/spool", 0o600)

@@ -244,7 +244,7 @@ import Testing
             for batch in batches { spool.append(batch) }
         }.get()
         #expect(spool.statistics.errors == [.slow: 1])
-        #expect(spool.statistics.problem?.contains("as fast as batches come") == true)
+        #expect(spool.statistics.problem?.contains("as fast as batches arrive") == true)
         hold.signal()
         try await eventually("everything is in the log") {
             try folder.batches(in: "a").map(\.key) == batches.map(\.key)
