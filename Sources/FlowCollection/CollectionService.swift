@@ -129,7 +129,7 @@ package final class CollectionService: Service, CustomStringConvertible {
         guard exporter.hasRoom else {
             statisticsStorage.withLock { $0.deferredCollections += 1 }
             logger.warning(
-                "too much waits for an acknowledgement: the kernel goes on counting until the server takes it",
+                "collection skipped: too many bytes are unacknowledged; the counters stay in the kernel",
                 metadata: ["unacknowledged_bytes": "\(exporter.statistics.unacknowledgedBytes)"])
             return
         }
@@ -142,16 +142,17 @@ package final class CollectionService: Service, CustomStringConvertible {
             reader: events.problems, entries: report.collection.entries,
             everCounted: exporter.statistics.collected[.scrape].map { $0.flows > 0 } ?? false)
         if let error = report.collection.error {
-            logger.error("a collection ended early", metadata: ["error": "\(error)"])
+            logger.error(
+                "a collection failed; counters not yet read stay in the kernel", metadata: ["error": "\(error)"])
         }
         if report.collection.lostAnswers > 0 {
             logger.error(
-                "entries were zeroed and the kernel's answers did not fit the socket's buffer: their counters are lost",
+                "counters are lost: the kernel zeroed entries, and its responses did not fit the receive buffer",
                 metadata: ["entries": "\(report.collection.lostAnswers)"])
         }
         if let refusal = report.collection.refusal {
             logger.error(
-                "the kernel refused to read and zero entries; they go on counting",
+                "the kernel refused to read and zero entries; their counters stay in the kernel",
                 metadata: ["entries": "\(report.collection.refusedEntries)", "error": "\(refusal)"])
         }
         logger.debug(

@@ -32,16 +32,16 @@ package struct DrainService: Service, CustomStringConvertible {
         let collected = exporter.statistics.collected.values.reduce(0) { $0 + $1.flows }
         if rest.flows > 0, isSpooled {
             logger.notice(
-                "not acknowledged in time: these flows are kept in the spool directory for the next agent",
+                "flows not acknowledged in time; the spool directory keeps them for the next agent",
                 metadata: ["flows": "\(rest.flows)", "bytes": "\(rest.reportedBytes)"])
         } else if rest.flows > 0 {
             logger.error(
-                "not acknowledged in time: these flows are lost unless a server has them already",
+                "flows not acknowledged in time; they are lost unless a server has already received them",
                 metadata: ["flows": "\(rest.flows)", "bytes": "\(rest.reportedBytes)"])
         } else if collected > 0 {
-            logger.info("everything collected is acknowledged", metadata: ["flows": "\(collected)"])
+            logger.info("all collected flows are acknowledged", metadata: ["flows": "\(collected)"])
         } else {
-            logger.info("nothing was collected")
+            logger.info("no flows were collected")
         }
     }
 

@@ -128,7 +128,7 @@ package final class EventService: Service, CustomStringConvertible {
         last = statistics.overruns
         logger.error(
             """
-            the kernel dropped \(events.name) because the socket's buffer was full: the last bytes of their \
+            the kernel dropped \(events.name) because the receive buffer was full: the last bytes of their \
             connections are lost; raise EVENT_BUFFER_BYTES
             """,
             metadata: [

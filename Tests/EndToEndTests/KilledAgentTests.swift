@@ -80,7 +80,7 @@ extension EndToEndTests {
                 let second = try await lab.startAgent(on: "node-a", serverPort: port, settings: settings)
                 _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 200, seconds: 2)
                 try await lab.stop(first)
-                #expect(first.output.contains("kept in the spool directory for the next agent"))
+                #expect(first.output.contains("the spool directory keeps them for the next agent"))
                 try await eventually("the second has the directory and what is in it") {
                     try await lab.metric("kubenetmon_agent_restored_bytes_total", on: "node-a") > 0
                 }

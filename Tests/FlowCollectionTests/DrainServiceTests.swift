@@ -16,6 +16,6 @@ import Testing
         let draining = Task { try await drain.run() }
         draining.cancel()
         try await draining.value
-        #expect(log.lines.map { $0.prefix(30) } == ["error not acknowledged in time"])
+        #expect(log.lines.map { $0.prefix(36) } == ["error flows not acknowledged in time"])
     }
 }
