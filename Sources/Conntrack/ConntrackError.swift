@@ -28,14 +28,15 @@ extension ConntrackError: CustomStringConvertible {
         switch self {
         case .permissionDenied(let operation):
             """
-            \(operation): permission denied. It needs the capability CAP_NET_ADMIN in the user namespace that owns this \
-            network namespace: in Kubernetes, securityContext.capabilities.add: [NET_ADMIN]; on a shell, run it as root.
+            \(operation): permission denied. This process needs the capability CAP_NET_ADMIN in the user namespace \
+            that owns its network namespace: in Kubernetes, securityContext.capabilities.add: [NET_ADMIN]; in a shell, \
+            run it as root.
             """
         case .system(let operation, let code):
             "\(operation): \(String(cString: strerror(code))) (errno \(code))\(Self.remedy(for: code))"
         case .timeout(let operation):
-            "\(operation): the kernel did not answer within \(NetlinkSocket.receiveTimeoutSeconds) s"
-        case .malformedMessage(let problem): "the kernel sent a netlink message that cannot be read: \(problem)"
+            "\(operation): the kernel did not respond within \(NetlinkSocket.receiveTimeoutSeconds) s"
+        case .malformedMessage(let problem): "the kernel sent a malformed netlink message: \(problem)"
         }
     }
 
@@ -45,15 +46,15 @@ extension ConntrackError: CustomStringConvertible {
             ". The kernel has no connection tracking over netlink: load the modules nf_conntrack and nf_conntrack_netlink"
         case EROFS:
             """
-            . Container runtimes mount /proc/sys read-only except where a container is privileged: let a privileged step \
-            before the agent run `kubenetmon-agent enable-accounting`, or set up the node with the sysctl
+            . Container runtimes mount /proc/sys read-only unless the container is privileged: run \
+            `kubenetmon-agent enable-accounting` in a privileged init container, or set the sysctl on the node
             """
         case ENOENT:
             """
             . There is no connection tracking in this network namespace: load the module nf_conntrack; in Kubernetes, set \
             hostNetwork: true
             """
-        case ENOBUFS: ". The kernel had more to say than the socket's buffer could hold"
+        case ENOBUFS: ". The kernel sent more than the socket's receive buffer could hold"
         default: ""
         }
     }

@@ -32,11 +32,11 @@ public final class ConntrackEvents: ConnectionEvents {
         return [
             ReaderCounter(
                 "kubenetmon_agent_foreign_datagrams_total",
-                "Datagrams on the socket of events that another process sent; they are not read.",
+                "Datagrams from another process on the socket for conntrack events; they are discarded.",
                 received.foreignDatagrams),
             ReaderCounter(
                 "kubenetmon_agent_foreign_resets_total",
-                "Sampled conntrack entries whose counters another program had zeroed between two collections.",
+                "Sampled conntrack entries whose counters another program zeroed between two collections.",
                 received.foreignResets),
             ReaderCounter(
                 "kubenetmon_agent_merged_zone_connections_total",
@@ -44,7 +44,7 @@ public final class ConntrackEvents: ConnectionEvents {
                 received.mergedConnections),
             ReaderCounter(
                 "kubenetmon_agent_unmerged_zone_entries_total",
-                "Reports of conntrack entries counted once per zone, because too many connections stand in several zones.",
+                "Conntrack entry reports counted once per zone: too many connections are in several zones.",
                 received.unmergedEntries),
         ]
     }

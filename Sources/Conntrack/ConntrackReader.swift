@@ -44,7 +44,7 @@ public final class ConntrackReader: FlowReader {
             try table.findZones()
         } catch {
             logger.warning(
-                "cannot look for conntrack zones; they are found as they appear", metadata: ["error": "\(error)"])
+                "cannot look up conntrack zones; each is detected when it appears", metadata: ["error": "\(error)"])
         }
     }
 

@@ -23,8 +23,8 @@ public final class ConntrackSelfCheck: Sendable {
 
     /// The problem of a table whose entries have never counted, and what to do about it.
     public static let neverCounted = """
-        no entry of the table has ever counted anything: was net.netfilter.nf_conntrack_acct turned on after \
-        the connections were made?
+        no conntrack entry has ever had a non-zero counter: if net.netfilter.nf_conntrack_acct was turned on after the \
+        connections were opened, only new connections are counted
         """
 
     /// Time after the last reset by another program in which the condition is reported.
@@ -48,38 +48,38 @@ public final class ConntrackSelfCheck: Sendable {
         var problems: [SelfCheck.Condition: String] = [:]
         if settings.isAccountingEnabled == false {
             problems[.accounting] = """
-                the kernel does not count, every flow reads zero: sysctl -w net.netfilter.nf_conntrack_acct=1, or start \
-                the agent with --enable-accounting true
+                the kernel does not count, so every counter reads zero: run sysctl -w \
+                net.netfilter.nf_conntrack_acct=1, or start the agent with --enable-accounting true
                 """
         }
         if settings.events == 0 {
             let remedy =
                 settings.canSendEvents
-                ? "sysctl -w net.netfilter.nf_conntrack_events=1"
-                : "run a kernel with CONFIG_NF_CONNTRACK_EVENTS, and until then a short COLLECTION_INTERVAL"
+                ? "run sysctl -w net.netfilter.nf_conntrack_events=1"
+                : "use a kernel with CONFIG_NF_CONNTRACK_EVENTS, and until then a short COLLECTION_INTERVAL"
             problems[.events] = """
-                the kernel does not tell of ended connections: those shorter than the interval are missed and the last \
-                bytes of all others; \(remedy)
+                the kernel sends no events for ended connections: connections shorter than the collection interval are \
+                missed, and the last bytes of all others; \(remedy)
                 """
         }
         if let count = settings.count, let maximum = settings.maximum,
             Double(count) >= Self.nearlyFull * Double(maximum)
         {
             problems[.tableRoom] = """
-                the conntrack table is nearly full, and a full one drops new connections: raise \
+                the conntrack table is nearly full, and the kernel drops new connections when it is full: raise \
                 net.netfilter.nf_conntrack_max, now \(maximum)
                 """
         }
         if hasRecentReset(received.foreignResets) {
             problems[.soleReader] = """
-                another program takes counters out of the conntrack table, and what it takes is missing here: stop it \
-                (another kubenetmon agent, conntrack -L -z), or give the agent a node of its own
+                another program zeroes counters of the conntrack table, and the agent misses what they counted: \
+                stop that program (another kubenetmon agent, conntrack -L -z), or run the two on different nodes
                 """
         }
         if let zones = received.zones {
             problems[.zones] = """
-                connections stand in several conntrack zones, such as \(zones), as with CNIs that track at every hop; \
-                each is counted once. If these are different connections with the same addresses, choose zones with \
+                connections exist in several conntrack zones, such as \(zones), as with CNIs that track at every hop; \
+                each is counted once. If these are different connections with the same addresses, select zones with \
                 CONNTRACK_ZONES
                 """
         }

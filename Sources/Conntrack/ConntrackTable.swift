@@ -272,7 +272,7 @@ public struct ConntrackTable: ~Copyable {
     /// Returns the number of entries in the table, including those of the loopback and of other protocols
     /// (`IPCTNL_MSG_CT_GET_STATS`).
     public mutating func count() throws(ConntrackError) -> Int {
-        let operation = "asking for the size of the conntrack table"
+        let operation = "requesting the size of the conntrack table"
         try send(IPCTNL_MSG_CT_GET_STATS, flags: NLM_F_REQUEST, operation)
         var messages = NetlinkMessages(try socket.receive(into: buffer.bytes, operation: operation))
         while let message = try messages.next() {
@@ -286,7 +286,7 @@ public struct ConntrackTable: ~Copyable {
                 }
             }
         }
-        throw .malformedMessage("no CTA_STATS_GLOBAL_ENTRIES in the answer")
+        throw .malformedMessage("no CTA_STATS_GLOBAL_ENTRIES in the response")
     }
 
     private mutating func send(

@@ -49,7 +49,7 @@ struct NetlinkMessages {
         let header = rest.loadUnaligned(as: nlmsghdr.self)
         let length = Int(header.nlmsg_len)
         guard length >= headerLength, length <= rest.count else {
-            throw .malformedMessage("a message says it has \(length) bytes where \(rest.count) are left")
+            throw .malformedMessage("a header announces \(length) bytes where \(rest.count) are left")
         }
         let payload = UnsafeRawBufferPointer(rebasing: rest[headerLength..<length])
         rest = UnsafeRawBufferPointer(rebasing: rest[min(rest.count, netlinkAligned(length))...])

@@ -120,7 +120,7 @@ struct NetlinkSocket: ~Copyable {
         } while length < 0 && errno == EINTR
         guard length >= 0 else { throw ConntrackError(operation: operation, errno: errno) }
         guard length <= buffer.count else {
-            throw .malformedMessage("a datagram of \(length) bytes where \(buffer.count) are the most")
+            throw .malformedMessage("a datagram of \(length) bytes exceeds the limit of \(buffer.count)")
         }
         return UnsafeRawBufferPointer(rebasing: buffer[..<length])
     }

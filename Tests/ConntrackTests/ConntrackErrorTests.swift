@@ -11,9 +11,9 @@ import Testing
         arguments: [
             (EPERM, ["reading: permission denied", "CAP_NET_ADMIN", "capabilities.add: [NET_ADMIN]"]),
             (EACCES, ["CAP_NET_ADMIN"]),
-            (EAGAIN, ["reading: the kernel did not answer within 30 s"]),
+            (EAGAIN, ["reading: the kernel did not respond within 30 s"]),
             (EPROTONOSUPPORT, ["reading: Protocol not supported (errno 93)", "nf_conntrack_netlink"]),
-            (ENOBUFS, ["(errno 105)", "the socket's buffer"]),
+            (ENOBUFS, ["(errno 105)", "the socket's receive buffer"]),
             (EINTR, ["reading: Interrupted system call (errno 4)"]),
         ])
     func anErrorSaysWhatWasAttemptedWhatHappenedAndWhatToDo(code: Int32, parts: [String]) {

@@ -329,7 +329,7 @@ extension EndToEndTests {
                 return try await check() == 0
             }
             #expect(try await lab.metric("kubenetmon_agent_foreign_resets_total", on: "node-a") > 0)
-            #expect(agent.output.contains("another program takes counters"))
+            #expect(agent.output.contains("another program zeroes counters"))
             client.signal(SIGKILL)
             try await lab.stop(agent)
             far.signal(SIGKILL)
