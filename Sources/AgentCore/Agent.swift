@@ -135,8 +135,8 @@ package struct Agent: Sendable {
         if events.receiveBuffer < configuration.eventBufferBytes {
             logger.warning(
                 """
-                the buffer for conntrack events is smaller than asked for: without CAP_NET_ADMIN in the initial user \
-                namespace, net.core.rmem_max bounds it
+                the receive buffer for conntrack events is smaller than EVENT_BUFFER_BYTES: raise net.core.rmem_max, \
+                which limits it without CAP_NET_ADMIN in the initial user namespace
                 """,
                 metadata: [
                     "bytes": "\(events.receiveBuffer)", "asked_for": "\(configuration.eventBufferBytes)",
@@ -150,9 +150,11 @@ package struct Agent: Sendable {
         guard configuration.enableAccounting, ConntrackSettings().isAccountingEnabled == false else { return }
         do {
             try ConntrackSettings().enableAccounting()
-            logger.notice("turned on net.netfilter.nf_conntrack_acct; connections that exist already never count")
+            logger.notice("turned on net.netfilter.nf_conntrack_acct; existing connections are never counted")
         } catch {
-            logger.error("accounting cannot be turned on", metadata: ["error": "\(error)"])
+            logger.error(
+                "cannot turn on net.netfilter.nf_conntrack_acct: the kernel does not count",
+                metadata: ["error": "\(error)"])
         }
     }
 
@@ -166,7 +168,7 @@ package struct Agent: Sendable {
             HealthCheck(
                 "server",
                 problem: export.refusal
-                    ?? (export.isConnected ? nil : "no server is connected; batches are kept until one is")),
+                    ?? (export.isConnected ? nil : "not connected to a server; batches are kept in the spool")),
         ]
     }
 }

@@ -9,28 +9,31 @@ package struct AgentCommand: AsyncParsableCommand {
     /// The command's name and help.
     package static let configuration = CommandConfiguration(
         commandName: "kubenetmon-agent",
-        abstract: "Sends what this node's connections have carried to a kubenetmon-server.",
+        abstract: "Send the packet and byte counts of this node's connections to a kubenetmon-server.",
         discussion: """
-            Reads and zeroes the kernel's conntrack table once an interval; needs the capability CAP_NET_ADMIN. Every \
-            setting is also an environment variable; a flag wins. Durations are written like 5s, 1m30s or 500ms.
+            Reads and zeroes the kernel's conntrack table once per interval; needs the capability CAP_NET_ADMIN. Every \
+            setting is also an environment variable; a flag takes precedence. Durations are written like 5s, 1m30s or \
+            500ms.
 
-            It exits with 0 after SIGTERM, with 64 where settings are wrong, and with 1 where the kernel or a port refuses.
+            The exit status is 0 after SIGTERM, 64 if a setting is invalid, and 1 after any other failure, such as a \
+            missing capability or a port in use.
             """,
         version: Daemon.version, subcommands: [EnableAccounting.self])
 
     @Flag(
         help: """
-            Check the settings and the files that they name, print each setting with its value and where that comes from, \
-            and exit: 0 if all is well, 64 if not.
+            Check the settings and the files that they name, print each setting with its value and its source, and \
+            exit: 0 if all are valid, 64 otherwise.
             """)
     var checkConfig = false
     @Flag(
         help: """
-            Print what the node's connections have carried and how much a second, the busiest first, and exit. Looks at the \
-            table twice, a second or --collection-interval apart, and changes nothing: an agent may run beside it. > is \
-            from source to destination, < is back; a line "reply" shows what replies carry where addresses are \
-            translated. Packets and bytes are those since the connection began or an agent last read it; K, M and G are \
-            powers of 1000. Takes no other settings than --protocols.
+            Print the packets and bytes of the node's connections and their rates per second, busiest first, and exit. \
+            Reads the table twice, one second or --collection-interval apart, and changes nothing, so it may run \
+            beside an agent. > is from source to destination, < the opposite direction; a line "reply" shows the \
+            addresses of replies if addresses are translated. Packets and bytes are counted from the start of a \
+            connection or the last read by an agent; K, M and G are powers of 1000. Of the settings, only --protocols \
+            and --collection-interval apply.
             """)
     var once = false
     @Flag(help: .hidden)

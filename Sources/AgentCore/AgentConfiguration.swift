@@ -50,16 +50,16 @@ package struct AgentConfiguration: Equatable, Sendable {
             .variable("KUBENETMON_SERVER_SERVICE_PORT"))
         serverAnswerTimeout = settings.duration(
             "server_answer_timeout", in: .seconds(1) ... .seconds(3600), default: .seconds(60),
-            "How long a server that owes acknowledgements may say nothing before another is tried.")
+            "Time without a message from a server that owes acknowledgements before another is tried.")
         tls = Self.tls(&settings)
         token = settings.path(
-            "token_file", "File with what proves to the server that this agent may send, read for every connection."
+            "token_file", "File with the agent's bearer token; read again for every connection."
         ).map { TokenFile($0) }
         if tls == nil, !URLAuthority(host: serverHost).isLoopback {
             settings.warn(
                 """
-                flows\(token == nil ? "" : " and the token") travel unencrypted to the server: set SERVER_TLS=true where the \
-                server has a certificate (docs/security.md)
+                flows\(token == nil ? "" : " and the token") are sent to the server unencrypted: set SERVER_TLS=true \
+                if the server has a certificate (docs/security.md)
                 """)
         }
         metricsPort = settings.integer(
@@ -67,8 +67,8 @@ package struct AgentConfiguration: Equatable, Sendable {
         metricsAddress = settings.address(
             "metrics_address",
             """
-            Address on which /metrics, /live and /ready are served, besides 127.0.0.1; all of the host's where unset. The \
-            manifests set the node's own.
+            Address that serves /metrics, /live and /ready, in addition to 127.0.0.1; all addresses of the host if \
+            unset. The manifests set the node's address.
             """)
         collectionMode = settings.choice(
             "collection_mode", default: ConntrackTable.Mode.exact,
@@ -80,36 +80,37 @@ package struct AgentConfiguration: Equatable, Sendable {
         zones = settings.value(
             "conntrack_zones", default: .all,
             allowed: """
-                all, or a comma-separated list of zones and ranges from 0 to 65535; with ! in front of each, those to leave out
+                all, or a comma-separated list of zones and ranges from 0 to 65535; with ! before each, they are \
+                excluded
                 """,
             "Conntrack zones to collect, such as 0,100-199 or !5.", show: \.description, parse: ZoneSet.init)
         enableAccounting = settings.bool(
             "enable_accounting", default: false,
-            "Whether to turn on net.netfilter.nf_conntrack_acct where it is off.",
+            "Turn on net.netfilter.nf_conntrack_acct if it is off.",
             .variable("ENABLE_CONNTRACK_ACCOUNTING"))
         let waiting = 1 << 16...1 << 30
         spoolBytes = settings.integer(
             "spool_bytes", in: waiting, default: 16 << 20, unit: "bytes",
-            "How much of batches may wait for acknowledgements; above, the kernel is left to count.")
+            "Limit on unacknowledged batches, in bytes; above it, counters stay in the kernel.")
         spoolDirectory = settings.path(
             "spool_directory",
-            "Directory in which unacknowledged batches survive the agent's kill; in memory alone where unset.")
+            "Directory that keeps unacknowledged batches when the agent is killed; if unset, they are in memory only.")
         eventBufferBytes = settings.integer(
             "event_buffer_bytes", in: waiting, default: 64 << 20, unit: "bytes",
-            "How much of conntrack events may wait in the kernel; an event takes 1280 bytes.")
+            "Receive buffer for conntrack events in the kernel; an event takes 1280 bytes.")
         skipSanityCheck = settings.bool(
             "skip_conntrack_sanity_check", default: false,
-            "Whether not to look if any entry has ever counted anything.")
+            "Skip the check that some conntrack entry has non-zero counters.")
         uptimeWait = settings.duration(
             "uptime_wait_duration", in: .seconds(1) ... .seconds(30 * 86400), orZero: true, default: .seconds(300),
-            "Time after which a table that has never shown a counter is reported.")
+            "Time after which a conntrack table without any non-zero counter is reported.")
         shutdownTimeout = settings.duration(
             "shutdown_timeout", in: .milliseconds(100) ... .seconds(3600), default: .seconds(15),
-            "How long to wait for acknowledgements when shutting down.")
+            "Time to wait for acknowledgements at shutdown.")
         workloadName = settings.value(
             "workload_name", default: "",
-            allowed: "at most \(LockConfiguration.maximumWorkloadBytes) printable ASCII characters without blanks",
-            "Workload of this agent, such as NAMESPACE/DAEMONSET; a running agent hands over to one that starts in its workload.",
+            allowed: "at most \(LockConfiguration.maximumWorkloadBytes) printable ASCII characters without spaces",
+            "Workload of this agent, such as NAMESPACE/DAEMONSET; an agent hands over to a new one of its workload.",
             show: { $0 }, parse: { LockConfiguration.isWorkload($0) ? $0 : nil })
         logging = LogConfiguration(&settings)
     }
@@ -117,22 +118,22 @@ package struct AgentConfiguration: Equatable, Sendable {
     private static func tls(_ settings: inout SettingsReader) -> FlowExporter.TLS? {
         let isOn = settings.bool(
             "server_tls", default: false,
-            "Whether the connection to the server is encrypted and its certificate checked.")
+            "Encrypt the connection to the server and verify the server's certificate.")
         let authorities = settings.path(
             "server_ca_file",
-            "Certificates (PEM) that the server's must be signed by; the system's where unset. Read anew when it changes, as "
-                + "are the next two.")
+            "CA certificates (PEM) that must have signed the server's certificate; the system's if unset. Reloaded "
+                + "when changed, as are the client's certificate and key.")
         let certificate = settings.path(
-            "client_certificate_file", "Certificate (PEM) that the server is shown where it asks for one.")
-        let key = settings.path("client_key_file", "Key (PEM) of client_certificate_file.")
+            "client_certificate_file", "Client certificate (PEM), sent if the server requests one.")
+        let key = settings.path("client_key_file", "Private key (PEM) of client_certificate_file.")
         let name = settings.value(
             "server_name", default: String?.none, allowed: "a DNS name",
-            "Name that the server's certificate must be of; that of server_host where unset.", show: { $0 ?? "" },
+            "Name that the server's certificate must contain; server_host if unset.", show: { $0 ?? "" },
             parse: { name in name.isEmpty ? .none : .some(name) })
         if (certificate == nil) != (key == nil) {
             settings.report(
                 certificate == nil ? "client_certificate_file" : "client_key_file",
-                "is needed: a certificate and its key belong together")
+                "is required: the certificate and its key must both be set")
         }
         guard isOn else {
             for (key, value) in [

@@ -75,29 +75,29 @@ extension MetricsPage {
             Int(clamping: collection.lastDuration / .microseconds(1)))
         add(
             .gauge, "kubenetmon_collector_last_successful_collection_timestamp_unix_seconds",
-            "When the last collection without an error ended.", collection.lastSuccess)
-        add(.counter, "kubenetmon_agent_collections_total", "Collections that were begun.", collection.collections)
+            "End of the last collection without an error, in seconds since the Unix epoch.", collection.lastSuccess)
+        add(.counter, "kubenetmon_agent_collections_total", "Collections started.", collection.collections)
         add(
-            .counter, "kubenetmon_agent_collection_seconds_total", "Time that collections took.",
+            .counter, "kubenetmon_agent_collection_seconds_total", "Time spent in collections.",
             collection.duration / .seconds(1))
         add(
-            .counter, "kubenetmon_agent_cpu_seconds_total", "CPU time by what it was spent on.", label: "task",
+            .counter, "kubenetmon_agent_cpu_seconds_total", "CPU time, by task.", label: "task",
             [("collection", collection.cpuTime / .seconds(1)), ("events", events.cpuTime / .seconds(1))])
         add(
             .counter, "kubenetmon_agent_deferred_collections_total",
-            "Collections left to the kernel, wholly or in part, because too much waited for an acknowledgement.",
+            "Collections skipped or cut short because too many bytes were unacknowledged; counters stay in the kernel.",
             collection.deferredCollections)
         add(
             .counter, "kubenetmon_agent_interrupted_collections_total",
-            "Collections in which the table changed so that entries may have been left for the next.",
+            "Collections during which the table changed, so that entries may be left for the next collection.",
             collection.interruptedCollections)
         add(
             .counter, "kubenetmon_agent_boundary_hits_total",
-            "Entries whose original direction the kernel zeroed unread at the boundary between two messages.",
+            "Entries whose original direction the kernel zeroed without reporting it, between two messages.",
             collection.boundaryHits)
         add(
             .counter, "kubenetmon_agent_gone_entries_total",
-            "Entries that ended between a dump and their own request; their events carry what they had counted.",
+            "Entries that ended between the dump and their own request; their events carry their counters.",
             collection.goneEntries)
     }
 
@@ -108,49 +108,49 @@ extension MetricsPage {
             ($0.rawValue, collection.ignored[$0] &+ events.received.ignored[$0])
         }
         add(
-            .counter, "kubenetmon_collector_processed_flows_total", "Conntrack entries by what became of them.",
+            .counter, "kubenetmon_collector_processed_flows_total", "Conntrack entries, by outcome.",
             label: "type",
             [
                 ("sent", collected.reduce(0) { $0 &+ $1.1.flows }),
                 ("ignored", ignored.reduce(0) { $0 &+ $1.1 }),
             ])
         add(
-            .counter, "kubenetmon_agent_ignored_flows_total", "Conntrack entries that were left out, by reason.",
+            .counter, "kubenetmon_agent_ignored_flows_total", "Conntrack entries ignored, by reason.",
             label: "reason", ignored)
         add(
             .counter, "kubenetmon_agent_collected_bytes_total",
-            "Network bytes taken out of the kernel's counters, by whether the connection lives or has ended.",
+            "Network bytes collected from open (scrape) and ended (destroy) connections.",
             label: "kind", collected.map { ($0.0, $0.1.bytes) })
         add(
             .counter, "kubenetmon_agent_collected_flows_total",
-            "Flows taken out of the kernel's counters, by whether the connection lives or has ended.", label: "kind",
+            "Flows collected from open (scrape) and ended (destroy) connections.", label: "kind",
             collected.map { ($0.0, $0.1.flows) })
         add(
             .counter, "kubenetmon_agent_merged_flows_total",
-            "Flows that became one with others of the same connection and minute while they waited for a server.",
+            "Flows merged, before they were sent, into others of the same connection and minute.",
             export.mergedFlows)
         add(
             .counter, "kubenetmon_agent_acknowledged_bytes_total",
-            "Network bytes that the server has acknowledged to be in ClickHouse.", export.acknowledgedReportedBytes)
+            "Network bytes that a server has acknowledged as stored in ClickHouse.", export.acknowledgedReportedBytes)
         add(
             .counter, "kubenetmon_agent_acknowledged_flows_total",
-            "Flows that the server has acknowledged to be in ClickHouse.", export.acknowledgedFlows)
+            "Flows that a server has acknowledged as stored in ClickHouse.", export.acknowledgedFlows)
         add(
-            .gauge, "kubenetmon_agent_unacknowledged_bytes", "Network bytes that wait for their acknowledgement.",
+            .gauge, "kubenetmon_agent_unacknowledged_bytes", "Network bytes not yet acknowledged.",
             export.unacknowledged.bytes)
         add(
-            .gauge, "kubenetmon_agent_unacknowledged_flows", "Flows that wait for their acknowledgement.",
+            .gauge, "kubenetmon_agent_unacknowledged_flows", "Flows not yet acknowledged.",
             export.unacknowledged.flows)
         add(
             .counter, "kubenetmon_agent_lost_bytes_total",
-            "Network bytes that are counted nowhere else, by reason; those of dropped events are an estimate.",
+            "Network bytes lost and counted in no other metric, by reason; for dropped events, an estimate.",
             label: "reason",
             [
                 ("spool_full", numbers.lostToBound.bytes), ("spool_corrupt", numbers.lostToCorruption.bytes),
                 ("event_overrun_estimate", events.received.droppedBytesEstimate),
             ])
         add(
-            .counter, "kubenetmon_agent_lost_flows_total", "Flows whose bytes are counted nowhere else, by reason.",
+            .counter, "kubenetmon_agent_lost_flows_total", "Flows lost and counted in no other metric, by reason.",
             label: "reason",
             [
                 ("spool_full", numbers.lostToBound.flows), ("spool_corrupt", numbers.lostToCorruption.flows),
@@ -164,54 +164,55 @@ extension MetricsPage {
         let export = numbers.export
         add(
             .gauge, "kubenetmon_agent_unacknowledged_frame_bytes",
-            "Bytes of batches that wait for their acknowledgement.", export.unacknowledgedBytes)
+            "Encoded bytes of batches not yet acknowledged.", export.unacknowledgedBytes)
         add(
             .gauge, "kubenetmon_agent_spool_max_bytes",
-            "Bytes of batches that may wait for their acknowledgement (SPOOL_BYTES).", numbers.spoolBytes)
+            "Limit on the encoded bytes of unacknowledged batches (SPOOL_BYTES).", numbers.spoolBytes)
         add(
-            .gauge, "kubenetmon_agent_unacknowledged_batches", "Batches that wait for their acknowledgement.",
+            .gauge, "kubenetmon_agent_unacknowledged_batches", "Batches not yet acknowledged.",
             export.unacknowledgedBatches)
         add(
             .gauge, "kubenetmon_agent_oldest_unacknowledged_age_seconds",
-            "Time since the counters were read that have waited for longest; 0 where none wait.",
+            "Time since the oldest unacknowledged counters were read; 0 if there are none.",
             export.oldestObservation.map { max(0, numbers.now.clampedSubtracting(.milliseconds($0)).seconds) } ?? 0)
         add(
             .counter, "kubenetmon_agent_unknown_acknowledgements_total",
-            "Acknowledgements of batches that did not wait for one.", export.unknownAcknowledgements)
+            "Acknowledgements that match no unacknowledged batch.", export.unknownAcknowledgements)
         add(
-            .gauge, "kubenetmon_agent_server_connected", "Whether a server is connected.", export.isConnected)
+            .gauge, "kubenetmon_agent_server_connected", "1 if the agent is connected to a server, else 0.",
+            export.isConnected)
         add(
             .gauge, "kubenetmon_agent_host_addresses",
-            "Addresses of the host that servers are told; 0 where they are unknown.",
+            "Host addresses that the agent reports to servers; 0 if they are unknown.",
             export.hostAddresses ?? 0)
         add(
-            .counter, "kubenetmon_agent_connections_total", "Connections to a server that were opened.",
+            .counter, "kubenetmon_agent_connections_total", "Connections opened to a server.",
             export.connections)
         add(
             .counter, "kubenetmon_agent_connection_failures_total",
-            "Attempts to connect that failed and connections that a server did not want, by reason.", label: "reason",
+            "Failed connection attempts and connections rejected by a server, by reason.", label: "reason",
             FlowExporter.connectionFailureReasons.map { ($0, export.connectionFailures[$0] ?? 0) })
         add(export.tls)
         add(
             .counter, "kubenetmon_agent_silent_connections_total",
-            "Connections closed because the server said nothing although it owed acknowledgements.",
+            "Connections closed because a server that owed acknowledgements sent nothing for too long.",
             export.silentConnections)
     }
 
     private mutating func add(_ tls: TLSContextSource.Statistics?) {
         add(
             .gauge, "kubenetmon_agent_tls_certificate_not_after_timestamp_seconds",
-            "When the certificate expires that the server is shown; 0 where it is shown none.",
+            "Expiry of the client certificate, in seconds since the Unix epoch; 0 if there is none.",
             tls?.certificateNotAfter ?? 0)
         add(
             .counter, "kubenetmon_agent_tls_reload_failures_total",
-            "Looks at the TLS files that found them of no use; the ones before stay in use.", tls?.failures ?? 0)
+            "Failed reloads of the TLS files; the previous files stay in use.", tls?.failures ?? 0)
     }
 
     private mutating func addKernel(_ numbers: AgentNumbers) {
         add(
             .counter, "kubenetmon_agent_event_overruns_total",
-            "Times that the kernel began to drop conntrack events because their buffer was full.",
+            "Times the kernel began to drop conntrack events because the receive buffer was full.",
             numbers.events.received.overruns)
         add(
             .counter, "kubenetmon_agent_events_total", "Conntrack events of ended connections.",
@@ -219,16 +220,16 @@ extension MetricsPage {
         for counter in numbers.counters { add(.counter, counter.name, counter.help, counter.value) }
         add(
             .counter, "kubenetmon_agent_refused_entries_total",
-            "Conntrack entries that the kernel refused to read and zero; they go on counting.",
+            "Conntrack entries that the kernel refused to read and zero; their counters stay in the kernel.",
             numbers.collection.refusedEntries)
         add(
             .gauge, "kubenetmon_agent_conntrack_entries", "Entries in the conntrack table.",
             numbers.entries ?? numbers.collection.tableEntries)
         add(
-            .gauge, "kubenetmon_agent_conntrack_max", "Entries that the conntrack table may hold.",
+            .gauge, "kubenetmon_agent_conntrack_max", "Maximum number of entries in the conntrack table.",
             numbers.maximumEntries ?? 0)
         add(
-            .gauge, "kubenetmon_agent_self_check", "Whether a condition for right counts holds.", label: "check",
+            .gauge, "kubenetmon_agent_self_check", "1 if a condition for correct counts holds, else 0.", label: "check",
             numbers.conditions.map { ($0.name, numbers.problems[$0] == nil) })
     }
 }

@@ -19,15 +19,15 @@ extension HTMLPage {
             ("Conntrack entries", numbers.maximumEntries.map { "\(entries) of \(ReadableText.count($0))" } ?? entries),
             ("Server", export.isConnected ? "connected" : "not connected"),
             (
-                "Waiting for a server",
+                "Unacknowledged",
                 "\(ReadableText.bytes(export.unacknowledgedBytes)) of \(ReadableText.bytes(numbers.spoolBytes))"
             ),
             (
-                "Lost where the spool was full",
+                "Lost because the spool was full",
                 "\(ReadableText.count(events.lost.flows)) flows, \(ReadableText.bytes(events.lost.bytes))"
             ),
             (
-                "Events that the kernel dropped",
+                "Events dropped by the kernel",
                 "\(ReadableText.count(events.received.droppedEvents)), about \(ReadableText.bytes(events.received.droppedBytesEstimate))"
             ),
         ]

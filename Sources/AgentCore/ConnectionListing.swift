@@ -46,21 +46,21 @@ package struct ConnectionListing {
         var notes: [String] = []
         let ignored = observation.collection.ignored
         let hidden = [
-            (Int(ignored[.idle]), "that have carried nothing since they were last read, or do not count"),
-            (Int(ignored[.transport]), "of other protocols"), (Int(ignored[.loopback]), "of the loopback"),
-            (observation.totals.connections - observation.rows.count, "that are less busy"),
+            (Int(ignored[.idle]), "idle since the last read or not counted"),
+            (Int(ignored[.transport]), "of other protocols"), (Int(ignored[.loopback]), "on loopback"),
+            (observation.totals.connections - observation.rows.count, "less busy"),
         ].filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }
         if !hidden.isEmpty { notes.append("connections not shown: \(hidden.joined(separator: ", "))") }
         if observation.zeroed > 0 {
             notes.append(
-                "the counters of \(observation.zeroed) connections were read and zeroed meanwhile: their rates are too low"
+                "counters of \(observation.zeroed) connections were zeroed between the reads: their rates are too low"
             )
         }
         if observation.withoutRate > 0 {
             notes.append(
                 """
-                \(observation.withoutRate) connections have no rates: they cannot be told apart, or are not among the first \
-                \(ConnectionObservation.maximumSnapshot)
+                \(observation.withoutRate) connections have no rates: they cannot be distinguished from others, or are \
+                beyond the first \(ConnectionObservation.maximumSnapshot)
                 """)
         }
         if observation.collection.isInterrupted {

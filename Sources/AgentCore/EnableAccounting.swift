@@ -7,13 +7,14 @@ import Conntrack
 struct EnableAccounting: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "enable-accounting",
-        abstract: "Makes this host's kernel count what connections carry, and exits.",
+        abstract: "Turn on the kernel's conntrack accounting and events on this host, and exit.",
         discussion: """
-            Sets net.netfilter.nf_conntrack_acct and net.netfilter.nf_conntrack_events to 1. Without events the last bytes \
-            of ended connections are missed; where events are 2, the kernel's default, those of connections that begin \
-            while no agent runs. Connections that exist already never count. It reads no settings.
+            Sets net.netfilter.nf_conntrack_acct and net.netfilter.nf_conntrack_events to 1. With events at 0, the \
+            last bytes of ended connections are missed; with events at 2, the kernel's default, only those of \
+            connections that begin while no agent runs. Existing connections are never counted. The command reads no \
+            settings.
 
-            It exits with 0 where accounting is on and events are not 0 at the end, with 1 otherwise, and says what to do.
+            The exit status is 0 if accounting is on and events are not 0 at the end, and 1 with a remedy otherwise.
             """)
 
     func run() throws {
@@ -22,8 +23,8 @@ struct EnableAccounting: ParsableCommand {
         if wasCounting != true { try settings.enableAccounting() }
         print(
             wasCounting == true
-                ? "net.netfilter.nf_conntrack_acct is on already"
-                : "turned on net.netfilter.nf_conntrack_acct; connections that exist already never count")
+                ? "net.netfilter.nf_conntrack_acct is already on"
+                : "turned on net.netfilter.nf_conntrack_acct; existing connections are never counted")
         guard settings.canSendEvents else {
             print("this kernel has no CONFIG_NF_CONNTRACK_EVENTS: connections shorter than an interval are not counted")
             return
@@ -32,7 +33,7 @@ struct EnableAccounting: ParsableCommand {
         guard events != 1 else { return }
         do {
             try settings.enableEvents()
-            print("set net.netfilter.nf_conntrack_events to 1; connections that exist already keep what they had")
+            print("set net.netfilter.nf_conntrack_events to 1; existing connections keep their previous setting")
         } catch {
             // With 2, entries created while an agent runs send events; only entries created between two agents send
             // none.

@@ -34,7 +34,7 @@ package final class HostAddressService: Service, CustomStringConvertible {
         } catch {
             addresses = nil
             logger.warning(
-                "the host's addresses are unknown: servers know those of the Node object alone",
+                "cannot watch the host's addresses: servers use only those of the Node object",
                 metadata: ["error": "\(error)"])
         }
         if let addresses { read(addresses) }
@@ -80,11 +80,12 @@ package final class HostAddressService: Service, CustomStringConvertible {
     private func report(_ reading: HostAddresses.Reading) {
         if reading.malformedMessages > 0 {
             logger.warning(
-                "addresses of the host could not be read", metadata: ["messages": "\(reading.malformedMessages)"])
+                "skipped malformed netlink messages about host addresses",
+                metadata: ["messages": "\(reading.malformedMessages)"])
         }
         guard reading.omitted > 0, !hasWarnedOfMany.exchange(true, ordering: .relaxed) else { return }
         logger.warning(
-            "the host has more addresses than servers are told",
+            "the host has more addresses than an agent may report; the others are omitted",
             metadata: ["told": "\(reading.addresses.count)", "omitted": "\(reading.omitted)"])
     }
 }

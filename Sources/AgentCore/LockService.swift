@@ -99,10 +99,10 @@ struct LockService: Service, CustomStringConvertible {
     private func report(_ found: LockSearch.Found, _ purpose: LockSearch.Purpose) -> Held {
         switch found {
         case .lock(let lock):
-            if purpose == .standBy { logger.notice("the agent that collected here has ended: collecting again") }
+            if purpose == .standBy { logger.notice("the agent that took over has ended: resuming collection") }
             return Held(lock: lock)
         case .successor(let lock, let events):
-            logger.notice("took over from the agent that ran here before, with the events that wait")
+            logger.notice("took over from the previous agent, with its pending conntrack events")
             return Held(lock: lock, events: events)
         case .squatter(let squatter, let lock):
             selfCheck.report(.instanceLock, squatter.problem(lock: configuration.name))
@@ -147,7 +147,9 @@ struct LockService: Service, CustomStringConvertible {
         deadline.cancel()
         if hasHandedOver {
             logger.notice(
-                isShuttingDown ? "handed over to a successor" : "handed over to a successor; standing by until it ends")
+                isShuttingDown
+                    ? "handed over to a successor agent"
+                    : "handed over to a successor agent; standing by until it ends")
         }
         if isShuttingDown { return .shutDown }
         return hasHandedOver ? .handedOver : .kept(events)
@@ -160,7 +162,7 @@ struct LockService: Service, CustomStringConvertible {
             Task { await services.triggerGracefulShutdown() }
         case .otherAgent(let peer, let workload):
             logger.warning(
-                "another agent wants to collect in this network namespace and is kept from it",
+                "another agent waits to collect in this network namespace: run one agent per node",
                 metadata: ["peer": "\(peer)", "workload": "\(workload)"])
         case .acquired: selfCheck.report(.instanceLock, nil)
         }
@@ -170,7 +172,7 @@ struct LockService: Service, CustomStringConvertible {
 /// The error of a turn that cannot end because of a successor, or another process connected to the lock's socket.
 private struct HandoverTimedOut: Error, CustomStringConvertible {
     let description =
-        "a process that is connected to the lock's socket keeps the agent from handing over: starting anew"
+        "handover timed out: a process connected to the lock's socket did not complete it; exiting to be restarted"
 }
 
 /// The error of an agent that does not start beside another one.
@@ -185,17 +187,17 @@ struct AnotherAgent: Error, CustomStringConvertible {
 
     var description: String {
         let peer = refusal.peer.map { "\($0)" } ?? "an unknown process"
-        let workload = refusal.workload.isEmpty ? "of no workload" : "of the workload \(refusal.workload)"
+        let workload = refusal.workload.isEmpty ? "without a workload" : "of the workload \(refusal.workload)"
         let state =
             switch refusal.reason {
-            case .running: "goes on collecting"
-            case .otherVersion(let version): "speaks version \(version) of the lock's protocol and goes on collecting"
-            case .stuck: "has begun to leave and has not left within a minute"
+            case .running: "still collecting"
+            case .otherVersion(let version): "still collecting, with version \(version) of the lock's protocol"
+            case .stuck: "shutting down, but not finished within a minute"
             }
         return """
             another kubenetmon-agent holds the lock of this network namespace, the abstract Unix socket @\(lock): \(peer), \
-            \(workload), \(state). Two agents would count ended connections twice and share the rest. Stop the other, or do \
-            not start this one; agents of one workload (WORKLOAD_NAME) replace one another
+            \(workload), \(state). Two agents would count ended connections twice and divide all others between them. \
+            Stop the other agent, or do not start this one; agents with the same WORKLOAD_NAME replace one another
             """
     }
 }
@@ -205,17 +207,17 @@ extension Squatter {
     fileprivate func problem(lock: String) -> String {
         let holder =
             peer.map { "\($0)" }
-            ?? "a process that cannot be connected to (SELinux keeps pods of different levels apart)"
+            ?? "a process that cannot be connected to (SELinux separates pods of different levels)"
         let sign =
             switch reason {
             case .otherUser: "runs as another user"
-            case .silent: "does not answer"
-            case .nonsense: "answers with what no agent says"
+            case .silent: "does not respond"
+            case .nonsense: "sends an invalid response"
             }
         return """
             the lock of this network namespace, the abstract Unix socket @\(lock), is held by \(holder), which \(sign): \
-            nothing keeps a second agent from counting the same bytes, and an update loses those of connections that end in \
-            between; end that process
+            a second agent could count the same bytes, and an update of the agent loses the bytes of connections that \
+            end during it; stop that process
             """
     }
 }

@@ -16,7 +16,7 @@ struct OnceCommand {
         protocols = AgentConfiguration.protocols(&settings)
         interval = settings.duration(
             "collection_interval", in: .milliseconds(1) ... .seconds(3600), default: .seconds(1),
-            "Time between the two looks that make rates.")
+            "Time between the two reads from which rates are computed.")
     }
 
     /// Returns the sources of the settings, without the environment's interval: in a pod, it is that of the agent.
@@ -50,7 +50,7 @@ struct OnceCommand {
 /// The error when the kernel does not count, so that there is nothing to show.
 struct AccountingIsOff: Error, CustomStringConvertible {
     let description = """
-        the kernel does not count: net.netfilter.nf_conntrack_acct is 0. Turn it on as root of the node with \
-        `kubenetmon-agent enable-accounting` or sysctl; only connections made after that have counters
+        the kernel does not count: net.netfilter.nf_conntrack_acct is 0. Turn it on as root on the node with \
+        `kubenetmon-agent enable-accounting` or sysctl; only connections opened after that have counters
         """
 }

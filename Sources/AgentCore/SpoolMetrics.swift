@@ -23,7 +23,8 @@ extension MetricsPage {
             spool.logBytes)
         add(
             .gauge, "kubenetmon_agent_spool_last_sync_timestamp_seconds",
-            "When the log in the spool directory was last synced to disk; 0 where there is none.", spool.lastSync)
+            "Last sync of the spool directory's log to disk, in seconds since the Unix epoch; 0 if there is none.",
+            spool.lastSync)
         let failures = SpoolError.Kind.allCases.map { ($0.rawValue, spool.errors[$0] ?? 0) }
         add(
             .counter, "kubenetmon_agent_spool_errors_total", "Failures of the spool directory, by type.", label: "type",

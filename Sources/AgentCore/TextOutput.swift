@@ -9,7 +9,7 @@ struct TextOutput {
         /// The write's `errno`.
         let code: CInt
 
-        var description: String { "the output cannot be written: \(String(cString: strerror(code)))" }
+        var description: String { "cannot write the output: \(String(cString: strerror(code)))" }
     }
 
     private let descriptor: CInt

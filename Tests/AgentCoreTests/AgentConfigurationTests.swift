@@ -173,7 +173,8 @@ private func problems(_ arguments: [String], _ environment: [String: String]) ->
     @Test(
         "flows or a token sent to another machine without TLS cause a warning",
         arguments: [
-            ([], "flows travel unencrypted"), (["--token-file", "/token"], "flows and the token travel unencrypted"),
+            ([], "flows are sent to the server unencrypted"),
+            (["--token-file", "/token"], "flows and the token are sent to the server unencrypted"),
             (["--server-host", "127.0.0.1"], nil), (["--server-host", "::1"], nil),
             (["--server-host", "localhost"], nil),
             (["--server-tls", "true"], nil),

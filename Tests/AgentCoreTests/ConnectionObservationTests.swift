@@ -78,7 +78,7 @@ private func snapshot(_ flows: [Flow], maximumCount: Int = .max) -> CounterSnaps
         #expect(observation.totals.original.packets == counts.reduce(0, +))
         #expect(
             ConnectionListing(observation).notes == [
-                "connections not shown: \(2 * ConnectionObservation.maximumRows) that are less busy"
+                "connections not shown: \(2 * ConnectionObservation.maximumRows) less busy"
             ])
     }
 

@@ -23,7 +23,7 @@ import Testing
         #expect(first.hasPrefix("turned on net.netfilter.nf_conntrack_acct; "))
         #expect(first.contains("set net.netfilter.nf_conntrack_events to 1; "))
         #expect(first.hasSuffix("code 0\n" + settings))
-        #expect(second == "net.netfilter.nf_conntrack_acct is on already\ncode 0\n" + settings)
+        #expect(second == "net.netfilter.nf_conntrack_acct is already on\ncode 0\n" + settings)
     }
 
     @Test("enable-accounting changes nf_conntrack_events from 2 to 1")
@@ -52,7 +52,7 @@ import Testing
                 """)
         }
         if accounting == 1 {
-            #expect(output == "net.netfilter.nf_conntrack_acct is on already\ncode 0\n")
+            #expect(output == "net.netfilter.nf_conntrack_acct is already on\ncode 0\n")
         } else {
             #expect(output.hasPrefix("Error: writing 1 to /proc/sys/net/netfilter/nf_conntrack_acct: "))
             #expect(output.contains("Read-only file system") && output.contains("privileged"))

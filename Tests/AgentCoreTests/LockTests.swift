@@ -43,7 +43,7 @@ import Testing
             code=0; wait $second || code=$?
             echo code $code
             grep -o 'another kubenetmon-agent holds.*' "$logs/second"
-            grep -c "kept from it peer=process $second of user 0 workload=c/d" "$logs/first"
+            grep -c "run one agent per node peer=process $second of user 0 workload=c/d" "$logs/first"
             curl -sf http://127.0.0.1:8883/live
             echo; echo "first is $first"
             kill -TERM $first; wait $first
@@ -54,7 +54,7 @@ import Testing
         #expect(
             output.contains(
                 "the abstract Unix socket @kubenetmon-agent: process \(first) of user 0, of the workload a/b"))
-        #expect(output.contains("Stop the other, or do not start this one"))
+        #expect(output.contains("Stop the other agent, or do not start this one"))
         #expect(lines.dropFirst(2).first == "1" && output.contains("\"status\":\"live\""))
     }
 
@@ -69,7 +69,7 @@ import Testing
             says first 'standing by'
             ss -xlp | grep -o '@kubenetmon-agent.*pid=[0-9]*' | grep -c "pid=$second"
             kill -KILL $second
-            says first 'collecting again'
+            says first 'resuming collection'
             curl -sf --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:8883/metrics | grep -c '^kubenetmon_agent_self_check{check="instance_lock"} 1'
             kill -TERM $first; wait $first; echo code $?
             """)
@@ -83,7 +83,7 @@ import Testing
             agent first a/b; first=$!
             ready first
             agent second c/d; second=$!
-            says first 'kept from it'
+            says first 'another agent waits'
             kill -KILL $first
             ready second
             grep -c 'instance_lock' "$logs/second" || :
@@ -103,7 +103,7 @@ import Testing
             says first 'standing by'
             kill -TERM $first; wait $first; echo first $?
             agent third c/d; third=$!
-            says second 'kept from it'
+            says second 'another agent waits'
             kill -TERM $third; wait $third; echo third $?
             kill -TERM $second; wait $second; echo second $?
             """)

@@ -53,7 +53,7 @@ extension EndToEndTests {
                 try await eventually("the agent sends") { ledger.totals.batches > batches + 2 }
                 // The new pod starts while the old one runs; once the new one is ready, the old one gets SIGTERM.
                 let next = try await start(lab, ledger)
-                #expect(next.output.contains("took over from the agent"), "\(update): \(next.output)")
+                #expect(next.output.contains("took over from the previous agent"), "\(update): \(next.output)")
                 try await lab.stop(agent)
                 #expect(agent.output.contains("standing by"))
                 agent = next
@@ -72,7 +72,7 @@ extension EndToEndTests {
             // unacknowledged part.
             try await lab.stop(next)
             try await eventually("the old one collects again") {
-                agent.output.components(separatedBy: "took over from the agent").count == 2
+                agent.output.components(separatedBy: "took over from the previous agent").count == 2
             }
             return [agent]
         }
@@ -83,7 +83,7 @@ extension EndToEndTests {
         try await expectEveryByte { lab, ledger, agent in
             try await eventually("flows arrive") { ledger.totals.flows > 100 }
             async let next = start(lab, ledger, workload: "test/others")
-            try await eventually("the other waits") { agent.output.contains("is kept from it") }
+            try await eventually("the other waits") { agent.output.contains("another agent waits") }
             try await lab.stop(agent)
             #expect(agent.output.contains("handed over to a successor"))
             return [try await next]
