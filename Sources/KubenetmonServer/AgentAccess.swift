@@ -36,50 +36,50 @@ struct AgentAccess: Equatable, Sendable {
     init(_ settings: inout SettingsReader) {
         let certificate = settings.path(
             "tls_certificate_file",
-            "Certificate (PEM) that agents are shown, with those between it and the authority; connections are encrypted "
-                + "where it is set. Read anew when it changes, as are the other files.")
-        let key = settings.path("tls_key_file", "Key (PEM) of tls_certificate_file.")
+            "Server certificate (PEM) with its intermediate certificates; turns on TLS for agents' connections. The "
+                + "TLS files are reloaded when they change.")
+        let key = settings.path("tls_key_file", "Private key (PEM) of tls_certificate_file.")
         let authorities = settings.path(
             "tls_client_ca_file",
-            "Certificates (PEM) that agents' must be signed by; agents need none where it is unset.")
+            "CA certificates (PEM) that agents' client certificates must be signed by; if unset, agents need none.")
         if certificate != nil || key != nil || authorities != nil {
             tls = TLSFiles(certificate: certificate, key: key, authorities: authorities)
-            if certificate == nil { settings.report("tls_certificate_file", "is needed for TLS") }
-            if key == nil { settings.report("tls_key_file", "is needed for TLS") }
+            if certificate == nil { settings.report("tls_certificate_file", "is required for TLS") }
+            if key == nil { settings.report("tls_key_file", "is required for TLS") }
         }
         authentication = settings.choice(
             "agent_authentication", default: .none,
-            "How agents prove that they may send: token is a secret that they share with the servers, kubernetes the token "
-                + "of their service account, which binds each to its node.")
+            "How agents authenticate: token for a secret shared with the servers, kubernetes for their service "
+                + "accounts' tokens, which bind each agent to its node.")
         tokenFile = settings.path(
             "agent_token_file",
-            "File with the secret of agents, or several of them, a line each. Read anew as it changes."
+            "File with the agents' shared tokens, one per line; reloaded when it changes."
         ).map { TokenFile($0) }
         tokenAudience = settings.text(
             "agent_token_audience", default: "kubenetmon-server", allowed: "the audience of a token",
-            "Whom the tokens of agents' service accounts must be meant for.")
+            "Audience required in the agents' service-account tokens.")
         serviceAccounts = settings.value(
             "agent_service_accounts", default: ["kubenetmon-agent/kubenetmon-agent"],
-            allowed: "a comma-separated list of NAMESPACE/NAME", "Service accounts that agents may be of.",
+            allowed: "a comma-separated list of NAMESPACE/NAME", "Service accounts that agents may use.",
             show: { $0.joined(separator: ",") }, parse: Self.accounts)
         maximumConnectionAge = settings.duration(
             "max_connection_age", in: .seconds(1) ... .seconds(365 * 86400), orZero: true, default: .seconds(300),
-            "Age, give or take a tenth, at which an agent is asked to connect anew, so that a replica that comes back gets "
-                + "its share; 0s for never.", .alias("max_grpc_connection_age"))
+            "Connection age, plus or minus 10 %, at which an agent is asked to reconnect, so that agents spread over "
+                + "all replicas; 0s for never.", .alias("max_grpc_connection_age"))
         limits.connections = settings.integer(
-            "max_connections", in: 1...1_000_000, default: limits.connections, "Agents' connections at the same time.")
+            "max_connections", in: 1...1_000_000, default: limits.connections, "Limit on open agent connections.")
         limits.connectionsPerSource = settings.integer(
             "max_connections_per_source", in: 1...1_000_000, default: limits.connectionsPerSource,
-            "Connections from one IPv4 address or IPv6 /64 at the same time.")
+            "Limit on open connections from one IPv4 address or IPv6 /64.")
         limits.batchesInFlight = settings.integer(
             "max_batches_in_flight", in: 16...1_000_000, default: limits.batchesInFlight,
-            "Batches of one agent that wait for ClickHouse, above which it is not read from.")
+            "Limit on one agent's batches that wait for ClickHouse; above it, reading from the agent is paused.")
         checkAuthentication(&settings)
     }
 
     private func checkAuthentication(_ settings: inout SettingsReader) {
         if authentication == .token, tokenFile == nil {
-            settings.report("agent_token_file", "is needed for agent_authentication: token")
+            settings.report("agent_token_file", "is required for agent_authentication: token")
         }
         if authentication != .token, tokenFile != nil {
             settings.report("agent_token_file", "has no effect without agent_authentication: token")
@@ -88,19 +88,21 @@ struct AgentAccess: Equatable, Sendable {
         case (nil, .none):
             settings.warn(
                 """
-                agents' flows travel unencrypted, and whoever reaches the port can send some: set tls_certificate_file and \
-                tls_key_file, and tls_client_ca_file or agent_authentication (docs/security.md)
+                agents' connections are neither encrypted nor authenticated, so any client that reaches the port can \
+                send flows: set tls_certificate_file and tls_key_file, and tls_client_ca_file or agent_authentication \
+                (docs/security.md)
                 """)
         case (nil, _):
             settings.warn(
                 """
-                agents' flows and tokens travel unencrypted, and whoever sees a token can use it: set tls_certificate_file \
-                and tls_key_file (docs/security.md)
+                agents' connections are not encrypted, so their tokens can be read on the network and misused: set \
+                tls_certificate_file and tls_key_file (docs/security.md)
                 """)
         case (let tls?, .none) where tls.authorities == nil:
             settings.warn(
                 """
-                whoever reaches the port can send flows: set tls_client_ca_file or agent_authentication (docs/security.md)
+                agents are not authenticated, so any client that reaches the port can send flows: set \
+                tls_client_ca_file or agent_authentication (docs/security.md)
                 """)
         default: break
         }

@@ -44,9 +44,9 @@ struct ClickHouseEndpoint: Equatable, Sendable {
             return nil
         }
         return """
-            '\(text)' is a port with TLS and would be spoken to without, password included: \
-            \(isURL ? "write https://" : "remove clickhouse_disable_tls (the chart's inserter.disableTLS)"), or name the port \
-            without TLS, 8123; if this one has none, set clickhouse_allow_plaintext_on_tls_port: true as well
+            '\(text)' is a TLS port, but requests and the password would be sent to it unencrypted: \
+            \(isURL ? "write https://" : "remove clickhouse_disable_tls (the chart's inserter.disableTLS)"), or use \
+            the port without TLS, 8123; if this port has no TLS, also set clickhouse_allow_plaintext_on_tls_port: true
             """
     }
 
@@ -61,7 +61,7 @@ struct ClickHouseEndpoint: Equatable, Sendable {
     var remedy: String? {
         guard isEncrypted, let port, Self.plainPorts.contains(port) else { return nil }
         return """
-            port \(port) is ClickHouse's without TLS: name 8443 if ClickHouse has TLS; if not, write http://HOST:8123, or \
+            port \(port) has no TLS by default: use 8443 if ClickHouse has TLS; otherwise write http://HOST:8123, or \
             HOST:8123 with clickhouse_disable_tls: true (the chart's inserter.disableTLS)
             """
     }

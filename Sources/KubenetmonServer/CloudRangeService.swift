@@ -47,7 +47,7 @@ final class CloudRangeService: Service, CustomStringConvertible {
         let regions = catalog.regions(of: site.cloud)
         guard !regions.isEmpty, !regions.contains(site.region) else { return }
         logger.warning(
-            "the configured region is in none of its cloud's lists: traffic within it counts as INTER_REGION",
+            "the configured region is not in its cloud's address lists, so traffic within it counts as INTER_REGION",
             metadata: [
                 "cloud": "\(site.cloud)", "region": "\(site.region)",
                 "known_regions": "\(regions.sorted().joined(separator: " "))",

@@ -166,6 +166,7 @@ extension ReflectorStatistics {
         guard isSynced else { return nil }
         if watchingSince == nil, let lastError { return "\(resource) are not watched: \(lastError)" }
         guard let silence = lastProgress?.duration(to: .now), silence > Self.remarkableSilence else { return nil }
-        return "\(resource) are as they were \(silence.wholeSeconds) s ago: \(lastError ?? "the watch is silent")"
+        return "\(resource) may be stale: nothing received for \(silence.wholeSeconds) s"
+            + (lastError.map { ": \($0)" } ?? "")
     }
 }

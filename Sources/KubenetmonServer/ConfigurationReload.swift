@@ -92,7 +92,7 @@ final class ConfigurationReload: Service, CustomStringConvertible {
             } catch {
                 state.statistics.isSuccessful = false
                 logger.error(
-                    "the configuration is not reloaded: everything stays as it is",
+                    "cannot reload the configuration; the previous one stays in effect",
                     metadata: ["problems": "\(error.lines.joined(separator: "; "))"])
             }
         }
@@ -100,11 +100,11 @@ final class ConfigurationReload: Service, CustomStringConvertible {
 
     private func tell(_ changes: [EffectiveSettings.Change], _ settings: EffectiveSettings) {
         for change in changes where change.new.isReloadable {
-            logger.notice("a setting is changed", metadata: ["setting": "\(change)"])
+            logger.notice("setting changed", metadata: ["setting": "\(change)"])
         }
         let changed = Set(changes.map(\.new.key))
         for change in started.changes(to: settings) where !change.new.isReloadable && changed.contains(change.new.key) {
-            logger.warning("a setting that is changed needs a restart", metadata: ["setting": "\(change)"])
+            logger.warning("changed setting takes effect only after a restart", metadata: ["setting": "\(change)"])
         }
         for warning in settings.warnings where !started.warnings.contains(warning) { logger.warning("\(warning)") }
     }

@@ -8,27 +8,27 @@ import HTTPClient
 struct ExplainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "explain",
-        abstract: "Tells how the running server labels a flow, and which rules and ranges decide.",
+        abstract: "Explain how the running server labels a flow, and which rules and ranges decide.",
         discussion: """
             Run it where the server runs: kubectl exec deploy/kubenetmon-server -- kubenetmon-server explain \
             --src 10.0.0.1:40000 --dst 10.96.0.80:80 --node node-a
             """)
 
-    @Option(help: "Who opened the connection: an address and port, such as 10.0.0.1:40000 or [fd00::1]:40000.")
+    @Option(help: "Source of the connection: an address and port, such as 10.0.0.1:40000 or [fd00::1]:40000.")
     var src: String
-    @Option(help: "The address and port that it was opened to.")
+    @Option(help: "Destination that the source dialled: an address and port.")
     var dst: String
-    @Option(help: "Who really answers, behind a service's address.")
+    @Option(help: "Backend that answers for a service's address: an address and port.")
     var answeredBy: String?
-    @Option(help: "Where replies go, if the node has translated the source.")
+    @Option(help: "Address and port that replies go to, if the node translates the source.")
     var repliesTo: String?
-    @Option(help: "The node on which the flow is observed.")
+    @Option(help: "Node that observes the flow.")
     var node: String
-    @Option(help: "tcp, udp or sctp.")
+    @Option(help: "Protocol: tcp, udp or sctp.")
     var proto = "tcp"
-    @Option(help: "When it is observed, in seconds since 1970; now if left out.")
+    @Option(help: "Time of the observation, in seconds since 1970; now if omitted.")
     var at: UInt32?
-    @Option(help: "The server's metrics port on this host.")
+    @Option(help: "Metrics port of the server on this host.")
     var metricsPort = 8883
 
     func run() throws {
@@ -46,7 +46,7 @@ struct ExplainCommand: ParsableCommand {
             response = try HTTPClient().perform(
                 HTTPRequest(.get, url: url, timeoutMilliseconds: 10_000, connectTimeoutMilliseconds: 5_000))
         } catch {
-            throw ValidationError("the server on this host does not answer at port \(metricsPort): \(error)")
+            throw ValidationError("the server on this host does not answer on port \(metricsPort): \(error)")
         }
         guard response.status == 200 else {
             throw ValidationError(response.text.split(separator: "\n").joined(separator: "\n"))

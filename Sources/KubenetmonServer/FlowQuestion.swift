@@ -27,7 +27,7 @@ struct FlowQuestion: Equatable {
         }
         let known = ["src", "dst", "answered_by", "replies_to", "node", "proto", "at"]
         if let unknown = parameters.keys.first(where: { !known.contains($0) }) {
-            throw Problem(description: "unknown parameter '\(unknown)'; there are \(known.joined(separator: ", "))")
+            throw Problem(description: "unknown parameter '\(unknown)'; known are \(known.joined(separator: ", "))")
         }
         let source = try Self.endpoint("src", parameters)
         let destination = try Self.endpoint("dst", parameters)
@@ -36,11 +36,11 @@ struct FlowQuestion: Equatable {
         guard let node = parameters["node"], !node.isEmpty else { throw Problem(description: "node is missing") }
         let transports: [String: TransportProtocol] = ["tcp": .tcp, "udp": .udp, "sctp": .sctp]
         guard let transport = transports[parameters["proto"] ?? "tcp"] else {
-            throw Problem(description: "proto '\(parameters["proto"] ?? "")' is none of tcp, udp and sctp")
+            throw Problem(description: "proto '\(parameters["proto"] ?? "")' is not tcp, udp or sctp")
         }
         if let at = parameters["at"] {
             guard let second = UInt32(at) else {
-                throw Problem(description: "at '\(at)' is no number of seconds since 1970")
+                throw Problem(description: "at '\(at)' is not a number of seconds since 1970")
             }
             self.second = second
         }
@@ -62,12 +62,12 @@ struct FlowQuestion: Equatable {
         guard let text = parameters[name], !text.isEmpty else { throw Problem(description: "\(name) is missing") }
         let form = "such as 10.0.0.1:443 or [fd00::1]:443"
         guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
-            throw Problem(description: "\(name) '\(text)' is no address and port, \(form)")
+            throw Problem(description: "\(name) '\(text)' is not an address and port, \(form)")
         }
         var host = text[..<colon]
         if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
         guard let address = IPAddress(host) else {
-            throw Problem(description: "\(name) '\(text)' is no address and port, \(form)")
+            throw Problem(description: "\(name) '\(text)' is not an address and port, \(form)")
         }
         return (address, port)
     }

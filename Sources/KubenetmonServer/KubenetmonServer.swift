@@ -21,24 +21,25 @@ struct KubenetmonServer: AsyncParsableCommand {
         commandName: "kubenetmon-server",
         abstract: "Labels the flows of kubenetmon-agents and writes them to ClickHouse.",
         discussion: """
-            Waits for ClickHouse and its table network_flows_0 and for the first lists of the cluster's pods, nodes and \
-            services, then listens for agents. The cluster is that of KUBECONFIG, else the one that the server runs in. \
-            Every setting is a key of the configuration file, an environment variable and a flag; a flag wins over a \
-            variable, and that over the file. docs/configuration.md tells more.
+            Waits for ClickHouse with the table network_flows_0 and for the first lists of the cluster's pods, nodes \
+            and services, then listens for agents. The cluster is the one that KUBECONFIG names, or else the one that \
+            the server runs in. Each setting is a key of the configuration file, an environment variable and a flag; a \
+            flag overrides a variable, and a variable overrides the file. See docs/configuration.md.
 
-            SIGTERM ends it with exit code 0 within shutdown_timeout: what ClickHouse has by then is acknowledged, the rest \
-            stays with the agents. It exits with 64 where settings are wrong, with 1 where a port cannot be had.
+            SIGTERM stops the server with exit code 0 within shutdown_timeout: batches that ClickHouse has stored by \
+            then are acknowledged, and the agents keep the rest. The exit code is 64 if settings are invalid, and 1 if \
+            the server cannot run, for example because a port is in use.
             """,
         version: Daemon.version, subcommands: [ExplainCommand.self])
 
     @Option(
         name: .customLong("config"),
-        help: "The configuration file, in YAML; \(ConfigurationFile.defaultPath) where that exists.")
+        help: "Configuration file (YAML); \(ConfigurationFile.defaultPath) if that exists.")
     var configurationFile: String?
     @Flag(
         help: """
-            Check the settings and the files that they name, print each setting with its value and where that comes from, \
-            and exit: 0 if all is well, 64 if not.
+            Check the settings and the files that they name, print each setting with its value and the value's source, \
+            and exit: with 0 if everything is valid, with 64 if not.
             """)
     var checkConfig = false
     @Flag(help: .hidden)
@@ -112,7 +113,7 @@ struct KubenetmonServer: AsyncParsableCommand {
             throw ValidationError("\(problems)")
         } catch let error as ClusterConfigurationError {
             throw ValidationError(
-                "\(error); or name the cluster's nodes and pods in a file: --inventory FILE, or the key inventory_file")
+                "\(error); or list the cluster's nodes and pods in a file: --inventory FILE, or the key inventory_file")
         }
     }
 

@@ -56,7 +56,7 @@ final class Pipeline: Service, CustomStringConvertible {
         self.ranges = ranges
         ledger = BlockLedger(maximumBytes: configuration.maximumQueuedBytes)
         talkers = configuration.statusPage == .off ? nil : TopTalkers()
-        stage = Mutex(.waiting("has not been asked yet"))
+        stage = Mutex(.waiting("has not been queried yet"))
     }
 
     // MARK: - State for probes, metrics and the status page
@@ -65,7 +65,7 @@ final class Pipeline: Service, CustomStringConvertible {
         let own =
             switch stage.withLock({ $0 }) {
             case .waiting(let reason): HealthCheck("clickhouse", problem: reason)
-            case .preparing: HealthCheck("agents", problem: "not listened to yet")
+            case .preparing: HealthCheck("agents", problem: "the port for agents is not open yet")
             case .running(_, let inserter): HealthCheck("clickhouse", problem: inserter?.load.problem)
             case .stopping: HealthCheck("lifecycle", problem: "the server is shutting down")
             }
@@ -166,7 +166,7 @@ final class Pipeline: Service, CustomStringConvertible {
         await ingest.closeConnections()
         if lost > 0 {
             logger.error(
-                "rows are given up; the agents have them still and send them to the next server",
+                "shutdown ends before ClickHouse has stored all rows; agents keep them and send them to another server",
                 metadata: ["rows": "\(lost)"])
         }
     }
@@ -179,8 +179,8 @@ final class Pipeline: Service, CustomStringConvertible {
             }).first
         {
             logger.notice(
-                "the proxy of the environment is not used for ClickHouse",
-                metadata: ["variable": "\(variable)", "remedy": "clickhouse_proxy: environment, if it is to be used"])
+                "the proxy in the environment is not used for ClickHouse",
+                metadata: ["variable": "\(variable)", "remedy": "set clickhouse_proxy: environment to use it"])
         }
         let pool = NIOThreadPool(numberOfThreads: 1)
         pool.start()
@@ -203,7 +203,7 @@ final class Pipeline: Service, CustomStringConvertible {
                 case .failure(let error) where !Task.isCancelled:
                     self.stage.withLock { $0 = .waiting("\(error)") }
                     self.logger.warning(
-                        "not ready: waiting for ClickHouse before agents are listened to",
+                        "not ready: waiting for ClickHouse before listening for agents",
                         metadata: ["error": "\(error)"])
                     try? await Task.sleep(for: backoff.next())
                 case .failure: break

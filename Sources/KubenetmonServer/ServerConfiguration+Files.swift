@@ -32,9 +32,9 @@ extension ServerConfiguration {
         guard !password.isEmpty || !clickHouse.headers.isEmpty else { return [] }
         return [
             """
-            ClickHouse's \(password.isEmpty ? "clickhouse_headers travel" : "password travels") unencrypted to \
-            \(exposed.joined(separator: ", ")): write https:// in clickhouse_endpoint, or remove clickhouse_disable_tls (the \
-            chart's inserter.disableTLS)
+            ClickHouse's \(password.isEmpty ? "clickhouse_headers are sent" : "password is sent") unencrypted to \
+            \(exposed.joined(separator: ", ")): write https:// in clickhouse_endpoint, or remove \
+            clickhouse_disable_tls (the chart's inserter.disableTLS)
             """
         ]
     }

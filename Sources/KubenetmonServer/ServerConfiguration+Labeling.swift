@@ -19,20 +19,20 @@ struct KubernetesSettings: Equatable, Sendable {
 extension ServerConfiguration {
     static func labeling(_ settings: inout SettingsReader) -> Labeler.Configuration {
         Labeler.Configuration(
-            ignoreUDP: settings.bool("ignore_udp", default: true, "Whether UDP is left out.", .reloadable),
+            ignoreUDP: settings.bool("ignore_udp", default: true, "Skip UDP flows.", .reloadable),
             ignoreNodeFlows: settings.bool(
-                "ignore_node_flows", default: true, "Whether flows of nodes and host-network pods are left out.",
+                "ignore_node_flows", default: true, "Skip flows of nodes and host-network pods.",
                 .reloadable),
             ignoreUnknownDirection: settings.bool(
                 "ignore_unknown_direction", default: true,
-                "Whether flows are left out of which neither end, or both, could be the local one.", .reloadable),
+                "Skip flows whose local end cannot be determined.", .reloadable),
             ignoreTransit: settings.bool(
                 "ignore_transit", default: true,
-                "Whether flows of other nodes' pods that only pass the observing node, to outside, are left out.",
+                "Skip flows from another node's pod to the outside that only pass through the observing node.",
                 .reloadable),
             privateNetworks: settings.structure(
                 "private_networks", default: [], "[]", allowed: "a list of networks such as [198.51.100.0/24]",
-                "Networks besides RFC 1918, link-local, loopback and, outside ranges, 100.64.0.0/10 that count as private.",
+                "Private networks besides RFC 1918, link-local, loopback and, outside ranges, 100.64.0.0/10.",
                 .reloadable
             ) { $0.prefixes($1) },
             flagRules: settings.structure(
@@ -46,10 +46,10 @@ extension ServerConfiguration {
         return mapping.list(key) { rule in
             let name = rule.value("name") { name throws(BadValue) in
                 guard names.count < ConnectionFlagRule.maximumCount else {
-                    throw BadValue("is one flag too many: there can be \(ConnectionFlagRule.maximumCount)")
+                    throw BadValue("is one flag too many: the limit is \(ConnectionFlagRule.maximumCount)")
                 }
                 guard name != ConnectionFlagRule.translatedName else {
-                    throw BadValue("is the name of the flag that is set where a source was translated")
+                    throw BadValue("is reserved for the flag of flows whose source was translated")
                 }
                 guard names.insert(name).inserted else { throw BadValue("is the name of an earlier flag") }
                 return name
@@ -73,8 +73,8 @@ extension ServerConfiguration {
         func labels(_ key: String, _ defaultLabels: [String], _ column: String) -> [String] {
             settings.structure(
                 "pod_labels.\(key)", default: defaultLabels, "[\(defaultLabels.joined(separator: ", "))]",
-                allowed: "a list of labels' keys",
-                "Labels of pods of which the first that a pod has fills the columns \(column).", .reloadable
+                allowed: "a list of label keys",
+                "Pod label keys for \(column), in order of preference.", .reloadable
             ) { mapping, key in
                 let labels = mapping.values(key) { $0 }
                 return labels.isEmpty ? defaultLabels : labels
@@ -92,15 +92,15 @@ extension ServerConfiguration {
         for key in ["app", "instance_id", "cell"] where settings.isGiven("pod_labels.\(key)") {
             settings.warn(
                 """
-                pod_labels.\(key) has no effect while pods do not come from the Kubernetes API: the pods of an inventory \
-                have no labels, and it tells their \(key) itself
+                pod_labels.\(key) has no effect while the Kubernetes API is not watched: pods of an inventory have no \
+                labels; set their \(key) in the inventory
                 """)
         }
         for rule in flagRules where !rule.podLabels.isEmpty {
             settings.warn(
                 """
-                connection_flags: pod_labels of '\(rule.name)' are never met while pods do not come from the Kubernetes \
-                API: the pods of an inventory have no labels
+                connection_flags: pod_labels of '\(rule.name)' never match while the Kubernetes API is not watched: \
+                pods of an inventory have no labels
                 """)
         }
     }
@@ -111,25 +111,25 @@ extension ServerConfiguration {
         configuration.namedRanges = settings.structure(
             "ranges", default: [], "[]",
             allowed: "a list of ranges with name, cidrs, cloud, region, availability_zone and service",
-            "Addresses of your own with their place (docs/labels.md).", .reloadable
+            "Your own address ranges with their cloud, region, zone and service (docs/labels.md).", .reloadable
         ) { $0.cloudRanges($1) }
         let isEnabled = settings.bool(
-            "cloud_ranges.enabled", default: true, "Whether the clouds' lists of addresses are used.", .reloadable)
+            "cloud_ranges.enabled", default: true, "Use the clouds' published address lists.", .reloadable)
         for provider in RangeProvider.allCases {
             let choice = settings.value(
                 "cloud_ranges.\(provider.rawValue)",
                 default: RangeChoice(source: configuration.sources[provider]),
                 allowed: "'off', an https:// or http:// URL, or the path of a file that begins with /",
-                "Where the list of \(provider.rawValue) comes from.", .reloadable, .hidesCredentials, show: \.text,
+                "Source of the address list \(provider.rawValue).", .reloadable, .hidesCredentials, show: \.text,
                 parse: RangeChoice.init)
             configuration.sources[provider] = choice.source
         }
         if !isEnabled { configuration.sources = [:] }
         configuration.cacheDirectory = settings.path(
-            "cloud_ranges.cache_directory", "Directory in which the last good lists are kept for the next start.")
+            "cloud_ranges.cache_directory", "Directory that keeps the last good lists for the next start.")
         configuration.refreshInterval = settings.duration(
             "cloud_ranges.refresh_interval", in: .seconds(10) ... .seconds(30 * 86400),
-            default: configuration.refreshInterval, "Time between two looks at a list.")
+            default: configuration.refreshInterval, "Interval between refreshes of a list.")
         return configuration
     }
 

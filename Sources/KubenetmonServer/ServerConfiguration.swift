@@ -68,12 +68,13 @@ struct ServerConfiguration: Equatable, Sendable {
             "metrics_port", in: ports, default: 8883, "Port for /metrics, /live, /ready and the status page.")
         metricsAddress = settings.address(
             "metrics_address",
-            "Address on which metrics_port is served, besides 127.0.0.1; all of the host's where unset.")
+            "Address that metrics_port listens on, besides 127.0.0.1; all of the host's addresses if unset.")
         statusPage = settings.choice(
             "status_page", default: StatusPage.Audience.local,
             """
-            Who gets the status page at / of metrics_port, which names workloads and pods and who their peers are: whoever \
-            reaches the port, whoever comes from the host itself (as kubectl port-forward does), or nobody.
+            Clients that get the status page at / on metrics_port, which names workloads, pods and their peers: \
+            everyone for all clients, local for clients on the host itself (such as kubectl port-forward), off for \
+            none.
             """)
         if port == metricsPort { settings.report("metrics_port", "is the port that agents connect to") }
         labeling = Self.labeling(&settings)
@@ -81,31 +82,32 @@ struct ServerConfiguration: Equatable, Sendable {
         inventoryFile = settings.path(
             "inventory_file",
             """
-            Inventory of nodes, pods and ranges, in YAML. The Kubernetes API is left alone then, unless kubernetes.enabled \
-            says otherwise.
+            Inventory of nodes, pods and ranges (YAML). With an inventory, the Kubernetes API is watched only if \
+            kubernetes.enabled is true.
             """, .flag("--inventory"))
         kubernetes = KubernetesSettings(
             isEnabled: settings.boolIfGiven(
                 "kubernetes.enabled", default: "true without an inventory_file",
-                "Whether pods, nodes and services come from the Kubernetes API."),
+                "Watch pods, nodes and services through the Kubernetes API."),
             watchesReplicaSets: settings.bool(
-                "kubernetes.replica_sets", default: true, "Whether pods are labelled with what owns their ReplicaSet."))
+                "kubernetes.replica_sets", default: true,
+                "Label pods with the owner of their ReplicaSet, such as a Deployment."))
         cloudRanges = Self.cloudRanges(&settings)
         isClickHouseEnabled = settings.bool(
             "clickhouse_enabled", default: true,
-            "Whether flows are stored; where not, they are labelled, counted and dropped.")
+            "Store flows; if false, they are labelled, counted and dropped.")
         if !isClickHouseEnabled {
             settings.warn("clickhouse_enabled: false stores nothing: flows are labelled, counted and dropped")
         }
         batchRows = settings.integer(
             "clickhouse_batch_size", in: 1...1_000_000, default: 100_000, unit: "rows",
-            "Rows from which on a batch is inserted.")
+            "Number of rows at which a batch is inserted.")
         batchMaximumAge = settings.duration(
             "clickhouse_batch_max_age", in: .milliseconds(10) ... .seconds(3600), default: .seconds(5),
-            "Age at which a batch is inserted whatever its size.")
+            "Age at which a batch is inserted regardless of its size.")
         shutdownTimeout = settings.duration(
             "shutdown_timeout", in: .milliseconds(100) ... .seconds(3600), default: .seconds(25),
-            "How long batches may still be inserted when shutting down.")
+            "Time to finish inserts when shutting down.")
         table = settings.text(
             "clickhouse_table", default: TableSchema.defaultTable, allowed: "the name of a table",
             "Table that rows are inserted into.")
@@ -134,7 +136,7 @@ struct ServerConfiguration: Equatable, Sendable {
 
     /// Reads the keys of kubenetmon's configuration files that have no effect here.
     private static func readKeysWithoutEffect(_ settings: inout SettingsReader) {
-        let help = "No effect: a key of kubenetmon's."
+        let help = "No effect; accepted because kubenetmon has this key."
         _ = settings.duration(
             "clickhouse_batch_send_timeout", in: .nanoseconds(1) ... .seconds(365 * 86400), orZero: true,
             default: .seconds(30), help)
@@ -143,11 +145,11 @@ struct ServerConfiguration: Equatable, Sendable {
         }
         if !settings.bool("clickhouse_wait_for_async_insert", default: true, help) {
             settings.warn(
-                "clickhouse_wait_for_async_insert: false has no effect: agents are told that ClickHouse has their flows"
+                "clickhouse_wait_for_async_insert: false has no effect: only stored batches are acknowledged"
             )
         }
         if settings.bool("clickhouse_skip_ping", default: false, help) {
-            settings.warn("clickhouse_skip_ping has no effect: the table's columns are asked for at start")
+            settings.warn("clickhouse_skip_ping has no effect: the server reads the table's columns at start")
         }
         _ = settings.integer("clickhouse_max_idle_connections", in: 0...100_000, default: 50, help)
     }

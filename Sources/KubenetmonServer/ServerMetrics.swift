@@ -35,10 +35,10 @@ extension MetricsPage {
         let rejected = numbers.rejected
         add(
             .counter, "kubenetmon_server_errors_total",
-            "Agents' connections refused or ended for what they sent or are, by type.", label: "type",
+            "Agent connections rejected or closed by the server, by reason.", label: "type",
             numbers.errors.sorted { $0.key < $1.key })
         add(
-            .counter, "kubenetmon_server_processed_observations_total", "Flows received, by what became of them.",
+            .counter, "kubenetmon_server_processed_observations_total", "Flows received, by outcome.",
             label: "type",
             [
                 ("labeled", flows.labeled.flows),
@@ -46,13 +46,13 @@ extension MetricsPage {
                 ("dropped", flows.dropped.flows &+ rejected.flows), ("ignored", numbers.ignored.flows),
             ])
         add(
-            .counter, "kubenetmon_server_received_flows_total", "Flows received, those of each batch once.",
+            .counter, "kubenetmon_server_received_flows_total", "Flows received; each batch counts once.",
             flows.received.flows)
         add(
-            .counter, "kubenetmon_server_received_bytes_total", "Network bytes of flows received, each batch once.",
-            flows.received.bytes)
+            .counter, "kubenetmon_server_received_bytes_total",
+            "Network bytes of flows received; each batch counts once.", flows.received.bytes)
         add(
-            .counter, "kubenetmon_server_labeled_bytes_total", "Network bytes of flows that are to be recorded.",
+            .counter, "kubenetmon_server_labeled_bytes_total", "Network bytes of labelled flows, without ignored ones.",
             flows.labeled.bytes)
         add(
             .counter, "kubenetmon_server_ignored_flows_total", "Flows that are not recorded, by reason.",
@@ -69,15 +69,15 @@ extension MetricsPage {
             "Network bytes of flows that were labelled and dropped because clickhouse_enabled is false.",
             flows.dropped.bytes)
         add(
-            .gauge, "kubenetmon_server_pending_flows", "Flows on their way into ClickHouse, by how far they are.",
+            .gauge, "kubenetmon_server_pending_flows", "Flows not yet stored in ClickHouse, by stage.",
             label: "stage", [("gathering", flows.gathering.flows), ("queued", blocks.pendingFlows)])
         add(
             .gauge, "kubenetmon_server_pending_bytes",
-            "Network bytes of flows on their way into ClickHouse, by how far they are.",
+            "Network bytes of flows not yet stored in ClickHouse, by stage.",
             label: "stage", [("gathering", flows.gathering.bytes), ("queued", blocks.pendingBytes)])
         add(
             .counter, "kubenetmon_server_incredible_times_total",
-            "Batches whose time could not be true, and which were given that of their arrival.",
+            "Batches with an implausible time, which was replaced by the time of arrival.",
             flows.incredibleTimes)
         add(
             .counter, "kubenetmon_server_impossible_flows_total",
@@ -88,7 +88,7 @@ extension MetricsPage {
     private mutating func addLabels(_ labels: LabelResults) {
         add(
             .counter, "kubenetmon_server_label_results_total",
-            "Flows to be recorded, by what each of their ends and the address that was dialled were found to be.",
+            "Labelled flows, without ignored ones, by the result for each end and for the dialled address.",
             labels: ("end", "result"), labels.samples)
     }
 
@@ -96,37 +96,37 @@ extension MetricsPage {
 
     private mutating func add(_ ingest: IngestStatistics) {
         add(
-            .gauge, "kubenetmon_server_connected_agents", "Agents that are connected.", ingest.connectedAgents)
+            .gauge, "kubenetmon_server_connected_agents", "Connected agents.", ingest.connectedAgents)
         add(
-            .gauge, "kubenetmon_server_open_connections", "Connections that are open, introduced or not.",
+            .gauge, "kubenetmon_server_open_connections", "Open agent connections, before and after their Hello.",
             ingest.openConnections)
         add(
-            .counter, "kubenetmon_server_connections_total", "Agents' connections accepted.", ingest.connections)
+            .counter, "kubenetmon_server_connections_total", "Agent connections accepted.", ingest.connections)
         add(
             .counter, "kubenetmon_server_accept_failures_total",
-            "Agents' connections that could not be accepted at once, for want of file descriptors or memory.",
+            "Failed attempts to accept an agent connection, for lack of file descriptors or memory.",
             ingest.acceptFailures)
         add(
             .counter, "kubenetmon_server_aged_connections_total",
-            "Connections whose agent was asked to connect anew because of their age.", ingest.agedConnections)
+            "Connections whose agent was asked to reconnect because of their age.", ingest.agedConnections)
         add(
             .counter, "kubenetmon_server_batches_total", "Batches received from agents.", ingest.batches)
         add(
-            .counter, "kubenetmon_server_wire_bytes_total", "Bytes of the messages that batches came in.",
+            .counter, "kubenetmon_server_wire_bytes_total", "Bytes of the messages that carried batches.",
             ingest.wireBytes)
         add(
             .counter, "kubenetmon_server_duplicate_batches_total",
-            "Batches that came again and were not stored again.", ingest.duplicateBatches)
+            "Duplicate batches received and not stored again.", ingest.duplicateBatches)
         add(
             .counter, "kubenetmon_server_duplicate_flows_total",
-            "Flows of batches that came again and were not stored again.", ingest.duplicateFlows)
+            "Flows of duplicate batches received and not stored again.", ingest.duplicateFlows)
         add(
             .gauge, "kubenetmon_server_tls_certificate_not_after_timestamp_seconds",
-            "When the certificate expires that agents are shown; 0 where they are shown none.",
+            "Expiry time of the server certificate, in seconds since 1970; 0 without TLS.",
             ingest.tls?.certificateNotAfter ?? 0)
         add(
             .counter, "kubenetmon_server_tls_reload_failures_total",
-            "Looks at the TLS files that found them of no use; the ones before stay in use.", ingest.tls?.failures ?? 0)
+            "Failed reloads of the TLS files; the previous files stay in use.", ingest.tls?.failures ?? 0)
     }
 
     // MARK: - ClickHouse
@@ -137,62 +137,64 @@ extension MetricsPage {
         let withoutViews = numbers.inserts.withoutViews
         let lost = ClickHouseError.reasons.map { ($0, numbers.blocks.rejected[$0] ?? .init()) }
         add(
-            .counter, "kubenetmon_worker_rows_total", "Rows by what became of them.", label: "type",
+            .counter, "kubenetmon_worker_rows_total", "Rows by outcome.", label: "type",
             [("inserted", stored.rows), ("quarantined", rejected.rows)])
         add(
-            .counter, "kubenetmon_worker_batches_total", "Inserts by what became of them.", label: "type",
+            .counter, "kubenetmon_worker_batches_total", "Inserts by outcome.", label: "type",
             [("inserted", stored.blocks), ("quarantined", rejected.blocks)])
         add(
-            .counter, "kubenetmon_worker_inserted_flows_total", "Flows that the inserted rows are made of.",
+            .counter, "kubenetmon_worker_inserted_flows_total", "Flows in the inserted rows.",
             stored.flows)
         add(
-            .counter, "kubenetmon_worker_inserted_bytes_total", "Network bytes that the inserted rows report.",
+            .counter, "kubenetmon_worker_inserted_bytes_total", "Network bytes in the inserted rows.",
             stored.reportedBytes)
         add(
             .counter, "kubenetmon_worker_without_views_batches_total",
-            "Inserted batches that a failing materialized view may lack.", withoutViews.blocks)
+            "Batches inserted although a materialized view failed; the view may lack them.", withoutViews.blocks)
         add(
             .counter, "kubenetmon_worker_without_views_bytes_total",
-            "Network bytes of inserted batches that a failing materialized view may lack.", withoutViews.reportedBytes)
+            "Network bytes of batches inserted although a materialized view failed; the view may lack them.",
+            withoutViews.reportedBytes)
         add(
-            .counter, "kubenetmon_worker_lost_flows_total", "Flows whose rows ClickHouse does not take, by reason.",
+            .counter, "kubenetmon_worker_lost_flows_total", "Flows whose rows ClickHouse rejected, by reason.",
             label: "reason", lost.map { ($0.0, $0.1.flows) })
         add(
-            .counter, "kubenetmon_worker_lost_rows_total", "Rows that ClickHouse does not take, by reason.",
+            .counter, "kubenetmon_worker_lost_rows_total", "Rows that ClickHouse rejected, by reason.",
             label: "reason", lost.map { ($0.0, $0.1.rows) })
         add(
             .counter, "kubenetmon_worker_lost_bytes_total",
-            "Network bytes of rows that ClickHouse does not take, by reason.",
+            "Network bytes of rows that ClickHouse rejected, by reason.",
             label: "reason", lost.map { ($0.0, $0.1.reportedBytes) })
     }
 
     private mutating func addAttempts(_ numbers: ServerNumbers) {
         let inserts = numbers.inserts
         add(
-            .counter, "kubenetmon_worker_insert_retries_total", "Attempts that failed, by reason.",
+            .counter, "kubenetmon_worker_insert_retries_total", "Failed insert attempts, by reason.",
             label: "reason", ClickHouseError.reasons.map { ($0, inserts.failedAttempts[$0] ?? 0) })
         add(
             .counter, "kubenetmon_worker_rescued_batches_total",
-            "Batches sent again because ClickHouse had ended and kept their token without their rows.",
+            "Batches resent because ClickHouse crashed and kept their token without their rows.",
             inserts.rescuedBatches)
         add(
             .counter, "kubenetmon_worker_possibly_doubled_bytes_total",
             "Network bytes of batches that may be stored twice.", inserts.possiblyDoubled.reportedBytes)
         add(
-            .counter, "kubenetmon_worker_insert_attempts_total", "Attempts by their end and by what can mend it.",
+            .counter, "kubenetmon_worker_insert_attempts_total", "Insert attempts, by success or class of failure.",
             label: "class",
             [("success", numbers.blocks.stored.blocks)]
                 + FailureClass.allCases.map { ($0.rawValue, inserts.failedAttemptsByClass[$0] ?? 0) })
         add(
-            "kubenetmon_worker_insert_wait_time_ms", "Time that attempts took, by their end.", label: "type",
+            "kubenetmon_worker_insert_wait_time_ms", "Duration of insert attempts in milliseconds, by outcome.",
+            label: "type",
             [
                 ("inserted", Histogram(inserts.successfulAttemptDuration)),
                 ("failed", Histogram(inserts.failedAttemptDuration)),
             ])
         add(
-            "kubenetmon_worker_insert_batch_age_ms", "Time from a batch's first flow until ClickHouse had it.",
+            "kubenetmon_worker_insert_batch_age_ms", "Milliseconds from a batch's first flow to its storage.",
             Histogram(inserts.batchAge))
-        add("kubenetmon_worker_insert_batch_rows", "Rows of batches that ClickHouse has.", Histogram(inserts.batchRows))
+        add("kubenetmon_worker_insert_batch_rows", "Rows per stored batch.", Histogram(inserts.batchRows))
         add(
             .counter, "kubenetmon_worker_endpoint_attempts_total", "Inserts sent to an endpoint.", label: "endpoint",
             inserts.endpoints.map { ($0.url, $0.attempts) })
@@ -215,15 +217,15 @@ extension MetricsPage {
             memory.gatheringBytes)
         add(
             .gauge, "kubenetmon_worker_max_queued_bytes",
-            "Memory of batches, waiting or being filled, above which agents are not read from.",
+            "Memory limit of batches that wait or are being filled; above it, reading from agents is paused.",
             memory.maximumBytes)
         add(
             .counter, "kubenetmon_server_backpressure_seconds_total",
-            "Time during which agents were not read from because too much waited for ClickHouse.",
+            "Time in which reading from agents was paused because kubenetmon_worker_max_queued_bytes was reached.",
             memory.pressureTime / .seconds(1))
         add(
             .gauge, "kubenetmon_worker_oldest_batch_age_seconds",
-            "Time since the oldest batch was begun that waits for ClickHouse.",
+            "Age of the oldest batch that waits for ClickHouse.",
             (blocks.oldestAge ?? .zero) / .seconds(1))
     }
 
@@ -231,7 +233,7 @@ extension MetricsPage {
 
     private mutating func add(_ index: ClusterIndex.Statistics) {
         add(
-            .gauge, "kubenetmon_server_index_objects", "Objects that flows are labelled by, by resource.",
+            .gauge, "kubenetmon_server_index_objects", "Objects that flows are labelled with, by resource.",
             label: "resource",
             [
                 ("pods", index.pods), ("nodes", index.nodes), ("services", index.services),
@@ -247,26 +249,27 @@ extension MetricsPage {
             label: "resource", watches.map { ($0.name, $0.statistics.isSynced) })
         add(
             .gauge, "kubenetmon_server_watch_silence_seconds",
-            "Time since the API server last told of a resource: a list, an event or a bookmark; a minute is usual.",
+            "Time since the last list, event or bookmark of a resource; up to a minute is normal.",
             label: "resource",
             watches.compactMap { watch in
                 watch.statistics.lastProgress.map { (watch.name, $0.duration(to: now).wholeSeconds) }
             })
         add(
-            .gauge, "kubenetmon_server_watch_age_seconds", "Time since a resource's watch was opened; 0 while none is.",
+            .gauge, "kubenetmon_server_watch_age_seconds",
+            "Time since a resource's watch was opened; 0 without an open watch.",
             label: "resource",
             watches.map { watch in
                 (watch.name, watch.statistics.watchingSince.map { $0.duration(to: now).wholeSeconds } ?? 0)
             })
         add(
-            .counter, "kubenetmon_server_watch_changes_total", "Changes that watches told of, by resource.",
+            .counter, "kubenetmon_server_watch_changes_total", "Changes received from watches, by resource.",
             label: "resource", watches.map { ($0.name, $0.statistics.changes) })
         add(
-            .counter, "kubenetmon_server_watch_relists_total", "Times that a resource was listed anew, by resource.",
+            .counter, "kubenetmon_server_watch_relists_total", "Repeated lists of a resource, by resource.",
             label: "resource", watches.map { ($0.name, $0.statistics.relists) })
         add(
             .counter, "kubenetmon_server_watch_failures_total",
-            "Lists and watches that failed, by resource and by kind of failure.", labels: ("resource", "kind"),
+            "Failed lists and watches, by resource and kind of failure.", labels: ("resource", "kind"),
             watches.flatMap { watch in
                 ReflectorFailure.allCases.map {
                     ((watch.name, $0.rawValue), watch.statistics.failures[$0] ?? 0)
@@ -274,11 +277,11 @@ extension MetricsPage {
             })
         add(
             .counter, "kubenetmon_server_watch_malformed_objects_total",
-            "Objects that could not be read and were passed over, by resource.",
+            "Objects skipped because they could not be decoded, by resource.",
             label: "resource", watches.map { ($0.name, $0.statistics.malformedObjects) })
         add(
             .counter, "kubenetmon_server_watch_unreadable_addresses_total",
-            "Addresses of objects that could not be read and were passed over, by resource.",
+            "Addresses of objects skipped because they could not be parsed, by resource.",
             label: "resource", watches.map { ($0.name, $0.statistics.unreadableAddresses) })
     }
 
@@ -286,23 +289,24 @@ extension MetricsPage {
     private mutating func add(_ ranges: CloudRangeCatalog.Statistics) {
         let sources = ranges.sources.map { (name: $0.provider.rawValue, statistics: $0) }
         add(
-            .gauge, "kubenetmon_server_range_prefixes", "Prefixes of a cloud's list of addresses, by list.",
+            .gauge, "kubenetmon_server_range_prefixes", "Prefixes in a cloud's address list, by list.",
             label: "source", sources.map { ($0.name, $0.statistics.prefixes) })
         add(
-            .gauge, "kubenetmon_server_range_age_seconds", "Time since a list in use was known to be current, by list.",
+            .gauge, "kubenetmon_server_range_age_seconds",
+            "Time since a list in use was last known to be current, by list.",
             label: "source", sources.compactMap { source in source.statistics.age.map { (source.name, $0) } })
         add(
-            .counter, "kubenetmon_public_ip_refreshes_total", "Attempts to get a list, by what became of them.",
+            .counter, "kubenetmon_public_ip_refreshes_total", "Attempts to load an address list, by result.",
             label: "result",
             [
                 ("success", sources.reduce(0) { $0 &+ $1.statistics.successes }),
                 ("failure", sources.reduce(0) { $0 &+ $1.statistics.failures }),
             ])
         add(
-            .counter, "kubenetmon_server_range_failures_total", "Attempts to get a list that failed, by list.",
+            .counter, "kubenetmon_server_range_failures_total", "Failed attempts to load an address list, by list.",
             label: "source", sources.map { ($0.name, $0.statistics.failures) })
         add(
-            .gauge, "kubenetmon_server_range_merged_prefixes", "Prefixes of all lists after their merge.",
+            .gauge, "kubenetmon_server_range_merged_prefixes", "Prefixes of all address lists after merging.",
             ranges.prefixes)
     }
 
@@ -311,11 +315,11 @@ extension MetricsPage {
     /// Adds whether the configuration in use is the one in the file.
     private mutating func add(_ configuration: ConfigurationReload.Statistics) {
         add(
-            .gauge, "kubenetmon_config_last_reload_successful", "Whether the configuration was good when last read.",
+            .gauge, "kubenetmon_config_last_reload_successful", "Whether the configuration was valid when last read.",
             configuration.isSuccessful)
         add(
             .gauge, "kubenetmon_config_last_reload_success_timestamp_seconds",
-            "When the configuration was last read and good, in seconds since 1970.", configuration.lastSuccess)
+            "Time when a valid configuration was last read, in seconds since 1970.", configuration.lastSuccess)
     }
 }
 

@@ -97,16 +97,16 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
             return .refused(
                 reason: Reason.missing.rawValue,
                 explanation: """
-                    the agent sends no token: mount one of its service account with the audience \(audience) and name the \
-                    file in TOKEN_FILE
+                    the agent sent no token: mount a token of its service account with the audience \(audience), and \
+                    set TOKEN_FILE to its path
                     """)
         }
         if let lifetime = reviewer.lifetime(of: token), lifetime <= .zero {
             return .refused(
                 reason: Reason.expired.rawValue,
                 explanation: """
-                    the agent's token has expired: the kubelet renews the file of a projected volume, which must not be \
-                    mounted with subPath; or the clocks of the node and of the server differ
+                    the agent's token has expired: mount it from a projected volume, which the kubelet renews, without \
+                    subPath; and check that the clocks of the node and the server agree
                     """)
         }
         if let verdict = reviewer.remembered(token) { return judge(verdict, claim) }
@@ -115,7 +115,7 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
         case .failure(let problem): return .undecided(reason: Reason.failed.rawValue, explanation: problem)
         case .noRoom:
             return .undecided(
-                reason: Reason.queueFull.rawValue, explanation: "too many tokens wait for the API server")
+                reason: Reason.queueFull.rawValue, explanation: "too many tokens wait for a review by the API server")
         }
     }
 
@@ -137,7 +137,7 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
             await claim.outcome
         } onCancel: {
             state.withLock { $0.queue.remove(place.number) }
-            claim.decide(.failure("the connection has ended"))
+            claim.decide(.failure("the agent's connection was closed"))
         }
     }
 
@@ -203,27 +203,28 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
         case .denied(let reason):
             return .refused(
                 reason: Reason.denied.rawValue,
-                explanation: "the API server does not take the agent's token: \(reason)")
+                explanation: "the API server rejected the agent's token: \(reason)")
         case .authenticated(let identity) where !isAgents(identity):
             return .refused(
                 reason: Reason.otherAccount.rawValue,
                 explanation: """
-                    the token is of \(identity.username), which is none of agent_service_accounts: add it if it is an agent's
+                    the token belongs to \(identity.username), which is not in agent_service_accounts: add it if agents \
+                    use it
                     """)
         case .authenticated(let identity):
             guard let node = identity.nodeName else {
                 return .refused(
                     reason: Reason.withoutNode.rawValue,
                     explanation: """
-                        the API server does not say which node the token is of: that takes Kubernetes 1.30 and a token that \
-                        is projected into the agent's pod
+                        the API server does not name the token's node: this requires Kubernetes 1.30 or later and a \
+                        token projected into the agent's pod
                         """)
             }
             guard node == claim.hello.nodeName else {
                 return .refused(
                     reason: Reason.otherNode.rawValue,
                     explanation: """
-                        the token is of a pod on the node \(node), not \(claim.hello.nodeName): NODE_NAME must be \
+                        the token belongs to a pod on node \(node), not \(claim.hello.nodeName): set NODE_NAME to \
                         spec.nodeName
                         """)
             }

@@ -11,12 +11,12 @@ extension StatusPage {
         let minute: HTML =
             talkers.isOver
             ? "in its last full minute, from \(from) UTC"
-            : "in the minute that began at \(from) UTC and is not over yet"
+            : "in the current minute, since \(from) UTC"
         guard let heaviest = talkers.lines.first?.bytes else {
             return """
                 <section id="talkers">
                 <h2>Top talkers</h2>
-                <p>This server has labelled nothing to be stored \(minute).</p>
+                <p>This server labelled no flows to store \(minute).</p>
                 </section>
                 """
         }
@@ -33,8 +33,9 @@ extension StatusPage {
         return """
             <section id="talkers">
             <h2>Top talkers</h2>
-            <p class="faint">Who sent the most to whom, of the \(ReadableText.bytes(talkers.bytes)) that this server has \
-            labelled \(minute). Other servers have other agents. A byte counts once, for the side that sent it.</p>
+            <p class="faint">Senders and receivers of the most bytes, out of \(ReadableText.bytes(talkers.bytes)) that \
+            this server labelled \(minute). Other servers have other agents. Each byte counts once, for the side that \
+            sent it.</p>
             <div class="scroll"><table class="talkers">
             <thead><tr><th>From</th><th>To</th><th>Class</th><th class="number">Bytes</th>\
             <th class="number">Share</th><th></th></tr></thead>

@@ -73,7 +73,7 @@ struct StatusPage {
         let unmet = readiness.filter { $0.problem != nil }
         guard !unmet.isEmpty else { return "" }
         let rows: [HTML] = unmet.map { "<tr><th>\($0.name)</th><td class=\"problem\">\($0.problem ?? "")</td></tr>\n" }
-        return section("problems", "Why it is not ready", "<table class=\"facts\"><tbody>\n\(rows)</tbody></table>")
+        return section("problems", "Readiness problems", "<table class=\"facts\"><tbody>\n\(rows)</tbody></table>")
     }
 
     private var agentsSection: HTML {
@@ -89,7 +89,7 @@ struct StatusPage {
         }
         let more: HTML =
             agents.count < ingest.connectedAgents
-            ? "<p class=\"faint\">Those of them that have been silent for longest:</p>" : ""
+            ? "<p class=\"faint\">Agents with the oldest last batch:</p>" : ""
         return section(
             "agents", "Agents",
             """
@@ -135,7 +135,7 @@ struct StatusPage {
                 "Last attempt",
                 inserts.lastError.map { error in
                     "<span class=\"problem\">failed (\(inserts.lastFailureClass?.rawValue ?? "?")): \(error)</span>"
-                } ?? (inserts.endpoints.contains { $0.attempts > 0 } ? "succeeded" : "there was none yet")
+                } ?? (inserts.endpoints.contains { $0.attempts > 0 } ? "succeeded" : "none yet")
             ),
         ]
         let rows: [HTML] = facts.map { "<tr><th>\($0.0)</th><td>\($0.1)</td></tr>\n" }
@@ -195,7 +195,8 @@ struct StatusPage {
         }
         let text: HTML =
             numbers.ranges.sources.isEmpty
-            ? "No cloud's list is used." : "\(ReadableText.count(numbers.ranges.prefixes)) prefixes after their merge."
+            ? "No cloud's address list is used."
+            : "\(ReadableText.count(numbers.ranges.prefixes)) prefixes after merging."
         return section(
             "ranges", "Cloud ranges",
             "<p>\(text)</p>\n\(table(["List", "From", "#Age", "#Prefixes", "#Failures"], rows))")
@@ -215,7 +216,7 @@ struct StatusPage {
             "ignored", "Not recorded",
             """
             <p>\(ReadableText.count(labeled.flows)) flows with \(ReadableText.bytes(labeled.bytes)) were \
-            labelled. Left out on purpose, by reason:</p>
+            labelled. Ignored flows, by reason:</p>
             \(table(["Reason", "#Flows", "#Bytes"], rows, empty: "Nothing."))
             """)
     }
@@ -223,7 +224,7 @@ struct StatusPage {
     private var lossesSection: HTML {
         var rows: [HTML] = numbers.blocks.rejected.sorted { $0.key < $1.key }.map { reason, amount in
             """
-            <tr><th>ClickHouse never takes it: \(reason)</th>\
+            <tr><th>Rejected by ClickHouse: \(reason)</th>\
             <td class="number">\(ReadableText.count(amount.rows)) rows</td>\
             <td class="number">\(ReadableText.bytes(amount.reportedBytes))</td></tr>
 
@@ -232,7 +233,7 @@ struct StatusPage {
         if numbers.flows.dropped.flows > 0 {
             rows.append(
                 """
-                <tr><th>Dropped, since nothing is stored</th>\
+                <tr><th>Dropped: clickhouse_enabled is false</th>\
                 <td class="number">\(ReadableText.count(numbers.flows.dropped.flows)) flows</td>\
                 <td class="number">\(ReadableText.bytes(numbers.flows.dropped.bytes))</td></tr>
 
@@ -242,11 +243,11 @@ struct StatusPage {
             "<tr><th>\(reason)</th><td class=\"number\">\(ReadableText.count(count))</td></tr>\n"
         }
         let connections: HTML =
-            refused.isEmpty ? "" : table(["Connections refused or ended, by reason", "#Connections"], refused)
+            refused.isEmpty ? "" : table(["Connections rejected or closed, by reason", "#Connections"], refused)
         return section(
             "losses", "Losses",
             """
-            <p class="faint">What is lost here. What agents lose, their own metrics tell.</p>
+            <p class="faint">Losses in this server. For losses in agents, see the agents' metrics.</p>
             \(table(["Reason", "#Amount", "#Bytes"], rows, empty: "Nothing."))
             \(connections)
             """)

@@ -270,7 +270,7 @@ def main():
             clickhouse.query(statement)
         process, port, url = serve(program, clickhouse, stack.callback)
         body, headers = get(url)
-        check("labelled nothing to be stored" in body, "the first page")
+        check("labelled no flows to store" in body, "the first page")
         check("default-src 'none'" in headers["Content-Security-Policy"], headers)
         agents = {node: Agent(port, node) for node in NODES}
         told, expected = traffic()

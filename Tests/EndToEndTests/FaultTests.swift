@@ -87,7 +87,7 @@ extension EndToEndTests {
         } check: { chosen, other, sent in
             let stored = try await database.bytes()
             #expect(stored == sent)
-            #expect(!chosen.process.output.contains("rows are given up"))
+            #expect(!chosen.process.output.contains("before ClickHouse has stored all rows"))
             let lost = try await other.metric("kubenetmon_worker_lost_bytes_total")
             #expect(lost == 0)
         }
@@ -166,7 +166,7 @@ extension EndToEndTests {
             }
             #expect(try await server.metric("kubenetmon_worker_queued_rows") > 0)
             try await server.stop()
-            #expect(server.process.output.contains("rows are given up; the agents have them still"))
+            #expect(server.process.output.contains("before ClickHouse has stored all rows; agents keep them"))
 
             try await database.query("RENAME TABLE elsewhere TO network_flows_0")
             isAway.withLock { $0 = false }

@@ -65,7 +65,7 @@ extension EndToEndTests {
                 try await startAgent("node-b", token: "token-a"),
             ]
             try await lab.makeTraffic(seconds: 2)
-            try await eventually("node-b is refused") { agents[1].output.contains("is of a pod on the node node-a") }
+            try await eventually("node-b is refused") { agents[1].output.contains("belongs to a pod on node node-a") }
             #expect(try await lab.metric("kubenetmon_agent_acknowledged_bytes_total", on: "node-b") == 0)
             try Data("token-b".utf8).write(to: folder.appending(path: "node-b"), options: .atomic)
 

@@ -57,8 +57,8 @@ import Testing
     @Test(
         "missing encryption or authentication causes a warning",
         arguments: [
-            ("", "unencrypted"), ("agent_authentication: kubernetes", "tokens travel unencrypted"),
-            (certificate, "whoever reaches the port"), ("\(certificate)tls_client_ca_file: /ca", nil),
+            ("", "neither encrypted nor authenticated"), ("agent_authentication: kubernetes", "are not encrypted"),
+            (certificate, "are not authenticated"), ("\(certificate)tls_client_ca_file: /ca", nil),
             ("\(certificate)agent_authentication: kubernetes", nil),
         ])
     func whatIsOpenIsWarnedAbout(_ text: String, _ warning: String?) throws {

@@ -32,7 +32,7 @@ import Testing
         let asked = setting == "none" ? clickHouse : proxy
         try await eventually("ClickHouse is asked") { !asked.requests.isEmpty }
         #expect((setting == "none" ? proxy : clickHouse).requests.isEmpty)
-        let line = "the proxy of the environment is not used for ClickHouse"
+        let line = "the proxy in the environment is not used for ClickHouse"
         #expect(server.output.contains(line) == (setting == "none"), "\(server.output)")
         if setting == "none" { #expect(server.output.contains("http_proxy") && !server.output.contains(proxy.url)) }
     }

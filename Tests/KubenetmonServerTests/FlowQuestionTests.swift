@@ -36,13 +36,13 @@ import Testing
         arguments: [
             ("", "src is missing"), ("src=10.0.0.1:1", "dst is missing"),
             ("src=10.0.0.1:1&dst=10.0.0.2:2", "node is missing"),
-            ("src=10.0.0.1&dst=10.0.0.2:2&node=n", "src '10.0.0.1' is no address and port, such as"),
-            ("src=web:1&dst=10.0.0.2:2&node=n", "src 'web:1' is no address and port, such as"),
-            ("src=10.0.0.1:1&dst=10.0.0.2:65536&node=n", "dst '10.0.0.2:65536' is no address and port"),
-            ("src=10.0.0.1:1&dst=10.0.0.2:2&node=n&proto=icmp", "proto 'icmp' is none of tcp, udp and sctp"),
-            ("src=10.0.0.1:1&dst=10.0.0.2:2&node=n&at=noon", "at 'noon' is no number of seconds since 1970"),
+            ("src=10.0.0.1&dst=10.0.0.2:2&node=n", "src '10.0.0.1' is not an address and port, such as"),
+            ("src=web:1&dst=10.0.0.2:2&node=n", "src 'web:1' is not an address and port, such as"),
+            ("src=10.0.0.1:1&dst=10.0.0.2:65536&node=n", "dst '10.0.0.2:65536' is not an address and port"),
+            ("src=10.0.0.1:1&dst=10.0.0.2:2&node=n&proto=icmp", "proto 'icmp' is not tcp, udp or sctp"),
+            ("src=10.0.0.1:1&dst=10.0.0.2:2&node=n&at=noon", "at 'noon' is not a number of seconds since 1970"),
             ("=", "unknown parameter ''"), ("&&=&", "unknown parameter ''"), ("src", "src is missing"),
-            ("source=10.0.0.1:1", "unknown parameter 'source'; there are src, dst"),
+            ("source=10.0.0.1:1", "unknown parameter 'source'; known are src, dst"),
         ])
     func aBadQuestionIsToldWhatIsWrong(query: String, expected: String) {
         #expect(problem(query)?.hasPrefix(expected) == true)

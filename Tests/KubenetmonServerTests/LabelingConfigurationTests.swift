@@ -55,7 +55,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         let inVain = try warnings("inventory_file: /inventory.yaml")
         #expect(inVain.count == 2)
         #expect(inVain.first?.hasPrefix("pod_labels.app has no effect ") == true)
-        #expect(inVain.last?.hasPrefix("connection_flags: pod_labels of 'edge' are never met ") == true)
+        #expect(inVain.last?.hasPrefix("connection_flags: pod_labels of 'edge' never match ") == true)
         #expect(try warnings("") == [])
         #expect(try warnings("inventory_file: /inventory.yaml\nkubernetes: {enabled: true}") == [])
     }
@@ -157,7 +157,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         #expect(problems("connection_flags:\n" + many).map { $0.contains("one flag too many") } == [true])
         #expect(
             problems("connection_flags:\n  - {name: translated, ports: [1]}").map {
-                $0.contains("'translated' is the name of the flag that is set where a source was translated")
+                $0.contains("'translated' is reserved for the flag of flows whose source was translated")
             } == [true])
     }
 }

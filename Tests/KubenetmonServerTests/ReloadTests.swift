@@ -112,7 +112,7 @@ private final class MountedServer {
         }
         #expect(try await server.probe("ready").hasSuffix("200"))
         let output = server.process.output
-        #expect(output.contains("a setting that is changed needs a restart") && output.contains("port: 7801 → 9999"))
+        #expect(output.contains("setting takes effect only after a restart") && output.contains("port: 7801 → 9999"))
         #expect(output.contains("log_level: info → debug"))
 
         try server.mount("log_levle: debug\nranges: office\n", port: 7801)

@@ -69,7 +69,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
             settings.warnings,
             [
                 "clickhouse_endpoint", "clickhouse_batch_send_timeout", "clickhouse_wait_for_async_insert",
-                "agents' flows travel unencrypted",
+                "agents' connections are neither encrypted nor authenticated",
             ])
         { #expect(warning.hasPrefix(key)) }
     }
@@ -128,7 +128,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
                     connectTimeoutMilliseconds: 1_000, timeoutMilliseconds: 2_000))
         #expect(settings.warnings.count == 4)
         #expect(settings.warnings[0].hasPrefix("clickhouse_enabled: false"))
-        #expect(settings.warnings[1].contains("certificate is not checked"))
+        #expect(settings.warnings[1].contains("certificate is not verified"))
         #expect(settings.warnings[2].hasPrefix("clickhouse_skip_ping"))
     }
 
@@ -200,10 +200,10 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
     @Test(
         "a password sent to another machine without TLS causes a warning",
         arguments: [
-            ("http://db:8123", "", "secret", "password travels unencrypted to http://db:8123: "),
+            ("http://db:8123", "", "secret", "password is sent unencrypted to http://db:8123: "),
             ("db:9000", "clickhouse_disable_tls: true", "secret", "unencrypted to http://db:8123: "),
             ("https://db,http://other:8123", "", "secret", "unencrypted to http://other:8123: "),
-            ("http://db:8123", "clickhouse_headers: {X-Token: secret}", "", "clickhouse_headers travel unencrypted"),
+            ("http://db:8123", "clickhouse_headers: {X-Token: secret}", "", "clickhouse_headers are sent unencrypted"),
             ("http://db:8123", "", "", nil), ("https://db:8443", "", "secret", nil),
             ("http://127.0.0.2:8123", "", "secret", nil), ("http://[::1]:8123", "", "secret", nil),
             ("http://localhost:8123", "", "secret", nil),
@@ -334,11 +334,8 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
     @Test(
         "settings that contradict each other are reported",
         arguments: [
-            (
-                "clickhouse_certificate_file: a.pem",
-                "clickhouse_certificate_file: is given without its clickhouse_key_file"
-            ),
-            ("clickhouse_key_file: a.pem", "clickhouse_key_file: is given without its clickhouse_certificate_file"),
+            ("clickhouse_certificate_file: a.pem", "clickhouse_certificate_file: is set without clickhouse_key_file"),
+            ("clickhouse_key_file: a.pem", "clickhouse_key_file: is set without clickhouse_certificate_file"),
             ("metrics_port: 8884", "metrics_port: is the port that agents connect to"),
         ])
     func contradictionsAreProblems(line: String, problem: String) {
@@ -381,7 +378,10 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         #expect(read.clickHouse.endpoints.first == used)
         #expect(settings.settings.first { $0.key == "clickhouse_endpoint" }?.value == shown)
         #expect(!"\(settings.description) \(read.clickHouse.endpoints)".contains("ss@"))
-        #expect(settings.warnings.contains { $0.hasPrefix("clickhouse_endpoint: user and password in it are ignored") })
+        #expect(
+            settings.warnings.contains {
+                $0.hasPrefix("clickhouse_endpoint: the user and password in the URL are ignored")
+            })
     }
 
     @Test("an endpoint without credentials causes no warning")

@@ -85,7 +85,7 @@ private func report(_ talkers: [[FlowBlock]], at minute: Int = 11) -> TalkerRepo
         let calm = page.html.body.text
         #expect(calm.contains("class=\"tag good\">ready<") && !calm.contains("id=\"problems\""))
         #expect(calm.contains("Nothing is stored: clickhouse_enabled is false."))
-        #expect(calm.contains("has labelled nothing to be stored in its last full minute"))
+        #expect(calm.contains("labelled no flows to store in its last full minute"))
         #expect(calm.contains("the Kubernetes API is not watched"))
         page.readiness = [HealthCheck("kubernetes", problem: "pods not listed yet")]
         let troubled = page.html.body.text

@@ -33,7 +33,7 @@ import Testing
     @Test("a silent watch is named") func aWatchThatIsSilentIsNamed() {
         #expect(
             statistics(silence: 130, isWatching: true).remark(on: "nodes")
-                == "nodes are as they were 130 s ago: the watch is silent")
+                == "nodes may be stale: nothing received for 130 s")
     }
 
     /// Readiness reports a resource that was never listed, in a line of its own.
