@@ -71,17 +71,17 @@ extension ClickHouseError: CustomStringConvertible {
             "the materialized view \(name) failed with exception \(code): \(message)"
         case .unexpectedAnswer(let endpoint, Self.tooLargeStatus, _, _):
             """
-            \(endpoint) refuses a body for its size (status \(Self.tooLargeStatus)): raise the limit of the proxy that \
-            answers (nginx: client_max_body_size)
+            \(endpoint) rejects a request body as too large (status \(Self.tooLargeStatus)): raise the limit of the \
+            proxy in front of ClickHouse (nginx: client_max_body_size)
             """
         case .unexpectedAnswer(let endpoint, let status, let body, _):
-            "\(endpoint) answered with status \(status), not as ClickHouse does: \(body.prefix(200))"
+            "\(endpoint) sent a response that is not ClickHouse's, with status \(status): \(body.prefix(200))"
         case .unreadableCredentials(let reason): "ClickHouse's user and password cannot be read: \(reason)"
         case .missingTable(let name):
             "table \(name) does not exist; create it with deploy/clickhouse/001_network_flows_0.sql"
         case .missingColumns(let table, let columns):
             """
-            table \(table) has no column \(columns.joined(separator: ", ")); it must be made with \
+            table \(table) has no column \(columns.joined(separator: ", ")); create the table with \
             deploy/clickhouse/001_network_flows_0.sql
             """
         }

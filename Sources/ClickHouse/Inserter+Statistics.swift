@@ -60,7 +60,7 @@ extension Inserter {
         ///
         /// - Parameter oldestWait: The wait of the oldest block that is not set aside; nil if there is none.
         public func problem(oldestWait: Duration?) -> String? {
-            if let operatorError { return "somebody must act: \(operatorError)" }
+            if let operatorError { return "ClickHouse needs operator action: \(operatorError)" }
             guard let oldestWait, oldestWait > Self.patience else { return nil }
             return """
                 the oldest batch has waited for \(oldestWait.wholeSeconds) s: \

@@ -86,8 +86,8 @@ extension TableSchema {
         if !serverVersion.isEmpty, !isServer(atLeast: Self.oldestVersion.0, Self.oldestVersion.1) {
             warnings.append(
                 """
-                ClickHouse \(serverVersion) is older than 23.8, the oldest release that inserts are made for: a batch that \
-                is sent again may be stored twice, and errors may not be told apart
+                ClickHouse \(serverVersion) is older than 23.8, which inserts require: a batch that is sent again may \
+                be stored twice, and errors may be misclassified; upgrade ClickHouse
                 """)
         }
         switch deduplication {
@@ -96,8 +96,8 @@ extension TableSchema {
         case .plain where asyncInsert == .always:
             warnings.append(
                 """
-                clickhouse_async_insert: true: the deduplication window of table \(table) is for synchronous inserts; a \
-                batch that is sent again may be stored twice
+                clickhouse_async_insert: true: the deduplication window of table \(table) applies to synchronous \
+                inserts only, so a batch that is sent again may be stored twice; set clickhouse_async_insert: auto
                 """)
         case .replicated where asyncInsert == .always && isSynchronousOnly:
             warnings.append(
@@ -108,7 +108,7 @@ extension TableSchema {
         case .unknown(let engine):
             warnings.append(
                 """
-                table \(table) is of the engine \(engine): whether a batch that is sent again is stored twice depends on \
+                table \(table) has the engine \(engine): whether a batch that is sent again is stored twice depends on \
                 the tables behind it (deploy/clickhouse/003_deduplication_window.sql)
                 """)
         case .plain, .replicated, .hidden: break
@@ -128,8 +128,8 @@ extension TableSchema {
         case .ignored: return nil
         case .retried where storesAgain:
             return """
-                clickhouse_view_errors: retry: each retry stores the batch again in table \(table), which is not known to \
-                drop duplicates; set clickhouse_view_errors: auto
+                clickhouse_view_errors: retry: each retry stores the batch again in table \(table), which is not known \
+                to deduplicate inserts; set clickhouse_view_errors: auto
                 """
         case .retried:
             return """
@@ -139,9 +139,10 @@ extension TableSchema {
         case .automatic where views.isEmpty: return nil
         case .automatic:
             return """
-                table \(table) has materialized views (\(views.joined(separator: ", "))), and a batch that is sent again \
-                \(storesAgain ? "may be stored twice" : "does not reach them"): where a view fails, clickhouse_view_errors: \
-                auto stores the batch without it, and nothing tells of it; \(viewRemedy(isAsynchronous: isAsynchronous))
+                table \(table) has materialized views (\(views.joined(separator: ", "))), and a batch that is sent \
+                again \(storesAgain ? "may be stored twice" : "does not reach them"): if a view fails, \
+                clickhouse_view_errors: auto stores the batch without the view and does not report it; \
+                \(viewRemedy(isAsynchronous: isAsynchronous))
                 """
         }
     }
@@ -153,7 +154,7 @@ extension TableSchema {
         case .replicated(window: 0): return "set \(Deduplication.replicatedSetting)"
         case .plain, .replicated:
             return isAsynchronous ? "set clickhouse_async_insert: auto" : "update ClickHouse to 24.2 or newer"
-        case .unknown, .hidden: return "put views on the tables behind it, with a deduplication window"
+        case .unknown, .hidden: return "create the views on the tables behind it, and give those a deduplication window"
         }
     }
 
@@ -161,16 +162,16 @@ extension TableSchema {
         // Several questions may have the same cost.
         let costs = hidden.map(\.cost).reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }
         return """
-            ClickHouse does not let the server's user read \(hidden.map(\.name).joined(separator: ", ")), so what they say is \
-            unknown: \(costs.joined(separator: "; ")); run: \
+            ClickHouse does not let the server's user read \(hidden.map(\.name).joined(separator: ", ")): \
+            \(costs.joined(separator: "; ")); run: \
             \(hidden.map { "GRANT \($0.grant(quotedTable)) TO the user" }.joined(separator: "; "))
             """
     }
 
     private func windowWarning(_ setting: String) -> String {
         """
-        table \(table) has no deduplication window: a batch that is sent again, since ClickHouse's answer was lost, is \
-        stored twice; run: ALTER TABLE \(quotedTable) MODIFY SETTING \(setting) = 10000
+        table \(table) has no deduplication window: a batch that is sent again because ClickHouse's response was lost \
+        is stored twice; run: ALTER TABLE \(quotedTable) MODIFY SETTING \(setting) = 10000
         """
     }
 }

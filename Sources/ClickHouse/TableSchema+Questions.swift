@@ -29,11 +29,11 @@ extension TableSchema {
             case .columns: "only the columns of 001_network_flows_0.sql are filled"
             case .engine:
                 """
-                every insert is synchronous, a table without a deduplication window is not warned of, and failures of \
-                materialized views are not seen
+                every insert is synchronous, and neither a missing deduplication window nor failures of materialized \
+                views are reported
                 """
-            case .plainDefault, .replicatedDefault: "a deduplication window that is not the table's own is not seen"
-            case .parts, .metrics: "a batch whose rows ClickHouse lost when it was killed is not found"
+            case .plainDefault, .replicatedDefault: "a deduplication window set outside the table is not detected"
+            case .parts, .metrics: "rows that ClickHouse loses when it is killed are not detected"
             }
         }
 

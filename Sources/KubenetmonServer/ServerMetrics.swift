@@ -174,7 +174,7 @@ extension MetricsPage {
             label: "reason", ClickHouseError.reasons.map { ($0, inserts.failedAttempts[$0] ?? 0) })
         add(
             .counter, "kubenetmon_worker_rescued_batches_total",
-            "Batches resent because ClickHouse crashed and kept their token without their rows.",
+            "Batches sent again because ClickHouse crashed and kept their token without their rows.",
             inserts.rescuedBatches)
         add(
             .counter, "kubenetmon_worker_possibly_doubled_bytes_total",

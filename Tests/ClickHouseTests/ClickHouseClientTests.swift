@@ -122,7 +122,7 @@ private let memory =
             return
         }
         #expect(error.failureClass == failureClass)
-        #expect("\(error)".contains("not as ClickHouse does"))
+        #expect("\(error)".contains("a response that is not ClickHouse's"))
     }
 
     @Test("the error contains the delay that Retry-After asks for") func whatAnEndpointAsksForIsTold() async throws {

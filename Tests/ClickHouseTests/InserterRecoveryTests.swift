@@ -117,7 +117,7 @@ import Testing
         test.submit(1)
         try await eventually("the sink reports a problem") { test.inserter.load.problem != nil }
         let problem = try #require(test.inserter.load.problem)
-        #expect(problem.hasPrefix("somebody must act: ClickHouse answered with exception 60"))
+        #expect(problem.hasPrefix("ClickHouse needs operator action: ClickHouse answered with exception 60"))
         try await database.query("RENAME TABLE elsewhere TO network_flows_0")
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.inserter.load.problem == nil)

@@ -121,7 +121,7 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
         let warning = try #require(schema.warnings().first)
         #expect(schema.warnings().count == 1)
         #expect(warning.contains("system.parts") && warning.contains("GRANT SELECT ON system.parts TO the user"))
-        #expect(warning.contains("a batch whose rows ClickHouse lost when it was killed is not found"))
+        #expect(warning.contains("rows that ClickHouse loses when it is killed are not detected"))
 
         let drop = "DROP VIEW view"
         _ = try await withClient(administrator) { client throws(ClickHouseError) in try client.query(drop) }.get()

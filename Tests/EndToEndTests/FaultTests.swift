@@ -152,10 +152,10 @@ extension EndToEndTests {
             let agent = try await lab.startAgent(on: "node-a", serverPort: ServerUnderTest.port)
             try await database.query("RENAME TABLE network_flows_0 TO elsewhere")
             _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 100, seconds: 1)
-            try await eventually("somebody must act") {
+            try await eventually("ClickHouse needs operator action") {
                 let ready = try await server.probe("/ready")
-                return ready.status == 503
-                    && ready.body.contains("\"clickhouse\":\"somebody must act: ClickHouse answered with exception 60")
+                let problem = "ClickHouse needs operator action: ClickHouse answered with exception 60"
+                return ready.status == 503 && ready.body.contains("\"clickhouse\":\"\(problem)")
             }
             isAway.withLock { $0 = true }
             try await eventually("it may pass by itself") {
