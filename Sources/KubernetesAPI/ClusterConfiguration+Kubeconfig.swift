@@ -36,12 +36,12 @@ extension ClusterConfiguration {
             configuration.verifiesServer = false
             configuration.authorities = nil
             configuration.warnings.append(
-                "\(path): \(cluster.path("insecure-skip-tls-verify")): the API server's certificate is not checked; "
-                    + "whoever stands between can read the token")
+                "\(path): \(cluster.path("insecure-skip-tls-verify")): the API server's certificate is not verified, "
+                    + "so the token can be intercepted")
         }
         try cluster.refuse(
             ["proxy-url"],
-            remedy: "make the API server reachable without a proxy; Kubernetes is always dialled directly")
+            remedy: "make the API server reachable without a proxy; connections to Kubernetes use none")
 
         guard let name = names.optionalText("user") else { return configuration }
         let user = try file.entry("user", named: name, of: names.path("user"))
@@ -49,13 +49,13 @@ extension ClusterConfiguration {
             ["exec", "auth-provider", "username", "password"],
             remedy: "use a service account's token (`kubectl create token`), a token file or a client certificate")
         try user.refuse(
-            ["as", "as-groups", "as-uid", "as-user-extra"], remedy: "use a user with the rights themselves")
+            ["as", "as-groups", "as-uid", "as-user-extra"], remedy: "use a user that has these rights itself")
         configuration.certificate = try user.source("client-certificate")
         configuration.key = try user.source("client-key")
         guard (configuration.certificate == nil) == (configuration.key == nil) else {
             throw user.error(
                 configuration.key == nil ? "client-key" : "client-certificate", "is missing",
-                remedy: "a client certificate and its key only work together")
+                remedy: "set both the client certificate and its key")
         }
         // As in client-go, the file takes precedence if both are present.
         if let tokenFile = user.optionalText("tokenFile") {
@@ -66,7 +66,7 @@ extension ClusterConfiguration {
         let isPlain = configuration.server.hasPrefix("http://")
         if isPlain, configuration.token != nil, !URLAuthority(configuration.server).isLoopback {
             configuration.warnings.append(
-                "\(path): \(cluster.path("server")): the token travels unencrypted to \(configuration.server): write https://"
+                "\(path): \(cluster.path("server")): the token is sent unencrypted to \(configuration.server): write https://"
             )
         }
         return configuration
@@ -80,13 +80,14 @@ private struct KubeconfigFile {
     private let entries: [YAMLNode.Entry]
 
     init(path: String) throws(ClusterConfigurationError) {
-        let remedy = "write it anew with `kubectl config view --flatten --raw`"
+        let remedy = "write it again with `kubectl config view --flatten --raw`"
         let text: String
         do throws(FileError) {
             text = String(decoding: try readFile(path), as: UTF8.self)
         } catch {
             throw ClusterConfigurationError(
-                file: path, problem: "cannot be read: \(error.reason)", remedy: "check the path and the file's rights")
+                file: path, problem: "cannot be read: \(error.reason)",
+                remedy: "check the path and the file's permissions")
         }
         let document: YAMLDocument
         do {
@@ -98,7 +99,7 @@ private struct KubeconfigFile {
             throw ClusterConfigurationError(file: path, problem: "is not plain YAML: \(problem)", remedy: remedy)
         }
         guard case .mapping(let entries) = document.root.content, !entries.isEmpty else {
-            throw ClusterConfigurationError(file: path, problem: "holds no mapping", remedy: remedy)
+            throw ClusterConfigurationError(file: path, problem: "contains no mapping", remedy: remedy)
         }
         self.init(file: path, place: "", entries: entries)
     }
@@ -129,7 +130,7 @@ private struct KubeconfigFile {
         switch optionalText(key) {
         case nil, "false": false
         case "true": true
-        default: throw error(key, "is neither true nor false", remedy: "write one of them")
+        default: throw error(key, "is not true or false", remedy: "write one of them")
         }
     }
 
@@ -141,7 +142,7 @@ private struct KubeconfigFile {
         guard let entry = list.first(where: { $0.entries.value(of: "name")?.text == name }) else {
             throw ClusterConfigurationError(
                 file: file, key: key, problem: "there is no \(name.debugDescription) among the \(kind)s",
-                remedy: "choose one that is there (`kubectl config get-contexts`)")
+                remedy: "choose an existing one (`kubectl config get-contexts`)")
         }
         return KubeconfigFile(
             file: file, place: "\(kind)s[\(name)].\(kind)", entries: entry.entries.value(of: kind)?.entries ?? [])
@@ -151,7 +152,7 @@ private struct KubeconfigFile {
         let server = try text("server", remedy: "write the API server's URL")
         guard server.hasPrefix("https://") || server.hasPrefix("http://") else {
             throw error(
-                "server", "\(server.debugDescription) is no https:// or http:// URL",
+                "server", "\(server.debugDescription) is not an https:// or http:// URL",
                 remedy: "write one such as https://127.0.0.1:6443")
         }
         return String(server.reversed().drop { $0 == "/" }.reversed())
@@ -171,7 +172,7 @@ private struct KubeconfigFile {
             guard let data = Data(base64Encoded: text, options: .ignoreUnknownCharacters), !data.isEmpty else {
                 throw error(
                     "\(key)-data", "is not base64",
-                    remedy: "write it anew with `kubectl config set` and --embed-certs=true")
+                    remedy: "write it again with `kubectl config set` and --embed-certs=true")
             }
             return .bytes(Array(data))
         }
@@ -179,7 +180,7 @@ private struct KubeconfigFile {
         guard access(path, R_OK) == 0 else {
             throw error(
                 key, "\(path) cannot be read: \(String(cString: strerror(errno)))",
-                remedy: "check the path, which counts from the kubeconfig's folder, and the file's rights")
+                remedy: "check the path, relative to the kubeconfig's directory, and the file's permissions")
         }
         return .file(path)
     }

@@ -67,8 +67,8 @@ public struct ClusterConfiguration: Equatable, Sendable {
         func variable(_ name: String) throws(ClusterConfigurationError) -> String {
             guard let value = environment[name], !value.isEmpty else {
                 throw ClusterConfigurationError(
-                    key: name, problem: "is not set, so this is no pod",
-                    remedy: "outside a cluster set KUBECONFIG to the path of a kubeconfig")
+                    key: name, problem: "is not set, so this process does not run in a pod",
+                    remedy: "outside a cluster, set KUBECONFIG to the path of a kubeconfig")
             }
             return value
         }
@@ -77,7 +77,7 @@ public struct ClusterConfiguration: Equatable, Sendable {
         guard let number = UInt16(port), number > 0 else {
             throw ClusterConfigurationError(
                 key: "KUBERNETES_SERVICE_PORT", problem: "\(port.debugDescription) is not a port",
-                remedy: "leave the variable to Kubernetes")
+                remedy: "do not set the variable; Kubernetes sets it")
         }
         for name in ["token", "ca.crt"] {
             do throws(FileError) {

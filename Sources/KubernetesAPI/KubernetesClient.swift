@@ -136,7 +136,7 @@ struct KubernetesClient: KubernetesTransport, ~Copyable {
     private static func checked(_ token: [UInt8]) throws(KubernetesClientError) -> String {
         let text = String(decoding: token, as: UTF8.self).trimmingWhitespace()
         guard text.utf8.allSatisfy({ 0x21...0x7e ~= $0 }) else {
-            throw .credentials("the token holds other than visible ASCII characters")
+            throw .credentials("the token contains characters other than visible ASCII")
         }
         return text
     }

@@ -17,7 +17,7 @@ extension KubernetesDecodingError: CustomStringConvertible {
     package var description: String {
         switch self {
         case .notKubernetesProtobuf(let prefix):
-            "the response is not Kubernetes' protobuf, it begins with "
+            "the response is not Kubernetes protobuf; it begins with "
                 + String(decoding: prefix, as: UTF8.self).debugDescription
         case .malformed(let what): "the response is malformed: \(what)"
         case .tooLong(let part, let length, let limit):

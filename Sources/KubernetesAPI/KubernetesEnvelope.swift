@@ -17,7 +17,7 @@ enum KubernetesEnvelope {
         guard begins(bytes) else { throw .notKubernetesProtobuf(Array(bytes.prefix(16))) }
         let envelope = UnsafeRawBufferPointer(rebasing: bytes.dropFirst(magic.count))
         guard let unknown = arena.unpack(envelope, kubenetmon__kubernetes__unknown__unpack) else {
-            throw .malformed("\(envelope.count) bytes behind the magic are no message")
+            throw .malformed("\(envelope.count) bytes after the magic number are not a message")
         }
         return UnsafeRawBufferPointer(start: unknown.pointee.raw.data, count: unknown.pointee.raw.len)
     }

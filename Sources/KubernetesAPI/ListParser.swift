@@ -46,7 +46,7 @@ struct ListParser<Object: Sendable>: StreamParser {
     /// Handles a field of `Unknown`.
     private mutating func envelopeField(_ field: ProtobufField) throws(KubernetesDecodingError) -> StreamStep {
         if field.number == 2, field.isLengthDelimited {
-            guard !hasList else { throw .malformed("a second list") }
+            guard !hasList else { throw .malformed("it contains a second list") }
             hasList = true
             listLeft = field.contentLength
         } else {
@@ -59,7 +59,7 @@ struct ListParser<Object: Sendable>: StreamParser {
     private mutating func listField(
         _ field: ProtobufField, _ bytes: UnsafeRawBufferPointer, _ body: (Object) -> Void
     ) throws(KubernetesDecodingError) -> StreamStep {
-        guard field.length <= listLeft else { throw .malformed("a field goes on beyond the list that it is in") }
+        guard field.length <= listLeft else { throw .malformed("a field extends past the end of its list") }
         switch (field.number, field.isLengthDelimited) {
         case (1, true):
             guard field.contentLength <= KubernetesLimits.listMetadataLength else {

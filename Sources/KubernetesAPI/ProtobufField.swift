@@ -51,6 +51,6 @@ struct ProtobufField {
             value |= UInt64(byte & 0x7f) << shift
             if byte < 0x80 { return value }
         }
-        throw .malformed("a number of more than ten bytes")
+        throw .malformed("a number has more than ten bytes")
     }
 }

@@ -20,7 +20,7 @@ struct ReflectorLog {
     mutating func reportList(_ objects: Int) {
         reported = nil
         if hasListed {
-            logger.info("\(resource) are listed anew", metadata: ["objects": "\(objects)"])
+            logger.info("\(resource) are listed again", metadata: ["objects": "\(objects)"])
         } else {
             logger.notice(
                 "\(resource) are listed and watched",
@@ -35,7 +35,7 @@ struct ReflectorLog {
         logger.log(
             level: needsHelp ? .error : .warning,
             hasListed
-                ? "\(resource) are not watched; what is known of them is kept" : "\(resource) are not known yet",
+                ? "cannot watch \(resource); the last known state stays in use" : "cannot list \(resource) yet",
             metadata: [
                 "error": "\(problem.message)", "kind": "\(problem.failure.kind.rawValue)",
                 "next_attempt_in": "\(delay)",
@@ -53,24 +53,29 @@ struct ReflectorLog {
         guard problems != reportedCredentials else { return false }
         reportedCredentials = problems
         for problem in problems {
-            logger.warning("credentials are out of date", metadata: ["error": "\(problem)"])
+            logger.warning(
+                "cannot reload credentials; the previous ones stay in use", metadata: ["error": "\(problem)"])
         }
         return !problems.isEmpty
     }
 
     func reportEarlierVersion(_ version: String, known: String) {
         logger.warning(
-            "\(resource) are listed anew: the API server's versions have started over, as after a restore of etcd",
+            "\(resource) are listed again: the API server's versions have decreased, as after a restore of etcd",
             metadata: ["version": "\(version)", "known_version": "\(known)"])
     }
 
     func reportMissingStreamingLists(_ reason: String) {
-        logger.info("\(resource) are listed: the API server has no streaming lists", metadata: ["reason": "\(reason)"])
+        logger.info(
+            "\(resource) are listed in pages: the API server has no streaming lists",
+            metadata: ["reason": "\(reason)"])
     }
 
     mutating func reportMalformedObject(_ object: MalformedObject) {
         guard !hasReportedMalformedObject else { return }
         hasReportedMalformedObject = true
-        logger.warning("an object is passed over; others are counted", metadata: ["error": "\(object)"])
+        logger.warning(
+            "skipping an object that cannot be decoded; further ones are only counted",
+            metadata: ["error": "\(object)"])
     }
 }

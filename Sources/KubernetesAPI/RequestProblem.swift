@@ -26,14 +26,14 @@ struct RequestProblem: Error {
 
     /// A streaming list that ended before all of its objects had arrived.
     static let unfinishedStreamingList = RequestProblem(
-        failure: ReflectorStep.Failure(kind: .connection), message: "the streaming list ended before its end")
+        failure: ReflectorStep.Failure(kind: .connection), message: "the streaming list ended before it was complete")
 
     /// Returns the problem of a watch that was silent for a duration.
     static func silence(of resource: String, for duration: Duration) -> RequestProblem {
         RequestProblem(
             failure: ReflectorStep.Failure(kind: .timeout),
-            message: "the watch of \(resource) told nothing for \(duration), not even a bookmark: the API "
-                + "server or the way to it hangs")
+            message: "the watch of \(resource) received nothing for \(duration), not even a bookmark: the API "
+                + "server or the network to it hangs")
     }
 
     /// The same problem for a watch that had begun.

@@ -72,11 +72,11 @@ enum TokenReview {
         guard status.authenticated == true else {
             let reason = status.error.flatMap { $0.isEmpty ? nil : $0 }
             return Answer(
-                verdict: .denied(reason ?? "the API server does not know the token, or it has expired"),
+                verdict: .denied(reason ?? "the token is unknown to the API server, or it has expired"),
                 hasError: reason != nil)
         }
         guard status.audiences?.contains(audience) == true else {
-            return Answer(verdict: .denied("the token is not meant for the audience \(audience)"))
+            return Answer(verdict: .denied("the token does not have the audience \(audience)"))
         }
         guard let user = status.user, let username = user.username, !username.isEmpty else { return nil }
         func extra(_ name: String) -> String? { user.extra?["authentication.kubernetes.io/\(name)"]?.first }

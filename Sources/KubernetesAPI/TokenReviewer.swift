@@ -64,7 +64,7 @@ public final class TokenReviewer: Sendable {
         idle.withLock { $0.append(line) }
         let answer = try result.get()
         if answer.hasError, lastIdentity(of: token) != nil, case .denied(let reason) = answer.verdict {
-            throw TokenReviewFailure("the API server no longer knows a token that was good: \(reason)")
+            throw TokenReviewFailure("the API server rejects a token that it accepted before: \(reason)")
         }
         let lifetime = lifetime(of: token)
         cache.withLock { $0.remember(answer.verdict, on: token, tokenLifetime: lifetime, now: .now) }
@@ -86,10 +86,10 @@ public final class TokenReviewer: Sendable {
                 response.status == 403
                 ? "; a ClusterRole must grant the verb create on tokenreviews.authentication.k8s.io to the server's "
                     + "service account" : ""
-            throw TokenReviewFailure("the API server does not review tokens: \(status)\(remedy)")
+            throw TokenReviewFailure("the API server rejected the token review: \(status)\(remedy)")
         }
         guard let answer = TokenReview.answer(in: response.body, audience: audience) else {
-            throw TokenReviewFailure("the API server's answer is no TokenReview")
+            throw TokenReviewFailure("the API server's response is not a TokenReview")
         }
         return answer
     }
@@ -101,8 +101,9 @@ public final class TokenReviewer: Sendable {
                 Self.path, json: TokenReview.request(token: token, audience: audience), timeouts: Self.timeouts)
         } catch {
             switch error {
-            case .credentials(let reason): throw TokenReviewFailure("tokens cannot be reviewed: \(reason)")
-            case .http(let error): throw TokenReviewFailure("the API server cannot be asked to review tokens: \(error)")
+            case .credentials(let reason): throw TokenReviewFailure("cannot request token reviews: \(reason)")
+            case .http(let error):
+                throw TokenReviewFailure("cannot request a token review from the API server: \(error)")
             }
         }
     }

@@ -88,7 +88,7 @@ struct WatchParser<Object: Sendable>: StreamParser {
             let message = arena.unpack(bytes, kubenetmon__kubernetes__partial_object_metadata__unpack),
             let metadata = message.pointee.metadata,
             let version = metadata.pointee.resource_version, version.pointee != 0
-        else { throw .malformed("a bookmark without a resourceVersion") }
+        else { throw .malformed("a bookmark has no resourceVersion") }
         let endsInitialEvents = metadata.pointee.value(ofAnnotation: "k8s.io/initial-events-end") == "true"
         return .bookmark(resourceVersion: String(cString: version), endsInitialEvents: endsInitialEvents)
     }

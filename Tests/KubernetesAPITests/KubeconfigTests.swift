@@ -110,7 +110,7 @@ private struct Kubeconfig {
         #expect(warnings.count == (isWarned ? 1 : 0))
         for warning in warnings {
             #expect(
-                warning.contains("clusters[prod-cluster].cluster.server: the token travels unencrypted to \(server): "))
+                warning.contains("clusters[prod-cluster].cluster.server: the token is sent unencrypted to \(server): "))
             #expect(!warning.contains("secret"))
         }
     }

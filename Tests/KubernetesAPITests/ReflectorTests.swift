@@ -249,7 +249,7 @@ private func reflector(
         server.apply(pod("c"))
         try await reflector.holds([key("b"), key("c")])
         #expect(server.count(.version) == 1)
-        #expect(reflector.log.lines.contains { $0.hasPrefix("warning") && $0.contains("started over") })
+        #expect(reflector.log.lines.contains { $0.hasPrefix("warning") && $0.contains("versions have decreased") })
     }
 
     // MARK: - Silence
@@ -266,7 +266,7 @@ private func reflector(
         #expect((reflector.statistics.failures[.timeout] ?? 0) >= 1)
         #expect(reflector.statistics.relists == 0)
         let line = try #require(reflector.log.lines.first { $0.hasPrefix("warning") })
-        for word in ["pods are not watched", "told nothing for", "timeout"] {
+        for word in ["cannot watch pods", "received nothing for", "timeout"] {
             #expect(line.contains(word), "\(word)")
         }
     }
