@@ -202,8 +202,8 @@ extension CloudRangeCatalog {
             if source.state.fail(at: .now, retryAfter: error.retryAfter, using: &generator) == .fails {
                 logger.warning(
                     source.list == nil
-                        ? "an address list cannot be had, its addresses are unknown until then"
-                        : "an address list cannot be had, the last good one stays in use",
+                        ? "cannot load an address list; its addresses have no labels until a retry succeeds"
+                        : "cannot refresh an address list; the last good one stays in use",
                     metadata: metadata(of: source))
             }
             return false
@@ -272,7 +272,7 @@ extension CloudRangeCatalog {
             try cache.keep(entry, of: source.provider)
         } catch {
             logger.warning(
-                "address list not kept for the next start",
+                "cannot write an address list to the cache",
                 metadata: ["list": "\(source.provider.rawValue)", "reason": "\(error)"])
         }
     }

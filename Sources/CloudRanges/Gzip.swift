@@ -15,7 +15,7 @@ enum Gzip {
         var stream = z_stream()
         // 15 bits of window, and 16 for gzip's header (inflateInit2 in zlib.h).
         guard inflateInit2_(&stream, 15 + 16, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size)) == Z_OK else {
-            throw .notJSON(detail: "it is compressed, and there is no memory to unpack it")
+            throw .notJSON(detail: "it is compressed and cannot be unpacked: out of memory")
         }
         defer { inflateEnd(&stream) }
         var content: [UInt8] = []
@@ -35,9 +35,9 @@ enum Gzip {
             return result
         }
         guard content.count <= maximumBytes else {
-            throw .notJSON(detail: "it is compressed, and larger than \(maximumBytes) bytes when unpacked")
+            throw .notJSON(detail: "it is compressed and larger than \(maximumBytes) bytes when unpacked")
         }
-        guard result == Z_STREAM_END else { throw .notJSON(detail: "it is compressed, and damaged or cut") }
+        guard result == Z_STREAM_END else { throw .notJSON(detail: "it is compressed and either damaged or truncated") }
         return content
     }
 }

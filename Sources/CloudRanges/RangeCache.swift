@@ -64,10 +64,11 @@ struct RangeCache: Sendable {
         guard let lineEnd = bytes.firstIndex(of: UInt8(ascii: "\n")),
             let header = try? JSONDecoder().decode(Header.self, from: Data(bytes[..<lineEnd])), header.version == 1,
             header.provider == provider.rawValue
-        else { throw Failure(path: path, reason: "it does not begin as a cached list does") }
+        else { throw Failure(path: path, reason: "it does not begin with the header of a cached list") }
         let document = Array(bytes[(lineEnd + 1)...])
         guard document.count == header.bytes, document.checksum == header.checksum else {
-            throw Failure(path: path, reason: "it is damaged: \(document.count) of \(header.bytes) bytes, or others")
+            throw Failure(
+                path: path, reason: "it is damaged: \(document.count) of \(header.bytes) bytes, or a wrong checksum")
         }
         return Entry(
             validators: Validators(
@@ -89,7 +90,7 @@ struct RangeCache: Sendable {
         } catch let error as LocalFile.Failure {
             throw Failure(path: path, reason: error.reason)
         } catch {
-            throw Failure(path: directory, reason: "the directory cannot be made: \(error)")
+            throw Failure(path: directory, reason: "cannot create the directory: \(error)")
         }
     }
 }

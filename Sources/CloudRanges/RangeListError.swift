@@ -18,9 +18,9 @@ extension RangeListError: CustomStringConvertible {
         switch self {
         case .notJSON(let detail): "not JSON: \(detail)"
         case .notTheList(let expected, let detail): "not the expected list (\(expected)): \(detail)"
-        case .noPrefixes: "the list holds no prefixes"
+        case .noPrefixes: "the list contains no prefixes"
         case .mostlyUnreadable(let skipped, let read):
-            "the list's format is not the known one: \(skipped) entries are unreadable, only \(read) are not"
+            "the list has an unknown format: \(skipped) entries are unreadable, only \(read) are readable"
         }
     }
 }

@@ -23,7 +23,7 @@ extension RangeSourceError: CustomStringConvertible {
         case .http(let error): "\(error)"
         case .status(let status, _): "the server answered with status \(status)"
         case .noDatedList(let days, let newest):
-            "no list is published under the URL of any of the last \(days) days; of today's: \(newest)"
+            "no list is published at the URLs of the last \(days) days; today's URL: \(newest)"
         case .file(let path, let reason): "\(path): \(reason)"
         case .list(let error): "\(error)"
         }

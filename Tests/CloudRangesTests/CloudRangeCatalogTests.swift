@@ -83,7 +83,7 @@ private let google = TestLists.google
         for damaged in [
             Array(compressed.dropLast(9)), Array(compressed.prefix(2)), compressed.prefix(20) + [0xff, 0xff],
         ] {
-            #expect(throws: RangeListError.notJSON(detail: "it is compressed, and damaged or cut")) {
+            #expect(throws: RangeListError.notJSON(detail: "it is compressed and either damaged or truncated")) {
                 try RangeList(damaged, of: .aws)
             }
         }
@@ -171,7 +171,7 @@ private let google = TestLists.google
         // One log line for each change of state, not for each attempt.
         #expect(
             running.log == [
-                "warning: an address list cannot be had, its addresses are unknown until then",
+                "warning: cannot load an address list; its addresses have no labels until a retry succeeds",
                 "info: address list loaded",
             ])
         // While the source fails, `lastError` gives the reason.
@@ -354,7 +354,7 @@ private let google = TestLists.google
         try await eventually("the list is there") { running.lines.count == 3 }
         try await running.stop()
         #expect(running.source(.google).failures == 0)
-        #expect(running.log.contains("warning: address list not kept for the next start"))
+        #expect(running.log.contains("warning: cannot write an address list to the cache"))
     }
 }
 
@@ -467,7 +467,7 @@ private let google = TestLists.google
         #expect(
             running.log == [
                 "info: address list loaded",
-                "warning: an address list cannot be had, the last good one stays in use",
+                "warning: cannot refresh an address list; the last good one stays in use",
                 "info: address list loaded",
             ])
     }
@@ -586,7 +586,7 @@ private let google = TestLists.google
         try await eventually("it failed") { searching.source(.azure).failures > 0 }
         try await searching.stop()
         let error = searching.source(.azure).lastError ?? ""
-        #expect(error.contains("last 30 days; of today's: ") && !error.hasSuffix(": "))
+        #expect(error.contains("last 30 days; today's URL: ") && !error.hasSuffix(": "))
     }
 
     @Test("a list in use is never replaced by an older one")
