@@ -88,23 +88,23 @@ extension ConnectionError: CustomStringConvertible {
         switch self {
         case .unsupportedVersion(let version):
             """
-            the agent speaks protocol version \(version), this server up to \(Hello.currentProtocolVersion): upgrade the \
-            servers before the agents
+            the agent uses protocol version \(version), but this server supports only versions up to \
+            \(Hello.currentProtocolVersion): upgrade the servers before the agents
             """
         case .unexpectedMessage(let problem): problem
-        case .noHandshake(let limit): "the TLS handshake was not over within \(limit.seconds) s"
+        case .noHandshake(let limit): "the TLS handshake was not complete within \(limit.seconds) s"
         case .noHello(let limit): "no Hello within \(limit.seconds) s"
-        case .idle(let limit): "no whole message within \(limit.seconds) s"
-        case .stayed(let limit): "the agent was asked to connect anew and has not within \(limit.seconds) s"
+        case .idle(let limit): "no complete message within \(limit.seconds) s"
+        case .stayed(let limit): "the agent was asked to reconnect and did not within \(limit.seconds) s"
         case .noNodeName: "Hello.node_name is empty: set NODE_NAME for the agent"
-        case .tooManyConnections(let limit): "\(limit) connections are open already, the limit of all"
+        case .tooManyConnections(let limit): "the limit of \(limit) open connections is reached"
         case .tooManyFromSource(let limit):
-            "\(limit) connections from this address or its /64 are open already, the limit of a source"
+            "the limit of \(limit) open connections from this address or its /64 is reached"
         case .unfinishedFrames:
-            "unfinished frames from this source or from all take too much memory, and this one was begun first"
-        case .tooManyWaiting(let limit): "more than \(limit) messages came before the agent was let in"
-        case .notRead(let limit): "nothing could be read for \(limit.seconds) s: ClickHouse stores no batches"
-        case .expired: "the agent's token has expired, and the agent has not connected with a new one"
+            "incomplete frames of this source, or of all sources, exceed their memory limit, and this one is the oldest"
+        case .tooManyWaiting(let limit): "more than \(limit) messages arrived before the agent was admitted"
+        case .notRead(let limit): "reading was paused for \(limit.seconds) s because ClickHouse stores no batches"
+        case .expired: "the agent's token has expired, and the agent did not reconnect with a new one"
         case .notAdmitted(_, let explanation): explanation
         }
     }

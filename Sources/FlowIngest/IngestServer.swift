@@ -137,7 +137,7 @@ public final class IngestServer: Sendable {
             let reason = ConnectionError.reason(of: error)
             update { $0.errors[reason, default: 0] += 1 }
             log(
-                reason, .warning, "a connection is refused",
+                reason, .warning, "rejecting agent connection",
                 [
                     "error": "\(error)", "reason": "\(reason)",
                     "remote_address": "\(channel.remoteAddress?.unmapped.ipAddress ?? "unknown")",
@@ -179,7 +179,7 @@ public final class IngestServer: Sendable {
             try await channel?.close()
         } catch {
             // Agents whose connections it still accepts are not read, and keep their batches.
-            logger.error("the port that agents dial is not closed", metadata: ["error": "\(error)"])
+            logger.error("cannot close the port for agents", metadata: ["error": "\(error)"])
         }
         gate.lock()
         tellConnections(GoAwayEvent(reason: reason))

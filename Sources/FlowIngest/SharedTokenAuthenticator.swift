@@ -21,7 +21,9 @@ public struct SharedTokenAuthenticator: AgentAuthenticator {
         guard let token = claim.hello.token else {
             return .refused(
                 reason: Reason.missing.rawValue,
-                explanation: "the agent sends no token: give it the server's in a file and name the file in TOKEN_FILE")
+                explanation: """
+                    the agent sent no token: put a token of agent_token_file into a file, and set TOKEN_FILE to its path
+                    """)
         }
         do {
             var isKnown = false
@@ -29,7 +31,7 @@ public struct SharedTokenAuthenticator: AgentAuthenticator {
             guard isKnown else {
                 return .refused(
                     reason: Reason.wrong.rawValue,
-                    explanation: "the agent's token is none of the server's: compare TOKEN_FILE with agent_token_file")
+                    explanation: "the agent's token is not in agent_token_file: compare TOKEN_FILE with it")
             }
             return .admitted()
         } catch {
