@@ -68,51 +68,55 @@ let package = Package(
         .target(name: "FlowModel"),
         .target(name: "ClusterModel", dependencies: ["FlowModel"]),
         .target(name: "Retry"),
+        .target(name: "LocalFiles"),
+        .target(name: "Secrets", dependencies: ["LocalFiles", logging]),
         .target(name: "Conntrack", dependencies: ["CNetfilter", "FlowCollection", "FlowModel", logging]),
         .target(
             name: "FlowCollection",
             dependencies: ["FlowExport", "FlowModel", "Operations", lifecycle, logging, nioCore, nioPosix]),
         .target(name: "HostAddresses", dependencies: ["CRtnetlink", "FlowModel"]),
         .target(name: "InstanceLock", dependencies: ["CDescriptorPassing"]),
-        .target(name: "FlowWire", dependencies: ["CFlowProto", "FlowModel", nioCore]),
-        .target(name: "TransportSecurity", dependencies: ["FlowWire", logging, nioSSL]),
+        .target(name: "FlowWire", dependencies: ["CFlowProto", "FlowModel", "Secrets", nioCore]),
+        .target(name: "TransportSecurity", dependencies: ["Secrets", logging, nioSSL]),
         .target(
             name: "FlowExport",
             dependencies: [
-                "FlowModel", "FlowWire", "Retry", "TransportSecurity", deque, logging, nioCore, nioPosix, nioSSL,
-                nioTLS,
+                "FlowModel", "FlowWire", "Retry", "Secrets", "Sockets", "TransportSecurity", deque, logging, nioCore,
+                nioPosix, nioSSL, nioTLS,
             ]),
         .target(
             name: "FlowIngest",
             dependencies: [
-                "FlowModel", "FlowWire", "Listening", "TransportSecurity", logging, nioCore, nioPosix, nioSSL,
+                "FlowModel", "FlowWire", "Secrets", "Sockets", "TransportSecurity", logging, nioCore, nioPosix, nioSSL,
                 nioTLS,
             ]),
-        .target(name: "Listening", dependencies: ["FlowModel", logging, nioCore, nioPosix]),
+        .target(name: "Sockets", dependencies: ["FlowModel", logging, nioCore, nioPosix]),
         .target(name: "HTTPClient", dependencies: ["CCurl"]),
         // Without the parser: the agent has no file to parse.
         .target(name: "StrictYAML"),
-        .target(name: "YAMLParsing", dependencies: ["CYAML", "StrictYAML"]),
+        .target(name: "YAMLParsing", dependencies: ["CYAML", "LocalFiles", "StrictYAML"]),
         .target(
             name: "KubernetesAPI",
             dependencies: [
-                "CCrypto", "CKubernetesProto", "ClusterModel", "FlowModel", "HTTPClient", "Retry", "StrictYAML",
-                "YAMLParsing", logging,
+                "CCrypto", "CKubernetesProto", "ClusterModel", "FlowModel", "HTTPClient", "LocalFiles", "Retry",
+                "StrictYAML", "YAMLParsing", logging,
             ]),
         .target(name: "InventoryFile", dependencies: ["ClusterModel", "FlowModel", "StrictYAML", "YAMLParsing"]),
         .target(
-            name: "CloudRanges", dependencies: ["CZlib", "ClusterModel", "FlowModel", "HTTPClient", "Retry", logging]),
+            name: "CloudRanges",
+            dependencies: ["CZlib", "ClusterModel", "FlowModel", "HTTPClient", "LocalFiles", "Retry", logging]),
         .target(name: "Labeling", dependencies: ["ClusterModel", "FlowModel", deque]),
         .target(name: "FlowBlocks", dependencies: ["FlowIngest", "FlowModel", "FlowWire", "Labeling", nioCore]),
         .target(
             name: "Operations",
             dependencies: [
-                "CBuildCommit", "FlowModel", "Listening", "StrictYAML", lifecycle, logging, nioCore, nioHTTP1, nioPosix,
+                "CBuildCommit", "FlowModel", "Sockets", "StrictYAML", lifecycle, logging, nioCore, nioHTTP1, nioPosix,
             ]),
         .target(
             name: "ClickHouse",
             dependencies: [
-                "CCompression", "FlowBlocks", "FlowModel", "HTTPClient", "Labeling", "Retry", deque, logging,
+                "CCompression", "FlowBlocks", "FlowModel", "HTTPClient", "Labeling", "LocalFiles", "Retry", deque,
+                logging,
             ]),
 
         // The daemons
@@ -120,15 +124,17 @@ let package = Package(
             name: "AgentCore",
             dependencies: [
                 "Conntrack", "FlowCollection", "FlowExport", "FlowModel", "FlowWire", "HostAddresses", "InstanceLock",
-                "Operations", "TransportSecurity", argumentParser, lifecycle, logging, nioCore, nioPosix, unixSignals,
+                "Operations", "Secrets", "TransportSecurity", argumentParser, lifecycle, logging, nioCore, nioPosix,
+                unixSignals,
             ]),
         .executableTarget(name: "KubenetmonAgent", dependencies: ["AgentCore"]),
         .executableTarget(
             name: "KubenetmonServer",
             dependencies: [
                 "CMalloc", "ClickHouse", "CloudRanges", "ClusterModel", "FlowBlocks", "FlowIngest", "FlowModel",
-                "FlowWire", "HTTPClient", "InventoryFile", "KubernetesAPI", "Labeling", "Listening", "Operations",
-                "Retry", "StrictYAML", "TransportSecurity", "YAMLParsing", deque, nioCore, nioPosix, argumentParser,
+                "FlowWire", "HTTPClient", "InventoryFile", "KubernetesAPI", "Labeling", "Operations", "Retry",
+                "Secrets",
+                "Sockets", "StrictYAML", "TransportSecurity", "YAMLParsing", deque, nioCore, nioPosix, argumentParser,
                 lifecycle, logging, unixSignals,
             ]),
 
@@ -149,19 +155,22 @@ let package = Package(
         .testTarget(name: "HostAddressesTests", dependencies: ["FlowModel", "HostAddresses", "TestSupport"]),
         .testTarget(
             name: "InstanceLockTests", dependencies: ["CDescriptorPassing", "InstanceLock", "TestSupport"]),
-        .testTarget(name: "FlowWireTests", dependencies: ["FlowModel", "FlowWire", "TestSupport", nioCore]),
+        .testTarget(name: "FlowWireTests", dependencies: ["FlowModel", "FlowWire", "Secrets", "TestSupport", nioCore]),
+        .testTarget(name: "LocalFilesTests", dependencies: ["LocalFiles"]),
+        .testTarget(name: "SecretsTests", dependencies: ["Secrets", "TestSupport", logging]),
         .testTarget(
-            name: "TransportSecurityTests", dependencies: ["FlowWire", "TestSupport", "TransportSecurity", logging]),
+            name: "TransportSecurityTests", dependencies: ["Secrets", "TestSupport", "TransportSecurity", logging]),
         .testTarget(
             name: "FlowExportTests",
             dependencies: [
-                "FlowExport", "FlowModel", "FlowWire", "Retry", "TestSupport", "TransportSecurity", logging, nioCore,
-                nioPosix,
+                "FlowExport", "FlowModel", "FlowWire", "Retry", "Sockets", "TestSupport", "TransportSecurity", logging,
+                nioCore, nioPosix,
             ]),
         .testTarget(
             name: "FlowIngestTests",
             dependencies: [
-                "FlowExport", "FlowIngest", "FlowModel", "FlowWire", "Retry", "TestSupport", "TransportSecurity",
+                "FlowExport", "FlowIngest", "FlowModel", "FlowWire", "Retry", "Secrets", "TestSupport",
+                "TransportSecurity",
                 logging, nioCore, nioEmbedded, nioPosix,
             ]),
         .target(
@@ -212,7 +221,7 @@ let package = Package(
                 "FlowModel", "Operations", "StrictYAML", "TestSupport", "YAMLParsing", lifecycle, logging, nioCore,
             ]),
         .testTarget(
-            name: "ListeningTests", dependencies: ["FlowModel", "Listening", "TestSupport", logging, nioCore, nioPosix]),
+            name: "SocketsTests", dependencies: ["FlowModel", "Sockets", "TestSupport", logging, nioCore, nioPosix]),
         .testTarget(name: "TestSupportTests", dependencies: ["TestSupport"]),
         .testTarget(name: "RetryTests", dependencies: ["Retry", "TestSupport"]),
         .testTarget(
@@ -225,7 +234,7 @@ let package = Package(
             name: "KubenetmonServerTests",
             dependencies: [
                 "ClusterModel", "FlowBlocks", "FlowIngest", "FlowModel", "FlowWire", "KubenetmonServer",
-                "KubernetesAPI", "KubernetesTestKit", "Listening", "Operations", "StrictYAML", "TestSupport",
+                "KubernetesAPI", "KubernetesTestKit", "Operations", "Secrets", "Sockets", "StrictYAML", "TestSupport",
                 "TransportSecurity", "YAMLParsing", lifecycle, logging, nioCore, nioPosix,
             ]),
         .testTarget(

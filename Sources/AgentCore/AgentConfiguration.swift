@@ -5,6 +5,7 @@ package import FlowExport
 package import FlowModel
 import InstanceLock
 package import Operations
+package import Secrets
 package import TransportSecurity
 
 /// The agent's settings. Environment variables that kubenetmon has too keep its names and defaults.

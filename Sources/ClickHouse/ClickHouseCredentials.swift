@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import FoundationEssentials
+import LocalFiles
 
 /// The user and the password for ClickHouse.
 public enum ClickHouseCredentials: Equatable, Sendable {
@@ -22,8 +22,16 @@ public enum ClickHouseCredentials: Equatable, Sendable {
     }
 
     private static func line(of path: String) throws -> String {
-        guard FileManager.default.fileExists(atPath: path) else { return "" }
-        let text = try String(contentsOfFile: path, encoding: .utf8)
+        let bytes: [UInt8]
+        do throws(LocalFile.Failure) {
+            bytes = try LocalFile.bytes(of: path, maximumBytes: 1 << 20)
+        } catch {
+            guard error.isMissing else { throw LocalFile.Failure(reason: "\(path): \(error.reason)") }
+            return ""
+        }
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw LocalFile.Failure(reason: "\(path): it is not UTF-8 text")
+        }
         return String(text.prefix { !$0.isNewline })
     }
 }

@@ -5,6 +5,7 @@ internal import Dispatch
 internal import FlowModel
 internal import Glibc
 internal import HTTPClient
+internal import LocalFiles
 public import Logging
 internal import Retry
 internal import Synchronization

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import LocalFiles
 internal import Retry
 
 /// A provider's list in use, and the state needed to get the next one.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import FoundationEssentials
+internal import LocalFiles
 
 /// A directory with the last good lists, so that a server that starts without Internet access knows the clouds' ranges.
 ///

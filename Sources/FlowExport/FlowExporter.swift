@@ -5,6 +5,8 @@ public import FlowWire
 public import Logging
 public import NIOCore
 import Retry
+public import Secrets
+import Sockets
 import Synchronization
 public import TransportSecurity
 

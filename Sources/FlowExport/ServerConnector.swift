@@ -6,6 +6,8 @@ import NIOCore
 import NIOPosix
 import NIOSSL
 import NIOTLS
+import Secrets
+import Sockets
 import TransportSecurity
 
 /// Opens connections to one of a server's addresses, with TLS if configured. The credentials are read from their files

@@ -2,10 +2,10 @@
 
 import FlowModel
 import FlowWire
-import Listening
 import Logging
 import NIOCore
 import NIOTLS
+import Sockets
 import TransportSecurity
 
 /// Handles one agent's connection: `Hello` first, then batches. A protocol error closes this connection and affects no

@@ -2,11 +2,12 @@
 
 public import FlowModel
 import FlowWire
-import Listening
 public import Logging
 public import NIOCore
 import NIOPosix
 import NIOSSL
+import Secrets
+import Sockets
 import Synchronization
 import TransportSecurity
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import TransportSecurity
+public import Secrets
 
 /// Admits agents that present an accepted token.
 public struct SharedTokenAuthenticator: AgentAuthenticator {

@@ -3,6 +3,7 @@
 import CFlowProto
 public import FlowModel
 public import NIOCore
+import Secrets
 
 /// A message from an agent to a server.
 public enum AgentMessage: ~Copyable {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import FlowModel
+public import Secrets
 
 /// The first message of every connection, in which an agent identifies itself.
 public struct Hello: Equatable, Sendable {

@@ -7,6 +7,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import Operations
+import Secrets
 import TransportSecurity
 
 /// The rules for admitting agents, and the limits on their connections.

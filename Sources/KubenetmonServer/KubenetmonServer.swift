@@ -6,12 +6,12 @@ import ClusterModel
 import FoundationEssentials
 import KubernetesAPI
 import Labeling
-import Listening
 import Logging
 import NIOCore
 import NIOPosix
 import Operations
 import ServiceLifecycle
+import Sockets
 import StrictYAML
 import Synchronization
 

@@ -3,6 +3,7 @@
 import FlowModel
 import FoundationEssentials
 import Glibc
+import LocalFiles
 import StrictYAML
 import YAMLParsing
 
@@ -82,8 +83,9 @@ private struct KubeconfigFile {
     init(path: String) throws(ClusterConfigurationError) {
         let remedy = "write it again with `kubectl config view --flatten --raw`"
         let text: String
-        do throws(FileError) {
-            text = String(decoding: try readFile(path), as: UTF8.self)
+        do throws(LocalFile.Failure) {
+            text = String(
+                decoding: try LocalFile.bytes(of: path, maximumBytes: KubernetesLimits.fileBytes), as: UTF8.self)
         } catch {
             throw ClusterConfigurationError(
                 file: path, problem: "cannot be read: \(error.reason)",

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import LocalFiles
+
 /// The address of the API server, and the credentials for it.
 public struct ClusterConfiguration: Equatable, Sendable {
     /// The origin of the configuration, for logs.
@@ -80,8 +82,8 @@ public struct ClusterConfiguration: Equatable, Sendable {
                 remedy: "do not set the variable; Kubernetes sets it")
         }
         for name in ["token", "ca.crt"] {
-            do throws(FileError) {
-                _ = try readFile("\(directory)/\(name)")
+            do throws(LocalFile.Failure) {
+                _ = try LocalFile.bytes(of: "\(directory)/\(name)", maximumBytes: KubernetesLimits.fileBytes)
             } catch {
                 throw ClusterConfigurationError(
                     file: "\(directory)/\(name)", problem: "cannot be read: \(error.reason)",
@@ -89,7 +91,7 @@ public struct ClusterConfiguration: Equatable, Sendable {
                         + "automountServiceAccountToken to false")
             }
         }
-        let namespace = try? readFile("\(directory)/namespace")
+        let namespace = try? LocalFile.bytes(of: "\(directory)/namespace", maximumBytes: KubernetesLimits.fileBytes)
         return ClusterConfiguration(
             origin: "the pod's service account", server: "https://\(bracketed(host)):\(number)",
             authorities: .file("\(directory)/ca.crt"), token: .file("\(directory)/token"),

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import LocalFiles
+
 /// The content of a ``CredentialSource``, read again from time to time: a pod's tokens and authorities are rotated.
 struct Credential {
     /// The interval between readings of a file. The kubelet replaces a token long before it expires.
@@ -22,11 +24,11 @@ struct Credential {
         guard case .file(let path) = source else { return }
         if let readAt, now - readAt < Self.interval { return }
         readAt = now
-        do throws(FileError) {
-            let bytes = try readFile(path)
+        do throws(LocalFile.Failure) {
+            let bytes = try LocalFile.bytes(of: path, maximumBytes: KubernetesLimits.fileBytes)
             // A file may be empty while it is being replaced.
             guard bytes.contains(where: { !Character(Unicode.Scalar($0)).isWhitespace }) else {
-                throw FileError(reason: "it is empty")
+                throw LocalFile.Failure(reason: "it is empty")
             }
             self.bytes = bytes
             problem = nil

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Limits on the memory for the API server's responses.
+/// Limits on the memory for the API server's responses, and for files with credentials.
 package enum KubernetesLimits {
     /// The limit on an object's length, in bytes. etcd rejects requests of more than 1.5 MiB (`--max-request-bytes`),
     /// so that no real object comes near.
     package static let objectLength = 4 << 20
+    /// The limit on the size of a kubeconfig, token or certificate file, in bytes.
+    static let fileBytes = 16 << 20
     /// The limit on the length of a watch's frame, in bytes.
     static let frameLength = 16 << 20
     /// The limit on the length of a list's metadata, in bytes.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Listening
 import NIOCore
 import NIOHTTP1
+import Sockets
 
 /// Responds to the requests of one connection in turn: the next request is read once the kernel has taken the response.
 /// If one read brings several requests, only the first gets a response, the connection is closed, and the client

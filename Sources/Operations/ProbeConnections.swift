@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Listening
 import NIOCore
 import NIOHTTP1
+import Sockets
 
 /// The connections of a probe server, on its event loop.
 final class ProbeConnections {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Listening
 import NIOCore
 import NIOHTTP1
+import Sockets
 
 /// The response to a request.
 struct ProbeAnswer {

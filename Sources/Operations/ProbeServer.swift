@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import FlowModel
-import Listening
 public import Logging
 import NIOCore
 import NIOHTTP1
 import NIOPosix
 public import ServiceLifecycle
+import Sockets
 
 /// Serves `/live`, `/ready` and `/metrics` over HTTP, and the pages that a daemon adds.
 ///

@@ -2,6 +2,7 @@
 
 public import Logging
 public import NIOSSL
+public import Secrets
 import Synchronization
 
 /// Makes TLS contexts for new connections from files that may change. Open connections keep the context that they were

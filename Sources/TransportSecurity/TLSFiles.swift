@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import NIOSSL
+public import Secrets
 
 /// The credentials of one side of a TLS connection: files in PEM form, which may change at any time.
 public struct TLSFiles: Equatable, Sendable {
@@ -43,9 +44,9 @@ public struct TLSFiles: Equatable, Sendable {
 
     private func readOnce() throws(CredentialError) -> Contents {
         var contents = Contents()
-        if let certificate { contents.certificate = try SmallFile.read(certificate) }
-        if let key { contents.key = try SmallFile.read(key) }
-        if let authorities { contents.authorities = try SmallFile.read(authorities) }
+        if let certificate { contents.certificate = try SecretFile.read(certificate) }
+        if let key { contents.key = try SecretFile.read(key) }
+        if let authorities { contents.authorities = try SecretFile.read(authorities) }
         return contents
     }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
+import LocalFiles
 public import StrictYAML
 
 extension YAMLDocument {
@@ -11,14 +11,11 @@ extension YAMLDocument {
     ///
     /// Throws if the file cannot be read, is larger than ``maximumSize``, is not UTF-8 or breaks YAML's syntax.
     public init(contentsOf path: String) throws(YAMLProblems) {
-        guard let stream = fopen(path, "r") else { throw Self.unreadable(path) }
-        defer { fclose(stream) }
-        let bytes = [UInt8](unsafeUninitializedCapacity: Self.maximumSize + 1) { buffer, count in
-            count = fread(buffer.baseAddress, 1, buffer.count, stream)
-        }
-        guard ferror(stream) == 0 else { throw Self.unreadable(path) }
-        guard bytes.count <= Self.maximumSize else {
-            throw YAMLProblems(file: path, "is larger than \(Self.maximumSize >> 20) MiB")
+        let bytes: [UInt8]
+        do throws(LocalFile.Failure) {
+            bytes = try LocalFile.bytes(of: path, maximumBytes: Self.maximumSize)
+        } catch {
+            throw YAMLProblems(file: path, "cannot be read: \(error.reason)")
         }
         guard let text = String(validating: bytes, as: UTF8.self) else {
             throw YAMLProblems(file: path, "is not UTF-8 text")
@@ -33,9 +30,5 @@ extension YAMLDocument {
         var composer = Composer(text, file: file)
         let root = try composer.compose()
         self.init(file: file, root: root, problems: composer.problems)
-    }
-
-    private static func unreadable(_ path: String) -> YAMLProblems {
-        YAMLProblems(file: path, "cannot be read: \(String(cString: strerror(errno)))")
     }
 }

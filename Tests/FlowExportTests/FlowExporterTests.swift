@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-@testable import FlowExport
 import FlowModel
 import FlowWire
 import Logging
 import NIOCore
 import NIOPosix
 import Retry
+import Sockets
 import Synchronization
 import TestSupport
 import Testing
+
+@testable import FlowExport
 
 @Suite struct FlowExporterTests {
     private static let hello = Hello(nodeName: "node-a", agentID: .random(), softwareVersion: "test")

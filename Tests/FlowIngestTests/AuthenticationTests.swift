@@ -5,6 +5,7 @@ import FlowWire
 import Foundation
 import Logging
 import NIOCore
+import Secrets
 import Synchronization
 import TestSupport
 import Testing

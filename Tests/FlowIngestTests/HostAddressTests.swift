@@ -4,6 +4,7 @@ import FlowIngest
 import FlowModel
 import FlowWire
 import NIOCore
+import Secrets
 import TestSupport
 import Testing
 

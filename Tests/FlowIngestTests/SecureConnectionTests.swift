@@ -4,6 +4,7 @@ import FlowExport
 import FlowIngest
 import Foundation
 import NIOCore
+import Secrets
 import TestSupport
 import Testing
 import TransportSecurity

@@ -5,6 +5,7 @@ import FlowWire
 import Logging
 import NIOCore
 import NIOPosix
+import Secrets
 import Synchronization
 import TestSupport
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowModel
-@testable import FlowWire
 import NIOCore
+import Secrets
 import Testing
+
+@testable import FlowWire
 
 @Suite struct HelloTests {
     static let recorded = """

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Listening
+import Sockets
 import NIOCore
 import TestSupport
 import Testing

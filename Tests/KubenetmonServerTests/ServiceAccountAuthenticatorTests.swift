@@ -3,6 +3,7 @@
 import FlowWire
 import KubernetesAPI
 import KubernetesTestKit
+import Secrets
 import TestSupport
 import Testing
 

@@ -7,6 +7,7 @@ import KubernetesTestKit
 import Logging
 import NIOCore
 import NIOPosix
+import Secrets
 import TestSupport
 import Testing
 

@@ -2,6 +2,7 @@
 
 import Foundation
 import Logging
+import Secrets
 import TestSupport
 import Testing
 import TransportSecurity

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import FlowWire
-
 /// A file with a token on each line. Several lines make a rotation possible without rejections: the server accepts any
 /// of its tokens, the agent sends its first.
 public struct TokenFile: Equatable, Sendable {
@@ -13,7 +11,7 @@ public struct TokenFile: Equatable, Sendable {
 
     /// Reads the tokens that the file now holds, at least one. Blocks.
     public func read() throws(CredentialError) -> [BearerToken] {
-        let lines = try SmallFile.read(path).split(whereSeparator: { $0 == 0x0a || $0 == 0x0d })
+        let lines = try SecretFile.read(path).split(whereSeparator: { $0 == 0x0a || $0 == 0x0d })
         let tokens = lines.map { $0.filter { $0 != 0x20 && $0 != 0x09 } }.filter { !$0.isEmpty }
         guard !tokens.isEmpty else { throw CredentialError("\(path) is empty") }
         guard tokens.allSatisfy({ $0.allSatisfy { 0x21...0x7e ~= $0 } }) else {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import FlowWire
+import Secrets
 import Testing
 
 @Suite struct BearerTokenTests {

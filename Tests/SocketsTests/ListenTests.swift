@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowModel
-import Listening
 import Logging
 import NIOCore
 import NIOPosix
+import Sockets
 import TestSupport
 import Testing
 

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import FlowWire
 import Foundation
 import Logging
+import Secrets
 import TestSupport
 import Testing
-import TransportSecurity
 
 @Suite struct TokenSourceTests {
     private let file = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")

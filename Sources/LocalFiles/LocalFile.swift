@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+
+/// A file's bytes, and the version by which a change is detected.
+public struct LocalFile: Sendable {
+    /// Attributes that change with a file's content, also when a symbolic link is redirected, as Kubernetes does with a
+    /// ConfigMap's files.
+    public struct Version: Equatable, Sendable {
+        let device: UInt64
+        let inode: UInt64
+        let size: Int64
+        /// The time of the last change, in seconds since the Unix epoch.
+        public let seconds: Int
+        let nanoseconds: Int
+    }
+
+    /// The reason that a file cannot be read or written.
+    public struct Failure: Error, Equatable, Sendable, CustomStringConvertible {
+        /// The reason, without the file's path.
+        public let reason: String
+        /// Whether there is no file of that name.
+        public let isMissing: Bool
+
+        /// Makes a failure from its reason.
+        public init(reason: String) {
+            self.reason = reason
+            isMissing = false
+        }
+
+        private init(code: Int32) {
+            reason = String(cString: strerror(code))
+            isMissing = code == ENOENT
+        }
+
+        /// The failure in `errno`.
+        static var last: Failure { Failure(code: errno) }
+
+        /// The reason.
+        public var description: String { reason }
+    }
+
+    /// The file's version when it was opened.
+    public let version: Version
+    /// The file's content.
+    public let bytes: [UInt8]
+
+    /// Reads a file of at most `maximumBytes`; returns nil if its version is still `known`. Links are followed.
+    public static func read(
+        _ path: String, unless known: Version? = nil, maximumBytes: Int
+    ) throws(Failure) -> LocalFile? {
+        let file = open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { throw .last }
+        defer { close(file) }
+        var status = stat()
+        guard fstat(file, &status) == 0 else { throw .last }
+        let version = Version(
+            device: UInt64(status.st_dev), inode: UInt64(status.st_ino), size: Int64(status.st_size),
+            seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec)
+        if version == known { return nil }
+        return LocalFile(version: version, bytes: try bytes(in: file, maximumBytes: maximumBytes))
+    }
+
+    /// Returns the bytes of a file of at most `maximumBytes`.
+    public static func bytes(of path: String, maximumBytes: Int) throws(Failure) -> [UInt8] {
+        try read(path, maximumBytes: maximumBytes)?.bytes ?? []
+    }
+
+    /// Reads up to the end: a file of /proc, or a pipe, has no size.
+    private static func bytes(in file: Int32, maximumBytes: Int) throws(Failure) -> [UInt8] {
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 64 << 10)
+        while true {
+            let count = Glibc.read(file, &chunk, chunk.count)
+            if count < 0 && errno == EINTR { continue }
+            guard count >= 0 else { throw .last }
+            guard count > 0 else { return bytes }
+            guard bytes.count + count <= maximumBytes else {
+                throw Failure(reason: "it is larger than \(size(maximumBytes))")
+            }
+            bytes += chunk[..<count]
+        }
+    }
+
+    private static func size(_ bytes: Int) -> String {
+        bytes > 0 && bytes.isMultiple(of: 1 << 20) ? "\(bytes >> 20) MiB" : "\(bytes) bytes"
+    }
+
+    /// Replaces a file atomically: readers see the old one or the new one, even after a crash.
+    public static func replace(_ path: String, with parts: [[UInt8]]) throws(Failure) {
+        let temporary = path + ".new"
+        let file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        guard file >= 0 else { throw .last }
+        var isWritten = true
+        for part in parts where isWritten { isWritten = write(part, to: file) }
+        // Without fsync, a machine that crashes may leave an empty file under the new name.
+        isWritten = isWritten && fsync(file) == 0
+        let failure = isWritten ? nil : Failure.last
+        close(file)
+        if let failure {
+            unlink(temporary)
+            throw failure
+        }
+        guard rename(temporary, path) == 0 else {
+            let failure = Failure.last
+            unlink(temporary)
+            throw failure
+        }
+    }
+
+    private static func write(_ bytes: [UInt8], to file: Int32) -> Bool {
+        bytes.withUnsafeBytes { bytes in
+            var rest = bytes[...]
+            while !rest.isEmpty {
+                let length = Glibc.write(file, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+                if length < 0 && errno == EINTR { continue }
+                guard length > 0 else { return false }
+                rest = rest.dropFirst(length)
+            }
+            return true
+        }
+    }
+}
