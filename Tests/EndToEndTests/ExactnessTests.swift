@@ -364,7 +364,8 @@ extension EndToEndTests {
             let truth = try #require(counters["node-a"]).bytes
             printAccuracy(truth: truth, reported: ledger.totals.bytes, lost: estimate)
             #expect(dropped > 0 && dropped < UInt64(made))
-            #expect(abs(Double(ledger.totals.bytes + estimate) / Double(truth) - 1) < 0.1)
+            // The mean of some 200 events with sizes from 0 to 12,000 has a standard error of 4 %.
+            #expect(abs(Double(ledger.totals.bytes + estimate) / Double(truth) - 1) < 0.25)
             far.signal(SIGKILL)
         }
         try await ledger.stop()

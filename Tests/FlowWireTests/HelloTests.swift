@@ -65,6 +65,15 @@ import Testing
         #expect(throws: WireError.badAgentID(0)) { try DecodedMessage(Protobuf.field(1, [])) }
     }
 
+    @Test("a Hello is printed without its token") func theTokenIsNotPrinted() {
+        let hello = Hello(
+            nodeName: "node-a", agentID: .random(), softwareVersion: "test", token: BearerToken("very secret"))
+        var dumped = ""
+        dump(hello, to: &dumped)
+        #expect(dumped.contains("node-a"))
+        for text in ["\(hello)", String(reflecting: hello), dumped] { #expect(!text.contains("very secret")) }
+    }
+
     @Test("unknown fields of a Hello are ignored") func unknownFieldsAreIgnored() throws {
         var message = try message(of: Self.hello.frame())
         _ = message.readBytes(length: 2)

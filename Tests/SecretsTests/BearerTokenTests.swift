@@ -15,11 +15,9 @@ import Testing
     }
 
     @Test("a token's secret is never printed") func aTokenPrintsAsNothing() {
-        let hello = Hello(
-            nodeName: "node-a", agentID: .random(), softwareVersion: "test", token: BearerToken("very secret"))
+        let token = BearerToken("very secret")
         var dumped = ""
-        dump(hello, to: &dumped)
-        #expect(dumped.contains("node-a"))
-        for text in ["\(hello)", String(reflecting: hello), dumped] { #expect(!text.contains("very secret")) }
+        dump([token], to: &dumped)
+        for text in ["\(token)", String(reflecting: token), dumped] { #expect(!text.contains("very secret")) }
     }
 }
