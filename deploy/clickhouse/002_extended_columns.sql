@@ -1,5 +1,6 @@
--- Workloads, dialled services and IPv6 addresses. One statement: only columns that are added by it may join the sorting
--- key of a table that holds rows. The server fills these columns where it finds them; rows from before have them empty.
+-- Adds columns for workloads, called services and IPv6 addresses. One statement, because only columns that the same
+-- statement adds can be appended to the sorting key of a table that has rows. The server fills these columns if the table
+-- has them; they stay empty in older rows.
 ALTER TABLE network_flows_0
     ADD COLUMN IF NOT EXISTS `localWorkload` LowCardinality(String) CODEC(ZSTD(1)) AFTER `localApp`,
     ADD COLUMN IF NOT EXISTS `remoteWorkload` LowCardinality(String) CODEC(ZSTD(1)) AFTER `remoteApp`,

@@ -1,33 +1,34 @@
--- Bytes by hour and workload, for metering and for questions about months: what a team, a tenant or a class of traffic
--- costs. A small part of network_flows_0, kept for 25 months instead of 90 days. Needs the columns of
--- 002_extended_columns.sql. The view costs ClickHouse about 2 µs a row when rows are inserted.
+-- Bytes by hour and workload, for metering and for queries over months, such as what a team, a tenant or a class of
+-- traffic costs. A small fraction of network_flows_0, kept for 25 months instead of 90 days. Needs the columns of
+-- 002_extended_columns.sql. The view costs ClickHouse about 2 µs per inserted row.
 --
--- Kept are the columns that a price or a bill can depend on: who (environment, cluster, cell, namespace, workload, app,
--- instance), where (cloud, region, zone), what kind (class, flags such as a NAT gateway's, protocol, cloud service) and
--- which way. Left out is what makes rows many and bills no clearer: pods, nodes, addresses and ports.
+-- The table has the columns that a price or a bill can depend on: owner (environment, cluster, cell, namespace, workload,
+-- app, instance), place (cloud, region, zone), kind (class, flags such as that of a NAT gateway, protocol, cloud service)
+-- and direction. It omits what multiplies the rows without making bills clearer: pods, nodes, addresses and ports.
 --
--- `bytes` are all that was observed, and a byte between pods of two nodes is observed twice: it is `out` on the sender's
--- node and `in` on the receiver's. Both rows are right for a question about one workload ("what did it send, what did it
--- receive"): filter by the local columns and by direction, and nothing is double. (A connection within a node is reported
--- once, from the side that opened it; the other side's rows lack it. It crosses no border and costs nothing.)
+-- `bytes` is everything that was observed. A byte between pods of two nodes is observed twice: as `out` on the sender's
+-- node and as `in` on the receiver's. Both rows are correct for a query about one workload (what did it send, what did it
+-- receive): filtered by the local columns and by direction, no byte is counted twice. A connection within a node is
+-- reported once, from the end that opened it, and the rows of the other end lack it. Such a connection crosses no border
+-- and costs nothing.
 --
--- A sum over all workloads counts bytes between nodes twice. `bytesOnce` is for such sums: every byte is in one row alone.
--- Counted are
---   both ways: what no other node reports, that is, a remote end without a node (the Internet, a cloud's service, another
---     cluster) or on the local node itself;
---   of a pod on another node: what is sent to it (its own node reports the rest), and both ways where its node sees a node
---     as the peer: a node's own process, a visitor or a container behind the node (no local pod), or a source that the
---     local node has masqueraded (the flag `translated`);
---   of another node: what a node, or a masqueraded source, sends to it. What a pod exchanges with another node itself is in
---     that node's rows, and in no row where flows of nodes are left out (ignore_node_flows).
--- The rule holds for both settings of ignore_node_flows, where every node has an agent. Rows without the flag, from before
--- the server set it, count too little where nodes masquerade for pods that call pods.
+-- A sum of `bytes` over all workloads counts bytes between nodes twice. `bytesOnce` is for such sums: it has each byte in
+-- exactly one row. It counts
+--   in both directions: what no other node reports, that is, with a remote end without a node (the Internet, a cloud's
+--     service, another cluster) or on the local node itself;
+--   with a pod on another node: what is sent to it (its own node reports the other direction); both directions if its
+--     node sees a node as the peer: for a process of a node, for an external client or a container behind the node (no
+--     local pod), and for a source that the local node masquerades (the flag `translated`);
+--   with another node: what a node, or a masqueraded source, sends to it. What a pod exchanges with another node itself
+--     is in the rows of that node, or in no row if flows of nodes are omitted (ignore_node_flows).
+-- The rule holds for both values of ignore_node_flows, if every node has an agent. For rows written before servers set
+-- the flag, the sum is too small where nodes masquerade for pods that call pods.
 --
--- Whose bytes are they? The local pod's; the remote pod's where the local end is no pod (localNamespace = '' and
--- remoteNamespace != ''); both pods' where the row is `translated`, since the other node has no row that names the two. With
--- ignore_node_flows: false, a pod's rows about another node repeat one of those; of rows whose remote end is a node
--- (remoteNamespace = '' and remoteCluster is ours) take bytesOnce for bytes unless they are `translated`, as
--- queries/metering.sql does.
+-- Owner of the bytes of a row: the local pod; the remote pod if the local end is not a pod (localNamespace = '' and
+-- remoteNamespace != ''); both pods if the row is `translated`, because the other node has no row that names them. With
+-- ignore_node_flows: false, a pod's rows about another node repeat rows of that node: for rows whose remote end is a node
+-- (remoteNamespace = '' and remoteCluster is this cluster), use bytesOnce instead of bytes unless they are `translated`,
+-- as queries/metering.sql does.
 CREATE TABLE IF NOT EXISTS network_flows_hourly
 (
     `hour` DateTime CODEC(Delta(4), ZSTD(1)),
@@ -66,14 +67,15 @@ ORDER BY (hour, localNamespace, localWorkload, direction, connectionClass, envir
 TTL hour + toIntervalMonth(25)
 SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
 
--- The window above is the rollup's own: a batch that is sent again, since its first insert ended between the two tables,
--- reaches the rollup once as well, with the settings that the server sends from ClickHouse 24.2 on (docs/clickhouse.md). Where
--- network_flows_0 has no window (003), a batch that the view fails on is missing in the rollup without a sign.
+-- The deduplication window above is the rollup's own: a batch that is sent again, because its first insert failed between
+-- the two tables, reaches the rollup once too, with the settings that the server sends from ClickHouse 24.2 on
+-- (docs/clickhouse.md). If network_flows_0 has no window (003), a batch on which the view fails is missing in the rollup
+-- without a metric or a warning.
 --
--- Hours and months are those of UTC. A table that was made by an earlier form of this file is partitioned by the month of the
--- ClickHouse server's time zone, toYYYYMM(hour), and keeps that: only what a partition holds at the ends of months differs.
+-- Hours and months are in UTC. A table created by an earlier version of this file is partitioned by the month in the
+-- ClickHouse server's time zone, toYYYYMM(hour), and stays so: only rows at the ends of months are in another partition.
 --
--- Sees only rows that are inserted from now on; backfill_hourly.sql fills in the days before.
+-- The view processes only rows that are inserted from now on; backfill_hourly.sql adds earlier days.
 CREATE MATERIALIZED VIEW IF NOT EXISTS network_flows_hourly_view TO network_flows_hourly
 DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS WITH multiIf(
@@ -99,8 +101,8 @@ GROUP BY
     remoteCloud, remoteRegion, remoteCluster, remoteCell, remoteAvailabilityZone,
     remoteNamespace, remoteWorkload, remoteApp, remoteCloudService;
 
--- A view that was made by an earlier form of this file is given the SELECT above: its hours were those of the ClickHouse
--- server's time zone, or its bytesOnce lacked what is masqueraded. Rows that are in the rollup already stay as they are.
+-- Gives a view created by an earlier version of this file the SELECT above. Earlier versions used hours of the ClickHouse
+-- server's time zone, or omitted masqueraded traffic from bytesOnce. Rows that the rollup already has do not change.
 ALTER TABLE network_flows_hourly_view MODIFY QUERY
 WITH multiIf(
     remoteNode IN ('', localNode), true,

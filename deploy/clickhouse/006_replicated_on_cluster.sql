@@ -1,20 +1,24 @@
--- The same as 001 to 005 on a cluster with replicas, for a new database; instead of them, not after them. To be run once, on
--- any of the cluster's servers, with ClickHouse Keeper or ZooKeeper at hand. '{cluster}', '{shard}' and '{replica}' are the
--- servers' own macros (the `macros` section of their configuration); replace them by hand where there are none.
+-- Creates the schema of 001 to 005 on a cluster with replicas, in a new database; run it instead of them, not after them.
+-- Run it once, on any server of the cluster, with ClickHouse Keeper or ZooKeeper available. '{cluster}', '{shard}' and
+-- '{replica}' are macros of the servers (the `macros` section of their configuration); without such macros, replace them
+-- by hand.
 --
--- Servers insert into network_flows_0 of any replica of a shard; a batch that is sent again to another replica of that shard
--- is known by its token. It is not known by another shard: with several, give each kubenetmon-server the endpoints of one.
+-- kubenetmon-servers insert into network_flows_0 on any replica of a shard. All replicas of a shard recognize a batch
+-- that is sent again by its token; other shards do not. With several shards, give each kubenetmon-server the endpoints of
+-- one shard.
 --
--- Before ClickHouse 26.1, servers insert synchronously here whatever the size of a batch (clickhouse_async_insert: auto): with
--- asynchronous inserts, a batch that is sent again would not reach the rollup.
+-- Before ClickHouse 26.1, kubenetmon-servers insert synchronously here, whatever the size of a batch
+-- (clickhouse_async_insert: auto): with asynchronous inserts, a batch that is sent again would not reach the rollup.
 --
--- Existing tables keep their form, such as network_flows_hourly with PARTITION BY toYYYYMM(hour) of an earlier form of this file.
--- A new replica of a table is not made with this file, which would give it another path and perhaps another form, but with
--- what an existing replica answers to
+-- Existing tables keep their definition, such as network_flows_hourly with PARTITION BY toYYYYMM(hour) of an earlier
+-- version of this file. Do not create a new replica of a table with this file, which would give it another path and
+-- perhaps another definition. Use the response of an existing replica to
 --   SHOW CREATE TABLE network_flows_hourly FORMAT TSVRaw SETTINGS show_table_uuid_in_table_create_query_if_not_nil = 1
--- (the UUID is part of the path in Keeper, which refuses a replica of another form); of network_flows_0 first, of the view last.
+-- for network_flows_0 first and for the view last. The UUID is part of the path in Keeper, which rejects a replica with
+-- another definition.
 --
--- A table that has rows becomes replicated in place: ATTACH TABLE … AS REPLICATED, or ATTACH PARTITION FROM one by one.
+-- To make a table that has rows replicated in place, use ATTACH TABLE … AS REPLICATED, or ATTACH PARTITION … FROM for
+-- each partition.
 CREATE TABLE IF NOT EXISTS network_flows_0 ON CLUSTER '{cluster}'
 (
     `date` Date CODEC(Delta(2), ZSTD(1)),
@@ -65,7 +69,7 @@ ORDER BY (date, intervalStartTime, direction, proto, localApp, remoteApp, localP
 TTL intervalStartTime + toIntervalDay(90)
 SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, replicated_deduplication_window = 10000;
 
--- What it is, and what bytesOnce means: 004_rollup_hourly.sql.
+-- 004_rollup_hourly.sql describes this table and the meaning of bytesOnce.
 CREATE TABLE IF NOT EXISTS network_flows_hourly ON CLUSTER '{cluster}'
 (
     `hour` DateTime CODEC(Delta(4), ZSTD(1)),
@@ -104,8 +108,9 @@ ORDER BY (hour, localNamespace, localWorkload, direction, connectionClass, envir
 TTL hour + toIntervalMonth(25)
 SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, replicated_deduplication_window = 10000;
 
--- Runs on the replica that a batch is inserted into; its target is replicated. An existing view keeps its SELECT: give it this
--- one with ALTER TABLE network_flows_hourly_view ON CLUSTER '{cluster}' MODIFY QUERY, as 004_rollup_hourly.sql does.
+-- Runs on the replica into which a batch is inserted; its target is replicated. An existing view keeps its SELECT:
+-- replace it with ALTER TABLE network_flows_hourly_view ON CLUSTER '{cluster}' MODIFY QUERY, as 004_rollup_hourly.sql
+-- does.
 CREATE MATERIALIZED VIEW IF NOT EXISTS network_flows_hourly_view ON CLUSTER '{cluster}' TO network_flows_hourly
 DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS WITH multiIf(

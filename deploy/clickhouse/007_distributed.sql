@@ -1,8 +1,8 @@
--- One table over all shards, for reading: ask network_flows_all and network_flows_hourly_all where a question says
--- network_flows_0 and network_flows_hourly. After 006, where the cluster has more than one shard. 'default' is the database.
+-- Tables for reading all shards: in queries, replace network_flows_0 with network_flows_all and network_flows_hourly with
+-- network_flows_hourly_all. Run after 006 if the cluster has more than one shard. 'default' is the database.
 --
--- They have no sharding key, so that nothing is inserted through them where there are several shards: a Distributed table may
--- answer before a shard has the rows, and the agents would be told that ClickHouse has what it has not.
+-- The tables have no sharding key, so ClickHouse rejects inserts through them if there are several shards. A Distributed
+-- table can respond before a shard has the rows, and the server would acknowledge rows to the agents that are not stored.
 CREATE TABLE IF NOT EXISTS network_flows_all ON CLUSTER '{cluster}'
 AS network_flows_0
 ENGINE = Distributed('{cluster}', 'default', 'network_flows_0');

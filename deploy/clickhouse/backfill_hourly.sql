@@ -1,6 +1,7 @@
--- Fills one day in UTC of the rollup from network_flows_0, for a day before the view of 004_rollup_hourly.sql was made. A day that
--- the rollup has rows of is left as it is, so that a second run adds nothing; the day on which the view was made stays
--- partial. Run it a day at a time: clickhouse-client --param_day=2026-03-01 --queries-file backfill_hourly.sql
+-- Fills one UTC day of the rollup from network_flows_0, for a day before the view of 004_rollup_hourly.sql was created. A
+-- day that has rows in the rollup is not changed, so a second run adds nothing; the day on which the view was created
+-- stays partial. Run it for one day at a time: clickhouse-client --param_day=2026-03-01 --queries-file
+-- backfill_hourly.sql
 INSERT INTO network_flows_hourly
     (hour, environment, direction, proto, connectionClass, connectionFlags,
     localCloud, localRegion, localCluster, localCell, localAvailabilityZone,

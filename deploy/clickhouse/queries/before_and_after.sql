@@ -1,6 +1,6 @@
--- What changed with a deploy? Edit when, which workload, and how long to look at either side. Per peer: bytes and
--- connections before and after. Connections within a node that peers opened, those through another node's port and those of
--- masqueraded peers are reported as what they are by the peers' side alone: they are the second half.
+-- What changed with a deployment? Edit the time, the workload and the length of the periods before and after it. Each row
+-- has the bytes and connections with one peer. Connections within a node that a peer opened, connections through another
+-- node's port and connections of masqueraded peers are in the peer's rows only: the second half of the query reads those.
 WITH
     toDateTime('2026-03-02 11:00:00', 'UTC') AS deployed,
     INTERVAL 1 HOUR AS around,

@@ -1,6 +1,6 @@
--- Which services are called by which workloads, and how much of that leaves the zone? Counts from the caller's side: of the
--- rows of a connection, only the caller's names the service. Assumes that services' addresses are dialled from inside the
--- cluster; a connection straight to a pod, as through a headless service, names none.
+-- Which workloads call which services, and how much of that traffic crosses zones? Counts the caller's rows, the only
+-- rows of a connection that name the service. This presumes that services' addresses are called from inside the cluster.
+-- A connection directly to a pod, such as through a headless service, has no service.
 -- Needs 002_extended_columns.sql.
 SELECT
     remoteService AS service,

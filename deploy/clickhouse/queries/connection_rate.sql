@@ -1,5 +1,5 @@
--- How fast was a connection, minute by minute? Edit which: a pod, the address and the port at the other end. Rates are
--- averages over the minute.
+-- How fast was a connection, minute by minute? Edit the pod, the peer's address and the peer's port. Rates are averages
+-- over one minute.
 WITH
     'client-1' AS of_pod,
     toIPv4('10.0.1.11') AS peer,

@@ -1,6 +1,6 @@
--- Which workloads send most across zones? Each byte once: from its sender's row, or where only one node reports it, from that
--- node's (004_rollup_hourly.sql says which): what comes from a database that has a zone in `ranges`, and both ways between the
--- node that a visitor entered by and a pod elsewhere.
+-- Which workloads send most to other zones? Each byte counts once, by the rule of 004_rollup_hourly.sql: in its sender's
+-- row or, if only one node reports it, in that node's row. The second case covers traffic from an external database that
+-- has a zone in `ranges`, and both directions between an external client's entry node and a pod of another node.
 WITH if(remoteApp = '', remoteCloudService, remoteApp) AS remote_name
 SELECT
     if(direction = 'out', localNamespace, remoteNamespace) AS namespace,

@@ -1,4 +1,4 @@
--- How does traffic grow, by class, each byte counted once? A row a day in UTC over the last 90 days.
+-- How does traffic grow, by class? Each byte counts once. One row per class and day, in UTC, over the last 90 days.
 -- Needs 004_rollup_hourly.sql.
 SELECT
     toDate(hour, 'UTC') AS day,

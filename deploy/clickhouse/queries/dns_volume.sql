@@ -1,5 +1,5 @@
--- How much does each workload ask of DNS? Needs `ignore_udp: false`, else only DNS over TCP is seen. A flow is a socket's
--- questions to one server, often a single one.
+-- How much DNS traffic does each workload cause? Needs `ignore_udp: false`; otherwise only DNS over TCP is recorded. A
+-- flow is all requests of one socket to one server, often a single one. Requests and responses are counted as packets.
 SELECT
     localNamespace AS namespace,
     localApp AS app,

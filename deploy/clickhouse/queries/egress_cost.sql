@@ -1,14 +1,16 @@
--- What does each workload's traffic cost, by kind, where its cloud charges for it? Edit the prices: US dollars for 2^30 bytes
--- by cloud, region ('*' stands for every region without a price of its own) and kind. Here are list prices as published in
--- 2025, those of the first paid tier of a month: aws.amazon.com/ec2/pricing/on-demand, cloud.google.com/vpc/network-pricing
--- (premium tier), azure.microsoft.com/pricing/details/bandwidth (Azure has not charged for traffic across zones since 2024).
--- "region" is another region: of AWS any, of the others one on the same continent. AWS charges both ends of a byte across
--- zones, Google its sender; what comes from other regions and the Internet is free with all three, and left out, as is what
--- has the price 0. Where the cloud or the region is not in the list, the row says "no price".
+-- What does each workload's traffic cost, by kind? Edit the prices: US dollars per 2^30 bytes by cloud, region ('*'
+-- stands for every region without a price of its own) and kind. The prices below are list prices as published in 2025,
+-- for the first paid tier of a month: aws.amazon.com/ec2/pricing/on-demand, cloud.google.com/vpc/network-pricing (premium
+-- tier), azure.microsoft.com/pricing/details/bandwidth (Azure has not charged for traffic across zones since 2024). The
+-- kind "region" is traffic to another region: any other region for AWS, one on the same continent for Google and Azure.
+-- For traffic across zones, AWS charges both ends and Google the sender. Traffic from other regions and from the Internet
+-- is free in all three clouds. The result omits what is free or has the price 0. A row whose cloud or region is not in
+-- the list has "no price".
 --
--- Where the local end is no pod (a visitor through another node's port, a node), the workload is the remote one, and pays for
--- both ends of what crosses zones between the node that was entered and its pod. A row that is `translated` is both pods': the
--- other node has none of the two. A pod's other rows about another node repeat one of these and are left out.
+-- If the local end is not a pod (an external client through another node's port, or a node), the remote pod's workload
+-- pays, for both ends where the entry node and the pod are in different zones. A `translated` row is charged to both
+-- pods, because the other node's rows name neither. A pod's other rows with another node as the remote end repeat rows of
+-- that node and are omitted.
 WITH
     map(
         'aws/*/zone sent', 0.01, 'aws/*/zone received', 0.01,

@@ -1,6 +1,6 @@
--- Which workloads send how much to the Internet, and to how many addresses? What it costs: egress_cost.sql. Where a visitor
--- came through another node's port, the row's local end is the visitor and the workload the remote one. Without a namespace:
--- nodes, and containers behind them.
+-- Which workloads send how much to the Internet, and to how many addresses? egress_cost.sql computes the cost. If an
+-- external client connects through another node's port, the client is the row's local end and the workload the remote
+-- end. Rows without a namespace are nodes, and containers behind them.
 WITH localPod = '' AND remotePod != '' AS is_turned
 SELECT
     if(is_turned, remoteNamespace, localNamespace) AS namespace,

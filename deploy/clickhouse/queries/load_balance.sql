@@ -1,6 +1,6 @@
--- Is the load of a service even over its replicas? Edit namespace, app and port. It does not matter through which address
--- clients came. Connections within a node, through another node's port and from masqueraded callers are reported as what they
--- are by the caller's side alone: they are the second half.
+-- Is the load spread evenly over the replicas? Edit the namespace, the app and the port. The address that clients connect
+-- to does not matter. Connections within a node, through another node's port and from masqueraded callers are in the
+-- caller's rows only: the second half of the query reads those.
 WITH 'shop' AS of_namespace, 'web' AS of_app, 80 AS of_port
 SELECT
     replica,

@@ -1,6 +1,7 @@
--- Between which pods do packets get lost? What one node saw a pod send to another node's pod is held against what the other
--- saw arrive. Fewer arrived: dropped between the nodes. More arrived than were sent: the sender's node did not report all,
--- look at its agent. The last minutes are left out, since the two nodes do not report in the same second.
+-- Between which pods do packets get lost? Compares the packets that one node saw leave for a pod of another node with
+-- those that the other node saw arrive. Fewer arrived than were sent: packets were dropped between the nodes. More
+-- arrived than were sent: the agent on the sender's node did not report all of them; check it. The last five minutes are
+-- omitted, because the two nodes do not report in the same second.
 SELECT
     if(direction = 'out', localNamespace, remoteNamespace) AS from_namespace,
     if(direction = 'out', localPod, remotePod) AS from_pod,

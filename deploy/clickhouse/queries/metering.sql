@@ -1,12 +1,13 @@
--- What did each workload move in each month in UTC, by kind? For bills, up to 25 months back. `sent` and `received` are the
--- workload's own and complete where they can cost anything; of traffic within a node, which is SAME_ZONE, they have only what
--- the workload opened itself. `once` may be summed over all workloads: every byte is in one of them.
--- Needs 004_rollup_hourly.sql, which says whose a row's bytes are.
+-- How much traffic did each workload have in each month in UTC, by kind? For bills. Edit the number of months; the hourly
+-- table keeps 25. `sent` and `received` are the workload's own traffic. They are complete for every kind that can cost
+-- anything; of the traffic within a node, which is SAME_ZONE, they include only the connections that the workload opened.
+-- `once` can be summed over all workloads, because each byte is counted for exactly one of them.
+-- Needs 004_rollup_hourly.sql, which explains which workload owns the bytes of a row.
 WITH
     arrayJoin(multiIf(
         remoteNamespace = '', [false], localNamespace = '', [true], connectionFlags['translated'], [false, true],
         [false])) AS is_turned,
-    -- A pod's row about another node repeats that node's, and has nothing in bytesOnce.
+    -- A pod's row about another node repeats a row of that node; its bytesOnce is 0.
     if(localNamespace != '' AND remoteNamespace = '' AND remoteCluster NOT IN ('', 'UNKNOWN')
             AND NOT connectionFlags['translated'],
         bytesOnce, bytes) AS own

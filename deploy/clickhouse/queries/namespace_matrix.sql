@@ -1,6 +1,6 @@
--- Which namespace talks to which, each byte counted once? What a set of network policies has to allow. A byte is taken from
--- its sender's row, or where only one node reports it as what it is, from that node's (004_rollup_hourly.sql says which).
--- Nodes, and containers behind them, are INTRA_VPC.
+-- Which namespaces exchange traffic? The result shows what a set of network policies has to allow. Each byte counts once,
+-- by the rule of 004_rollup_hourly.sql: in its sender's row or, if only one node reports both ends, in that node's row.
+-- Nodes, and containers behind them, appear as INTRA_VPC.
 WITH
     multiIf(localNamespace != '', localNamespace, remoteNode = '', 'INTRA_VPC', connectionClass) AS here,
     multiIf(remoteNamespace != '', remoteNamespace, remoteNode != '', 'INTRA_VPC', connectionClass) AS there

@@ -1,7 +1,8 @@
--- Which pods open most new connections? New is what was not there in the hour before. Who opened a connection is not stored.
--- An address and port that was dialled through a service in these two hours was called. Where neither end was, the end with
--- the higher port is assumed to have opened, and any end with a port from 32768 on, since both clients and servers (gRPC's
--- 50051) have such ports: of two such ends, both count.
+-- Which pods open the most new connections? A connection is new if it had no bytes in the hour before. No column says
+-- which end opened a connection. If one end's address and port were called through a service within these two hours, that
+-- end is the server. If neither end was, the end with the higher port is presumed to have opened the connection, and so
+-- is any end with a port from 32768 on, because both clients and servers (gRPC's 50051) use such ports. If both ends have
+-- such a port, the connection counts for both.
 -- Needs 002_extended_columns.sql.
 WITH dialled AS
 (

@@ -1,7 +1,7 @@
--- How much of each node's bandwidth is left at its busiest? Edit the nodes' capacities in Gbit/s; a node that is not named
--- has the default. Counts what pods move over the node's border, averaged over a minute; shorter bursts do not show. What a
--- visitor exchanges with a pod elsewhere through this node's port comes in and goes out again; it does not show on the pod's
--- node.
+-- How much of each node's bandwidth is left in its busiest minute? Edit the nodes' capacities in Gbit/s; a node that is
+-- not listed has the default. Counts what pods send and receive across the node's border, averaged over a minute; shorter
+-- bursts do not show. The traffic of an external client that reaches a pod of another node through this node's port
+-- counts here in both directions, as it enters and leaves the node, and not on the pod's node.
 WITH
     localPod = '' AND remotePod != '' AND connectionClass != 'INTRA_VPC' AS is_visitor,
     10 AS default_gbit_s,

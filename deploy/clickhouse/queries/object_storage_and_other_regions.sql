@@ -1,6 +1,6 @@
--- Which pods pull from, or push to, the cloud's own services such as S3, and other regions? INTER_REGION is what costs:
--- a bucket in the wrong region shows here as an S3 row of another region. Of a visitor through another node's port, region
--- and service are not stored.
+-- Which pods download from or upload to S3, other services of the cloud, or other regions? INTER_REGION costs money: a
+-- bucket in the wrong region appears as an S3 row of another region. For an external client through another node's port,
+-- region and service are not stored.
 WITH localPod = '' AND remotePod != '' AS is_turned
 SELECT
     if(is_turned, remoteNamespace, localNamespace) AS namespace,

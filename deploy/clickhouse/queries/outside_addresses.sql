@@ -1,7 +1,8 @@
--- Which addresses outside the cloud does a namespace call, and since when? Edit the namespace. A new one is worth a look. Who
--- opened a connection is not stored. Left out as visits are connections to an address and port of the namespace that was
--- dialled through a service in this time, and those whose outside end has the higher port while the pod's is below 32768.
--- A pod that listens on a higher port without a service shows its visitors here.
+-- Which addresses outside the cloud does a namespace connect to, and since when? Edit the namespace. New addresses come
+-- first; check those. No column says which end opened a connection. Connections from outside are omitted: those to an
+-- address and port of the namespace that was called through a service in this time, and those whose external end has the
+-- higher port while the pod's port is below 32768. The clients of a pod that listens on a higher port without a service
+-- are included by mistake.
 -- Needs 002_extended_columns.sql.
 WITH
     'batch' AS of_namespace,

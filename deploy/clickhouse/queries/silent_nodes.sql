@@ -1,5 +1,5 @@
--- Which nodes reported lately and do so no more? An agent that is gone, cannot reach a server, or counts nothing; or a node
--- that was taken away.
+-- Which nodes have stopped reporting? Either the agent is gone, cannot reach a server or counts nothing, or the node was
+-- removed.
 SELECT
     localNode AS node,
     max(intervalStartTime) AS last_row,

@@ -1,5 +1,5 @@
--- Who talks to whom, and how far the bytes travel: the heaviest pairs of the last day.
--- A flow between two nodes is observed on both, each from its own pod's side.
+-- Which pods exchange the most bytes with which peers, and how far do the bytes travel? Covers the last day. A flow
+-- between two nodes is observed on both nodes: each reports it with its own pod as the local end.
 SELECT
     if(localPod = '', toString(localIPv4), concat(localNamespace, '/', localPod)) AS pod,
     localAvailabilityZone AS zone,

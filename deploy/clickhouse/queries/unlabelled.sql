@@ -1,6 +1,7 @@
--- What could not be named? Private addresses that are neither a pod nor a node (virtual machines, other clusters, services
--- outside Kubernetes: give them a name under `ranges` or in the inventory), and what has no class. Who opened a connection is
--- not stored: of the lower ports of each pair of ends, which are mostly the servers', the most frequent are shown.
+-- Which addresses have no labels? Lists private addresses that are neither a pod nor a node (virtual machines, other
+-- clusters, services outside Kubernetes), and addresses without a class. To label an address, add it to `ranges` or to
+-- the inventory. No column says which end opened a connection: of each connection the lower port, which is usually the
+-- server's, is counted, and the three most frequent ports are shown.
 SELECT
     connectionClass AS class,
     toString(remoteIPv4) AS address,

@@ -1,6 +1,6 @@
--- Who opens connections to a workload, and from where? Edit namespace, app and port: the end with the well-known port is the
--- one that was called. Connections within a node, through another node's port and from masqueraded callers are
--- reported as what they are by the caller's side alone: they are the second half.
+-- Which clients connect to a workload, and from which zones? Edit the namespace, the app and the port: the end with the
+-- server's port was called. Connections within a node, through another node's port and from masqueraded callers are in
+-- the caller's rows only: the second half of the query reads those.
 WITH 'shop' AS of_namespace, 'db' AS of_app, 5432 AS of_port
 SELECT
     namespace,
