@@ -350,7 +350,7 @@ class ManifestTests(unittest.TestCase):
         if "tls_certificate_file" not in overlay.configuration:
             return
         with open(os.path.join(KUSTOMIZE, overlay.name, "kustomization.yaml")) as file:
-            copies = re.findall(r"^#   know (\S+) (\S+)$", file.read(), re.M)
+            copies = re.findall(r"^#   copy_authority (\S+) (\S+)$", file.read(), re.M)
         self.assertEqual(sorted(copies), [(AGENT, SERVER), (SERVER, AGENT)])
         folder = self.folder(overlay.server_pod, overlay.server_container, AGENT + "-ca")
         self.assertEqual(overlay.configuration["tls_client_ca_file"], folder + "/ca.crt")
