@@ -244,7 +244,7 @@ class ClickHousePanelTests(Panels):
         day = [row for row in flows.day().rows if row["date"] == str(TO.date())]
         earlier = sum(row["bytes"] for row in flows.day().rows if row["date"] != str(TO.date())) // 2
         carried = flows.day().carried - earlier
-        figures, = self.answer("overview", "How much was carried?")
+        figures, = self.answer("overview", "Total traffic")
         self.assertEqual(figures["carried"], carried)
         self.assertLess(carried, sum(row["bytes"] for row in day))
         self.assertEqual(figures["across zones"], sum(int(row["sent"]) for row in self.expected("cross_zone_talkers")))
@@ -253,19 +253,19 @@ class ClickHousePanelTests(Panels):
         unnamed = sum(int(row["moved"]) for row in self.expected("unlabelled"))
         self.assertAlmostEqual(figures["not named"] * carried, unnamed, places=3)
 
-        rates = self.answer("overview", "How much is carried, and how far does it go?")
+        rates = self.answer("overview", "Traffic by distance")
         self.assertAlmostEqual(60 * sum(value for row in rates for key, value in row.items() if key != "time"), carried, 3)
         visits = 300_004_000  # through another node's port: as far as the Internet
         self.assertAlmostEqual(60 * self.total(rates, "other zone"), figures["across zones"] - visits, 3)
         self.assertEqual({row["time"] for row in rates if row["other zone"] > 1e7}, {"2026-03-02 11:40:00"})
-        month = self.answer("overview", "How did traffic grow over the last 30 days?")
+        month = self.answer("overview", "Traffic by distance, last 30 days")
         self.assertEqual([row["time"][:10] for row in month], ["2026-02-28", "2026-03-02"])
         moved = 86400 * sum(value for row in month for key, value in row.items() if key != "time")
         self.assertAlmostEqual(moved, flows.day().carried, 0)
 
     def test_the_heaviest_flows_are_named_after_a_pod(self):
-        rows = self.answer("overview", "Who moves most, and where to?")
-        figures, = self.answer("overview", "How much was carried?")
+        rows = self.answer("overview", "Top talkers")
+        figures, = self.answer("overview", "Total traffic")
         self.assertLess(figures["carried"] - self.total(rows, "moved"), rows[-1]["moved"] * 10)  # the thirty heaviest
         self.assertAlmostEqual(rows[0]["share"], rows[0]["moved"] / figures["carried"])
         self.assertEqual(
@@ -281,13 +281,13 @@ class ClickHousePanelTests(Panels):
         self.assertEqual({row["namespace"] for row in rows}, {"batch", "kube-system", "load", "shop"})
 
     def test_nodes_that_lose_or_fall_silent_are_seen(self):
-        lost, = self.answer("overview", "Do packets get lost between nodes?")
+        lost, = self.answer("overview", "Packet loss between nodes")
         self.assertTrue(0 < lost["lost"] < 0.001)
-        pair, = self.answer("overview", "Between which nodes do packets get lost?")
+        pair, = self.answer("overview", "Packet loss by pair of nodes")
         self.assertEqual((pair["from node"], pair["to node"], pair["missing"]), ("node-2", "node-1", 4))
-        silent, = self.answer("overview", "Which nodes fell silent?")
+        silent, = self.answer("overview", "Nodes that stopped reporting")
         self.assertEqual((silent["silent"], silent["of"]), (len(self.expected("silent_nodes")), 3))
-        busiest = {row["node"]: row for row in self.answer("overview", "Which nodes are busiest, and when?")}
+        busiest = {row["node"]: row for row in self.answer("overview", "Busiest nodes")}
         for row in self.expected("node_headroom"):
             for ours, theirs in (("peak out", "peak_out"), ("peak in", "peak_in")):
                 self.assertAlmostEqual(busiest[row["node"]][ours] / 1e9, float(row[theirs]), places=3)
@@ -299,32 +299,32 @@ class ClickHousePanelTests(Panels):
         # Its ends of the calls of flows.day(): clients, the database, the machine, the visitors, IPv6.
         sent = 8 * 3_000_000 + 7_500_000 + 3 * (50_000 + 30_000) + 700_000 + 500_000_000 + 300_000_000 + 11_000
         received = 8 * 2_000 + 1_000 + 3 * (400_000 + 200_000) + 30_000 + 9_000 + 4_000 + 1_000
-        figures, = self.answer("workload", "What did it move?")
+        figures, = self.answer("workload", "Traffic of the workload")
         self.assertEqual((figures["sent"], figures["received"]), (sent, received))
         self.assertEqual(figures["sent to the Internet"], 800_000_000)
-        rates = self.answer("workload", "How fast does it send and receive?")
+        rates = self.answer("workload", "Traffic rates")
         self.assertAlmostEqual(60 * self.total(rates, "sent"), sent, 3)
         self.assertAlmostEqual(60 * self.total(rates, "received"), received, 3)
-        far = self.answer("workload", "How far does its traffic go?")
+        far = self.answer("workload", "Traffic by distance")
         self.assertAlmostEqual(
             60 * sum(value for row in far for key, value in row.items() if key != "time"), sent + received, 3)
         self.assertAlmostEqual(60 * self.total(far, "other zone"), figures["across zones"], 3)
-        pods = self.answer("workload", "Is the load even over its pods?")
+        pods = self.answer("workload", "Load by pod")
         self.assertEqual(self.total(pods, "sent"), sent)
         self.assertEqual([(row["pod"], row["node"], row["zone"]) for row in pods],
                          [("web-2", "node-2", "eu-central-1b"), ("web-1", "node-1", "eu-central-1a")])
-        peers = self.answer("workload", "Whom does it call, and who calls it?")
+        peers = self.answer("workload", "Peers")
         self.assertEqual(self.total(peers, "moved"), sent + received)
         called = {row["peer"]: row for row in peers if row["role"] == "is called by"}
         self.assertEqual(called["Deployment/client"]["service port"], 80)
-        connections, = self.answer("workload", "How many connections had it?")
+        connections, = self.answer("workload", "Connections of the workload")
         # Eight of clients, one over IPv6, two visitors; six to the database, one to the machine.
         self.assertEqual((connections["opened to it"], connections["opened by it"]), (11, 7))
-        in_use = self.answer("workload", "How many connections are in use?")
+        in_use = self.answer("workload", "Connections in use")
         self.assertEqual(self.total(in_use, "opened by it"), 7)
 
     def test_one_side_alone_reports_within_a_node(self):
-        figures, = self.answer("workload", "What did it move?", workload="StatefulSet/db")
+        figures, = self.answer("workload", "Traffic of the workload", workload="StatefulSet/db")
         received = 3 * (50_000 + 30_000) + 10_000 + 1_000 + 96_000  # four packets of 1,000 bytes are lost
         self.assertEqual((figures["sent"], figures["received"]), (3 * 600_000 + 60_000 + 6_000_000_000 + 20_000, received))
 
@@ -344,33 +344,33 @@ class ClickHousePanelTests(Panels):
             kind = kinds[row["kind"]]
             cost = int(row["moved"]) / GIB * prices[kind]
             costs[row["app"], kind] = costs.get((row["app"], kind), 0) + cost
-        figures, = self.answer("cost", "What did it cost?", since="7d")
+        figures, = self.answer("cost", "Cost in this range", since="7d")
         self.assertEqual(figures["bytes without a price"], 0)
         self.assertAlmostEqual(figures["in this range"], sum(costs.values()), 9)
         self.assertAlmostEqual(figures["a month at this rate"], sum(costs.values()) * 30 / 7, 9)
         apps = {"Deployment/coredns": "kube-dns"}
-        rows = self.answer("cost", "Which workloads cost most?", since="7d")
+        rows = self.answer("cost", "Cost by workload", since="7d")
         for row in rows:
             app = apps.get(row["workload"]) or row["workload"].split("/")[1]
             for kind in prices:
                 self.assertAlmostEqual(row[kind], costs.get((app, kind), 0), 9, (app, kind))
         self.assertAlmostEqual(self.total(rows, "share"), 1)
-        hourly = self.answer("cost", "What does traffic cost an hour, and what for?", since="7d")
+        hourly = self.answer("cost", "Cost per hour by kind", since="7d")
         self.assertAlmostEqual(sum(row[kind] for row in hourly for kind in prices), sum(costs.values()), 9)
 
     def test_a_namespace_pays_for_its_own_ends(self):
-        rows = self.answer("cost", "Which workloads cost most?", namespace=["batch"])
+        rows = self.answer("cost", "Cost by workload", namespace=["batch"])
         self.assertEqual([row["workload"] for row in rows], ["CronJob/etl"])
         self.assertAlmostEqual(rows[0]["Internet"], 3_000_600_000 / GIB * 0.09)
-        web = self.answer("cost", "Which workloads cost most?", namespace=["shop"])
+        web = self.answer("cost", "Cost by workload", namespace=["shop"])
         visited, = [row for row in web if row["workload"] == "Deployment/web"]
         self.assertAlmostEqual(visited["Internet"], 800_000_000 / GIB * 0.09)  # one of the visits through another node
 
     def test_prices_can_be_edited(self):
-        title = "What did it cost?"
+        title = "Cost in this range"
         cheap, = self.answer(
             "cost", title, prices="aws/*/zone sent=0, aws/*/zone received=0,aws/*/region = 0 , aws/*/Internet=1")
-        sent, = self.answer("cost", "How much was sent beyond the zone?")
+        sent, = self.answer("cost", "Bytes sent beyond the zone")
         self.assertAlmostEqual(cheap["in this range"], sent["to the Internet"] / GIB)
         for prices in ("", "' OR 1", "aws/*/Internet=, =, aws/*/region=a, aws/*/zone sent"):
             nothing, = self.answer("cost", title, prices=prices)
@@ -384,16 +384,16 @@ class ClickHousePanelTests(Panels):
         for row in self.expected("cross_zone_talkers"):
             key = row["from_zone"], row["to_zone"]
             pairs[key] = pairs.get(key, 0) + int(row["sent"])
-        rows = self.answer("cost", "Between which zones?")
+        rows = self.answer("cost", "Traffic between zones")
         self.assertEqual({(row["from zone"], row["to zone"]): row["sent"] for row in rows}, pairs)
-        senders = self.answer("cost", "Which workloads send across zones, and to whom?")
+        senders = self.answer("cost", "Traffic across zones by workload and peer")
         self.assertEqual(
             sorted(row["sent"] for row in senders), sorted(int(row["sent"]) for row in self.expected("cross_zone_talkers")))
         self.assertAlmostEqual(senders[0]["price"], 2 * 6_000_000_000 / GIB * 0.01)
-        figures, = self.answer("cost", "How much was sent beyond the zone?")
+        figures, = self.answer("cost", "Bytes sent beyond the zone")
         self.assertEqual(figures["to other zones"], sum(pairs.values()))
         self.assertEqual(figures["to other regions"], 2_000_005_000)
-        outside = self.answer("cost", "Who uses the cloud's services and other regions?")
+        outside = self.answer("cost", "Traffic with cloud services and other regions")
         expected = self.expected("object_storage_and_other_regions")
         self.assertEqual(
             {(row["service"], row["region"], row["received"], row["sent"]) for row in outside},
@@ -402,7 +402,7 @@ class ClickHousePanelTests(Panels):
     # Connections
 
     def test_a_connection_is_found_from_either_end(self):
-        title = "Which connections were there?"
+        title = "Connections"
         row, = self.answer("forensics", title, pod="client-1", peer="10.0.1.11", port="41100")
         self.assertEqual((row["role"], row["peer"], row["service"]), ("calls", "web-1", "shop/web"))
         self.assertEqual((row["first seen"], row["last seen"]), ("2026-03-02 11:10:00", "2026-03-02 11:11:00"))
@@ -419,26 +419,26 @@ class ClickHousePanelTests(Panels):
 
     def test_each_line_has_its_bytes_once(self):
         selected = {"namespace": "shop", "workload": ALL}
-        rates = self.answer("forensics", "How fast, minute by minute?", **selected)
-        pods = self.answer("forensics", "Which connections were there?", **selected)
+        rates = self.answer("forensics", "Traffic rates", **selected)
+        pods = self.answer("forensics", "Connections", **selected)
         for way in ("sent", "received"):
             self.assertAlmostEqual(60 * self.total(rates, way), self.total(pods, way), 3)
-        lines = self.answer("forensics", "Which ten connections moved most?", pod="web-1", peer="db-0")
+        lines = self.answer("forensics", "Ten busiest connections", pod="web-1", peer="db-0")
         self.assertEqual(len({row["connection_name"] for row in lines}), 3)
         self.assertAlmostEqual(60 * self.total(lines, "moved"), 3 * 450_000, 3)
-        both = self.answer("forensics", "Which ten connections moved most?", pod="%", peer="%", port="41100")
+        both = self.answer("forensics", "Ten busiest connections", pod="%", peer="%", port="41100")
         self.assertEqual({row["connection_name"] for row in both}, {"10.0.1.11 80 – 10.0.2.50 41100 tcp"})
         self.assertAlmostEqual(60 * self.total(both, "moved"), 10_503_000, 3)
 
     def test_connections_begin_once(self):
-        begun = self.answer("forensics", "When did connections begin?", pod="client-1", port="80")
+        begun = self.answer("forensics", "New connections", pod="client-1", port="80")
         self.assertEqual([(row["time"], row["opened by us"], row["opened to us"]) for row in begun], [
             ("2026-03-02 10:10:00", 4, 0), ("2026-03-02 11:10:00", 4, 0), ("2026-03-02 11:52:00", 1, 0)])
 
     def test_lost_packets_have_pods(self):
-        pair, = self.answer("forensics", "Do packets get lost on the way?", pod="db-0")
+        pair, = self.answer("forensics", "Packet loss by pair of pods", pod="db-0")
         self.assertEqual((pair["from pod"], pair["to pod"], pair["missing"], pair["share"]), ("etl-1", "db-0", 4, 0.04))
-        self.assertEqual(self.answer("forensics", "Do packets get lost on the way?", pod="web-1"), [])
+        self.assertEqual(self.answer("forensics", "Packet loss by pair of pods", pod="web-1"), [])
 
 
 class ElsewherePanelTests(ClickHousePanelTests):
@@ -449,8 +449,8 @@ class CloudPanelTests(Panels):
     flows = list(flows.clouds())
 
     def test_each_cloud_has_its_own_prices_or_none(self):
-        titles = ("Which workloads cost most?", "Which workloads send across zones, and to whom?",
-                  "Who uses the cloud's services and other regions?")
+        titles = ("Cost by workload", "Traffic across zones by workload and peer",
+                  "Traffic with cloud services and other regions")
         # The costs of the three, and what of them has no price.
         expected = {
             "eu-central-1": (0.21, 0.08, 0.04, ""), "westeurope": (0.127, 0, 0.04, ""),
@@ -468,7 +468,7 @@ class CloudPanelTests(Panels):
                 for note in notes:
                     self.assertTrue(note.startswith("no price: " + place), note)
                 self.assertEqual(bool(notes), bool(place))
-                figures, = self.answer("cost", "What did it cost?", cluster=[region])
+                figures, = self.answer("cost", "Cost in this range", cluster=[region])
                 self.assertAlmostEqual(figures["in this range"], costs[0])
                 self.assertEqual(figures["bytes without a price"], unpriced.get(region, 0))
 
@@ -489,12 +489,12 @@ class OwnerPanelTests(Panels):
             for node_flows in (False, True):
                 with self.subTest(case.name, ignore_node_flows=not node_flows):
                     self.fill(flows.case(case, node_flows))
-                    figures, = self.answer("overview", "How much was carried?")
+                    figures, = self.answer("overview", "Total traffic")
                     self.assertEqual(figures["carried"], 10_000 if case.recorded[node_flows] else 0)
                     if not case.recorded[node_flows]:
                         continue
                     for workload, moved in flows.moved(case, within_node=True).items():
-                        figures, = self.answer("workload", "What did it move?", namespace="shop", workload=workload)
+                        figures, = self.answer("workload", "Traffic of the workload", namespace="shop", workload=workload)
                         self.assertEqual((figures["sent"], figures["received"]), moved, workload)
 
     def test_costs_and_amounts_are_those_of_the_questions(self):
@@ -506,23 +506,23 @@ class OwnerPanelTests(Panels):
                     for row in rows(ask(self.engine, "egress_cost")):
                         cost = int(row["moved"]) / GIB * float(row["price"])
                         costs[row["app"]] = costs.get(row["app"], 0) + cost
-                    answer = self.answer("cost", "Which workloads cost most?")
+                    answer = self.answer("cost", "Cost by workload")
                     found = {row["workload"].split("/")[-1].replace("node", ""): row["total"] for row in answer}
                     self.assertEqual(set(found), set(costs))
                     for app, cost in costs.items():
                         self.assertAlmostEqual(found[app], cost, 12)
                     sent = sum(int(row["sent"]) for row in rows(ask(self.engine, "cross_zone_talkers")))
-                    self.assertEqual(self.total(self.answer("cost", "Between which zones?"), "sent"), sent)
+                    self.assertEqual(self.total(self.answer("cost", "Traffic between zones"), "sent"), sent)
                     self.assertEqual(
-                        self.total(self.answer("cost", "Which workloads send across zones, and to whom?"), "sent"), sent)
+                        self.total(self.answer("cost", "Traffic across zones by workload and peer"), "sent"), sent)
 
     def test_a_visitor_is_named_as_the_internet(self):
         self.fill(flows.case(named("visitor to a pod elsewhere, masqueraded"), False))
-        moves = self.answer("overview", "Who moves most, and where to?")
+        moves = self.answer("overview", "Top talkers")
         self.assertEqual(
             [(row["workload"], row["way"], row["peer"], row["moved"]) for row in moves],
             [("StatefulSet/db", "sends to", "Internet", 9_000), ("StatefulSet/db", "receives from", "Internet", 1_000)])
-        between = self.answer("cost", "Which workloads send across zones, and to whom?")
+        between = self.answer("cost", "Traffic across zones by workload and peer")
         self.assertEqual(
             [(row["workload"], row["from zone"], row["peer"], row["to zone"], row["sent"]) for row in between], [
                 ("StatefulSet/db", "eu-central-1a", "Internet", "eu-central-1b", 9_000),
@@ -537,7 +537,7 @@ class OwnerPanelTests(Panels):
         for row in sent.rows:
             row["remoteCluster"] = ""
         self.fill(sent)
-        row, = self.answer("cost", "Which workloads cost most?")
+        row, = self.answer("cost", "Cost by workload")
         self.assertAlmostEqual(row["Internet"], (1_000 + 9_000) / GIB * 0.09, 12)
 
     def test_a_namespace_pays_for_its_end_of_a_masqueraded_connection(self):
@@ -545,7 +545,7 @@ class OwnerPanelTests(Panels):
         called.observe("node-2", flows.ETL, flows.DB, flows.NODE_2, flows.NODE_2)
         self.fill(called)
         for namespace, workload in (("batch", "CronJob/etl"), ("shop", "StatefulSet/db")):
-            row, = self.answer("cost", "Which workloads cost most?", namespace=[namespace])
+            row, = self.answer("cost", "Cost by workload", namespace=[namespace])
             self.assertEqual(row["workload"], workload)
             self.assertAlmostEqual(row["total"], 10_000 / GIB * 0.01, 12)
 
@@ -553,9 +553,9 @@ class OwnerPanelTests(Panels):
         database = flows.Flows()
         database.observe("node-1", flows.DB, flows.WAREHOUSE)
         self.fill(database)
-        row, = self.answer("cost", "Which workloads cost most?")
+        row, = self.answer("cost", "Cost by workload")
         self.assertAlmostEqual(row["other zone"], 10_000 / GIB * 0.01, 12)
-        used, = self.answer("cost", "Who uses the cloud's services and other regions?")
+        used, = self.answer("cost", "Traffic with cloud services and other regions")
         self.assertEqual(
             (used["service"], used["kind"], used["sent"], used["received"]), ("warehouse", "other zone", 1_000, 9_000))
 
@@ -567,14 +567,14 @@ class OpenerPanelTests(Panels):
 
     def test_a_service_is_called_whatever_the_ports(self):
         chosen = {"namespace": "shop", "workload": "Deployment/caller"}
-        peers = self.answer("workload", "Whom does it call, and who calls it?", **chosen)
+        peers = self.answer("workload", "Peers", **chosen)
         row, = [row for row in peers if row["peer"] == "Deployment/grpc" and row["service port"] == 50_051 and row["connections"] >= 20]
         self.assertEqual((row["role"], row["sent"] >= 20_000, row["received"] >= 180_000), ("calls", True, True))
-        called = self.answer("workload", "How many connections had it?", namespace="shop", workload="Deployment/grpc")
+        called = self.answer("workload", "Connections of the workload", namespace="shop", workload="Deployment/grpc")
         self.assertGreaterEqual(called[0]["opened to it"], 23)
-        role = {row["role"] for row in self.answer("forensics", "Which connections were there?", pod="grpc-1", peer="caller-1")}
+        role = {row["role"] for row in self.answer("forensics", "Connections", pod="grpc-1", peer="caller-1")}
         self.assertEqual(role, {"is called by"})
-        role = {row["role"] for row in self.answer("forensics", "Which connections were there?", pod="caller-1", peer="grpc-1")}
+        role = {row["role"] for row in self.answer("forensics", "Connections", pod="caller-1", peer="grpc-1")}
         self.assertEqual(role, {"calls"})
 
 
@@ -660,14 +660,14 @@ class PrometheusPanelTests(unittest.TestCase):
             'kubenetmon_worker_insert_batch_age_ms_bucket{%s, le="+Inf"}' % server: "0+10x120",
         }
         figures = [
-            (expression("Agents that do not answer"), "{}", 2),
-            (expression("Servers that answer"), "{}", 1),
+            (expression("Agents down"), "{}", 2),
+            (expression("Servers up"), "{}", 1),
             (expression("Bytes lost in this range"), "{}", 6000),
-            (expression("Conditions for right counts that fail"), "{}", 1),
-            (expression("Oldest batch that waits for ClickHouse"), "{}", 7),
-            (expression("Bytes of no known direction"), "{}", 0.1),
-            (expression("Which agents need a look?", "B"), '{node="a"}', 0.25),
-            (expression("How late do rows come?"), "{}", 500),
+            (expression("Failing self-checks"), "{}", 1),
+            (expression("Oldest batch waiting for ClickHouse"), "{}", 7),
+            (expression("Bytes of unknown direction"), "{}", 0.1),
+            (expression("Agents", "B"), '{node="a"}', 0.25),
+            (expression("Insert delay"), "{}", 500),
         ]
         self.promtool("test", {"rule_files": [], "evaluation_interval": "1m", "tests": [{
             "interval": "1m",
