@@ -38,7 +38,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     private struct FailingService: Service {
         func run() async throws {
             try await Task.sleep(for: .milliseconds(100))
-            throw TestEnvironmentError("it broke")
+            throw TestEnvironmentError("the part failed")
         }
     }
 
@@ -82,7 +82,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let services = try Self.agent(metricsPort: 20_099).services(on: group)
         await withTaskGroup(of: Void.self) { tasks in
             for service in services { tasks.addTask { try? await service.run() } }
-            try? await eventually("it lives") {
+            try? await eventually("the agent is live") {
                 (try? await ChildProcess.shell("curl -sf http://127.0.0.1:20099/live")) != nil
             }
             tasks.cancelAll()

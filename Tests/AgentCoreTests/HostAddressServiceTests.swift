@@ -51,9 +51,11 @@ import Testing
             let group = ServiceGroup(services: [service], logger: record.logger)
             async let running: Void = group.run()
             try NetworkNamespace.shell("ip address add 198.51.100.241/32 dev lo")
-            try await eventually("the address is told") { record.last.contains(late) }
+            try await eventually("the new address is reported") { record.last.contains(late) }
             try NetworkNamespace.shell("ip address delete 198.51.100.241/32 dev lo")
-            try await eventually("its end is told") { !record.last.contains(late) && record.last.contains(steady) }
+            try await eventually("the removal of the address is reported") {
+                !record.last.contains(late) && record.last.contains(steady)
+            }
             await group.triggerGracefulShutdown()
             try await running
             ended()

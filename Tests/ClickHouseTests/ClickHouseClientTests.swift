@@ -99,7 +99,7 @@ private let memory =
         ] as [(RawHTTPServer.Answer, Int)])
     func anExceptionIsFoundWhereverItStands(answer: RawHTTPServer.Answer, code: Int) async throws {
         guard case .failure(.exception(let found, _)) = try await insert(answer: answer) else {
-            Issue.record("it is no exception")
+            Issue.record("the insert did not fail with an exception")
             return
         }
         #expect(found == code)

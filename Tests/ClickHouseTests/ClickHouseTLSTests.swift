@@ -36,7 +36,7 @@ import Testing
                 try client.query("SELECT 1")
             }
             guard case .failure(let error) = result else {
-                Issue.record("a stranger is answered")
+                Issue.record("a client without a trusted certificate got a response")
                 continue
             }
             #expect(error.failureClass == .operator || error.reason == "connection")
@@ -77,7 +77,7 @@ import Testing
             try client.query("SELECT 1")
         }
         guard case .failure(let error) = result else {
-            Issue.record("the engine speaks TLS")
+            Issue.record("the TLS connection to a plaintext port succeeded")
             return
         }
         #expect("\(error)".hasSuffix("; set clickhouse_disable_tls: true"), "\(error)")
@@ -97,7 +97,7 @@ import Testing
                 try client.query("SELECT 1")
             }
             guard case .failure(.unreachable(_, let error)) = result else {
-                Issue.record("it is reached")
+                Issue.record("the server was reached")
                 continue
             }
             #expect("\(error)".hasSuffix("; use another port") == hasRemedy, "\(error)")

@@ -139,7 +139,7 @@ private final class RetryUnderTest {
         let test = RetryUnderTest()
         for _ in 0..<10 {
             guard case .setAside(_, .forSomebody) = test.failed(tooLarge, .init(size: .keep)) else {
-                Issue.record("it is not set aside")
+                Issue.record("the batch is not set aside")
                 return
             }
         }
@@ -161,7 +161,7 @@ private final class RetryUnderTest {
         #expect(test.failed(view, .init(viewLimit: .seconds(10)), at: start + .seconds(10)) == .ignoreViews)
         #expect(RetryUnderTest(endpoints: 2).failed(view, .init(viewLimit: .zero)) == .ignoreViews)
         guard case .wait(_, .forClickHouse) = RetryUnderTest().failed(view, .init(viewLimit: .seconds(10))) else {
-            Issue.record("it is not waited for")
+            Issue.record("the batch does not wait for ClickHouse")
             return
         }
     }
@@ -172,7 +172,7 @@ private final class RetryUnderTest {
         for second in 0..<600 {
             let step = test.failed(busyView, .init(viewLimit: .seconds(600)), at: start + .seconds(second))
             guard case .wait(_, .forClickHouse) = step else {
-                Issue.record("it is not waited for")
+                Issue.record("the batch does not wait for ClickHouse")
                 return
             }
         }

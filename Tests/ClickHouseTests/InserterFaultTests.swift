@@ -138,11 +138,13 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         let test = try InserterUnderTest(configuration, workers: 4)
         // No two batches have the same number of rows.
         for number in 0..<40 { test.submit(number, flows: 1 + number) }
-        try await eventually("some are stored") { test.completed.count >= 5 }
+        try await eventually("five blocks are stored") { test.completed.count >= 5 }
         try await clickHouse.kill()
         // ClickHouse is down for all of these, however long it took to end.
         for number in 40..<60 { test.submit(number, flows: 1 + number) }
-        try await eventually("attempts fail") { test.inserter.statistics.failedAttempts["connection", default: 0] >= 4 }
+        try await eventually("four attempts have failed") {
+            test.inserter.statistics.failedAttempts["connection", default: 0] >= 4
+        }
         clickHouse = try await clickHouse.restart()
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.completed == Array(0..<60))
@@ -171,7 +173,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         overProxy.endpoints = [proxy.url]
         let test = try InserterUnderTest(overProxy)
         test.submit(1, flows: 7)
-        try await eventually("it is stored, and nobody knows") {
+        try await eventually("the block is stored but its response is lost") {
             test.inserter.statistics.failedAttempts["connection", default: 0] >= 1
         }
         way.withLock { $0 = .isBroken }
@@ -215,7 +217,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         overProxy.endpoints = [proxy.url]
         let test = try InserterUnderTest(overProxy)
         test.submit(1, flows: 7)
-        try await eventually("both halves are stored, and the second one is not known to be") {
+        try await eventually("both halves are stored but the response to the second one is lost") {
             test.inserter.statistics.failedAttempts["connection", default: 0] >= 1
         }
         way.withLock { $0 = .isBroken }
@@ -241,7 +243,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database))
         try await database.query("RENAME TABLE network_flows_0 TO elsewhere")
         test.submit(1)
-        try await eventually("two attempts fail") {
+        try await eventually("two attempts have failed") {
             test.inserter.statistics.failedAttempts["unknown_table", default: 0] >= 2
         }
         let statistics = test.inserter.statistics
@@ -265,7 +267,9 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         configuration.credentials = .files(user: user.path, password: password.path)
         let test = try InserterUnderTest(configuration)
         test.submit(1)
-        try await eventually("it is refused") { test.inserter.statistics.failedAttempts["rejected", default: 0] >= 2 }
+        try await eventually("two attempts are rejected") {
+            test.inserter.statistics.failedAttempts["rejected", default: 0] >= 2
+        }
         #expect(test.inserter.statistics.lastFailureClass == .operator)
         try database.password.write(to: password, atomically: true, encoding: .utf8)
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
@@ -287,10 +291,10 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
             ClickHouseClient.Configuration(database, over: [first.url, dead, second.url])
         ) { $0.retryDelays = .init(initial: .seconds(3600), maximum: .seconds(3600)) }
         test.submit(1)
-        try await eventually("the first stores") { test.completed == [1] }
+        try await eventually("the first endpoint stores the block") { test.completed == [1] }
         isBroken.withLock { $0 = true }
         test.submit(2)
-        try await eventually("another stores") { test.completed == [1, 2] }
+        try await eventually("another endpoint stores the block") { test.completed == [1, 2] }
         isBroken.withLock { $0 = false }
         test.submit(3)
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)

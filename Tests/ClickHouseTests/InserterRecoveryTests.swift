@@ -22,11 +22,11 @@ import Testing
             ClickHouseClient.Configuration(endpoints: [server.url]), workers: waiting + 1
         ) { $0.retryDelays = Self.anHour }
         for number in 0..<waiting { test.submit(number) }
-        try await eventually("all have failed") {
+        try await eventually("all attempts have failed") {
             test.inserter.statistics.failedAttempts["exception"] == UInt64(waiting)
         }
         test.submit(waiting)
-        try await eventually("all are stored") { test.completed == Array(0...waiting) }
+        try await eventually("all blocks are stored") { test.completed == Array(0...waiting) }
         _ = await test.inserter.drain(timeout: .zero)
     }
 
@@ -41,9 +41,9 @@ import Testing
         }
         for number in 0..<5 { test.submit(number) }
         // Each of the five batches has failed once, and one has been retried.
-        try await eventually("somebody asks again") { server.requests.count >= 6 }
+        try await eventually("a thread retries") { server.requests.count >= 6 }
         isBack.withLock { $0 = true }
-        try await eventually("all are stored") { test.completed == Array(0..<5) }
+        try await eventually("all blocks are stored") { test.completed == Array(0..<5) }
         _ = await test.inserter.drain(timeout: .zero)
     }
 
@@ -60,9 +60,9 @@ import Testing
         }
         let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [server.url]), workers: 2)
         test.submit(0)
-        try await eventually("it is asked to wait") { test.inserter.statistics.failedAttempts.count == 1 }
+        try await eventually("the first attempt has failed") { test.inserter.statistics.failedAttempts.count == 1 }
         test.submit(1)
-        try await eventually("another is stored") { test.completed.contains(1) }
+        try await eventually("the second block is stored") { test.completed.contains(1) }
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         let (first, second) = try times.withLock { (try #require($0.first), try #require($0.dropFirst().first)) }
         #expect(second - first >= .seconds(2))
@@ -75,13 +75,13 @@ import Testing
                 ClickHouseClient.Configuration(endpoints: [try RawHTTPServer.closedURL()]), workers: 3
             ) { $0.retryDelays = Self.anHour }
             for number in 0..<3 { test.submit(number) }
-            try await eventually("all have failed") {
+            try await eventually("all attempts have failed") {
                 test.inserter.statistics.failedAttempts["connection", default: 0] >= 3
             }
             #expect(await test.inserter.drain(timeout: .zero) == 6)
             inserter = test.inserter
         }
-        try await eventually("its threads have ended") { inserter == nil }
+        try await eventually("the inserter's threads have ended") { inserter == nil }
     }
 
     // MARK: - Failures that need an operator
@@ -89,7 +89,7 @@ import Testing
     @Test("a transient failure is not reported as a problem") func aFailureThatMayPassIsNoProblem() async throws {
         let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [try RawHTTPServer.closedURL()]))
         test.submit(1)
-        try await eventually("it has failed") { test.inserter.statistics.lastError != nil }
+        try await eventually("the first attempt has failed") { test.inserter.statistics.lastError != nil }
         // On a slow machine, the block's wait alone may be long enough for a problem.
         #expect(test.inserter.statistics.problem(oldestWait: .zero) == nil)
         _ = await test.inserter.drain(timeout: .zero)

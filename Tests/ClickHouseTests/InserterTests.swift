@@ -87,7 +87,7 @@ import Testing
         test.submit(1, block)
         #expect(test.pressure == [])
         test.submit(2, block)
-        try await eventually("both are under way") { server.requests.count >= 2 }
+        try await eventually("both inserts are in flight") { server.requests.count >= 2 }
         let underWay = test.blocks.queuedBytes
         #expect(underWay > 0 && underWay < 2 * block.memoryBytes)
         for number in 3...4 { test.submit(number, block) }
@@ -97,7 +97,7 @@ import Testing
         #expect(try #require(test.blocks.oldestAge) > .zero)
         isOpen.withLock { $0 = true }
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
-        try await eventually("the pressure ends") { test.pressure == [true, false] }
+        try await eventually("backpressure ends") { test.pressure == [true, false] }
         #expect(test.completed == [1, 2, 3, 4])
         let statistics = test.inserter.statistics
         #expect(test.blocks.queuedBytes == 0 && test.blocks.queuedBlocks == 0 && test.blocks.oldestAge == nil)
@@ -112,7 +112,7 @@ import Testing
             ClickHouseClient.Configuration(endpoints: [server.url]), workers: 4, maximumBytes: 1)
         for number in 0..<200 { test.submit(number) }
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
-        try await eventually("the pressure ends") { test.pressure.last == false }
+        try await eventually("backpressure ends") { test.pressure.last == false }
         #expect(test.pressure.enumerated().allSatisfy { $0.element == $0.offset.isMultiple(of: 2) })
     }
 
@@ -146,7 +146,7 @@ import Testing
         let test = try InserterUnderTest(
             ClickHouseClient.Configuration(endpoints: [server.url], timeoutMilliseconds: 3_600_000))
         test.submit(1)
-        try await eventually("the request is under way") { server.requests.count == 1 }
+        try await eventually("the insert is in flight") { server.requests.count == 1 }
         let begin = ContinuousClock.now
         #expect(await test.inserter.drain(timeout: .milliseconds(100)) == 2)
         // The request's own timeout is an hour.
@@ -205,7 +205,7 @@ import Testing
                 block.endBatch(identity(2 * number + batch))
             }
             test.submit(number, block)
-            try await eventually("the first block is taken up") { server.requests.count >= 1 }
+            try await eventually("the first insert is in flight") { server.requests.count >= 1 }
         }
         #expect(test.inserter.withdraw([identity(0)]).isEmpty)
         #expect(test.inserter.withdraw([identity(3)]) == [identity(3)])

@@ -75,7 +75,7 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database), workers: 1)
         let bound = Inserter.maximumRejectionsInARow
         for number in 0..<bound + 2 { test.submit(number, refusedBlock(number)) }
-        try await eventually("the bound is reached") {
+        try await eventually("the limit on rejected batches is reached") {
             test.inserter.statistics.failedAttempts["refused_data", default: 0] >= 2 * bound + 4
         }
         #expect(test.blocks.rejected["refused_data"]?.blocks == UInt64(bound))

@@ -103,7 +103,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         let proxy = try proxy(before: database, limit: 6_000)
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: [proxy.url]))
         test.submit(0, flows: 300)
-        try await eventually("the first is stored") { test.completed == [0] }
+        try await eventually("the first block is stored") { test.completed == [0] }
         let refused = test.inserter.statistics.failedAttempts["too_large", default: 0]
         for number in 1..<4 { test.submit(number, flows: 300) }
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
@@ -168,7 +168,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         }
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: [proxy.url]))
         test.submit(1, flows: 300)
-        try await eventually("an operator is called") {
+        try await eventually("the inserter reports that operator action is needed") {
             test.inserter.statistics.failedAttempts["too_large", default: 0] >= 3
                 && test.inserter.load.problem?.contains("client_max_body_size") == true
         }
@@ -197,11 +197,11 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         let proxy = try losingProxy(before: database) { limit.withLock { $0 } }
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: [proxy.url]))
         test.submit(1, flows: 300)
-        try await eventually("it is refused") {
+        try await eventually("the batch is rejected") {
             test.inserter.statistics.failedAttempts["too_large", default: 0] >= 1
         }
         for number in 2..<5 { test.submit(number, flows: 400) }
-        try await eventually("the only worker stores others") { test.completed == [2, 3, 4] }
+        try await eventually("the only worker has stored the other batches") { test.completed == [2, 3, 4] }
         let whole = try #require(proxy.inserts.first)
         #expect(proxy.inserts.filter { $0.body.count >= whole.body.count }.allSatisfy { $0.target == whole.target })
         #expect(test.blocks.oldestWait == nil && test.blocks.oldestAge != nil)
@@ -222,7 +222,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
         let strict = try proxy(before: database, limit: 6_000)
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database, over: [losing.url, strict.url]))
         test.submit(1, flows: 300)
-        try await eventually("the other endpoint has refused it often") {
+        try await eventually("the other endpoint has rejected the batch four times") {
             test.inserter.statistics.failedAttempts["too_large", default: 0] >= 4
         }
         isMended.withLock { $0 = true }
@@ -262,7 +262,7 @@ private func variousBlock(_ number: Int, flows: Int) -> FlowBlock {
             $0.sizeRefusals.probeInterval = .zero
         }
         test.submit(0, flows: 300)
-        try await eventually("it is stored") { test.completed == [0] }
+        try await eventually("the batch is stored") { test.completed == [0] }
         limit.withLock { $0 = .max }
         let inserts = proxy.inserts.count
         for number in 1..<4 { test.submit(number, flows: 300) }

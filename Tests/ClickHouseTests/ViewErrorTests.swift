@@ -95,7 +95,7 @@ extension TestDatabase {
             test.inserter.statistics.failedAttempts["failing_view", default: 0] >= 1
         }
         if viewErrors == .retried {
-            try await eventually("an operator is called") {
+            try await eventually("the inserter reports the failing view") {
                 test.inserter.load.problem?.contains("\(database.name).broken") == true
             }
         }
@@ -115,14 +115,14 @@ extension TestDatabase {
         }
         func failures() -> UInt64 { test.inserter.statistics.failedAttempts["failing_view", default: 0] }
         test.submit(0)
-        try await eventually("the view is left out") { test.completed == [0] }
+        try await eventually("the batch is stored without the view") { test.completed == [0] }
         try await database.query("INSERT INTO switch VALUES (1)")
         test.submit(1)
-        try await eventually("the view has a batch") { test.completed == [0, 1] }
+        try await eventually("the view has the second batch") { test.completed == [0, 1] }
         let before = failures()
         try await database.query("TRUNCATE TABLE switch")
         test.submit(2)
-        try await eventually("the view is left out again") { test.completed == [0, 1, 2] }
+        try await eventually("the third batch is stored without the view") { test.completed == [0, 1, 2] }
         #expect(failures() >= before + 2)
         // While the view keeps failing, later batches do not wait for it.
         let later = failures()
@@ -142,7 +142,7 @@ extension TestDatabase {
         configuration.endpoints = Array(repeating: database.url, count: 5)
         let test = try InserterUnderTest(configuration) { $0.viewLimits.broken = .zero }
         test.submit(1)
-        try await eventually("the view has failed often") {
+        try await eventually("the view has failed twelve times") {
             test.inserter.statistics.failedAttempts["failing_view", default: 0] >= 12
         }
         #expect(
@@ -163,7 +163,7 @@ extension TestDatabase {
             $0.viewLimits.passing = .milliseconds(300)
         }
         test.submit(0)
-        try await eventually("the view is left out") { test.completed == [0] }
+        try await eventually("the batch is stored without the view") { test.completed == [0] }
         #expect(test.inserter.statistics.failedAttempts["failing_view", default: 0] >= 2)
         try await database.unblockTarget()
         test.submit(1)
@@ -216,10 +216,10 @@ extension TestDatabase {
             ClickHouseClient.Configuration(database), deduplication: .plain(window: hasWindow ? 10_000 : 0)
         ) { $0.viewLimits.broken = .milliseconds(300) }
         for number in 0..<3 { test.submit(number) }
-        try await eventually("all are stored") { test.completed == [0, 1, 2] }
+        try await eventually("all blocks are stored") { test.completed == [0, 1, 2] }
         try await database.query("DROP TABLE broken_rows SYNC")
         for number in 3..<6 { test.submit(number) }
-        try await eventually("all are stored without the target") { test.completed == Array(0..<6) }
+        try await eventually("all blocks are stored without the view's target") { test.completed == Array(0..<6) }
         #expect(test.blocks.rejected.isEmpty)
         #expect(
             try await database.rows("SELECT sum(bytes), (SELECT sum(bytes) FROM sound_rows) FROM network_flows_0")

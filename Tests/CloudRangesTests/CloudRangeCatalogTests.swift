@@ -38,7 +38,7 @@ private let google = TestLists.google
             Configuration(
                 sources: Dictionary(
                     uniqueKeysWithValues: RangeProvider.allCases.map { ($0, .url("\(server.url)/\($0.rawValue)")) })))
-        try await eventually("all lists are there") { running.changes.count == 4 }
+        try await eventually("all lists are loaded") { running.changes.count == 4 }
         #expect(
             running.lines == [
                 "3.2.34.0/26 aws global globalaccelerator", "3.5.140.0/22 aws eu-central-1 s3",
@@ -72,7 +72,7 @@ private let google = TestLists.google
             request.headers["accept-encoding"] == nil ? .raw(Array(head.utf8) + compressed) : .status(500)
         }
         let running = running(.aws, server.url)
-        try await eventually("the list is there") { running.source(.aws).prefixes == 3 }
+        try await eventually("the list is loaded") { running.source(.aws).prefixes == 3 }
         try await running.stop()
         #expect(server.requests.first?.headers["user-agent"] == "kubenetmon")
     }
@@ -121,7 +121,7 @@ private let google = TestLists.google
                 ? .status(304) : .status(200, headers: ["ETag: \"v1\"", "Last-Modified: Sat"], google)
         }
         let running = running(.google, server.url, refreshInterval: .milliseconds(20))
-        try await eventually("it asked three times more") { running.source(.google).notModified >= 3 }
+        try await eventually("three more requests are answered with 304") { running.source(.google).notModified >= 3 }
         try await running.stop()
         #expect(running.changes.count == 1)
         #expect(running.source(.google).failures == 0)
@@ -160,7 +160,7 @@ private let google = TestLists.google
         let failures = 3
         let server = try RawHTTPServer { _, number in number < failures ? answer : .status(200, google) }
         let running = running(.google, server.url)
-        try await eventually("the list is there") { running.source(.google).prefixes == 3 }
+        try await eventually("the list is loaded") { running.source(.google).prefixes == 3 }
         try await running.stop()
         let source = running.source(.google)
         #expect(source.failures == 3)
@@ -176,7 +176,7 @@ private let google = TestLists.google
             ])
         // While the source fails, `lastError` gives the reason.
         let failing = self.failing(answer)
-        try await eventually("it failed") { failing.source(.google).failures > 0 }
+        try await eventually("the fetch has failed") { failing.source(.google).failures > 0 }
         #expect(failing.source(.google).lastError?.contains(error) == true, "\(failing.source(.google))")
         try await failing.stop()
     }
@@ -189,7 +189,7 @@ private let google = TestLists.google
     @Test("a request without a response times out and is retried") func aServerThatSaysNothingIsLeft() async throws {
         let server = try RawHTTPServer { _, number in number == 0 ? .silence : .status(200, google) }
         let running = running(.google, server.url, timeoutMilliseconds: 200)
-        try await eventually("the list is there") { running.source(.google).prefixes == 3 }
+        try await eventually("the list is loaded") { running.source(.google).prefixes == 3 }
         try await running.stop()
         #expect(running.source(.google).failures > 0)
     }
@@ -197,7 +197,7 @@ private let google = TestLists.google
     @Test("a failure leaves the last good list in use") func aFailureLeavesTheLastGoodListInUse() async throws {
         let server = try RawHTTPServer { _, number in number == 0 ? .status(200, google) : .status(500) }
         let running = running(.google, server.url, refreshInterval: .milliseconds(20))
-        try await eventually("it failed often") { running.source(.google).failures >= 3 }
+        try await eventually("three fetches have failed") { running.source(.google).failures >= 3 }
         try await running.stop()
         let source = running.source(.google)
         #expect(running.changes.count == 1)
@@ -213,7 +213,7 @@ private let google = TestLists.google
         }
         let running = RunningCatalog(
             Configuration(sources: [.aws: .url(server.url + "/aws"), .google: .url(server.url + "/google")]))
-        try await eventually("the other is there") { running.lines.count == 3 }
+        try await eventually("the other list is loaded") { running.lines.count == 3 }
         try await running.stop()
         #expect(running.source(.aws).origin == .none)
         #expect(running.source(.aws).failures > 0)
@@ -222,7 +222,7 @@ private let google = TestLists.google
     @Test("stopping does not wait for a fetch") func stoppingDoesNotWaitForAFetch() async throws {
         let server = try RawHTTPServer { _, _ in .silence }
         let running = running(.google, server.url, timeoutMilliseconds: 3_600_000)
-        try await eventually("it asks") { server.requests.count == 1 }
+        try await eventually("the list is requested") { server.requests.count == 1 }
         let start = ContinuousClock.now
         try await running.stop()
         #expect(ContinuousClock.now - start < .seconds(1_800))
@@ -233,7 +233,7 @@ private let google = TestLists.google
     @Test("stopping does not wait for the next refresh") func stoppingDoesNotWaitForTheNextTime() async throws {
         let server = try RawHTTPServer { _, _ in .status(200, google) }
         let running = running(.google, server.url)
-        try await eventually("the list is there") { running.lines.count == 3 }
+        try await eventually("the list is loaded") { running.lines.count == 3 }
         try await running.stop()
     }
 
@@ -241,7 +241,7 @@ private let google = TestLists.google
     func withoutAnyListThereAreTheUsersOwnRanges() async throws {
         let named = try RangeList(TestLists.google, of: .google).ranges
         let running = RunningCatalog(Configuration(sources: [:], namedRanges: named))
-        try await eventually("they are there") { running.changes == [named.map(\.line)] }
+        try await eventually("the configured ranges are in use") { running.changes == [named.map(\.line)] }
         try await running.stop()
         let none = RunningCatalog(Configuration(sources: [:]))
         try await none.stop()
@@ -258,11 +258,11 @@ private let google = TestLists.google
             number == 0 ? .status(200, headers: ["ETag: \"v1\""], google) : .status(503)
         }
         let first = running(.google, server.url, cache: directory)
-        try await eventually("the list is there") { first.lines.count == 3 }
+        try await eventually("the list is loaded") { first.lines.count == 3 }
         try await first.stop()
 
         let second = running(.google, server.url, cache: directory)
-        try await eventually("the list is there, and the source failed") {
+        try await eventually("the cached list is loaded and the fetch has failed") {
             second.lines.count == 3 && second.source(.google).failures > 0
         }
         #expect(second.source(.google).origin == .cache)
@@ -283,7 +283,7 @@ private let google = TestLists.google
         }
         for notModified in [0, 1] as [UInt64] {
             let running = running(.google, server.url, cache: directory)
-            try await eventually("its source answered") { running.source(.google).origin == .url }
+            try await eventually("the list comes from its source") { running.source(.google).origin == .url }
             try await running.stop()
             #expect(running.source(.google).notModified == notModified)
             #expect(running.changes.count == 1)
@@ -303,7 +303,7 @@ private let google = TestLists.google
         let server = try RawHTTPServer { _, _ in .status(200, headers: ["ETag: \"v1\""], google) }
         for path in ["/a", "/b"] {
             let running = running(.google, server.url + path, cache: directory)
-            try await eventually("its source answered") { running.source(.google).origin == .url }
+            try await eventually("the list comes from its source") { running.source(.google).origin == .url }
             try await running.stop()
         }
         #expect(server.requests.map(\.target) == ["/a", "/b"])
@@ -322,11 +322,11 @@ private let google = TestLists.google
         try directory.write(content, to: "google.ranges")
         let server = try RawHTTPServer { _, _ in .status(200, google) }
         let first = running(.google, server.url, cache: directory)
-        try await eventually("the list is there") { first.lines.count == 3 }
+        try await eventually("the list is loaded") { first.lines.count == 3 }
         try await first.stop()
         #expect(first.log == ["warning: cached address list ignored", "info: address list loaded"])
         let second = running(.google, try RawHTTPServer.closedURL(), cache: directory)
-        try await eventually("the cached list is there") { second.lines.count == 3 }
+        try await eventually("the cached list is loaded") { second.lines.count == 3 }
         try await second.stop()
     }
 
@@ -337,7 +337,7 @@ private let google = TestLists.google
             RangeCache.Entry(
                 validators: RangeCache.Validators(url: "x"), fetched: 1, document: Array("{}".utf8)), of: .google)
         let running = running(.google, try RawHTTPServer.closedURL(), cache: directory)
-        try await eventually("it failed") { running.source(.google).failures > 0 }
+        try await eventually("the fetch has failed") { running.source(.google).failures > 0 }
         try await running.stop()
         #expect(running.changes == [])
         #expect(running.log.first == "warning: cached address list ignored")
@@ -351,7 +351,7 @@ private let google = TestLists.google
         let server = try RawHTTPServer { _, _ in .status(200, google) }
         let running = RunningCatalog(
             Configuration(sources: [.google: .url(server.url)], cacheDirectory: directory.path + "/file"))
-        try await eventually("the list is there") { running.lines.count == 3 }
+        try await eventually("the list is loaded") { running.lines.count == 3 }
         try await running.stop()
         #expect(running.source(.google).failures == 0)
         #expect(running.log.contains("warning: cannot write an address list to the cache"))
@@ -383,7 +383,7 @@ private let google = TestLists.google
         #expect(running.catalog.regions(of: "aws") == ["eu-central-1", "eu-south-1"])
 
         running.start()
-        try await eventually("the URL was asked") { running.source(.google).failures > 0 }
+        try await eventually("the fetch from the URL has failed") { running.source(.google).failures > 0 }
         try await running.stop()
         // `run()` does not load the lists a second time.
         #expect(running.changes.count == 1)
@@ -394,7 +394,7 @@ private let google = TestLists.google
     @Test("every list counts as tried once each has failed") func allIsTriedWhenEachListHasFailed() async throws {
         let silent = try RawHTTPServer { _, _ in .silence }
         let asking = running(.google, silent.url)
-        try await eventually("it asks") { silent.requests.count == 1 }
+        try await eventually("the list is requested") { silent.requests.count == 1 }
         #expect(!asking.catalog.statistics.hasTriedAll)
         try await asking.stop()
 
@@ -407,7 +407,7 @@ private let google = TestLists.google
         #expect(!failing.catalog.statistics.hasTriedAll)
         #expect(failing.changes == [])
         failing.start()
-        try await eventually("both have failed") { failing.catalog.statistics.hasTriedAll }
+        try await eventually("both fetches have failed") { failing.catalog.statistics.hasTriedAll }
         try await failing.stop()
         #expect(failing.catalog.statistics.sources.count == 2)
         #expect(failing.catalog.statistics.sources.allSatisfy { $0.failures > 0 })
@@ -433,7 +433,7 @@ private let google = TestLists.google
         defer { directory.remove() }
         try directory.write(google, to: "goog.json")
         let running = running(directory.path + "/goog.json")
-        try await eventually("the list is there") { running.lines.count == 3 }
+        try await eventually("the list is loaded") { running.lines.count == 3 }
         #expect(running.source(.google).origin == .file)
         try directory.write(TestLists.google.replacing("8.8.8", with: "8.8.4"), to: "goog.json")
         try await eventually("the new list is in use") { running.lines.first == "8.8.4.0/24 gcp global googleservice" }
@@ -449,19 +449,19 @@ private let google = TestLists.google
         defer { directory.remove() }
         try directory.write(google, to: "goog.json")
         let running = running(directory.path + "/goog.json")
-        try await eventually("the list is there") { running.lines.count == 3 }
+        try await eventually("the list is loaded") { running.lines.count == 3 }
         try directory.write("{}", to: "goog.json")
-        try await eventually("the file is refused again and again") { running.source(.google).failures >= 3 }
+        try await eventually("the file is rejected three times") { running.source(.google).failures >= 3 }
         #expect(running.source(.google).lastError?.contains("expected list") == true)
         // The unchanged file was not read again.
         #expect(running.source(.google).fetches == 2)
         try FileManager.default.removeItem(atPath: directory.path + "/goog.json")
-        try await eventually("the file is missing") {
+        try await eventually("the missing file is reported") {
             running.source(.google).lastError == "\(directory.path)/goog.json: No such file or directory"
         }
         #expect(running.source(.google).prefixes == 3)
         try directory.write(google, to: "goog.json")
-        try await eventually("the file is good again") { running.source(.google).lastError == nil }
+        try await eventually("the file is accepted again") { running.source(.google).lastError == nil }
         try await running.stop()
         #expect(running.changes.count == 1)
         #expect(
@@ -479,7 +479,7 @@ private let google = TestLists.google
         try FileManager.default.setAttributes(
             [.modificationDate: Date(timeIntervalSinceNow: -864_000)], ofItemAtPath: directory.path + "/goog.json")
         let running = running(directory.path + "/goog.json")
-        try await eventually("the list is there") { running.lines.count == 3 }
+        try await eventually("the list is loaded") { running.lines.count == 3 }
         try await running.stop()
         let age = try #require(running.source(.google).age)
         #expect(age >= 864_000 - 1 && age < 864_000 + 3_600)
@@ -489,11 +489,11 @@ private let google = TestLists.google
         let directory = try TemporaryDirectory()
         defer { directory.remove() }
         let running = running(directory.path + "/goog.json")
-        try await eventually("the file is missing") { running.source(.google).failures > 1 }
+        try await eventually("the missing file is noticed twice") { running.source(.google).failures > 1 }
         #expect(running.source(.google).successes == 0)
         #expect(running.source(.google).fetches == 0)
         try directory.write(google, to: "goog.json")
-        try await eventually("the list is there") { running.lines.count == 3 }
+        try await eventually("the list is loaded") { running.lines.count == 3 }
         try await running.stop()
         #expect(running.source(.google).successes > 0)
     }
@@ -502,7 +502,7 @@ private let google = TestLists.google
         let directory = try TemporaryDirectory()
         defer { directory.remove() }
         let running = running(directory.path)
-        try await eventually("it is refused") { running.source(.google).failures > 0 }
+        try await eventually("the directory is rejected") { running.source(.google).failures > 0 }
         #expect(running.source(.google).lastError == "\(directory.path): not a file")
         try await running.stop()
     }
@@ -528,7 +528,7 @@ private let google = TestLists.google
                 : .status(404, "<html>not found</html>")
         }
         let running = running(.azure, server.url + "/Tags_YYYYMMDD.json", refreshInterval: .milliseconds(50))
-        try await eventually("the list is there and known") { running.source(.azure).notModified > 0 }
+        try await eventually("the list is loaded and verified as current") { running.source(.azure).notModified > 0 }
         try await running.stop()
         #expect(running.source(.azure).prefixes == 3)
         #expect(running.source(.azure).failures == 0)
@@ -577,13 +577,13 @@ private let google = TestLists.google
             request.target == published ? .status(200, TestLists.azure) : answer
         }
         let finding = running(.azure, server.url + "/Tags_YYYYMMDD.json")
-        try await eventually("the list is there") { finding.source(.azure).prefixes == 3 }
+        try await eventually("the list is loaded") { finding.source(.azure).prefixes == 3 }
         try await finding.stop()
         #expect(finding.source(.azure).failures == 0)
         // For a mirror without any list, the error contains its response.
         let empty = try RawHTTPServer { _, _ in answer }
         let searching = running(.azure, empty.url + "/YYYYMMDD")
-        try await eventually("it failed") { searching.source(.azure).failures > 0 }
+        try await eventually("the search has failed") { searching.source(.azure).failures > 0 }
         try await searching.stop()
         let error = searching.source(.azure).lastError ?? ""
         #expect(error.contains("last 30 days; today's URL: ") && !error.hasSuffix(": "))
@@ -601,9 +601,9 @@ private let google = TestLists.google
             }
         }
         let running = running(.azure, server.url + "/YYYYMMDD", refreshInterval: .milliseconds(20))
-        try await eventually("the list is there") { running.source(.azure).successes > 0 }
+        try await eventually("the list is loaded") { running.source(.azure).successes > 0 }
         isClosed.change { $0 = true }
-        try await eventually("it fails") { running.source(.azure).failures > 0 }
+        try await eventually("a fetch has failed") { running.source(.azure).failures > 0 }
         try await running.stop()
         #expect(running.changes.count == 1)
         #expect(running.lines.contains("4.145.74.52/30 azure westeurope actiongroup"))
@@ -615,7 +615,7 @@ private let google = TestLists.google
             number < 2 ? .status(404) : .status(503, headers: ["Retry-After: 9"])
         }
         let running = running(.azure, server.url + "/YYYYMMDD")
-        try await eventually("it failed") { running.source(.azure).failures > 0 }
+        try await eventually("the fetch has failed") { running.source(.azure).failures > 0 }
         #expect(running.source(.azure).lastError == "the server answered with status 503")
         try await running.stop()
         // Every attempt ends with its first 503.
@@ -625,7 +625,7 @@ private let google = TestLists.google
     @Test("a search that finds no list for any day is a failure") func aSearchInVainIsAFailure() async throws {
         let server = try RawHTTPServer { _, _ in .status(404) }
         let running = running(.azure, server.url + "/YYYYMMDD")
-        try await eventually("it failed") { running.source(.azure).failures > 0 }
+        try await eventually("the search has failed") { running.source(.azure).failures > 0 }
         try await running.stop()
         #expect(running.source(.azure).lastError?.contains("last 30 days") == true)
         #expect(server.requests.count >= 31)
@@ -637,24 +637,24 @@ private let google = TestLists.google
             request.target == "/broken" ? .status(500) : .status(200, request.target == "/aws" ? TestLists.aws : google)
         }
         let running = running(.google, "\(server.url)/google")
-        try await eventually("the list is there") { running.changes.count == 1 }
+        try await eventually("the list is loaded") { running.changes.count == 1 }
         let named = CloudRange(
             prefix: try #require(IPPrefix("198.51.100.0/24")), place: CloudPlace(cloud: "office"))
         running.catalog.apply(
             sources: [.google: .url("\(server.url)/google"), .aws: .url("\(server.url)/aws")], namedRanges: [named])
-        try await eventually("both lists and the range are there") {
+        try await eventually("both lists and the range are in use") {
             running.lines.contains { $0.contains(" office") } && running.lines.contains { $0.contains(" aws ") }
                 && running.lines.contains { $0.contains("googleservice") }
         }
         #expect(server.requests.count { $0.target == "/google" } == 1)
         // A list with a new origin stays in use until it has been loaded from there; a removed one goes at once.
         running.catalog.apply(sources: [.google: .url("\(server.url)/broken")], namedRanges: [])
-        try await eventually("the other list is asked for") { running.source(.google).failures > 0 }
+        try await eventually("the fetch from the new URL has failed") { running.source(.google).failures > 0 }
         #expect(running.lines.allSatisfy { $0.contains("googleservice") } && !running.lines.isEmpty)
         running.catalog.apply(sources: [:], namedRanges: [])
-        try await eventually("nothing is left") { running.lines.isEmpty }
+        try await eventually("no range is left") { running.lines.isEmpty }
         running.catalog.apply(sources: [.aws: .url("\(server.url)/aws")], namedRanges: [])
-        try await eventually("a list is there again") { running.lines.contains { $0.contains(" aws ") } }
+        try await eventually("a list is loaded again") { running.lines.contains { $0.contains(" aws ") } }
         try await running.stop()
     }
 }

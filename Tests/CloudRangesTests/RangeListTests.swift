@@ -39,7 +39,7 @@ private let samples: [(RangeProvider, String)] = [
             #expect(throws: RangeListError.self) { try RangeList(Array(text.utf8.prefix(length)), of: provider) }
         }
         guard case .notJSON = failure(String(text.dropLast(2)), provider) else {
-            Issue.record("a truncated document is not JSON")
+            Issue.record("a truncated document is accepted as JSON")
             return
         }
     }
@@ -50,14 +50,14 @@ private let samples: [(RangeProvider, String)] = [
     ) throws {
         for text in ["{}", "[]", "7", #"{"values": 1, "prefixes": {}}"#] {
             guard case .notTheList(let expected, let detail) = failure(text, provider) else {
-                Issue.record("\(text) is no list of \(provider)")
+                Issue.record("\(text) is accepted as a list of \(provider)")
                 continue
             }
             #expect(expected.contains(provider == .azure ? "values" : "prefixes"))
             #expect(!detail.isEmpty)
         }
         guard case .notJSON = failure("<html>Sign in</html>", provider) else {
-            Issue.record("a web page is not JSON")
+            Issue.record("a web page is accepted as JSON")
             return
         }
         // A list of another provider is rejected.

@@ -76,7 +76,7 @@ private func oracle(_ message: UnsafePointer<nlmsghdr>) -> Flow? {
         #expect(pairs.count == Traffic.mixed.udp + Traffic.mixed.tcp + 2 * Traffic.mixed.translatedTCP + 8)
         #expect(pairs.allSatisfy { $0.theirs != nil })
         for pair in pairs where pair.ours != pair.theirs {
-            Issue.record("read as \(String(describing: pair.ours)), it is \(String(describing: pair.theirs))")
+            Issue.record("decoded \(String(describing: pair.ours)), expected \(String(describing: pair.theirs))")
         }
         let flows = pairs.compactMap(\.ours)
         #expect(flows.count { $0.isTranslated } == 100)

@@ -203,7 +203,9 @@ func rawDump() throws -> [[UInt8]] {
         nlmsg_len: 20, nlmsg_type: UInt16(NFNL_SUBSYS_CTNETLINK) << 8 | UInt16(IPCTNL_MSG_CT_GET.rawValue),
         nlmsg_flags: UInt16(NLM_F_REQUEST | NLM_F_DUMP), nlmsg_seq: 1, nlmsg_pid: 0)
     let request = withUnsafeBytes(of: header, Array.init) + [0, 0, 0, 0]
-    guard mnl_socket_sendto(socket, request, request.count) > 0 else { throw TestEnvironmentError("send failed") }
+    guard mnl_socket_sendto(socket, request, request.count) > 0 else {
+        throw TestEnvironmentError("mnl_socket_sendto failed")
+    }
     var datagrams: [[UInt8]] = []
     while true {
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
@@ -236,7 +238,7 @@ func flowsOfTheTable() throws -> Set<Flow> {
 func eventuallyBlocking(_ what: String, _ condition: () throws -> Bool) throws {
     let deadline = ContinuousClock.now + .seconds(300)
     while try !condition() {
-        guard ContinuousClock.now < deadline else { throw TestEnvironmentError("it did not come to pass that \(what)") }
+        guard ContinuousClock.now < deadline else { throw TestEnvironmentError("timed out waiting until \(what)") }
         usleep(2000)
     }
 }

@@ -6,7 +6,7 @@ import TestSupport
 func atRest<Count: Equatable>(_ count: () async throws -> Count) async throws -> Count {
     var last = try await count()
     var unchanged = 0
-    try await eventually("connections come to rest") {
+    try await eventually("the number of connections is stable") {
         try await Task.sleep(for: .milliseconds(333))
         let now = try await count()
         unchanged = now == last ? unchanged + 1 : 0

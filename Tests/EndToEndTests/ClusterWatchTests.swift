@@ -59,7 +59,7 @@ extension EndToEndTests {
             _ = try await lab.churn("tcp", from: "client-1", to: "10.96.0.80", port: 80, rate: 100, seconds: 1)
             _ = try await lab.churn("tcp", from: "client-1", to: "fd00:244:1::10", rate: 100, seconds: 1)
             let counters = try await lab.countersAtRest()
-            try await eventually("the rows are there") {
+            try await eventually("the rows are stored") {
                 try await database.bytes() >= counters["node-a"]?.bytes ?? .max
             }
             #expect(try await database.bytes() == counters["node-a"]?.bytes)
@@ -85,7 +85,7 @@ extension EndToEndTests {
                 Pod(
                     namespace: "shop", name: "late", node: "node-b",
                     addresses: [try #require(IPAddress("10.244.2.99"))]))
-            try await eventually("the new pod is known") {
+            try await eventually("the server knows the new pod") {
                 try await explain("10.244.1.20:1", "10.244.2.99:2").contains("is pod shop/late on node-b")
             }
             #expect(
@@ -118,7 +118,7 @@ extension EndToEndTests {
             let server = try ServerUnderTest.start(database, kubeconfig: kubeconfig(of: fixture.url, token: "any"))
             try await server.waitUntilReady()
             try await agent.send(batches, as: 1, secondsAgo: 1_800 - 60 * Double(batches.lowerBound))
-            try await eventually("all are stored") { agent.acknowledgedBatches == batches.upperBound }
+            try await eventually("all batches are stored") { agent.acknowledgedBatches == batches.upperBound }
             server.process.signal(SIGKILL)
             _ = try await server.process.wait()
         }
@@ -134,7 +134,7 @@ extension EndToEndTests {
         let silent = try RawHTTPServer { _, _ in .silence }
         let server = try ServerUnderTest.start(
             try await TestDatabase.make(), kubeconfig: kubeconfig(of: silent.url, token: "secret"))
-        try await eventually("the cluster is asked for") { !silent.requests.isEmpty }
+        try await eventually("the server requests the cluster's objects") { !silent.requests.isEmpty }
         try await server.stop()
         // A request without a response fails after a minute.
         #expect(!server.process.output.contains("cannot list"))
@@ -154,8 +154,8 @@ extension EndToEndTests {
         let fixture = try await APIServerFixture.start(options)
         let server = try ServerUnderTest.start(
             try await TestDatabase.make(), kubeconfig: kubeconfig(of: fixture.url, token: "wrong"))
-        try await eventually("the probe answers") { server.process.output.contains("serving /metrics") }
-        try await eventually("the reason is known") {
+        try await eventually("the probe port serves requests") { server.process.output.contains("serving /metrics") }
+        try await eventually("/ready names the reason") {
             let reason = try await server.probe("/ready").body
             return reason.contains("pods not listed yet") && reason.contains("401")
         }
@@ -169,7 +169,7 @@ extension EndToEndTests {
         // A later rejection by the API server is named by the probe, and the server stays ready.
         fixture.update { $0.tokens = ["another"] }
         await fixture.closeConnections()
-        try await eventually("the refusal is named") {
+        try await eventually("/ready names the rejection") {
             let ready = try await server.probe("/ready")
             return ready.status == 200 && ready.body.contains("pods are not watched: cannot list pods: 401")
         }

@@ -68,7 +68,7 @@ extension EndToEndTests {
         try await expectEveryByte { lab, _ in
             let made = try await lab.churn(
                 "tcp", from: "client-1", to: "10.244.1.10", rate: 400, seconds: 5, localPorts: 20_000...20_099)
-            #expect(made > 100, "no port was used again")
+            #expect(made > 100, "too few connections reused a port")
         }
     }
 
@@ -144,7 +144,7 @@ extension EndToEndTests {
             try await eventually("flows arrive") { ledger.totals.flows > 100 }
             try await lab.stop(first)
             let second = try await lab.startAgent(on: "node-a", serverPort: ledger.port)
-            try await eventually("the node's address is told") {
+            try await eventually("the node's address is reported") {
                 ledger.hostAddresses?.contains { $0.description == "172.18.0.2" } == true
             }
             _ = try await traffic
@@ -174,15 +174,15 @@ extension EndToEndTests {
                 try await lab.metric("kubenetmon_agent_collections_total", on: "node-a")
                     + lab.metric(deferrals, on: "node-a")
             }
-            try await eventually("collections are left to the kernel") {
+            try await eventually("a collection is deferred") {
                 _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 2000, seconds: 0.5)
                 let before = try await turns()
-                try await eventually("its turn to collect comes") { try await turns() > before }
+                try await eventually("the agent's next turn to collect has come") { try await turns() > before }
                 return try await lab.metric(deferrals, on: "node-a") > 0
             }
             // An expired entry sends its DESTROY event only when a dump reaps it, whichever program requests the dump.
             let lostBytes = "kubenetmon_agent_lost_bytes_total{reason=\"spool_full\"}"
-            try await eventually("ended connections no longer fit") {
+            try await eventually("ended connections no longer fit into the spool") {
                 _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 2000, seconds: 0.5)
                 try await ChildProcess.shell("ip netns exec node-a conntrack -L >/dev/null 2>&1")
                 return try await lab.metric(lostBytes, on: "node-a") > 0
@@ -191,7 +191,7 @@ extension EndToEndTests {
             let waiting = try await lab.metric("kubenetmon_agent_unacknowledged_frame_bytes", on: "node-a")
             #expect(waiting <= 131_072 + 110_000)
             ledger.setAcknowledging(true)
-            try await eventually("it goes on by itself") {
+            try await eventually("the agent has sent everything") {
                 try await lab.metric("kubenetmon_agent_unacknowledged_frame_bytes", on: "node-a") == 0
             }
             let lost = try await lab.metric(lostBytes, on: "node-a")
@@ -216,7 +216,7 @@ extension EndToEndTests {
                 on: "node-a", serverPort: port,
                 settings: ["SPOOL_BYTES": "1048576", "COLLECTION_INTERVAL": "200ms"])
             // Every collection finds the same few connections.
-            try await eventually("each has been collected many times") {
+            try await eventually("each connection has been collected several times") {
                 _ = try await lab.churn(
                     "udp", from: "client-1", to: "10.244.1.10", rate: 6000, seconds: 1, localPorts: 20_000...20_999)
                 return try await lab.metric("kubenetmon_agent_collected_flows_total", on: "node-a") >= 40_000
@@ -260,7 +260,7 @@ extension EndToEndTests {
             let agent = try await lab.startAgent(
                 on: "node-a", serverPort: ledger.port, settings: ["SERVER_ANSWER_TIMEOUT": "2s"])
             _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 50, seconds: 1)
-            try await eventually("the batches are sent again") { ledger.resentBatches > 0 }
+            try await eventually("a batch is sent again") { ledger.resentBatches > 0 }
             ledger.setAcknowledging(true)
             let counters = try await lab.countersAtRest()
             try await lab.stop(agent)
@@ -278,7 +278,7 @@ extension EndToEndTests {
             let agent = try await lab.startAgent(on: "node-a", serverPort: 1)
             _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 50, seconds: 1)
             agent.signal(SIGTERM)
-            try await eventually("it shuts down") { agent.output.contains("collecting one last time") }
+            try await eventually("the agent shuts down") { agent.output.contains("collecting one last time") }
             agent.signal(SIGTERM)
             #expect(try await agent.wait() == 143)
             far.signal(SIGKILL)
@@ -294,7 +294,7 @@ extension EndToEndTests {
             let agent = try await lab.startAgent(on: "node-a", serverPort: ledger.port)
             let client = try lab.start(
                 Repository.program("Churn"), ["tcp", "10.244.1.10", "8080", "100", "600", "0", "0"], in: "client-1")
-            try await eventually("connections end") {
+            try await eventually("100 connections have ended") {
                 try await lab.metric("kubenetmon_agent_events_total", on: "node-a") > 100
             }
             try await lab.stop(agent)
@@ -320,11 +320,11 @@ extension EndToEndTests {
             func check() async throws -> UInt64 {
                 try await lab.metric("kubenetmon_agent_self_check{check=\"sole_reader\"}", on: "node-a")
             }
-            try await eventually("some collections pass") {
+            try await eventually("four collections have run") {
                 try await lab.metric("kubenetmon_agent_collections_total", on: "node-a") > 4
             }
             #expect(try await check() == 1)
-            try await eventually("the other reader is noticed") {
+            try await eventually("the agent notices the other reader") {
                 try await ChildProcess.shell("ip netns exec node-a conntrack -L -z >/dev/null 2>&1")
                 return try await check() == 0
             }

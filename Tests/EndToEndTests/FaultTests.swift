@@ -42,7 +42,7 @@ extension EndToEndTests {
             }
             let chosen = connected[0] >= connected[1] ? 0 : 1
             try await end(lab, servers[chosen])
-            try await eventually("the other server has both agents") {
+            try await eventually("both agents are connected to the other server") {
                 try await servers[1 - chosen].metric("kubenetmon_server_connected_agents") == 2
             }
             _ = try await (near, across)
@@ -110,7 +110,7 @@ extension EndToEndTests {
                 async let traffic = lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 500, seconds: 3)
                 try await eventually("rows are stored") { try await database.rowCount() > 0 }
                 try await clickHouse.kill()
-                try await eventually("the server reads no more") {
+                try await eventually("the server stops reading") {
                     _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 4000, seconds: 0.5)
                     return try await server.backpressureSeconds() > 0
                 }
@@ -152,13 +152,13 @@ extension EndToEndTests {
             let agent = try await lab.startAgent(on: "node-a", serverPort: ServerUnderTest.port)
             try await database.query("RENAME TABLE network_flows_0 TO elsewhere")
             _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 100, seconds: 1)
-            try await eventually("ClickHouse needs operator action") {
+            try await eventually("/ready says that operator action is needed") {
                 let ready = try await server.probe("/ready")
                 let problem = "ClickHouse needs operator action: ClickHouse answered with exception 60"
                 return ready.status == 503 && ready.body.contains("\"clickhouse\":\"\(problem)")
             }
             isAway.withLock { $0 = true }
-            try await eventually("it may pass by itself") {
+            try await eventually("/ready says that the failure is transient") {
                 let ready = try await server.probe("/ready")
                 // On a machine that has taken half a minute so far, rows have waited for too long and the server is not
                 // ready.
@@ -186,7 +186,7 @@ extension EndToEndTests {
         // The request itself has a timeout of one hour.
         let server = try ServerUnderTest.start(
             try await TestDatabase.make(), endpoint: silent.url, extraKeys: "clickhouse_timeout: 1h")
-        try await eventually("ClickHouse is asked") { !silent.requests.isEmpty }
+        try await eventually("the server connects to ClickHouse") { !silent.requests.isEmpty }
         try await server.stop()
     }
 }

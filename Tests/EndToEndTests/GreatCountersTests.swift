@@ -33,7 +33,7 @@ extension EndToEndTests {
             builder.append(try flow(1, bytes: bytes))
         }
         try await agent.writeAndFlush(builder.takeFrame(sequence: 1, observedAtMilliseconds: 0))
-        try await eventually("what is impossible is refused") {
+        try await eventually("the impossible flows are rejected") {
             try await server.metric("kubenetmon_server_impossible_flows_total") == 5
         }
         // Each counter is possible, but their sum exceeds 64 bits.
@@ -44,7 +44,7 @@ extension EndToEndTests {
             }
             try await agent.writeAndFlush(builder.takeFrame(sequence: 1 + sequence, observedAtMilliseconds: 0))
         }
-        try await eventually("what is possible is stored") {
+        try await eventually("all other flows are stored") {
             try await server.metric("kubenetmon_worker_inserted_flows_total")
                 == batches * UInt64(FlowBatchBuilder.maximumFlows)
         }

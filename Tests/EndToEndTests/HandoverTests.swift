@@ -50,7 +50,7 @@ extension EndToEndTests {
             var agent = first
             for update in 1...3 {
                 let batches = ledger.totals.batches
-                try await eventually("the agent sends") { ledger.totals.batches > batches + 2 }
+                try await eventually("the agent has sent two more batches") { ledger.totals.batches > batches + 2 }
                 // The new pod starts while the old one runs; once the new one is ready, the old one gets SIGTERM.
                 let next = try await start(lab, ledger)
                 #expect(next.output.contains("took over from the previous agent"), "\(update): \(next.output)")
@@ -67,11 +67,11 @@ extension EndToEndTests {
         try await expectEveryByte { lab, ledger, agent in
             try await eventually("flows arrive") { ledger.totals.flows > 100 }
             let next = try await start(lab, ledger)
-            try await eventually("the new one sends") { ledger.connectedAgents == 2 }
+            try await eventually("the new agent is connected") { ledger.connectedAgents == 2 }
             // The new agent ends by itself here, so everything that it has read is acknowledged; a kill would lose the
             // unacknowledged part.
             try await lab.stop(next)
-            try await eventually("the old one collects again") {
+            try await eventually("the old agent collects again") {
                 agent.output.components(separatedBy: "took over from the previous agent").count == 2
             }
             return [agent]
@@ -83,7 +83,7 @@ extension EndToEndTests {
         try await expectEveryByte { lab, ledger, agent in
             try await eventually("flows arrive") { ledger.totals.flows > 100 }
             async let next = start(lab, ledger, workload: "test/others")
-            try await eventually("the other waits") { agent.output.contains("another agent waits") }
+            try await eventually("the other agent waits for the lock") { agent.output.contains("another agent waits") }
             try await lab.stop(agent)
             #expect(agent.output.contains("handed over to a successor"))
             return [try await next]

@@ -49,7 +49,7 @@ extension EndToEndTests {
                 _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 100, seconds: 1)
 
                 let second = try await lab.startAgent(on: "node-a", serverPort: port, settings: settings)
-                try await eventually("what the first left is restored") {
+                try await eventually("the batches of the first agent are restored") {
                     try await lab.metric("kubenetmon_agent_restored_bytes_total", on: "node-a") == waiting
                 }
                 let ledger = try await FlowLedger.listen(port: port)
@@ -81,12 +81,12 @@ extension EndToEndTests {
                 _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 200, seconds: 2)
                 try await lab.stop(first)
                 #expect(first.output.contains("the spool directory keeps them for the next agent"))
-                try await eventually("the second has the directory and what is in it") {
+                try await eventually("the second agent has restored batches from the directory") {
                     try await lab.metric("kubenetmon_agent_restored_bytes_total", on: "node-a") > 0
                 }
                 let ledger = try await FlowLedger.listen(port: port)
                 let counted = try #require(try await lab.countersAtRest()["node-a"]).bytes
-                try await eventually("a server has everything") {
+                try await eventually("everything is acknowledged") {
                     try await lab.metric("kubenetmon_agent_unacknowledged_flows", on: "node-a") == 0
                         && ledger.totals.bytes == counted
                 }

@@ -40,10 +40,10 @@ extension EndToEndTests {
             let counters = try await lab.countersAtRest()
             let truth = try #require(counters["node-a"]?.bytes)
             #expect(counters["node-b"]?.bytes == truth)
-            try await eventually("node-b's agent has told of its part") {
+            try await eventually("node-b's agent has reported its bytes") {
                 try await server.metric("kubenetmon_server_ignored_bytes_total{reason=\"node\"}") >= truth
             }
-            try await eventually("the rows are there") { try await database.bytes() >= truth }
+            try await eventually("the rows are stored") { try await database.bytes() >= truth }
             #expect(try await database.bytes() == truth)
             let rows = try await database.rows(
                 """

@@ -38,8 +38,8 @@ extension EndToEndTests {
     func aServerWaitsForClickHouseAndForItsTable() async throws {
         let database = try await TestDatabase.make(withTable: false)
         let absent = try ServerUnderTest.start(database, endpoint: "http://127.0.0.1:1")
-        try await eventually("the probe answers") { absent.process.output.contains("serving /metrics") }
-        try await eventually("the reason is known") {
+        try await eventually("the probe port serves requests") { absent.process.output.contains("serving /metrics") }
+        try await eventually("/ready names the reason") {
             try await absent.probe("/ready").body.contains("cannot be reached")
         }
         #expect(try await absent.probe("/ready").status == 503)
@@ -48,7 +48,7 @@ extension EndToEndTests {
         try await absent.stop()
 
         let server = try ServerUnderTest.start(database)
-        try await eventually("the missing table is named") {
+        try await eventually("the log names the missing table") {
             server.process.output.contains(
                 "table network_flows_0 does not exist; create it with deploy/clickhouse/001_network_flows_0.sql")
         }

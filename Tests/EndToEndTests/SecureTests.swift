@@ -65,14 +65,16 @@ extension EndToEndTests {
                 try await startAgent("node-b", token: "token-a"),
             ]
             try await lab.makeTraffic(seconds: 2)
-            try await eventually("node-b is refused") { agents[1].output.contains("belongs to a pod on node node-a") }
+            try await eventually("node-b's agent is rejected") {
+                agents[1].output.contains("belongs to a pod on node node-a")
+            }
             #expect(try await lab.metric("kubenetmon_agent_acknowledged_bytes_total", on: "node-b") == 0)
             try Data("token-b".utf8).write(to: folder.appending(path: "node-b"), options: .atomic)
 
             let next = folder.appending(path: "next")
             try FileManager.default.createSymbolicLink(at: next, withDestinationURL: after.folder)
-            guard rename(next.path, current.path) == 0 else { throw TestEnvironmentError("rename") }
-            try await eventually("all use the new certificates") {
+            guard rename(next.path, current.path) == 0 else { throw TestEnvironmentError("rename failed") }
+            try await eventually("all processes have reloaded the certificates") {
                 (agents + [server.process]).allSatisfy { $0.output.contains("reloaded the TLS files") }
             }
             try await lab.makeTraffic(seconds: 2)

@@ -34,11 +34,11 @@ extension EndToEndTests {
             try await group.waitForAll()
         }
 
-        try await eventually("agents are not read from any more") {
+        try await eventually("backpressure begins") {
             try await server.backpressureSeconds() > 0
         }
         var batches: UInt64 = 0
-        try await eventually("what was under way has arrived") {
+        try await eventually("all batches in flight have arrived") {
             let before = batches
             batches = try await server.metric("kubenetmon_server_batches_total")
             return batches == before

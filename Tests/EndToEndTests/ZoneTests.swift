@@ -30,7 +30,7 @@ extension EndToEndTests {
             }
             let server = try start("Churn", ["serve", "8080"], in: node.serverPod)
             let agent = try start("kubenetmon-agent", [], in: ZonedNode.node)
-            try await eventually("server and agent run") {
+            try await eventually("server and agent are running") {
                 guard agent.isRunning else { throw TestEnvironmentError("the agent ended: \(agent.output)") }
                 return server.output.contains("ready") && agent.output.contains("serving /metrics")
             }
@@ -121,9 +121,9 @@ extension EndToEndTests {
                     received += len(connection.recv(65536))
                     if received == 1_000: print("greeted")
                 """, in: "zone-pod-0")
-            try await eventually("the client is greeted") { client.output.contains("greeted") }
+            try await eventually("the client has received the greeting") { client.output.contains("greeted") }
             // Read in two collections, the connection's entries in zones 1 and 2 are known to be one.
-            try await eventually("the connection is reported") { ledger.totals.tcpBytes > 1_000 }
+            try await eventually("the connection's bytes are reported") { ledger.totals.tcpBytes > 1_000 }
             _ = try await atRest { try await node.passedBytes() }
             try await node.setZones([9, 2])
             server.signal(SIGUSR1)

@@ -166,7 +166,7 @@ private final class AssemblerUnderTest: Sendable {
         try await test.flush()
         #expect(test.blocks.map(\.rows) == [10, 2])
         test.complete(1)
-        try await eventually("the fourth is acknowledged") { test.acknowledged == [1, 2, 3, 4] }
+        try await eventually("the fourth batch is acknowledged") { test.acknowledged == [1, 2, 3, 4] }
         #expect(test.statistics.labeled.flows == 6 && test.statistics.labeled.bytes == 1_800)
         #expect(test.statistics.ignored.isEmpty)
         try await test.stop()
@@ -229,7 +229,7 @@ private final class AssemblerUnderTest: Sendable {
         test.complete(1)
         try await eventually("the later day's batches are acknowledged") { test.acknowledged == [1, 3, 5] }
         test.complete(0)
-        try await eventually("so are the others") { test.acknowledged == [1, 3, 5, 0, 2, 4] }
+        try await eventually("the earlier day's batches are acknowledged") { test.acknowledged == [1, 3, 5, 0, 2, 4] }
         try await test.stop()
     }
 
@@ -246,7 +246,7 @@ private final class AssemblerUnderTest: Sendable {
         #expect(test.blocks.map(\.rows) == [6])
         #expect(test.gatheredBytes > 0 && test.gatheredBytes < gathered)
         test.complete(0)
-        try await eventually("its batches are acknowledged") { test.acknowledged == [2, 4] }
+        try await eventually("the stored day's batches are acknowledged") { test.acknowledged == [2, 4] }
         try await test.flush()
         #expect(test.blocks.map(\.rows) == [6, 2, 2, 2])
         #expect(test.gatheredBytes == 0)
@@ -257,7 +257,7 @@ private final class AssemblerUnderTest: Sendable {
         let test = try await AssemblerUnderTest(age: .milliseconds(20))
         try await test.send(1, [try flow()])
         try await test.send(2, [try flow()], at: noon + 86_400)
-        try await eventually("both are sent") { test.blocks.count == 2 }
+        try await eventually("both blocks are sent") { test.blocks.count == 2 }
         #expect(test.gatheredBytes == 0)
         try await test.stop()
     }
@@ -292,9 +292,11 @@ private final class AssemblerUnderTest: Sendable {
     func whatIsNotRecordedIsCountedAndAcknowledged() async throws {
         let test = try await AssemblerUnderTest()
         try await test.send(1, [try flow(.udp), try flow(to: "172.18.0.2")])
-        try await eventually("it is acknowledged at once") { test.acknowledged == [1] }
+        try await eventually("the batch is acknowledged immediately") { test.acknowledged == [1] }
         try await test.send(2, [try flow(to: "2001:db8::1")])
-        try await eventually("so is IPv6, which the table cannot hold") { test.acknowledged == [1, 2] }
+        try await eventually("the batch with IPv6, which the table cannot store, is acknowledged") {
+            test.acknowledged == [1, 2]
+        }
         try await test.flush()
         #expect(test.blocks.isEmpty)
         #expect(test.statistics.labeled.flows == 0)
@@ -330,10 +332,10 @@ private final class AssemblerUnderTest: Sendable {
         let test = try await AssemblerUnderTest()
         try await test.send(1, [try flow()])
         try await test.send(2, [try flow(.udp)])
-        try await eventually("it is acknowledged at once") { test.acknowledged == [2] }
+        try await eventually("the batch without rows is acknowledged immediately") { test.acknowledged == [2] }
         try await test.flush()
         test.complete(0)
-        try await eventually("both are acknowledged") { test.acknowledged == [2, 1] }
+        try await eventually("both batches are acknowledged") { test.acknowledged == [2, 1] }
         try await test.stop()
     }
 
@@ -407,7 +409,7 @@ private final class AssemblerUnderTest: Sendable {
         try await test.send(2, [try flow(), try flow()])
         try await test.flush()
         test.sink.settle(1, as: .stored, .rejected(reason: "refused_data"))
-        try await eventually("its batch is acknowledged") { test.acknowledged == [2] }
+        try await eventually("the next block's batch is acknowledged") { test.acknowledged == [2] }
         let statistics = test.sink.statistics
         #expect(statistics.rejected == ["refused_data": .init(blocks: 1, flows: 1, rows: 2, reportedBytes: 300)])
         #expect(statistics.stored == .init(blocks: 1, flows: 1, rows: 2, reportedBytes: 300))
@@ -430,7 +432,7 @@ private final class AssemblerUnderTest: Sendable {
         test.sink.send(0)
         #expect(test.sink.withdraw([test.batch(3)]).isEmpty)
         test.complete(0)
-        try await eventually("the others are acknowledged") { test.acknowledged == [1, 3] }
+        try await eventually("the other batches are acknowledged") { test.acknowledged == [1, 3] }
         let end = test.sink.statistics
         #expect(end.stored.flows == 4 && end.withdrawn.flows == 2 && end.pendingFlows == 0 && end.queuedBytes == 0)
         #expect(test.statistics.received.flows == 6)

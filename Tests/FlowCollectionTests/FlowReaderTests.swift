@@ -71,7 +71,7 @@ private struct Rig {
             return report
         }
         try await rig.run {
-            try await eventually("it collects twice, and has taken the ends that there are") {
+            try await eventually("two collections have run and all ended connections are read") {
                 rig.collection.statistics.collections >= 2 && rig.events.statistics.events >= 5
             }
         }
@@ -98,14 +98,14 @@ private struct Rig {
             var report = CollectionReport()
             guard fails.withLock({ $0 }) else { return report }
             body(TestFlow.make(1, bytes: 1))
-            report.error = TestEnvironmentError("half a table")
+            report.error = TestEnvironmentError("the dump was interrupted")
             return report
         }
         try await rig.run {
-            try await eventually("it fails") { rig.collection.statistics.failedCollections > 0 }
-            #expect(rig.collection.statistics.lastError?.contains("half a table") == true)
+            try await eventually("a collection has failed") { rig.collection.statistics.failedCollections > 0 }
+            #expect(rig.collection.statistics.lastError?.contains("the dump was interrupted") == true)
             fails.withLock { $0 = false }
-            try await eventually("it succeeds") { rig.collection.statistics.lastSuccess > 0 }
+            try await eventually("a collection has succeeded") { rig.collection.statistics.lastSuccess > 0 }
         }
         let statistics = rig.collection.statistics
         #expect(statistics.lastError == nil && statistics.failedCollections < statistics.collections)
@@ -133,7 +133,7 @@ private struct Rig {
             return CollectionReport()
         }
         try await rig.run {
-            try await eventually("it has waited") { !waits.withLock { $0.isEmpty } }
+            try await eventually("the collector has waited") { !waits.withLock { $0.isEmpty } }
         }
         #expect(exporter.hasRoom)
         #expect(waits.withLock { $0.allSatisfy { $0 >= .seconds(2) } })

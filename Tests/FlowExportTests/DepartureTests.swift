@@ -32,7 +32,7 @@ import Testing
         exporter.start()
         let first = try await server.connection(0)
         let batches = try await first.batches(1)
-        try await eventually("the agent goes although it has not been acknowledged") {
+        try await eventually("the agent leaves although its batch is not acknowledged") {
             try? await first.say(.goAway(reason: "the connection has reached its maximum age"))
             return server.connections.count > 1
         }
@@ -43,7 +43,7 @@ import Testing
         try await exporter.eventLoop.scheduleTask(in: departureTimeout) {}.futureResult.get()
         #expect(exporter.statistics.connections == 2 && exporter.statistics.isConnected)
         try await second.say(.ack([1]))
-        try await eventually("it is acknowledged") { exporter.statistics.acknowledgedFlows == 1 }
+        try await eventually("the batch is acknowledged") { exporter.statistics.acknowledgedFlows == 1 }
         _ = try await exporter.drain(timeout: .zero)
     }
 
@@ -60,13 +60,13 @@ import Testing
         let count = 400
         for _ in 0..<count { exporter.export(FlowAmount(), of: .scrape) { .test($0, flows) } }
         exporter.start()
-        try await eventually("it is connected") { exporter.statistics.isConnected }
+        try await eventually("the agent is connected") { exporter.statistics.isConnected }
         for _ in 0..<1_000 { try await exporter.eventLoop.submit { exporter.sendHeartbeat() }.get() }
         try await server.connections.first?.read()
         let connection = try await server.connection(0)
         _ = try await connection.batches(count)
         var sent = 0
-        try await eventually("a heartbeat comes") {
+        try await eventually("a heartbeat arrives") {
             try await exporter.eventLoop.submit { exporter.sendHeartbeat() }.get()
             sent += 1
             return connection.heartbeats > 0

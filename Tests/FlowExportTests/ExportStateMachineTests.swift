@@ -192,7 +192,7 @@ import Testing
         #expect(machine.keptFrameBytes < 300)
         #expect(machine.unacknowledged.reportedBytes == 200_000)
         guard case .send(let frames) = machine.open() else {
-            Issue.record("nothing is sent")
+            Issue.record("no frame is sent")
             return
         }
         let sent = try frames.map { try SentBatch(frame: $0) }
@@ -230,7 +230,7 @@ import Testing
         _ = machine.connectionClosed()
         for sequence in 2...9 { _ = machine.enqueue(.test(UInt64(sequence))) }
         guard case .send(let frames) = machine.open() else {
-            Issue.record("nothing is sent")
+            Issue.record("no frame is sent")
             return
         }
         #expect(frames.first == sent.frame)

@@ -43,11 +43,11 @@ import Testing
         #expect(exporter.statistics.unacknowledgedBytes == batches.reduce(0) { $0 + $1.frame.readableBytes })
         #expect(exporter.statistics.acknowledgedFlows == 0)
         try await connection.say(.ack([1, 3]))
-        try await eventually("two are forgotten") { exporter.statistics.acknowledgedFlows == 4 }
+        try await eventually("two batches are released") { exporter.statistics.acknowledgedFlows == 4 }
         #expect(exporter.statistics.unacknowledgedBytes == batches[1].frame.readableBytes)
         #expect(exporter.statistics.acknowledgedReportedBytes == 8_000)
         try await connection.say(.ack([2]))
-        try await eventually("all are forgotten") { exporter.statistics.unacknowledgedBytes == 0 }
+        try await eventually("all batches are released") { exporter.statistics.unacknowledgedBytes == 0 }
         #expect(exporter.statistics.unknownAcknowledgements == 0)
     }
 
@@ -59,7 +59,7 @@ import Testing
         let connection = try await server.connection(0)
         _ = try await connection.batches(1)
         try await connection.say(.ack([1, 1, 77]))
-        try await eventually("two are unknown") { exporter.statistics.unknownAcknowledgements == 2 }
+        try await eventually("two acknowledgements are unknown") { exporter.statistics.unknownAcknowledgements == 2 }
         #expect(exporter.statistics.acknowledgedFlows == 1)
     }
 
@@ -71,7 +71,7 @@ import Testing
         let first = try await server.connection(0)
         _ = try await first.batches(4)
         try await first.say(.ack([2]))
-        try await eventually("one is forgotten") { exporter.statistics.acknowledgedFlows == 1 }
+        try await eventually("one batch is released") { exporter.statistics.acknowledgedFlows == 1 }
         try await first.cut()
         let second = try await server.connection(1)
         let again = try await second.batches(3)
@@ -94,7 +94,7 @@ import Testing
             // A third of them is acknowledged before each cut; of fewer than ten, all.
             let some = sent.enumerated().filter { ($0.offset + number) % 3 == 0 || sent.count < 10 }.map(\.element)
             try await connection.say(.ack(some))
-            try await eventually("they are forgotten") {
+            try await eventually("the acknowledged batches are released") {
                 exporter.statistics.acknowledgedFlows == UInt64(acknowledged.count + some.count)
             }
             acknowledged.formUnion(some)
@@ -147,12 +147,12 @@ import Testing
             let connection = try await server.connection(number)
             let first = try SentBatch(message: try await connection.batches(1)[0])
             try await connection.say(.ack([first.sequence]))
-            try await eventually("it is forgotten") { exporter.statistics.acknowledgedFlows > 0 }
+            try await eventually("the batch is released") { exporter.statistics.acknowledgedFlows > 0 }
             try await connection.cut()
         }
         await exported
         let last = try await server.connection(3)
-        try await eventually("the rest is sent, and acknowledged") {
+        try await eventually("the remaining batches are sent and acknowledged") {
             try await last.say(.ack(last.batches.map { try SentBatch(message: $0).sequence }))
             return exporter.statistics.unacknowledgedBatches == 0
         }
@@ -167,11 +167,11 @@ import Testing
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server, isStarted: true) { $0.signOfLifeInterval = .milliseconds(1) }
         let connection = try await server.connection(0)
-        try await eventually("heartbeats come") { connection.heartbeats >= 3 }
+        try await eventually("three heartbeats have arrived") { connection.heartbeats >= 3 }
         let batch = exporter.export(.test(1))
         #expect(try await connection.batches(1) == [batch.frame.message])
         let soFar = connection.heartbeats
-        try await eventually("they go on") { connection.heartbeats > soFar }
+        try await eventually("heartbeats continue") { connection.heartbeats > soFar }
         #expect(connection.batches.count == 1 && connection.isReadable)
         #expect(exporter.statistics.connections == 1)
         _ = try await exporter.drain(timeout: .zero)
@@ -183,7 +183,7 @@ import Testing
         let server = try RecordingServer()
         let exporter = exporter(to: server, isStarted: true)
         let batch = exporter.export(.test(1))
-        try await eventually("attempts have failed") { exporter.statistics.failedConnections >= 2 }
+        try await eventually("two attempts have failed") { exporter.statistics.failedConnections >= 2 }
         #expect(!exporter.statistics.isConnected)
         #expect(exporter.statistics.connections == 0)
         try await server.listen()
@@ -201,7 +201,7 @@ import Testing
         let server = try await RecordingServer.start()
         let exporter = exporter(host: "localhost", to: server, isStarted: true)
         _ = try await server.connection(0)
-        try await eventually("it is connected") { exporter.statistics.isConnected }
+        try await eventually("the agent is connected") { exporter.statistics.isConnected }
     }
 
     @Test("agents begin with different addresses of the server")
@@ -211,7 +211,7 @@ import Testing
         let exporters = (0..<32).map { _ in
             exporter(to: servers[0], isStarted: true) { $0.resolve = { _, _ in addresses } }
         }
-        try await eventually("all are connected") { exporters.allSatisfy { $0.statistics.isConnected } }
+        try await eventually("all agents are connected") { exporters.allSatisfy { $0.statistics.isConnected } }
         // By chance all begin with the same address once in two billion times.
         #expect(servers.allSatisfy { !$0.connections.isEmpty })
     }
@@ -243,7 +243,9 @@ import Testing
         // Field 9, which is unknown, holds three bytes.
         try await connection.say(ByteBuffer(bytes: [0, 0, 0, 5, 0x4a, 3, 1, 2, 3]))
         try await connection.say(.ack([1]))
-        try await eventually("what follows is read") { exporter.statistics.acknowledgedFlows == 1 }
+        try await eventually("the acknowledgement after them is processed") {
+            exporter.statistics.acknowledgedFlows == 1
+        }
         #expect(exporter.statistics.connections == 1)
     }
 
@@ -259,7 +261,7 @@ import Testing
         try await first.say(.goAway(reason: "rolling", supportedProtocolVersion: supportedVersion))
         // An acknowledgement of an unknown batch: once it is counted, the agent has read the `GoAway` before it.
         try await first.say(.ack([99]))
-        try await eventually("it is read") { exporter.statistics.unknownAcknowledgements == 1 }
+        try await eventually("the server's message is processed") { exporter.statistics.unknownAcknowledgements == 1 }
         let new = exporter.export(.test(2))
         try await first.say(.ack([1]))
         try await first.closed()
@@ -276,7 +278,7 @@ import Testing
         try await first.say(.goAway(reason: "", supportedProtocolVersion: 0))
         try await first.closed()
         _ = try await server.connection(1)
-        try await eventually("it is connected again") { exporter.statistics.connections == 2 }
+        try await eventually("the agent is connected again") { exporter.statistics.connections == 2 }
     }
 
     // MARK: - Silence
@@ -303,7 +305,7 @@ import Testing
             let before = NIODeadline.now()
             #expect(try await exporter.silentSince().map { $0 <= before } == true)
             try await connection.say(.ack([]))
-            try await eventually("its silence begins again") {
+            try await eventually("the heartbeat restarts the timeout") {
                 try await exporter.silentSince().map { $0 > before } == true
             }
         }
@@ -320,7 +322,7 @@ import Testing
         _ = try await connection.batches(1)
         #expect(try await exporter.silentSince() != nil)
         try await connection.say(.ack([1]))
-        try await eventually("it owes nothing again") { try await exporter.silentSince() == nil }
+        try await eventually("no acknowledgement is owed") { try await exporter.silentSince() == nil }
         #expect(exporter.statistics.connections == 1)
     }
 
@@ -330,7 +332,9 @@ import Testing
         try await server.listen(isReading: false)
         let seconds = 6
         let exporter = exporter(to: server, isStarted: true) { $0.deadPeerSeconds = seconds }
-        try await eventually("it is connected") { exporter.statistics.isConnected && server.connections.count == 1 }
+        try await eventually("the agent is connected") {
+            exporter.statistics.isConnected && server.connections.count == 1
+        }
         // More than the kernel's socket buffers hold.
         let flows = (0..<FlowBatchBuilder.maximumFlows).map { Flow.test($0) }
         let batches = (0..<400).map { _ in exporter.export(flows) }
@@ -368,12 +372,12 @@ import Testing
         _ = try await connection.batches(16)
         #expect(exporter.isServerBehind)
         try await connection.say(.ack([1]))
-        try await eventually("there is room for events") { exporter.hasRoomForEvents }
+        try await eventually("the spool has room for events") { exporter.hasRoomForEvents }
         #expect(!exporter.hasRoom)
         try await connection.say(.ack(Array(2...5)))
-        try await eventually("there is room") { exporter.hasRoom }
+        try await eventually("the spool has room") { exporter.hasRoom }
         try await connection.say(.ack(Array(6...16)))
-        try await eventually("the server has caught up") { !exporter.isServerBehind }
+        try await eventually("the server is no longer behind") { !exporter.isServerBehind }
         #expect(exporter.statistics.unacknowledgedBytes == 0)
     }
 
@@ -383,15 +387,15 @@ import Testing
         let size = ExportBatch.test(1).frame.readableBytes
         let exporter = exporter(to: server, bound: size * 16, isStarted: true)
         for _ in 0..<1_000 { exporter.export(.test(1)) }
-        try await eventually("they are merged") { exporter.statistics.unacknowledgedBytes < size * 5 }
+        try await eventually("the batches are merged") { exporter.statistics.unacknowledgedBytes < size * 5 }
         #expect(exporter.hasRoom)
         try await server.listen()
         let connection = try await server.connection(0)
-        try await eventually("nothing is lost") {
+        try await eventually("all bytes have arrived") {
             try connection.batches.reduce(0) { $0 + (try SentBatch(message: $1)).reportedBytes } == 2_000_000
         }
         try await connection.say(.ack(try connection.batches.map { try SentBatch(message: $0).sequence }))
-        try await eventually("nothing is kept") { exporter.statistics.unacknowledgedBytes == 0 }
+        try await eventually("the spool is empty") { exporter.statistics.unacknowledgedBytes == 0 }
         #expect(exporter.statistics.acknowledgedReportedBytes == 2_000_000)
     }
 
@@ -428,7 +432,7 @@ import Testing
         let connection = try await server.connection(0)
         _ = try await connection.batches(3)
         try await connection.say(.ack([2]))
-        try await eventually("one is acknowledged") { exporter.statistics.acknowledgedFlows == 2 }
+        try await eventually("one batch is acknowledged") { exporter.statistics.acknowledgedFlows == 2 }
         #expect(try await exporter.drain(timeout: .milliseconds(50)) == (4, 8_000))
         try await connection.closed()
     }
@@ -442,7 +446,7 @@ import Testing
         try await eventually("an attempt has failed") { exporter.statistics.failedConnections == 1 }
         async let rest = exporter.drain(timeout: .hours(1))
         // Without hurrying, the second attempt would be due hours later.
-        try await eventually("attempts follow each other") { exporter.statistics.failedConnections >= 4 }
+        try await eventually("further attempts have failed") { exporter.statistics.failedConnections >= 4 }
         try await server.listen()
         let connection = try await server.connection(0)
         _ = try await connection.batches(1)
@@ -454,7 +458,7 @@ import Testing
         let server = try RecordingServer()
         let exporter = exporter(to: server, isStarted: true)
         exporter.export(.test(1))
-        try await eventually("attempts have failed") { exporter.statistics.failedConnections >= 1 }
+        try await eventually("an attempt has failed") { exporter.statistics.failedConnections >= 1 }
         #expect(try await exporter.drain(timeout: .zero) == (1, 2_000))
         try await server.listen()
         // A further attempt would be made by then: while draining, each wait is at most 1 s.
@@ -464,7 +468,9 @@ import Testing
             .connect(host: "127.0.0.1", port: server.port).get()
         let hello = Hello(nodeName: "last", agentID: .random(), softwareVersion: "test").frame()
         try await last.writeAndFlush(hello)
-        try await eventually("the last is accepted") { server.connections.contains { $0.hello == hello.message } }
+        try await eventually("the server reads the last Hello") {
+            server.connections.contains { $0.hello == hello.message }
+        }
         #expect(!exporter.statistics.isConnected)
         #expect(server.connections.count <= 2 && server.connections.allSatisfy { $0.batches.isEmpty })
         try await last.close()

@@ -63,7 +63,7 @@ import Testing
         exporter.start()
         let connection = try await server.connection(0)
         exporter.tell(hostAddresses: Self.first)
-        try await eventually("they are told") { try connection.hostAddresses == [nil, Self.first] }
+        try await eventually("the addresses are reported") { try connection.hostAddresses == [nil, Self.first] }
         _ = try await exporter.drain(timeout: .zero)
     }
 
@@ -79,7 +79,7 @@ import Testing
         try await connection.say(.goAway(reason: "maximum age"))
         // Messages are read in order: once this acknowledgement is counted, the `GoAway` has been read.
         try await connection.say(.ack([77]))
-        try await eventually("it is heard") { exporter.statistics.unknownAcknowledgements == 1 }
+        try await eventually("the server's message is processed") { exporter.statistics.unknownAcknowledgements == 1 }
         exporter.tell(hostAddresses: Self.second)
         try await exporter.eventLoop.submit {}.get()
         try await connection.say(.ack([1]))
@@ -106,7 +106,7 @@ import Testing
         let connection = server.connections[0]
         try await connection.read()
         _ = try await connection.batches(400)
-        try await eventually("the newest are told") {
+        try await eventually("the latest addresses are reported") {
             try connection.hostAddresses.last == [IPAddress(v4: 1_000)]
         }
         #expect(try connection.hostAddresses.count <= 3)

@@ -59,7 +59,7 @@ final class RecordingServer: Sendable {
 
     /// Waits for the connection with this number, counted from 0, and for its `Hello`.
     func connection(_ number: Int) async throws -> Connection {
-        try await eventually("connection \(number) is opened") {
+        try await eventually("connection \(number) is open") {
             self.connections.count > number && self.connections[number].hello != nil
         }
         return connections[number]
@@ -133,7 +133,7 @@ final class RecordingServer: Sendable {
 
         /// Waits until at least `count` batches have arrived, and returns all of them.
         func batches(_ count: Int) async throws -> [ByteBuffer] {
-            try await eventually("\(count) batches have come") { self.batches.count >= count }
+            try await eventually("\(count) batches have arrived") { self.batches.count >= count }
             return batches
         }
 

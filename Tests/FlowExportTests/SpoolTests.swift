@@ -58,7 +58,7 @@ import Testing
         try await end(first)
 
         let second = exporter(to: server, in: "\(folder.path)/b", agentID: ids.1)
-        try await eventually("they are restored") { second.statistics.restoredBatches == 3 }
+        try await eventually("the batches are restored") { second.statistics.restoredBatches == 3 }
         let new = second.export([.test(4), .test(5)])
         try await waitForLog(folder, "b", 4)
         #expect(second.statistics.restored == FlowAmount(flows: 3, bytes: 6_000))
@@ -75,7 +75,7 @@ import Testing
         #expect(try await own.batches(1) == [new.frame.message])
         #expect(try agentID(of: own) == ids.1)
         try await own.say(.ack([1]))
-        try await eventually("all is acknowledged") { second.statistics.unacknowledgedBatches == 0 }
+        try await eventually("all batches are acknowledged") { second.statistics.unacknowledgedBatches == 0 }
         try await waitForLog(folder, "b", 0)
         #expect(second.statistics.isBalanced && second.statistics.unacknowledgedBytes == 0)
         #expect(second.statistics.unknownAcknowledgements == 0)
@@ -108,7 +108,7 @@ import Testing
         let connection = try await server.connection(0)
         _ = try await connection.batches(1)
         try await connection.say(.ack([1]))
-        try await eventually("it is acknowledged") { first.statistics.acknowledgedFlows == 1 }
+        try await eventually("the batch is acknowledged") { first.statistics.acknowledgedFlows == 1 }
         let left = first.export(.test(2))
         #expect(try await first.drain(timeout: .zero) == (1, 2_000))
         #expect(try await first.closeSpool())
@@ -128,7 +128,7 @@ import Testing
         let (folder, server) = (try SpoolFolder(), try RecordingServer())
         let first = exporter(to: server, in: "\(folder.path)/a", bound: 20_000)
         for number in 0..<200 { first.export([.test(number % 10), .test(50)]) }
-        try await eventually("the log holds what is kept") {
+        try await eventually("the log holds the merged batches") {
             let bytes = try folder.batches(in: "a").reduce(0) { $0 + $1.batch.reportedBytes }
             return bytes == 800_000 && first.statistics.unacknowledged.bytes == bytes
                 && first.statistics.mergedFlows > 0
@@ -136,7 +136,7 @@ import Testing
         try folder.copy("a", to: "b")
         try await end(first)
         let second = exporter(to: server, in: "\(folder.path)/b", bound: 20_000)
-        try await eventually("it is restored") { second.statistics.restored.bytes == 800_000 }
+        try await eventually("the merged batches are restored") { second.statistics.restored.bytes == 800_000 }
         #expect(try folder.bytes(of: "b/spool").count < 20_000)
         try await end(second)
     }
@@ -152,7 +152,7 @@ import Testing
             exporter.export(flows)
             _ = try await connection.batches(Int(sequence))
             try await connection.say(.ack([sequence]))
-            try await eventually("it is acknowledged") { exporter.statistics.unacknowledgedBatches == 1 }
+            try await eventually("the batch is acknowledged") { exporter.statistics.unacknowledgedBatches == 1 }
             #expect(exporter.statistics.spool.map { $0.logBytes < 125_000 + 2 * 5_000 } == true)
         }
         try await waitForLog(folder, "a", 1)
@@ -165,7 +165,7 @@ import Testing
     func fullDisk() async throws {
         let (folder, server) = (try await SpoolFolder(kibibytes: 128), try await RecordingServer.start())
         let exporter = exporter(to: server, in: "\(folder.path)/a")
-        try await eventually("it is open") { exporter.statistics.spool?.problem == nil }
+        try await eventually("the spool directory is open") { exporter.statistics.spool?.problem == nil }
         try folder.write([UInt8](repeating: 0, count: 64 << 10), to: "other")
         let flows = (0..<1000).map { Flow.test($0) }
         var frames: [ByteBuffer?] = []
@@ -185,7 +185,7 @@ import Testing
         try folder.remove("other")
         let late = exporter.export(.test(1))
         try await eventually("the directory is used again") { exporter.statistics.spool?.problem == nil }
-        try await eventually("it is in the log") {
+        try await eventually("the batch is in the log") {
             try folder.batches(in: "a").map(\.batch.frame) == [late.frame]
         }
         #expect(exporter.statistics.isBalanced)
@@ -246,7 +246,7 @@ import Testing
         #expect(spool.statistics.errors == [.slow: 1])
         #expect(spool.statistics.problem?.contains("as fast as batches arrive") == true)
         hold.signal()
-        try await eventually("everything is in the log") {
+        try await eventually("all batches are in the log") {
             try folder.batches(in: "a").map(\.key) == batches.map(\.key)
         }
         #expect(try await eventLoop.flatSubmit { spool.close(within: .minutes(1)) }.get())
@@ -278,10 +278,10 @@ import Testing
         try await waitForLog(folder, "a", 1)
         let second = exporter(to: server, in: "\(folder.path)/a", agentID: ids.1)
         let new = second.export(.test(2))
-        try await eventually("it is in use") { second.statistics.spool?.errors[.inUse] != nil }
+        try await eventually("the directory is reported as in use") { second.statistics.spool?.errors[.inUse] != nil }
         #expect(try folder.batches(in: "a").map(\.batch.frame) == [left.frame])
         try await end(first)
-        try await eventually("it is taken over") { second.statistics.restoredBatches == 1 }
+        try await eventually("the directory is taken over") { second.statistics.restoredBatches == 1 }
         try await waitForLog(folder, "a", 2)
         let keys = [ids.0, ids.1].map { BatchKey(agentID: $0, sequence: 1) }
         #expect(try folder.batches(in: "a").map(\.key) == keys)
@@ -302,10 +302,10 @@ import Testing
         try folder.copy("a", to: "c")
         try await end(first)
         let second = exporter(to: server, in: "\(folder.path)/b")
-        try await eventually("it is restored") { second.statistics.restoredBatches == 1 }
+        try await eventually("the batch is restored") { second.statistics.restoredBatches == 1 }
         try folder.remove("b")
         second.export(.test(2))
-        try await eventually("it is missed") { second.statistics.spool?.errors[.missing] != nil }
+        try await eventually("the missing directory is reported") { second.statistics.spool?.errors[.missing] != nil }
         try folder.copy("c", to: "b")
         try await waitForLog(folder, "b", 2)
         #expect(second.statistics.restoredBatches == 1 && second.statistics.isBalanced)
@@ -325,7 +325,7 @@ import Testing
         bytes[bytes.count - 1] ^= 1
         try folder.write(bytes, to: "b/spool")
         let second = exporter(to: server, in: "\(folder.path)/b")
-        try await eventually("the rest is restored") { second.statistics.restoredBatches == 4 }
+        try await eventually("the undamaged batches are restored") { second.statistics.restoredBatches == 4 }
         let spool = try #require(second.statistics.spool)
         #expect(spool.corrupt == FlowAmount(flows: 2, bytes: 4_000) && spool.corruptRecords == 1)
         #expect(second.statistics.isBalanced)
@@ -333,8 +333,8 @@ import Testing
 
         try folder.write([1, 2, 3], to: "b/spool")
         let third = exporter(to: server, in: "\(folder.path)/b")
-        try await eventually("it is set aside") { third.statistics.spool?.corruptFiles == 1 }
-        try await eventually("another is begun") { third.statistics.spool?.problem == nil }
+        try await eventually("the damaged file is set aside") { third.statistics.spool?.corruptFiles == 1 }
+        try await eventually("a new log file is open") { third.statistics.spool?.problem == nil }
         #expect(try folder.names(in: "b") == ["lock", "spool", "spool.corrupt.1"])
         try await end(third)
     }
@@ -373,14 +373,14 @@ import Testing
             }
             // The copy must not miss a batch, so every exported batch must be in the log or acknowledged first.
             let all = Set(exported.keys)
-            try await eventually("what is not acknowledged is in the log") {
+            try await eventually("all unacknowledged batches are in the log") {
                 all.isSubset(of: try Set(folder.batches(in: "\(life)").map(\.key)).union(acknowledged))
             }
             try folder.copy("\(life)", to: "\(life + 1)")
             try await end(exporter)
         }
         let last = exporter(to: server, in: "\(folder.path)/6")
-        try await eventually("all is acknowledged") {
+        try await eventually("all batches are acknowledged") {
             try await answer(1)
             return acknowledged.count == exported.count && last.statistics.unacknowledgedBatches == 0
                 && last.statistics.spool?.problem == nil

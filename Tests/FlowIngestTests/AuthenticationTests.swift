@@ -99,7 +99,7 @@ import TransportSecurity
         }
 
         func answer(_ verdict: AgentVerdict) async throws {
-            try await eventually("somebody is examined") { !self.waiting.withLock { $0.isEmpty } }
+            try await eventually("a review is requested") { !self.waiting.withLock { $0.isEmpty } }
             waiting.withLock { $0.removeFirst() }.resume(returning: verdict)
         }
     }
@@ -113,7 +113,7 @@ import TransportSecurity
         for sequence in 1...5 { bytes.writeImmutableBuffer(.batch(UInt64(sequence))) }
         try await agent.send(bytes)
         for sequence in 6...200 { try await agent.send(.batch(UInt64(sequence))) }
-        try await eventually("it is examined") { oracle.claims.withLock { $0.count } == 1 }
+        try await eventually("the agent is reviewed") { oracle.claims.withLock { $0.count } == 1 }
         try await ingest.turnLoops()
         #expect(ingest.deliveries().isEmpty && ingest.server.statistics.connectedAgents == 0)
         try await oracle.answer(.admitted())
@@ -167,17 +167,17 @@ import TransportSecurity
         var agents: [TestAgent] = []
         for number in 1...2 {
             agents.append(try await TestAgent.connect(to: ingest.address, node: "node-\(number)"))
-            try await eventually("it is examined") { oracle.claims.withLock { $0.count } == number }
+            try await eventually("the agent is reviewed") { oracle.claims.withLock { $0.count } == number }
         }
         agents.append(try await TestAgent.connect(to: ingest.address))
-        try await eventually("it has come") { ingest.server.statistics.openConnections == 3 }
+        try await eventually("the connection is accepted") { ingest.server.statistics.openConnections == 3 }
         agents.append(try await TestAgent.connect(to: ingest.address, node: "node-3"))
         try await agents[2].closed()
-        try await eventually("it is examined") { oracle.claims.withLock { $0.count } == 3 }
+        try await eventually("the third agent is reviewed") { oracle.claims.withLock { $0.count } == 3 }
         #expect(oracle.cancelled.withLock { $0 } == [])
         agents.append(try await TestAgent.connect(to: ingest.address, node: "node-4"))
         try await agents[0].closed()
-        try await eventually("the examination is cancelled") { oracle.cancelled.withLock { $0 } == ["node-1"] }
+        try await eventually("the review is cancelled") { oracle.cancelled.withLock { $0 } == ["node-1"] }
         #expect(ingest.server.statistics.errors == ["too_many_connections": 2])
         for _ in 0..<4 { try await oracle.answer(.undecided(reason: "test", explanation: "the test is over")) }
         for agent in agents { try await agent.closed() }
@@ -187,12 +187,12 @@ import TransportSecurity
         let oracle = Oracle()
         let ingest = try await TestIngest.start { $0.authenticator = oracle }
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
-        try await eventually("it is examined") { oracle.claims.withLock { $0.count } == 1 }
+        try await eventually("the agent is reviewed") { oracle.claims.withLock { $0.count } == 1 }
         try await agent.channel.close()
-        try await eventually("the examination is cancelled") { oracle.cancelled.withLock { $0 } == ["node-a"] }
+        try await eventually("the review is cancelled") { oracle.cancelled.withLock { $0 } == ["node-a"] }
         try await oracle.answer(.admitted())
         try await ingest.turnLoops()
-        try await eventually("it is gone") { ingest.server.statistics.openConnections == 0 }
+        try await eventually("the connection is closed") { ingest.server.statistics.openConnections == 0 }
         #expect(ingest.server.statistics.connectedAgents == 0)
     }
 }

@@ -65,7 +65,9 @@ import TransportSecurity
             $0.tls = .init(files: files)
         }
         agent.export()
-        try await eventually("it is counted") { ingest.server.statistics.errors["tls_untrusted_certificate"] != nil }
+        try await eventually("the untrusted certificate is counted") {
+            ingest.server.statistics.errors["tls_untrusted_certificate"] != nil
+        }
         #expect(ingest.deliveries().isEmpty)
         try await agent.stop()
 
@@ -91,7 +93,9 @@ import TransportSecurity
         let certificates = try await TestCertificates(.rsa2048)
         let ingest = try await TestIngest.start { $0.tls = certificates.serverFiles() }
         #expect(try await handshake(ingest, certificates, arguments) != 0)
-        try await eventually("it is counted") { ingest.server.statistics.errors == ["tls_version": 1] }
+        try await eventually("the rejected TLS version is counted") {
+            ingest.server.statistics.errors == ["tls_version": 1]
+        }
         for suite in ["ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-CHACHA20-POLY1305"] {
             #expect(try await handshake(ingest, certificates, ["-tls1_2", "-cipher", suite]) == 0, "\(suite)")
         }

@@ -14,7 +14,7 @@ import Testing
         let agent = ExporterUnderTest(to: ingest.address)
         var exported = 0
         var acknowledged = 0
-        try await eventually("three connections have become too old") {
+        try await eventually("three connections have exceeded the maximum age") {
             exported += 1
             agent.export(exported)
             let all = ingest.deliveries()
@@ -38,12 +38,14 @@ import Testing
         agent.export(1)
         agent.exporter.start()
         let receipt = try await ingest.deliveries(1)[0].receipt
-        try await eventually("the connection is too old") { ingest.server.statistics.agedConnections == 1 }
+        try await eventually("the connection has exceeded the maximum age") {
+            ingest.server.statistics.agedConnections == 1
+        }
         try await ingest.turnLoops()
         #expect(agent.exporter.statistics.connections == 1)
         BatchReceipt.acknowledge([receipt])
         try await agent.acknowledged(1)
-        try await eventually("the agent has connected anew") { agent.exporter.statistics.connections >= 2 }
+        try await eventually("the agent has reconnected") { agent.exporter.statistics.connections >= 2 }
         #expect(ingest.server.statistics.batches == 1)
         try await agent.stop()
     }
@@ -53,7 +55,7 @@ import Testing
         let ingest = try await TestIngest.start { $0.maximumConnectionAge = .milliseconds(100) }
         let agent = ExporterUnderTest(to: ingest.address) { $0.departureTimeout = .milliseconds(200) }
         agent.export()
-        try await eventually("the batch comes again") { ingest.server.statistics.duplicateBatches > 0 }
+        try await eventually("the batch arrives again") { ingest.server.statistics.duplicateBatches > 0 }
         #expect(ingest.deliveries().count == 1)
         BatchReceipt.acknowledge(ingest.deliveries().map(\.receipt))
         try await agent.acknowledged(1)
@@ -100,7 +102,7 @@ import Testing
     func tokenLifetime(lifetime: Duration, leave: Int64) async throws {
         let ingest = try await ClockedIngest.start { $0.authenticator = Visa(lifetime: lifetime) }
         let agent = try await ingest.connect(node: "node-a")
-        try await eventually("it is let in") {
+        try await eventually("the agent is admitted") {
             await ingest.pass(.zero)
             return ingest.server.statistics.connectedAgents == 1
         }
@@ -129,15 +131,19 @@ import Testing
         let agents = (0..<24).map { number in
             ExporterUnderTest(to: first.address, node: "node-\(number)") { $0.resolve = { _, _ in addresses } }
         }
-        try await eventually("both have agents") {
+        try await eventually("both servers have agents") {
             first.server.statistics.connectedAgents >= 4 && second.server.statistics.connectedAgents >= 4
         }
         await second.server.stopAccepting(reason: "restart")
         await second.server.closeConnections()
         // At any time some agents are reconnecting.
-        try await eventually("the first has them") { first.server.statistics.connectedAgents >= 16 }
+        try await eventually("most agents are connected to the first server") {
+            first.server.statistics.connectedAgents >= 16
+        }
         second = try await TestIngest.start(host: "127.0.0.2", port: port, configure)
-        try await eventually("the second has its share") { second.server.statistics.connectedAgents >= 4 }
+        try await eventually("the second server has its share of the agents") {
+            second.server.statistics.connectedAgents >= 4
+        }
 
         for agent in agents { agent.export() }
         try await eventually("every agent's flow is acknowledged") {

@@ -27,7 +27,7 @@ import Testing
         for (address, source) in [(v4, "127.0.0.2"), (v6, "::1")] {
             _ = try? await TestAgent.connect(to: address, node: "too many", from: source)
         }
-        try await eventually("both are refused") {
+        try await eventually("both connections are rejected") {
             ingest.server.statistics.errors.values.reduce(0, +) == 2
         }
         #expect(ingest.server.statistics.connectedAgents == 6)

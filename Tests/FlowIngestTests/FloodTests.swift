@@ -73,7 +73,7 @@ import Testing
         BatchReceipt.acknowledge(try await ingest.deliveries(20).map(\.receipt))
         try await agent.acknowledged(20)
         // On a busy machine the honest agent is late too, and reconnects.
-        try await eventually("all of them are counted and closed") {
+        try await eventually("all connections are counted and closed") {
             ingest.server.statistics.errors.values.reduce(0, +) >= count
                 && ingest.server.statistics.openConnections == 1
         }
@@ -81,7 +81,7 @@ import Testing
         #expect(
             Set(ingest.server.statistics.errors.keys)
                 .isSubset(of: ["too_many_from_source", isEncrypted ? "tls_timeout" : "no_hello"]))
-        try await eventually("the flood sees it") { silent.allSatisfy { !$0.channel.isActive } }
+        try await eventually("all peers see their connection closed") { silent.allSatisfy { !$0.channel.isActive } }
         try await agent.stop()
     }
 
@@ -92,19 +92,21 @@ import Testing
             $0.limits.connections = 40
         }
         let agents = try await flood(ingest, connections: 50)
-        try await eventually("the rest is refused") {
+        try await eventually("the connections above the limit per source are rejected") {
             ingest.server.statistics.errors == ["too_many_from_source": 20]
         }
         #expect(ingest.server.statistics.openConnections == 30)
         var others: [TestAgent] = []
         for _ in 0..<15 { others.append(try await TestAgent.connect(to: ingest.address)) }
-        try await eventually("the rest is refused") {
+        try await eventually("the connections above the total limit are rejected") {
             ingest.server.statistics.errors == ["too_many_from_source": 20, "too_many_connections": 5]
         }
         #expect(ingest.server.statistics.openConnections == 40)
         // The oldest connections were evicted for the last five.
         for agent in agents { try? await agent.channel.close() }
-        try await eventually("there is room again") { ingest.server.statistics.openConnections == 15 }
+        try await eventually("connections are closed and no longer counted") {
+            ingest.server.statistics.openConnections == 15
+        }
         try await expectService(ingest)
         withExtendedLifetime(others) {}
     }
@@ -118,10 +120,12 @@ import Testing
         let first = try await TestAgent.connect(to: ingest.address, node: "first", on: Self.group)
         try await ingest.connectedAgents(1)
         let silent = try await flood(ingest, connections: 99)
-        try await eventually("every place is taken") { ingest.server.statistics.openConnections == 100 }
+        try await eventually("the connection limit is reached") { ingest.server.statistics.openConnections == 100 }
         let second = try await TestAgent.connect(to: ingest.address, node: "second", on: Self.group)
         try await ingest.connectedAgents(2)
-        try await eventually("one is evicted") { ingest.server.statistics.errors == ["too_many_connections": 1] }
+        try await eventually("one connection is evicted") {
+            ingest.server.statistics.errors == ["too_many_connections": 1]
+        }
         #expect(first.channel.isActive && second.channel.isActive)
         #expect(silent.count { $0.channel.isActive } >= 98)
         try await expectService(ingest)
@@ -139,9 +143,9 @@ import Testing
             }
         }
         try await expectService(ingest)
-        try await eventually("they are closed") { slow.allSatisfy { !$0.channel.isActive } }
+        try await eventually("the slow connections are closed") { slow.allSatisfy { !$0.channel.isActive } }
         dripping.cancel()
-        try await eventually("they are forgotten") { ingest.server.statistics.openConnections == 0 }
+        try await eventually("no connection is open") { ingest.server.statistics.openConnections == 0 }
         // On a busy machine the honest agent is too slow as well, and reconnects.
         #expect(ingest.server.statistics.errors.keys.sorted() == ["idle"])
         #expect(ingest.server.statistics.errors["idle", default: 0] >= 100)
@@ -154,7 +158,7 @@ import Testing
         almost.writeRepeatingByte(0, count: (1 << 20) - 1)
         let frame = almost
         let held = try await flood(ingest, connections: 60) { [.hello(node: "node-\($0)"), frame] }
-        try await eventually("most are given up") { ingest.server.statistics.errors["unfinished_frames"] == 57 }
+        try await eventually("most frames are discarded") { ingest.server.statistics.errors["unfinished_frames"] == 57 }
         // With its length field, each frame takes 3 bytes more than 1 MiB: three fit 4 MiB, four do not.
         #expect(ingest.server.statistics.errors.count == 1)
         try await expectService(ingest)
@@ -184,7 +188,7 @@ import Testing
         // One read may bring more than the limit.
         #expect(ingest.deliveries(from: "flooder").count < 64 + 1_000)
         var acknowledged = 0
-        try await eventually("all are stored in the end") {
+        try await eventually("all batches are stored") {
             let all = ingest.deliveries(from: "flooder")
             BatchReceipt.acknowledge(all.dropFirst(acknowledged).map(\.receipt))
             acknowledged = all.count
@@ -200,7 +204,7 @@ import Testing
             for agent in agents { try? await agent.channel.close() }
         }
         try await expectService(ingest)
-        try await eventually("they are forgotten") { ingest.server.statistics.openConnections == 0 }
+        try await eventually("no connection is open") { ingest.server.statistics.openConnections == 0 }
         #expect(ingest.server.statistics.connections == 1_001)
     }
 }

@@ -95,7 +95,7 @@ import Testing
         try await agent.send(.batch(.max))
         let receipts = [BatchReceipt](repeating: try await ingest.deliveries(1)[0].receipt, count: 300_000)
         BatchReceipt.acknowledge(receipts)
-        try await eventually("all are acknowledged") {
+        try await eventually("all batches are acknowledged") {
             try agent.messages.reduce(0) { sum, message in
                 guard case .ack(let sequences) = message else { return sum }
                 return sum + sequences.count

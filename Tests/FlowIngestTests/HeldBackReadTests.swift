@@ -13,7 +13,7 @@ import Testing
 /// Connections while batches cannot be stored and nothing is read.
 @Suite struct HeldBackReadTests {
     private func expectNothingTaken(_ ingest: TestIngest) async throws {
-        try await eventually("the server knows that the agent has gone") {
+        try await eventually("the server has closed the agent's connection") {
             ingest.server.statistics.connections == 1 && ingest.server.statistics.openConnections == 0
         }
         ingest.server.setReading(true)
@@ -45,7 +45,7 @@ import Testing
         ingest.server.setReading(false)
         let agent = ExporterUnderTest(to: ingest.address) { $0.tls = .init(files: certificates.agentFiles()) }
         agent.export()
-        try await eventually("it is connected") { agent.exporter.statistics.isConnected }
+        try await eventually("the agent is connected") { agent.exporter.statistics.isConnected }
         try await agent.stop()
         try await expectNothingTaken(ingest)
     }
@@ -59,7 +59,7 @@ import Testing
             if isEncrypted { $0.tls = .init(files: certificates.agentFiles()) }
         }
         for number in 1...20 { agent.export(number) }
-        try await eventually("it is connected") { agent.exporter.statistics.isConnected }
+        try await eventually("the agent is connected") { agent.exporter.statistics.isConnected }
         try await ingest.turnLoops()
         #expect(ingest.deliveries().isEmpty)
         ingest.server.setReading(true)
@@ -97,9 +97,9 @@ import Testing
         ingest.server.setReading(false)
         let agent = ExporterUnderTest(to: ingest.address)
         agent.export()
-        try await eventually("it is owed an answer") { try await agent.exporter.silentSince() != nil }
+        try await eventually("the agent is owed an acknowledgement") { try await agent.exporter.silentSince() != nil }
         let before = NIODeadline.now()
-        try await eventually("it has heard the server since") {
+        try await eventually("the agent has received a heartbeat") {
             try await agent.exporter.silentSince().map { $0 > before } == true
         }
         #expect(agent.exporter.statistics.silentConnections == 0)
@@ -116,6 +116,6 @@ import Testing
         let silent = try await TestAgent.connect(to: ingest.address)
         try await silent.closed()
         try await eventually("the error is counted") { ingest.server.statistics.errors == ["not_read": 1] }
-        try await eventually("there is room again") { ingest.server.statistics.openConnections == 0 }
+        try await eventually("the connection is closed") { ingest.server.statistics.openConnections == 0 }
     }
 }

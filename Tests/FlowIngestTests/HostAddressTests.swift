@@ -29,7 +29,7 @@ import Testing
         let agent = try await TestAgent.connect(to: ingest.address)
         try await agent.send(Self.hello(Self.first), .batch(1), Self.change(Self.second))
         _ = try await ingest.deliveries(1)
-        try await eventually("both sets have come") { ingest.hostAddresses.count == 2 }
+        try await eventually("both sets of addresses have arrived") { ingest.hostAddresses.count == 2 }
         #expect(ingest.hostAddresses.map(\.node) == ["node-a", "node-a"])
         #expect(ingest.hostAddresses.map(\.addresses) == [Self.first, Self.second])
         #expect(ingest.hostAddresses[0].batchesBefore == 0)
@@ -52,9 +52,11 @@ import Testing
         let ingest = try await TestIngest.start()
         let agent = ExporterUnderTest(to: ingest.address, node: "node-b")
         agent.exporter.tell(hostAddresses: Self.first)
-        try await eventually("the first are told") { ingest.hostAddresses.last?.addresses == Self.first }
+        try await eventually("the first addresses are reported") { ingest.hostAddresses.last?.addresses == Self.first }
         agent.exporter.tell(hostAddresses: Self.second)
-        try await eventually("the second are told") { ingest.hostAddresses.last?.addresses == Self.second }
+        try await eventually("the second addresses are reported") {
+            ingest.hostAddresses.last?.addresses == Self.second
+        }
         #expect(ingest.hostAddresses.allSatisfy { $0.node == "node-b" })
         try await agent.stop()
     }
@@ -77,7 +79,7 @@ import Testing
         try await stranger.closed()
         let agent = try await TestAgent.connect(to: ingest.address)
         try await agent.send(Self.hello(Self.second, token: "good"))
-        try await eventually("the agent's are there") { !ingest.hostAddresses.isEmpty }
+        try await eventually("the agent's addresses have arrived") { !ingest.hostAddresses.isEmpty }
         #expect(ingest.hostAddresses.map(\.addresses) == [Self.second])
     }
 

@@ -76,7 +76,7 @@ import Testing
         #expect(told.allSatisfy { $0.softwareVersion == "test" && $0.remoteAddress == "127.0.0.1" })
         #expect(ingest.server.agents(atMost: 1).map(\.nodeName) == ["node-b"])
         try await agents[1].channel.close()
-        try await eventually("it is forgotten") {
+        try await eventually("the ended connection is removed") {
             ingest.server.agents(atMost: 10).map(\.nodeName) == ["node-c", "node-a"]
         }
     }
@@ -106,7 +106,7 @@ import Testing
         ingest.server.setReading(false)
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
         for sequence in 1...20 { try await agent.send(.batch(UInt64(sequence))) }
-        try await eventually("it is accepted") { ingest.server.statistics.connections == 1 }
+        try await eventually("the connection is accepted") { ingest.server.statistics.connections == 1 }
         try await ingest.turnLoops()
         #expect(ingest.server.statistics.connectedAgents == 0)
         #expect(ingest.deliveries().isEmpty)
@@ -173,7 +173,7 @@ import Testing
         await ingest.server.stopAccepting(reason: "rolling")
         #expect(try await agent.messages(1) == [.goAway(reason: "rolling", supportedProtocolVersion: 0)])
         // Programs that other tests are starting hold copies of this process's sockets until they call exec(2).
-        try await eventually("a new connection is refused") {
+        try await eventually("a new connection is rejected") {
             guard let late = try? await TestAgent.connect(to: ingest.address) else { return true }
             try? await late.channel.close()
             return false
@@ -193,7 +193,7 @@ import Testing
         ingest.server.setReading(false)
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
         try await agent.send(.batch(1))
-        try await eventually("it is accepted") { ingest.server.statistics.connections == 1 }
+        try await eventually("the connection is accepted") { ingest.server.statistics.connections == 1 }
         await ingest.server.stopAccepting(reason: "rolling")
         _ = try await agent.messages(1)
         ingest.server.setReading(true)

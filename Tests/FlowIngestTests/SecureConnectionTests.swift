@@ -102,7 +102,7 @@ import TransportSecurity
         }
         agent.export()
         if let reason = misfit.serverReason {
-            try await eventually("the server has counted it") {
+            try await eventually("the server has counted the error") {
                 ingest.server.statistics.errors[reason, default: 0] > 0
             }
         }
@@ -145,7 +145,7 @@ import TransportSecurity
         for name in ["server.pem", "server.key", "authority.pem"] {
             try Data(try next.bytes(name)).write(to: certificates.folder.appending(path: name), options: .atomic)
         }
-        try await eventually("the server uses them") { ingest.server.statistics.tls?.loads ?? 0 > 1 }
+        try await eventually("the server uses the new files") { ingest.server.statistics.tls?.loads ?? 0 > 1 }
         let after = ExporterUnderTest(to: ingest.address, node: "node-b") {
             $0.tls = .init(files: next.agentFiles("client"))
         }
@@ -165,7 +165,7 @@ import TransportSecurity
         }
         let before = ingest.server.statistics.tls
         try Data("broken".utf8).write(to: certificates.folder.appending(path: "server.pem"), options: .atomic)
-        try await eventually("it is noticed") { ingest.server.statistics.tls?.failures ?? 0 > 0 }
+        try await eventually("the failed reload is counted") { ingest.server.statistics.tls?.failures ?? 0 > 0 }
         #expect(ingest.server.statistics.tls?.problem?.contains("server.pem") == true)
         #expect(ingest.server.statistics.tls?.certificateNotAfter == before?.certificateNotAfter)
         let agent = ExporterUnderTest(to: ingest.address) { $0.tls = .init(files: certificates.agentFiles()) }
@@ -180,8 +180,8 @@ import TransportSecurity
             $0.limits.handshakeDeadline = .milliseconds(200)
         }
         let silent = try await TestAgent.connect(to: ingest.address)
-        try await eventually("it is counted") { ingest.server.statistics.errors == ["tls_timeout": 1] }
-        try await eventually("it is closed") { ingest.server.statistics.openConnections == 0 }
+        try await eventually("the TLS timeout is counted") { ingest.server.statistics.errors == ["tls_timeout": 1] }
+        try await eventually("the connection is closed") { ingest.server.statistics.openConnections == 0 }
         try await silent.closed()
     }
 

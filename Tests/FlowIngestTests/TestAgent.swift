@@ -36,7 +36,7 @@ final class TestAgent: ChannelInboundHandler, Sendable {
             }
             .connect(to: address)
             .get()
-        guard let agent = made.withLock({ $0 }) else { throw TestEnvironmentError("a channel was not initialised") }
+        guard let agent = made.withLock({ $0 }) else { throw TestEnvironmentError("the channel was not initialised") }
         if let node { try await agent.send(.hello(node: node)) }
         return agent
     }
@@ -65,7 +65,7 @@ final class TestAgent: ChannelInboundHandler, Sendable {
 
     /// Waits until the server has sent `count` messages, and returns all of its messages.
     func messages(_ count: Int) async throws -> [ServerMessage] {
-        try await eventually("the server says \(count) things") { try self.messages.count >= count }
+        try await eventually("\(count) messages of the server have arrived") { try self.messages.count >= count }
         return try messages
     }
 

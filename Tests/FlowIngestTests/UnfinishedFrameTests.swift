@@ -56,7 +56,7 @@ import Testing
         let batch = ByteBuffer.batch(1, (0..<1_000).map { .test($0) })
         let agents = try await begin(ingest, agents: 32, bytes: 9_000, of: batch)
         // Seven times 9,000 bytes fit 64 KiB.
-        try await eventually("the others are given up") {
+        try await eventually("the frames above the limit are discarded") {
             ingest.server.statistics.errors == ["unfinished_frames": 25]
         }
         try await ingest.connectedAgents(7)

@@ -29,7 +29,7 @@ import Testing
         let repetitions = 60_000
         let bytes = (0..<repetitions).reduce(into: ByteBuffer()) { bytes, _ in bytes.writeImmutableBuffer(batch) }
         agent.channel.writeAndFlush(bytes, promise: nil)
-        try await eventually("the server cannot write any longer") { !channel.isWritable }
+        try await eventually("the server's socket is not writable") { !channel.isWritable }
         // A heartbeat is due before each of these tasks.
         for _ in 0..<2_000 { try await channel.eventLoop.scheduleTask(in: heartbeatInterval) {}.futureResult.get() }
         #expect(ingest.server.statistics.duplicateBatches < repetitions / 2)
@@ -37,7 +37,7 @@ import Testing
         #expect(try await channel.getOption(.bufferedWritableBytes).get() <= (64 + 4) << 10)
 
         try await agent.channel.setOption(.autoRead, value: true).get()
-        try await eventually("the rest is read") {
+        try await eventually("the remaining batches are read") {
             ingest.server.statistics.duplicateBatches == repetitions
         }
         #expect(try await agent.messages(repetitions + 1).allSatisfy { $0 == .ack([.max - 1]) })

@@ -120,7 +120,7 @@ import Testing
             Protobuf.field(1, id + Protobuf.field(6, unknown(counts.0)) + unknown(counts.1)) + unknown(counts.2)
         }
         guard case .hello(let hello) = try DecodedMessage(message((100, 100, 53))) else {
-            Issue.record("it is no Hello")
+            Issue.record("the message is not a Hello")
             return
         }
         #expect(hello.hostAddresses == [])

@@ -49,7 +49,7 @@ import Testing
             var frame = builder.takeFrame(sequence: 1, observedAtMilliseconds: 0)
             frame.moveReaderIndex(forwardBy: 4)
             guard case .batch(let batch) = try AgentMessage(decoding: frame) else {
-                Issue.record("it is no batch")
+                Issue.record("the message is not a batch")
                 return
             }
             let start = Int.random(in: 0..<flows.count, using: &random)
@@ -87,7 +87,7 @@ import Testing
     func bothFamiliesOfTheTestsBatchesAreWellFormed() throws {
         for columns in [Self.ipv4, Self.ipv6] {
             guard case .batch(_, _, let flows) = try decode(columns) else {
-                Issue.record("no batch")
+                Issue.record("the message is not a batch")
                 continue
             }
             #expect(flows.map(\.isTranslated) == [false, true])

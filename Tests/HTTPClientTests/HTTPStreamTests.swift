@@ -143,7 +143,7 @@ private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r
             #expect(seen.failure == .timeout)
             if seen.text == "first" { return }
         }
-        Issue.record("the first piece never came")
+        Issue.record("the first chunk did not arrive")
     }
 
     @Test("the head of a stream has its own timeout") func theHeadHasATimeOfItsOwn() async throws {
@@ -162,7 +162,7 @@ private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r
             #expect(ContinuousClock.now - start >= .milliseconds(2 * milliseconds))
             return
         }
-        Issue.record("the head never came")
+        Issue.record("the response head did not arrive")
     }
 
     @Test("a cancelled stream ends") func aCancelledStreamEnds() async throws {
@@ -202,7 +202,7 @@ private let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r
                 outcome(client, request(url + path), cancellation)
             }
         }
-        try await eventually("the server was asked") { !server.requests.isEmpty }
+        try await eventually("the server has received the request") { !server.requests.isEmpty }
         cancellation.cancel()
         #expect(try await outcomes == ["cancelled", "here"])
     }

@@ -42,7 +42,7 @@ private struct Pipe {
 
     init() throws {
         var ends: [CInt] = [-1, -1]
-        guard pipe(&ends) == 0 else { throw TestEnvironmentError("pipe") }
+        guard pipe(&ends) == 0 else { throw TestEnvironmentError("pipe failed") }
         (reader, writer) = (Descriptor(owning: ends[0]), Descriptor(owning: ends[1]))
     }
 
@@ -104,11 +104,11 @@ private struct RawPeer {
     /// Connects as soon as there is room.
     static func connect(_ name: String) async throws -> RawPeer {
         var socket: LockSocket?
-        try await eventually("there is room") {
+        try await eventually("the lock's socket accepts the connection") {
             socket = try LockSocket.connect(name)
             return socket != nil
         }
-        guard let socket else { throw TestEnvironmentError("not connected") }
+        guard let socket else { throw TestEnvironmentError("the lock's socket is not connected") }
         return RawPeer(socket: socket)
     }
 
@@ -139,7 +139,7 @@ private struct RawPeer {
         let outcome = serve(lock, offering: pipe.reader)
         let found = try await search(configuration)
         guard case .successor(let next, let events)? = found else {
-            Issue.record("no successor: \(String(describing: found))")
+            Issue.record("no successor was found: \(String(describing: found))")
             return
         }
         #expect(try await outcome.value == .handedOver)
@@ -151,7 +151,7 @@ private struct RawPeer {
         let second = serve(next, offering: events)
         let again = try await search(configuration)
         guard case .successor? = again else {
-            Issue.record("no second successor")
+            Issue.record("no second successor was found")
             return
         }
         #expect(try await second.value == .handedOver)
@@ -166,14 +166,14 @@ private struct RawPeer {
         let acquired = Mutex<[InstanceLock]>([])
         let follow = { @Sendable () async throws -> InstanceLock.Outcome in
             guard case .successor(let next, let events)? = try await search(configuration) else {
-                throw TestEnvironmentError("no successor")
+                throw TestEnvironmentError("no successor was found")
             }
             acquired.withLock { $0.append(next) }
             return try await serve(next, offering: events).value
         }
         async let second = follow()
         async let third = follow()
-        try await eventually("both have had the lock") { acquired.withLock { $0.count } == 2 }
+        try await eventually("both successors have held the lock") { acquired.withLock { $0.count } == 2 }
         acquired.withLock { $0.last }?.offer(nil)
         #expect(try await [second, third].filter { $0 == .handedOver }.count == 1)
         #expect(try await first.value == .handedOver)
@@ -222,7 +222,7 @@ private struct RawPeer {
             }
         }
         guard case .successor? = try await found.value else {
-            Issue.record("no successor")
+            Issue.record("no successor was found")
             return
         }
     }
@@ -249,7 +249,7 @@ private struct RawPeer {
         // The holder keeps serving.
         let next = serve(lock, offering: pipe.reader)
         guard case .successor? = try await search(configuration) else {
-            Issue.record("no successor")
+            Issue.record("no successor was found")
             return
         }
         #expect(try await next.value == .handedOver)
@@ -265,7 +265,7 @@ private struct RawPeer {
         }
         let outcome = serve(lock, offering: pipe.reader)
         guard case .successor? = try await search(configuration) else {
-            Issue.record("no successor")
+            Issue.record("no successor was found")
             return
         }
         #expect(try await outcome.value == .handedOver)
@@ -294,7 +294,7 @@ private struct RawPeer {
         let found = Background { try LockSearch(configuration, for: purpose).run() }
         #expect(try await holder.value == (purpose == .start ? .takeOver : .standBy))
         guard case .lock? = try await found.value else {
-            Issue.record("the lock was not free")
+            Issue.record("the lock is not free")
             return
         }
     }
@@ -327,7 +327,7 @@ private struct RawPeer {
         #expect(silent.count >= LockHolder.maximumPeers)
         guard case .successor(_, let events)? = try await search(configuration)
         else {
-            Issue.record("no successor")
+            Issue.record("no successor was found")
             return
         }
         #expect(try await outcome.value == .handedOver)
@@ -374,7 +374,7 @@ private struct RawPeer {
             }
         }
         guard case .squatter(let what, let lock)? = try await search(configuration) else {
-            Issue.record("no squatter")
+            Issue.record("no squatter was found")
             return
         }
         #expect(ContinuousClock.now - begin >= .seconds(10))
@@ -388,7 +388,7 @@ private struct RawPeer {
                 if case .acquired = event { hasAcquired.store(true, ordering: .relaxed) }
             }
         }
-        try await eventually("the lock is taken") { hasAcquired.load(ordering: .relaxed) }
+        try await eventually("the lock is acquired") { hasAcquired.load(ordering: .relaxed) }
         #expect(try LockSocket.listen(configuration.name) == nil)
         lock.offer(nil)
         #expect(try await outcome.value == .kept)
@@ -402,7 +402,7 @@ private struct RawPeer {
         stranger.user += 1
         guard case .squatter(let squatter, _)? = try await search(stranger)
         else {
-            Issue.record("no squatter")
+            Issue.record("no squatter was found")
             return
         }
         #expect(squatter.reason == .otherUser)
@@ -418,7 +418,7 @@ private struct RawPeer {
         let found = Background { try search.run() }
         search.interrupt()
         guard case .none = try await found.value else {
-            Issue.record("something was found")
+            Issue.record("the search returned a result")
             return
         }
         withExtendedLifetime(listener) {}

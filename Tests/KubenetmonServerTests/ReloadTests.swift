@@ -93,7 +93,7 @@ private final class MountedServer {
             """
         let server = try MountedServer(
             "connection_flags: [{name: web, ports: [443]}]\n", port: 7801, metricsPort: 7802, kubeconfig: kubeconfig)
-        try await eventually("the server is ready without any ClickHouse") {
+        try await eventually("the server is ready without ClickHouse") {
             (try? await server.probe("ready"))?.hasSuffix("200") == true
         }
         #expect(server.process.output.contains("clickhouse_enabled: false stores nothing"))
@@ -106,7 +106,7 @@ private final class MountedServer {
             pod_labels: {app: [team]}
             ranges: [{name: office, cidrs: [192.0.2.0/24], cloud: office}]
             """, port: 9999)
-        try await eventually("the pod is labelled by other rules, the address by the range") {
+        try await eventually("the new rules and ranges are in use") {
             let told = try await server.explain()
             return told.contains("flags        edge") && told.contains("app=blue") && told.contains("cloud=office")
         }
@@ -116,7 +116,7 @@ private final class MountedServer {
         #expect(output.contains("log_level: info → debug"))
 
         try server.mount("log_levle: debug\nranges: office\n", port: 7801)
-        try await eventually("the problems are told") {
+        try await eventually("the problems are logged") {
             let output = server.process.output
             return output.contains("did you mean 'log_level'?") && output.contains("ranges: expected a list")
         }
@@ -125,10 +125,10 @@ private final class MountedServer {
 
         try server.mount("private_networks: [192.0.2.0/24]\n", port: 7801)
         server.process.signal(SIGHUP)
-        try await eventually("the file is good again") {
+        try await eventually("the configuration file is accepted again") {
             try await server.probe("metrics").contains("kubenetmon_config_last_reload_successful 1\n")
         }
-        try await eventually("the range is gone, the network is private") {
+        try await eventually("the removed range and the new private network are in use") {
             let told = try await server.explain()
             return !told.contains("cloud=office") && told.contains("private by 192.0.2.0/24")
         }

@@ -152,7 +152,7 @@ import Testing
         ) { apply in ConfigurationReload(file, settings: effective, logger: logger, apply: apply) }
         await withTaskGroup(of: Void.self) { tasks in
             for service in services { tasks.addTask { try? await service.run() } }
-            try? await eventually("it is ready") {
+            try? await eventually("the server is ready") {
                 (try? await ChildProcess.shell("curl -sf http://127.0.0.1:20224/ready")) != nil
             }
             tasks.cancelAll()
@@ -170,7 +170,7 @@ import Testing
     private struct FailingService: Service {
         func run() async throws {
             try await Task.sleep(for: .milliseconds(100))
-            throw TestEnvironmentError("it broke")
+            throw TestEnvironmentError("the part failed")
         }
     }
 
@@ -211,7 +211,9 @@ import Testing
                 try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
                     .connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 20_205)).get())
         }
-        try await eventually("it is said") { server.output.contains("cannot accept a connection") }
+        try await eventually("the failure to accept connections is logged") {
+            server.output.contains("cannot accept a connection")
+        }
         // Some descriptors must remain for everything else; without any, libdispatch would end the process.
         let taken = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(server.processIdentifier)/fd").count
         #expect(taken < used + 18)
@@ -220,7 +222,7 @@ import Testing
         #expect(try cpuTime(server) - before < 0.5)
         for connection in held { try? await connection.close() }
         try await limit(1_000)
-        try await eventually("agents are let in again") {
+        try await eventually("agents are accepted again") {
             let page = try? await ChildProcess.shell(metrics)
             let failures = page?.split(separator: "\n").first {
                 $0.hasPrefix("kubenetmon_server_accept_failures_total ")

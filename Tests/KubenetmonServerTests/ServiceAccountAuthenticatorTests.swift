@@ -66,7 +66,7 @@ import Testing
         let (server, authenticator) = try await start()
         defer { withExtendedLifetime(server) {} }
         guard case .refused(reason, let explanation) = await authenticator.examine(claim(token, node: node)) else {
-            Issue.record("not refused for \(reason)")
+            Issue.record("the claim is not rejected for \(reason)")
             return
         }
         #expect(explanation.contains(part), "\(explanation)")
@@ -78,7 +78,7 @@ import Testing
         server.inject(
             .status(KubernetesStatus(code: 503, reason: "ServiceUnavailable", message: "no")), into: [.tokenReview])
         guard case .undecided("review_failed", _) = await authenticator.examine(claim("good")) else {
-            Issue.record("decided")
+            Issue.record("the claim has a verdict")
             return
         }
         #expect(await authenticator.examine(claim("good")) == .admitted())
@@ -92,7 +92,7 @@ import Testing
         let flood = (0..<200).map { number in
             Task { await authenticator.examine(claim("bad \(number)", source: "10.0.0.66")) }
         }
-        try await eventually("two questions are not answered") { server.count(.tokenReview) == 2 }
+        try await eventually("two reviews are in flight") { server.count(.tokenReview) == 2 }
         #expect(await authenticator.examine(claim("good")) == .admitted())
         var rejected = 0
         for task in flood {
@@ -107,7 +107,7 @@ import Testing
         let tokens = (0..<3).map { FixtureAccount.token(expiry: now + [-61, -50, 3_600][$0], padding: "\($0)") }
         let (server, authenticator) = try await start(tokens, now: .seconds(now))
         guard case .refused("token_expired", _) = await authenticator.examine(claim(tokens[0])) else {
-            Issue.record("it is let in")
+            Issue.record("the agent is admitted")
             return
         }
         #expect(server.count(.tokenReview) == 0)
@@ -130,7 +130,7 @@ import Testing
                         case .refused("token_denied", _) = await authenticator.examine(
                             claim("wrong", source: "10.0.0.\(number)"))
                     else {
-                        Issue.record("it is not refused")
+                        Issue.record("the claim is not rejected")
                         return
                     }
                 }
@@ -171,7 +171,7 @@ import Testing
         let ended = (0..<30).map { number in
             Task { await authenticator.examine(claim("bad \(number)", source: "10.0.0.66")) }
         }
-        try await eventually("two questions are not answered") { server.count(.tokenReview) == 2 }
+        try await eventually("two reviews are in flight") { server.count(.tokenReview) == 2 }
         let begin = ContinuousClock.now
         for task in ended { task.cancel() }
         for task in ended { _ = await task.value }
@@ -194,7 +194,7 @@ import Testing
                 }
             }
         }
-        try await eventually("it has begun") { server.count(.tokenReview) > 5 }
+        try await eventually("the flood has begun") { server.count(.tokenReview) > 5 }
         #expect(await authenticator.examine(claim("good", source: "10.0.0.1")) == .admitted())
         let reviews = server.count(.tokenReview)
         let seconds = (ContinuousClock.now - begin) / .seconds(1)

@@ -81,9 +81,9 @@ import Testing
         try await eventually("the flood has begun") { apiServer.count(.tokenReview) >= 5 }
         let asked = ContinuousClock.now
         let agent = try await connect(address, from: "127.0.0.3", node: "node-a", token: "good", on: group)
-        try await eventually("the agent is let in") { server.statistics.connectedAgents == 1 }
+        try await eventually("the agent is admitted") { server.statistics.connectedAgents == 1 }
         let wait = ContinuousClock.now - asked
-        try await eventually("the flood goes on") { apiServer.count(.tokenReview) >= 30 }
+        try await eventually("the flood continues") { apiServer.count(.tokenReview) >= 30 }
         let reviews = apiServer.count(.tokenReview)
         let seconds = (ContinuousClock.now - begin) / .seconds(1)
         flood.cancel()

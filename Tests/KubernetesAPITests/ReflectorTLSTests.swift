@@ -25,7 +25,9 @@ private func server(_ certificates: TestCertificates, asksForClient: Bool = fals
         var cluster = ClusterConfiguration(
             origin: "a test", server: server.url, authorities: .file(certificates.path("authority.pem")))
         let stranger = RunningReflector(.nodes, of: cluster)
-        try await eventually("a stranger is refused") { (stranger.statistics.failures[.tls] ?? 0) > 0 }
+        try await eventually("a client without a certificate is rejected") {
+            (stranger.statistics.failures[.tls] ?? 0) > 0
+        }
         cluster.certificate = .file(certificates.path("client.pem"))
         cluster.key = .bytes(try certificates.bytes("client.key"))
         let reflector = RunningReflector(.nodes, of: cluster)
@@ -43,7 +45,7 @@ private func server(_ certificates: TestCertificates, asksForClient: Bool = fals
         try await RunningReflector(.nodes, of: cluster).holds(["node-a"])
         cluster.serverName = "other.cluster.test"
         let refused = RunningReflector(.nodes, of: cluster)
-        try await eventually("it is refused") { (refused.statistics.failures[.tls] ?? 0) > 0 }
+        try await eventually("the server's certificate is rejected") { (refused.statistics.failures[.tls] ?? 0) > 0 }
     }
 
     @Test("a server with another name is accepted without verification")
@@ -65,7 +67,7 @@ private func server(_ certificates: TestCertificates, asksForClient: Bool = fals
         let server = try await server(new)
         let reflector = RunningReflector(
             .nodes, of: ClusterConfiguration(origin: "a test", server: server.url, authorities: .file(authority)))
-        try await eventually("it is refused") { (reflector.statistics.failures[.tls] ?? 0) > 0 }
+        try await eventually("the server's certificate is rejected") { (reflector.statistics.failures[.tls] ?? 0) > 0 }
         try folder.write(String(decoding: try new.bytes("authority.pem"), as: UTF8.self), to: "ca.crt")
         try await reflector.holds(["node-a"])
     }

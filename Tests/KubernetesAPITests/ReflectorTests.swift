@@ -50,7 +50,7 @@ private func reflector(
         #expect(server.requests.map(\.kind) == [.streamingList])
         #expect(server.requests.first?.parameters["resourceVersionMatch"] == "NotOlderThan")
         #expect(server.requests.first?.parameters["allowWatchBookmarks"] == "true")
-        try await eventually("they are counted") { reflector.statistics.changes == 3 }
+        try await eventually("three changes are counted") { reflector.statistics.changes == 3 }
         let statistics = reflector.statistics
         #expect(statistics.listedObjects == 2)
         #expect(statistics.resourceVersion == "\(server.version)")
@@ -133,7 +133,7 @@ private func reflector(
         server.inject(.silence, into: [.watch])
         let reflector = reflector(of: server)
         try await reflector.holds([key("b"), key("c")])
-        try await eventually("it watches on") { server.count(.watch) == 1 }
+        try await eventually("the watch is open") { server.count(.watch) == 1 }
         #expect(reflector.store.value.objects[key("c")]?.app == "web")
         #expect(server.requests.last?.parameters["resourceVersion"] == "5")
         #expect(reflector.store.value.breaches.isEmpty)
@@ -149,7 +149,7 @@ private func reflector(
         let lists = server.requests.count { $0.kind != .watch }
         // Changes of other resources advance the version in bookmarks.
         server.apply(Node(name: "node-a", addresses: []))
-        try await eventually("a watch goes on from a bookmark") {
+        try await eventually("a watch resumes from the bookmark") {
             server.requests.last?.parameters["resourceVersion"] == "103"
         }
         server.apply(pod("c"))
@@ -173,9 +173,9 @@ private func reflector(
         try await reflector.holds([key("a"), key("b"), key("c")])
         #expect(reflector.statistics.failures == [.server: 3])
         #expect(reflector.statistics.relists == 0)
-        try await eventually("the error is over") { reflector.statistics.lastError == nil }
+        try await eventually("the error is cleared") { reflector.statistics.lastError == nil }
         // Three log lines: for the first list, for all three failures together, and for the recovery.
-        try await eventually("it says so") { reflector.log.lines.count == 3 }
+        try await eventually("the recovery is logged") { reflector.log.lines.count == 3 }
     }
 
     @Test("a connection that breaks within a frame is not a failure")
@@ -185,7 +185,7 @@ private func reflector(
         try await reflector.watches(server)
         server.inject(.cut(afterBytes: 30), into: [.watch], times: 1)
         await server.closeConnections()
-        try await eventually("it watches again") { server.count(.watch) >= 1 }
+        try await eventually("a new watch is open") { server.count(.watch) >= 1 }
         server.apply([pod("c"), pod("d")])
         try await reflector.holds([key("a"), key("b"), key("c"), key("d")])
         #expect(reflector.statistics.failures.isEmpty)
@@ -204,7 +204,7 @@ private func reflector(
         server.inject(.nothing, into: [.watch], times: 100)
         await server.closeConnections()
         let start = ContinuousClock.now
-        try await eventually("it is listed anew") { reflector.statistics.relists >= 1 }
+        try await eventually("the resource is listed again") { reflector.statistics.relists >= 1 }
         // Two waits of at least a tenth of two seconds each.
         #expect(ContinuousClock.now - start >= .milliseconds(400))
         let requests = server.requests.map(\.kind)
@@ -223,13 +223,13 @@ private func reflector(
         try await reflector.watches(server)
         server.inject(.silence, into: [.watch])
         await server.closeConnections()
-        try await eventually("it watches again") { server.count(.watch) == (streamsLists ? 1 : 2) }
+        try await eventually("a new watch is open") { server.count(.watch) == (streamsLists ? 1 : 2) }
         server.delete(pod("a"))
         server.apply(pod("c"))
         server.compact()
         await server.closeConnections()
         try await reflector.holds([key("b"), key("c")])
-        try await eventually("it is counted") { reflector.statistics.relists == 1 }
+        try await eventually("the relist is counted") { reflector.statistics.relists == 1 }
         #expect(reflector.statistics.failures[.expired] == 1)
         if !streamsLists { #expect(server.requests.last { $0.kind == .list }?.parameters["limit"] == "500") }
         #expect(reflector.store.value.breaches.isEmpty)
@@ -245,7 +245,7 @@ private func reflector(
         try await reflector.holds([key("b")])
         server.restore(version: 50)
         await server.closeConnections()
-        try await eventually("it is listed anew") { reflector.statistics.relists == 1 }
+        try await eventually("the resource is listed again") { reflector.statistics.relists == 1 }
         server.apply(pod("c"))
         try await reflector.holds([key("b"), key("c")])
         #expect(server.count(.version) == 1)
@@ -297,11 +297,11 @@ private func reflector(
         func failures() -> UInt64 { reflector.statistics.failures.values.reduce(0, +) }
         try await eventually("a watch has failed") { failures() >= 1 }
         let before = reflector.statistics.lastProgress
-        try await eventually("another watch has failed") { failures() >= 2 || reflector.statistics.relists >= 1 }
+        try await eventually("a second watch has failed") { failures() >= 2 || reflector.statistics.relists >= 1 }
         // An error response does not count as news of the objects.
         let afterFailure = reflector.statistics
         if afterFailure.relists == 0 { #expect(afterFailure.lastProgress == before) }
-        try await eventually("it is listed anew") { reflector.statistics.relists >= 1 }
+        try await eventually("the resource is listed again") { reflector.statistics.relists >= 1 }
         try await reflector.holds([key("a"), key("b"), key("c")])
     }
 
@@ -314,7 +314,7 @@ private func reflector(
         try await reflector.watches(server)
         server.inject(.errorEvent(KubernetesStatus(code: 410, reason: "Expired")), into: [.watch])
         await server.closeConnections()
-        try await eventually("it is listed anew") { reflector.statistics.relists == 1 }
+        try await eventually("the resource is listed again") { reflector.statistics.relists == 1 }
         #expect(reflector.store.keys.count == 1202)
         #expect(server.count(.page) == 2)
         let pages = server.requests.filter { $0.kind == .page }
@@ -332,7 +332,7 @@ private func reflector(
         server.inject(.status(KubernetesStatus(code: 410, reason: "Expired")), into: [.page], times: times)
         server.inject(.errorEvent(KubernetesStatus(code: 410, reason: "Expired")), into: [.watch])
         await server.closeConnections()
-        try await eventually("it is listed anew") { reflector.statistics.relists == 1 }
+        try await eventually("the resource is listed again") { reflector.statistics.relists == 1 }
         #expect(reflector.store.keys == [key("a"), key("b"), key("c"), key("d")])
         #expect(server.count(.list) == 2 + times)
         #expect(server.requests.last { $0.kind == .list }?.parameters["limit"] == (times == 1 ? "2" : nil))
@@ -371,7 +371,7 @@ private func reflector(
         server.apply((0..<20_000).map { pod("pod-\($0)") }, padding: 2_000)
         for streamsLists in [true, false] {
             let reflector = reflector(of: server) { $0.streamsLists = streamsLists }
-            try await eventually("it is synced") { reflector.statistics.isSynced }
+            try await eventually("the reflector is synced") { reflector.statistics.isSynced }
             #expect(reflector.store.keys.count == 20_002)
             #expect(reflector.statistics.listedObjects == 20_002)
         }
@@ -388,7 +388,7 @@ private func reflector(
         server.update { $0.tokens = ["token-two"] }
         try folder.write("token-two\n", to: "token")
         await server.closeConnections()
-        try await eventually("it watches again") { server.count(.watch) == 1 && server.openWatches == 1 }
+        try await eventually("the watch is open") { server.count(.watch) == 1 && server.openWatches == 1 }
         #expect(server.requests.map(\.token) == ["token-one", "token-one", "token-two", "token-two"])
         #expect(server.requests.map(\.kind) == [.streamingList, .version, .version, .watch])
         #expect(reflector.statistics.failures == [.unauthorized: 1])
@@ -399,7 +399,7 @@ private func reflector(
     func aTokenThatIsRefusedForGoodIsAnError() async throws {
         let server = try await server { $0.tokens = ["right"] }
         let reflector = reflector(of: server, token: .bytes(Array("wrong-token".utf8)))
-        try await eventually("it has tried") { server.requests.count > 4 }
+        try await eventually("the request has been retried") { server.requests.count > 4 }
         #expect(!reflector.statistics.isSynced)
         #expect(reflector.statistics.lastError?.contains("401") == true)
         #expect(reflector.log.lines.count { $0.hasPrefix("error") } == 1)
@@ -412,7 +412,9 @@ private func reflector(
     func aTokenThatIsNoneIsNotSent(token: String) async throws {
         let server = try await server()
         let reflector = reflector(of: server, token: .bytes(Array(token.utf8)))
-        try await eventually("it says so") { (reflector.statistics.failures[.credentials] ?? 0) > 1 }
+        try await eventually("the rejected credentials are counted") {
+            (reflector.statistics.failures[.credentials] ?? 0) > 1
+        }
         #expect(server.requests.isEmpty)
         #expect(!reflector.log.lines.contains { $0.contains(token) })
     }
@@ -427,8 +429,8 @@ private func reflector(
         try folder.remove("token")
         server.inject(.status(KubernetesStatus(code: 401, reason: "Unauthorized")), into: [.watch])
         await server.closeConnections()
-        try await eventually("it watches again") { server.count(.watch) == 2 && server.openWatches == 1 }
-        try await eventually("it says so") { reflector.statistics.failures[.credentials] == 1 }
+        try await eventually("a new watch is open") { server.count(.watch) == 2 && server.openWatches == 1 }
+        try await eventually("the missing token file is counted") { reflector.statistics.failures[.credentials] == 1 }
         #expect(reflector.log.lines.contains { $0.contains(path) })
     }
 
@@ -528,7 +530,7 @@ private func reflector(
         }
         server.insert(event: "ADDED", resource: "pods", message: message.bytes)
         try await reflector.holds([key("a"), key("b"), key("c")])
-        try await eventually("it is counted") { reflector.statistics.unreadableAddresses == 1 }
+        try await eventually("the unreadable address is counted") { reflector.statistics.unreadableAddresses == 1 }
         #expect(reflector.statistics.malformedObjects == 0)
     }
 
@@ -558,11 +560,11 @@ private func reflector(
         let watching = reflector(of: server)
         try await watching.synced()
         try await watching.stop()
-        try await eventually("its watch is gone") { server.openWatches == 0 }
+        try await eventually("the watch is closed") { server.openWatches == 0 }
 
         server.inject(.silence, into: [.streamingList])
         let asking = reflector(of: server)
-        try await eventually("it asks") { server.count(.streamingList) == 2 }
+        try await eventually("the list is requested") { server.count(.streamingList) == 2 }
         try await asking.stop()
         #expect(asking.store.value.next == nil && asking.statistics.failures.isEmpty)
 
@@ -571,7 +573,7 @@ private func reflector(
             $0.initialBackoff = .seconds(86_400)
             $0.maximumBackoff = .seconds(86_400)
         }
-        try await eventually("it waits") { waiting.statistics.failures == [.server: 1] }
+        try await eventually("the reflector waits to retry") { waiting.statistics.failures == [.server: 1] }
         try await waiting.stop()
         #expect(waiting.log.lines.count == 1)
     }
@@ -580,7 +582,9 @@ private func reflector(
         let reflector = RunningReflector(
             .pods(labels: PodLabelMapping()),
             of: ClusterConfiguration(origin: "a test", server: try RawHTTPServer.closedURL()))
-        try await eventually("it has tried") { (reflector.statistics.failures[.connection] ?? 0) > 3 }
+        try await eventually("connection attempts have failed") {
+            (reflector.statistics.failures[.connection] ?? 0) > 3
+        }
         #expect(!reflector.statistics.isSynced)
         #expect(reflector.statistics.lastError?.contains("127.0.0.1") == true)
         #expect(reflector.log.lines.count == 1)

@@ -41,11 +41,11 @@ final class RunningReflector<Object: FixtureObject & Equatable>: Sendable {
     var isRunning: Bool { end.hasCome.withLock { !$0 } }
 
     /// Waits until the reflector is synced.
-    func synced() async throws { try await eventually("it is synced") { self.statistics.isSynced } }
+    func synced() async throws { try await eventually("the reflector is synced") { self.statistics.isSynced } }
 
     /// Waits until the reflector is synced and the server has its watch.
     func watches(_ server: APIServerFixture) async throws {
-        try await eventually("it watches") { self.statistics.isSynced && server.openWatches == 1 }
+        try await eventually("the reflector watches") { self.statistics.isSynced && server.openWatches == 1 }
     }
 
     /// Waits until the store holds these objects and no others.
@@ -56,7 +56,7 @@ final class RunningReflector<Object: FixtureObject & Equatable>: Sendable {
     /// Stops the reflector and waits for its end.
     func stop() async throws {
         reflector.stop()
-        try await eventually("it has ended") { !self.isRunning }
+        try await eventually("the reflector has ended") { !self.isRunning }
     }
 }
 

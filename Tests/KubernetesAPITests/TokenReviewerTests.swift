@@ -52,7 +52,7 @@ import Testing
             $0.accounts["good"]?.nodeName = nil
         }
         guard case .authenticated(let identity) = try reviewer(server).review("good") else {
-            Issue.record("denied")
+            Issue.record("the token is not authenticated")
             return
         }
         #expect(identity.nodeName == nil && identity.podName == "kubenetmon-agent-x7k2p")
@@ -97,7 +97,7 @@ import Testing
             """
         guard case .denied = TokenReview.answer(in: Array(answer.utf8), audience: "kubenetmon")?.verdict
         else {
-            Issue.record("it is let in")
+            Issue.record("the token is authenticated")
             return
         }
     }
@@ -126,7 +126,7 @@ import Testing
         }
         #expect(reviewer.remembered("good") == nil)
         guard case .authenticated = try reviewer.review("good") else {
-            Issue.record("denied")
+            Issue.record("the token is not authenticated")
             return
         }
     }

@@ -344,7 +344,7 @@ private let outside = "192.0.2.99"
         for (remote, expected) in [("10.200.1.1", ConnectionClass.interRegion), ("10.201.1.1", .intraVPC)] {
             labeler.read(observedOn: "node-a", at: noon) { reader in
                 guard case .labeled(let labeled) = reader.label(flow("10.244.1.20", remote)) else {
-                    Issue.record("it is not labelled")
+                    Issue.record("the flow is not labelled")
                     return
                 }
                 #expect(labeled.connectionClass == expected)
@@ -388,7 +388,7 @@ private let outside = "192.0.2.99"
         labeler.read(observedOn: "node-a", at: noon) { reader in
             let outgoing = flow(remote.contains(":") ? "fd00::1" : "10.0.0.1", remote)
             guard case .labeled(let labeled) = reader.label(outgoing) else {
-                Issue.record("it is not labelled")
+                Issue.record("the flow is not labelled")
                 return
             }
             let labels = labeled.remote.labels.labels
@@ -482,7 +482,7 @@ private let outside = "192.0.2.99"
             site: site)
         labeler.read(observedOn: "", at: noon) { reader in
             guard case .labeled(let labeled) = reader.label(flow("10.244.1.20", "198.51.100.1")) else {
-                Issue.record("it is not labelled")
+                Issue.record("the flow is not labelled")
                 return
             }
             #expect(labeled.connectionClass == .intraRegion)
@@ -590,7 +590,7 @@ private let outside = "192.0.2.99"
         ] {
             labeler.read(observedOn: "node-a", at: noon) { reader in
                 guard case .labeled(let labeled) = reader.label(flow(source, destination, ports: (40_000, 443))) else {
-                    Issue.record("it is not labelled")
+                    Issue.record("the flow is not labelled")
                     return
                 }
                 #expect(labeled.local.address == address(destination))
@@ -663,7 +663,7 @@ private let outside = "192.0.2.99"
             visit.reply.source = address(peer)
             labeler.read(observedOn: "node-a", at: noon) { reader in
                 guard case .labeled(let labeled) = reader.label(visit) else {
-                    Issue.record("it is not labelled")
+                    Issue.record("the flow is not labelled")
                     return
                 }
                 let local = labeled.local.labels.labels
@@ -683,7 +683,7 @@ private let outside = "192.0.2.99"
             masqueraded.reply.destinationPort = 61_000
             labeler.read(observedOn: "node-a", at: noon) { reader in
                 guard case .labeled(let labeled) = reader.label(masqueraded) else {
-                    Issue.record("it is not labelled")
+                    Issue.record("the flow is not labelled")
                     return
                 }
                 #expect(labeled.flags.contains(.translated) == expected)

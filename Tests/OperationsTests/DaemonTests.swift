@@ -113,13 +113,13 @@ private func patient(_ logger: Logger) -> DaemonEnd {
             await parts.triggerGracefulShutdown()
             try await parts.run()
             try await Task.sleep(for: .milliseconds(50))
-            throw TestEnvironmentError("it goes on")
+            throw TestEnvironmentError("the service failed")
         }
         bounds.failure = .seconds(3600)
         await #expect(throws: Daemon.Failure.self) {
             try await Daemon.run([whole], until: DaemonEnd(bounds, log.logger), log.logger)
         }
-        #expect(log.all.count == 2 && log.all[0] == "part stops" && log.all[1].contains("it goes on"))
+        #expect(log.all.count == 2 && log.all[0] == "part stops" && log.all[1].contains("the service failed"))
     }
 
     @Test("services that react only to cancellation are cancelled after a failure")

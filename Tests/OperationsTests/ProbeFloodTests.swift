@@ -60,7 +60,7 @@ import Testing
                 if bytes == 0 { break }
                 sent += bytes
             }
-            try await eventually("the first answer is made") { count() > 0 }
+            try await eventually("the first response is rendered") { count() > 0 }
             #expect(try await answer(port, "/nothing").status == 404)
             _ = try await connection.readToEnd()
             #expect(count() == 1)

@@ -34,7 +34,7 @@ func freePort() throws -> Int {
         }
         if result == 0 { return port }
     }
-    throw TestEnvironmentError("no port is free")
+    throw TestEnvironmentError("found no free port")
 }
 
 let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
@@ -68,7 +68,9 @@ private func addAddresses() async throws {
 func answer(_ port: Int, _ path: String, method: String = "GET", accept: String = "*/*") async throws -> (
     status: Int, type: String, body: String
 ) {
-    guard let url = URL(string: "http://127.0.0.1:\(port)\(path)") else { throw TestEnvironmentError("'\(path)'") }
+    guard let url = URL(string: "http://127.0.0.1:\(port)\(path)") else {
+        throw TestEnvironmentError("'\(path)' is not a path of a URL")
+    }
     var request = URLRequest(url: url)
     request.httpMethod = method
     request.setValue(accept, forHTTPHeaderField: "Accept")
@@ -143,7 +145,7 @@ func answer(_ port: Int, _ path: String, method: String = "GET", accept: String 
         limits.pageLifetime = .milliseconds(50)
         try await withProbeServer(pages, limits: limits) { port in
             let first = try await answer(port, "/metrics").body
-            try await eventually("the page is made again") { try await answer(port, "/metrics").body != first }
+            try await eventually("the page is rendered again") { try await answer(port, "/metrics").body != first }
         }
     }
 

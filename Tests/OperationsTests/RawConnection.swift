@@ -83,7 +83,7 @@ final class RawConnection {
 
     /// Reads until `count` responses have begun.
     func readAnswers(_ count: Int) async throws -> [Substring] {
-        try await eventually("there are \(count) answers, not \(text.split(separator: "HTTP/1.1 ").count)") {
+        try await eventually("\(count) responses have arrived, not \(text.split(separator: "HTTP/1.1 ").count)") {
             read()
             return text.split(separator: "HTTP/1.1 ").count >= count && (text.hasSuffix("\n") || text.hasSuffix("x"))
         }

@@ -55,9 +55,9 @@ private final class Recorder: Sendable {
         let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let group = ServiceGroup(configuration: ServiceGroupConfiguration(services: [service], logger: quiet))
         let running = Task { try await group.run() }
-        try await eventually("three lines of nothing") { recorder.lines.withLock { $0.count } >= 3 }
+        try await eventually("three summaries without events are logged") { recorder.lines.withLock { $0.count } >= 3 }
         count.withLock { $0 = 42 }
-        try await eventually("what happened is told") {
+        try await eventually("the summary with the flows is logged") {
             recorder.lines.withLock { $0.contains { $0.metadata == ["flows": "42"] } }
         }
         count.withLock { $0 += 5 }
@@ -79,7 +79,7 @@ private final class Recorder: Sendable {
         let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let group = ServiceGroup(configuration: ServiceGroupConfiguration(services: [service], logger: quiet))
         let running = Task { try await group.run() }
-        try await eventually("the service runs") { isRunning.withLock { $0 } }
+        try await eventually("the service is running") { isRunning.withLock { $0 } }
         await group.triggerGracefulShutdown()
         try await running.value
         #expect(recorder.lines.withLock { $0.count } == 1)

@@ -14,7 +14,7 @@ public final class ChildProcess: Sendable {
     public init(_ program: URL, _ arguments: [String] = [], environment: [String: String] = [:]) throws {
         log = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString).log")
         guard FileManager.default.createFile(atPath: log.path, contents: nil) else {
-            throw TestEnvironmentError("cannot make \(log.path)")
+            throw TestEnvironmentError("cannot create \(log.path)")
         }
         let handle = try FileHandle(forWritingTo: log)
         let process = Process()
@@ -80,14 +80,15 @@ public final class ChildProcess: Sendable {
     }
 }
 
-/// Waits until a condition holds, polling every 10 milliseconds. Throws if it does not hold within five minutes. That
-/// bound only detects a hang: a test with a tight time limit fails on a busy machine.
+/// Waits until a condition holds, polling every 10 milliseconds. Throws if it does not hold within five minutes: the
+/// error says "timed out waiting until", followed by `what`. That bound only detects a hang: a test with a tight time
+/// limit fails on a busy machine.
 public func eventually(_ what: String, _ condition: () async throws -> Bool) async throws {
     // Time for which a busy machine suspends the test does not count: each poll costs at most a tenth of a second.
     var left = Duration.seconds(300)
     var last = ContinuousClock.now
     while try await !condition() {
-        guard left > .zero else { throw TestEnvironmentError("it did not come to pass that \(what)") }
+        guard left > .zero else { throw TestEnvironmentError("timed out waiting until \(what)") }
         try await Task.sleep(for: .milliseconds(10))
         left -= min(.now - last, .milliseconds(100))
         last = .now

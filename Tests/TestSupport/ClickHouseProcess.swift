@@ -40,12 +40,12 @@ public final class ClickHouseProcess: Sendable {
                 ]
             )
         let child = try ChildProcess(program, arguments + [folder.path, "\(port)"])
-        try await eventually("ClickHouse answers") {
+        try await eventually("ClickHouse responds") {
             guard child.isRunning else { throw TestEnvironmentError("tools/clickhouse ended: \(child.output)") }
             return child.output.contains("READY {")
         }
         let url = child.output.firstMatch(of: /"http": "([^"]+)"/)?.output.1
-        guard let url else { throw TestEnvironmentError("tools/clickhouse names no port: \(child.output)") }
+        guard let url else { throw TestEnvironmentError("tools/clickhouse printed no port: \(child.output)") }
         return ClickHouseProcess(url: String(url), folder: folder, roles: roles, child: child)
     }
 
@@ -57,7 +57,7 @@ public final class ClickHouseProcess: Sendable {
 
     /// Restarts it with its data on its port, after ``kill()``.
     public func restart() async throws -> ClickHouseProcess {
-        guard let port = URLComponents(string: url)?.port else { throw TestEnvironmentError("no port in \(url)") }
+        guard let port = URLComponents(string: url)?.port else { throw TestEnvironmentError("\(url) has no port") }
         return try await Self.start(folder: folder, port: port, roles: roles)
     }
 

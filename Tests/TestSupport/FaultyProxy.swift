@@ -28,7 +28,7 @@ public enum FaultyProxy {
         before url: String, _ fault: @escaping @Sendable (RawHTTPServer.Request, _ number: Int) -> Fault
     ) throws -> RawHTTPServer {
         guard let port = URLComponents(string: url)?.port.flatMap({ UInt16(exactly: $0) }) else {
-            throw TestEnvironmentError("no port in '\(url)'")
+            throw TestEnvironmentError("'\(url)' has no port")
         }
         return try RawHTTPServer { request, number in
             switch fault(request, number) {

@@ -52,7 +52,7 @@ public enum NetworkNamespace {
             hasEnded.signal()
         }.start()
         hasEnded.wait()
-        return result.withLock { $0 } ?? .failure(TestEnvironmentError("a thread did not end"))
+        return result.withLock { $0 } ?? .failure(TestEnvironmentError("the thread of the namespace did not end"))
     }
 
     /// Runs a command line of `sh` in the calling thread's namespace and returns its output. Throws if it does not exit

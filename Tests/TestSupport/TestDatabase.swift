@@ -64,7 +64,7 @@ public struct TestDatabase: Sendable {
         let (data, response) = try await URLSession.shared.data(for: request)
         let text = String(decoding: data, as: UTF8.self)
         guard (response as? HTTPURLResponse)?.statusCode == 200 else {
-            throw TestEnvironmentError("ClickHouse refused \(sql.prefix(200)): \(text)")
+            throw TestEnvironmentError("ClickHouse rejected \(sql.prefix(200)): \(text)")
         }
         return text
     }
