@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Holds the alerts of deploy/prometheus against what the daemons export, and has promtool try them.
+"""Compares the alerts of deploy/prometheus with the metrics that the daemons export, and runs promtool's tests of them.
 
     python3 alerts_test.py PROMTOOL
 """
@@ -22,7 +22,7 @@ def load(name):
 
 
 def exported():
-    """What docs/metrics.md, which metrics_test.py holds against the daemons, says of the labels of each metric."""
+    """Returns the labels of each metric by docs/metrics.md, which metrics_test.py compares with the daemons."""
     found = {}
     with open(os.path.join(ROOT, "docs", "metrics.md")) as file:
         for name, labels in re.findall(r"^\| `(\w+)` \| \w+ \| (.*?) \|", file.read(), re.M):
@@ -42,10 +42,10 @@ class AlertTests(unittest.TestCase):
     def test_rules_are_well_formed(self):
         self.promtool("check", "rules", "alerts.yaml")
 
-    def test_alerts_come_when_they_should_and_not_before(self):
+    def test_alerts_fire_and_resolve(self):
         self.promtool("test", "rules", "alerts_test.yaml")
 
-    def test_every_alert_is_tried(self):
+    def test_every_alert_has_a_test(self):
         loud, quiet = set(), set()
         for case in load("alerts_test.yaml")["tests"]:
             for expected in case["alert_rule_test"]:
@@ -64,7 +64,7 @@ class AlertTests(unittest.TestCase):
                     for label in own:
                         self.assertIn('label: "%s"' % label, metrics[metric])
 
-    def test_every_alert_says_what_is_wrong_and_what_to_do(self):
+    def test_every_alert_has_a_cause_and_a_remedy(self):
         for alert in self.alerts:
             with self.subTest(alert["alert"]):
                 self.assertIn(alert["labels"]["severity"], ("critical", "warning"))

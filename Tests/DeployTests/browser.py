@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A headless Chromium, spoken to over a pipe in the DevTools protocol (https://chromedevtools.github.io/devtools-protocol/)."""
+"""A headless Chromium, controlled with the DevTools protocol (https://chromedevtools.github.io/devtools-protocol/)."""
 import base64
 import json
 import os
@@ -13,14 +13,14 @@ import time
 
 class Browser:
     def __init__(self, *, until):
-        """Starts a browser; `until` is given what ends it."""
+        """Starts a browser; `until` registers its cleanup functions."""
         program = shutil.which("chromium")
         if program is None:
-            sys.exit("there is no chromium: tools/install-packages browser")
+            sys.exit("chromium is missing: run tools/install-packages browser")
         profile = tempfile.TemporaryDirectory(prefix="kubenetmon-browser.", ignore_cleanup_errors=True)
         until(profile.cleanup)
         (to_read, self.to_write), (self.to_listen, to_answer) = os.pipe(), os.pipe()
-        # The browser reads from descriptor 3 and writes to 4. Neither may be in the way of the other.
+        # The browser reads from descriptor 3 and writes to 4; dup2 of one must not overwrite the other.
         shell = 'exec 8<&"$1" 9>&"$2"; exec 3<&8 4>&9 8<&- 9>&-; shift 2; exec "$@"'
         self.process = subprocess.Popen(
             ["bash", "-c", shell, "browser", str(to_read), str(to_answer), program, "--headless=new", "--no-sandbox",
@@ -46,7 +46,7 @@ class Browser:
         while b"\0" not in self.buffer:
             ready, _, _ = select.select([self.to_listen], [], [], max(0, deadline - time.monotonic()))
             if not ready:
-                sys.exit("the browser says nothing")
+                sys.exit("the browser does not respond")
             piece = os.read(self.to_listen, 1 << 20)
             if not piece:
                 sys.exit("the browser ended")
@@ -70,7 +70,7 @@ class Browser:
             self.events.append(answer)
 
     def load(self, url, width, height=900, scheme="light"):
-        """Loads a page in a window of that size; returns what the browser told of it meanwhile."""
+        """Loads a page in a window of this size; returns the browser's events during the load."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
                   mobile=width < 600)
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
@@ -82,14 +82,14 @@ class Browser:
         return self.events
 
     def evaluate(self, expression):
-        """The value of JavaScript on the page."""
+        """Evaluates a JavaScript expression on the page and returns its value."""
         result = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         if "exceptionDetails" in result:
             sys.exit("%s: %s" % (expression, result["exceptionDetails"]))
         return result["result"].get("value")
 
     def screenshot(self, path):
-        """Stores a picture of the whole page."""
+        """Saves a screenshot of the whole page."""
         data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"]
         with open(path, "wb") as file:
             file.write(base64.b64decode(data))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks every panel and every variable of deploy/grafana: SQL on the rows of flows.py, PromQL with promtool.
+"""Runs the query of every panel and variable of deploy/grafana: SQL on the rows of flows.py, PromQL with promtool.
 
     python3 dashboards_test.py PROMTOOL
 """
@@ -24,7 +24,7 @@ PROMTOOL = ""
 UTC = datetime.timezone.utc
 TO = flows.NOW.replace(tzinfo=UTC)
 ALL = "$__all"
-# What is chosen in each dashboard where a test does not say otherwise.
+# The default selection in each dashboard.
 SELECTED = {
     "overview": {"namespace": ALL},
     "workload": {"namespace": "shop", "workload": "Deployment/web"},
@@ -63,19 +63,19 @@ def variables(dashboard):
 
 
 def columns_named(panel):
-    """The columns that a panel's settings speak of."""
+    """Returns the columns that a panel's settings name."""
     found = {override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]}
     found |= {order["displayName"] for order in panel["options"].get("sortBy", [])}
     text = json.dumps(panel["fieldConfig"]).replace('\\"', '"')
     return found | set(re.findall(r'__data\.fields\["([^"]+)"\]', text)) | set(re.findall(r"__field\.labels\.(\w+)", text))
 
 
-# What Grafana and its plugin make of a query, as their documents say: "Macros" and "Template variables" of the ClickHouse
-# plugin, "Variable syntax" of Grafana.
+# Expands a query like Grafana and its plugin, as documented: "Macros" and "Template variables" of the ClickHouse plugin,
+# "Variable syntax" of Grafana.
 
 
 def arguments(text, start):
-    """The arguments of the macro whose parenthesis opens at `start`, and where it closes."""
+    """Returns the arguments of the macro whose parenthesis opens at `start`, and the index where it closes."""
     depth, parts = 0, [""]
     for position in range(start, len(text)):
         character = text[position]
@@ -94,7 +94,7 @@ def quoted(value):
 
 
 def expand(text, values, since, until, interval):
-    """A query as ClickHouse gets it; `values` are strings, or lists where several may be chosen."""
+    """Returns a query as ClickHouse receives it; `values` are strings, or lists for variables with several values."""
     macro = "$__conditionalAll("
     while macro in text:
         start = text.rindex(macro)
@@ -105,7 +105,7 @@ def expand(text, values, since, until, interval):
     def value(found):
         chosen = values[found[1]]
         if chosen in (ALL, [ALL]):
-            raise AssertionError("a value is asked for where all are chosen: " + found[0])
+            raise AssertionError("the value of a variable is used although All is selected: " + found[0])
         return ",".join(quoted(one) for one in (chosen if isinstance(chosen, list) else [chosen]))
 
     text = re.sub(r"\$\{(\w+):singlequote\}", value, text)
@@ -119,7 +119,7 @@ def expand(text, values, since, until, interval):
 
 
 def urls(settings):
-    """All that is called `url`, however deep."""
+    """Returns all values with the key `url`, at any depth."""
     if isinstance(settings, list):
         return [url for item in settings for url in urls(item)]
     if isinstance(settings, dict):
@@ -132,7 +132,7 @@ def seconds(duration):
 
 
 class Panels(unittest.TestCase):
-    """What a reader gets of panels."""
+    """Runs panels with the rights of a reader."""
 
     zone = "UTC"
     flows = [flows.day()]
@@ -148,7 +148,7 @@ class Panels(unittest.TestCase):
         return self.engine.query(text, user="kubenetmon_reader_user", **settings)
 
     def ask(self, name, panel, since="1d", **chosen):
-        """The rows of a panel as dictionaries, over the time before NOW."""
+        """Returns the rows of a panel as dictionaries, for the time before NOW."""
         values = {
             variable["name"]: variable.get("current", {}).get("value", "")
             for variable in DASHBOARDS[name]["templating"]["list"]
@@ -172,7 +172,7 @@ class Panels(unittest.TestCase):
 
 class ClickHousePanelTests(Panels):
     def expected(self, question):
-        """An answer of queries_test.py."""
+        """Returns an expected result of queries_test.py."""
         with open(os.path.join(EXPECTED, question + ".tsv")) as file:
             lines = [line.split("\t") for line in file.read().splitlines()]
         return [dict(zip(lines[0], line)) for line in lines[1:]]
@@ -184,7 +184,7 @@ class ClickHousePanelTests(Panels):
                 self.assertTrue(rows)
                 self.assertLessEqual(columns_named(panel), set(rows[0]))
 
-    def test_every_panel_takes_a_selection_of_every_variable(self):
+    def test_every_panel_accepts_a_value_of_every_variable(self):
         selection = {
             "cluster": ["main", "other's"], "namespace": ["shop", "batch"], "workload": "Deployment/web", "pod": "web-%",
             "peer": "StatefulSet/db", "port": "5432",
@@ -198,7 +198,7 @@ class ClickHousePanelTests(Panels):
             with self.subTest(name, panel=panel["title"]):
                 self.ask(name, panel, **chosen)
 
-    def test_time_series_are_what_the_plugin_takes(self):
+    def test_time_series_have_the_format_of_the_plugin(self):
         for name, panel in panels(CLICKHOUSE):
             target, = panel["targets"]
             is_series = panel["type"] == "timeseries"
@@ -222,7 +222,7 @@ class ClickHousePanelTests(Panels):
                 with self.subTest(name, panel=panel["title"]):
                     self.assertEqual(len(self.ask(name, panel)), 1)
 
-    def test_every_variable_has_the_values_that_are_there(self):
+    def test_every_variable_lists_the_values_in_the_table(self):
         namespaces = ["batch", "kube-system", "load", "shop"]
         of_shop = ["Deployment/cart", "Deployment/web", "StatefulSet/db"]
         all_workloads = ["CronJob/etl", "Deployment/cart", "Deployment/client", "Deployment/coredns", "Deployment/web",
@@ -255,7 +255,7 @@ class ClickHousePanelTests(Panels):
 
         rates = self.answer("overview", "Traffic by distance")
         self.assertAlmostEqual(60 * sum(value for row in rates for key, value in row.items() if key != "time"), carried, 3)
-        visits = 300_004_000  # through another node's port: as far as the Internet
+        visits = 300_004_000  # through another node's port; they count as Internet
         self.assertAlmostEqual(60 * self.total(rates, "other zone"), figures["across zones"] - visits, 3)
         self.assertEqual({row["time"] for row in rates if row["other zone"] > 1e7}, {"2026-03-02 11:40:00"})
         month = self.answer("overview", "Traffic by distance, last 30 days")
@@ -266,7 +266,7 @@ class ClickHousePanelTests(Panels):
     def test_the_heaviest_flows_are_named_after_a_pod(self):
         rows = self.answer("overview", "Top talkers")
         figures, = self.answer("overview", "Total traffic")
-        self.assertLess(figures["carried"] - self.total(rows, "moved"), rows[-1]["moved"] * 10)  # the thirty heaviest
+        self.assertLess(figures["carried"] - self.total(rows, "moved"), rows[-1]["moved"] * 10)  # the table has the thirty largest
         self.assertAlmostEqual(rows[0]["share"], rows[0]["moved"] / figures["carried"])
         self.assertEqual(
             [(row["workload"], row["way"], row["peer"], row["kind"], row["moved"]) for row in rows[:5]], [
@@ -280,7 +280,7 @@ class ClickHousePanelTests(Panels):
         self.assertEqual(received["s3 eu-central-1"], 80_000_000)
         self.assertEqual({row["namespace"] for row in rows}, {"batch", "kube-system", "load", "shop"})
 
-    def test_nodes_that_lose_or_fall_silent_are_seen(self):
+    def test_packet_loss_and_silent_nodes_are_shown(self):
         lost, = self.answer("overview", "Packet loss between nodes")
         self.assertTrue(0 < lost["lost"] < 0.001)
         pair, = self.answer("overview", "Packet loss by pair of nodes")
@@ -295,8 +295,8 @@ class ClickHousePanelTests(Panels):
 
     # Workload
 
-    def test_a_workload_has_all_that_it_moved_itself(self):
-        # Its ends of the calls of flows.day(): clients, the database, the machine, the visitors, IPv6.
+    def test_a_workload_has_all_of_its_traffic(self):
+        # Its ends of the connections of flows.day(): clients, the database, the machine, external clients, IPv6.
         sent = 8 * 3_000_000 + 7_500_000 + 3 * (50_000 + 30_000) + 700_000 + 500_000_000 + 300_000_000 + 11_000
         received = 8 * 2_000 + 1_000 + 3 * (400_000 + 200_000) + 30_000 + 9_000 + 4_000 + 1_000
         figures, = self.answer("workload", "Traffic of the workload")
@@ -318,25 +318,25 @@ class ClickHousePanelTests(Panels):
         called = {row["peer"]: row for row in peers if row["role"] == "is called by"}
         self.assertEqual(called["Deployment/client"]["service port"], 80)
         connections, = self.answer("workload", "Connections of the workload")
-        # Eight of clients, one over IPv6, two visitors; six to the database, one to the machine.
+        # Eight from clients, one over IPv6, two from external clients; six to the database, one to the machine.
         self.assertEqual((connections["opened to it"], connections["opened by it"]), (11, 7))
         in_use = self.answer("workload", "Connections in use")
         self.assertEqual(self.total(in_use, "opened by it"), 7)
 
-    def test_one_side_alone_reports_within_a_node(self):
+    def test_one_end_reports_within_a_node(self):
         figures, = self.answer("workload", "Traffic of the workload", workload="StatefulSet/db")
         received = 3 * (50_000 + 30_000) + 10_000 + 1_000 + 96_000  # four packets of 1,000 bytes are lost
         self.assertEqual((figures["sent"], figures["received"]), (3 * 600_000 + 60_000 + 6_000_000_000 + 20_000, received))
 
     # Cost
 
-    def test_prices_are_those_of_the_question(self):
+    def test_prices_are_those_of_the_query(self):
         listed = variables(DASHBOARDS["cost"])["prices"]["query"].split(", ")
         in_question = re.findall(r"'(\w+/[^']*)', ([0-9.]+)", text("egress_cost"))
         self.assertEqual(
             [tuple(price.split("=")) for price in listed], [(key, "%g" % float(price)) for key, price in in_question])
 
-    def test_costs_are_those_of_the_question(self):
+    def test_costs_are_those_of_the_query(self):
         kinds = {"zone sent": "other zone", "zone received": "other zone", "region": "other region", "Internet": "Internet"}
         prices = {"other zone": 0.01, "other region": 0.02, "Internet": 0.09}
         costs = {}
@@ -364,7 +364,7 @@ class ClickHousePanelTests(Panels):
         self.assertAlmostEqual(rows[0]["Internet"], 3_000_600_000 / GIB * 0.09)
         web = self.answer("cost", "Cost by workload", namespace=["shop"])
         visited, = [row for row in web if row["workload"] == "Deployment/web"]
-        self.assertAlmostEqual(visited["Internet"], 800_000_000 / GIB * 0.09)  # one of the visits through another node
+        self.assertAlmostEqual(visited["Internet"], 800_000_000 / GIB * 0.09)  # one external client through another node
 
     def test_prices_can_be_edited(self):
         title = "Cost in this range"
@@ -379,7 +379,7 @@ class ClickHousePanelTests(Panels):
         own, = self.answer("cost", title, prices="aws/*/Internet=1, aws/eu-central-1/Internet=2")
         self.assertAlmostEqual(own["in this range"], 2 * sent["to the Internet"] / GIB)
 
-    def test_what_crosses_zones_is_once_with_its_sender(self):
+    def test_bytes_across_zones_count_once_for_the_sender(self):
         pairs = {}
         for row in self.expected("cross_zone_talkers"):
             key = row["from_zone"], row["to_zone"]
@@ -409,7 +409,7 @@ class ClickHousePanelTests(Panels):
         self.assertEqual((row["sent"], row["received"]), (3_000, 10_500_000))
         other, = self.answer("forensics", title, pod="10.0.1.11", peer="client-1", port="41100")
         self.assertEqual((other["role"], other["sent"], other["received"]), ("is called by", 10_500_000, 3_000))
-        # Within a node, and through another node's port, only one side reports.
+        # Within a node, and through another node's port, only one end reports.
         self.assertEqual(len(self.answer("forensics", title, pod="db-0", peer="web-1")), 3)
         visitor, = self.answer("forensics", title, peer="198.51.100.77", port="62000")
         self.assertEqual((visitor["our end"], visitor["sent"]), ("web-2", 300_000_000))
@@ -417,7 +417,7 @@ class ClickHousePanelTests(Panels):
         over_ipv6, = self.answer("forensics", title, pod="2001:db8::50")
         self.assertEqual(over_ipv6["peer address"], "2001:db8::11")
 
-    def test_each_line_has_its_bytes_once(self):
+    def test_each_line_counts_its_bytes_once(self):
         selected = {"namespace": "shop", "workload": ALL}
         rates = self.answer("forensics", "Traffic rates", **selected)
         pods = self.answer("forensics", "Connections", **selected)
@@ -435,7 +435,7 @@ class ClickHousePanelTests(Panels):
         self.assertEqual([(row["time"], row["opened by us"], row["opened to us"]) for row in begun], [
             ("2026-03-02 10:10:00", 4, 0), ("2026-03-02 11:10:00", 4, 0), ("2026-03-02 11:52:00", 1, 0)])
 
-    def test_lost_packets_have_pods(self):
+    def test_lost_packets_are_listed_by_pod(self):
         pair, = self.answer("forensics", "Packet loss by pair of pods", pod="db-0")
         self.assertEqual((pair["from pod"], pair["to pod"], pair["missing"], pair["share"]), ("etl-1", "db-0", 4, 0.04))
         self.assertEqual(self.answer("forensics", "Packet loss by pair of pods", pod="web-1"), [])
@@ -448,10 +448,10 @@ class ElsewherePanelTests(ClickHousePanelTests):
 class CloudPanelTests(Panels):
     flows = list(flows.clouds())
 
-    def test_each_cloud_has_its_own_prices_or_none(self):
+    def test_each_cloud_has_its_own_prices_or_no_price(self):
         titles = ("Cost by workload", "Traffic across zones by workload and peer",
                   "Traffic with cloud services and other regions")
-        # The costs of the three, and what of them has no price.
+        # The costs by the three panels, and the place without a price.
         expected = {
             "eu-central-1": (0.21, 0.08, 0.04, ""), "westeurope": (0.127, 0, 0.04, ""),
             "europe-west3": (0.2, 0.04, 0.04, ""), "sa-east-1": (0.08, 0.08, 0, "aws/sa-east-1/"),
@@ -474,7 +474,7 @@ class CloudPanelTests(Panels):
 
 
 class OwnerPanelTests(Panels):
-    """Connections of every kind, with ignore_node_flows and without: each byte once, and on its workload."""
+    """Connections of every kind, with and without ignore_node_flows: each byte counts once, for its workload."""
 
     flows = []
 
@@ -484,7 +484,7 @@ class OwnerPanelTests(Panels):
         if flows.rows:
             insert(self.engine, flows)
 
-    def test_every_byte_is_once_and_on_its_workload(self):
+    def test_every_byte_counts_once_for_its_workload(self):
         for case in flows.CASES:
             for node_flows in (False, True):
                 with self.subTest(case.name, ignore_node_flows=not node_flows):
@@ -497,7 +497,7 @@ class OwnerPanelTests(Panels):
                         figures, = self.answer("workload", "Traffic of the workload", namespace="shop", workload=workload)
                         self.assertEqual((figures["sent"], figures["received"]), moved, workload)
 
-    def test_costs_and_amounts_are_those_of_the_questions(self):
+    def test_costs_and_amounts_are_those_of_the_queries(self):
         for case in flows.CASES:
             for node_flows in (False, True):
                 with self.subTest(case.name, ignore_node_flows=not node_flows):
@@ -516,7 +516,7 @@ class OwnerPanelTests(Panels):
                     self.assertEqual(
                         self.total(self.answer("cost", "Traffic across zones by workload and peer"), "sent"), sent)
 
-    def test_a_visitor_is_named_as_the_internet(self):
+    def test_an_external_client_appears_as_internet(self):
         self.fill(flows.case(named("visitor to a pod elsewhere, masqueraded"), False))
         moves = self.answer("overview", "Top talkers")
         self.assertEqual(
@@ -561,11 +561,11 @@ class OwnerPanelTests(Panels):
 
 
 class OpenerPanelTests(Panels):
-    """A server that listens on a port as high as clients' (gRPC's 50051)."""
+    """A server that listens on a port in the range of clients' ports (gRPC's 50051)."""
 
     flows = [flows.grpc()]
 
-    def test_a_service_is_called_whatever_the_ports(self):
+    def test_a_service_is_the_called_end_with_any_ports(self):
         chosen = {"namespace": "shop", "workload": "Deployment/caller"}
         peers = self.answer("workload", "Peers", **chosen)
         row, = [row for row in peers if row["peer"] == "Deployment/grpc" and row["service port"] == 50_051 and row["connections"] >= 20]
@@ -599,7 +599,7 @@ class PrometheusPanelTests(unittest.TestCase):
             run = subprocess.run([PROMTOOL, command, "rules", path], capture_output=True, text=True)
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
 
-    def test_every_expression_can_be_read(self):
+    def test_every_expression_is_valid(self):
         rules = [
             {"record": "panel:%d" % number, "expr": expression}
             for number, (_, expression) in enumerate(self.expressions())
@@ -634,7 +634,7 @@ class PrometheusPanelTests(unittest.TestCase):
                 self.assertEqual((target["format"], target["instant"]), ("table", True))
                 self.assertIn("by (node)", target["expr"])
 
-    def test_figures_are_right(self):
+    def test_figures(self):
         def expression(title, ref="A"):
             target, = [target for target in panel("health", title)["targets"] if target["refId"] == ref]
             return self.expand(target["expr"])
@@ -680,18 +680,18 @@ class PrometheusPanelTests(unittest.TestCase):
 
 
 class FormTests(unittest.TestCase):
-    """What Grafana needs to take a dashboard, and what those need who look at it."""
+    """What Grafana needs to import a dashboard, and what its users need to read it."""
 
-    def test_there_are_five(self):
+    def test_there_are_five_dashboards(self):
         self.assertEqual(set(DASHBOARDS), {"overview", "workload", "cost", "forensics", "health"})
 
-    def test_a_dashboard_is_known_by_its_uid(self):
+    def test_every_dashboard_has_a_uid(self):
         for name, dashboard in DASHBOARDS.items():
             with self.subTest(name):
                 self.assertEqual(dashboard["uid"], "kubenetmon-" + name)
                 self.assertLessEqual(len(dashboard["uid"]), 40)
                 self.assertNotIn("id", dashboard)
-                self.assertEqual(dashboard["schemaVersion"], 39)  # Grafana 11; later ones bring it up to theirs
+                self.assertEqual(dashboard["schemaVersion"], 39)  # Grafana 11; later versions migrate it
                 self.assertEqual(dashboard["tags"], ["kubenetmon"])
                 self.assertEqual(dashboard["time"]["to"], "now")
                 self.assertRegex(dashboard["refresh"], r"^\d+[smh]$")
@@ -699,7 +699,7 @@ class FormTests(unittest.TestCase):
                 link, = dashboard["links"]
                 self.assertEqual((link["tags"], link["includeVars"], link["keepTime"]), (["kubenetmon"], True, True))
 
-    def test_panels_lie_side_by_side(self):
+    def test_panels_do_not_overlap(self):
         for name, dashboard in DASHBOARDS.items():
             with self.subTest(name):
                 ids = [panel["id"] for panel in dashboard["panels"]]
@@ -728,7 +728,7 @@ class FormTests(unittest.TestCase):
                 for source in sources:
                     self.assertEqual(source["uid"], chosen[source["type"]])
 
-    def test_panels_say_what_they_mean(self):
+    def test_panels_have_titles_and_descriptions(self):
         for name, dashboard in DASHBOARDS.items():
             with self.subTest(name):
                 titles = [panel["title"] for panel in dashboard["panels"]]
@@ -751,7 +751,7 @@ class FormTests(unittest.TestCase):
                     used = set(re.findall(r"\$\{(?!__)(\w+)", text)) | set(re.findall(r"\$(?!__)([a-z]\w*)", text))
                     self.assertLessEqual(used, known, panel["title"])
 
-    def test_links_lead_to_dashboards_and_their_variables(self):
+    def test_links_name_dashboards_and_their_variables(self):
         uids = {dashboard["uid"]: set(variables(dashboard)) for dashboard in DASHBOARDS.values()}
         found = set()
         for name, dashboard in DASHBOARDS.items():

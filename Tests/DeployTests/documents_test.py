@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Holds the documents against the files that they name, and source files against the licence: documents_test.py."""
+"""Checks the links, paths and make targets in documents, and the licence of source files: documents_test.py."""
 import os
 import re
 import subprocess
@@ -10,7 +10,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 
 def tracked():
-    """The paths of all files of the project that git knows or would take."""
+    """Returns the paths of all files of the project that git tracks or would add."""
     listing = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True,
         check=True).stdout.splitlines()
@@ -23,12 +23,12 @@ def read(path):
 
 
 def without_code(text):
-    """A document without its fenced blocks."""
+    """Returns a document without its fenced code blocks."""
     return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
 def anchors(text):
-    """The anchors of a document's headings, as GitHub makes them."""
+    """Returns the anchors of a document's headings, as GitHub generates them."""
     found = set()
     for heading in re.findall(r"^#{1,6} +(.+)$", without_code(text), flags=re.MULTILINE):
         anchor = re.sub(r"[^\w\- ]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()).replace(" ", "-")
@@ -47,7 +47,7 @@ DOCUMENTS = [path for path in FILES if path.endswith(".md")]
 
 
 class Documents(unittest.TestCase):
-    def test_links_lead_somewhere(self):
+    def test_link_targets_exist(self):
         broken = []
         for document in DOCUMENTS:
             for target in re.findall(r"\]\(([^)\s]+)\)", without_code(read(document))):
@@ -62,7 +62,7 @@ class Documents(unittest.TestCase):
         self.assertEqual(broken, [])
 
     def test_paths_exist(self):
-        """What stands between back-quotes and begins with a folder of the project's is a file or folder of it."""
+        """Each text in back-quotes that begins with a folder of the project is a path of the project."""
         missing = []
         for document in DOCUMENTS:
             if document == "CHANGELOG.md":
@@ -84,7 +84,7 @@ class Documents(unittest.TestCase):
 
 
 class Licence(unittest.TestCase):
-    def test_source_files_name_it(self):
+    def test_source_files_name_the_licence(self):
         unmarked = []
         for path in FILES:
             if not os.path.isfile(os.path.join(ROOT, path)) or ".pb-c." in path:

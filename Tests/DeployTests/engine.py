@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real ClickHouse for the tests of deploy/clickhouse: tools/clickhouse, with users and roles of the test's."""
+"""A real ClickHouse for the tests of deploy/clickhouse: tools/clickhouse with the test's users and roles."""
 import importlib.machinery
 import importlib.util
 import json
@@ -31,7 +31,7 @@ class Engine:
         self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def query(self, sql, user="default", **settings):
-        """Runs one statement; returns what it prints."""
+        """Runs one statement and returns its output."""
         settings["user"] = user
         request = urllib.request.Request(self.url + "/?" + urllib.parse.urlencode(settings), sql.encode())
         try:
@@ -42,12 +42,12 @@ class Engine:
 
 
 def plain_moments(answer):
-    """An answer that was asked for with date_time_output_format=iso, and so in UTC, with moments as ClickHouse writes them."""
+    """Rewrites times of date_time_output_format=iso, which are in UTC, in ClickHouse's default format."""
     return re.sub(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)Z", r"\1 \2", answer)
 
 
 def statements(path):
-    """The statements of a file, without comments. No literal in these files holds a semicolon."""
+    """Returns the statements of a file without comments. No literal in these files contains a semicolon."""
     with open(path) as file:
         text = "".join(line for line in file if not line.lstrip().startswith("--"))
     return [statement.strip() for statement in text.split(";") if statement.strip()]
@@ -58,12 +58,12 @@ def schema(name):
 
 
 def chain():
-    """The files that one server's schema is made of, in order."""
+    """Returns the files of a single server's schema, in order."""
     return [name for name in sorted(os.listdir(SCHEMA)) if re.match(r"00[1-4]_.*\.sql$", name)]
 
 
 def grants(name, database="default"):
-    """The GRANT statements of a file by role, with the database that the engine's users file wants to see."""
+    """Returns the GRANT statements of a file by role, with the database, which the engine's users file requires."""
     found = {}
     for statement in schema(name):
         grant = re.fullmatch(r"(GRANT .*) TO (\w+)", statement, re.S)
@@ -73,12 +73,12 @@ def grants(name, database="default"):
     return found
 
 
-# The zones that answers must not depend on: UTC, east and west of it, by half hours and on the other side of a date line.
+# Time zones on which results must not depend: UTC, east and west of it, with half hours, and near the date line.
 ZONES = ["UTC", "Asia/Kolkata", "Pacific/Auckland", "America/St_Johns"]
 
 
 def engine(roles=None, *, until, zone="UTC"):
-    """Runs an engine in a time zone; `until` is given what ends it. For every role there is a user `…_user` who has it."""
+    """Runs an engine in a time zone; `until` registers its cleanup functions. Every role has a user `…_user`."""
     folder = tempfile.TemporaryDirectory(prefix="kubenetmon-deploy.")
     until(folder.cleanup)
     ready, log_file = folder.name + "/ready.json", folder.name + "/log"
@@ -98,7 +98,7 @@ def engine(roles=None, *, until, zone="UTC"):
 
 
 def run(roles):
-    """Runs tools/clickhouse with these roles. Its engine knows users and roles from a file alone, not from SQL."""
+    """Runs tools/clickhouse with these roles. Its engine reads users and roles from a file only, not from SQL."""
     loader = importlib.machinery.SourceFileLoader("clickhouse", os.path.join(ROOT, "tools", "clickhouse"))
     sys.dont_write_bytecode = True
     tool = importlib.util.module_from_spec(importlib.util.spec_from_loader("clickhouse", loader))

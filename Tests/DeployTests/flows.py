@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of network_flows_0 as agents and servers make them of a few connections: every node reports its own pods' side."""
+"""Rows of network_flows_0 as agents and servers write them for a few connections: every node reports its own pods' ends."""
 import collections
 import datetime
 import json
 
-# What `now()` is in the tests' questions.
+# The value of `now()` in the tests' queries.
 NOW = datetime.datetime(2026, 3, 2, 12, 0, 0)
 
 
 def seconds(moment):
-    """A moment in UTC as ClickHouse takes it whatever its own time zone is."""
+    """Returns a time in UTC as a number, which ClickHouse reads independently of its own time zone."""
     return int(moment.replace(tzinfo=datetime.timezone.utc).timestamp())
 
 
@@ -54,11 +54,11 @@ class Flows:
 
     def connection(self, source, destination, port, sent, received, minute, source_port, proto="tcp", service="",
                    packets=None, lost=0, flags=(), days_ago=0, entry=""):
-        """What a connection carries in a minute of the day.
+        """Adds the rows of a connection in a minute of the day.
 
-        `sent` and `received` are the source's bytes; of `packets` (sent, received) so many sent ones are `lost` between
-        the nodes. A visitor from outside is never the local end, except through the port of the node `entry`, which is not
-        the pod's and masquerades: there is no other side then.
+        `sent` and `received` are the source's bytes; of the sent `packets` (sent, received), `lost` are lost between the
+        nodes. An external client is the local end only through the port of the node `entry`, which is not the pod's and
+        masquerades: then only this node reports the connection.
         """
         self.carried += sent + received
         hour, past = minute
@@ -84,7 +84,7 @@ class Flows:
                     self.rows.append(self.row(start, proto, direction, side, size, count))
 
     def observe(self, observer, source, destination, dialled=None, seen_as=None, node_flows=False, sent=1_000, received=9_000):
-        """Adds what the agent of a node makes the server write of a connection, by the rules of docs/labels.md.
+        """Adds the rows that the server writes for a node's observation of a connection, by the rules of docs/labels.md.
 
         The original tuple is from `source` to `dialled`, the reply tuple from `destination` to `seen_as`.
         """
@@ -103,7 +103,7 @@ class Flows:
         elif on_source and not on_destination and dialled not in (None, destination):
             local_is_source = False
         else:
-            return  # transit, or no known direction
+            return  # transit, or unknown direction
         ends = dict(local=source, remote=destination, out=(sent, 1), into=(received, 1), local_port=50_000, remote_port=80)
         if not local_is_source:
             ends = dict(local=destination, remote=source, out=(received, 1), into=(sent, 1), local_port=80, remote_port=50_000)
@@ -133,7 +133,7 @@ def node_of(end):
 
 
 def end(side, of, site, observer=""):
-    """The columns of one end; a local end outside has those of the `observer`, which rows of old servers lack."""
+    """Returns the columns of one end; an external local end has those of the `observer`, which older servers did not fill."""
     family = "IPv6" if ":" in of.address else "IPv4"
     if isinstance(of, Pod):
         labels = dict(
@@ -152,10 +152,11 @@ def end(side, of, site, observer=""):
 
 
 def day():
-    """Two hours of a small shop, 10:00 to 12:00, and a call two days before. Deployed at 11:00: web asks the database twice as often."""
+    """Two hours of a small shop, 10:00 to 12:00, and a call two days earlier. After a deployment at 11:00, web queries the
+    database twice as often."""
     flows = Flows()
     call = flows.connection
-    # Clients ask both replicas through the service; web-1 gets three connections of four. One lives for two minutes.
+    # Clients call both replicas through the service; web-1 gets three of four connections. One lasts for two minutes.
     for n in range(4):
         for minute in ((10, 10), (11, 10)):
             call(CLIENT, WEB_2 if n == 3 else WEB_1, 80, 2_000, 3_000_000, minute, 40_000 + 100 * minute[0] + n,
@@ -168,9 +169,9 @@ def day():
             call(WEB_2, DB, 5432, 30_000, 200_000, minute, 52_000 + 100 * minute[0] + n, service="shop/db")
     # Same zone, other node.
     call(CART, DB, 5432, 10_000, 60_000, (11, 30), 53_000, service="shop/db")
-    # Node 2's packets to node 1 get lost: 4 of 100.
+    # 4 of 100 packets from node 2 to node 1 are lost.
     call(ETL, DB, 5432, 100_000, 6_000_000_000, (11, 40), 54_000, service="shop/db", packets=(100, 4_000_000), lost=4)
-    # Object storage here and far, another service far, other clouds, the Internet both ways.
+    # Object storage in this and another region, another service elsewhere, other clouds, the Internet in both directions.
     call(ETL, S3_HERE, 443, 40_000, 80_000_000, (11, 0), 55_000)
     call(ETL, S3_FAR, 443, 2_000_000_000, 50_000_000, (11, 1), 55_001)
     call(ETL, API_FAR, 443, 5_000, 9_000, (11, 2), 55_002)
@@ -179,15 +180,15 @@ def day():
     call(CART, STRANGER, 443, 200_000_000, 100_000, (11, 5), 55_005)
     call(VISITOR, WEB_2, 443, 9_000, 500_000_000, (11, 6), 61_000)
     call(VISITOR, WEB_2, 80, 4_000, 300_000_000, (11, 7), 62_000, entry="node-1")
-    # DNS: other node, other zone, and one question without an answer; over TCP on the same node.
+    # DNS: other node, other zone, one request without a response, and over TCP on the same node.
     call(CLIENT, DNS, 53, 120, 240, (11, 10), 45_000, "udp", "kube-system/kube-dns", packets=(2, 2))
     call(ETL, DNS, 53, 70, 0, (11, 40), 45_001, "udp", "kube-system/kube-dns", packets=(1, 0))
     call(CART, DNS, 53, 400, 4_000, (11, 30), 45_002, "tcp", "kube-system/kube-dns", packets=(5, 6))
-    # A machine without a name, called and calling; a multicast group.
+    # A machine without a name, as server and as client; a multicast group.
     call(WEB_1, MACHINE, 9092, 700_000, 30_000, (11, 50), 56_000)
     call(MACHINE, DB, 5432, 1_000, 20_000, (11, 51), 57_000)
     call(CART, GROUP, 5353, 300, 0, (11, 30), 58_000, "udp", packets=(3, 0))
-    # A visit of the month before.
+    # An external client in the month before.
     call(CLIENT, WEB_1, 80, 3_000, 1_000_000, (9, 0), 60_000, service="shop/web", days_ago=2)
     # IPv6 between zones.
     call(IPV6_CLIENT, IPV6_WEB, 80, 1_000, 11_000, (11, 52), 59_000, service="shop/web")
@@ -195,7 +196,7 @@ def day():
 
 
 def nights():
-    """Ten bytes a call around midnight in UTC, on five days in a row with the end of a month among them."""
+    """Calls of ten bytes around midnight UTC, on five consecutive days across the end of a month."""
     flows = Flows()
     for days_ago in range(5):
         for minute in ((0, 10), (11, 0), (23, 50)):
@@ -208,8 +209,8 @@ CALLER = pod("shop", "caller-1", "node-2", "10.0.2.61", "caller", "Deployment/ca
 
 
 def grpc():
-    """Calls to port 50051 from ports below and above it, each of them new: 20 through a service, 8 straight to another pod
-    of the kind, 6 to an address outside, and 3 visits to the service's own pod from there."""
+    """New connections to port 50051 from ports below and above it: 20 through a service, 8 directly to another pod of the
+    same kind, 6 to an external address, and 3 from external clients to the service's pod."""
     flows = Flows()
     headless = GRPC._replace(name="grpc-2", address="10.0.1.62")
     ports = [32_768 + 1_400 * n for n in range(20)]
@@ -224,12 +225,12 @@ def grpc():
     return flows
 
 
-# Clouds and regions of theirs; of the last two, the region or the cloud is in no list of prices.
+# Clouds with a region; the list of prices lacks the region of the fourth and the cloud of the fifth.
 CLOUDS = [("aws", "eu-central-1"), ("azure", "westeurope"), ("gcp", "europe-west3"), ("aws", "sa-east-1"), ("hetzner", "fsn1")]
 
 
 def clouds():
-    """In each cloud's region the same: 4 GiB to another zone, 2 GiB to another region, 1 GiB to the Internet and 8 GiB from there."""
+    """The same traffic in each cloud: 4 GiB to another zone, 2 GiB to another region, 1 GiB to and 8 GiB from the Internet."""
     gib = 2 ** 30
     for cloud, region in CLOUDS:
         flows = Flows(cloud, region, cluster=region)
@@ -241,8 +242,8 @@ def clouds():
 
 
 Case = collections.namedtuple("Case", "name seen recorded", defaults=[(True, True)])
-# What is seen of a connection: by which node, from whom to whom, and where they differ the address that was dialled and the
-# one that the destination answers. `recorded`: whether it is to be found with ignore_node_flows true, and false.
+# Observations of a connection: the node, the source, the destination and, if they differ, the called address and the address
+# to which the destination responds. `recorded`: whether rows exist with ignore_node_flows: true and with false.
 ONLY_WITH_NODE_FLOWS = (False, True)
 CONTAINER = Outside("172.17.0.2", "INTRA_VPC", "aws", "eu-central-1", "")
 CASES = [
@@ -300,7 +301,7 @@ def case(case, node_flows):
 
 
 def moved(case, within_node):
-    """What each workload of a case sent and received; `within_node`: also as the destination on its source's node."""
+    """Returns the bytes that each workload of a case sent and received; `within_node` includes both ends of one node."""
     (_, source, *_), (_, _, destination, *_) = case.seen[0], case.seen[-1]
     found = collections.defaultdict(lambda: (0, 0))
     for end, sent, received in ((source, 1_000, 9_000), (destination, 9_000, 1_000)):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Holds the charts of deploy/helm against the names of kubenetmon's values, lints and renders them with Helm's own library, and
-compares what they render with the overlays of deploy/kubernetes."""
+"""Checks that the charts of deploy/helm accept kubenetmon's values, lints and renders them with Helm's own library, and compares
+the result with the overlays of deploy/kubernetes."""
 import os
 import re
 import shutil
@@ -17,7 +17,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__
 HELM = os.path.join(ROOT, "deploy", "helm")
 KUBERNETES = "1.31"
 
-# What users of kubenetmon's charts have in their files.
+# Values that users of kubenetmon's charts may have in their files.
 IMAGE = ["image.repository", "image.pullPolicy", "image.tag"]
 ACCOUNT = ["serviceAccount.create", "serviceAccount.annotations", "serviceAccount.name"]
 COMMON = IMAGE + ACCOUNT + [
@@ -35,7 +35,7 @@ VALUES = {
             "batchSize", "batchSendTimeout", "waitForAsyncInsert", "numInserterWorkers", "ignoreUDP", "skipPing",
             "disableTLS", "insecureSkipVerify")],
 }
-# Taken and without meaning here.
+# Accepted without effect.
 UNUSED = {("kubenetmon-agent", "environment")}
 
 
@@ -60,13 +60,13 @@ def has(tree, path):
 
 
 def reference():
-    """The names of docs/configuration.md: the agent's variables and the server's keys."""
+    """Returns the names in docs/configuration.md: the agent's variables and the server's keys."""
     with open(os.path.join(ROOT, "docs", "configuration.md")) as file:
         return [set(re.findall(r"`([\w.]+)`", table)) for table in file.read().split("<!-- server -->")]
 
 
 class ChartTests(unittest.TestCase):
-    def test_kubenetmons_values_are_taken(self):
+    def test_kubenetmons_values_are_accepted(self):
         for chart, names in VALUES.items():
             used = set(re.findall(r"\.Values\.([\w.]+)", "".join(text for _, text in templates(chart))))
             for name in names:
@@ -75,7 +75,7 @@ class ChartTests(unittest.TestCase):
                     if (chart, name) not in UNUSED:
                         self.assertIn(name, used)
 
-    def test_templates_use_values_that_there_are(self):
+    def test_templates_use_existing_values(self):
         for chart in VALUES:
             for template, text in templates(chart):
                 for name in re.findall(r"\.Values\.([\w.]+)", text):
@@ -91,7 +91,7 @@ class ChartTests(unittest.TestCase):
                     self.assertEqual(begun, actions.count("end"))
                     self.assertNotIn("{{", re.sub(r"\{\{[^{}]*\}\}", "", text))
 
-    def test_the_daemons_know_what_the_charts_tell_them(self):
+    def test_the_daemons_know_the_settings_of_the_charts(self):
         variables, keys = reference()
         for _, text in templates("kubenetmon-agent"):
             for name in re.findall(r"- name: ([A-Z_]+)$", text, re.M):
@@ -99,14 +99,14 @@ class ChartTests(unittest.TestCase):
         for key in re.findall(r"^    (\w+):", dict(templates("kubenetmon-server"))["config-map.yaml"], re.M):
             self.assertIn(key, {name.split(".")[0] for name in keys})
 
-    def test_the_step_before_the_agent_is_its_own_image(self):
+    def test_the_init_step_uses_the_agents_image(self):
         text = dict(templates("kubenetmon-agent"))["daemon-set.yaml"]
         images = re.findall(r"^ +image: (.*)$", text, re.M)
         self.assertEqual(len(images), 2)
         self.assertEqual(images[0], images[1])
         self.assertIn("args: [enable-accounting]", text)
 
-    def test_versions_are_the_release(self):
+    def test_versions_are_those_of_the_release(self):
         with open(os.path.join(ROOT, "Sources", "Operations", "Daemon.swift")) as file:
             version = re.search(r'release = "([^"]+)"', file.read())[1]
         for chart in VALUES:
@@ -115,7 +115,7 @@ class ChartTests(unittest.TestCase):
 
 
 def render(chart, folder=HELM, **values):
-    """What the chart makes of these values in the namespace of its name."""
+    """Renders the chart with these values in the namespace with the chart's name."""
     with helm_python.Chart.load(os.path.join(folder, chart)) as loaded:
         texts = loaded.render(values, name=chart, namespace=chart).values()
     for text in texts:
@@ -134,7 +134,7 @@ def the(items, kind):
 
 
 class Workload:
-    """A pod of an agent or a server, and where the files are from that it is told of."""
+    """A pod of an agent or a server, and the sources of the files that its settings name."""
 
     def __init__(self, workload, settings=None):
         self.pod = workload["spec"]["template"]["spec"]
@@ -142,7 +142,7 @@ class Workload:
         self.settings = settings or {item["name"]: item.get("value") for item in self.container["env"]}
 
     def origin(self, setting):
-        """A Secret's name, key and mode, or a service account's token."""
+        """Returns a Secret's name, key and mode, or a service account's token."""
         path = self.settings[setting]
         mount, = [item for item in self.container["volumeMounts"] if path.startswith(item["mountPath"] + "/")]
         if not mount["readOnly"]:
@@ -172,7 +172,7 @@ def server(**values):
 
 
 def token_reviews(items):
-    """The rules, and whom they are bound to, of roles that may review tokens."""
+    """Returns the rules and subjects of roles that permit token reviews."""
     roles = {item["metadata"]["name"]: item["rules"] for item in items if item["kind"] == "ClusterRole"}
     return [
         (roles[item["roleRef"]["name"]], item["subjects"]) for item in items
@@ -190,26 +190,26 @@ class RenderedChartTests(unittest.TestCase):
     AGENT_TLS = {"enabled": True, "caSecretName": "kubenetmon-server-ca", "clientSecretName": "kubenetmon-agent-tls"}
     SERVER_TLS = {"enabled": True, "secretName": "kubenetmon-server-tls", "clientCASecretName": "kubenetmon-agent-ca"}
 
-    def test_charts_are_clean(self):
+    def test_charts_pass_lint(self):
         for chart in VALUES:
             report = helm_python.lint(os.path.join(HELM, chart), strict=True)
             self.assertEqual(report["errors"], [])
-            # An icon is recommended, which is no more than information.
+            # A missing icon is reported as information only.
             self.assertLessEqual({message["severity"] for message in report["messages"]}, {1})
 
-    def test_charts_render_what_kubernetes_expects(self):
+    def test_charts_render_valid_objects(self):
         for chart in VALUES:
             for more in ({}, self.OTHERS):
                 self.assertTrue(render(chart, **more))
 
-    def test_the_next_agent_fits_beside_the_one_before_and_is_its_successor(self):
+    def test_an_update_can_surge_and_hand_over(self):
         daemon_set = the(render("kubenetmon-agent"), "DaemonSet")
         assert_surges(self, daemon_set)
         metadata = daemon_set["metadata"]
         self.assertEqual(
             Workload(daemon_set).settings["WORKLOAD_NAME"], "%s/%s" % (metadata["namespace"], metadata["name"]))
 
-    def test_kubenetmons_way_to_update_is_one_that_kubernetes_takes(self):
+    def test_kubenetmons_update_strategy_is_valid(self):
         for value in ("50%", 1):
             update = {"rollingUpdate": {"maxUnavailable": value}}
             spec = the(render("kubenetmon-agent", updateStrategy=update), "DaemonSet")["spec"]
@@ -223,14 +223,14 @@ class RenderedChartTests(unittest.TestCase):
         for probe in ("livenessProbe", "readinessProbe"):
             self.assertEqual(container[probe]["httpGet"]["port"], 9100)
 
-    def test_clickhouse_is_spoken_to_with_tls_unless_told_otherwise(self):
+    def test_clickhouse_uses_tls_by_default(self):
         names = {"disableTLS": "clickhouse_disable_tls",
                  "allowPlaintextOnTLSPort": "clickhouse_allow_plaintext_on_tls_port"}
         for value, key in names.items():
             self.assertIs(server().settings[key], False)
             self.assertIs(server(inserter={value: True}).settings[key], True)
 
-    def test_nothing_is_encrypted_or_proved_unless_asked_for(self):
+    def test_agents_use_plaintext_without_authentication_by_default(self):
         workload = agent()
         self.assertFalse({"SERVER_TLS", "TOKEN_FILE"} & set(workload.settings))
         self.assertNotIn("volumes", workload.pod)
@@ -257,7 +257,7 @@ class RenderedChartTests(unittest.TestCase):
         self.assertEqual(rights, token_reviews(overlay.objects))
         self.assertEqual(len(rights), 1)
 
-    def test_accounts_and_audiences_are_told_to_both(self):
+    def test_both_charts_have_the_accounts_and_audiences(self):
         authentication = {"mode": "kubernetes", "audience": "flows", "serviceAccounts": "monitoring/agents"}
         source = agent(agentAuthentication=authentication).origin("TOKEN_FILE")
         self.assertEqual(source["serviceAccountToken"]["audience"], "flows")
@@ -265,12 +265,12 @@ class RenderedChartTests(unittest.TestCase):
         self.assertEqual(settings["agent_token_audience"], "flows")
         self.assertEqual(settings["agent_service_accounts"], "monitoring/agents")
 
-    def test_udp_is_recorded_unless_a_values_file_says_otherwise(self):
+    def test_udp_is_recorded_by_default(self):
         self.assertIs(server().settings["ignore_udp"], False)
         self.assertIs(server(inserter={"ignoreUDP": True}).settings["ignore_udp"], True)
         self.assertIs(server().settings.get("ignore_node_flows", True), True)
 
-    def test_a_spool_is_the_components_or_the_pods(self):
+    def test_a_spool_is_on_the_node_or_in_the_pod(self):
         path = "/var/spool/kubenetmon"
         for values, volume in (({"hostPath": path}, {"hostPath": {"path": path, "type": "DirectoryOrCreate"}}),
                                ({"emptyDir": True}, {"emptyDir": {}})):
@@ -292,7 +292,7 @@ class RenderedChartTests(unittest.TestCase):
         self.assertEqual(workload.origin("agent_token_file"), ("shared", "token", 0o440))
         self.assertEqual(token_reviews(render("kubenetmon-server", agentAuthentication=authentication)), [])
 
-    def test_parts_of_tls_can_be_left_out(self):
+    def test_parts_of_tls_are_optional(self):
         workload = agent(tls={"enabled": True, "serverName": "flows.example"})
         self.assertEqual(workload.settings["SERVER_TLS"], "true")
         self.assertEqual(workload.settings["SERVER_NAME"], "flows.example")
@@ -302,7 +302,7 @@ class RenderedChartTests(unittest.TestCase):
         self.assertEqual(workload.origin("tls_key_file"), ("mine", "tls.key", 0o440))
         self.assertNotIn("tls_client_ca_file", workload.settings)
 
-    def test_agents_serve_probes_on_the_nodes_own_address_unless_told_otherwise(self):
+    def test_agents_serve_probes_on_the_nodes_address_by_default(self):
         def address(**values):
             item, = [item for item in agent(**values).container["env"] if item["name"] == "METRICS_ADDRESS"]
             return item
@@ -320,7 +320,7 @@ class RenderedChartTests(unittest.TestCase):
             with tempfile.TemporaryDirectory() as folder:
                 shutil.copytree(os.path.join(HELM, chart), os.path.join(folder, chart))
                 for name, text in templates(chart):
-                    # The library cannot be told of a cluster that has the Prometheus operator.
+                    # The library cannot simulate a cluster with the Prometheus operator.
                     with open(os.path.join(folder, chart, "templates", name), "w") as file:
                         file.write(text.replace('Has "monitoring.coreos.com/v1"', 'Has "apps/v1"'))
                 items = render(chart, folder)
@@ -330,14 +330,14 @@ class RenderedChartTests(unittest.TestCase):
             labels = monitor["spec"]["selector"]["matchLabels"]
             self.assertEqual(labels, the(items, workload)["metadata"]["labels"])
 
-    def test_what_is_missing_is_told(self):
+    def test_missing_values_are_errors(self):
         for chart in VALUES:
             for authentication in ({"mode": "token"}, {"mode": "tokens"}):
                 with self.assertRaisesRegex(helm_python.HelmRenderError, "agentAuthentication"):
                     render(chart, agentAuthentication=authentication)
         with self.assertRaisesRegex(helm_python.HelmRenderError, "tls.secretName"):
             render("kubenetmon-server", tls={"enabled": True})
-        # Who asks for certificates does not get plain text.
+        # Certificates without TLS are rejected instead of ignored.
         for chart, name in (("kubenetmon-server", "clientCASecretName"), ("kubenetmon-agent", "caSecretName"),
                             ("kubenetmon-agent", "clientSecretName"), ("kubenetmon-agent", "serverName")):
             with self.assertRaisesRegex(helm_python.HelmRenderError, "tls.enabled"):

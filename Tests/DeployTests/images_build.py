@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the images from their Dockerfiles, without an engine and without a registry, and lays their roots into FOLDER.
+"""Builds the images from their Dockerfiles without a container engine or a registry, and unpacks their roots into FOLDER.
 
 buildah runs the Dockerfiles, on a Debian 12 that mmdebstrap makes and with the Swift toolchain of this machine. Where
 buildah cannot run, the build stage's commands run in a chroot, which is said.
@@ -17,7 +17,7 @@ from engine import ROOT
 DAEMONS = ("agent", "server")
 FOLDER = os.path.join(ROOT, ".tools", "images")
 BASE = os.path.join(FOLDER, "base")
-# What the official Swift image brings besides the toolchain.
+# Packages of the official Swift image besides the toolchain.
 PACKAGES = (
     "binutils,ca-certificates,git,gcc,g++,libc6-dev,libcurl4,libedit2,libncurses6,libsqlite3-0,libstdc++-12-dev,libxml2,"
     "libz3-4,zlib1g-dev")
@@ -46,7 +46,7 @@ def buildah(*command):
     return output(*BUILDAH, *command)
 
 
-# What images are built on
+# Base images
 
 
 def toolchain():
@@ -54,7 +54,7 @@ def toolchain():
 
 
 def mirrors():
-    """Folders of this machine from which git takes packages, with the addresses that they stand for."""
+    """Returns folders of this machine that git uses as mirrors, with the URLs that they replace."""
     lines = subprocess.run(
         ["git", "config", "--get-regexp", r"^url\..*\.insteadof$"], stdout=subprocess.PIPE, text=True).stdout
     found = [re.fullmatch(r"url\.(.*)\.insteadof (.*)", line).groups() for line in lines.splitlines()]
@@ -62,14 +62,14 @@ def mirrors():
 
 
 def make_base():
-    """A Debian 12 in a folder, kept for the next time."""
+    """Creates a Debian 12 in a folder, which later runs reuse."""
     if not os.path.exists(BASE + ".ready"):
         say("making a Debian 12 to build on (some minutes, once)")
         shutil.rmtree(BASE, ignore_errors=True)
         os.makedirs(FOLDER, exist_ok=True)
         run("mmdebstrap", "--quiet", "--variant=minbase", "--include=" + PACKAGES, "bookworm", BASE)
         open(BASE + ".ready", "w").close()
-    # How this machine reaches Debian's packages, and those of Swift.
+    # This machine's configuration for Debian's and Swift's package sources.
     shutil.copytree("/etc/apt/apt.conf.d", BASE + "/etc/apt/apt.conf.d", dirs_exist_ok=True)
     with open(BASE + "/etc/gitconfig", "w") as file:
         file.write("[safe]\n\tdirectory = *\n")
@@ -127,19 +127,19 @@ def build_in_chroot(stage):
 
 
 def build_stage():
-    """What both Dockerfiles say before they part. Were it not the same, everything would be built twice."""
+    """Returns the common beginning of both Dockerfiles. If it differed, everything would be built twice."""
     stages = []
     for daemon in DAEMONS:
         with open(f"{ROOT}/Dockerfile.{daemon}") as file:
             stages.append(file.read().split("\nARG BUILD_IMAGE", 1)[1].split("\nFROM scratch\n")[0])
     if len(set(stages)) > 1:
-        sys.exit("images-test: Dockerfile.agent and Dockerfile.server do not build alike")
+        sys.exit("images-test: the build stages of Dockerfile.agent and Dockerfile.server differ")
     return stages[0]
 
 
 def main():
     if os.geteuid():
-        sys.exit("images-test: without an engine, building images takes root: sudo make images-test")
+        sys.exit("images-test: building images without a container engine needs root: sudo make images-test")
     start, stage = time.monotonic(), build_stage()
     make_base()
     for daemon in DAEMONS:

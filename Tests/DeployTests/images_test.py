@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the programs of both images, which images_build.py has laid into folders, with nothing else on the disk.
+"""Runs the programs of both images from the folders of images_build.py, without other files on the disk.
 
     tools/sandbox python3 images_test.py
 """
@@ -47,7 +47,7 @@ def server_files(clickhouse):
 
 
 def confine(root, user, capabilities):
-    """For a child process: its root holds the image alone; it keeps these capabilities at most."""
+    """For a child process: sets the image as its root and limits it to these capabilities."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def enter():
@@ -81,7 +81,7 @@ class ImageTests(unittest.TestCase):
         return folder
 
     def disk(self, daemon, files):
-        """What a container with a read-only root sees: its image, these files and /proc."""
+        """Mounts the files of a container with a read-only root: its image, these files and /proc."""
         root = os.path.join(self.folder(), "root")
         run("cp", "-a", os.path.join(FOLDER, daemon), root)
         os.makedirs(root + "/proc", exist_ok=True)
@@ -121,9 +121,9 @@ class ImageTests(unittest.TestCase):
                 if process.poll() is not None:
                     self.fail(f"{process.args} ended: {process.said()}")
             time.sleep(0.1)
-        self.fail(f"{pattern} is not to be seen: {seen}\n" + "\n".join(process.said() for process in processes))
+        self.fail(f"found no {pattern} in {seen}\n" + "\n".join(process.said() for process in processes))
 
-    def test_an_image_holds_its_program_and_no_shell(self):
+    def test_an_image_contains_its_program_and_no_shell(self):
         for daemon in DAEMONS:
             with self.subTest(daemon):
                 root = os.path.join(FOLDER, daemon)
@@ -137,12 +137,12 @@ class ImageTests(unittest.TestCase):
                 say(f"the root of the {daemon}'s image has {size:.1f} MiB (at most {LARGEST[daemon]})")
                 self.assertLessEqual(size, LARGEST[daemon])
 
-    def test_a_program_tells_its_commit(self):
+    def test_a_program_prints_its_commit(self):
         for daemon in DAEMONS:
             with self.subTest(daemon):
                 self.assertRegex(self.output(daemon, "--version"), r"^\d+\.\d+\.\d+ \(%s\)$" % commit()[:12])
 
-    def test_a_program_explains_itself_and_its_configuration(self):
+    def test_a_program_prints_help_and_checks_its_configuration(self):
         for daemon in DAEMONS:
             with self.subTest(daemon):
                 self.assertIn(f"USAGE: kubenetmon-{daemon}", self.output(daemon, "--help"))
@@ -151,13 +151,13 @@ class ImageTests(unittest.TestCase):
         files = server_files("https://clickhouse.example:8443")
         self.assertIn("https://clickhouse.example:8443", self.output("server", "--check-config", files=files))
 
-    def test_an_agent_without_its_capability_asks_for_it(self):
+    def test_an_agent_names_a_missing_capability(self):
         said = self.output(
             "agent", user=0, status=1, NODE_NAME="node-a", KUBENETMON_SERVER_SERVICE_HOST="127.0.0.1",
             SKIP_CONNTRACK_SANITY_CHECK="true")
         self.assertIn("CAP_NET_ADMIN", said)
 
-    def test_agent_and_server_find_each_other(self):
+    def test_the_agent_connects_to_the_server(self):
         database = engine(until=self.addCleanup)
         database.query(schema("001_network_flows_0.sql")[0])
         server = self.start("server", files=server_files(database.url))
@@ -174,7 +174,7 @@ class ImageTests(unittest.TestCase):
             process.send_signal(signal.SIGTERM)
             self.assertEqual(process.wait(timeout=60), 0, process.said())
 
-    def test_the_server_believes_the_authorities_of_its_image_alone(self):
+    def test_the_server_trusts_the_authorities_of_its_image_only(self):
         database = engine(until=self.addCleanup)
         database.query(schema("001_network_flows_0.sql")[0])
         folder = self.folder()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Renders every overlay of deploy/kubernetes with kubectl, checks it against Kubernetes' schemas, and its parts against one
-another and against what the daemons read."""
+"""Renders every overlay of deploy/kubernetes with kubectl, checks it against Kubernetes' schemas, and checks that its objects
+agree with each other and with the daemons' settings."""
 import functools
 import os
 import re
@@ -16,13 +16,13 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__
 KUSTOMIZE = os.path.join(ROOT, "deploy", "kubernetes")
 GRAFANA = os.path.join(ROOT, "deploy", "grafana")
 KUBECTL = os.path.join(os.path.dirname(sys.executable), "kubectl")
-# The oldest release whose API server knows all fields by default, and the newest that there are schemas of.
+# The oldest release whose API server accepts all fields by default, and the newest with published schemas.
 KUBERNETES = ("1.31", "1.37")
-# Not Kubernetes' own: the Prometheus operator's and cert-manager's. There are no schemas to check them against.
+# Custom resources of the Prometheus operator and of cert-manager, for which no schemas are available.
 WITHOUT_SCHEMA = {"PodMonitor", "ServiceMonitor", "Certificate", "Issuer"}
-# Off in every overlay, with a test of its own.
+# Not used by any overlay; has a separate test.
 OPTIONAL = "components/agent-spool"
-# The one right that components/agent-tokens adds.
+# The right that components/agent-tokens adds.
 TOKEN_REVIEW = "kubenetmon-server-token-review"
 
 AGENT, SERVER = "kubenetmon-agent", "kubenetmon-server"
@@ -37,7 +37,7 @@ def render(overlay):
 
 
 def reference():
-    """The names of docs/configuration.md: the agent's variables and the server's keys."""
+    """Returns the names in docs/configuration.md: the agent's variables and the server's keys."""
     with open(os.path.join(ROOT, "docs", "configuration.md")) as file:
         agent, server = file.read().split("<!-- server -->")
     variables, keys = (
@@ -47,7 +47,7 @@ def reference():
 
 
 def size(text):
-    """A Kubernetes quantity of bytes."""
+    """Converts a Kubernetes quantity to bytes."""
     number, unit = re.fullmatch(r"(\d+)(Ki|Mi|Gi)?", str(text)).groups()
     return int(number) << {None: 0, "Ki": 10, "Mi": 20, "Gi": 30}[unit]
 
@@ -57,13 +57,13 @@ def seconds(text):
 
 
 def assert_surges(test, daemon_set):
-    """A pod that an update adds to a node is scheduled, and is available only by its own answers to probes."""
+    """An update can schedule a second pod on a node, and that pod becomes available by its own responses to probes only."""
     update = daemon_set["spec"]["updateStrategy"]
     test.assertEqual(update["type"], "RollingUpdate")
     test.assertEqual(update["rollingUpdate"]["maxUnavailable"], 0)
     test.assertRegex(str(update["rollingUpdate"]["maxSurge"]), r"^[1-9]\d*%?$")
     pod = daemon_set["spec"]["template"]["spec"]
-    # In the host's network each declared port is a port of the node, of which there is one.
+    # In the host's network each declared port is a port of the node, which only one pod can use.
     test.assertTrue(pod["hostNetwork"])
     for container in pod["containers"] + pod.get("initContainers", []):
         test.assertNotIn("ports", container)
@@ -71,7 +71,7 @@ def assert_surges(test, daemon_set):
         test.assertNotIn("persistentVolumeClaim", volume)
     test.assertNotIn("podAntiAffinity", pod.get("affinity", {}))
     probe = pod["containers"][0]["readinessProbe"]
-    # The default of Kubernetes.
+    # Kubernetes' default.
     failures = probe.get("failureThreshold", 3)
     test.assertGreater(daemon_set["spec"]["minReadySeconds"], probe["periodSeconds"] * failures)
 
@@ -102,7 +102,7 @@ class Overlay:
 
     @property
     def dashboards(self):
-        """What the sidecar of Grafana collects."""
+        """Returns the ConfigMaps that Grafana's sidecar collects."""
         return [
             item for item in self.all("ConfigMap") if item["metadata"].get("labels", {}).get("grafana_dashboard") == "1"
         ]
@@ -120,7 +120,7 @@ class Overlay:
         return self.configuration.get("agent_authentication") == "kubernetes"
 
     def mounts(self):
-        """The server's mounted paths with whether they can be written."""
+        """Returns the server's mounted paths, each with whether it is writable."""
         return {
             mount["mountPath"]: not mount.get("readOnly", False) for mount in self.server_container["volumeMounts"]
         }
@@ -142,7 +142,7 @@ class ManifestTests(unittest.TestCase):
         cls.overlays = [Overlay(name) for name in names]
 
     @for_each_overlay
-    def test_every_object_is_what_kubernetes_expects(self, overlay):
+    def test_every_object_is_valid(self, overlay):
         for item in overlay.objects:
             for version in KUBERNETES:
                 try:
@@ -153,7 +153,7 @@ class ManifestTests(unittest.TestCase):
                     self.fail("%s %s: %s" % (item["kind"], ".".join(map(str, error.path)), error.message))
 
     @for_each_overlay
-    def test_every_part_is_there(self, overlay):
+    def test_every_object_is_present(self, overlay):
         expected = {
             "Namespace": 2, "DaemonSet": 1, "Deployment": 1, "Service": 1, "PodDisruptionBudget": 1,
             "ClusterRole": 1 + overlay.reviews_tokens, "ClusterRoleBinding": 1 + overlay.reviews_tokens, "ServiceAccount": 2, "PriorityClass": 1, "NetworkPolicy": 2,
@@ -164,7 +164,7 @@ class ManifestTests(unittest.TestCase):
         others = [item for item in overlay.all("ConfigMap") if item not in overlay.dashboards]
         self.assertEqual(others, [overlay.configuration_map])
 
-    def test_an_agent_with_a_spool_may_write_to_that_directory_alone(self):
+    def test_an_agent_with_a_spool_can_write_to_that_directory_only(self):
         with tempfile.TemporaryDirectory() as folder:
             parts = [os.path.relpath(os.path.join(os.path.realpath(KUSTOMIZE), name), os.path.realpath(folder))
                      for name in ("overlays/mutual-tls", OPTIONAL)]
@@ -178,7 +178,7 @@ class ManifestTests(unittest.TestCase):
         self.assertEqual(volume["hostPath"]["type"], "DirectoryOrCreate")
         self.assertIn("SPOOL_DIRECTORY", reference()[0])
 
-    def test_components_are_all_used_by_some_overlay(self):
+    def test_every_component_is_used_by_an_overlay(self):
         used = set()
         for name in os.listdir(os.path.join(KUSTOMIZE, "overlays")):
             folder = os.path.join(KUSTOMIZE, "overlays", name)
@@ -204,7 +204,7 @@ class ManifestTests(unittest.TestCase):
     # The agent
 
     @for_each_overlay
-    def test_the_agent_has_one_capability_and_nothing_to_write(self, overlay):
+    def test_the_agent_has_one_capability_and_no_writable_path(self, overlay):
         context = overlay.agent_container["securityContext"]
         self.assertEqual(context["capabilities"], {"drop": ["ALL"], "add": ["NET_ADMIN"]})
         self.assertEqual(context["runAsUser"], 0)
@@ -219,7 +219,7 @@ class ManifestTests(unittest.TestCase):
             self.assertTrue(mount["readOnly"])
 
     @for_each_overlay
-    def test_only_the_step_that_turns_on_accounting_is_privileged(self, overlay):
+    def test_only_the_accounting_step_is_privileged(self, overlay):
         for step in overlay.agent_pod.get("initContainers", []):
             self.assertNotIn("command", step)
             self.assertEqual(step["args"], ["enable-accounting"])
@@ -230,7 +230,7 @@ class ManifestTests(unittest.TestCase):
             self.assertNotIn("env", step)
 
     @for_each_overlay
-    def test_the_agent_is_on_every_node_in_its_network(self, overlay):
+    def test_the_agent_runs_on_every_node_in_the_hosts_network(self, overlay):
         self.assertTrue(overlay.agent_pod["hostNetwork"])
         self.assertEqual(overlay.agent_pod["dnsPolicy"], "ClusterFirstWithHostNet")
         self.assertEqual(overlay.agent_pod["tolerations"], [{"operator": "Exists"}])
@@ -253,7 +253,7 @@ class ManifestTests(unittest.TestCase):
         self.assertEqual({overlay.agent_variables["KUBENETMON_SERVER_SERVICE_PORT"]}, ports)
 
     @for_each_overlay
-    def test_the_next_agent_fits_beside_the_one_before_and_is_its_successor(self, overlay):
+    def test_an_update_can_surge_and_hand_over(self, overlay):
         assert_surges(self, overlay.agent)
         metadata = overlay.agent["metadata"]
         self.assertEqual(
@@ -262,14 +262,14 @@ class ManifestTests(unittest.TestCase):
     @for_each_overlay
     def test_the_agents_memory_holds_its_spool(self, overlay):
         spool = int(overlay.agent_variables.get("SPOOL_BYTES", 16 << 20))
-        # What waits is kept as it is sent, and merging takes it once more.
+        # Unacknowledged batches are kept in their wire format, and merging needs their size again.
         limit = size(overlay.agent_container["resources"]["limits"]["memory"])
         self.assertGreaterEqual(limit, 3 * spool + (32 << 20))
 
     # The server
 
     @for_each_overlay
-    def test_the_server_is_nobody(self, overlay):
+    def test_the_server_runs_without_privileges(self, overlay):
         pod, container = overlay.server_pod["securityContext"], overlay.server_container["securityContext"]
         self.assertTrue(pod["runAsNonRoot"])
         self.assertNotEqual(pod["runAsUser"], 0)
@@ -295,7 +295,7 @@ class ManifestTests(unittest.TestCase):
             self.assertEqual(binding["roleRef"]["name"], binding["metadata"]["name"])
 
     @for_each_overlay
-    def test_only_servers_that_review_tokens_may(self, overlay):
+    def test_only_servers_that_review_tokens_have_the_right(self, overlay):
         roles = [item for item in overlay.all("ClusterRole") if item["metadata"]["name"] == TOKEN_REVIEW]
         expected = [{"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}]
         self.assertEqual([role["rules"] for role in roles], [expected] if overlay.reviews_tokens else [])
@@ -322,19 +322,19 @@ class ManifestTests(unittest.TestCase):
     # TLS
 
     def folder(self, pod, container, secret):
-        """Where a Secret is mounted."""
+        """Returns the path at which a Secret is mounted."""
         volume, = [item for item in pod["volumes"] if item.get("secret", {}).get("secretName") == secret]
         mount, = [item for item in container["volumeMounts"] if item["name"] == volume["name"]]
         self.assertTrue(mount["readOnly"])
         return mount["mountPath"]
 
     @for_each_overlay
-    def test_tls_is_on_both_sides_or_on_neither(self, overlay):
+    def test_tls_is_set_up_on_both_sides_or_neither(self, overlay):
         configuration, variables = overlay.configuration, overlay.agent_variables
         if "tls_certificate_file" not in configuration:
             self.assertNotIn("SERVER_TLS", variables)
             return
-        # The names of what cert-manager puts into a Secret.
+        # The names of the files in a Secret of cert-manager.
         secret = overlay.one("Certificate", SERVER)["spec"]["secretName"]
         folder = self.folder(overlay.server_pod, overlay.server_container, secret)
         self.assertEqual(configuration["tls_certificate_file"], folder + "/tls.crt")
@@ -346,7 +346,7 @@ class ManifestTests(unittest.TestCase):
         self.assertEqual(variables["CLIENT_KEY_FILE"], folder + "/tls.key")
 
     @for_each_overlay
-    def test_each_side_is_told_of_the_others_authority(self, overlay):
+    def test_each_side_has_the_others_authority(self, overlay):
         if "tls_certificate_file" not in overlay.configuration:
             return
         with open(os.path.join(KUSTOMIZE, overlay.name, "kustomization.yaml")) as file:
@@ -358,7 +358,7 @@ class ManifestTests(unittest.TestCase):
         self.assertEqual(overlay.agent_variables["SERVER_CA_FILE"], folder + "/ca.crt")
 
     @for_each_overlay
-    def test_certificates_are_of_the_right_names_and_of_their_namespaces_authority(self, overlay):
+    def test_certificates_have_their_names_and_their_namespaces_authority(self, overlay):
         if not overlay.all("Certificate"):
             return
         host = overlay.agent_variables.get("SERVER_NAME", overlay.agent_variables["KUBENETMON_SERVER_SERVICE_HOST"])
@@ -414,13 +414,13 @@ class ManifestTests(unittest.TestCase):
         self.assertFalse(mounts["/etc/kubenetmon-server"])
 
     @for_each_overlay
-    def test_the_servers_memory_holds_what_may_wait(self, overlay):
+    def test_the_servers_memory_holds_its_queued_bytes(self, overlay):
         queued = overlay.configuration.get("clickhouse_max_queued_bytes", 256 << 20)
         limit = size(overlay.server_container["resources"]["limits"]["memory"])
         self.assertGreaterEqual(limit, queued + (256 << 20))
 
     @for_each_overlay
-    def test_there_are_three_servers_apart(self, overlay):
+    def test_three_servers_are_spread_out(self, overlay):
         replicas = [item["spec"]["minReplicas"] for item in overlay.all("HorizontalPodAutoscaler")]
         self.assertEqual(replicas or [overlay.server["spec"]["replicas"]], [3])
         self.assertEqual("replicas" in overlay.server["spec"], not replicas)
@@ -467,7 +467,7 @@ class ManifestTests(unittest.TestCase):
         address = [item for item in overlay.agent_container["env"] if item["name"] == "METRICS_ADDRESS"]
         self.assertEqual(address, [{
             "name": "METRICS_ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}])
-        # The pod's address is the node's, and probes without a host come to the pod's.
+        # The pod has the node's address, and probes without a host use the pod's address.
         self.assertTrue(overlay.agent_pod["hostNetwork"])
         for probe in ("livenessProbe", "readinessProbe"):
             self.assertNotIn("host", overlay.agent_container[probe]["httpGet"])
@@ -492,7 +492,7 @@ class ManifestTests(unittest.TestCase):
             self.assertEqual(scaler["spec"]["scaleTargetRef"]["name"], SERVER)
 
     @for_each_overlay
-    def test_everything_is_in_the_namespace_that_it_is_for(self, overlay):
+    def test_every_object_is_in_its_namespace(self, overlay):
         for item in overlay.objects:
             if item["kind"] in ("Namespace", "ClusterRole", "ClusterRoleBinding", "PriorityClass"):
                 self.assertNotIn("namespace", item["metadata"])
@@ -507,7 +507,7 @@ class ManifestTests(unittest.TestCase):
             self.assertRegex(container["image"], r"^[\w.]+/kubenetmon-(agent|server):\d+\.\d+\.\d+$")
 
     @for_each_overlay
-    def test_every_container_says_what_it_needs(self, overlay):
+    def test_every_container_has_requests_and_limits(self, overlay):
         steps = overlay.agent_pod.get("initContainers", [])
         for container in [overlay.agent_container, overlay.server_container] + steps:
             for kind in ("requests", "limits"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Holds the pages of both daemons against promtool, against a parser of OpenMetrics and against docs/metrics.md.
+"""Checks the metrics pages of both daemons with promtool and a parser of OpenMetrics, and compares them with docs/metrics.md.
 
     tools/sandbox python metrics_test.py PROMTOOL FOLDER-OF-THE-DAEMONS
 """
@@ -23,7 +23,7 @@ PROMTOOL, PROGRAMS = "", ""
 DOCUMENT = os.path.join(ROOT, "docs", "metrics.md")
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-# What promtool would call otherwise and kubenetmon's dashboards know by these names.
+# Names that promtool criticizes and that kubenetmon's dashboards use.
 KUBENETMONS = {
     "kubenetmon_collector_last_collection_duration_us": "abbreviated units",
     "kubenetmon_worker_insert_batch_age_ms": "abbreviated units",
@@ -62,7 +62,7 @@ def openmetrics(port):
 
 
 def documented():
-    """The rows of docs/metrics.md: name to type, labels and meaning."""
+    """Returns the rows of docs/metrics.md: type, labels and meaning by name."""
     rows = {}
     with open(DOCUMENT) as file:
         for line in file:
@@ -74,7 +74,7 @@ def documented():
 
 
 def documented_labels(text):
-    """The labels of a row by name, each with its values; None where those are told in words."""
+    """Returns the labels of a row by name, each with its values; None if the values are described in words."""
     labels = {}
     for part in text.split("; ") if text else []:
         name, values = re.fullmatch(r"`(\w+)`: (.*)", part).groups()
@@ -92,7 +92,7 @@ class MetricsTests(unittest.TestCase):
         for statement in schema("001_network_flows_0.sql"):
             clickhouse.query(statement)
         inventory = ["--inventory", os.path.join(ROOT, "tools", "lab-inventory.yaml")]
-        # One that works, and one that nothing answers to but that knows of a cluster to watch.
+        # A server that works, and one without ClickHouse that has a cluster to watch.
         cls.start_server("busy", 18884, 18880, clickhouse.url, inventory, {})
         kubeconfig = os.path.join(cls.folder.name, "kubeconfig")
         with open(kubeconfig, "w") as file:
@@ -140,11 +140,11 @@ class MetricsTests(unittest.TestCase):
             log.seek(0)
         raise AssertionError(what + " never; " + "\n".join(log.read() for log in cls.logs))
 
-    def test_promtool_likes_every_name_that_is_not_kubenetmons(self):
+    def test_promtool_accepts_every_name_that_is_not_kubenetmons(self):
         complaints = collections.defaultdict(set)
         for name, page in self.pages.items():
             run = subprocess.run([PROMTOOL, "check", "metrics"], input=page, capture_output=True, text=True)
-            # 3: what can be read and is not as it should be.
+            # 3: promtool can parse the page and reports style problems.
             self.assertIn(run.returncode, (0, 3), name + run.stderr)
             for line in (run.stdout + run.stderr).splitlines():
                 metric, complaint = line.split(" ", 1)
@@ -153,7 +153,7 @@ class MetricsTests(unittest.TestCase):
         for metric, found in complaints.items():
             self.assertTrue(all(KUBENETMONS[metric] in complaint for complaint in found), (metric, found))
 
-    def test_openmetrics_say_the_same(self):
+    def test_openmetrics_has_the_same_samples(self):
         for name, port in self.ports.items():
             text, kind = openmetrics(port)
             self.assertEqual(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8")
@@ -170,7 +170,7 @@ class MetricsTests(unittest.TestCase):
                 self.assertEqual(family.unit, next(
                     (unit for unit in ("seconds", "bytes") if family.name.endswith("_" + unit)), ""))
 
-    def test_the_document_tells_of_every_metric_and_of_no_other(self):
+    def test_the_document_describes_exactly_the_metrics(self):
         types, labels = {}, collections.defaultdict(lambda: collections.defaultdict(set))
         for page in self.pages.values():
             for family in parse_text(page):
@@ -193,7 +193,7 @@ class MetricsTests(unittest.TestCase):
                     if values is not None:
                         self.assertEqual(values, labels[name][key], key)
 
-    def test_there_are_few_series(self):
+    def test_the_number_of_series_is_limited(self):
         for name, page in self.pages.items():
             self.assertLess(sum(1 for line in page.splitlines() if not line.startswith("#")), 350, name)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Holds the modules of Package.swift against docs/architecture.md and against what their files import.
+"""Compares the modules of Package.swift with docs/architecture.md and with the imports of their files.
 
 Needs no build. The argument is the command `swift`."""
 import functools
@@ -12,14 +12,14 @@ import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 SWIFT = sys.argv.pop(1) if len(sys.argv) > 1 else "swift"
-# Come with the toolchain. Foundation is not among them: it takes more memory than the rest of a daemon.
+# Modules of the toolchain. Foundation is not allowed: it takes more memory than the rest of a daemon.
 TOOLCHAIN = {"Dispatch", "FoundationEssentials", "Glibc", "Synchronization"}
 IMPORT = re.compile(r"^(?:@\w+ )*(?:(?:public|package|internal|fileprivate|private) )?import (\w+)", re.M)
 
 
 @functools.cache
 def modules():
-    """The Swift modules of Sources: name to whether it is a library, and the names of what it depends on."""
+    """Returns the Swift modules of Sources by name: whether each is a library, and the names of its dependencies."""
     dump = subprocess.run(
         [SWIFT, "package", "--package-path", ROOT, "dump-package"], capture_output=True, text=True, check=True)
     modules = {}
@@ -55,13 +55,13 @@ class ModulesTest(unittest.TestCase):
         self.assertEqual(sorted(names), sorted(name for name, (is_library, _) in modules().items() if is_library))
 
     def test_a_module_imports_what_it_declares(self):
-        # SwiftPM lets a module import all that happens to be built before it.
+        # SwiftPM permits a module to import any module that happens to be built before it.
         for name, (_, dependencies) in modules().items():
             with self.subTest(name):
                 self.assertEqual(imports(name) - TOOLCHAIN, dependencies)
 
-    def test_labels_are_made_of_plain_values(self):
-        # No HTTP, no YAML, no protobuf: whatever knows of a cluster makes ClusterModel's values.
+    def test_labeling_depends_on_plain_values_only(self):
+        # No HTTP, no YAML, no protobuf: sources of cluster objects create values of ClusterModel.
         dependencies = {name: modules()[name][1] for name in ("Labeling", "ClusterModel", "FlowModel")}
         self.assertEqual(
             dependencies,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks every question of deploy/clickhouse/queries on the rows of flows.py; its answer must be the one in expected/.
+"""Runs every query of deploy/clickhouse/queries on the rows of flows.py; its result must be that in expected/.
 
-    python3 queries_test.py --record    writes the answers of now there, to be read before they are committed
+    python3 queries_test.py --record    writes the current results to expected/; review them before you commit them
 """
 import os
 import re
@@ -11,7 +11,7 @@ import unittest
 import flows
 from engine import ROOT, SCHEMA, ZONES, chain, engine, plain_moments, schema
 
-# Whose order leaves rows of equal rank as they come.
+# Queries whose order does not determine the order of rows with equal rank.
 WITH_EQUAL_RANKS = {"top_talkers"}
 QUERIES = os.path.join(SCHEMA, "queries")
 EXPECTED = os.path.join(os.path.dirname(os.path.realpath(__file__)), "expected")
@@ -35,7 +35,7 @@ def apply(clickhouse, files):
         for statement in schema(name):
             clickhouse.query(statement)
             created = re.match(r"CREATE TABLE (?:IF NOT EXISTS )?(?:default\.)?(\w+)", statement)
-            if created:  # rows of a past day must not expire
+            if created:  # rows of a past day must not expire during the test
                 clickhouse.query("SYSTEM STOP TTL MERGES " + created[1])
 
 
@@ -46,7 +46,7 @@ def insert(clickhouse, rows=None):
 
 
 def ask(clickhouse, name, **names):
-    """A question's answer at NOW; `names` are put in place of those at its top."""
+    """Returns a query's result at NOW; `names` replace the values at its top."""
     question = text(name).replace("now()", "toDateTime(%d)" % flows.seconds(flows.NOW))
     for name, value in names.items():
         question, count = re.subn(r"'[^']*' AS %s\b" % name, "'%s' AS %s" % (value, name), question)
@@ -82,7 +82,7 @@ class QueryTests(unittest.TestCase):
         months = {row["month"]: row["once"] for row in rows(ask(clickhouse, "metering")) if row["sent"] != "0"}
         self.assertEqual(months, {"2026-02-01": "90", "2026-03-01": "60"})
 
-    def test_every_question_has_its_answer_in_every_time_zone(self):
+    def test_every_query_has_its_result_in_every_time_zone(self):
         for zone in ZONES:
             at_end = unittest.TestCase()
             try:
@@ -96,22 +96,22 @@ class QueryTests(unittest.TestCase):
             finally:
                 at_end.doCleanups()
 
-    def test_every_answer_has_its_question(self):
+    def test_every_result_has_its_query(self):
         self.assertEqual(sorted(os.listdir(EXPECTED)), [name + ".tsv" for name in names()])
 
-    def test_every_question_is_in_the_documents(self):
+    def test_every_query_is_in_the_documents(self):
         with open(os.path.join(ROOT, "docs", "queries.md")) as file:
             named = re.findall(r"\.\./deploy/clickhouse/queries/(\w+)\.sql", file.read())
         self.assertEqual(sorted(named), names())
 
-    def test_every_question_begins_with_a_sentence(self):
+    def test_every_query_begins_with_a_sentence(self):
         for name in names():
             with self.subTest(name):
                 self.assertRegex(text(name), r"\A-- [A-Z].*[a-z]")
 
 
 class OpenerTests(unittest.TestCase):
-    """A server that listens on a port as high as clients' (gRPC's 50051): no call is missing."""
+    """A server that listens on a port in the range of clients' ports (gRPC's 50051): no call is missing."""
 
     @classmethod
     def setUpClass(cls):
@@ -124,14 +124,14 @@ class OpenerTests(unittest.TestCase):
         self.assertEqual((row["service"], row["caller"]), ("shop/grpc", "Deployment/caller"))
         self.assertEqual((row["connections"], row["moved"], row["across_zones"]), ("20", "200000", "200000"))
 
-    def test_every_new_connection_is_its_opener_s(self):
+    def test_every_new_connection_counts_for_its_opener(self):
         opened = {row["pod"]: int(row["opened"]) for row in rows(ask(self.engine, "new_connections"))}
         self.assertEqual(opened["caller-1"], 20 + 8 + 6)
-        # Its service says that it was called; who called the other pod nobody knows, so that it counts at both ends.
+        # The service identifies the first pod as called. The other pod has no service, so the connection counts for both ends.
         self.assertNotIn("grpc-1", opened)
         self.assertEqual(opened["grpc-2"], 8)
 
-    def test_every_address_that_is_called_is_seen_and_no_visitor(self):
+    def test_called_addresses_are_listed_and_clients_are_not(self):
         row, = rows(ask(self.engine, "outside_addresses", of_namespace="shop"))
         self.assertEqual((row["address"], row["port"], row["sent"], row["received"]),
                          ("203.0.113.7", "50051", "60000", "120000"))
@@ -145,7 +145,7 @@ class PriceTests(unittest.TestCase):
         for rows_of_cloud in flows.clouds():
             insert(cls.engine, rows_of_cloud)
 
-    def test_each_cloud_has_its_own_prices_or_none(self):
+    def test_each_cloud_has_its_own_prices_or_no_price(self):
         found = {}
         for row in rows(ask(self.engine, "egress_cost")):
             found.setdefault(row["region"], {})[row["app"], row["kind"]] = row["usd"]
@@ -162,7 +162,7 @@ class PriceTests(unittest.TestCase):
 
 
 class OwnerTests(unittest.TestCase):
-    """Connections of every kind, with ignore_node_flows and without: each byte once, and on its workload."""
+    """Connections of every kind, with and without ignore_node_flows: each byte counts once, for its workload."""
 
     @classmethod
     def setUpClass(cls):
@@ -189,7 +189,7 @@ class OwnerTests(unittest.TestCase):
             self.assertEqual(sum(int(row["moved"]) for row in rows(ask(self.engine, "namespace_matrix"))), carried)
             self.assertEqual(sum(int(row["once"]) for row in rows(ask(self.engine, "metering"))), carried)
 
-    def test_every_workload_has_what_it_moved(self):
+    def test_every_workload_has_its_traffic(self):
         for case, is_recorded in self.cases():
             if not is_recorded:
                 continue
@@ -200,7 +200,7 @@ class OwnerTests(unittest.TestCase):
                     found[row["workload"]] = (sent + int(row["sent"]), received + int(row["received"]))
             self.assertEqual(found, flows.moved(case, within_node=False))
 
-    def test_rows_of_before_the_upgrade_are_counted_as_before(self):
+    def test_rows_of_older_servers_count_as_before(self):
         visits = flows.case(named("visitor to a pod elsewhere, masqueraded"), False)
         for row in visits.rows:
             self.assertEqual((row["localNode"], row["localCluster"]), ("node-2", "main"))
@@ -218,7 +218,7 @@ class OwnerTests(unittest.TestCase):
         self.fill(flows.case(named(name), node_flows))
         return {(row["app"], row["kind"]): int(row["moved"]) for row in rows(ask(self.engine, "egress_cost"))}
 
-    def test_a_visit_costs_its_workload_the_way_from_the_entry_node(self):
+    def test_an_external_client_costs_the_way_from_the_entry_node(self):
         for node_flows in (False, True):
             self.assertEqual(
                 self.costs("visitor to a pod elsewhere, masqueraded", node_flows),
@@ -235,7 +235,7 @@ class OwnerTests(unittest.TestCase):
                     ("web", "zone sent"): 1_000, ("web", "zone received"): 9_000,
                     ("db", "zone sent"): 9_000, ("db", "zone received"): 1_000}, name)
 
-    def test_a_process_of_a_node_costs_the_pod_s_workload_both_ends(self):
+    def test_a_process_of_a_node_costs_the_pods_workload_both_ends(self):
         for name, app in (("process to a pod elsewhere", "db"), ("pod to a process of another node", "web")):
             self.assertEqual(
                 self.costs(name, True), {(app, "zone sent"): 10_000, (app, "zone received"): 10_000}, name)
@@ -253,13 +253,13 @@ class OwnerTests(unittest.TestCase):
             [("warehouse", "db", "eu-central-1b", "9000"), ("db", "warehouse", "eu-central-1a", "1000")])
         self.assertEqual([row["kind"] for row in rows(ask(self.engine, "metering"))], ["OTHER_ZONE"])
 
-    def test_packets_of_masqueraded_pods_are_not_missing(self):
+    def test_packets_of_masqueraded_pods_are_not_reported_as_lost(self):
         self.fill(flows.case(named("pod to a pod elsewhere, masqueraded"), True))
         self.assertEqual(ask(self.engine, "lost_on_the_way").count("\n"), 1)
 
 
 class OriginalTableTests(unittest.TestCase):
-    """The original's table alone answers all questions that do not say what else they need."""
+    """The original table is enough for all queries without a line "Needs"."""
 
     @classmethod
     def setUpClass(cls):
@@ -267,7 +267,7 @@ class OriginalTableTests(unittest.TestCase):
         apply(cls.engine, chain()[:1])
         insert(cls.engine)
 
-    def test_questions_without_needs(self):
+    def test_queries_without_requirements(self):
         for name in names():
             if "-- Needs 00" in text(name):
                 continue

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Applies deploy/clickhouse to a real ClickHouse, over rows, twice, and holds what comes out against what went in."""
+"""Applies deploy/clickhouse twice to a real ClickHouse with rows, and compares sums before and after."""
 import os
 import re
 import unittest
@@ -11,7 +11,7 @@ from engine import ROOT, SCHEMA, ZONES, QueryError, chain, engine, grants, schem
 FOR_CLUSTERS = ["006_replicated_on_cluster.sql", "007_distributed.sql"]
 TABLE_EXISTS, CONSTRAINT_VIOLATED, ACCESS_DENIED = 57, 469, 497
 INSERT = "INSERT INTO network_flows_0 FORMAT JSONEachRow\n"
-# As the server sends its batches.
+# The settings with which the server sends batches.
 SETTINGS = {"async_insert": 0, "optimize_on_insert": 0}
 
 
@@ -38,9 +38,9 @@ class SchemaTests(unittest.TestCase):
 
     def apply(self, name):
         for statement in schema(name):
-            # The first file is the original's own, with the name of its database.
+            # The first file is that of the original kubenetmon and names its database.
             self.query(statement.replace("CREATE TABLE default.", "CREATE TABLE "))
-            # Rows of a past day must not expire while a test looks at them.
+            # Rows of a past day must not expire during the test.
             created = re.match(r"CREATE TABLE (?:IF NOT EXISTS )?(?:default\.)?(\w+)", statement)
             if created:
                 self.query("SYSTEM STOP TTL MERGES " + created[1])
@@ -64,7 +64,7 @@ class SchemaTests(unittest.TestCase):
         numbers = sorted(name[:3] for name in os.listdir(SCHEMA) if re.match(r"\d{3}_.*\.sql$", name))
         self.assertEqual(numbers, ["001", "002", "003", "004", "005", "006", "007"])
 
-    def test_the_chain_is_applied_over_rows_and_again(self):
+    def test_files_can_be_applied_to_a_table_with_rows_and_again(self):
         self.apply(chain()[0])
         self.insert(input_format_skip_unknown_fields=1)
         for name in chain()[1:]:
@@ -84,7 +84,7 @@ class SchemaTests(unittest.TestCase):
         self.query("OPTIMIZE TABLE network_flows_0 FINAL")
         self.assertEqual(self.total(), 2 * self.reported)
 
-    def test_a_view_of_before_is_given_the_new_rule(self):
+    def test_an_existing_view_gets_the_new_query(self):
         self.apply_all()
         definitions = self.definitions()
         self.query("DROP VIEW network_flows_hourly_view")
@@ -112,13 +112,13 @@ class SchemaTests(unittest.TestCase):
         self.assertLess(
             self.number("SELECT count() FROM network_flows_hourly"), self.number("SELECT count() FROM network_flows_0"))
 
-    def test_the_rollup_knows_every_byte_once(self):
+    def test_the_rollup_counts_every_byte_once(self):
         self.apply_all()
         self.insert()
         self.assertEqual(self.total("network_flows_hourly", "bytesOnce"), self.flows.carried)
         self.assertGreater(self.total(), self.flows.carried)
 
-    def test_merges_of_the_rollup_leave_its_sums(self):
+    def test_merges_keep_the_sums_of_the_rollup(self):
         self.apply_all()
         self.insert()
         self.insert()
@@ -126,14 +126,14 @@ class SchemaTests(unittest.TestCase):
         for column, one in (("bytes", self.reported), ("bytesOnce", self.flows.carried)):
             self.assertEqual(self.total("network_flows_hourly", column), 2 * one)
 
-    def test_a_batch_that_comes_again_is_stored_once_in_both(self):
+    def test_a_repeated_batch_is_stored_once_in_both_tables(self):
         self.apply_all()
         for _ in range(2):
             self.insert(insert_deduplication_token="batch-1", deduplicate_blocks_in_dependent_materialized_views=1)
         self.assertEqual(self.total(), self.reported)
         self.assertEqual(self.total("network_flows_hourly"), self.reported)
 
-    def test_a_batch_that_had_failed_in_the_rollup_is_in_both_when_it_came_again(self):
+    def test_a_repeated_batch_reaches_a_rollup_that_had_failed(self):
         self.apply_all()
         again = dict(insert_deduplication_token="batch-1", deduplicate_blocks_in_dependent_materialized_views=1)
         self.query("ALTER TABLE network_flows_hourly ADD CONSTRAINT full CHECK localNamespace != 'batch'")
@@ -145,7 +145,7 @@ class SchemaTests(unittest.TestCase):
         self.assertEqual(self.total(), self.reported)
         self.assertEqual(self.total("network_flows_hourly"), self.reported)
 
-    def test_days_before_the_rollup_are_filled_in_once(self):
+    def test_days_before_the_rollup_are_backfilled_once(self):
         for name in chain()[:-1]:
             self.apply(name)
         self.insert()
@@ -160,7 +160,7 @@ class SchemaTests(unittest.TestCase):
         self.insert()
         self.assertEqual(filled, self.rows("SELECT * FROM network_flows_hourly FINAL ORDER BY ALL"))
 
-    def test_days_in_a_row_are_all_filled_in(self):
+    def test_consecutive_days_are_backfilled(self):
         self.flows = flows.nights()
         for name in chain()[:-1]:
             self.apply(name)
@@ -175,13 +175,13 @@ class SchemaTests(unittest.TestCase):
         self.assertEqual([day for day, _ in filled], days)
         self.assertEqual(filled, self.rows(by_day.format("intervalStartTime", "network_flows_0")))
 
-    def test_roles_may_do_what_they_are_for(self):
-        self.database = "default"  # that of the grants
+    def test_roles_have_exactly_their_rights(self):
+        self.database = "default"  # the database of the grants
         self.apply_all()
         writer, reader = dict(user="kubenetmon_writer_user"), dict(user="kubenetmon_reader_user")
         self.query(INSERT + self.flows.json_lines(), **SETTINGS, **writer)
         self.assertEqual(self.total("network_flows_hourly"), self.reported)
-        # What the server asks at start.
+        # The server's queries at start.
         asked = (
             "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name = 'network_flows_0'"
             " AND engine_full LIKE '%non_replicated_deduplication_window%'",
@@ -208,7 +208,7 @@ class SchemaTests(unittest.TestCase):
                 self.query(statement, **user)
             self.assertEqual(error.exception.code, ACCESS_DENIED, statement)
 
-    def test_statements_that_this_engine_cannot_run_are_well_formed(self):
+    def test_statements_for_clusters_are_well_formed(self):
         for name in ["005_roles.sql"] + FOR_CLUSTERS:
             for statement in schema(name):
                 self.assertTrue(self.query("SELECT formatQuery({sql:String})", param_sql=escaped(statement)), statement)
@@ -256,7 +256,7 @@ class SchemaTests(unittest.TestCase):
 
 
 def in_zone(name):
-    """All tests with the engine in another time zone."""
+    """Returns a class with all tests, in which the engine has another time zone."""
     return type("SchemaTests_" + name.split("/")[-1], (SchemaTests,), {"zone": name})
 
 
@@ -271,7 +271,7 @@ def cluster_grants(role):
 
 
 def escaped(text):
-    """A parameter's value, which ClickHouse reads like a field of TabSeparated."""
+    """Returns a parameter's value, which ClickHouse parses like a field of TabSeparated."""
     return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks at the server's status page with a browser: status_page_test.py SERVER_PROGRAM FOLDER_FOR_PICTURES
+"""Tests the server's status page with a browser: status_page_test.py SERVER_PROGRAM FOLDER_FOR_SCREENSHOTS
 
 The real server writes to a real ClickHouse what agents of the test's own send. Some have names that would be markup.
 """
@@ -77,7 +77,7 @@ def hello(node):
 
 
 def batch(sequence, flows):
-    """Flows are (source, destination, bytes there, bytes back)."""
+    """Encodes a batch; flows are (source, destination, bytes sent, bytes received)."""
     numbers = lambda values: b"".join(map(varint, values))
     fixed = lambda values: struct.pack("<%dI" % len(flows), *(int(ipaddress.ip_address(value)) for value in values))
     packets = [1 + max(there, back) // 1000 for _, _, there, back in flows]
@@ -91,7 +91,7 @@ def batch(sequence, flows):
 
 
 def traffic():
-    """What each node's agent tells, and what each line of the page must be."""
+    """Returns each node's flows, and the expected lines of the page."""
     told, expected = {node: [] for node in NODES}, {}
 
     def talk(one, other, there, back):
@@ -225,7 +225,7 @@ def look(browser, url, width, scheme, expected):
     events = browser.load(url, width, scheme=scheme)
     requests = [event["params"]["request"]["url"] for event in events
                 if event.get("method") == "Network.requestWillBeSent"]
-    # The browser itself looks for the icon of a site.
+    # The browser requests the icon of a site by itself.
     check(set(requests) - {url + "favicon.ico"} == {url}, "the page asks for", requests)
     complaints = [event["params"]["entry"]["text"] for event in events if event.get("method") == "Log.entryAdded"
                   and "favicon" not in event["params"]["entry"].get("url", "")]
@@ -247,7 +247,7 @@ def look(browser, url, width, scheme, expected):
     total = sum(expected.values())
     rows = page["rows"]
     check(len(rows) == 20, at, len(rows), "rows")
-    # Batches of one sort have been sent: as often as the heaviest says.
+    # The number of rounds of batches, by the bytes of the first of the top talkers.
     times = round(bytes_of(rows[0]["cells"][3]) / heaviest[0][1])
     check(times > 0, at, "no bytes")
     for row, (_, amount) in zip(rows, heaviest):
@@ -277,7 +277,7 @@ def main():
         browser = Browser(until=stack.callback)
 
         def send():
-            # All parts in one minute, or else some of it is in the next.
+            # Sends all parts within one minute; otherwise some are in the next.
             if time.time() % 60 > 55:
                 time.sleep(60.5 - time.time() % 60)
             rows = 'kubenetmon_worker_rows_total{type="inserted"} '
@@ -291,7 +291,7 @@ def main():
             send()
             look(browser, url, width, scheme, expected)
             browser.screenshot(os.path.join(pictures, "status-%d-%s.png" % (width, scheme)))
-    print("ok: the status page at 1280 and 400 px, light and dark; pictures are in", pictures)
+    print("ok: the status page at 1280 and 400 px, light and dark; screenshots are in", pictures)
 
 
 main()
