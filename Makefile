@@ -8,7 +8,7 @@ help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 .PHONY: demo
-demo: ## Run the whole pipeline on real traffic and show the table (KEEP=1 leaves ClickHouse up)
+demo: ## Run the whole pipeline on real traffic and print the top talkers (KEEP=1 keeps ClickHouse running)
 	@tools/install-packages build run
 	@echo "demo: building (two to eleven minutes the first time)"
 	@$(SWIFT) build -c release --product kubenetmon-agent --quiet
@@ -17,7 +17,7 @@ demo: ## Run the whole pipeline on real traffic and show the table (KEEP=1 leave
 	@tools/demo $(PROGRAMS)
 
 .PHONY: build
-build: ## Build both daemons in release
+build: ## Build release versions of both daemons
 	@tools/install-packages build
 	$(SWIFT) build -c release --product kubenetmon-agent
 	$(SWIFT) build -c release --product kubenetmon-server
@@ -28,25 +28,25 @@ test: ## Run all tests, in network namespaces and against a real ClickHouse
 	@tools/clickhouse --install
 	@$(MAKE) --no-print-directory schema-test queries-test
 	$(SWIFT) build --build-tests
-	@# tools/sandbox bounds how many tests run at a time by the number of cores.
+	@# tools/sandbox limits how many tests run at a time by the number of cores.
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && export TMPDIR=$$folder && \
 		tools/sandbox $(SWIFT) test --skip-build --skip EndToEndTests && \
-		echo "the parts are right; now the daemons, end to end" && \
+		echo "the tests of the components passed; now the daemons end to end" && \
 		tools/sandbox $(SWIFT) test --skip-build --filter EndToEndTests
 
 .PHONY: check
-check: lint documents-test ## A quick loop over a warm build: lint, documents, and the tests that need neither network nor server
+check: lint documents-test ## Run lint, the documents' checks, and the tests that need no network and no server
 	$(SWIFT) build --build-tests --quiet
 	@tools/sandbox $(SWIFT) test --skip-build --filter '^(FlowModel|FlowBlocks|FlowWire|Labeling|ClusterModel|StrictYAML|Operations|Retry)Tests'
 
 .PHONY: schema-test
-schema-test: ## Apply deploy/clickhouse to a real ClickHouse, over rows, twice, and compare sums
+schema-test: ## Apply deploy/clickhouse twice to a real ClickHouse with rows, and compare sums
 	@tools/install-packages run
 	@tools/clickhouse --install
 	@echo "schema-test:" && python3 -B Tests/DeployTests/schema_test.py
 
 .PHONY: queries-test
-queries-test: ## Ask every question of deploy/clickhouse/queries on rows whose answers are known
+queries-test: ## Run every query of deploy/clickhouse/queries on rows with known results
 	@tools/install-packages run
 	@tools/clickhouse --install
 	@echo "queries-test:" && python3 -B Tests/DeployTests/queries_test.py
@@ -58,27 +58,27 @@ queries-test: ## Ask every question of deploy/clickhouse/queries on rows whose a
 	@touch $@
 
 .PHONY: manifests-test
-manifests-test: .tools/manifests/ready ## Render deploy/kubernetes and check it against Kubernetes' schemas and the daemons
+manifests-test: .tools/manifests/ready ## Render deploy/kubernetes and check it against Kubernetes' schemas and the daemons' settings
 	@echo "manifests-test:" && .tools/manifests/bin/python -B Tests/DeployTests/manifests_test.py
 
 .tools/promtool:
-	@echo "taking promtool out of Debian's package prometheus (20 MB to download, once; nothing is installed)"
+	@echo "extracting promtool from Debian's package prometheus (downloads 20 MB once; installs nothing)"
 	@mkdir -p .tools && folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && cd "$$folder" && \
 		get="apt-get download -qq -o APT::Sandbox::User=root prometheus" && \
 		{ $$get 2>/dev/null || { apt-get update -qq && $$get; }; } && dpkg-deb -x prometheus_*.deb . && mv usr/bin/promtool "$(CURDIR)/$@"
 
 .PHONY: alerts-test
-alerts-test: .tools/manifests/ready .tools/promtool ## Try the alerts of deploy/prometheus with promtool
+alerts-test: .tools/manifests/ready .tools/promtool ## Test the alerts of deploy/prometheus with promtool
 	@echo "alerts-test:" && .tools/manifests/bin/python -B Tests/DeployTests/alerts_test.py .tools/promtool
 
 .tools/metrics/ready:
-	@echo "installing a parser of OpenMetrics into .tools/metrics (once)"
+	@echo "installing an OpenMetrics parser into .tools/metrics (once)"
 	@python3 -m venv --clear .tools/metrics
 	@.tools/metrics/bin/pip install -q --disable-pip-version-check prometheus-client==0.26.0
 	@touch $@
 
 .PHONY: metrics-test
-metrics-test: .tools/metrics/ready .tools/promtool ## Hold the metrics of both daemons against promtool and docs/metrics.md
+metrics-test: .tools/metrics/ready .tools/promtool ## Check the metrics of both daemons with promtool and compare them with docs/metrics.md
 	@tools/install-packages build run test
 	@tools/clickhouse --install
 	@$(SWIFT) build --product kubenetmon-agent --quiet
@@ -86,7 +86,7 @@ metrics-test: .tools/metrics/ready .tools/promtool ## Hold the metrics of both d
 	@echo "metrics-test:" && tools/sandbox .tools/metrics/bin/python -B Tests/DeployTests/metrics_test.py .tools/promtool .build/debug
 
 .PHONY: dashboards-test
-dashboards-test: .tools/manifests/ready .tools/promtool ## Ask every panel of deploy/grafana on rows whose answers are known
+dashboards-test: .tools/manifests/ready .tools/promtool ## Run the query of every panel of deploy/grafana on rows with known results
 	@tools/install-packages run
 	@tools/clickhouse --install
 	@echo "dashboards-test:" && .tools/manifests/bin/python -B Tests/DeployTests/dashboards_test.py .tools/promtool
@@ -97,7 +97,7 @@ dashboards-test: .tools/manifests/ready .tools/promtool ## Ask every panel of de
 	@touch $@
 
 .PHONY: images-test
-images-test: .tools/hadolint/ready ## Build both images without an engine and run them alone on their disks (root; 10 minutes)
+images-test: .tools/hadolint/ready ## Build both images without a container engine and run their programs (needs root; 10 minutes)
 	@tools/install-packages build run test images-test
 	@tools/clickhouse --install
 	@.tools/hadolint/bin/hadolint Dockerfile.agent Dockerfile.server
@@ -105,12 +105,12 @@ images-test: .tools/hadolint/ready ## Build both images without an engine and ru
 	@tools/sandbox python3 -B Tests/DeployTests/images_test.py
 
 .PHONY: dist
-dist: ## Build both daemons with Swift's runtime inside, stripped, into dist/
+dist: ## Build both daemons with the Swift runtime linked in, and pack them into dist/
 	@tools/install-packages build
 	@tools/dist
 
 .PHONY: status-page-test
-status-page-test: ## Look at the server's status page with Chromium (pictures are in .tools/status-page)
+status-page-test: ## Test the server's status page with Chromium (screenshots are in .tools/status-page)
 	@tools/install-packages build run browser
 	@tools/clickhouse --install
 	@$(SWIFT) build --product kubenetmon-server --quiet
@@ -126,7 +126,7 @@ helm-test: .tools/manifests/helm ## Lint and render the charts; compare them wit
 	@echo "helm-test:" && .tools/manifests/bin/python -B Tests/DeployTests/helm_test.py
 
 .PHONY: bench-agent
-bench-agent: ## Measure what collections and events cost (SIZES="10000 100000 1000000" entries)
+bench-agent: ## Measure the agent's cost of collections and events (SIZES="10000 100000 1000000" entries)
 	@tools/install-packages build run test
 	@$(SWIFT) build -c release --product kubenetmon-agent --static-swift-stdlib --scratch-path .build-static --quiet
 	@$(SWIFT) build -c release --product Churn --static-swift-stdlib --scratch-path .build-static --quiet
@@ -137,13 +137,13 @@ bench-agent: ## Measure what collections and events cost (SIZES="10000 100000 10
 	@tools/sandbox Benchmarks/churn $(addprefix .build-static/release/,kubenetmon-agent Churn)
 
 .PHONY: bench-minutes
-bench-minutes: ## Measure how many bytes appear in the minute after theirs, by interval (five minutes)
+bench-minutes: ## Measure how many bytes are reported in a later minute, by collection interval (five minutes)
 	@tools/install-packages build run test
 	@$(SWIFT) build -c release --product kubenetmon-agent --static-swift-stdlib --scratch-path .build-static --quiet
 	@tools/sandbox Benchmarks/minutes $(CURDIR)/.build-static/release/kubenetmon-agent
 
 .PHONY: bench-labels
-bench-labels: ## Measure what knowing a cluster of 100,000 pods costs (RANGES=folder with the providers' lists)
+bench-labels: ## Measure the server's cost of watching 100,000 pods (RANGES=folder with the providers' lists)
 	@tools/install-packages build run
 	@echo "bench-labels: building (a few minutes the first time)"
 	@$(SWIFT) build -c release --product kubenetmon-server --static-swift-stdlib --scratch-path .build-static --quiet
@@ -153,7 +153,7 @@ bench-labels: ## Measure what knowing a cluster of 100,000 pods costs (RANGES=fo
 	@RANGES="$(RANGES)" Benchmarks/labels .build-static/release/kubenetmon-server Benchmarks/.build/release
 
 .PHONY: bench-server
-bench-server: ## Measure what a flow costs the server (CASES="sink.lz4 clickhouse", all unless set)
+bench-server: ## Measure the server's cost of a flow (CASES="sink.lz4 clickhouse"; all by default)
 	@tools/install-packages build run
 	@tools/clickhouse --install
 	@echo "bench-server: building (a few minutes the first time)"
@@ -164,7 +164,7 @@ bench-server: ## Measure what a flow costs the server (CASES="sink.lz4 clickhous
 	@Benchmarks/server .build-static/release/kubenetmon-server Benchmarks/.build/release/ServerLoad $(CASES)
 
 .PHONY: soak
-soak: ## Run the whole pipeline with churn, restarts and faults (MINUTES=10); memory and descriptors must not grow
+soak: ## Run the whole pipeline with churn, restarts and faults and check for leaks and missing bytes (MINUTES=10)
 	@tools/install-packages build run
 	@tools/clickhouse --install
 	@$(SWIFT) build -c release --product kubenetmon-agent --quiet
@@ -178,13 +178,13 @@ soak: ## Run the whole pipeline with churn, restarts and faults (MINUTES=10); me
 	@touch $@
 
 .PHONY: modules-test
-modules-test: ## Hold the modules of Package.swift against docs/architecture.md and what their files import
+modules-test: ## Compare the modules of Package.swift with docs/architecture.md and with their files' imports
 	@echo "modules-test:" && python3 -B Tests/DeployTests/modules_test.py $(SWIFT)
 
 SECONDS_EACH ?= 60
 
 .PHONY: fuzz
-fuzz: ## Feed the decoders with made-up bytes, SECONDS_EACH=60 seconds each (netlink, frames, Kubernetes objects)
+fuzz: ## Fuzz the decoders of netlink, frames and Kubernetes objects (SECONDS_EACH=60)
 	@tools/install-packages build
 	@for program in Netlink Frames KubernetesObjects; do \
 		$(SWIFT) build --package-path Tests/Fuzz --scratch-path .build-fuzz --product $$program --quiet \
@@ -195,13 +195,13 @@ fuzz: ## Feed the decoders with made-up bytes, SECONDS_EACH=60 seconds each (net
 	done
 
 .PHONY: mutants
-mutants: ## Show whether the unit tests notice the faults of Tests/mutants.txt (an hour; NAMES="jitter TLS" for some)
+mutants: ## Check that the unit tests detect the faults of Tests/mutants.txt (an hour; NAMES="jitter TLS" selects some)
 	@tools/install-packages build run test
 	@tools/clickhouse --install
 	@tools/mutants $(NAMES)
 
 .PHONY: lint
-lint: .tools/lint/ready modules-test ## Check the Swift code's format and imports, the scripts and that there is one version
+lint: .tools/lint/ready modules-test ## Check the Swift code's format and imports, the scripts, and that all files have the same version
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
 	@tools/version --check
 	@.tools/lint/bin/shellcheck $$(grep -slE '^#!.*bash$$' .ci/* tools/* Benchmarks/*)
@@ -212,24 +212,24 @@ format: ## Format the Swift code
 	$(SWIFT) format format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
 
 .PHONY: documents-test
-documents-test: ## Check the documents' links, paths and make targets, and the licence of source files
+documents-test: ## Check the links, paths and make targets in documents, and the licence of source files
 	@echo "documents-test:" && python3 -B Tests/DeployTests/documents_test.py
 
 .PHONY: generate
-generate: ## Make the C code of proto/ anew
+generate: ## Regenerate the C code of proto/
 	@tools/install-packages test
 	tools/generate
 
 .PHONY: configuration-reference
-configuration-reference: ## Write the tables of docs/configuration.md anew
+configuration-reference: ## Regenerate the tables of docs/configuration.md
 	$(SWIFT) build --product kubenetmon-agent
 	$(SWIFT) build --product kubenetmon-server
 	@tools/configuration-reference .build/debug
 
 .PHONY: check-generated
-check-generated: ## Fail where the checked-in C code is not what proto/ says
+check-generated: ## Check that the checked-in C code is that of proto/
 	@tools/generate --check
 
 .PHONY: clean
-clean: ## Remove everything that was built or installed here
+clean: ## Remove everything that these targets built or installed in this folder
 	rm -rf .build .build-* .tools dist

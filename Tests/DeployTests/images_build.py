@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds the images from their Dockerfiles without a container engine or a registry, and unpacks their roots into FOLDER.
 
-buildah runs the Dockerfiles, on a Debian 12 that mmdebstrap makes and with the Swift toolchain of this machine. Where
-buildah cannot run, the build stage's commands run in a chroot, which is said.
+buildah runs the Dockerfiles on a Debian 12 created by mmdebstrap, with the Swift toolchain of this machine. If buildah cannot
+run, a message says so, and the commands of the build stage run in a chroot.
 """
 import os
 import re
@@ -147,7 +147,7 @@ def main():
     try:
         remove_all()
     except (OSError, subprocess.CalledProcessError) as error:
-        say(f"buildah does not run here ({error}); doing what the Dockerfiles say in a chroot")
+        say(f"buildah cannot run ({error}); running the Dockerfiles' commands in a chroot")
         build_in_chroot(stage)
     else:
         build_with_buildah()
