@@ -5,7 +5,7 @@ import PackageDescription
 
 let decoders: Target.Dependency = .product(name: "KubenetmonDecoders", package: "kubenetmon")
 
-/// One libFuzzer program for each kind of bytes that come from outside; `make fuzz` builds and runs them.
+/// A libFuzzer program for each kind of untrusted input; `make fuzz` builds and runs them.
 let package = Package(
     name: "kubenetmon-fuzz",
     dependencies: [

@@ -20,7 +20,7 @@ public func fuzz(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
         }
     } catch {}
     if let message = try? ServerMessage(decoding: frame) {
-        // What was understood can be said again.
+        // What was decoded can be encoded again.
         _ = message.frame()
     }
     return 0

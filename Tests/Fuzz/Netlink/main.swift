@@ -5,7 +5,7 @@ import Glibc
 @testable import Conntrack
 @testable import HostAddresses
 
-/// Reads a datagram as one of conntrack's and as one of rtnetlink's.
+/// Decodes a datagram as messages of conntrack and of rtnetlink.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
     let datagram = UnsafeRawBufferPointer(start: data, count: size)
