@@ -235,7 +235,7 @@ let package = Package(
             dependencies: [
                 "ClusterModel", "FlowBlocks", "FlowIngest", "FlowModel", "FlowWire", "KubenetmonServer",
                 "KubernetesAPI", "KubernetesTestKit", "Operations", "Secrets", "Sockets", "StrictYAML", "TestSupport",
-                "TransportSecurity", "YAMLParsing", lifecycle, logging, nioCore, nioPosix,
+                "TransportSecurity", "YAMLParsing", argumentParser, lifecycle, logging, nioCore, nioPosix,
             ]),
         .testTarget(
             name: "EndToEndTests",

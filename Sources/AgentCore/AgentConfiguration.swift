@@ -158,30 +158,19 @@ package struct AgentConfiguration: Equatable, Sendable {
     static func protocols(_ settings: inout SettingsReader) -> [TransportProtocol] {
         settings.value(
             "protocols", default: [.tcp, .udp],
-            allowed: "a comma-separated list of \(protocolNumbers.keys.sorted().joined(separator: ", "))",
+            allowed: "a comma-separated list of \(TransportProtocol.byName.keys.sorted().joined(separator: ", "))",
             "Protocols to collect.", .variable("COLLECTED_PROTOCOLS"), show: names, parse: parseProtocols)
     }
 
-    /// Returns a protocol's name if it can be collected, else its number.
-    static func name(of transport: TransportProtocol) -> String {
-        protocolNumbers.first { $0.value == transport.rawValue }?.key ?? "\(transport.rawValue)"
-    }
-
-    /// The IANA numbers of the protocols that conntrack tracks.
-    private static let protocolNumbers: [String: UInt8] = [
-        "icmp": 1, "tcp": 6, "udp": 17, "dccp": 33, "gre": 47, "icmpv6": 58, "sctp": 132, "udplite": 136,
-    ]
-
     private static func parseProtocols(_ text: String) -> [TransportProtocol]? {
         let names = text.split(separator: ",")
-        let numbers = names.compactMap { name in
-            protocolNumbers[name.filter { $0 != " " }.lowercased()]
+        let protocols = names.compactMap { name in
+            TransportProtocol.byName[name.filter { $0 != " " }.lowercased()]
         }
-        guard !numbers.isEmpty, numbers.count == names.count else { return nil }
-        return numbers.map(TransportProtocol.init(rawValue:))
+        return protocols.isEmpty || protocols.count < names.count ? nil : protocols
     }
 
     private static func names(_ protocols: [TransportProtocol]) -> String {
-        protocols.map(name).joined(separator: ",")
+        protocols.map(\.description).joined(separator: ",")
     }
 }

@@ -78,7 +78,7 @@ package struct ConnectionListing {
     /// translated.
     private static func names(_ flow: Flow) -> [Names] {
         let names = (
-            AgentConfiguration.name(of: flow.transport),
+            flow.transport.description,
             text(flow.original.source, flow.original.sourcePort, flow.transport),
             text(flow.original.destination, flow.original.destinationPort, flow.transport)
         )

@@ -106,23 +106,9 @@ struct BlockEncoder: Sendable {
         output.appendColumn(name, keys: dictionary.keys, indexes: dictionary.indexes, ofRows: rows)
     }
 
-    /// The values of the column `proto` by protocol number: the names that netfilter and /etc/protocols use, or the
-    /// number if there is none.
-    private static let transportNames = NativeKeys((0...255).map(transportName))
+    /// The values of the column `proto` by protocol number.
+    private static let transportNames = NativeKeys(
+        (0...UInt8.max).map { TransportProtocol(rawValue: $0).description })
 
     private static let connectionClasses = NativeKeys(ConnectionClass.allCases.map(\.rawValue))
-
-    private static func transportName(_ number: Int) -> String {
-        switch number {
-        case 1: "icmp"
-        case 6: "tcp"
-        case 17: "udp"
-        case 33: "dccp"
-        case 47: "gre"
-        case 58: "icmpv6"
-        case 132: "sctp"
-        case 136: "udplite"
-        default: String(number)
-        }
-    }
 }

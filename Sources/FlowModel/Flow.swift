@@ -1,25 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The number in the IPv4 protocol or IPv6 next-header field (IANA "Assigned Internet Protocol Numbers").
-public struct TransportProtocol: RawRepresentable, Hashable, Sendable {
-    /// The protocol's number.
-    public let rawValue: UInt8
-
-    /// Makes a protocol from its number.
-    @inlinable
-    public init(rawValue: UInt8) { self.rawValue = rawValue }
-
-    /// Transmission Control Protocol (RFC 9293).
-    @inlinable
-    public static var tcp: TransportProtocol { TransportProtocol(rawValue: 6) }
-    /// User Datagram Protocol (RFC 768).
-    @inlinable
-    public static var udp: TransportProtocol { TransportProtocol(rawValue: 17) }
-    /// Stream Control Transmission Protocol (RFC 9260).
-    @inlinable
-    public static var sctp: TransportProtocol { TransportProtocol(rawValue: 132) }
-}
-
 /// The addresses and ports of one direction of a connection, as in its packets' headers.
 public struct FlowTuple: Hashable, Sendable {
     /// The sender's address.

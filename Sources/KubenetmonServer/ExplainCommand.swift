@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import FlowModel
 import FoundationEssentials
 import HTTPClient
 
@@ -24,14 +25,18 @@ struct ExplainCommand: ParsableCommand {
     var repliesTo: String?
     @Option(help: "Node that observes the flow.")
     var node: String
-    @Option(help: "Protocol: tcp, udp or sctp.")
-    var proto = "tcp"
+    @Option(
+        help: """
+            Protocol, by name or number: \(TransportProtocol.byName.keys.sorted().joined(separator: ", ")), or 0 to 255.
+            """)
+    var proto = "\(TransportProtocol.tcp)"
     @Option(help: "Time of the observation, in seconds since 1970; now if omitted.")
     var at: UInt32?
     @Option(help: "Metrics port of the server on this host.")
     var metricsPort = 8883
 
-    func run() throws {
+    /// The question as the query of a URL, which ``FlowQuestion`` reads.
+    var query: String {
         var components = URLComponents()
         components.queryItems = [
             URLQueryItem(name: "src", value: src), URLQueryItem(name: "dst", value: dst),
@@ -40,7 +45,11 @@ struct ExplainCommand: ParsableCommand {
         if let answeredBy { components.queryItems?.append(URLQueryItem(name: "answered_by", value: answeredBy)) }
         if let repliesTo { components.queryItems?.append(URLQueryItem(name: "replies_to", value: repliesTo)) }
         if let at { components.queryItems?.append(URLQueryItem(name: "at", value: "\(at)")) }
-        let url = "http://127.0.0.1:\(metricsPort)/explain?\(components.percentEncodedQuery ?? "")"
+        return components.percentEncodedQuery ?? ""
+    }
+
+    func run() throws {
+        let url = "http://127.0.0.1:\(metricsPort)/explain?\(query)"
         let response: HTTPResponse
         do {
             response = try HTTPClient().perform(

@@ -34,9 +34,13 @@ struct FlowQuestion: Equatable {
         let peer = try parameters["answered_by"] == nil ? destination : Self.endpoint("answered_by", parameters)
         let client = try parameters["replies_to"] == nil ? source : Self.endpoint("replies_to", parameters)
         guard let node = parameters["node"], !node.isEmpty else { throw Problem(description: "node is missing") }
-        let transports: [String: TransportProtocol] = ["tcp": .tcp, "udp": .udp, "sctp": .sctp]
-        guard let transport = transports[parameters["proto"] ?? "tcp"] else {
-            throw Problem(description: "proto '\(parameters["proto"] ?? "")' is not tcp, udp or sctp")
+        let proto = parameters["proto"] ?? "\(TransportProtocol.tcp)"
+        guard let transport = TransportProtocol(proto) else {
+            throw Problem(
+                description: """
+                    proto '\(proto)' is not a number from 0 to 255 or one of \
+                    \(TransportProtocol.byName.keys.sorted().joined(separator: ", "))
+                    """)
         }
         if let at = parameters["at"] {
             guard let second = UInt32(at) else {

@@ -79,13 +79,13 @@ extension ClusterService {
     }
 
     private static func transport(_ name: UnsafePointer<CChar>?) -> TransportProtocol? {
-        switch name.map({ String(cString: $0) }) ?? "" {
-        case "", "TCP": .tcp
-        case "UDP": .udp
-        case "SCTP": .sctp
-        default: nil
-        }
+        let name = name.map { String(cString: $0) } ?? ""
+        return name.isEmpty ? .tcp : transports[name]
     }
+
+    /// The protocols that a service's port can have, as the API server spells them.
+    private static let transports = [String: TransportProtocol](
+        uniqueKeysWithValues: [TransportProtocol.tcp, .udp, .sctp].map { ($0.description.uppercased(), $0) })
 
     private static func selector(
         _ spec: Kubenetmon__Kubernetes__ServiceSpec

@@ -25,8 +25,7 @@ extension Labeler {
         let answeredBy =
             flow.reply.source == flow.original.destination
             ? "" : ", answered by \(Self.text(flow.reply.source, flow.reply.sourcePort))"
-        let transport =
-            [.tcp: "tcp", .udp: "udp", .sctp: "sctp"][flow.transport] ?? "protocol \(flow.transport.rawValue)"
+        let transport = flow.transport.name ?? "protocol \(flow.transport)"
         explanation.tell(
             "flow",
             "\(transport) \(Self.text(flow.original.source, flow.original.sourcePort)) to "

@@ -100,7 +100,7 @@ private func problems(_ arguments: [String], _ environment: [String: String]) ->
         expected.metricsPort = 1
         expected.metricsAddress = IPAddress("2001:db8::1")
         expected.collectionMode = .fast
-        expected.protocols = [TransportProtocol(rawValue: 132)]
+        expected.protocols = [.sctp]
         expected.spoolBytes = 1 << 20
         expected.eventBufferBytes = 1 << 16
         expected.enableAccounting = true
@@ -126,6 +126,13 @@ private func problems(_ arguments: [String], _ environment: [String: String]) ->
         expected.shutdownTimeout = .seconds(2)
         expected.logging = LogConfiguration(level: .critical, format: .text)
         #expect(try configuration(flags, environment: environment) == expected)
+    }
+
+    @Test("every protocol that has a name can be collected")
+    func protocols() throws {
+        for (name, transport) in TransportProtocol.byName {
+            #expect(try configuration(["--node-name=n", "--protocols=\(name)"]).protocols == [transport])
+        }
     }
 
     @Test("all mistakes in flags and variables are reported at once") func allProblemsAreToldAtOnce() {

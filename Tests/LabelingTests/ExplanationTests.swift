@@ -126,6 +126,16 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
         }
     }
 
+    @Test(
+        "a protocol is named as in the column proto, or told by its number",
+        arguments: [(6, "tcp"), (132, "sctp"), (47, "gre"), (1, "icmp"), (4, "protocol 4")])
+    func protocols(number: UInt8, text: String) {
+        var flow = flow("10.244.1.20", "192.0.2.1", ports: (40_000, 443))
+        flow.transport = TransportProtocol(rawValue: number)
+        let lines = labeler.explain(flow, observedOn: "node-a", at: noon).lines
+        #expect(lines.first?.text.hasPrefix("\(text) 10.244.1.20:40000 to 192.0.2.1:443,") == true)
+    }
+
     @Test("the explanation asks for the responding address behind a service")
     func whoAnswersBehindAServiceIsAskedFor() {
         #expect(

@@ -60,7 +60,7 @@ import Testing
             ("[s] https://example\nname  [s]\n    with colour=red", 3),
             ("[s] https://example\nname  [s]\n    with ignore_udp=perhaps", 3),
             ("[s] https://example\nname  [s]\n    node-a tcp 10.0.0.1:1 > 10.0.0.2", 3),
-            ("[s] https://example\nname  [s]\n    node-a icmp 10.0.0.1:1 > 10.0.0.2:2", 3),
+            ("[s] https://example\nname  [s]\n    node-a ip 10.0.0.1:1 > 10.0.0.2:2", 3),
             ("[s] https://example\nname  [s]\n    node-a tcp 10.0.0.1:1 > 10.0.0.2:2\n", 3),
             ("[s] https://example\nname  [s]\n        -> ignored node -", 3),
             ("[s] https://example\nname  [s]\n    node-a tcp 10.0.0.1:1 > 10.0.0.2:2\n        -> ignored", 4),
@@ -455,14 +455,13 @@ private struct SituationFile: Sendable {
 
     /// Reads `PROTOCOL CLIENT:PORT > DIALLED:PORT = ANSWERING:PORT > REPLIES_TO`.
     private static func flow(_ words: ArraySlice<Substring>) -> Flow? {
-        let transports = ["tcp": TransportProtocol.tcp, "udp": .udp, "sctp": TransportProtocol(rawValue: 132)]
         var words = words
         func next(after sign: Substring) -> Substring? {
             guard words.first == sign, words.count >= 2 else { return nil }
             defer { words.removeFirst(2) }
             return words[words.startIndex + 1]
         }
-        guard let transport = words.popFirst().flatMap({ transports[String($0)] }),
+        guard let transport = words.popFirst().flatMap({ TransportProtocol.byName[String($0)] }),
             let client = words.popFirst().flatMap(end), let dialled = next(after: ">").flatMap(end)
         else { return nil }
         var answering = dialled
