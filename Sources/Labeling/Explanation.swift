@@ -31,45 +31,47 @@ extension Labeler {
             "\(transport) \(Self.text(flow.original.source, flow.original.sourcePort)) to "
                 + "\(Self.text(flow.original.destination, flow.original.destinationPort))\(answeredBy), "
                 + "observed on \(node)")
-        let (ranges, rules) = (ranges, rules)
+        let rules = rules
         read(observedOn: node, at: second, by: rules) { reader in
             let tables = reader.tables
             if tables.pointee.nodeNumbers[node] == nil {
                 explanation.tell("node", "\(node) is not known: none of its pods is")
             }
-            describe("source", flow.original.source, second, reader, ranges, &explanation)
-            describe("destination", flow.reply.source, second, reader, ranges, &explanation)
+            describe("source", flow.original.source, second, reader, &explanation)
+            describe("destination", flow.reply.source, second, reader, &explanation)
             if let service = tables.pointee.service(
                 at: flow.reply.source, flow.reply.sourcePort, flow.transport, second: second)
             {
                 let name = tables.pointee.labels(of: service).labels[.service]
                 explanation.tell("", "it is the address of service \(name): a flow names who answers behind it")
             }
-            switch reader.label(flow) {
+            var decisions = LabelingDecisions()
+            switch reader.label(flow, recordingIn: &decisions) {
             case .ignored(let reason): explanation.tell("ignored", reason.explanation)
-            case .labeled(let labeled): describe(labeled, flow, node, rules, &explanation)
+            case .labeled(let labeled): describe(labeled, decisions, node, rules, &explanation)
             }
         }
         return explanation
     }
 
     private func describe(
-        _ topic: String, _ address: IPAddress, _ second: UInt32, _ reader: borrowing LabelReader, _ ranges: RangeTable,
+        _ topic: String, _ address: IPAddress, _ second: UInt32, _ reader: borrowing LabelReader,
         _ explanation: inout Explanation
     ) {
         let tables = reader.tables
         var meant: LabelsReference?
+        let nodeName = { tables.pointee.labels(ofNode: $0).labels[.node] }
         switch reader.holder(of: address) {
         case .candidate(let slot)?:
             meant = tables.pointee.labels(of: slot)
             explanation.tell(topic, "\(address) is \(Self.text(tables.pointee[slot], second))")
         case .host(let number)?:
-            let name = tables.pointee.labels(ofNode: number).labels[.node]
-            let reason =
-                tables.pointee.hostAddresses.areTold(ofNode: number)
-                ? "its agent tells so" : "the address is of its pods' block, and no pod has it"
-            explanation.tell(topic, "\(address) is node \(name): \(reason)")
-        case nil: explanation.tell(topic, "\(address) is no pod or node; \(whereabouts(of: address, ranges))")
+            explanation.tell(topic, "\(address) is node \(nodeName(number)): its agent tells so")
+        case .blockOwner(let number)?:
+            explanation.tell(
+                topic,
+                "\(address) is node \(nodeName(number)): the address is of its pods' block, and no pod has it")
+        case nil: explanation.tell(topic, "\(address) is no pod or node; \(whereabouts(of: address, reader))")
         }
         for other in tables.pointee.candidates(at: address) where other.labels != meant {
             explanation.tell("", "rather than \(Self.text(other, second))")
@@ -77,48 +79,39 @@ extension Labeler {
     }
 
     /// Returns the range or network of an address outside the cluster, in words.
-    private func whereabouts(of address: IPAddress, _ ranges: RangeTable) -> String {
+    private func whereabouts(of address: IPAddress, _ reader: borrowing LabelReader) -> String {
         let inside = address.behindNAT64
-        guard inside == address else { return "\(inside) behind NAT64, \(whereabouts(of: inside, ranges))" }
-        let network = ranges.network(of: address)
-        let range = ranges.prefix(of: address).flatMap { prefix in
-            ranges.place(of: address).map { place in
-                let labels = place.labels.labels
-                let words = [labels[.cloud], labels[.region], labels[.cloudService]].filter { !$0.isEmpty }
-                return "in range \(prefix): \(words.joined(separator: " "))"
-            }
+        guard inside == address else { return "\(inside) behind NAT64, \(whereabouts(of: inside, reader))" }
+        let (scope, place) = reader.surroundings(of: address)
+        let network = reader.ranges.network(of: address)?.prefix.description ?? ""
+        var range: String?
+        if let place, let prefix = reader.ranges.prefix(of: address, in: scope) {
+            let labels = place.labels.labels
+            let words = [labels[.cloud], labels[.region], labels[.cloudService]].filter { !$0.isEmpty }
+            range = "in range \(prefix): \(words.joined(separator: " "))"
         }
-        switch (network.map { ($0.prefix, $0.scope) }, range) {
-        case ((let prefix, .reserved)?, _): return "reserved by \(prefix): nobody's"
-        case ((let prefix, .private)?, let range?) where ranges.privatePlace(of: address) != nil:
-            return "private by \(prefix), \(range)"
-        case ((let prefix, .shared)?, let range?): return "shared by \(prefix), \(range)"
-        case ((let prefix, .private)?, _), ((let prefix, .shared)?, _):
-            return "private by \(prefix): the own cloud and region"
-        case (_, let range?): return "public, \(range)"
-        default: return "public, in no known range"
+        return switch (scope, range) {
+        case (.reserved, _): "reserved by \(network): nobody's"
+        case (.private, let range?): "private by \(network), \(range)"
+        case (.shared, let range?): "shared by \(network), \(range)"
+        case (.private, nil), (.shared, nil): "private by \(network): the own cloud and region"
+        case (.public, let range?): "public, \(range)"
+        case (.public, nil): "public, in no known range"
         }
     }
 
     private func describe(
-        _ labeled: LabeledFlow, _ flow: Flow, _ node: String, _ rules: Rules, _ explanation: inout Explanation
+        _ labeled: LabeledFlow, _ decisions: LabelingDecisions, _ node: String, _ rules: Rules,
+        _ explanation: inout Explanation
     ) {
-        let isSourceLocal =
-            labeled.local.address == flow.original.source && labeled.local.port == flow.original.sourcePort
-        let local = labeled.local.labels.labels
-        let side = isSourceLocal ? "source" : "destination"
-        let isOurs = labeled.local.kind == .pod || labeled.local.kind == .node
-        let isRemoteOurs = labeled.remote.kind == .pod || labeled.remote.kind == .node
-        let reason =
-            switch (isOurs, isRemoteOurs) {
-            case (true, _) where local[.node] == node: "it runs on \(node)"
-            case (true, true) where flow.reply.destination != flow.original.source:
-                "both are on other nodes, and this one has replaced their addresses"
-            case (false, true): "only the other end is known, on another node"
-            case (false, false) where local[.node] == node: "it is taken to be behind \(node)"
-            default: "it cannot be told"
-            }
-        explanation.tell("local", "the \(side): \(reason)")
+        if let (end, rule) = decisions.localEnd {
+            explanation.tell("local", "the \(end): \(rule.explanation(on: node))")
+        }
+        if decisions.isPodBehindService {
+            let pod = labeled.local.labels.labels
+            explanation.tell(
+                "", "pod \(pod[.namespace])/\(pod[.pod]) is the only one of \(node) behind the service of this address")
+        }
         if let service = labeled.service { explanation.tell("service", service.labels[.service]) }
         explanation.tell("class", labeled.connectionClass.rawValue)
         let names = rules.flagNames
@@ -145,6 +138,20 @@ extension Labeler {
         if candidate.startedAt > second { return "\(who), which started \(candidate.startedAt - second) s later" }
         if candidate.endedAt < second { return "\(who), which ended \(second - candidate.endedAt) s before" }
         return who
+    }
+}
+
+extension LocalEndRule {
+    /// The rule in words.
+    fileprivate func explanation(on node: String) -> String {
+        switch self {
+        case .onThisNode: "it runs on \(node)"
+        case .otherEndElsewhere: "only the other end is known, on another node"
+        case .translatedHere: "both are on other nodes, and this one has replaced their addresses"
+        case .serviceAddress: "it is a service's address, from which pods of \(node) may send"
+        case .behindThisNode: "it is taken to be behind \(node)"
+        case .undecided: "it cannot be told"
+        }
     }
 }
 

@@ -8,7 +8,7 @@ public struct LabelReader: ~Copyable {
     private let flagRules: ConnectionFlagRules
     private let hasFlagRules: Bool
     private let scopes: PrefixTable<AddressScope>
-    private let ranges: RangeTable
+    let ranges: RangeTable
     /// The labels of a local end outside the cluster, which is behind the observing node.
     private let localLabels: LabelsReference
     private let privateLabels: LabelsReference
@@ -48,6 +48,14 @@ public struct LabelReader: ~Copyable {
 
     /// Labels a flow.
     public func label(_ flow: Flow) -> Labeler.Outcome {
+        var trace = NoTrace()
+        return label(flow, recordingIn: &trace)
+    }
+
+    /// Labels a flow and records the decisions on the way. Always inlined, so that a trace that records nothing costs
+    /// nothing.
+    @inline(__always)
+    func label(_ flow: Flow, recordingIn trace: inout some LabelingTrace) -> Labeler.Outcome {
         if ignoreUDP && flow.transport == .udp { return .ignored(.udp) }
         // The reply's source is the real peer behind a translated destination.
         let ends = tables.pointee.endpoints(at: flow.original.source, flow.reply.source, second: second, node: node)
@@ -57,15 +65,19 @@ public struct LabelReader: ~Copyable {
         let hasDialledPod = destination.kind == .pod && flow.reply.source == flow.original.destination
         let isSourceLocal: Bool
         switch localEnd(source, destination, of: flow) {
-        case .source:
+        case .source(let rule):
             isSourceLocal = true
+            trace.recordLocalEnd(.source, by: rule)
             if !source.isKnown, let pod = podBehind(flow.original.source, flow.original.sourcePort, of: flow) {
                 source = pod
+                trace.recordPodBehindService()
             }
-        case .destination:
+        case .destination(let rule):
             isSourceLocal = false
+            trace.recordLocalEnd(.destination, by: rule)
             if !destination.isKnown, let pod = podBehind(flow.reply.source, flow.reply.sourcePort, of: flow) {
                 destination = pod
+                trace.recordPodBehindService()
             }
         case .none(let reason): return .ignored(reason)
         }
@@ -117,7 +129,8 @@ public struct LabelReader: ~Copyable {
     private func endpoint(_ slot: Int32?, at address: IPAddress) -> Endpoint {
         switch holder(slot, of: address) {
         case .candidate(let slot): endpoint(slot)
-        case .host(let number): Endpoint(labels: tables.pointee.labels(ofNode: number), node: number, kind: .node)
+        case .host(let number), .blockOwner(let number):
+            Endpoint(labels: tables.pointee.labels(ofNode: number), node: number, kind: .node)
         case nil: .unknown
         }
     }
@@ -131,8 +144,10 @@ public struct LabelReader: ~Copyable {
     enum Holder {
         /// A pod or Node object, by its slot in the tables.
         case candidate(Int32)
-        /// A node, by its number; the address is a host address of the node.
+        /// A node, by its number; the node's agent has reported the address as its host's.
         case host(Int32)
+        /// A node, by its number; the address is in the node's pod block, and no pod has it.
+        case blockOwner(Int32)
     }
 
     /// Returns the holder of an address; nil for an address outside the cluster.
@@ -145,7 +160,7 @@ public struct LabelReader: ~Copyable {
         if ownAddresses?[address] != nil { return .host(node) }
         let isInternal = isInternal(address)
         if isInternal, let host = tables.pointee.hostAddresses.node(with: address) { return .host(host) }
-        if let host = tables.pointee.blockOwner(of: address, second: second) { return .host(host) }
+        if let host = tables.pointee.blockOwner(of: address, second: second) { return .blockOwner(host) }
         // An annotation does not count for a public address: a pod's author can write it.
         return slot.flatMap { isInternal ? .candidate($0) : nil }
     }
@@ -157,40 +172,41 @@ public struct LabelReader: ~Copyable {
     }
 
     private enum LocalEnd {
-        case source
-        case destination
+        case source(LocalEndRule)
+        case destination(LocalEndRule)
         /// The flow is not recorded.
         case none(Labeler.IgnoredReason)
     }
 
+    @inline(__always)
     private func localEnd(_ source: Endpoint, _ destination: Endpoint, of flow: Flow) -> LocalEnd {
-        if source.node == node { return .source }
-        if destination.node == node { return .destination }
+        if source.node == node { return .source(.onThisNode) }
+        if destination.node == node { return .destination(.onThisNode) }
         return switch (source.isPlaced, destination.isPlaced) {
         // NodePort traffic through this node: the pod's node sees this node as the client, not the real client.
-        case (false, true): .source
+        case (false, true): .source(.otherEndElsewhere)
         // A flow that passes here with its destination unchanged is reported by the source's node. A flow that is sent
         // to this node and forwarded is not, because the source's node sees only this node. If this node is unknown, no
         // flow counts as transit: the rule would drop everything that its own pods send.
         case (true, false):
             ignoreTransit && node >= 0 && flow.reply.source == flow.original.destination
                 && !isLoadBalancer(flow.reply.source, flow.reply.sourcePort, of: flow)
-                ? .none(.transit) : .destination
+                ? .none(.transit) : .destination(.otherEndElsewhere)
         // From a pod of another node through a port of this node to a pod of a third node: both pods' nodes see only
         // this node.
-        case (true, true) where isTranslatedHere(flow): .source
+        case (true, true) where isTranslatedHere(flow): .source(.translatedHere)
         // Direct server return: a pod of this node sends from the load balancer's address. If replies take another way
         // than requests, the pod seems to open the connection.
         case (false, false)
         where !destination.isKnown && isLoadBalancer(flow.reply.source, flow.reply.sourcePort, of: flow):
-            .destination
+            .destination(.serviceAddress)
         case (false, false)
         where !source.isKnown && isLoadBalancer(flow.original.source, flow.original.sourcePort, of: flow):
-            .source
+            .source(.serviceAddress)
         // A container or a machine behind this node, or a pod that is not known yet.
         case (false, false) where !source.isKnown && !destination.isKnown && isBehindThisNode(flow.original.source):
-            .source
-        default: ignoreUnknownDirection ? .none(.unknownDirection) : .source
+            .source(.behindThisNode)
+        default: ignoreUnknownDirection ? .none(.unknownDirection) : .source(.undecided)
         }
     }
 
@@ -219,7 +235,7 @@ public struct LabelReader: ~Copyable {
     }
 
     /// Returns an address's scope, and its place according to the ranges that apply in this scope.
-    private func surroundings(of address: IPAddress) -> (scope: AddressScope, place: RangeTable.Place?) {
+    func surroundings(of address: IPAddress) -> (scope: AddressScope, place: RangeTable.Place?) {
         let address = address.behindNAT64
         let scope = scopes.value(for: address) ?? .public
         let place: RangeTable.Place? =
@@ -262,7 +278,7 @@ public struct LabelReader: ~Copyable {
     private func isNode(_ address: IPAddress) -> Bool {
         switch holder(of: address) {
         case .candidate(let slot)?: tables.pointee.isNode(slot)
-        case .host?: true
+        case .host?, .blockOwner?: true
         case nil: false
         }
     }

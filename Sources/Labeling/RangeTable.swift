@@ -22,6 +22,7 @@ final class RangeTable: Sendable {
     let scopes: PrefixTable<AddressScope>
     /// The blocks inside private networks, which come from configured ranges.
     private let privateTable: PrefixTable<Int32>
+    private let privateEntries: [(prefix: IPPrefix, value: Int32)]
     private let cloud: String
 
     init(_ ranges: [CloudRange], site: Site, privateNetworks: [IPPrefix]) {
@@ -51,14 +52,18 @@ final class RangeTable: Sendable {
         self.privateNetworks = privateNetworks
         cloud = site.cloud
         table = PrefixTable(entries)
-        (scopes, privateTable) = Self.tables(entries, privateNetworks, cloud)
+        scopes = .addressScopes(adding: privateNetworks, in: cloud)
+        privateEntries = Self.entries(entries, inPrivateNetworksOf: scopes)
+        privateTable = PrefixTable(privateEntries)
     }
 
     private init(_ other: RangeTable, privateNetworks: [IPPrefix]) {
         (labels, places, entries, table) = (other.labels, other.places, other.entries, other.table)
         self.privateNetworks = privateNetworks
         cloud = other.cloud
-        (scopes, privateTable) = Self.tables(entries, privateNetworks, cloud)
+        scopes = .addressScopes(adding: privateNetworks, in: cloud)
+        privateEntries = Self.entries(entries, inPrivateNetworksOf: scopes)
+        privateTable = PrefixTable(privateEntries)
     }
 
     /// Returns the same blocks with other private networks.
@@ -66,14 +71,12 @@ final class RangeTable: Sendable {
         privateNetworks == self.privateNetworks ? self : RangeTable(self, privateNetworks: privateNetworks)
     }
 
-    private static func tables(
-        _ entries: [(prefix: IPPrefix, value: Int32)], _ privateNetworks: [IPPrefix], _ cloud: String
-    ) -> (PrefixTable<AddressScope>, PrefixTable<Int32>) {
-        let scopes = PrefixTable.addressScopes(adding: privateNetworks, in: cloud)
-        let within = entries.filter { entry in
+    private static func entries(
+        _ entries: [(prefix: IPPrefix, value: Int32)], inPrivateNetworksOf scopes: PrefixTable<AddressScope>
+    ) -> [(prefix: IPPrefix, value: Int32)] {
+        entries.filter { entry in
             [entry.prefix.network, entry.prefix.last].allSatisfy { scopes.value(for: $0) == .private }
         }
-        return (scopes, PrefixTable(within))
     }
 
     /// Returns the place of the smallest block that contains an address; nil if there is none. Valid as long as the
@@ -98,10 +101,12 @@ final class RangeTable: Sendable {
         return (block.prefix, block.value)
     }
 
-    /// Returns the smallest block that contains an address; nil if there is none.
-    func prefix(of address: IPAddress) -> IPPrefix? {
-        let index = table.index(for: address)
-        return index >= 0 ? entries[Int(index)].prefix : nil
+    /// Returns the block that decides the place of an address of this scope: that of ``privatePlace(of:)`` if the address
+    /// is private, else that of ``place(of:)``; nil if there is none.
+    func prefix(of address: IPAddress, in scope: AddressScope) -> IPPrefix? {
+        let isPrivate = scope == .private
+        let index = (isPrivate ? privateTable : table).index(for: address)
+        return index >= 0 ? (isPrivate ? privateEntries : entries)[Int(index)].prefix : nil
     }
 
     private static func connectionClass(to place: CloudPlace, from site: Site) -> ConnectionClass {

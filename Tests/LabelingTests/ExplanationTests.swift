@@ -173,4 +173,112 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
             explain("192.0.2.1", "172.18.0.2", answeredBy: "10.244.2.10").contains(
                 "local: the source: only the other end is known, on another node"))
     }
+
+    @Test("the local end's reason is the rule that the labeler applied")
+    func localEndRules() {
+        labeler.index.podStore().apply([
+            .updated(
+                Pod(
+                    namespace: "edge", name: "ingress-1", node: "node-a", addresses: [address("10.244.1.30")],
+                    labels: ["app": "ingress"])),
+            .updated(Pod(namespace: "shop", name: "web-2", node: "node-c", addresses: [address("10.244.3.10")])),
+        ])
+        labeler.index.serviceStore().apply([
+            .updated(
+                ClusterService(
+                    namespace: "edge", name: "ingress", clusterAddresses: [],
+                    externalAddresses: [address("203.0.113.50")], ports: [.init(transport: .tcp, number: 443)],
+                    selector: ["app": "ingress"]))
+        ])
+        #expect(local("10.244.2.10", "10.244.1.20") == ["local: the destination: it runs on node-a"])
+        #expect(
+            local("10.244.2.10", "192.0.2.1", ignoring: false)
+                == ["local: the destination: only the other end is known, on another node"])
+        #expect(
+            local("10.244.2.10", "192.0.2.5", answeredBy: "10.244.3.10", repliesTo: "172.18.0.2")
+                == ["local: the source: both are on other nodes, and this one has replaced their addresses"])
+        // This node replaced one address only, which decides nothing.
+        #expect(
+            local("10.244.2.10", "10.244.3.10", repliesTo: "172.18.0.2", ignoring: false)
+                == ["local: the source: it cannot be told"])
+        // The pod is on this node, but is found only through the service.
+        #expect(
+            local("192.0.2.1", "203.0.113.50") == [
+                "local: the destination: it is a service's address, from which pods of node-a may send",
+                ": pod edge/ingress-1 is the only one of node-a behind the service of this address",
+            ])
+        #expect(
+            local("192.0.2.1", "203.0.113.50", on: "node-b")
+                == ["local: the destination: it is a service's address, from which pods of node-b may send"])
+        #expect(local("192.168.3.3", "192.0.2.1") == ["local: the source: it is taken to be behind node-a"])
+    }
+
+    /// Returns the lines on a flow's local end.
+    private func local(
+        _ source: String, _ destination: String, answeredBy: String? = nil, repliesTo: String? = nil,
+        on node: String = "node-a", ignoring: Bool = true
+    ) -> [String] {
+        labeler.apply(
+            Labeler.Configuration(
+                ignoreNodeFlows: false, ignoreUnknownDirection: ignoring, ignoreTransit: ignoring))
+        var flow = flow(source, destination, ports: (40_000, 443))
+        if let answeredBy { flow.reply.source = address(answeredBy) }
+        if let repliesTo { flow.reply.destination = address(repliesTo) }
+        let lines = labeler.explain(flow, observedOn: node, at: noon + 30).lines
+        return lines.drop { $0.topic != "local" }.prefix { $0.topic == "local" || $0.topic.isEmpty }
+            .map { "\($0.topic): \($0.text)" }
+    }
+
+    @Test("the explanation states the row's local end, class and labels, or why there is no row")
+    func agreement() {
+        var random = SeededGenerator(seed: 14)
+        labeler.index.setHostAddresses([address("172.17.0.1")], ofNode: "node-b")
+        let addresses = [
+            "10.244.1.20", "10.244.2.10", "10.96.0.80", "172.17.0.1", "172.18.0.2", "172.18.0.3", "192.0.2.1",
+            "192.168.3.3", "198.51.100.7", "224.0.0.1", "64:ff9b::10.0.0.1",
+        ].map(address)
+        func pick() -> IPAddress { addresses[Int.random(in: 0..<addresses.count, using: &random)] }
+        for _ in 0..<3_000 {
+            labeler.apply(
+                Labeler.Configuration(
+                    ignoreUDP: .random(using: &random), ignoreNodeFlows: .random(using: &random),
+                    ignoreUnknownDirection: .random(using: &random), ignoreTransit: .random(using: &random)))
+            let tuple = FlowTuple(source: pick(), destination: pick(), sourcePort: 40_000, destinationPort: 443)
+            var flow = Flow(
+                transport: .random(using: &random) ? .tcp : .udp, original: tuple, reply: tuple.mirrored,
+                originalCounters: FlowCounters(), replyCounters: FlowCounters())
+            if .random(using: &random) { flow.reply.source = pick() }
+            if .random(using: &random) { flow.reply.destination = pick() }
+            let node = ["node-a", "node-b", "node-z"][Int.random(in: 0..<3, using: &random)]
+            let lines = labeler.explain(flow, observedOn: node, at: noon).lines
+            let told = Dictionary(lines.map { ($0.topic, $0.text) }) { first, _ in first }
+            labeler.read(observedOn: node, at: noon) { reader in
+                switch reader.label(flow) {
+                case .ignored: #expect(told["ignored"] != nil && told["local"] == nil && told["class"] == nil)
+                case .labeled(let row):
+                    let end = row.local.port == flow.original.sourcePort ? "the source: " : "the destination: "
+                    #expect(told["local"]?.hasPrefix(end) == true && told["ignored"] == nil)
+                    #expect(told["class"] == row.connectionClass.rawValue)
+                    let pods = [row.local, row.remote].map { $0.labels.labels[.pod] }
+                    #expect(told["local row"]?.contains("pod=\(pods[0])") == !pods[0].isEmpty)
+                    #expect(told["remote row"]?.contains("pod=\(pods[1])") == !pods[1].isEmpty)
+                }
+            }
+        }
+    }
+
+    @Test("the range that is named is the one whose place the row has")
+    func nestedRanges() {
+        // The smaller block reaches into 198.18.0.0/15, which is reserved, and so does not count for private addresses.
+        labeler.apply(Labeler.Configuration(privateNetworks: [prefix("198.0.0.0/8")]))
+        labeler.setRanges(
+            [("198.16.0.0/14", "inner"), ("198.0.0.0/8", "outer")].map {
+                CloudRange(prefix: prefix($0.0), place: CloudPlace(cloud: "aws", region: $0.1))
+            })
+        let lines = explain("10.244.1.20", "198.16.0.1")
+        #expect(
+            lines.contains(
+                "destination: 198.16.0.1 is no pod or node; private by 198.0.0.0/8, in range 198.0.0.0/8: aws outer"))
+        #expect(lines.last == "remote row: cloud=aws region=outer cluster=UNKNOWN")
+    }
 }
