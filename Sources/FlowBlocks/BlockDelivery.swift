@@ -55,22 +55,22 @@ public struct BlockDelivery: Sendable {
         account.ledger.update { $0.sinks[account.index].remove(number) }
     }
 
+    /// Counts batches that were removed from the block. If it has no rows left, the delivery ends without a settlement.
+    public func count(_ withdrawal: BlockWithdrawal) {
+        account.ledger.update { state in
+            state.sinks[account.index].withdraw(
+                withdrawal.batches, withdrawal.amount, from: number, growth: withdrawal.memoryGrowth)
+            if withdrawal.isComplete { state.sinks[account.index].remove(number) }
+        }
+    }
+
     /// Removes batches from the block, no part of which may have left the sink. A block that has no rows left must not
     /// be sent: its delivery has ended without a settlement.
     ///
     /// - Returns: The batches of `batches` that were in the block.
     public func withdraw(_ batches: Set<BatchIdentity>, from block: inout FlowBlock) -> Set<BatchIdentity> {
-        let (flows, rows, bytes, memory) = (block.flows, block.rows, block.reportedBytes, block.memoryBytes)
-        let withdrawn = block.withdraw(batches)
-        guard !withdrawn.isEmpty else { return [] }
-        let amount = BlockAmount(
-            blocks: 0, flows: UInt64(flows - block.flows), rows: UInt64(rows - block.rows),
-            reportedBytes: bytes &- block.reportedBytes)
-        let (isEmpty, growth) = (block.rows == 0, block.memoryBytes - memory)
-        account.ledger.update { state in
-            state.sinks[account.index].withdraw(withdrawn, amount, from: number, growth: growth)
-            if isEmpty { state.sinks[account.index].remove(number) }
-        }
-        return withdrawn
+        guard let withdrawal = BlockWithdrawal(batches, from: &block) else { return [] }
+        count(withdrawal)
+        return withdrawal.batches
     }
 }
