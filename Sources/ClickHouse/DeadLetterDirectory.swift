@@ -27,6 +27,15 @@ public final class DeadLetterDirectory: Sendable {
 
     init(_ configuration: Configuration) { self.configuration = configuration }
 
+    /// Writes a batch and returns the file's path, or why there is none.
+    func path(storing batch: InsertBatch) -> String {
+        do {
+            return try store(batch) ?? "none: the quarantine directory is full"
+        } catch {
+            return "none: \(error)"
+        }
+    }
+
     /// Writes a batch and returns the file's path; nil if the directory has no room. Throws the file system's errors.
     func store(_ batch: InsertBatch) throws -> String? {
         try lock.withLock { _ in

@@ -217,4 +217,25 @@ import Testing
         #expect(test.completed == [0, 1])
         #expect(test.blocks.stored.flows == 3 && test.blocks.queuedBytes == 0)
     }
+
+    @Test("a drain ends at once when the last block is withdrawn, and when its task is cancelled")
+    func endOfDrain() async throws {
+        // Without workers, no block is taken.
+        let test = try InserterUnderTest(
+            ClickHouseClient.Configuration(endpoints: [try RawHTTPServer.closedURL()]), workers: 0)
+        var block = flowBlock()
+        let batch = BatchIdentity(agent: AgentIdentity(id: 1, nodeName: "node-a"), sequence: 1)
+        block.endBatch(batch)
+        test.submit(1, block)
+        async let rest = test.inserter.drain(timeout: .seconds(3600))
+        #expect(test.inserter.withdraw([batch]) == [batch])
+        #expect(await rest == 0)
+
+        let other = try InserterUnderTest(
+            ClickHouseClient.Configuration(endpoints: [try RawHTTPServer.closedURL()]), workers: 0)
+        other.submit(1)
+        let drain = Task { await other.inserter.drain(timeout: .seconds(3600)) }
+        drain.cancel()
+        #expect(await drain.value == 2)
+    }
 }
