@@ -58,8 +58,8 @@ def schema(name):
 
 
 def chain():
-    """Returns the files of a single server's schema, in order."""
-    return [name for name in sorted(os.listdir(SCHEMA)) if re.match(r"00[1-4]_.*\.sql$", name)]
+    """Returns the files of a single server's schema, in order: all but the roles and the variants for clusters."""
+    return [name for name in sorted(os.listdir(SCHEMA)) if re.match(r"(?!00[567])\d{3}_.*\.sql$", name)]
 
 
 def grants(name, database="default"):

@@ -8,6 +8,7 @@ import uuid
 import flows
 from engine import ROOT, SCHEMA, ZONES, QueryError, chain, engine, grants, schema
 
+ROLLUP = "004_rollup_hourly.sql"
 FOR_CLUSTERS = ["006_replicated_on_cluster.sql", "007_distributed.sql"]
 TABLE_EXISTS, CONSTRAINT_VIOLATED, ACCESS_DENIED = 57, 469, 497
 INSERT = "INSERT INTO network_flows_0 FORMAT JSONEachRow\n"
@@ -45,9 +46,10 @@ class SchemaTests(unittest.TestCase):
             if created:
                 self.query("SYSTEM STOP TTL MERGES " + created[1])
 
-    def apply_all(self):
+    def apply_all(self, but=None):
         for name in chain():
-            self.apply(name)
+            if name != but:
+                self.apply(name)
 
     def insert(self, **settings):
         settings.setdefault("insert_deduplication_token", uuid.uuid4().hex)
@@ -62,7 +64,7 @@ class SchemaTests(unittest.TestCase):
 
     def test_the_files_are_numbered_without_gaps(self):
         numbers = sorted(name[:3] for name in os.listdir(SCHEMA) if re.match(r"\d{3}_.*\.sql$", name))
-        self.assertEqual(numbers, ["001", "002", "003", "004", "005", "006", "007"])
+        self.assertEqual(numbers, ["%03d" % (place + 1) for place in range(len(numbers))])
 
     def test_files_can_be_applied_to_a_table_with_rows_and_again(self):
         self.apply(chain()[0])
@@ -88,14 +90,14 @@ class SchemaTests(unittest.TestCase):
         self.apply_all()
         definitions = self.definitions()
         self.query("DROP VIEW network_flows_hourly_view")
-        made, = [statement for statement in schema(chain()[-1]) if statement.startswith("CREATE MATERIALIZED VIEW")]
+        made, = [statement for statement in schema(ROLLUP) if statement.startswith("CREATE MATERIALIZED VIEW")]
         before = re.sub(
             r"WITH multiIf\(.*?\) AS is_once\nSELECT", "WITH direction = 'out' OR localNode = '' OR remoteNode IN ('', localNode)"
             " AS is_once SELECT", made, flags=re.S)
         self.assertNotEqual(before, made)
         self.query(before)
         self.assertNotEqual(self.definitions(), definitions)
-        self.apply(chain()[-1])
+        self.apply(ROLLUP)
         self.assertEqual(self.definitions(), definitions)
 
     def test_the_rollup_agrees_with_the_table(self):
@@ -146,10 +148,9 @@ class SchemaTests(unittest.TestCase):
         self.assertEqual(self.total("network_flows_hourly"), self.reported)
 
     def test_days_before_the_rollup_are_backfilled_once(self):
-        for name in chain()[:-1]:
-            self.apply(name)
+        self.apply_all(but=ROLLUP)
         self.insert()
-        self.apply(chain()[-1])
+        self.apply(ROLLUP)
         for _ in range(2):
             for day in sorted({row["date"] for row in self.flows.rows}):
                 for statement in schema("backfill_hourly.sql"):
@@ -162,10 +163,9 @@ class SchemaTests(unittest.TestCase):
 
     def test_consecutive_days_are_backfilled(self):
         self.flows = flows.nights()
-        for name in chain()[:-1]:
-            self.apply(name)
+        self.apply_all(but=ROLLUP)
         self.insert()
-        self.apply(chain()[-1])
+        self.apply(ROLLUP)
         days = sorted({row["date"] for row in self.flows.rows})
         for day in days:
             for statement in schema("backfill_hourly.sql"):
