@@ -106,7 +106,9 @@ let package = Package(
             name: "CloudRanges",
             dependencies: ["CZlib", "ClusterModel", "FlowModel", "HTTPClient", "LocalFiles", "Retry", logging]),
         .target(name: "Labeling", dependencies: ["ClusterModel", "FlowModel", deque]),
-        .target(name: "FlowBlocks", dependencies: ["FlowIngest", "FlowModel", "FlowWire", "Labeling", nioCore]),
+        .target(
+            name: "FlowBlocks",
+            dependencies: ["ClusterModel", "FlowIngest", "FlowModel", "FlowWire", "Labeling", nioCore]),
         .target(
             name: "Operations",
             dependencies: [
@@ -115,7 +117,8 @@ let package = Package(
         .target(
             name: "ClickHouse",
             dependencies: [
-                "CCompression", "FlowBlocks", "FlowModel", "HTTPClient", "Labeling", "LocalFiles", "Retry", deque,
+                "CCompression", "ClusterModel", "FlowBlocks", "FlowModel", "HTTPClient", "Labeling", "LocalFiles",
+                "Retry", deque,
                 logging,
             ]),
 

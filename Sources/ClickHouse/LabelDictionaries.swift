@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ClusterModel
 import Labeling
 
 /// The distinct texts of each label among a block's endpoints. Each text is read once per label and block, each

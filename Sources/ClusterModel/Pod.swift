@@ -27,12 +27,9 @@ public struct Pod: Hashable, Sendable {
     /// later of `status.startTime` and the time at which condition `PodReadyToStartContainers`, or else `Initialized`,
     /// became true; without either, `metadata.creationTimestamp`.
     public var startedAt: UInt32
-    /// The application that the pod is an instance of; empty if unknown.
-    public var app: String
-    /// The instance of the application that the pod belongs to; empty if unknown.
-    public var instanceID: String
-    /// The cell that the instance belongs to; empty if unknown.
-    public var cell: String
+    /// The texts of the label columns that a label of the pod fills (``Label/ofPodLabels``), such as the application;
+    /// none is empty.
+    public var columnLabels: [Label: String]
     /// The pod's controller; nil for a pod without one.
     public var owner: ObjectOwner?
     /// The pod's labels, limited to the keys that rules on pods use.
@@ -45,8 +42,8 @@ public struct Pod: Hashable, Sendable {
     public init(
         uid: ObjectUID? = nil, namespace: String, name: String, node: String, addresses: [IPAddress],
         secondaryAddresses: [IPAddress] = [], hostAddresses: [IPAddress] = [], hostNetwork: Bool = false,
-        isTerminated: Bool = false, startedAt: UInt32 = 0, app: String = "",
-        instanceID: String = "", cell: String = "", owner: ObjectOwner? = nil, labels: [String: String] = [:],
+        isTerminated: Bool = false, startedAt: UInt32 = 0, columnLabels: [Label: String] = [:],
+        owner: ObjectOwner? = nil, labels: [String: String] = [:],
         labelSignature: LabelSignature? = nil
     ) {
         self.uid = uid ?? ObjectUID("\(namespace)/\(name)")
@@ -59,9 +56,7 @@ public struct Pod: Hashable, Sendable {
         self.hostNetwork = hostNetwork
         self.isTerminated = isTerminated
         self.startedAt = startedAt
-        self.app = app
-        self.instanceID = instanceID
-        self.cell = cell
+        self.columnLabels = columnLabels
         self.owner = owner
         self.labels = labels
         self.labelSignature = labelSignature ?? LabelSignature(labels)

@@ -16,7 +16,7 @@ struct FlowBlockMemory: Sendable {
     /// Whether the memory is worth keeping for another block.
     private var isLarge = false
 
-    private static let noLabels = EndpointLabels(cluster: "")
+    private static let noLabels = EndpointLabels([.cluster: ""])
     private static let maximumSpares = 2
     private static let spares = Mutex<[FlowBlockMemory]>([])
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Labeling
+public import ClusterModel
 
 /// The columns that a row can fill, by their names in `network_flows_0`. The order is that of the table's DDL, then
 /// that of the migration that extends it.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ClusterModel
 import Labeling
 
 /// Top talkers of the flows of some blocks: pairs of workloads and places. Memory is bounded whatever the blocks

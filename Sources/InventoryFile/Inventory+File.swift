@@ -17,7 +17,7 @@ import YAMLParsing
 ///     node: node-a                 # one of the nodes above
 ///     addresses: [10.244.1.10, "fd00:244:1::10"]
 ///     host_network: false          # optional, as are all below
-///     app: web
+///     app: web                     # a key for each of `Label.ofPodLabels`
 ///     instance_id: blue
 ///     cell: cell-1
 /// ranges:

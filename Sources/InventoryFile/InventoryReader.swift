@@ -44,10 +44,14 @@ struct InventoryReader {
             }
             return address
         }
+        var columnLabels: [Label: String] = [:]
+        for (label, key, _) in Label.ofPodLabels {
+            let text = mapping.string(key, default: "")
+            if !text.isEmpty { columnLabels[label] = text }
+        }
         return Pod(
             namespace: namespace, name: name, node: node ?? "", addresses: addresses, hostNetwork: hostNetwork,
-            app: mapping.string("app", default: ""), instanceID: mapping.string("instance_id", default: ""),
-            cell: mapping.string("cell", default: ""))
+            columnLabels: columnLabels)
     }
 
     /// Reads one range: its blocks, each with the range's place.

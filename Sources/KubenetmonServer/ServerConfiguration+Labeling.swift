@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CloudRanges
+import ClusterModel
 import FlowModel
 import InventoryFile
 import KubernetesAPI
@@ -69,27 +70,25 @@ extension ServerConfiguration {
     }
 
     static func podLabels(_ settings: inout SettingsReader, kept: [String]) -> PodLabelMapping {
-        let defaults = PodLabelMapping()
-        func labels(_ key: String, _ defaultLabels: [String], _ column: String) -> [String] {
-            settings.structure(
-                "pod_labels.\(key)", default: defaultLabels, "[\(defaultLabels.joined(separator: ", "))]",
+        var keys: [Label: [String]] = [:]
+        for (label, name, defaultKeys) in Label.ofPodLabels {
+            let column = label.definition.column
+            keys[label] = settings.structure(
+                "pod_labels.\(name)", default: defaultKeys, "[\(defaultKeys.joined(separator: ", "))]",
                 allowed: "a list of label keys",
-                "Pod label keys for \(column), in order of preference.", .reloadable
+                "Pod label keys for local\(column) and remote\(column), in order of preference.", .reloadable
             ) { mapping, key in
                 let labels = mapping.values(key) { $0 }
-                return labels.isEmpty ? defaultLabels : labels
+                return labels.isEmpty ? defaultKeys : labels
             }
         }
-        return PodLabelMapping(
-            app: labels("app", defaults.app, "localApp and remoteApp"),
-            instanceID: labels("instance_id", defaults.instanceID, "localInstanceID and remoteInstanceID"),
-            cell: labels("cell", defaults.cell, "localCell and remoteCell"), kept: Set(kept))
+        return PodLabelMapping(keys, kept: Set(kept))
     }
 
     /// Warns of settings that need pod labels: pods of an inventory have none, and the inventory gives their columns
     /// itself.
     static func warnOfLabels(_ settings: inout SettingsReader, _ flagRules: [ConnectionFlagRule]) {
-        for key in ["app", "instance_id", "cell"] where settings.isGiven("pod_labels.\(key)") {
+        for (_, key, _) in Label.ofPodLabels where settings.isGiven("pod_labels.\(key)") {
             settings.warn(
                 """
                 pod_labels.\(key) has no effect while the Kubernetes API is not watched: pods of an inventory have no \

@@ -42,8 +42,7 @@ extension Pod {
             hostAddresses: status.map { Self.hostAddresses($0, &reader) } ?? [], hostNetwork: hostNetwork,
             isTerminated: phase == "Succeeded" || phase == "Failed",
             startedAt: start > 0 ? start : UInt32(metadata.creation_timestamp),
-            app: labels.app, instanceID: labels.instanceID, cell: labels.cell,
-            owner: try metadata.controller, labels: labels.kept,
+            columnLabels: labels.columns, owner: try metadata.controller, labels: labels.kept,
             labelSignature: labels.signature)
     }
 

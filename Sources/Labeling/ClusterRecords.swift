@@ -149,15 +149,18 @@ struct ClusterRecords: Sendable {
 
     private mutating func labels(of pod: Pod, on node: Int32) -> EndpointLabels {
         EndpointLabels(
-            cloud: site.cloud, region: site.region, cluster: site.cluster, cell: pod.cell,
-            availabilityZone: zone(ofNode: node), node: pod.node, instanceID: pod.instanceID, namespace: pod.namespace,
-            pod: pod.name, app: pod.app, workload: workload(of: pod), flags: podFlags.flags(ofPodWith: pod.labels))
+            [
+                .cloud: site.cloud, .region: site.region, .cluster: site.cluster, .availabilityZone: zone(ofNode: node),
+                .node: pod.node, .namespace: pod.namespace, .pod: pod.name, .workload: workload(of: pod),
+            ], ofPod: pod.columnLabels, flags: podFlags.flags(ofPodWith: pod.labels))
     }
 
     /// Returns the change that a node causes; nil if nothing changes.
     func change(_ node: Node, store: Int, _ tables: borrowing EndpointTables) -> Change? {
-        let labels = EndpointLabels(
-            cloud: site.cloud, region: site.region, cluster: site.cluster, availabilityZone: node.zone, node: node.name)
+        let labels = EndpointLabels([
+            .cloud: site.cloud, .region: site.region, .cluster: site.cluster, .availabilityZone: node.zone,
+            .node: node.name,
+        ])
         let owner = Owner(
             labels: labels, head: -1, node: tables.nodeNumbers[node.name] ?? -1, startedAt: node.createdAt,
             kind: .node, store: store)
@@ -169,8 +172,9 @@ struct ClusterRecords: Sendable {
     func change(_ service: ClusterService, store: Int, _ tables: borrowing EndpointTables) -> Change? {
         let positions = Self.positions(of: service)
         guard !positions.isEmpty else { return removal(of: service.uid) }
-        let labels = EndpointLabels(
-            cluster: site.cluster, namespace: service.namespace, service: "\(service.namespace)/\(service.name)")
+        let labels = EndpointLabels([
+            .cluster: site.cluster, .namespace: service.namespace, .service: "\(service.namespace)/\(service.name)",
+        ])
         let selector = service.externalAddresses.isEmpty ? [:] : service.selector
         let owner = Owner(
             labels: labels, head: -1, node: -1, startedAt: service.createdAt, kind: .service,
@@ -322,7 +326,7 @@ struct ClusterRecords: Sendable {
     /// Returns the number of a node; a new name gets a new number.
     private mutating func number(ofNode name: String, _ tables: inout EndpointTables) -> Int32 {
         if let number = tables.nodeNumbers[name] { return number }
-        let labels = EndpointLabels(cloud: site.cloud, region: site.region, cluster: site.cluster, node: name)
+        let labels = EndpointLabels([.cloud: site.cloud, .region: site.region, .cluster: site.cluster, .node: name])
         nodeLabels.append(labels)
         return tables.addNode(name, labels)
     }
@@ -379,7 +383,7 @@ struct ClusterRecords: Sendable {
     private func labels(ofNode node: Int32, named name: String) -> EndpointLabels {
         node >= 0
             ? nodeLabels[Int(node)]
-            : EndpointLabels(cloud: site.cloud, region: site.region, cluster: site.cluster, node: name)
+            : EndpointLabels([.cloud: site.cloud, .region: site.region, .cluster: site.cluster, .node: name])
     }
 
     /// Returns labels with the workload as currently known.

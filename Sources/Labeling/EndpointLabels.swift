@@ -1,34 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A label of one end of a flow; address and port are not labels.
-public enum Label: Int, CaseIterable, Sendable {
-    /// The cloud; empty if the address is in no known range.
-    case cloud
-    /// The cloud's region.
-    case region
-    /// The cluster; ``EndpointLabels/unknown`` outside our cluster.
-    case cluster
-    /// The cell of the instance.
-    case cell
-    /// The availability zone of the node.
-    case availabilityZone
-    /// The node's name.
-    case node
-    /// The instance that the pod belongs to.
-    case instanceID
-    /// The pod's namespace.
-    case namespace
-    /// The pod's name.
-    case pod
-    /// The application.
-    case app
-    /// The cloud's service that the address belongs to, such as `s3`.
-    case cloudService
-    /// The workload that the pod belongs to, such as `Deployment/web`.
-    case workload
-    /// The service that has the address, as `namespace/name`.
-    case service
-}
+public import ClusterModel
 
 /// The labels of one end of a flow.
 ///
@@ -40,51 +12,31 @@ public final class EndpointLabels: Sendable {
 
     /// The connection flags whose conditions on pod labels this end meets.
     let flags: ConnectionFlags
-    private let values: InlineArray<13, LabelID>
+    private let values: Label.Values<LabelID>
 
-    /// Makes labels of their values; unknown values stay empty.
-    public convenience init(
-        cloud: String = "", region: String = "", cluster: String = EndpointLabels.unknown, cell: String = "",
-        availabilityZone: String = "", node: String = "", instanceID: String = "", namespace: String = "",
-        pod: String = "", app: String = "", cloudService: String = "", workload: String = "", service: String = ""
-    ) {
-        self.init(
-            cloud: cloud, region: region, cluster: cluster, cell: cell, availabilityZone: availabilityZone, node: node,
-            instanceID: instanceID, namespace: namespace, pod: pod, app: app, cloudService: cloudService,
-            workload: workload, service: service, flags: [])
-    }
+    /// Makes labels of their texts. A label without a text is empty, but the cluster is ``unknown``.
+    public convenience init(_ texts: KeyValuePairs<Label, String> = [:]) { self.init(texts, flags: []) }
 
-    convenience init(
-        cloud: String = "", region: String = "", cluster: String = EndpointLabels.unknown, cell: String = "",
-        availabilityZone: String = "", node: String = "", instanceID: String = "", namespace: String = "",
-        pod: String = "", app: String = "", cloudService: String = "", workload: String = "", service: String = "",
-        flags: ConnectionFlags
-    ) {
-        self.init(flags: flags) { label in
-            let text =
-                switch label {
-                case .cloud: cloud
-                case .region: region
-                case .cluster: cluster
-                case .cell: cell
-                case .availabilityZone: availabilityZone
-                case .node: node
-                case .instanceID: instanceID
-                case .namespace: namespace
-                case .pod: pod
-                case .app: app
-                case .cloudService: cloudService
-                case .workload: workload
-                case .service: service
-                }
-            return LabelTable.hold(text)
+    /// Makes labels of their texts and of those that a pod carries (``Pod/columnLabels``).
+    init(_ texts: KeyValuePairs<Label, String>, ofPod columnLabels: [Label: String] = [:], flags: ConnectionFlags) {
+        var values = Label.Values(repeating: LabelID.empty)
+        precondition(
+            values.count == Label.allCases.count,
+            "Label.Values has \(values.count) places for \(Label.allCases.count) labels")
+        func set(_ label: Label, _ text: String) {
+            LabelTable.release(values[label.rawValue])
+            values[label.rawValue] = LabelTable.hold(text)
         }
+        for (label, text) in texts { set(label, text) }
+        for (label, text) in columnLabels { set(label, text) }
+        if !texts.contains(where: { $0.key == .cluster }) { set(.cluster, Self.unknown) }
+        self.flags = flags
+        self.values = values
     }
 
-    /// Makes labels of the texts that `hold` holds, one for each label.
-    private init(flags: ConnectionFlags, _ hold: (Label) -> LabelID) {
+    private init(flags: ConnectionFlags, _ values: Label.Values<LabelID>) {
         self.flags = flags
-        values = InlineArray { index in Label(rawValue: index).map(hold) ?? .empty }
+        self.values = values
     }
 
     deinit {
@@ -99,7 +51,10 @@ public final class EndpointLabels: Sendable {
 
     /// Returns the same labels with another text for `label`.
     func replacing(_ label: Label, with text: String) -> EndpointLabels {
-        EndpointLabels(flags: flags) { $0 == label ? LabelTable.hold(text) : LabelTable.holdAgain(id(of: $0)) }
+        let values: Label.Values<LabelID> = InlineArray { index in
+            index == label.rawValue ? LabelTable.hold(text) : LabelTable.holdAgain(self.values[index])
+        }
+        return EndpointLabels(flags: flags, values)
     }
 
     func hasSameValues(as other: EndpointLabels) -> Bool {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ClusterModel
 public import FlowModel
 
 /// A readable explanation of how a flow is labelled and why.

@@ -83,8 +83,8 @@ public final class Labeler: Sendable {
         self.site = site
         rulesStorage = Mutex(
             Rules(configuration: configuration, flagRules: ConnectionFlagRules(configuration.flagRules)))
-        privateLabels = EndpointLabels(cloud: site.cloud, region: site.region)
-        siteLabels = EndpointLabels(cloud: site.cloud, region: site.region, cluster: site.cluster)
+        privateLabels = EndpointLabels([.cloud: site.cloud, .region: site.region])
+        siteLabels = EndpointLabels([.cloud: site.cloud, .region: site.region, .cluster: site.cluster])
         rangeTable = Mutex(RangeTable([], site: site, privateNetworks: configuration.privateNetworks))
     }
 

@@ -35,9 +35,10 @@ final class RangeTable: Sendable {
             let place = range.place
             let number = numbers[place] ?? Int32(places.count)
             if number == places.count {
-                let known = EndpointLabels(
-                    cloud: place.cloud, region: place.region, availabilityZone: place.availabilityZone,
-                    cloudService: place.service)
+                let known = EndpointLabels([
+                    .cloud: place.cloud, .region: place.region, .availabilityZone: place.availabilityZone,
+                    .cloudService: place.service,
+                ])
                 labels.append(known)
                 places.append(
                     Place(

@@ -94,7 +94,7 @@ private func variousBlock(_ generator: inout SeededGenerator, flows: Int, hasIPv
         try await database.query(
             String(contentsOf: Repository.file("deploy/clickhouse/002_extended_columns.sql"), encoding: .utf8))
         var block = FlowBlock(environment: "", dayOf: lastSecondOfADay)
-        let labels = kept(EndpointLabels(cluster: ""))
+        let labels = kept(EndpointLabels([.cluster: ""]))
         for (number, text) in ["10.0.0.1", "2001:db8::1", "255.255.255.255", "::1", "0.0.0.0"].enumerated() {
             block.append(
                 LabeledFlow(

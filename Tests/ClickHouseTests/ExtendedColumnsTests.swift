@@ -21,12 +21,12 @@ import Testing
         LabeledFlow(
             transport: .tcp,
             local: LabeledEndpoint(
-                labels: kept(EndpointLabels(pod: "web-1", workload: "Deployment/web")),
+                labels: kept(EndpointLabels([.pod: "web-1", .workload: "Deployment/web"])),
                 address: try #require(IPAddress("fd00:244:1::10")), port: 1),
             remote: LabeledEndpoint(
-                labels: kept(EndpointLabels(pod: "db-0", workload: "StatefulSet/db")),
+                labels: kept(EndpointLabels([.pod: "db-0", .workload: "StatefulSet/db"])),
                 address: try #require(IPAddress("2001:db8::1")), port: 2),
-            service: kept(EndpointLabels(service: "shop/db")), connectionClass: .intraVPC, flags: [],
+            service: kept(EndpointLabels([.service: "shop/db"])), connectionClass: .intraVPC, flags: [],
             sent: FlowCounters(packets: 1, bytes: 100), received: FlowCounters())
     }
 

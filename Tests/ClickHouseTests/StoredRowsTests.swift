@@ -103,9 +103,10 @@ extension BlockEncoder {
         var flows = strings.enumerated().map { number, text in
             labeledFlow(
                 podLabels("\(number)\(text)"),
-                EndpointLabels(
-                    cloud: text, region: text, cluster: text, cell: text, availabilityZone: text, node: text,
-                    instanceID: text, namespace: text, pod: text, app: text, cloudService: text),
+                EndpointLabels([
+                    .cloud: text, .region: text, .cluster: text, .cell: text, .availabilityZone: text, .node: text,
+                    .instanceID: text, .namespace: text, .pod: text, .app: text, .cloudService: text,
+                ]),
                 sent: FlowCounters(packets: 1, bytes: UInt64(number) + 1))
         }
         flows += ConnectionClass.allCases.map { labeledFlow(podLabels("class \($0)"), connectionClass: $0) }
@@ -179,7 +180,7 @@ extension BlockEncoder {
         let database = try await TestDatabase.make()
         let flows = (0..<70_000).map { number in
             labeledFlow(
-                EndpointLabels(pod: "pod-\(number)"),
+                EndpointLabels([.pod: "pod-\(number)"]),
                 sent: FlowCounters(packets: 1, bytes: UInt64(number) + 1), received: FlowCounters())
         }
         try await insert([flowBlock(flows)], into: database)

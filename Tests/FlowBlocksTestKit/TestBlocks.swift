@@ -11,10 +11,11 @@ public let lastSecondOfADay = UInt32(Date().timeIntervalSince1970) / 86_400 * 86
 
 /// Makes the labels of a pod, all of them distinct.
 public func podLabels(_ name: String) -> EndpointLabels {
-    EndpointLabels(
-        cloud: "cloud \(name)", region: "region \(name)", cluster: "cluster \(name)", cell: "cell \(name)",
-        availabilityZone: "zone \(name)", node: "node \(name)", instanceID: "instance \(name)",
-        namespace: "namespace \(name)", pod: name, app: "app \(name)", cloudService: "service \(name)")
+    EndpointLabels([
+        .cloud: "cloud \(name)", .region: "region \(name)", .cluster: "cluster \(name)", .cell: "cell \(name)",
+        .availabilityZone: "zone \(name)", .node: "node \(name)", .instanceID: "instance \(name)",
+        .namespace: "namespace \(name)", .pod: name, .app: "app \(name)", .cloudService: "service \(name)",
+    ])
 }
 
 /// Retains labels for the life of the process, since flows do not retain them.

@@ -16,7 +16,7 @@ import Testing
         #expect(one.memoryBytes > 0 && one.memoryBytes < 64 << 10)
         // The allocator rounds the memory of a few labels.
         #expect(abs(many.memoryBytes - one.memoryBytes - 72 * 9_999) < 1 << 10)
-        let endpoints = flowBlock((0..<10_000).map { labeledFlow(EndpointLabels(pod: "\($0)"), labels.1) })
+        let endpoints = flowBlock((0..<10_000).map { labeledFlow(EndpointLabels([.pod: "\($0)"]), labels.1) })
         #expect(endpoints.memoryBytes > many.memoryBytes + 10_000 * 8)
     }
 

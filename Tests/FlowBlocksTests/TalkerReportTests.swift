@@ -11,8 +11,8 @@ import Testing
     /// Makes a flow of `bytes` bytes from one pod to another on another node.
     private func flow(_ name: String, _ bytes: UInt64) -> LabeledFlow {
         labeledFlow(
-            EndpointLabels(node: "n-\(name)", namespace: "shop", pod: name),
-            EndpointLabels(node: "n-q", namespace: "shop", pod: "q"), sent: FlowCounters(packets: 1, bytes: bytes),
+            EndpointLabels([.node: "n-\(name)", .namespace: "shop", .pod: name]),
+            EndpointLabels([.node: "n-q", .namespace: "shop", .pod: "q"]), sent: FlowCounters(packets: 1, bytes: bytes),
             received: FlowCounters())
     }
 

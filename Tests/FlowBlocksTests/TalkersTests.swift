@@ -10,9 +10,11 @@ import Testing
 
 /// Makes the labels of a pod on a node.
 private func pod(_ name: String, on node: String, workload: String = "", zone: String = "z1") -> EndpointLabels {
-    EndpointLabels(
-        cloud: "aws", region: "r", cluster: "main", availabilityZone: zone, node: node, namespace: "shop", pod: name,
-        workload: workload)
+    EndpointLabels([
+        .cloud: "aws", .region: "r", .cluster: "main", .availabilityZone: zone, .node: node, .namespace: "shop",
+        .pod: name,
+        .workload: workload,
+    ])
 }
 
 private func flow(
@@ -40,7 +42,7 @@ private func told(_ talkers: Talkers) -> [String: UInt64] {
     @Test("a byte that two nodes report is counted once, for its sender") func aByteCountsOnceForTheSideThatSentIt() {
         let (a, b) = (pod("a", on: "n1"), pod("b", on: "n2", zone: "z2"))
         let neighbour = pod("c", on: "n1")
-        let outside = EndpointLabels(cloud: "aws", region: "r", cloudService: "S3")
+        let outside = EndpointLabels([.cloud: "aws", .region: "r", .cloudService: "S3"])
         var talkers = Talkers()
         talkers.add(
             flowBlock([

@@ -67,8 +67,8 @@ private func prefix(_ text: String) throws -> IPPrefix {
             pods: [
                 Pod(
                     namespace: "shop", name: "web-1", node: "node-a",
-                    addresses: [try address("10.244.1.10"), try address("fd00:244:1::10")], app: "web",
-                    instanceID: "blue", cell: "cell-1"),
+                    addresses: [try address("10.244.1.10"), try address("fd00:244:1::10")],
+                    columnLabels: [.app: "web", .instanceID: "blue", .cell: "cell-1"]),
                 Pod(
                     namespace: "kube-system", name: "kube-proxy-1", node: "node-b",
                     addresses: [try address("172.18.0.3")], hostNetwork: true),

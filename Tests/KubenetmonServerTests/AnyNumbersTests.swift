@@ -142,8 +142,8 @@ import Testing
     func heavyTalkers() {
         var minutes = TalkerMinutes()
         let (here, there) = (
-            EndpointLabels(node: "a", namespace: "shop", pod: "a"),
-            EndpointLabels(node: "b", namespace: "shop", pod: "b")
+            EndpointLabels([.node: "a", .namespace: "shop", .pod: "a"]),
+            EndpointLabels([.node: "b", .namespace: "shop", .pod: "b"])
         )
         for (source, destination) in [(here, there), (there, here), (here, there)] {
             var block = FlowBlock(environment: "", dayOf: 600)

@@ -74,7 +74,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         #expect(
             read.podLabels
                 == PodLabelMapping(
-                    app: ["app", "app.kubernetes.io/name"], cell: ["cell"], kept: ["role", "example.com/tier"]))
+                    [.app: ["app", "app.kubernetes.io/name"], .cell: ["cell"]], kept: ["role", "example.com/tier"]))
     }
 
     @Test("connection flags have conditions on networks and ports") func flagsHaveConditionsOfEveryKind() throws {

@@ -356,7 +356,7 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
                 environment.map { ("KUBENETMON_CONFIG_\($0)", $1) }
                     + [("KUBENETMON_SERVER_PORT", "tcp://10.96.0.80:8884"), ("PORT", "7")], uniquingKeysWith: { $1 }))
         #expect(read.site == Site(environment: "production", cloud: "aws", region: "eu-central-1", cluster: "main"))
-        #expect(read.port == 1 && read.labeling.privateNetworks.count == 1 && read.podLabels.app == ["app"])
+        #expect(read.port == 1 && read.labeling.privateNetworks.count == 1 && read.podLabels.keys[.app] == ["app"])
         #expect(read.labeling.flagRules.map(\.ports) == [[53]])
         #expect(read.clickHouse.headers == ["X-Token": "s3cret"])
         #expect(read.inventoryFile == "/i.yaml")

@@ -37,7 +37,7 @@ private func block(_ flows: [(source: EndpointLabels, destination: EndpointLabel
 }
 
 private func pod(_ name: String, workload: String = "", zone: String = "z1") -> EndpointLabels {
-    EndpointLabels(availabilityZone: zone, node: "n-\(name)", namespace: "shop", pod: name, workload: workload)
+    EndpointLabels([.availabilityZone: zone, .node: "n-\(name)", .namespace: "shop", .pod: name, .workload: workload])
 }
 
 private func report(_ talkers: [[FlowBlock]], at minute: Int = 11) -> TalkerReport {
@@ -52,10 +52,11 @@ private func report(_ talkers: [[FlowBlock]], at minute: Int = 11) -> TalkerRepo
 
 @Suite struct StatusPageTests {
     @Test("names from outside are escaped on the status page") func namesFromOutsideAreNeverMarkup() {
-        let labels = EndpointLabels(
-            availabilityZone: hostile, node: "n", namespace: hostile, pod: hostile, workload: hostile)
-        let cloud = EndpointLabels(cloud: hostile, region: hostile, cloudService: hostile)
-        let bare = EndpointLabels(node: hostile)
+        let labels = EndpointLabels([
+            .availabilityZone: hostile, .node: "n", .namespace: hostile, .pod: hostile, .workload: hostile,
+        ])
+        let cloud = EndpointLabels([.cloud: hostile, .region: hostile, .cloudService: hostile])
+        let bare = EndpointLabels([.node: hostile])
         var page = StatusPage()
         page.readiness = [HealthCheck("clickhouse", problem: hostile)]
         page.numbers.ingest.errors = [hostile: 1]

@@ -85,7 +85,7 @@ struct CapturedObject: Decodable {
                 hostAddresses: status?.hostIPs?.compactMap { IPAddress($0.ip) } ?? [],
                 hostNetwork: spec?.hostNetwork ?? false,
                 startedAt: try Self.seconds(status?.startTime ?? metadata.creationTimestamp),
-                app: labels["app.kubernetes.io/name"] ?? "", owner: owner,
+                columnLabels: labels["app.kubernetes.io/name"].map { [.app: $0] } ?? [:], owner: owner,
                 labels: labels.filter { $0.key == "pod-template-hash" }, labelSignature: LabelSignature(labels))
         }
     }

@@ -25,7 +25,8 @@ import Testing
 
     @Test("mutated lists of pods are decoded or rejected without a crash") func mutatedPods() throws {
         let pod = Pod(
-            namespace: "shop", name: "web-1", node: "node-a", addresses: [.init(v4: 7), .init(bits: 9)], app: "web",
+            namespace: "shop", name: "web-1", node: "node-a", addresses: [.init(v4: 7), .init(bits: 9)],
+            columnLabels: [.app: "web"],
             owner: ObjectOwner(kind: "ReplicaSet", name: "web", uid: ObjectUID("web")), labels: ["a": "b"])
         let body = ObjectEncoder.list([pod, pod], metadata: ListMetadata(resourceVersion: "1", continueToken: "x"))
         try forEachMutation(of: body, count: 40_000, seed: 2) { feed(.capturedPods, $0, $1) }

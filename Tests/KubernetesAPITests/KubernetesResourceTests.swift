@@ -55,7 +55,7 @@ extension ProtobufWriter {
 
     @Test("of several configured labels, the first that the pod has counts")
     func ofSeveralLabelsTheFirstThatThePodHasCounts() throws {
-        let mapping = PodLabelMapping(app: ["first", "second"], instanceID: ["second"], cell: ["third", "first"])
+        let mapping = PodLabelMapping([.app: ["first", "second"], .instanceID: ["second"], .cell: ["third", "first"]])
         func pod(_ labels: [(String, String)]) throws -> Pod {
             try decode(.pods(labels: mapping)) { message in
                 message.appendName { metadata in
@@ -64,14 +64,14 @@ extension ProtobufWriter {
             }
         }
         let inOrder = try pod([("first", "1"), ("second", "2")])
-        #expect([inOrder.app, inOrder.instanceID, inOrder.cell] == ["1", "2", "1"])
+        #expect(inOrder.columnLabels == [.app: "1", .instanceID: "2", .cell: "1"])
         let reversed = try pod([("second", "2"), ("first", "1")])
-        #expect([reversed.app, reversed.instanceID, reversed.cell] == ["1", "2", "1"])
+        #expect(reversed.columnLabels == [.app: "1", .instanceID: "2", .cell: "1"])
         // An empty value is ignored like a missing one.
         let empty = try pod([("first", ""), ("second", "2"), ("third", "")])
-        #expect([empty.app, empty.instanceID, empty.cell] == ["2", "2", ""])
+        #expect(empty.columnLabels == [.app: "2", .instanceID: "2"])
         let one = try pod([("second", "2"), ("other", "x")])
-        #expect([one.app, one.instanceID, one.cell] == ["2", "2", ""])
+        #expect(one.columnLabels == [.app: "2", .instanceID: "2"])
         #expect(one.labels.isEmpty)
     }
 
@@ -84,7 +84,7 @@ extension ProtobufWriter {
                 metadata.append(11, entry: "other", "x")
             }
         }
-        #expect([pod.app, pod.instanceID, pod.cell] == ["dns", "blue", ""])
+        #expect(pod.columnLabels == [.app: "dns", .instanceID: "blue"])
         #expect(pod.labels == ["team": "network"])
     }
 
@@ -445,8 +445,9 @@ extension ProtobufWriter {
         let pod = Pod(
             namespace: "shop", name: "web-1-x", node: "node-a", addresses: [IPAddress(v4: 7), IPAddress(bits: 9)],
             secondaryAddresses: [IPAddress(v4: 0x0a00_0008), IPAddress(bits: 10)],
-            hostAddresses: [IPAddress(v4: 7), IPAddress(bits: 8)], isTerminated: true, startedAt: 12, app: "web",
-            instanceID: "blue", cell: "c1", owner: owner, labels: ["pod-template-hash": "x"],
+            hostAddresses: [IPAddress(v4: 7), IPAddress(bits: 8)], isTerminated: true, startedAt: 12,
+            columnLabels: [.app: "web", .instanceID: "blue", .cell: "c1"], owner: owner,
+            labels: ["pod-template-hash": "x"],
             labelSignature: LabelSignature([
                 "pod-template-hash": "x", "app.kubernetes.io/name": "web", "control-plane-id": "blue", "cell": "c1",
             ]))
@@ -468,7 +469,7 @@ extension ProtobufWriter {
         let headless = ClusterService(namespace: "shop", name: "db", clusterAddresses: [])
         let replicaSet = ReplicaSet(uid: ObjectUID("rs"), owner: owner)
         let metadata = ListMetadata(resourceVersion: "9", continueToken: "more", remainingItemCount: 3)
-        let mapping = PodLabelMapping(cell: ["cell"], kept: ["pod-template-hash"])
+        let mapping = PodLabelMapping([.cell: ["cell"]], kept: ["pod-template-hash"])
         for padding in [0, 3000] {
             let pods = try DecodedList(
                 .pods(labels: mapping), ObjectEncoder.list([pod, hostNetworkPod], metadata: metadata, padding: padding))

@@ -25,7 +25,7 @@ import Testing
                     uid: ObjectUID("00569123-7930-4901-9903-3bfd9ec64545"), namespace: "ns-0",
                     name: "app-0000-dgbjc2d6g-2n2j7-2", node: "node-00002",
                     addresses: [IPAddress(v4: 0x0a01_0003)], hostAddresses: [IPAddress(v4: 0xac10_0003)],
-                    startedAt: 1_795_245_099, app: "app-0000",
+                    startedAt: 1_795_245_099, columnLabels: [.app: "app-0000"],
                     owner: ObjectOwner(
                         kind: "ReplicaSet", name: "app-0000-dgbjc2d6g",
                         uid: ObjectUID("52db66c9-ebc7-5a59-9cb2-79320da6538e")),

@@ -8,7 +8,9 @@ import TestSupport
 import Testing
 
 private func pod(_ name: String, terminated: Bool = false, app: String = "") -> Pod {
-    Pod(namespace: "shop", name: name, node: "node-a", addresses: [], isTerminated: terminated, app: app)
+    Pod(
+        namespace: "shop", name: name, node: "node-a", addresses: [], isTerminated: terminated,
+        columnLabels: app.isEmpty ? [:] : [.app: app])
 }
 
 private func key(_ name: String) -> String { "shop/\(name)" }
@@ -45,7 +47,7 @@ private func reflector(
         server.apply(pod("a", app: "web"))
         server.delete(pod("b"))
         try await reflector.holds([key("a"), key("c")])
-        #expect(reflector.store.value.objects[key("a")]?.app == "web")
+        #expect(reflector.store.value.objects[key("a")]?.columnLabels == [.app: "web"])
         #expect(reflector.store.value.commits == 1)
         #expect(server.requests.map(\.kind) == [.streamingList])
         #expect(server.requests.first?.parameters["resourceVersionMatch"] == "NotOlderThan")
@@ -134,7 +136,7 @@ private func reflector(
         let reflector = reflector(of: server)
         try await reflector.holds([key("b"), key("c")])
         try await eventually("the watch is open") { server.count(.watch) == 1 }
-        #expect(reflector.store.value.objects[key("c")]?.app == "web")
+        #expect(reflector.store.value.objects[key("c")]?.columnLabels == [.app: "web"])
         #expect(server.requests.last?.parameters["resourceVersion"] == "5")
         #expect(reflector.store.value.breaches.isEmpty)
     }

@@ -24,8 +24,8 @@ extension Pod: EncodableObject {
     /// The object's `kind` and `apiVersion`.
     public static var kind: (name: String, apiVersion: String) { ("Pod", "v1") }
 
-    /// Returns the pod's message; application and instance become the default labels of ``PodLabelMapping``, the cell
-    /// becomes the label `cell`, and secondary addresses become Multus' annotation.
+    /// Returns the pod's message; each of its column labels becomes a label with the default key, or that is named as
+    /// the setting if there is none (`cell`), and secondary addresses become Multus' annotation.
     public func message(resourceVersion: String, padding: Int, annotations: [String: String]) -> [UInt8] {
         var annotations = annotations
         if !secondaryAddresses.isEmpty {
@@ -33,9 +33,9 @@ extension Pod: EncodableObject {
             annotations["k8s.v1.cni.cncf.io/network-status"] = #"[{"name":"net","ips":[\#(addresses)],"dns":{}}]"#
         }
         var labels = labels
-        if !app.isEmpty { labels["app.kubernetes.io/name"] = app }
-        if !instanceID.isEmpty { labels["control-plane-id"] = instanceID }
-        if !cell.isEmpty { labels["cell"] = cell }
+        for (label, setting, defaultKeys) in Label.ofPodLabels {
+            if let text = columnLabels[label] { labels[defaultKeys.first ?? setting] = text }
+        }
         var message = ProtobufWriter()
         message.append(1) { metadata in
             metadata.appendMetadata(

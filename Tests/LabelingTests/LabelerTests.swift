@@ -52,8 +52,8 @@ private let inventory = Inventory(
     pods: [
         Pod(
             namespace: "shop", name: "client-1", node: "node-a",
-            addresses: [address("10.244.1.20"), address("fd00:244:1::20")], app: "client", instanceID: "blue",
-            cell: "cell-1"),
+            addresses: [address("10.244.1.20"), address("fd00:244:1::20")],
+            columnLabels: [.app: "client", .instanceID: "blue", .cell: "cell-1"]),
         Pod(namespace: "shop", name: "web-1", node: "node-a", addresses: [address("10.244.1.10")]),
         Pod(
             namespace: "shop", name: "web-2", node: "node-b",
@@ -450,25 +450,32 @@ private let outside = "192.0.2.99"
         let pod = try labels("10.244.1.20", "198.51.100.1")
         #expect(
             texts(pod.local) == [
-                "aws", "eu-central-1", "main", "cell-1", "eu-central-1a", "node-a", "blue", "shop", "client-1",
-                "client", "", "", "",
+                .cloud: "aws", .region: "eu-central-1", .cluster: "main", .cell: "cell-1",
+                .availabilityZone: "eu-central-1a", .node: "node-a", .instanceID: "blue", .namespace: "shop",
+                .pod: "client-1", .app: "client",
             ])
-        #expect(texts(pod.remote) == ["aws", "eu-central-1", "UNKNOWN", "", "", "", "", "", "", "", "s3", "", ""])
+        #expect(
+            texts(pod.remote)
+                == [.cloud: "aws", .region: "eu-central-1", .cluster: "UNKNOWN", .cloudService: "s3"])
         let node = try labels("10.244.1.20", "172.18.0.3")
         #expect(
             texts(node.remote)
-                == ["aws", "eu-central-1", "main", "", "eu-central-1b", "node-b", "", "", "", "", "", "", ""])
+                == [
+                    .cloud: "aws", .region: "eu-central-1", .cluster: "main", .availabilityZone: "eu-central-1b",
+                    .node: "node-b",
+                ])
         #expect(
             texts(try labels("10.244.1.20", "192.168.1.1").remote)
-                == ["aws", "eu-central-1", "UNKNOWN", "", "", "", "", "", "", "", "", "", ""])
-        #expect(
-            texts(try labels("10.244.1.20", outside).remote)
-                == ["", "", "UNKNOWN", "", "", "", "", "", "", "", "", "", ""])
+                == [.cloud: "aws", .region: "eu-central-1", .cluster: "UNKNOWN"])
+        #expect(texts(try labels("10.244.1.20", outside).remote) == [.cluster: "UNKNOWN"])
         // One object for all flows of an endpoint: rows refer to it by its identity.
         #expect(try labels("10.244.1.20", outside).local === pod.local)
     }
 
-    private func texts(_ labels: EndpointLabels) -> [String] { Label.allCases.map { labels[$0] } }
+    /// Returns the texts that are not empty.
+    private func texts(_ labels: EndpointLabels) -> [Label: String] {
+        Dictionary(uniqueKeysWithValues: Label.allCases.map { ($0, labels[$0]) }).filter { !$1.isEmpty }
+    }
 
     @Test("a range's cloud and region are compared without case")
     func theRegionOfARangeIsComparedWithoutCase() throws {

@@ -86,7 +86,7 @@ public struct SyntheticCluster: Sendable {
             uid: Self.uid(of: .pod, number + generation * podCount), namespace: Self.namespace(replicaSet), name: name,
             node: Self.node(node),
             addresses: [Self.podAddress(node, place + 2)],
-            startedAt: Self.beginning + UInt32(generation), app: application,
+            startedAt: Self.beginning + UInt32(generation), columnLabels: [.app: application],
             owner: ObjectOwner(
                 kind: "ReplicaSet", name: "\(application)-\(Self.letters(replicaSet, 9))",
                 uid: Self.uid(of: .replicaSet, replicaSet)))
