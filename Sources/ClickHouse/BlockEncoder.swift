@@ -67,10 +67,7 @@ struct BlockEncoder: Sendable {
     }
 
     private mutating func append(_ column: FlowColumn, of block: FlowBlock, to output: inout NativeBlock) {
-        let name = column.rawValue
-        if let (isLocal, label) = column.label {
-            return append(name, isLocal ? rows.local.labels : rows.remote.labels, label, to: &output)
-        }
+        let name = column.name
         switch column {
         case .date:
             output.appendColumn(name, type: "Date", constant: block.day)
@@ -88,16 +85,14 @@ struct BlockEncoder: Sendable {
             output.appendColumn(name, flags: rows.flags, names: NativeKeys(block.flagNames))
         case .direction:
             output.appendColumn(name, type: "Enum8('out' = 1, 'in' = 2)", rows.direction)
-        case .localIPv4: output.appendColumn(name, type: "IPv4", rows.local.ipv4)
-        case .localIPv6: output.appendColumn(name, ipv6: rows.local.ipv6)
-        case .remoteIPv6: output.appendColumn(name, ipv6: rows.remote.ipv6)
-        case .remoteService: append(name, rows.service, .service, to: &output)
-        case .localPort: output.appendColumn(name, type: "UInt16", rows.local.port)
-        case .remoteIPv4: output.appendColumn(name, type: "IPv4", rows.remote.ipv4)
-        case .remotePort: output.appendColumn(name, type: "UInt16", rows.remote.port)
+        case .label(let label, let end):
+            let isOfService = label.definition.source == .dialledService
+            append(name, isOfService ? rows.service : rows[end].labels, label, to: &output)
+        case .ipv4(let end): output.appendColumn(name, type: "IPv4", rows[end].ipv4)
+        case .ipv6(let end): output.appendColumn(name, ipv6: rows[end].ipv6)
+        case .port(let end): output.appendColumn(name, type: "UInt16", rows[end].port)
         case .bytes: output.appendColumn(name, type: "UInt64", rows.bytes)
         case .packets: output.appendColumn(name, type: "UInt64", rows.packets)
-        default: preconditionFailure("column \(name) is a label")
         }
     }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ClusterModel
 import FlowBlocks
 
 extension FlowColumn {
@@ -7,5 +8,16 @@ extension FlowColumn {
     static let required: [FlowColumn] = [.date, .intervalStartTime, .direction, .bytes, .packets]
 
     /// The columns of kubenetmon's own table, those of deploy/clickhouse/001_network_flows_0.sql.
-    static let original = allCases.prefix { $0 != .localWorkload }
+    static let original = allCases.filter { $0.migration == nil }
+
+    /// The file in deploy/clickhouse, without `.sql`, that adds the column to the original table.
+    var migration: String? {
+        switch self {
+        case .label(let label, _): label.definition.migration
+        case .ipv6: "002_extended_columns"
+        case .date, .intervalStartTime, .intervalSeconds, .environment, .proto, .connectionClass, .connectionFlags,
+            .direction, .ipv4, .port, .bytes, .packets:
+            nil
+        }
+    }
 }

@@ -71,7 +71,7 @@ struct NativeRows {
 
     /// Returns the network bytes that a range of rows reports.
     func reportedBytes(of rows: Range<Int>) -> UInt64 {
-        guard let column = columns.first(where: { $0.name == FlowColumn.bytes.rawValue }),
+        guard let column = columns.first(where: { $0.name == FlowColumn.bytes.name }),
             case .fixed(let values, let width) = column.values
         else { return 0 }
         var reader = Reader(bytes: values.dropFirst(rows.lowerBound * width))

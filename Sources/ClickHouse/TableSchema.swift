@@ -33,7 +33,7 @@ public struct TableSchema: Equatable, Sendable {
         do throws(ClickHouseError) {
             columns =
                 try answer(.columns, "DESCRIBE TABLE \(quoted(table)) FORMAT TabSeparated", &hidden, of: client)
-                .map(insertableColumns) ?? FlowColumn.original.map(\.rawValue)
+                .map(insertableColumns) ?? FlowColumn.original.map(\.name)
         } catch .exception(ClickHouseError.unknownTable, _) {
             throw .missingTable(name: table)
         }
@@ -94,16 +94,16 @@ public struct TableSchema: Equatable, Sendable {
         self.views = views
         self.serverVersion = serverVersion
         self.hidden = hidden
-        columns = FlowColumn.allCases.filter { columnNames.contains($0.rawValue) }
+        columns = FlowColumn.allCases.filter { columnNames.contains($0.name) }
         let missing = FlowColumn.required.filter { !columns.contains($0) }
         guard missing.isEmpty else {
-            throw .missingColumns(table: table, columns: missing.map(\.rawValue))
+            throw .missingColumns(table: table, columns: missing.map(\.name))
         }
     }
 
     /// The statement of inserts.
     var insertStatement: String {
-        let names = columns.map { "`\($0.rawValue)`" }.joined(separator: ", ")
+        let names = columns.map { "`\($0.name)`" }.joined(separator: ", ")
         return "INSERT INTO \(quotedTable) (\(names)) FORMAT Native"
     }
 

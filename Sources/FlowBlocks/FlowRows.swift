@@ -37,6 +37,14 @@ public struct FlowRows: Sendable {
     /// The remote ends.
     public private(set) var remote = Endpoints()
 
+    /// One end of the flows.
+    public subscript(end: FlowColumn.End) -> Endpoints {
+        switch end {
+        case .local: local
+        case .remote: remote
+        }
+    }
+
     /// One end of all rows.
     public struct Endpoints: Sendable {
         /// Indices of labels in ``FlowBlock/endpoints``.

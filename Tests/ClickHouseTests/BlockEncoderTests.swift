@@ -11,7 +11,7 @@ import Testing
 @testable import ClickHouse
 
 private func allColumns() throws -> TableSchema {
-    try TableSchema(table: "t", columnNames: FlowColumn.allCases.map(\.rawValue))
+    try TableSchema(table: "t", columnNames: FlowColumn.allCases.map(\.name))
 }
 
 /// Makes a block of flows that differ in every field; with `hasIPv6`, of both address families.
@@ -61,7 +61,7 @@ private func variousBlock(_ generator: inout SeededGenerator, flows: Int, hasIPv
     @Test("encoding a block without rows is a programming error") func aBlockWithoutRowsIsAMistake() async {
         await #expect(processExitsWith: .failure) {
             var encoder = BlockEncoder()
-            let schema = try TableSchema(table: "t", columnNames: FlowColumn.allCases.map(\.rawValue))
+            let schema = try TableSchema(table: "t", columnNames: FlowColumn.allCases.map(\.name))
             _ = encoder.encoded(FlowBlock(environment: "", dayOf: 0), for: schema, compression: .none)
         }
     }

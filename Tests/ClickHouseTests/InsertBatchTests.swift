@@ -10,7 +10,7 @@ import Testing
 /// Makes the schema of a table on a release of ClickHouse.
 private func table(_ deduplication: TableSchema.Deduplication, version: String = "26.9.2.1") throws -> TableSchema {
     try TableSchema(
-        table: "t", columnNames: FlowColumn.required.map(\.rawValue), deduplication: deduplication,
+        table: "t", columnNames: FlowColumn.required.map(\.name), deduplication: deduplication,
         serverVersion: version)
 }
 

@@ -42,7 +42,7 @@ final class InserterUnderTest: Sendable {
     init(
         _ client: ClickHouseClient.Configuration, workers: Int = 1,
         deduplication: TableSchema.Deduplication = .plain(window: 10_000),
-        columns: [FlowColumn] = Array(FlowColumn.original), hidden: [TableSchema.Question] = [],
+        columns: [FlowColumn] = FlowColumn.original, hidden: [TableSchema.Question] = [],
         maximumBytes: Int = .max,
         _ change: (inout Inserter.Configuration) -> Void = { _ in }
     ) throws {
@@ -57,7 +57,7 @@ final class InserterUnderTest: Sendable {
         inserter = Inserter(
             configuration: configuration,
             schema: try TableSchema(
-                table: "network_flows_0", columnNames: columns.map(\.rawValue), deduplication: deduplication,
+                table: "network_flows_0", columnNames: columns.map(\.name), deduplication: deduplication,
                 serverVersion: "26.9.2.1", hidden: hidden),
             logger: Logger(label: "test") { _ in Handler(log) },
             account: ledger.openAccount())

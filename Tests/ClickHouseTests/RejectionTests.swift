@@ -93,7 +93,7 @@ private func refusedBlock(_ number: Int) -> FlowBlock {
         defer { try? FileManager.default.removeItem(at: directory) }
         var encoder = BlockEncoder()
         let schema = try TableSchema(
-            table: "network_flows_0", columnNames: FlowColumn.original.map(\.rawValue))
+            table: "network_flows_0", columnNames: FlowColumn.original.map(\.name))
         let size = encoder.encoded(refusedBlock(0), for: schema, compression: .none).body.bytes.count
         for _ in 0..<2 {
             let test = try InserterUnderTest(ClickHouseClient.Configuration(database)) {

@@ -20,7 +20,7 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
     @Test("the original table has every column except the extended ones")
     func theOriginalTableHasEveryColumnButTheExtendedOnes() async throws {
         let schema = try await load(try await TestDatabase.make()).get()
-        #expect(schema.columns == Array(FlowColumn.original))
+        #expect(schema.columns == FlowColumn.original)
         #expect(!schema.form.hasIPv6)
         #expect(schema.insertStatement.hasPrefix("INSERT INTO `network_flows_0` (`date`, `intervalStartTime`, "))
         #expect(schema.insertStatement.hasSuffix("`packets`) FORMAT Native"))
@@ -103,7 +103,8 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
             "stranger": ["GRANT INSERT ON default.other"],
         ])
         let administrator = ClickHouseClient.Configuration(endpoints: [clickHouse.url])
-        for file in ["001_network_flows_0", "002_extended_columns", "003_deduplication_window"] {
+        let migrations = Set(FlowColumn.allCases.compactMap(\.migration)).sorted()
+        for file in ["001_network_flows_0"] + migrations + ["003_deduplication_window"] {
             let sql = try String(contentsOf: Repository.file("deploy/clickhouse/\(file).sql"), encoding: .utf8)
             _ = try await withClient(administrator) { client throws(ClickHouseError) in try client.query(sql) }.get()
         }
@@ -138,7 +139,7 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
         }
         // The schema is unknown: kubenetmon's own columns are sent, and the insert reports what is missing.
         let unknown = try refused.get()
-        #expect(unknown.columns == Array(FlowColumn.original) && unknown.deduplication == .hidden)
+        #expect(unknown.columns == FlowColumn.original && unknown.deduplication == .hidden)
         #expect(unknown.warnings().first?.contains("GRANT SHOW COLUMNS ON `network_flows_0` TO the user") == true)
         try await clickHouse.stop()
     }
@@ -163,7 +164,7 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
         let schema = try await withClient(configuration) { client throws(ClickHouseError) in
             try TableSchema.load(of: client)
         }.get()
-        #expect(schema.hidden == [question] && schema.columns == Array(FlowColumn.original))
+        #expect(schema.hidden == [question] && schema.columns == FlowColumn.original)
         #expect(schema.deduplication == (question == .engine ? .hidden : .plain(window: 10_000)))
         #expect(schema.warnings().count == 1 && schema.warnings().first?.contains(question.name) == true)
     }
@@ -174,7 +175,7 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
             _ deduplication: TableSchema.Deduplication, _ viewErrors: ViewErrors, version: String = "26.9.2.1"
         ) throws -> [String] {
             try TableSchema(
-                table: "t", columnNames: FlowColumn.required.map(\.rawValue), deduplication: deduplication,
+                table: "t", columnNames: FlowColumn.required.map(\.name), deduplication: deduplication,
                 serverVersion: version
             ).warnings(.automatic, viewErrors).filter { $0.contains("clickhouse_view_errors") }
         }
@@ -206,7 +207,7 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
             views: [String] = []
         ) throws -> [String] {
             try TableSchema(
-                table: "t", columnNames: FlowColumn.required.map(\.rawValue), deduplication: deduplication,
+                table: "t", columnNames: FlowColumn.required.map(\.name), deduplication: deduplication,
                 views: views, serverVersion: version
             ).warnings(asyncInsert)
         }
@@ -275,7 +276,7 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
         ])
     func anOldReleaseIsWarnedOf(version: String, isOld: Bool) throws {
         let schema = try TableSchema(
-            table: "t", columnNames: FlowColumn.required.map(\.rawValue), deduplication: .replicated(window: 1),
+            table: "t", columnNames: FlowColumn.required.map(\.name), deduplication: .replicated(window: 1),
             serverVersion: version)
         #expect(schema.warnings().contains { $0.contains("older than 23.8") } == isOld)
         #expect(schema.warnings().count == (isOld ? 1 : 0))

@@ -82,7 +82,8 @@ private final class AssemblerUnderTest: Sendable {
         self.nodeName = nodeName
         let (storage, ledger) = (storage, ledger)
         let sink = MemorySink(
-            account: ledger.openAccount(), columns: FlowColumn.allCases.filter { $0 != .localIPv6 && $0 != .remoteIPv6 }
+            account: ledger.openAccount(),
+            columns: FlowColumn.allCases.filter { $0 != .ipv6(.local) && $0 != .ipv6(.remote) }
         )
         self.sink = sink
         var access = IngestServer.Configuration()
