@@ -87,7 +87,8 @@ let package = Package(
         .target(
             name: "FlowIngest",
             dependencies: [
-                "FlowModel", "FlowWire", "Secrets", "Sockets", "TransportSecurity", logging, nioCore, nioPosix, nioSSL,
+                "FlowModel", "FlowWire", "Secrets", "Sockets", "TransportSecurity", deque, logging, nioCore, nioPosix,
+                nioSSL,
                 nioTLS,
             ]),
         .target(name: "Sockets", dependencies: ["FlowModel", logging, nioCore, nioPosix]),
