@@ -46,10 +46,13 @@ package struct AgentNumbers: Sendable {
         problems[.spool] = export.spool?.problem
     }
 
-    /// Flows that did not fit below the limit: those of ended connections, and those in batches of an earlier process.
-    var lostToBound: FlowAmount { events.lost + (export.spool?.excess ?? FlowAmount()) }
-    /// Flows in corrupt batches of an earlier process, as far as they are known.
-    var lostToCorruption: FlowAmount { export.spool?.corrupt ?? FlowAmount() }
+    /// The lost flows whose bytes are known, by the metrics' names for the reasons.
+    var lost: [(reason: String, amount: FlowAmount)] {
+        func amount(_ reasons: FlowLoss...) -> FlowAmount {
+            reasons.compactMap { export.balance.lost[$0] }.reduce(FlowAmount(), +)
+        }
+        return [("spool_full", amount(.noRoom, .noRoomToRestore)), ("spool_corrupt", amount(.corruption))]
+    }
 }
 
 extension MetricsPage {
@@ -102,8 +105,8 @@ extension MetricsPage {
     }
 
     private mutating func addFlows(_ numbers: AgentNumbers) {
-        let (collection, events, export) = (numbers.collection, numbers.events, numbers.export)
-        let collected = FlowSource.allCases.map { ($0.rawValue, export.collected[$0] ?? FlowAmount()) }
+        let (collection, events, balance) = (numbers.collection, numbers.events, numbers.export.balance)
+        let collected = FlowSource.allCases.map { ($0.rawValue, balance.collected[$0] ?? FlowAmount()) }
         let ignored: [(String, UInt64)] = IgnoredFlows.Reason.allCases.map {
             ($0.rawValue, collection.ignored[$0] &+ events.received.ignored[$0])
         }
@@ -111,7 +114,7 @@ extension MetricsPage {
             .counter, "kubenetmon_collector_processed_flows_total", "Conntrack entries, by outcome.",
             label: "type",
             [
-                ("sent", collected.reduce(0) { $0 &+ $1.1.flows }),
+                ("sent", balance.allCollected.flows),
                 ("ignored", ignored.reduce(0) { $0 &+ $1.1 }),
             ])
         add(
@@ -128,32 +131,29 @@ extension MetricsPage {
         add(
             .counter, "kubenetmon_agent_merged_flows_total",
             "Flows merged, before they were sent, into others of the same connection and minute.",
-            export.mergedFlows)
+            balance.mergedFlows)
         add(
             .counter, "kubenetmon_agent_acknowledged_bytes_total",
-            "Network bytes that a server has acknowledged as stored in ClickHouse.", export.acknowledgedReportedBytes)
+            "Network bytes that a server has acknowledged as stored in ClickHouse.", balance.acknowledged.bytes)
         add(
             .counter, "kubenetmon_agent_acknowledged_flows_total",
-            "Flows that a server has acknowledged as stored in ClickHouse.", export.acknowledgedFlows)
+            "Flows that a server has acknowledged as stored in ClickHouse.", balance.acknowledged.flows)
         add(
             .gauge, "kubenetmon_agent_unacknowledged_bytes", "Network bytes not yet acknowledged.",
-            export.unacknowledged.bytes)
+            balance.unacknowledged.bytes)
         add(
             .gauge, "kubenetmon_agent_unacknowledged_flows", "Flows not yet acknowledged.",
-            export.unacknowledged.flows)
+            balance.unacknowledged.flows)
         add(
             .counter, "kubenetmon_agent_lost_bytes_total",
             "Network bytes lost and counted in no other metric, by reason; for dropped events, an estimate.",
             label: "reason",
-            [
-                ("spool_full", numbers.lostToBound.bytes), ("spool_corrupt", numbers.lostToCorruption.bytes),
-                ("event_overrun_estimate", events.received.droppedBytesEstimate),
-            ])
+            numbers.lost.map { ($0.reason, $0.amount.bytes) }
+                + [("event_overrun_estimate", events.received.droppedBytesEstimate)])
         add(
             .counter, "kubenetmon_agent_lost_flows_total", "Flows lost and counted in no other metric, by reason.",
             label: "reason",
-            [
-                ("spool_full", numbers.lostToBound.flows), ("spool_corrupt", numbers.lostToCorruption.flows),
+            numbers.lost.map { ($0.reason, $0.amount.flows) } + [
                 ("answer_lost", collection.lostAnswers),
                 ("malformed", collection.malformedEntries &+ events.received.malformedEvents),
                 ("event_overrun", events.received.droppedEvents),
@@ -237,20 +237,20 @@ extension MetricsPage {
 extension SummaryService.Numbers {
     /// Makes the numbers of the agent's summary, which is logged once a minute.
     package init(_ numbers: AgentNumbers) {
-        let (collected, lost) = (numbers.export.collected.values, numbers.lostToBound + numbers.lostToCorruption)
+        let balance = numbers.export.balance
         self = [
-            ("flows", .total(collected.reduce(0) { $0 &+ $1.flows })),
-            ("bytes", .total(collected.reduce(0) { $0 &+ $1.bytes })),
-            ("acknowledged_flows", .total(numbers.export.acknowledgedFlows)),
-            ("acknowledged_bytes", .total(numbers.export.acknowledgedReportedBytes)),
-            ("unacknowledged_flows", .present(Int(clamping: numbers.export.unacknowledged.flows))),
+            ("flows", .total(balance.allCollected.flows)),
+            ("bytes", .total(balance.allCollected.bytes)),
+            ("acknowledged_flows", .total(balance.acknowledged.flows)),
+            ("acknowledged_bytes", .total(balance.acknowledged.bytes)),
+            ("unacknowledged_flows", .present(Int(clamping: balance.unacknowledged.flows))),
             (
                 "lost_flows",
                 .total(
-                    lost.flows &+ numbers.collection.lostAnswers &+ numbers.collection.malformedEntries
+                    balance.allLost.flows &+ numbers.collection.lostAnswers &+ numbers.collection.malformedEntries
                         &+ numbers.events.received.malformedEvents &+ numbers.events.received.droppedEvents)
             ),
-            ("lost_bytes", .total(lost.bytes &+ numbers.events.received.droppedBytesEstimate)),
+            ("lost_bytes", .total(balance.allLost.bytes &+ numbers.events.received.droppedBytesEstimate)),
             ("event_overruns", .total(numbers.events.received.overruns)),
             ("collections", .total(numbers.collection.collections)),
             (

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowExport
 import FlowModel
 package import Operations
 
@@ -7,6 +8,7 @@ extension HTMLPage {
     /// Makes the agent's status page, which is served at `/`.
     package init(_ numbers: AgentNumbers, nodeName: String, readiness: [HealthCheck]) {
         let (collection, events, export) = (numbers.collection, numbers.events, numbers.export)
+        let lost = export.balance.lost[.noRoom] ?? FlowAmount()
         let last =
             collection.lastSuccess > 0
             ? """
@@ -24,7 +26,7 @@ extension HTMLPage {
             ),
             (
                 "Lost because the spool was full",
-                "\(ReadableText.count(events.lost.flows)) flows, \(ReadableText.bytes(events.lost.bytes))"
+                "\(ReadableText.count(lost.flows)) flows, \(ReadableText.bytes(lost.bytes))"
             ),
             (
                 "Events dropped by the kernel",

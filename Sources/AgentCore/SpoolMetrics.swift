@@ -10,10 +10,11 @@ extension MetricsPage {
         add(
             .counter, "kubenetmon_agent_restored_bytes_total",
             "Network bytes restored from the spool directory, left there by an earlier agent process.",
-            export.restored.bytes)
+            export.balance.restored.bytes)
         add(
             .counter, "kubenetmon_agent_restored_flows_total",
-            "Flows restored from the spool directory, left there by an earlier agent process.", export.restored.flows)
+            "Flows restored from the spool directory, left there by an earlier agent process.",
+            export.balance.restored.flows)
         add(
             .counter, "kubenetmon_agent_restored_batches_total",
             "Batches restored from the spool directory, left there by an earlier agent process.",

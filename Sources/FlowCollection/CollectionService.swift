@@ -140,7 +140,7 @@ package final class CollectionService: Service, CustomStringConvertible {
         statisticsStorage.withLock { $0.add(report, took: duration, cpuTime) }
         selfCheck.look(
             reader: events.problems, entries: report.collection.entries,
-            everCounted: exporter.statistics.collected[.scrape].map { $0.flows > 0 } ?? false)
+            everCounted: exporter.statistics.balance.collected[.scrape].map { $0.flows > 0 } ?? false)
         if let error = report.collection.error {
             logger.error(
                 "a collection failed; counters not yet read stay in the kernel", metadata: ["error": "\(error)"])
@@ -158,8 +158,8 @@ package final class CollectionService: Service, CustomStringConvertible {
         logger.debug(
             "collected",
             metadata: [
-                "entries": "\(report.collection.entries)", "flows": "\(report.collectedFlows)",
-                "bytes": "\(report.collectedBytes)",
+                "entries": "\(report.collection.entries)", "flows": "\(report.collected.flows)",
+                "bytes": "\(report.collected.bytes)",
             ])
     }
 }
@@ -180,7 +180,7 @@ extension CollectionService.Statistics {
         if collection.isInterrupted { interruptedCollections += 1 }
         tableEntries = collection.entries
         lastDuration = duration
-        let error = collection.error ?? (report.collectedFlows == 0 ? collection.refusal : nil)
+        let error = collection.error ?? (report.collected.flows == 0 ? collection.refusal : nil)
         lastError = error.map { "\($0)" }
         if error == nil { lastSuccess = WallClock.now().seconds } else { failedCollections += 1 }
     }

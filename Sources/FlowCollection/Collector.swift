@@ -11,8 +11,8 @@ struct Collector: ~Copyable {
     struct Report {
         /// The reader's report. Flows read before an error are in batches too.
         var collection = CollectionReport()
-        var collectedFlows = 0
-        var collectedBytes: UInt64 = 0
+        /// The flows put into batches.
+        var collected = FlowAmount()
     }
 
     let reader: any FlowReader
@@ -44,8 +44,7 @@ struct Collector: ~Copyable {
                 return exporter.hasRoom
             },
             { flow in
-                report.collectedFlows += 1
-                report.collectedBytes &+= flow.bytes
+                report.collected.add(flow)
                 batcher.append(flow, observedAtMilliseconds: observedAt)
             })
         batcher.flush()

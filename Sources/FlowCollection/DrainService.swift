@@ -29,15 +29,15 @@ package struct DrainService: Service, CustomStringConvertible {
         try? await gracefulShutdown()
         let rest = try await drain()
         let isSpooled = try await exporter.closeSpool()
-        let collected = exporter.statistics.collected.values.reduce(0) { $0 + $1.flows }
+        let collected = exporter.statistics.balance.allCollected.flows
         if rest.flows > 0, isSpooled {
             logger.notice(
                 "flows not acknowledged in time; the spool directory keeps them for the next agent",
-                metadata: ["flows": "\(rest.flows)", "bytes": "\(rest.reportedBytes)"])
+                metadata: ["flows": "\(rest.flows)", "bytes": "\(rest.bytes)"])
         } else if rest.flows > 0 {
             logger.error(
                 "flows not acknowledged in time; they are lost unless a server has already received them",
-                metadata: ["flows": "\(rest.flows)", "bytes": "\(rest.reportedBytes)"])
+                metadata: ["flows": "\(rest.flows)", "bytes": "\(rest.bytes)"])
         } else if collected > 0 {
             logger.info("all collected flows are acknowledged", metadata: ["flows": "\(collected)"])
         } else {
@@ -45,10 +45,9 @@ package struct DrainService: Service, CustomStringConvertible {
         }
     }
 
-    /// Waits for the acknowledgements, and returns the number of flows and their bytes that were not acknowledged in
-    /// time.
-    private func drain() async throws -> (flows: Int, reportedBytes: UInt64) {
-        let (rests, drained) = AsyncStream.makeStream(of: (flows: Int, reportedBytes: UInt64).self)
+    /// Waits for the acknowledgements, and returns the flows that were not acknowledged in time.
+    private func drain() async throws -> FlowAmount {
+        let (rests, drained) = AsyncStream.makeStream(of: FlowAmount.self)
         Task {
             defer { drained.finish() }
             drained.yield(try await exporter.drain(timeout: TimeAmount(timeout)))

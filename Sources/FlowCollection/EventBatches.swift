@@ -7,38 +7,31 @@ import Synchronization
 
 /// Puts the flows of ended connections into batches.
 package final class EventBatches: Sendable {
-    private struct Batches: ~Copyable {
-        var batcher: FlowBatcher
-        /// Flows that did not fit below the limit on unacknowledged batches.
-        var lost = FlowAmount()
-    }
-
     private let exporter: FlowExporter
-    private let batches: Mutex<Batches>
+    private let batcher: Mutex<FlowBatcher>
 
     /// Makes batches for an exporter.
     package init(exporter: FlowExporter) {
         self.exporter = exporter
-        batches = Mutex(Batches(batcher: FlowBatcher(exporter: exporter, source: .destroy)))
+        batcher = Mutex(FlowBatcher(exporter: exporter, source: .destroy))
     }
-
-    /// Flows that did not fit below the limit on unacknowledged batches.
-    var lost: FlowAmount { batches.withLock { $0.lost } }
 
     /// Adds connections whose events have just been received.
     package func append(_ connections: [EndedConnection]) {
         let observedAt = UInt64(WallClock.now().milliseconds)
-        batches.withLock { batches in
+        var lost = FlowAmount()
+        batcher.withLock { batcher in
             for connection in connections {
                 if exporter.hasRoomForEvents {
-                    batches.batcher.append(connection.flow, observedAtMilliseconds: observedAt)
+                    batcher.append(connection.flow, observedAtMilliseconds: observedAt)
                 } else {
-                    batches.lost.add(connection.flow)
+                    lost.add(connection.flow)
                 }
             }
         }
+        if lost.flows > 0 { exporter.countLost(lost) }
     }
 
     /// Exports the gathered flows.
-    func flush() { batches.withLock { $0.batcher.flush() } }
+    func flush() { batcher.withLock { $0.flush() } }
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import FlowExport
 import FlowModel
 import Glibc
 package import Logging
@@ -14,17 +13,12 @@ package final class EventService: Service, CustomStringConvertible {
     package struct Statistics: Sendable {
         /// The events by their outcome.
         package var received: EventStatistics
-        /// Flows that did not fit below the limit on unacknowledged batches.
-        package var lost: FlowAmount
         /// CPU time of the receiving thread.
         package var cpuTime: Duration
 
         /// Makes statistics from their parts; by default, nothing has been received.
-        package init(
-            received: EventStatistics = EventStatistics(), lost: FlowAmount = FlowAmount(), cpuTime: Duration = .zero
-        ) {
+        package init(received: EventStatistics = EventStatistics(), cpuTime: Duration = .zero) {
             self.received = received
-            self.lost = lost
             self.cpuTime = cpuTime
         }
     }
@@ -63,7 +57,7 @@ package final class EventService: Service, CustomStringConvertible {
 
     /// The statistics so far.
     package var statistics: Statistics {
-        Statistics(received: events.statistics, lost: batches.lost, cpuTime: cpuTime.withLock { $0 })
+        Statistics(received: events.statistics, cpuTime: cpuTime.withLock { $0 })
     }
 
     /// Receives events until the daemon shuts down, and then the events still waiting.

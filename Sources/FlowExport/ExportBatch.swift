@@ -12,20 +12,15 @@ public struct ExportBatch: Sendable {
     /// The batch's bytes on the wire, length field included. They do not change once they have been sent, so that a
     /// server recognises a resend.
     public let frame: ByteBuffer
-    /// The number of flows.
-    public let flows: Int
-    /// The network bytes that the flows report.
-    public let reportedBytes: UInt64
+    /// The flows and the network bytes that they report.
+    public let amount: FlowAmount
 
     /// Makes a batch from its parts.
-    public init(
-        sequence: UInt64, observedAtMilliseconds: UInt64, frame: ByteBuffer, flows: Int, reportedBytes: UInt64
-    ) {
+    public init(sequence: UInt64, observedAtMilliseconds: UInt64, frame: ByteBuffer, amount: FlowAmount) {
         self.sequence = sequence
         self.observedAtMilliseconds = observedAtMilliseconds
         self.frame = frame
-        self.flows = flows
-        self.reportedBytes = reportedBytes
+        self.amount = amount
     }
 
     /// The observation time in minutes since the Unix epoch; a minute is the table's resolution.

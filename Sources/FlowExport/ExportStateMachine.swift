@@ -30,8 +30,7 @@ struct ExportStateMachine {
     struct Acknowledged: Equatable {
         /// The acknowledged batches' sequence numbers.
         var sequences: [UInt64] = []
-        var flows = 0
-        var reportedBytes: UInt64 = 0
+        var amount = FlowAmount()
         /// The number of sequence numbers that match no unacknowledged batch: acknowledged twice, or never sent.
         var unknown = 0
     }
@@ -78,12 +77,6 @@ struct ExportStateMachine {
 
     /// The kept frames' size in bytes.
     private(set) var keptFrameBytes = 0
-    /// The flows and network bytes in the kept batches.
-    private(set) var keptAmount = FlowAmount()
-    /// The flows and network bytes acknowledged so far.
-    private(set) var acknowledgedAmount = FlowAmount()
-    /// The flows and network bytes restored from earlier agent processes.
-    private(set) var restoredAmount = FlowAmount()
     /// The number of batches restored from earlier agent processes.
     private(set) var restoredBatches = 0
     /// The number of flow entries that merging has added to another entry of the same flow.
@@ -125,13 +118,8 @@ struct ExportStateMachine {
     /// Whether a batch is in flight: sent on the open connection and not acknowledged.
     var awaitsAnswer: Bool { kept.contains(where: \.isInFlight) }
 
-    /// The unacknowledged flows, and the network bytes that they report.
-    var unacknowledged: (flows: Int, reportedBytes: UInt64) {
-        kept.reduce(into: (0, 0)) { total, entry in
-            total.0 += entry.batch.flows
-            total.1 += entry.batch.reportedBytes
-        }
-    }
+    /// The unacknowledged flows.
+    var unacknowledged: FlowAmount { kept.reduce(into: FlowAmount()) { $0 += $1.batch.amount } }
 
     mutating func start() -> Action {
         state = .waiting
@@ -165,7 +153,6 @@ struct ExportStateMachine {
         let isSent = state == .connected && connectedAs == agentID
         kept.append(Kept(agentID: agentID, batch: batch, isInFlight: isSent, wasSent: isSent))
         keptFrameBytes += batch.frame.readableBytes
-        keptAmount += FlowAmount(batch)
         if isSent { return .send([batch.frame]) }
         if keptFrameBytes > mergeAgainAboveBytes { mergeNeverSent() }
         return .nothing
@@ -178,11 +165,8 @@ struct ExportStateMachine {
     mutating func restore(_ batches: [SpooledBatch]) -> Action {
         guard !batches.isEmpty else { return .nothing }
         let restored = batches.map { Kept(agentID: $0.agentID, batch: $0.batch, isInFlight: false, wasSent: true) }
-        let amount = batches.reduce(into: FlowAmount()) { $0 += FlowAmount($1.batch) }
         kept.insert(contentsOf: restored, at: kept.startIndex)
         keptFrameBytes += batches.reduce(0) { $0 + $1.batch.frame.readableBytes }
-        keptAmount += amount
-        restoredAmount += amount
         restoredBatches += batches.count
         mergeAgainAboveBytes = max(mergeAgainAboveBytes, mergeThreshold)
         // Restored batches go before new ones: the open connection takes no new batch, and is closed once those in
@@ -206,11 +190,10 @@ struct ExportStateMachine {
                     .map { Kept(agentID: agentID, batch: $0, isInFlight: false, wasSent: false, isMerged: true) }
             }
         }
+        let flows = unacknowledged.flows
         kept.replaceSubrange(firstNeverSent..., with: merged)
         keptFrameBytes = kept.reduce(0) { $0 + $1.batch.frame.readableBytes }
-        let flows = keptAmount.flows
-        keptAmount = kept.reduce(into: FlowAmount()) { $0 += FlowAmount($1.batch) }
-        mergedFlows += flows - keptAmount.flows
+        mergedFlows += flows - unacknowledged.flows
         merges += 1
         mergeAgainAboveBytes = mergeThreshold
     }
@@ -260,11 +243,8 @@ struct ExportStateMachine {
             }
             let batch = kept.remove(at: index).batch
             keptFrameBytes -= batch.frame.readableBytes
-            keptAmount -= FlowAmount(batch)
-            acknowledgedAmount += FlowAmount(batch)
             result.sequences.append(sequence)
-            result.flows += batch.flows
-            result.reportedBytes &+= batch.reportedBytes
+            result.amount += batch.amount
         }
         mergeAgainAboveBytes = min(mergeAgainAboveBytes, mergeThreshold)
         // An acknowledgement shows that the server works; an accepted connection alone does not.

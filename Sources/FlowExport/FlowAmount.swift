@@ -18,8 +18,6 @@ public struct FlowAmount: Equatable, Sendable {
         self.bytes = bytes
     }
 
-    init(_ batch: ExportBatch) { self.init(flows: UInt64(batch.flows), bytes: batch.reportedBytes) }
-
     /// Adds a flow.
     public mutating func add(_ flow: Flow) {
         flows += 1

@@ -9,7 +9,7 @@ public struct FlowBatcher: ~Copyable {
     /// The flows of one address family, gathered for the next batch.
     private struct Gathering: ~Copyable {
         var builder: FlowBatchBuilder
-        /// The amount added, counted apart from the builder for the balance in ``FlowExporter/Statistics``.
+        /// The amount added, counted apart from the builder for the ``FlowBalance``.
         var collected = FlowAmount()
 
         init(_ family: FlowBatchBuilder.Family) { builder = FlowBatchBuilder(family: family) }
@@ -65,10 +65,9 @@ public struct FlowBatcher: ~Copyable {
 extension FlowBatchBuilder {
     /// Returns the gathered flows as a batch and starts an empty one.
     mutating func takeBatch(sequence: UInt64, observedAtMilliseconds: UInt64) -> ExportBatch {
-        let (flows, bytes) = (count, reportedBytes)
+        let amount = FlowAmount(flows: UInt64(count), bytes: reportedBytes)
         return ExportBatch(
             sequence: sequence, observedAtMilliseconds: observedAtMilliseconds,
-            frame: takeFrame(sequence: sequence, observedAtMilliseconds: observedAtMilliseconds),
-            flows: flows, reportedBytes: bytes)
+            frame: takeFrame(sequence: sequence, observedAtMilliseconds: observedAtMilliseconds), amount: amount)
     }
 }

@@ -4,135 +4,13 @@ public import FlowModel
 public import FlowWire
 public import Logging
 public import NIOCore
-import Retry
-public import Secrets
-import Sockets
+import Secrets
 import Synchronization
-public import TransportSecurity
+import TransportSecurity
 
 /// The agent's side of the connection to a server: keeps every batch until the server acknowledges that it is in
 /// ClickHouse, and reconnects, with backoff, for as long as the agent runs.
 public final class FlowExporter: Sendable {
-    /// The server to send batches to, limits and timeouts.
-    public struct Configuration: Sendable {
-        /// The server's name or address. All addresses of a name are tried; each agent starts at a random one.
-        public var host: String
-        /// The server's port.
-        public var port: Int
-        /// The limit on unacknowledged frames, in bytes; see ``FlowExporter/hasRoom``.
-        public var maximumUnacknowledgedBytes: Int
-        /// The timeout of a connection attempt to one address.
-        public var connectTimeout: TimeAmount
-        /// The longest silence of a server that owes acknowledgements. While a server waits for ClickHouse, it sends an
-        /// empty acknowledgement every few seconds.
-        public var answerTimeout: TimeAmount
-        /// The TLS settings; nil for unencrypted connections.
-        public var tls: TLS?
-        /// The file with the agent's bearer token, read again for every connection; nil for none. The first token in it
-        /// is sent.
-        public var token: TokenFile?
-        /// The time after a `GoAway` in which the server may acknowledge the batches in flight. Then the connection is
-        /// closed, and those batches are sent to another server too.
-        public var departureTimeout = TimeAmount.seconds(60)
-        /// The interval of heartbeats on an open connection, which are sent whether or not there are batches to send.
-        public var signOfLifeInterval = TimeAmount.seconds(60)
-        /// The directory in which unacknowledged batches are kept for the next agent process, up to
-        /// ``maximumUnacknowledgedBytes``; nil to keep them in memory only.
-        public var spoolDirectory: String?
-        /// The delays between attempts to connect.
-        var backoff = Backoff(initial: .milliseconds(500), maximum: .seconds(30))
-        /// The silence of the server's TCP after which the connection is closed, in seconds.
-        var deadPeerSeconds = DeadPeerDetection.defaultSeconds
-        /// Returns the addresses of a host name; may block.
-        var resolve: @Sendable (_ host: String, _ port: Int) throws -> [SocketAddress] = ServerAddresses.resolve
-
-        /// Makes a configuration from its parts.
-        public init(
-            host: String, port: Int, maximumUnacknowledgedBytes: Int = 16 << 20,
-            connectTimeout: TimeAmount = .seconds(10), answerTimeout: TimeAmount = .seconds(60)
-        ) {
-            self.host = host
-            self.port = port
-            self.maximumUnacknowledgedBytes = maximumUnacknowledgedBytes
-            self.connectTimeout = connectTimeout
-            self.answerTimeout = answerTimeout
-        }
-    }
-
-    /// The TLS settings: how connections are encrypted, and how agent and server authenticate each other.
-    public struct TLS: Equatable, Sendable {
-        /// The agent's certificate and key, for a server that asks for them, and the authorities trusted to sign the
-        /// server's certificate.
-        public var files: TLSFiles
-        /// The name that the server's certificate must contain; nil for ``Configuration/host``.
-        public var serverName: String?
-
-        /// Makes TLS settings; the server's certificate is always verified.
-        public init(files: TLSFiles = TLSFiles(), serverName: String? = nil) {
-            self.files = files
-            self.serverName = serverName
-        }
-    }
-
-    /// Every reason in ``Statistics/connectionFailures``.
-    public static let connectionFailureReasons =
-        ["unreachable", "credentials", "refused"] + TLSFailure.allCases.map(\.rawValue)
-
-    /// The state of the connection and of the batches so far.
-    ///
-    /// At any moment, ``collected`` plus ``restored`` equals the acknowledged amount plus ``unacknowledged``; for
-    /// flows, ``mergedFlows`` is part of that sum too.
-    public struct Statistics: Equatable, Sendable {
-        /// Whether a connection to a server is open.
-        public var isConnected = false
-        /// The number of connections opened.
-        public var connections: UInt64 = 0
-        /// The number of failed attempts to connect.
-        public var failedConnections: UInt64 = 0
-        /// Failed attempts to connect and connections rejected by a server, by reason: one of
-        /// ``FlowExporter/connectionFailureReasons``.
-        public var connectionFailures: [String: UInt64] = [:]
-        /// The server's reason for rejecting this agent; nil if no rejection is known.
-        public var refusal: String?
-        /// The state of the TLS files; nil for unencrypted connections.
-        public var tls: TLSContextSource.Statistics?
-        /// The number of connections closed because the server exceeded ``Configuration/answerTimeout``.
-        public var silentConnections: UInt64 = 0
-        /// The flows and network bytes put into batches, by source.
-        public var collected: [FlowSource: FlowAmount] = [:]
-        /// The flows and network bytes that earlier agent processes left in the spool directory.
-        public var restored = FlowAmount()
-        /// The number of batches that earlier agent processes left in the spool directory.
-        public var restoredBatches = 0
-        /// The state of the spool directory; nil if there is none.
-        public var spool: SpoolStatistics?
-        /// The number of flows acknowledged to be in ClickHouse.
-        public var acknowledgedFlows: UInt64 = 0
-        /// The network bytes that those flows report.
-        public var acknowledgedReportedBytes: UInt64 = 0
-        /// The unacknowledged flows and network bytes.
-        public var unacknowledged: FlowAmount { kept + onTheirWay }
-        /// The number of flow entries that merging has added to another entry of the same flow and minute.
-        public var mergedFlows: UInt64 = 0
-        /// The number of unacknowledged batches.
-        public var unacknowledgedBatches = 0
-        /// The time at which the oldest unacknowledged batch's counters were read, in milliseconds since the Unix
-        /// epoch; nil if there is none.
-        public var oldestObservation: UInt64?
-        /// The number of acknowledgements that match no unacknowledged batch.
-        public var unknownAcknowledgements: UInt64 = 0
-        /// The unacknowledged frames' size in bytes.
-        public var unacknowledgedBytes = 0
-        /// The number of host addresses that servers are sent; nil before ``FlowExporter/tell(hostAddresses:)``.
-        public var hostAddresses: Int?
-
-        /// The unacknowledged amount that has reached the event loop, and that on its way to it.
-        var (kept, onTheirWay) = (FlowAmount(), FlowAmount())
-
-        /// Makes the statistics of an exporter without batches.
-        public init() {}
-    }
-
     private let configuration: Configuration
     private let hello: Hello
     /// The event loop of the connection and of every timer.
@@ -193,6 +71,10 @@ public final class FlowExporter: Sendable {
         statistics.unacknowledgedBytes = unacknowledgedBytes.load(ordering: .relaxed)
         statistics.tls = connector.statistics
         statistics.spool = spool?.statistics
+        if let spool = statistics.spool {
+            statistics.balance.lose(spool.excess, to: .noRoomToRestore)
+            statistics.balance.lose(spool.corrupt, to: .corruption)
+        }
         return statistics
     }
 
@@ -220,7 +102,7 @@ public final class FlowExporter: Sendable {
         spool?.start(
             usedBytes: { self.unacknowledgedBytes.load(ordering: .relaxed) },
             exchange: { restored in
-                self.change { $0.restore(restored) }
+                self.restore(restored)
                 return self.loopState.value.machine.spooledBatches
             })
         eventLoop.execute { self.perform(self.loopState.value.machine.start()) }
@@ -249,23 +131,13 @@ public final class FlowExporter: Sendable {
 
     /// Keeps a batch until it is acknowledged. Batches must come in ascending order of their sequence numbers.
     func enqueue(_ batch: ExportBatch, _ collected: FlowAmount, of source: FlowSource) {
-        statisticsStorage.withLock {
-            $0.collected[source, default: FlowAmount()] += collected
-            $0.onTheirWay += FlowAmount(batch)
-        }
+        book { $0.collect(collected, of: source, in: batch.amount) }
         unacknowledgedBytes.add(batch.frame.readableBytes, ordering: .relaxed)
-        eventLoop.execute {
-            let merges = self.loopState.value.machine.merges
-            self.change(having: batch) { $0.enqueue(batch) }
-            if self.loopState.value.machine.merges == merges {
-                self.spool?.append(SpooledBatch(agentID: self.hello.agentID, batch: batch))
-            } else {
-                self.spool?.replace(with: self.loopState.value.machine.spooledBatches)
-            }
-            // Undoes the addition above: `change` has counted the frame among the kept ones, less what merging saved.
-            self.unacknowledgedBytes.subtract(batch.frame.readableBytes, ordering: .relaxed)
-        }
+        eventLoop.execute { self.keep(batch) }
     }
+
+    /// Counts flows of ended connections that had no room in a batch; see ``hasRoomForEvents``.
+    public func countLost(_ flows: FlowAmount) { book { $0.lose(flows, to: .noRoom) } }
 
     /// Sets the host's addresses: they are sent on the open connection, if they have changed, and in the `Hello` of
     /// every later one. Callable from any thread.
@@ -281,8 +153,8 @@ public final class FlowExporter: Sendable {
 
     /// Waits until every batch is acknowledged, at most for `timeout`, and closes the connection.
     ///
-    /// - Returns: The flows that were not acknowledged in time, and the network bytes that they report.
-    public func drain(timeout: TimeAmount) async throws -> (flows: Int, reportedBytes: UInt64) {
+    /// - Returns: The flows that were not acknowledged in time.
+    public func drain(timeout: TimeAmount) async throws -> FlowAmount {
         try await eventLoop.flatSubmit {
             let emptied = self.eventLoop.makePromise(of: Void.self)
             if self.loopState.value.machine.isEmpty { emptied.succeed() }
@@ -308,19 +180,45 @@ public final class FlowExporter: Sendable {
 
     // MARK: - On the event loop
 
-    /// Passes an event, such as the arrival of a batch, to the state machine and performs the action that it returns.
-    private func change(
-        having batch: ExportBatch? = nil, _ event: (inout ExportStateMachine) -> ExportStateMachine.Action
-    ) {
+    /// Passes an event to the state machine and performs the action that it returns.
+    private func change(_ event: (inout ExportStateMachine) -> ExportStateMachine.Action) {
         let before = loopState.value.machine.keptFrameBytes
         let action = event(&loopState.value.machine)
         let saved = before - loopState.value.machine.keptFrameBytes
         unacknowledgedBytes.subtract(saved, ordering: .relaxed)
         statisticsStorage.withLock { statistics in
-            if let batch { statistics.onTheirWay -= FlowAmount(batch) }
-            statistics.take(loopState.value.machine)
+            statistics.restoredBatches = loopState.value.machine.restoredBatches
+            statistics.unacknowledgedBatches = loopState.value.machine.keptBatches
+            statistics.oldestObservation = loopState.value.machine.oldestObservation
         }
         perform(action)
+    }
+
+    private func book(_ change: (inout FlowBalance) -> Void) { statisticsStorage.withLock { change(&$0.balance) } }
+
+    private func keep(_ batch: ExportBatch) {
+        let merges = loopState.value.machine.merges
+        change { machine in
+            let mergedFlows = machine.mergedFlows
+            let action = machine.enqueue(batch)
+            book {
+                $0.keep(batch.amount)
+                $0.merge(machine.mergedFlows - mergedFlows)
+            }
+            return action
+        }
+        if loopState.value.machine.merges == merges {
+            spool?.append(SpooledBatch(agentID: hello.agentID, batch: batch))
+        } else {
+            spool?.replace(with: loopState.value.machine.spooledBatches)
+        }
+        // Undoes the addition in `enqueue`: `change` has counted the frame among the kept ones, less what merging saved.
+        unacknowledgedBytes.subtract(batch.frame.readableBytes, ordering: .relaxed)
+    }
+
+    private func restore(_ batches: [SpooledBatch]) {
+        book { $0.restore(batches.reduce(into: FlowAmount()) { $0 += $1.batch.amount }) }
+        change { $0.restore(batches) }
     }
 
     private func perform(_ action: ExportStateMachine.Action) {
@@ -348,7 +246,7 @@ public final class FlowExporter: Sendable {
 
     /// Sends the host's addresses unless they were sent before, the server has sent `GoAway`, or the channel is not
     /// writable; in the last case, they are sent when it is writable again.
-    fileprivate func sendHostAddresses() {
+    func sendHostAddresses() {
         guard let channel = loopState.value.channel, channel.isWritable, loopState.value.departure == nil,
             let addresses = loopState.value.hostAddresses, addresses != loopState.value.toldAddresses
         else { return }
@@ -438,27 +336,10 @@ public final class FlowExporter: Sendable {
 
     // MARK: - Messages from the server
 
-    fileprivate func received(_ message: ServerMessage) {
+    func received(_ message: ServerMessage) {
         switch message {
         case .ack(let sequences):
-            change { machine in
-                let frameBytes = machine.keptFrameBytes
-                let (acknowledged, action) = machine.acknowledged(sequences)
-                if !acknowledged.sequences.isEmpty {
-                    let agentID = machine.connectedAs
-                    spool?.acknowledge(
-                        acknowledged.sequences.map { BatchKey(agentID: agentID, sequence: $0) },
-                        frameBytes: frameBytes - machine.keptFrameBytes, oldest: machine.oldest)
-                }
-                statisticsStorage.withLock {
-                    $0.unknownAcknowledgements += UInt64(acknowledged.unknown)
-                    // An empty acknowledgement is a heartbeat, which the server also sends before it has admitted the
-                    // agent.
-                    if !sequences.isEmpty { $0.refusal = nil }
-                }
-                return action
-            }
-            if loopState.value.machine.isEmpty { loopState.value.emptied?.succeed() }
+            acknowledged(sequences)
         case .goAway(let reason, let supportedVersion, _) where supportedVersion != 0:
             logger.error(
                 "the server does not speak this agent's protocol: upgrade the server first, or downgrade the agent",
@@ -485,6 +366,28 @@ public final class FlowExporter: Sendable {
         loopState.value.silentSince = loopState.value.machine.awaitsAnswer ? .now() : nil
     }
 
+    private func acknowledged(_ sequences: [UInt64]) {
+        change { machine in
+            let frameBytes = machine.keptFrameBytes
+            let (acknowledged, action) = machine.acknowledged(sequences)
+            if !acknowledged.sequences.isEmpty {
+                let agentID = machine.connectedAs
+                spool?.acknowledge(
+                    acknowledged.sequences.map { BatchKey(agentID: agentID, sequence: $0) },
+                    frameBytes: frameBytes - machine.keptFrameBytes, oldest: machine.oldest)
+            }
+            statisticsStorage.withLock {
+                $0.balance.acknowledge(acknowledged.amount)
+                $0.unknownAcknowledgements += UInt64(acknowledged.unknown)
+                // An empty acknowledgement is a heartbeat, which the server also sends before it has admitted the
+                // agent.
+                if !sequences.isEmpty { $0.refusal = nil }
+            }
+            return action
+        }
+        if loopState.value.machine.isEmpty { loopState.value.emptied?.succeed() }
+    }
+
     /// Closes the connection once the batches in flight are acknowledged, or when the timeout since the first `GoAway`
     /// has passed.
     private func leave() {
@@ -499,7 +402,7 @@ public final class FlowExporter: Sendable {
         change { $0.goAway(afterLongConnection: wasLong) }
     }
 
-    fileprivate func failed(_ error: any Error) {
+    func failed(_ error: any Error) {
         var metadata: Logger.Metadata = ["error": "\(error)"]
         // With TLS 1.3, the server checks the agent's certificate after the handshake is complete for the agent.
         if let failure = TLSFailure(error) {
@@ -507,45 +410,5 @@ public final class FlowExporter: Sendable {
             statisticsStorage.withLock { $0.connectionFailures[failure.rawValue, default: 0] += 1 }
         }
         logger.warning("the connection to the server failed", metadata: metadata)
-    }
-}
-
-/// Passes the server's messages to the exporter.
-private final class ServerMessageHandler: ChannelInboundHandler {
-    typealias InboundIn = ByteBuffer
-
-    private let exporter: FlowExporter
-
-    init(exporter: FlowExporter) { self.exporter = exporter }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        do {
-            exporter.received(try ServerMessage(decoding: unwrapInboundIn(data)))
-        } catch {
-            errorCaught(context: context, error: error)
-        }
-    }
-
-    func channelWritabilityChanged(context: ChannelHandlerContext) {
-        exporter.sendHostAddresses()
-        context.fireChannelWritabilityChanged()
-    }
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        exporter.failed(error)
-        context.close(promise: nil)
-    }
-}
-
-extension FlowExporter.Statistics {
-    fileprivate mutating func take(_ machine: borrowing ExportStateMachine) {
-        kept = machine.keptAmount
-        acknowledgedFlows = machine.acknowledgedAmount.flows
-        acknowledgedReportedBytes = machine.acknowledgedAmount.bytes
-        mergedFlows = machine.mergedFlows
-        restored = machine.restoredAmount
-        restoredBatches = machine.restoredBatches
-        unacknowledgedBatches = machine.keptBatches
-        oldestObservation = machine.oldestObservation
     }
 }

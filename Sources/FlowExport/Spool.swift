@@ -355,7 +355,7 @@ final class Spool: Sendable {
                 ]) { $1 })
         }
         if !contents.batches.isEmpty {
-            let amount = contents.batches.reduce(into: FlowAmount()) { $0 += FlowAmount($1.batch) }
+            let amount = contents.batches.reduce(into: FlowAmount()) { $0 += $1.batch.amount }
             logger.notice(
                 "restored unacknowledged batches of an earlier agent process",
                 metadata: directory.merging([

@@ -97,7 +97,7 @@ struct SpoolFormat {
         write(
             Record(
                 kind: .batch, agentID: spooled.agentID, sequence: batch.sequence,
-                observedAtMilliseconds: batch.observedAtMilliseconds, amount: FlowAmount(batch),
+                observedAtMilliseconds: batch.observedAtMilliseconds, amount: batch.amount,
                 frameBytes: batch.frame.readableBytes,
                 frameChecksum: Self.checksum(of: batch.frame.readableBytesView, salt: salt)),
             to: &buffer)
@@ -158,7 +158,7 @@ struct SpoolFormat {
             agentID: record.agentID,
             batch: ExportBatch(
                 sequence: record.sequence, observedAtMilliseconds: record.observedAtMilliseconds, frame: frame,
-                flows: Int(record.amount.flows), reportedBytes: record.amount.bytes))
+                amount: record.amount))
     }
 
     private static func checksum(of bytes: ByteBufferView, salt: UInt64) -> UInt32 {

@@ -17,9 +17,9 @@ public struct SpoolStatistics: Equatable, Sendable {
     /// The number of unusable logs that were set aside.
     public var corruptFiles: UInt64 = 0
     /// The flows and network bytes in corrupt records, as far as they are known.
-    public var corrupt = FlowAmount()
+    var corrupt = FlowAmount()
     /// The flows and network bytes that a predecessor left beyond the limit.
-    public var excess = FlowAmount()
+    var excess = FlowAmount()
 
     /// Makes the statistics of a directory that has not been opened.
     public init() {}

@@ -28,34 +28,34 @@ import Testing
         numbers.collection.lostAnswers = 1
         numbers.collection.lastDuration = .milliseconds(3)
         numbers.collection.lastSuccess = 1_795_000_000.25
-        numbers.events.lost = FlowAmount(flows: 2, bytes: 7)
         numbers.events.received.ignored[.idle] = 2
         numbers.events.received.droppedEvents = 3
         numbers.events.received.droppedBytesEstimate = 300
         numbers.events.cpuTime = .milliseconds(250)
-        numbers.export.collected = [
+        numbers.export.balance.collected = [
             .scrape: FlowAmount(flows: 10, bytes: 1_000), .destroy: FlowAmount(flows: 5, bytes: 500),
         ]
-        numbers.export.acknowledgedFlows = 9
-        numbers.export.acknowledgedReportedBytes = 900
-        numbers.export.kept = FlowAmount(flows: 1, bytes: 400)
-        numbers.export.onTheirWay = FlowAmount(flows: 2, bytes: 200)
-        numbers.export.mergedFlows = 3
+        numbers.export.balance.acknowledged = FlowAmount(flows: 9, bytes: 900)
+        numbers.export.balance.kept = FlowAmount(flows: 1, bytes: 400)
+        numbers.export.balance.queued = FlowAmount(flows: 2, bytes: 200)
+        numbers.export.balance.mergedFlows = 3
+        numbers.export.balance.lost = [
+            .noRoom: FlowAmount(flows: 2, bytes: 7), .noRoomToRestore: FlowAmount(flows: 1, bytes: 5),
+            .corruption: FlowAmount(flows: 1, bytes: 11),
+        ]
         numbers.export.failedConnections = 6
         numbers.export.isConnected = true
         numbers.export.hostAddresses = 5
         numbers.export.oldestObservation = 1_795_000_000_500
         numbers.problems = [SelfCheck.Condition("events"): "off"]
         numbers.counters = [ReaderCounter("kubenetmon_agent_shards_total", "Shards.", 7)]
-        numbers.export.restored = FlowAmount(flows: 4, bytes: 40)
+        numbers.export.balance.restored = FlowAmount(flows: 4, bytes: 40)
         numbers.export.restoredBatches = 2
         var spool = SpoolStatistics()
         spool.logBytes = 4_096
         spool.lastSync = 1_795_000_001.5
         spool.errors = [.full: 3]
         spool.corruptRecords = 1
-        spool.corrupt = FlowAmount(flows: 1, bytes: 11)
-        spool.excess = FlowAmount(flows: 1, bytes: 5)
         numbers.export.spool = spool
         numbers.now = .seconds(1_795_000_002)
         numbers.spoolBytes = 65_536

@@ -49,14 +49,14 @@ import Testing
             numbers.collection.lastSuccess = EdgeNumbers.doubles[place % EdgeNumbers.doubles.count]
             (numbers.collection.lostAnswers, numbers.collection.malformedEntries) = (natural, .max)
             for reason in IgnoredFlows.Reason.allCases { numbers.collection.ignored[reason] = natural }
-            (numbers.events.lost, numbers.events.received.droppedBytesEstimate) = (amount, natural)
+            for reason in FlowLoss.allCases { numbers.export.balance.lost[reason] = amount }
+            numbers.events.received.droppedBytesEstimate = natural
             (numbers.events.received.droppedEvents, numbers.events.received.malformedEvents) = (natural, natural)
-            for source in FlowSource.allCases { numbers.export.collected[source] = amount }
-            (numbers.export.kept, numbers.export.onTheirWay) = (amount, amount)
+            for source in FlowSource.allCases { numbers.export.balance.collected[source] = amount }
+            (numbers.export.balance.kept, numbers.export.balance.queued) = (amount, amount)
             (numbers.export.unacknowledgedBytes, numbers.export.restoredBatches) = (integer, integer)
             numbers.export.oldestObservation = natural
             numbers.export.spool = SpoolStatistics()
-            numbers.export.spool?.excess = amount
             let text = HTMLPage(numbers, nodeName: "", readiness: []).body.text
             #expect(text.contains("<th>Last collection</th>"))
             #expect(MetricsPage(numbers).text.contains("\nkubenetmon_agent_collections_total \(natural)\n"))

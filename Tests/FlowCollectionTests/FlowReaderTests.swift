@@ -78,9 +78,9 @@ private struct Rig {
         let numbers = AgentNumbers(
             collection: rig.collection, events: rig.eventService, reader: rig.events,
             export: rig.exporter.statistics, selfCheck: rig.selfCheck)
-        #expect(numbers.export.collected[.scrape] == FlowAmount(flows: 3, bytes: 7_000))
-        #expect(numbers.export.collected[.destroy] == FlowAmount(flows: 8, bytes: 53))
-        #expect(numbers.export.unacknowledged == FlowAmount(flows: 11, bytes: 7_053))
+        #expect(numbers.export.balance.collected[.scrape] == FlowAmount(flows: 3, bytes: 7_000))
+        #expect(numbers.export.balance.collected[.destroy] == FlowAmount(flows: 8, bytes: 53))
+        #expect(numbers.export.balance.unacknowledged == FlowAmount(flows: 11, bytes: 7_053))
         let count = Double(collections.withLock { $0 })
         let samples = MetricsText(MetricsPage(numbers).text).samples
         for (name, value) in [
@@ -109,7 +109,7 @@ private struct Rig {
         }
         let statistics = rig.collection.statistics
         #expect(statistics.lastError == nil && statistics.failedCollections < statistics.collections)
-        #expect(rig.exporter.statistics.collected[.scrape]?.flows == statistics.failedCollections)
+        #expect(rig.exporter.statistics.balance.collected[.scrape]?.flows == statistics.failedCollections)
     }
 
     @Test("a collection waits at most two seconds for a lagging server")

@@ -15,8 +15,8 @@ import Testing
         try #require(merged.count == 1)
         #expect(merged[0].sequence == 9)
         #expect(merged[0].observedAtMilliseconds == 61_000)
-        #expect(merged[0].flows == 3)
-        #expect(merged[0].reportedBytes == 342)
+        #expect(merged[0].amount.flows == 3)
+        #expect(merged[0].amount.bytes == 342)
         let sent = try SentBatch(merged[0])
         #expect((sent.sequence, sent.observedAtMilliseconds) == (9, 61_000))
         #expect(
@@ -34,7 +34,7 @@ import Testing
         others[3].reply.destinationPort += 1
         let merged = ExportBatch.merged([.test(1, [flow]), .test(2, others), .test(3, [flow])])
         try #require(merged.count == 1)
-        #expect(merged[0].flows == 5)
+        #expect(merged[0].amount.flows == 5)
     }
 
     @Test("IPv4 and IPv6 flows are merged into separate batches") func familiesKeepBatchesOfTheirOwn() throws {

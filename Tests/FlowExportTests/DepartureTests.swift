@@ -43,7 +43,7 @@ import Testing
         try await exporter.eventLoop.scheduleTask(in: departureTimeout) {}.futureResult.get()
         #expect(exporter.statistics.connections == 2 && exporter.statistics.isConnected)
         try await second.say(.ack([1]))
-        try await eventually("the batch is acknowledged") { exporter.statistics.acknowledgedFlows == 1 }
+        try await eventually("the batch is acknowledged") { exporter.statistics.balance.acknowledged.flows == 1 }
         _ = try await exporter.drain(timeout: .zero)
     }
 

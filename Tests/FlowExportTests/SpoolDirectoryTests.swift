@@ -208,7 +208,8 @@ import Testing
             SpooledBatch(
                 agentID: agentID,
                 batch: ExportBatch(
-                    sequence: sequence, observedAtMilliseconds: 0, frame: frame, flows: 1, reportedBytes: 10))
+                    sequence: sequence, observedAtMilliseconds: 0, frame: frame,
+                    amount: FlowAmount(flows: 1, bytes: 10)))
         }
         try fill(&large, batches)
         #expect(error { _ = try large.open(usedBytes: 6 << 20, without: []) } == .noRoom)

@@ -76,7 +76,7 @@ import Testing
             let written = log.records.first { $0.kind == .batch && $0.batch.key == read.key }?.batch.batch
             #expect(written?.frame == read.batch.frame, context)
             #expect(written?.observedAtMilliseconds == read.batch.observedAtMilliseconds, context)
-            #expect(written.map { FlowAmount($0) } == FlowAmount(read.batch), context)
+            #expect(written?.amount == read.batch.amount, context)
         }
     }
 
@@ -103,7 +103,7 @@ import Testing
             if let torn = log.ranges.firstIndex(where: { $0.contains(length) && $0.lowerBound + 64 <= length }),
                 !isAtEndOfRecord
             {
-                #expect(contents.damaged == FlowAmount(log.records[torn].batch.batch), "\(length)")
+                #expect(contents.damaged == log.records[torn].batch.batch.amount, "\(length)")
             }
         }
     }
@@ -123,7 +123,7 @@ import Testing
             #expect(contents.damagedStretches == (isFrame ? 0 : 1), "\(index)")
             // A damaged frame loses nothing if its batch is acknowledged later in the log.
             if isFrame {
-                let lost = isSettled ? FlowAmount() : FlowAmount(log.records[hit].batch.batch)
+                let lost = isSettled ? FlowAmount() : log.records[hit].batch.batch.amount
                 #expect(contents.damaged == lost, "\(index)")
             }
         }

@@ -61,9 +61,9 @@ import Testing
         try await eventually("the batches are restored") { second.statistics.restoredBatches == 3 }
         let new = second.export([.test(4), .test(5)])
         try await waitForLog(folder, "b", 4)
-        #expect(second.statistics.restored == FlowAmount(flows: 3, bytes: 6_000))
-        #expect(second.statistics.unacknowledged == FlowAmount(flows: 5, bytes: 10_000))
-        #expect(second.statistics.isBalanced)
+        #expect(second.statistics.balance.restored == FlowAmount(flows: 3, bytes: 6_000))
+        #expect(second.statistics.balance.unacknowledged == FlowAmount(flows: 5, bytes: 10_000))
+        #expect(second.statistics.balance.isBalanced)
         #expect(second.statistics.spool?.problem == nil)
         try await server.listen()
 
@@ -77,7 +77,7 @@ import Testing
         try await own.say(.ack([1]))
         try await eventually("all batches are acknowledged") { second.statistics.unacknowledgedBatches == 0 }
         try await waitForLog(folder, "b", 0)
-        #expect(second.statistics.isBalanced && second.statistics.unacknowledgedBytes == 0)
+        #expect(second.statistics.balance.isBalanced && second.statistics.unacknowledgedBytes == 0)
         #expect(second.statistics.unknownAcknowledgements == 0)
         try await end(second)
         #expect(try folder.bytes(of: "b/spool").count == SpoolFormat.headerBytes)
@@ -108,9 +108,9 @@ import Testing
         let connection = try await server.connection(0)
         _ = try await connection.batches(1)
         try await connection.say(.ack([1]))
-        try await eventually("the batch is acknowledged") { first.statistics.acknowledgedFlows == 1 }
+        try await eventually("the batch is acknowledged") { first.statistics.balance.acknowledged.flows == 1 }
         let left = first.export(.test(2))
-        #expect(try await first.drain(timeout: .zero) == (1, 2_000))
+        #expect(try await first.drain(timeout: .zero) == FlowAmount(flows: 1, bytes: 2_000))
         #expect(try await first.closeSpool())
         #expect(try folder.batches(in: "a").map(\.batch.frame) == [left.frame])
 
@@ -118,7 +118,7 @@ import Testing
         let next = try await server.connection(1)
         #expect(try await next.batches(1) == [left.frame.message])
         try await next.say(.ack([2]))
-        #expect(try await second.drain(timeout: .minutes(1)) == (0, 0))
+        #expect(try await second.drain(timeout: .minutes(1)) == FlowAmount())
         #expect(try await second.closeSpool())
         #expect(try folder.batches(in: "a").isEmpty)
     }
@@ -129,14 +129,14 @@ import Testing
         let first = exporter(to: server, in: "\(folder.path)/a", bound: 20_000)
         for number in 0..<200 { first.export([.test(number % 10), .test(50)]) }
         try await eventually("the log holds the merged batches") {
-            let bytes = try folder.batches(in: "a").reduce(0) { $0 + $1.batch.reportedBytes }
-            return bytes == 800_000 && first.statistics.unacknowledged.bytes == bytes
-                && first.statistics.mergedFlows > 0
+            let bytes = try folder.batches(in: "a").reduce(0) { $0 + $1.batch.amount.bytes }
+            return bytes == 800_000 && first.statistics.balance.unacknowledged.bytes == bytes
+                && first.statistics.balance.mergedFlows > 0
         }
         try folder.copy("a", to: "b")
         try await end(first)
         let second = exporter(to: server, in: "\(folder.path)/b", bound: 20_000)
-        try await eventually("the merged batches are restored") { second.statistics.restored.bytes == 800_000 }
+        try await eventually("the merged batches are restored") { second.statistics.balance.restored.bytes == 800_000 }
         #expect(try folder.bytes(of: "b/spool").count < 20_000)
         try await end(second)
     }
@@ -188,7 +188,7 @@ import Testing
         try await eventually("the batch is in the log") {
             try folder.batches(in: "a").map(\.batch.frame) == [late.frame]
         }
-        #expect(exporter.statistics.isBalanced)
+        #expect(exporter.statistics.balance.isBalanced)
         try await end(exporter)
     }
 
@@ -308,7 +308,7 @@ import Testing
         try await eventually("the missing directory is reported") { second.statistics.spool?.errors[.missing] != nil }
         try folder.copy("c", to: "b")
         try await waitForLog(folder, "b", 2)
-        #expect(second.statistics.restoredBatches == 1 && second.statistics.isBalanced)
+        #expect(second.statistics.restoredBatches == 1 && second.statistics.balance.isBalanced)
         try await end(second)
     }
 
@@ -326,9 +326,9 @@ import Testing
         try folder.write(bytes, to: "b/spool")
         let second = exporter(to: server, in: "\(folder.path)/b")
         try await eventually("the undamaged batches are restored") { second.statistics.restoredBatches == 4 }
-        let spool = try #require(second.statistics.spool)
-        #expect(spool.corrupt == FlowAmount(flows: 2, bytes: 4_000) && spool.corruptRecords == 1)
-        #expect(second.statistics.isBalanced)
+        let (spool, balance) = (try #require(second.statistics.spool), second.statistics.balance)
+        #expect(balance.lost[.corruption] == FlowAmount(flows: 2, bytes: 4_000) && spool.corruptRecords == 1)
+        #expect(balance.isBalanced)
         try await end(second)
 
         try folder.write([1, 2, 3], to: "b/spool")
@@ -385,7 +385,7 @@ import Testing
             return acknowledged.count == exported.count && last.statistics.unacknowledgedBatches == 0
                 && last.statistics.spool?.problem == nil
         }
-        #expect(acknowledged == Set(exported.keys) && last.statistics.isBalanced)
+        #expect(acknowledged == Set(exported.keys) && last.statistics.balance.isBalanced)
         try await end(last)
     }
 }

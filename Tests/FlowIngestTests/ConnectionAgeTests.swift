@@ -148,7 +148,7 @@ import Testing
         for agent in agents { agent.export() }
         try await eventually("every agent's flow is acknowledged") {
             for ingest in [first, second] { BatchReceipt.acknowledge(ingest.deliveries().map(\.receipt)) }
-            return agents.allSatisfy { $0.exporter.statistics.acknowledgedFlows == 1 }
+            return agents.allSatisfy { $0.exporter.statistics.balance.acknowledged.flows == 1 }
         }
         #expect(first.deliveries().count + second.deliveries().count == 24)
         for agent in agents { try await agent.stop() }

@@ -36,16 +36,18 @@ struct ExporterUnderTest {
     /// Exports a batch of one flow.
     func export(_ number: Int = 1) {
         let flow = Flow.test(number)
-        exporter.export(FlowAmount(flows: 1, bytes: flow.bytes), of: .scrape) { sequence in
+        let amount = FlowAmount(flows: 1, bytes: flow.bytes)
+        exporter.export(amount, of: .scrape) { sequence in
             ExportBatch(
-                sequence: sequence, observedAtMilliseconds: 1_000, frame: .batch(sequence, [flow]), flows: 1,
-                reportedBytes: flow.bytes)
+                sequence: sequence, observedAtMilliseconds: 1_000, frame: .batch(sequence, [flow]), amount: amount)
         }
     }
 
     /// Waits until at least `flows` flows are acknowledged.
     func acknowledged(_ flows: UInt64) async throws {
-        try await eventually("\(flows) flows are acknowledged") { exporter.statistics.acknowledgedFlows >= flows }
+        try await eventually("\(flows) flows are acknowledged") {
+            exporter.statistics.balance.acknowledged.flows >= flows
+        }
     }
 
     /// Waits until a connection has failed for `reason`.

@@ -109,7 +109,7 @@ import TransportSecurity
         if let reason = misfit.agentReason { try await agent.failed(reason) }
         #expect(ingest.deliveries().isEmpty)
         #expect(ingest.server.statistics.connectedAgents == 0)
-        #expect(agent.exporter.statistics.acknowledgedFlows == 0)
+        #expect(agent.exporter.statistics.balance.acknowledged.flows == 0)
         try await agent.stop()
     }
 
