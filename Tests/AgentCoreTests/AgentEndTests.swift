@@ -90,6 +90,29 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         try await group.shutdownGracefully()
     }
 
+    @Test(
+        "probes and metrics are answered while the loop of the connection to the server is blocked",
+        .timeLimit(.minutes(2)))
+    func blockedLoop() async throws {
+        try NetworkNamespace.requireSandbox()
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let services = try Self.agent(metricsPort: 20_098).services(on: group)
+        await withTaskGroup(of: Void.self) { tasks in
+            for service in services { tasks.addTask { try? await service.run() } }
+            try? await eventually("it lives") {
+                (try? await ChildProcess.shell("curl -sf http://127.0.0.1:20098/live")) != nil
+            }
+            await BlockedThreads.during(group.makeIterator().map { loop in { loop.execute($0) } }) {
+                // It is not ready: no server is connected.
+                for (path, status) in [("live", "200"), ("ready", "503"), ("metrics", "200"), ("", "200")] {
+                    #expect(await ChildProcess.httpStatus(of: "http://127.0.0.1:20098/\(path)") == status, "/\(path)")
+                }
+            }
+            tasks.cancelAll()
+        }
+        try await group.shutdownGracefully()
+    }
+
     @Test("if one service of the agent fails, the others end", arguments: 0..<4)
     func failingService(place: Int) async throws {
         try NetworkNamespace.requireSandbox()

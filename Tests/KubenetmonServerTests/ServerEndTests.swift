@@ -160,6 +160,32 @@ import Testing
         try await group.shutdownGracefully()
     }
 
+    @Test(
+        "probes and metrics are answered while every loop that decodes batches is blocked", .timeLimit(.minutes(2)))
+    func blockedLoops() async throws {
+        let path = try configuration(port: 20_225, metricsPort: 20_226)
+        let file = ConfigurationFile(path: path, arguments: [], environment: [:])
+        let (configuration, effective) = try file.read()
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let services = try await KubenetmonServer.services(
+            configuration, configuration.inventory(), nil, group, descriptors: 1_000, logger
+        ) { apply in ConfigurationReload(file, settings: effective, logger: logger, apply: apply) }
+        await withTaskGroup(of: Void.self) { tasks in
+            for service in services { tasks.addTask { try? await service.run() } }
+            try? await eventually("it is ready") {
+                (try? await ChildProcess.shell("curl -sf http://127.0.0.1:20226/ready")) != nil
+            }
+            await BlockedThreads.during(group.makeIterator().map { loop in { loop.execute($0) } }) {
+                for path in ["live", "ready", "metrics", ""] {
+                    #expect(await ChildProcess.httpStatus(of: "http://127.0.0.1:20226/\(path)") == "200", "/\(path)")
+                }
+            }
+            tasks.cancelAll()
+        }
+        try await group.shutdownGracefully()
+    }
+
     /// Returns an end without time limits; if one were exceeded on a busy machine, the process of all tests would exit.
     private func patient(_ logger: Logger) -> DaemonEnd {
         var bounds = DaemonEnd.Bounds(shutdownTimeout: .seconds(3600))
