@@ -7,6 +7,8 @@ public struct ObjectUID: Hashable, Sendable {
     /// The UUID as a number, or the hash of any other text.
     package let bits: UInt128
 
+    package init(bits: UInt128) { self.bits = bits }
+
     /// Reads a `metadata.uid`.
     public init(_ text: String) {
         bits = Self.uuid(text) ?? Self.hash(text)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ClusterModel
 import KubernetesAPI
 import Labeling
 import Logging
@@ -7,7 +8,7 @@ import Operations
 import ServiceLifecycle
 import Synchronization
 
-/// Keeps the index in sync with the cluster.
+/// Keeps the index in sync with a cluster.
 ///
 /// Nodes, services and ReplicaSets are listed before pods, because a pod's labels depend on them too and are thus made
 /// once.
@@ -53,21 +54,21 @@ final class ClusterWatch: Service, CustomStringConvertible {
     private let makePods: @Sendable (PodLabelMapping) -> Watch
 
     init(
-        _ settings: KubernetesSettings, cluster: ClusterConfiguration, podLabels: PodLabelMapping, index: ClusterIndex,
-        logger: Logger
+        _ settings: KubernetesSettings, cluster: ClusterConfiguration, id: ClusterID = .first,
+        podLabels: PodLabelMapping, index: ClusterIndex, logger: Logger
     ) {
         var first = [
-            Watch(Reflector(.nodes, of: cluster, store: index.nodeStore(), logger: logger)),
-            Watch(Reflector(.services, of: cluster, store: index.serviceStore(), logger: logger)),
+            Watch(Reflector(.nodes, of: cluster, store: index.nodeStore(of: id), logger: logger)),
+            Watch(Reflector(.services, of: cluster, store: index.serviceStore(of: id), logger: logger)),
         ]
         if settings.watchesReplicaSets {
             first.append(
                 Watch(
-                    Reflector(.replicaSets, of: cluster, store: index.replicaSetStore(), logger: logger),
+                    Reflector(.replicaSets, of: cluster, store: index.replicaSetStore(of: id), logger: logger),
                     isRequired: false))
         }
         self.first = first
-        let store = index.podStore()
+        let store = index.podStore(of: id)
         let makePods = { @Sendable (labels: PodLabelMapping) in
             Watch(Reflector(.pods(labels: labels), of: cluster, store: store, logger: logger))
         }

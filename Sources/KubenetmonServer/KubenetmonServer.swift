@@ -154,7 +154,7 @@ struct KubenetmonServer: AsyncParsableCommand {
         access.limits.connections = min(access.limits.connections, max(descriptors - 256, descriptors / 2))
         let index = ClusterIndex(site: settings.site, flagRules: settings.labeling.flagRules)
         index.add(inventory)
-        let labeler = Labeler(index: index, site: settings.site, configuration: settings.labeling)
+        let labeler = Labeler(index: index, configuration: settings.labeling)
         let rangeService = CloudRangeService(
             settings.cloudRanges(with: inventory), labeler: labeler, site: settings.site, logger: logger)
         let watch = cluster.flatMap { cluster in

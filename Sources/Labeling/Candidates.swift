@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ClusterModel
 import FlowModel
 
 /// A pod, node or service that has or had an address. It holds only the fields that look-ups read, in 32 bytes:
@@ -18,9 +19,11 @@ struct Candidate: Sendable {
     fileprivate(set) var port: UInt16 = 0
     fileprivate(set) var transport = TransportProtocol(rawValue: 0)
     fileprivate(set) var kind: EndpointTables.Kind = .pod
+    /// The cluster of the pod, node or service.
+    let cluster: ClusterID
 
-    init(labels: LabelsReference, node: Int32, startedAt: UInt32) {
-        (self.labels, self.node, self.startedAt) = (labels, node, startedAt)
+    init(labels: LabelsReference, node: Int32, startedAt: UInt32, cluster: ClusterID) {
+        (self.labels, self.node, self.startedAt, self.cluster) = (labels, node, startedAt, cluster)
     }
 }
 
@@ -47,17 +50,20 @@ struct Candidates: Sendable {
     // MARK: - Look-ups
 
     /// Returns the candidate that most likely had an address at a moment, from the list that begins at `first` (-1 for
-    /// an empty list), for flows that `node` observed (-1 for any node) and for a port of the address.
+    /// an empty list), for flows that `node` of `cluster` observed (-1 for any node) and for a port of the address.
     ///
-    /// Candidates that existed at that moment come first. Of several, a pod wins over a node: a virtual kubelet's node
-    /// has the address of its pod, and pods in the host network are not in the list. Of several pods, a pod on the
-    /// observing node wins, because that node routes to the addresses of its pods; then the pod that started last,
-    /// because the objects of earlier pods outlive the pods. If no candidate existed, the order is: a candidate that
-    /// has just ended; a candidate that starts within the minute, because clocks differ and a batch may cover a whole
-    /// minute; the candidate that ended last, up to two minutes before. Of two candidates with the same time, the
-    /// candidate on the observing node wins. A pod whose annotation claims the address comes after all others.
+    /// Candidates of the cluster win over all others, because clusters that are not connected may use the same
+    /// addresses. Of candidates of one cluster, those that existed at that moment come first. Of several, a pod wins
+    /// over a node: a virtual kubelet's node has the address of its pod, and pods in the host network are not in the
+    /// list. Of several pods, a pod on the observing node wins, because that node routes to the addresses of its pods;
+    /// then the pod that started last, because the objects of earlier pods outlive the pods. If no candidate existed,
+    /// the order is: a candidate that has just ended; a candidate that starts within the minute, because clocks differ
+    /// and a batch may cover a whole minute; the candidate that ended last, up to two minutes before. Of two candidates
+    /// with the same time, the candidate on the observing node wins.
+    ///
+    /// A pod whose annotation claims the address counts only in its own cluster, and comes after all others.
     func likeliest(
-        from first: Int32, at second: UInt32, node: Int32, port: UInt16 = 0,
+        from first: Int32, at second: UInt32, node: Int32, in cluster: ClusterID, port: UInt16 = 0,
         _ transport: TransportProtocol = TransportProtocol(rawValue: 0)
     ) -> Int32? {
         var likeliest: Int32 = -1
@@ -66,7 +72,7 @@ struct Candidates: Sendable {
         while slot >= 0 {
             let candidate = candidates[Int(slot)]
             let isMeant = candidate.port == 0 || candidate.port == port && candidate.transport == transport
-            let rank = isMeant ? candidate.rank(at: second, for: node) : 0
+            let rank = isMeant ? candidate.rank(at: second, for: node, in: cluster) : 0
             if rank > highest { (likeliest, highest) = (slot, rank) }
             slot = candidate.next
         }
@@ -84,12 +90,14 @@ struct Candidates: Sendable {
         return all
     }
 
-    /// Returns the number of candidates of a kind in the list that begins at `first`, or `limit` if there are more.
-    func count(of kind: EndpointTables.Kind, from first: Int32, atMost limit: Int) -> Int {
+    /// Returns the number of a cluster's candidates of a kind in the list that begins at `first`, or `limit` if there
+    /// are more.
+    func count(of kind: EndpointTables.Kind, of cluster: ClusterID, from first: Int32, atMost limit: Int) -> Int {
         var count = 0
         var slot = first
         while slot >= 0, count < limit {
-            if candidates[Int(slot)].kind == kind { count += 1 }
+            let candidate = candidates[Int(slot)]
+            if candidate.kind == kind, candidate.cluster == cluster { count += 1 }
             slot = candidates[Int(slot)].next
         }
         return count
@@ -173,21 +181,24 @@ struct Candidates: Sendable {
 
 extension Candidate {
     /// Returns the candidate's rank: higher if it is likelier, 0 if it cannot match.
-    fileprivate func rank(at second: UInt32, for node: Int32) -> UInt64 {
+    fileprivate func rank(at second: UInt32, for node: Int32, in cluster: ClusterID) -> UInt64 {
         let isHere: UInt64 = self.node == node ? 1 : 0
-        if kind == .claimingPod { return startedAt <= second && second <= endedAt ? 1 + isHere : 0 }
+        let isOfCluster = self.cluster == cluster
+        if kind == .claimingPod { return isOfCluster && startedAt <= second && second <= endedAt ? 1 + isHere : 0 }
+        let rank: UInt64
         if startedAt > second {
             guard startedAt - second <= ClusterIndex.secondsBeforeTheStart else { return 0 }
-            return 2 << 40 | UInt64(UInt32.max - startedAt) << 1 | isHere
-        }
-        if second <= endedAt {
+            rank = 2 << 40 | UInt64(UInt32.max - startedAt) << 1 | isHere
+        } else if second <= endedAt {
             let isPod: UInt64 = kind == .node ? 0 : 1
-            return 4 << 40 | isPod << 33 | isHere << 32 | UInt64(startedAt)
+            rank = 4 << 40 | isPod << 33 | isHere << 32 | UInt64(startedAt)
+        } else {
+            switch second - endedAt {
+            case ...ClusterIndex.secondsJustAfterTheEnd: rank = 3 << 40 | UInt64(endedAt) << 1 | isHere
+            case ...ClusterIndex.secondsAfterTheEnd: rank = 1 << 40 | UInt64(endedAt) << 1 | isHere
+            default: return 0
+            }
         }
-        switch second - endedAt {
-        case ...ClusterIndex.secondsJustAfterTheEnd: return 3 << 40 | UInt64(endedAt) << 1 | isHere
-        case ...ClusterIndex.secondsAfterTheEnd: return 1 << 40 | UInt64(endedAt) << 1 | isHere
-        default: return 0
-        }
+        return isOfCluster ? rank | 1 << 44 : rank
     }
 }

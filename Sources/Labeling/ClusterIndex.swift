@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import ClusterModel
 public import FlowModel
 import Glibc
 import Synchronization
 
-/// The pods, nodes and services of the cluster that have an address, or had it recently.
+/// The pods, nodes and services of the clusters that have an address, or had it recently.
 ///
 /// A read-write lock lets look-ups run in parallel; a change takes it only while it modifies the tables. A new list of
 /// all pods, and tables that have to grow, are built beside the old tables and swapped in. A separate lock serializes
@@ -43,7 +44,7 @@ public final class ClusterIndex: Sendable {
     /// Seconds before its start during which a pod may already match: a batch may cover a whole minute.
     static let secondsBeforeTheStart = FlowInterval.seconds
 
-    /// The numbers of known objects.
+    /// The numbers of known objects of all clusters.
     public struct Statistics: Equatable, Sendable {
         /// Pods outside the host network that are not terminated.
         public internal(set) var pods = 0
@@ -58,26 +59,39 @@ public final class ClusterIndex: Sendable {
         public init() {}
     }
 
+    /// The location of each cluster's endpoints, by ``ClusterID``.
+    public let sites: [Site]
     private let now: @Sendable () -> UInt32
     /// The tables that look-ups read.
-    private let tables = ReadWriteLock(EndpointTables())
+    private let tables: ReadWriteLock<EndpointTables>
     /// The state that only changes need.
     private let records: Mutex<ClusterRecords>
     /// Separate from the records, so that reading the statistics never waits for a change.
     private let statisticsStorage = Mutex(Statistics())
 
-    /// Makes an empty index.
-    ///
-    /// - Parameters:
-    ///   - site: The location of all of the cluster's endpoints.
-    ///   - flagRules: The rules whose conditions on pod labels are evaluated when a pod is added.
-    ///   - now: Returns the current time in seconds since the Unix epoch.
-    public init(
+    /// Makes an empty index of one cluster; see ``init(sites:flagRules:now:)``.
+    public convenience init(
         site: Site, flagRules: [ConnectionFlagRule] = [],
         now: @escaping @Sendable () -> UInt32 = ClusterIndex.secondsSinceTheEpoch
     ) {
+        self.init(sites: [site], flagRules: flagRules, now: now)
+    }
+
+    /// Makes an empty index.
+    ///
+    /// - Parameters:
+    ///   - sites: The location of each cluster's endpoints, by ``ClusterID``; from 1 to 256 clusters.
+    ///   - flagRules: The rules whose conditions on pod labels are evaluated when a pod is added.
+    ///   - now: Returns the current time in seconds since the Unix epoch.
+    public init(
+        sites: [Site], flagRules: [ConnectionFlagRule] = [],
+        now: @escaping @Sendable () -> UInt32 = ClusterIndex.secondsSinceTheEpoch
+    ) {
+        precondition((1...256).contains(sites.count), "a cluster's identity is a byte")
+        self.sites = sites
         self.now = now
-        records = Mutex(ClusterRecords(site: site, podFlags: ConnectionFlagRules(flagRules)))
+        tables = ReadWriteLock(EndpointTables(clusters: sites.count))
+        records = Mutex(ClusterRecords(sites: sites, podFlags: ConnectionFlagRules(flagRules)))
     }
 
     /// Replaces the rules whose conditions on pod labels are evaluated when a pod is added.
@@ -87,8 +101,11 @@ public final class ClusterIndex: Sendable {
     public static let secondsSinceTheEpoch: @Sendable () -> UInt32 = { UInt32(clamping: time(nil)) }
 
     /// Replaces the host addresses of a node with the report of its agent; at most 256 addresses are kept.
-    public func setHostAddresses(_ addresses: [IPAddress], ofNode name: String) {
-        change { records, tables, _ in records.change(hostAddresses: addresses, ofNode: name, tables) }
+    public func setHostAddresses(
+        _ addresses: [IPAddress], ofNode name: String, in cluster: ClusterID = .first
+    ) {
+        let node = NodeKey(cluster: cluster, name: name)
+        change { records, tables, _ in records.change(hostAddresses: addresses, of: node, tables) }
     }
 
     /// The numbers of known objects.

@@ -4,9 +4,16 @@ import ClusterModel
 import DequeModule
 import FlowModel
 
-/// The state of a cluster's objects that changes need and look-ups do not; it retains the labels that
+/// The state of the clusters' objects that changes need and look-ups do not; it retains the labels that
 /// ``EndpointTables`` refer to.
 struct ClusterRecords: Sendable {
+    /// The store that added an owner; stores do not remove each other's objects.
+    struct Store: Equatable, Sendable {
+        let number: Int
+        /// The cluster whose objects the store has.
+        let cluster: ClusterID
+    }
+
     /// A pod, node or service.
     struct Owner: Sendable {
         enum Kind: Sendable {
@@ -29,12 +36,14 @@ struct ClusterRecords: Sendable {
         let kind: Kind
         /// A pod's labels, or the selector of a service with external addresses.
         var labelSignature = LabelSignature()
-        /// The number of the store that added it; stores do not remove each other's objects.
-        let store: Int
+        let store: Store
+
+        var cluster: ClusterID { store.cluster }
     }
 
     /// The new state of an owner.
     struct Change: Sendable {
+        /// The owner's identity among those of all clusters.
         let uid: ObjectUID
         /// Nil if the owner is gone or has no address.
         let owner: (owner: Owner, positions: [EndpointTables.Position])?
@@ -64,29 +73,26 @@ struct ClusterRecords: Sendable {
         let labels: EndpointLabels
     }
 
-    private let site: Site
+    private let sites: PerCluster<Site>
     /// The flag rules, whose conditions on pod labels are evaluated when a pod is added.
     var podFlags: ConnectionFlagRules
+    /// By their identities among those of all clusters (``ObjectUID/qualified(by:)``).
     private(set) var owners: [ObjectUID: Owner] = [:]
     /// The labels of all numbered nodes, by number.
     private var nodeLabels: ContiguousArray<EndpointLabels> = []
+    /// The clusters of all numbered nodes, by number.
+    private var nodeClusters: ContiguousArray<ClusterID> = []
     /// The nodes that have pods or Node objects.
     private var hosts: [Int32: Host] = [:]
     /// The pod networks of Node objects.
     private var podNetworks: [ObjectUID: [IPPrefix]] = [:]
-    private var told: ToldAddresses
-    private var backends = ServiceBackends()
+    private var told: PerCluster<ToldAddresses>
+    private var backends: PerCluster<ServiceBackends>
+    var replicaSets: PerCluster<ReplicaSets>
     /// Nodes whose pods need the node's new zone.
     private var rezoned: Set<Int32> = []
     /// Nodes whose stand-in may have to be added or removed.
     private var reconsidered: Set<Int32> = []
-    private var replicaSets: [ObjectUID: ObjectOwner?] = [:]
-    /// Pods that were added before their ReplicaSet, by ReplicaSet.
-    private var waiting: [ObjectUID: [ObjectUID: ObjectOwner]] = [:]
-    /// Maximum number of ReplicaSets waited for: some may never be reported.
-    private static let maximumWaiting = 10_000
-    /// Whether a store reports ReplicaSets.
-    var knowsReplicaSets = false
     /// Sorted by end.
     private var tombstones: Deque<Tombstone> = []
     /// For each slot, the number of tombstones whose candidates were removed early; they come before the slot's valid
@@ -96,10 +102,12 @@ struct ClusterRecords: Sendable {
     private var retired: [EndpointLabels] = []
     private var counts: [Owner.Kind: Int] = [:]
 
-    init(site: Site, podFlags: ConnectionFlagRules) {
-        self.site = site
+    init(sites: [Site], podFlags: ConnectionFlagRules) {
+        self.sites = PerCluster(sites)
         self.podFlags = podFlags
-        told = ToldAddresses(cloud: site.cloud)
+        told = self.sites.map { ToldAddresses(cloud: $0.cloud) }
+        backends = self.sites.map { _ in ServiceBackends() }
+        replicaSets = self.sites.map { _ in ReplicaSets() }
     }
 
     var statistics: ClusterIndex.Statistics {
@@ -107,7 +115,7 @@ struct ClusterRecords: Sendable {
         statistics.pods = counts[.pod, default: 0]
         statistics.nodes = counts[.node, default: 0]
         statistics.services = counts[.service, default: 0]
-        statistics.replicaSets = replicaSets.count
+        statistics.replicaSets = replicaSets.all.reduce(0) { $0 + $1.count }
         return statistics
     }
 
@@ -119,67 +127,80 @@ struct ClusterRecords: Sendable {
     /// address. For a pod from a list that time is unknown, and the pod's own start time counts. The same holds after a
     /// silence of the watch, but not before `heardAt`, the time of the last event before the silence.
     mutating func change(
-        _ pod: Pod, store: Int, isListed: Bool, _ tables: borrowing EndpointTables, now: UInt32, heardAt: UInt32?
+        _ pod: Pod, store: Store, isListed: Bool, _ tables: borrowing EndpointTables, now: UInt32, heardAt: UInt32?
     ) -> Change? {
+        let uid = pod.uid.qualified(by: store.cluster)
         // Skips a pod without addresses: its author can name any node, but the addresses come from kubelet.
         guard !pod.isTerminated, !pod.addresses.isEmpty || pod.hostNetwork && !pod.hostAddresses.isEmpty else {
-            return removal(of: pod.uid)
+            return removal(of: uid)
         }
-        let node = tables.nodeNumbers[pod.node] ?? -1
+        let key = NodeKey(cluster: store.cluster, name: pod.node)
+        let node = tables.nodeNumbers[key] ?? -1
         let positions =
             pod.hostNetwork
             ? []
             : pod.addresses.map { EndpointTables.Position(.pod, $0) }
                 + pod.secondaryAddresses.map { EndpointTables.Position(.claimingPod, $0) }
         var startedAt = isListed ? pod.startedAt : min(now, max(pod.startedAt, heardAt ?? now))
-        if let known = owners[pod.uid], tables.positions(ofOwner: known.head).contains(where: positions.contains) {
+        if let known = owners[uid], tables.positions(ofOwner: known.head).contains(where: positions.contains) {
             startedAt = known.startedAt
         }
         let owner = Owner(
-            labels: pod.hostNetwork ? labels(ofNode: node, named: pod.node) : labels(of: pod, on: node), head: -1,
-            node: node, startedAt: startedAt, kind: pod.hostNetwork ? .hostNetworkPod : .pod,
+            labels: pod.hostNetwork ? labels(ofNode: node, key) : labels(of: pod, uid, on: node, in: store.cluster),
+            head: -1, node: node, startedAt: startedAt, kind: pod.hostNetwork ? .hostNetworkPod : .pod,
             labelSignature: pod.labelSignature, store: store)
         let controller = pod.isStatic || pod.hostNetwork ? nil : pod.owner
         // A pod in the host network has its node's addresses.
         let hostAddresses = pod.hostNetwork && pod.hostAddresses.isEmpty ? pod.addresses : pod.hostAddresses
         return differing(
-            Change(uid: pod.uid, owner: (owner, positions), controller: controller, hostAddresses: hostAddresses),
+            Change(uid: uid, owner: (owner, positions), controller: controller, hostAddresses: hostAddresses),
             tables)
     }
 
-    private mutating func labels(of pod: Pod, on node: Int32) -> EndpointLabels {
-        EndpointLabels(
+    private mutating func labels(
+        of pod: Pod, _ uid: ObjectUID, on node: Int32, in cluster: ClusterID
+    ) -> EndpointLabels {
+        let site = sites[cluster]
+        return EndpointLabels(
             [
                 .cloud: site.cloud, .region: site.region, .cluster: site.cluster, .availabilityZone: zone(ofNode: node),
-                .node: pod.node, .namespace: pod.namespace, .pod: pod.name, .workload: workload(of: pod),
+                .node: pod.node, .namespace: pod.namespace, .pod: pod.name,
+                .workload: workload(of: pod, uid, in: cluster),
             ], ofPod: pod.columnLabels, flags: podFlags.flags(ofPodWith: pod.labels))
     }
 
     /// Returns the change that a node causes; nil if nothing changes.
-    func change(_ node: Node, store: Int, _ tables: borrowing EndpointTables) -> Change? {
+    func change(_ node: Node, store: Store, _ tables: borrowing EndpointTables) -> Change? {
+        let site = sites[store.cluster]
         let labels = EndpointLabels([
             .cloud: site.cloud, .region: site.region, .cluster: site.cluster, .availabilityZone: node.zone,
             .node: node.name,
         ])
         let owner = Owner(
-            labels: labels, head: -1, node: tables.nodeNumbers[node.name] ?? -1, startedAt: node.createdAt,
-            kind: .node, store: store)
+            labels: labels, head: -1,
+            node: tables.nodeNumbers[NodeKey(cluster: store.cluster, name: node.name)] ?? -1,
+            startedAt: node.createdAt, kind: .node, store: store)
         let positions = node.addresses.map { EndpointTables.Position(.node, $0) }
-        return differing(Change(uid: node.uid, owner: (owner, positions), podNetworks: node.podNetworks), tables)
+        return differing(
+            Change(
+                uid: node.uid.qualified(by: store.cluster), owner: (owner, positions), podNetworks: node.podNetworks),
+            tables)
     }
 
     /// Returns the change that a service causes; nil if nothing changes.
-    func change(_ service: ClusterService, store: Int, _ tables: borrowing EndpointTables) -> Change? {
+    func change(_ service: ClusterService, store: Store, _ tables: borrowing EndpointTables) -> Change? {
+        let uid = service.uid.qualified(by: store.cluster)
         let positions = Self.positions(of: service)
-        guard !positions.isEmpty else { return removal(of: service.uid) }
+        guard !positions.isEmpty else { return removal(of: uid) }
         let labels = EndpointLabels([
-            .cluster: site.cluster, .namespace: service.namespace, .service: "\(service.namespace)/\(service.name)",
+            .cluster: sites[store.cluster].cluster, .namespace: service.namespace,
+            .service: "\(service.namespace)/\(service.name)",
         ])
         let selector = service.externalAddresses.isEmpty ? [:] : service.selector
         let owner = Owner(
             labels: labels, head: -1, node: -1, startedAt: service.createdAt, kind: .service,
             labelSignature: LabelSignature(selector), store: store)
-        return differing(Change(uid: service.uid, owner: (owner, positions)), tables)
+        return differing(Change(uid: uid, owner: (owner, positions)), tables)
     }
 
     /// Returns the positions of a service. Cluster addresses belong to the service on all ports, other addresses only
@@ -219,22 +240,22 @@ struct ClusterRecords: Sendable {
 
     /// Returns the change that an agent's report of its node's addresses causes; nil if nothing changes.
     mutating func change(
-        hostAddresses addresses: [IPAddress], ofNode name: String, _ tables: borrowing EndpointTables
+        hostAddresses addresses: [IPAddress], of key: NodeKey, _ tables: borrowing EndpointTables
     ) -> ClusterIndex.ChangeOfTables? {
-        guard let node = tables.nodeNumbers[name], hosts[node] != nil else {
-            told.keep(addresses, ofNode: name)
+        let cluster = key.cluster
+        guard let node = tables.nodeNumbers[key], hosts[node] != nil else {
+            told[cluster].keep(addresses, ofNode: key.name)
             return nil
         }
-        guard !told.isKnown(addresses, ofNode: node) else { return nil }
-        return { records, tables, _ in records.told.set(addresses, ofNode: node, &tables.hostAddresses) }
+        guard !told[cluster].isKnown(addresses, ofNode: node) else { return nil }
+        return { records, tables, _ in
+            records.told[cluster].set(addresses, ofNode: node, &tables.networks[cluster].hostAddresses)
+        }
     }
 
-    private mutating func workload(of pod: Pod) -> String {
-        if knowsReplicaSets, let owner = pod.owner, owner.kind == "ReplicaSet", replicaSets[owner.uid] == nil {
-            if waiting.count >= Self.maximumWaiting { waiting = [:] }
-            waiting[owner.uid, default: [:]][pod.uid] = owner
-        }
-        return pod.isStatic ? Workload.name(ofStatic: pod) : Workload.name(of: pod.owner) { replicaSets[$0] }
+    private mutating func workload(of pod: Pod, _ uid: ObjectUID, in cluster: ClusterID) -> String {
+        replicaSets[cluster].keepWaiting(uid, for: pod.owner)
+        return pod.isStatic ? Workload.name(ofStatic: pod) : Workload.name(of: pod.owner) { replicaSets[cluster][$0] }
     }
 
     // MARK: - Applying changes
@@ -248,23 +269,25 @@ struct ClusterRecords: Sendable {
             leaveBackends(change.uid, known, &tables)
             leave(known, keeping: Set(change.owner?.positions ?? []), &tables, now)
             for network in podNetworks.removeValue(forKey: change.uid) ?? [] {
-                tables.podNetworks.remove(network, ofNode: known.node)
+                tables.networks[known.cluster].podNetworks.remove(network, ofNode: known.node)
             }
         }
         guard case (var owner, let positions)? = change.owner else { return }
         if owner.kind != .service, !owner.labels[.node].isEmpty {
-            owner.node = number(ofNode: owner.labels[.node], &tables)
+            owner.node = number(of: NodeKey(cluster: owner.cluster, name: owner.labels[.node]), &tables)
         }
         if owner.kind == .pod {
             owner.labels = inZone(of: owner.node, owner.labels)
-            if let controller = change.controller { owner.labels = labels(owner.labels, ofPodOf: controller) }
+            if let controller = change.controller {
+                owner.labels = labels(owner.labels, ofPodOf: controller, in: owner.cluster)
+            }
         }
         let newStart = starts.isEmpty ? owner.startedAt : max(owner.startedAt, change.seenAt ?? owner.startedAt)
-        for position in positions where !tables.isCrowded(at: position) {
+        for position in positions where !tables.isCrowded(at: position, of: owner.cluster) {
             owner.head = tables.insert(
                 Candidate(
                     labels: LabelsReference(owner.labels), node: owner.node,
-                    startedAt: starts[position] ?? newStart),
+                    startedAt: starts[position] ?? newStart, cluster: owner.cluster),
                 at: position, nextOfOwner: owner.head)
         }
         owners[change.uid] = owner
@@ -273,7 +296,9 @@ struct ClusterRecords: Sendable {
         if owner.kind == .node { setZone(owner.labels[.availabilityZone], ofNode: owner.node, &tables) }
         if !change.podNetworks.isEmpty {
             podNetworks[change.uid] = change.podNetworks
-            for network in change.podNetworks { tables.podNetworks.insert(network, ofNode: owner.node) }
+            for network in change.podNetworks {
+                tables.networks[owner.cluster].podNetworks.insert(network, ofNode: owner.node)
+            }
         }
         if !change.hostAddresses.isEmpty, let host = hosts[owner.node], host.addresses != change.hostAddresses {
             hosts[owner.node]?.addresses = change.hostAddresses
@@ -284,17 +309,20 @@ struct ClusterRecords: Sendable {
     private mutating func joinBackends(_ uid: ObjectUID, _ owner: Owner, _ tables: inout EndpointTables) {
         guard !owner.labelSignature.isEmpty else { return }
         switch owner.kind {
-        case .pod where backends.isEmpty: break
+        case .pod where backends[owner.cluster].isEmpty: break
         case .pod:
-            let places = backends.addPod(
+            let places = backends[owner.cluster].addPod(
                 uid, inNamespace: owner.labels[.namespace], labels: owner.labelSignature, onNode: owner.node)
             for place in places { settle(place, &tables) }
         case .service:
-            backends.addService(uid, inNamespace: owner.labels[.namespace], selecting: owner.labelSignature)
+            backends[owner.cluster].addService(
+                uid, inNamespace: owner.labels[.namespace], selecting: owner.labelSignature)
             let namespace = owner.labels.id(of: .namespace)
             for (pod, candidate) in owners
-            where candidate.kind == .pod && candidate.labels.id(of: .namespace) == namespace {
-                let place = backends.addPod(
+            where candidate.kind == .pod && candidate.cluster == owner.cluster
+                && candidate.labels.id(of: .namespace) == namespace
+            {
+                let place = backends[owner.cluster].addPod(
                     pod, labels: candidate.labelSignature, onNode: candidate.node, behind: uid)
                 if let place { settle(place, &tables) }
             }
@@ -305,13 +333,13 @@ struct ClusterRecords: Sendable {
     private mutating func leaveBackends(_ uid: ObjectUID, _ owner: Owner, _ tables: inout EndpointTables) {
         guard !owner.labelSignature.isEmpty else { return }
         switch owner.kind {
-        case .pod where backends.isEmpty: break
+        case .pod where backends[owner.cluster].isEmpty: break
         case .pod:
-            let places = backends.removePod(
+            let places = backends[owner.cluster].removePod(
                 uid, inNamespace: owner.labels[.namespace], labels: owner.labelSignature, onNode: owner.node)
             for place in places { settle(place, &tables) }
         case .service:
-            backends.removeService(uid)
+            backends[owner.cluster].removeService(uid)
             tables.removeBackends(ofService: owner.labels)
         case .hostNetworkPod, .node, .standIn: break
         }
@@ -319,16 +347,17 @@ struct ClusterRecords: Sendable {
 
     private func settle(_ place: ServiceBackends.Place, _ tables: inout EndpointTables) {
         guard let service = owners[place.service] else { return }
-        let pod = backends.onlyPod(at: place).flatMap { owners[$0] }
+        let pod = backends[service.cluster].onlyPod(at: place).flatMap { owners[$0] }
         tables.setBackend(pod?.head, ofService: service.labels, onNode: place.node)
     }
 
-    /// Returns the number of a node; a new name gets a new number.
-    private mutating func number(ofNode name: String, _ tables: inout EndpointTables) -> Int32 {
-        if let number = tables.nodeNumbers[name] { return number }
-        let labels = EndpointLabels([.cloud: site.cloud, .region: site.region, .cluster: site.cluster, .node: name])
+    /// Returns the number of a node; a new node gets a new number.
+    private mutating func number(of node: NodeKey, _ tables: inout EndpointTables) -> Int32 {
+        if let number = tables.nodeNumbers[node] { return number }
+        let labels = labels(ofNode: -1, node)
         nodeLabels.append(labels)
-        return tables.addNode(name, labels)
+        nodeClusters.append(node.cluster)
+        return tables.addNode(node, labels)
     }
 
     private mutating func count(_ owner: Owner, _ difference: Int) {
@@ -380,15 +409,18 @@ struct ClusterRecords: Sendable {
     }
 
     /// Returns the labels of a node, which may have no number yet.
-    private func labels(ofNode node: Int32, named name: String) -> EndpointLabels {
-        node >= 0
+    private func labels(ofNode node: Int32, _ key: NodeKey) -> EndpointLabels {
+        let site = sites[key.cluster]
+        return node >= 0
             ? nodeLabels[Int(node)]
-            : EndpointLabels([.cloud: site.cloud, .region: site.region, .cluster: site.cluster, .node: name])
+            : EndpointLabels([.cloud: site.cloud, .region: site.region, .cluster: site.cluster, .node: key.name])
     }
 
     /// Returns labels with the workload as currently known.
-    private mutating func labels(_ labels: EndpointLabels, ofPodOf controller: ObjectOwner) -> EndpointLabels {
-        let workload = Workload.name(of: controller) { replicaSets[$0] }
+    private mutating func labels(
+        _ labels: EndpointLabels, ofPodOf controller: ObjectOwner, in cluster: ClusterID
+    ) -> EndpointLabels {
+        let workload = Workload.name(of: controller) { replicaSets[cluster][$0] }
         guard labels[.workload] != workload else { return labels }
         retired.append(labels)
         return labels.replacing(.workload, with: workload)
@@ -417,16 +449,18 @@ struct ClusterRecords: Sendable {
     }
 
     private mutating func reconsider(_ node: Int32, _ tables: inout EndpointTables, _ now: UInt32) {
+        let (cluster, name) = (nodeClusters[Int(node)], nodeLabels[Int(node)][.node])
         if hosts[node] == nil {
-            told.forget(node, named: nodeLabels[Int(node)][.node], &tables.hostAddresses)
-        } else if let kept = told.takeKept(ofNode: nodeLabels[Int(node)][.node]) {
-            told.set(kept, ofNode: node, &tables.hostAddresses)
+            told[cluster].forget(node, named: name, &tables.networks[cluster].hostAddresses)
+        } else if let kept = told[cluster].takeKept(ofNode: name) {
+            told[cluster].set(kept, ofNode: node, &tables.networks[cluster].hostAddresses)
         }
         let uid = ObjectUID("addresses of node \(node)")
         let addresses = hosts[node].map { $0.nodes == 0 ? $0.addresses : [] } ?? []
         guard !addresses.isEmpty || owners[uid] != nil else { return }
         let owner = Owner(
-            labels: nodeLabels[Int(node)], head: -1, node: node, startedAt: 0, kind: .standIn, store: 0)
+            labels: nodeLabels[Int(node)], head: -1, node: node, startedAt: 0, kind: .standIn,
+            store: Store(number: 0, cluster: cluster))
         let change = Change(
             uid: uid, owner: addresses.isEmpty ? nil : (owner, addresses.map { EndpointTables.Position(.node, $0) }))
         apply(change, &tables, now: now)
@@ -467,29 +501,13 @@ struct ClusterRecords: Sendable {
         return retired
     }
 
-    // MARK: - ReplicaSets
-
-    /// Records a ReplicaSet's owner. Returns true if earlier pods wait for it, which ``resolveWaiting(_:_:)`` then
-    /// relabels.
-    mutating func note(_ replicaSet: ReplicaSet) -> Bool {
-        replicaSets[replicaSet.uid] = .some(replicaSet.owner)
-        return waiting[replicaSet.uid] != nil
-    }
-
-    /// Forgets a ReplicaSet; its pods keep their labels.
-    mutating func forget(replicaSet uid: ObjectUID) {
-        replicaSets[uid] = nil
-        waiting[uid] = nil
-    }
-
-    /// The UIDs of the known ReplicaSets.
-    var replicaSetUIDs: [ObjectUID] { Array(replicaSets.keys) }
-
     /// Relabels the pods that were added before their ReplicaSet.
-    mutating func resolveWaiting(_ replicaSet: ObjectUID, _ tables: inout EndpointTables) {
-        for (pod, owner) in waiting.removeValue(forKey: replicaSet) ?? [:] {
+    mutating func relabelPods(
+        waitingFor replicaSet: ObjectUID, in cluster: ClusterID, _ tables: inout EndpointTables
+    ) {
+        for (pod, controller) in replicaSets[cluster].takeWaiting(for: replicaSet) {
             guard let known = owners[pod]?.labels else { continue }
-            relabel(pod, labels(known, ofPodOf: owner), &tables)
+            relabel(pod, labels(known, ofPodOf: controller, in: cluster), &tables)
         }
     }
 }

@@ -4,45 +4,47 @@ public import ClusterModel
 import Synchronization
 
 extension ClusterIndex {
-    /// Returns a store that keeps the index's pods up to date. Stores are independent: a store never removes the pods
-    /// of another.
-    public func podStore() -> some ObjectStore<Pod> {
-        ClusterStore(index: self) { records, pod, context, tables in
+    /// Returns a store that keeps a cluster's pods in the index up to date. Stores are independent: a store never removes
+    /// the pods of another.
+    public func podStore(of cluster: ClusterID = .first) -> some ObjectStore<Pod> {
+        ClusterStore(index: self, cluster: cluster) { records, pod, context, tables in
             records.change(
                 pod, store: context.store, isListed: context.isListed, tables, now: context.now,
                 heardAt: context.heardAt)
         } uid: {
             $0.uid
         } didHear: {
-            $0.hearOfPods(at: $1)
+            $0.networks[cluster].hearOfPods(at: $1)
         }
     }
 
-    /// Returns a store that keeps the index's nodes up to date.
-    public func nodeStore() -> some ObjectStore<Node> {
-        ClusterStore(index: self) { records, node, context, tables in
+    /// Returns a store that keeps a cluster's nodes in the index up to date.
+    public func nodeStore(of cluster: ClusterID = .first) -> some ObjectStore<Node> {
+        ClusterStore(index: self, cluster: cluster) { records, node, context, tables in
             records.change(node, store: context.store, tables)
         } uid: {
             $0.uid
         }
     }
 
-    /// Returns a store that keeps the index's services up to date.
-    public func serviceStore() -> some ObjectStore<ClusterService> {
-        ClusterStore(index: self) { records, service, context, tables in
+    /// Returns a store that keeps a cluster's services in the index up to date.
+    public func serviceStore(of cluster: ClusterID = .first) -> some ObjectStore<ClusterService> {
+        ClusterStore(index: self, cluster: cluster) { records, service, context, tables in
             records.change(service, store: context.store, tables)
         } uid: {
             $0.uid
         }
     }
 
-    /// Returns a store that keeps the index's ReplicaSets up to date.
-    public func replicaSetStore() -> some ObjectStore<ReplicaSet> { ReplicaSetStore(index: self) }
+    /// Returns a store that keeps a cluster's ReplicaSets in the index up to date.
+    public func replicaSetStore(of cluster: ClusterID = .first) -> some ObjectStore<ReplicaSet> {
+        ReplicaSetStore(index: self, cluster: cluster)
+    }
 
-    /// Adds an inventory's nodes and pods to the index permanently.
-    public func add(_ inventory: Inventory) {
-        replaceAll(in: nodeStore(), with: inventory.nodes)
-        replaceAll(in: podStore(), with: inventory.pods)
+    /// Adds the nodes and pods of a cluster's inventory to the index permanently.
+    public func add(_ inventory: Inventory, to cluster: ClusterID = .first) {
+        replaceAll(in: nodeStore(of: cluster), with: inventory.nodes)
+        replaceAll(in: podStore(of: cluster), with: inventory.pods)
     }
 
     private func replaceAll<Object>(in store: some ObjectStore<Object>, with objects: [Object]) {
@@ -93,10 +95,10 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
     }
 
     private let index: ClusterIndex
-    private let number = storeNumbers.add(1, ordering: .relaxed).newValue
+    private let store: ClusterRecords.Store
     /// How an object was reported.
     struct Context: Sendable {
-        let store: Int
+        let store: ClusterRecords.Store
         /// Whether the object comes from a list; otherwise a watch reported it.
         let isListed: Bool
         /// In seconds since the Unix epoch.
@@ -109,23 +111,27 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
         @Sendable (inout ClusterRecords, Object, Context, borrowing EndpointTables) -> ClusterRecords.Change?
 
     private let change: ChangeOfObject
-    private let uid: @Sendable (Object) -> ObjectUID
+    private let uidInCluster: @Sendable (Object) -> ObjectUID
     /// Called when a list is in the tables, and from time to time while the watch reports changes or bookmarks.
     private let didHear: (@Sendable (inout EndpointTables, _ now: UInt32) -> Void)?
     private let hearing = Mutex(Hearing())
     private let replacement = Mutex(Replacement())
 
     init(
-        index: ClusterIndex,
+        index: ClusterIndex, cluster: ClusterID,
         change: @escaping ChangeOfObject,
         uid: @escaping @Sendable (Object) -> ObjectUID,
         didHear: (@Sendable (inout EndpointTables, _ now: UInt32) -> Void)? = nil
     ) {
         self.index = index
+        store = ClusterRecords.Store(
+            number: storeNumbers.add(1, ordering: .relaxed).newValue, cluster: cluster)
         self.change = change
-        self.uid = uid
+        uidInCluster = uid
         self.didHear = didHear
     }
+
+    private func uid(_ object: Object) -> ObjectUID { uidInCluster(object).qualified(by: store.cluster) }
 
     func beginReplacement() { replacement.withLock { $0 = Replacement() } }
 
@@ -134,7 +140,7 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
     func add(_ object: Object) {
         let uid = uid(object)
         index.change { records, tables, now in
-            let change = change(&records, object, Context(store: number, isListed: true, now: now), tables)
+            let change = change(&records, object, Context(store: store, isListed: true, now: now), tables)
             replacement.withLock { replacement in
                 replacement.seen.insert(uid)
                 if let change { replacement.changes.append(change) }
@@ -150,7 +156,7 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
             return complete
         }
         index.replace { records, tables, now in
-            for (uid, owner) in records.owners where owner.store == number && !replacement.seen.contains(uid) {
+            for (uid, owner) in records.owners where owner.store == store && !replacement.seen.contains(uid) {
                 records.apply(ClusterRecords.Change(uid: uid, owner: nil), &tables, now: now)
             }
             for change in replacement.changes { records.apply(change, &tables, now: now) }
@@ -197,7 +203,7 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
     private func applyAtOnce(_ changes: [ObjectChange<Object>]) {
         index.change { records, tables, now in
             let heardAt = hearing.withLock { $0.hear(at: now) }
-            let context = Context(store: number, isListed: false, now: now, heardAt: heardAt)
+            let context = Context(store: store, isListed: false, now: now, heardAt: heardAt)
             var due: [ClusterRecords.Change] = []
             for change in changes {
                 switch change {
@@ -221,12 +227,14 @@ private final class ClusterStore<Object: Sendable>: ObjectStore {
 /// A store of ReplicaSets. They have no addresses, but determine the workload of pods.
 private final class ReplicaSetStore: ObjectStore {
     private let index: ClusterIndex
+    private let cluster: ClusterID
     private let replacement = Mutex<[ReplicaSet]>([])
 
-    init(index: ClusterIndex) {
+    init(index: ClusterIndex, cluster: ClusterID) {
         self.index = index
+        self.cluster = cluster
         index.change { records, _, _ in
-            records.knowsReplicaSets = true
+            records.replicaSets[cluster].isWatched = true
             return nil
         }
     }
@@ -244,8 +252,8 @@ private final class ReplicaSetStore: ObjectStore {
         }
         let seen = Set(replicaSets.map(\.uid))
         index.change { records, _, _ in
-            for uid in records.replicaSetUIDs where !seen.contains(uid) { records.forget(replicaSet: uid) }
-            return Self.note(replicaSets, &records)
+            records.replicaSets[cluster].removeAll(except: seen)
+            return insert(replicaSets, &records)
         }
     }
 
@@ -255,20 +263,20 @@ private final class ReplicaSetStore: ObjectStore {
             for change in changes {
                 switch change {
                 case .updated(let replicaSet): updated.append(replicaSet)
-                case .deleted(let replicaSet): records.forget(replicaSet: replicaSet.uid)
+                case .deleted(let replicaSet): records.replicaSets[cluster].remove(replicaSet.uid)
                 }
             }
-            return Self.note(updated, &records)
+            return insert(updated, &records)
         }
     }
 
-    private static func note(
+    private func insert(
         _ replicaSets: [ReplicaSet], _ records: inout ClusterRecords
     ) -> ClusterIndex.ChangeOfTables? {
-        let awaited = replicaSets.filter { records.note($0) }.map(\.uid)
+        let awaited = replicaSets.filter { records.replicaSets[cluster].insert($0) }.map(\.uid)
         guard !awaited.isEmpty else { return nil }
-        return { records, tables, _ in
-            for uid in awaited { records.resolveWaiting(uid, &tables) }
+        return { [cluster] records, tables, _ in
+            for uid in awaited { records.relabelPods(waitingFor: uid, in: cluster, &tables) }
         }
     }
 }

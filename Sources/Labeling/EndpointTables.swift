@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ClusterModel
 import FlowModel
 
 /// The tables that look-ups read: from an address to the candidates that have it or had it recently.
@@ -49,33 +50,29 @@ struct EndpointTables: ~Copyable, Sendable {
     private(set) var endpoints = AddressTable()
     private(set) var services = AddressTable()
     private var nodePorts = AddressTable()
-    /// The nodes' blocks of pod addresses.
-    var podNetworks = PodNetworks()
-    /// The addresses that nodes' agents have reported.
-    var hostAddresses = HostAddresses()
+    /// The tables that apply only within one cluster.
+    var networks: PerCluster<ClusterNetwork>
     /// The first slot of the only pod of a node behind a service with external addresses, by the service's labels and
     /// the node.
     private(set) var backends: [LabelsReference: [Int32: Int32]] = [:]
-    /// The time range in which the owners of pod addresses are known, in seconds since the Unix epoch; nil before the
-    /// first list.
-    private var podsKnown: ClosedRange<UInt32>?
     private var candidates = Candidates()
     /// The numbers of all nodes that ever had a pod or were listed. None is removed, because node names change slowly.
-    private(set) var nodeNumbers: [String: Int32] = [:]
+    private(set) var nodeNumbers: [NodeKey: Int32] = [:]
     /// The labels of all these nodes, by number.
     private var nodeLabels: ContiguousArray<LabelsReference> = []
 
-    init() {}
+    /// Makes empty tables for a number of clusters.
+    init(clusters: Int) {
+        networks = PerCluster(Array(repeating: ClusterNetwork(), count: clusters))
+    }
 
     /// Makes a copy of other tables.
     init(copying other: borrowing EndpointTables) {
         endpoints = other.endpoints
         services = other.services
         nodePorts = other.nodePorts
-        podNetworks = other.podNetworks
-        hostAddresses = other.hostAddresses
+        networks = other.networks
         backends = other.backends
-        podsKnown = other.podsKnown
         candidates = other.candidates
         nodeNumbers = other.nodeNumbers
         nodeLabels = other.nodeLabels
@@ -85,36 +82,42 @@ struct EndpointTables: ~Copyable, Sendable {
 
     // Functions called once per flow are always inlined: a call would copy the whole value to the stack.
 
-    /// Returns the candidate that most likely had an address at a moment, for flows that `node` observed (-1 for any
-    /// node), by the order of ``Candidates/likeliest(from:at:node:port:_:)``.
-    func endpoint(at address: IPAddress, second: UInt32, node: Int32) -> Int32? {
-        candidates.likeliest(from: endpoints[address] ?? -1, at: second, node: node)
+    /// Returns the candidate that most likely had an address at a moment, for flows that `node` of `cluster` observed
+    /// (-1 for any node), by the order of ``Candidates/likeliest(from:at:node:in:port:_:)``.
+    func endpoint(at address: IPAddress, second: UInt32, node: Int32, in cluster: ClusterID) -> Int32? {
+        candidates.likeliest(from: endpoints[address] ?? -1, at: second, node: node, in: cluster)
     }
 
     /// Returns the likeliest candidates of two addresses; the look-ups wait for memory once instead of twice.
     @inline(__always)
     func endpoints(
-        at first: IPAddress, _ second: IPAddress, second time: UInt32, node: Int32
+        at first: IPAddress, _ second: IPAddress, second time: UInt32, node: Int32, in cluster: ClusterID
     ) -> (first: Int32?, second: Int32?) {
         let heads = (endpoints[first] ?? -1, endpoints[second] ?? -1)
         return (
-            candidates.likeliest(from: heads.0, at: time, node: node),
-            candidates.likeliest(from: heads.1, at: time, node: node)
+            candidates.likeliest(from: heads.0, at: time, node: node, in: cluster),
+            candidates.likeliest(from: heads.1, at: time, node: node, in: cluster)
         )
     }
 
-    /// Returns the service that had an address and port at a moment.
+    /// Returns the service of a cluster that had an address and port at a moment.
     @inline(__always)
-    func service(at address: IPAddress, _ port: UInt16, _ transport: TransportProtocol, second: UInt32) -> Int32? {
+    func service(
+        at address: IPAddress, _ port: UInt16, _ transport: TransportProtocol, second: UInt32, in cluster: ClusterID
+    ) -> Int32? {
         guard let head = services[address] else { return nil }
-        return candidates.likeliest(from: head, at: second, node: -1, port: port, transport)
+        let slot = candidates.likeliest(from: head, at: second, node: -1, in: cluster, port: port, transport)
+        return slot.flatMap { candidates[$0].cluster == cluster ? $0 : nil }
     }
 
-    /// Returns the service that had a port of all nodes' addresses at a moment.
+    /// Returns the service of a cluster that had a port of all its nodes' addresses at a moment.
     @inline(__always)
-    func service(atNodePort port: UInt16, _ transport: TransportProtocol, second: UInt32) -> Int32? {
+    func service(
+        atNodePort port: UInt16, _ transport: TransportProtocol, second: UInt32, in cluster: ClusterID
+    ) -> Int32? {
         guard let head = nodePorts[Position(nodePort: port, transport).address] else { return nil }
-        return candidates.likeliest(from: head, at: second, node: -1)
+        let slot = candidates.likeliest(from: head, at: second, node: -1, in: cluster)
+        return slot.flatMap { candidates[$0].cluster == cluster ? $0 : nil }
     }
 
     /// Returns all candidates that have or ever had an address and are still kept.
@@ -143,18 +146,6 @@ struct EndpointTables: ~Copyable, Sendable {
 
     func labels(ofNode number: Int32) -> LabelsReference { nodeLabels[Int(number)] }
 
-    /// Returns the node whose pod block contains an address that no pod and no Node object has, if the address can only
-    /// be the host's own: the node's agent has reported it, or the agent has reported nothing and all pods were known
-    /// at that moment.
-    @inline(__always)
-    func blockOwner(of address: IPAddress, second: UInt32) -> Int32? {
-        guard let owner = podNetworks.node(of: address) else { return nil }
-        let isMeant =
-            hostAddresses.areTold(ofNode: owner)
-            ? hostAddresses.isOwn(address, ofNode: owner) : podsKnown?.contains(second) ?? false
-        return isMeant ? owner : nil
-    }
-
     // MARK: - Changes
 
     /// Number of addresses for which there must be room before changes are made in place: growing takes long.
@@ -164,7 +155,7 @@ struct EndpointTables: ~Copyable, Sendable {
     var hasRoom: Bool {
         candidates.hasRoom(for: Self.room) && endpoints.hasRoom(for: Self.room)
             && services.hasRoom(for: Self.room) && nodePorts.hasRoom(for: Self.room)
-            && hostAddresses.hasRoom(for: Self.room)
+            && networks.all.allSatisfy { $0.hostAddresses.hasRoom(for: Self.room) }
     }
 
     /// Makes room for changes in place by doubling each table that lacks it.
@@ -173,20 +164,13 @@ struct EndpointTables: ~Copyable, Sendable {
         endpoints.makeRoom(for: Self.room)
         services.makeRoom(for: Self.room)
         nodePorts.makeRoom(for: Self.room)
-        hostAddresses.makeRoom(for: Self.room)
-    }
-
-    /// Records that all pods are known at a moment, and for 90 seconds after it: a watch reports something every
-    /// minute.
-    mutating func hearOfPods(at second: UInt32) {
-        let end = max(second, second &+ ClusterIndex.secondsBetweenSigns)
-        podsKnown = (podsKnown.flatMap { $0.contains(second) ? $0.lowerBound : nil } ?? second)...end
+        networks.modifyEach { $0.hostAddresses.makeRoom(for: Self.room) }
     }
 
     /// Assigns a number to a new node.
-    mutating func addNode(_ name: String, _ labels: EndpointLabels) -> Int32 {
+    mutating func addNode(_ key: NodeKey, _ labels: EndpointLabels) -> Int32 {
         let number = Int32(nodeNumbers.count)
-        nodeNumbers[name] = number
+        nodeNumbers[key] = number
         nodeLabels.append(LabelsReference(labels))
         return number
     }
@@ -205,17 +189,17 @@ struct EndpointTables: ~Copyable, Sendable {
         return slot
     }
 
-    /// Whether a position holds the maximum number of candidates of its kind.
-    func isCrowded(at position: Position) -> Bool {
+    /// Whether a position holds the maximum number of a cluster's candidates of its kind.
+    func isCrowded(at position: Position, of cluster: ClusterID) -> Bool {
         switch position.kind {
         case .pod, .node: false
-        case .claimingPod: isFull(at: position, ClusterIndex.maximumClaimsAtAddress)
-        case .service, .nodePort: isFull(at: position, ClusterIndex.maximumServicesAtAddress)
+        case .claimingPod: isFull(at: position, of: cluster, ClusterIndex.maximumClaimsAtAddress)
+        case .service, .nodePort: isFull(at: position, of: cluster, ClusterIndex.maximumServicesAtAddress)
         }
     }
 
-    private func isFull(at position: Position, _ limit: Int) -> Bool {
-        candidates.count(of: position.kind, from: head(at: position) ?? -1, atMost: limit) == limit
+    private func isFull(at position: Position, of cluster: ClusterID, _ limit: Int) -> Bool {
+        candidates.count(of: position.kind, of: cluster, from: head(at: position) ?? -1, atMost: limit) == limit
     }
 
     /// Removes a candidate from the list at its position.

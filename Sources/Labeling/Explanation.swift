@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ClusterModel
+public import ClusterModel
 public import FlowModel
 
 /// A readable explanation of how a flow is labelled and why.
@@ -20,8 +20,10 @@ public struct Explanation: Sendable, CustomStringConvertible {
 }
 
 extension Labeler {
-    /// Explains how a flow observed on a node at a moment would be labelled, and which rules and ranges decide.
-    public func explain(_ flow: Flow, observedOn node: String, at second: UInt32) -> Explanation {
+    /// Explains how a flow observed on a cluster's node at a moment would be labelled, and which rules and ranges decide.
+    public func explain(
+        _ flow: Flow, observedOn node: String, in cluster: ClusterID = .first, at second: UInt32
+    ) -> Explanation {
         var explanation = Explanation()
         let answeredBy =
             flow.reply.source == flow.original.destination
@@ -33,15 +35,15 @@ extension Labeler {
                 + "\(Self.text(flow.original.destination, flow.original.destinationPort))\(answeredBy), "
                 + "observed on \(node)")
         let rules = rules
-        read(observedOn: node, at: second, by: rules) { reader in
+        read(observedOn: node, in: cluster, at: second, by: rules) { reader in
             let tables = reader.tables
-            if tables.pointee.nodeNumbers[node] == nil {
+            if tables.pointee.nodeNumbers[NodeKey(cluster: cluster, name: node)] == nil {
                 explanation.tell("node", "\(node) is not known: none of its pods is")
             }
             describe("source", flow.original.source, second, reader, &explanation)
             describe("destination", flow.reply.source, second, reader, &explanation)
             if let service = tables.pointee.service(
-                at: flow.reply.source, flow.reply.sourcePort, flow.transport, second: second)
+                at: flow.reply.source, flow.reply.sourcePort, flow.transport, second: second, in: cluster)
             {
                 let name = tables.pointee.labels(of: service).labels[.service]
                 explanation.tell("", "it is the address of service \(name): a flow names who answers behind it")
@@ -65,7 +67,7 @@ extension Labeler {
         switch reader.holder(of: address) {
         case .candidate(let slot)?:
             meant = tables.pointee.labels(of: slot)
-            explanation.tell(topic, "\(address) is \(Self.text(tables.pointee[slot], second))")
+            explanation.tell(topic, "\(address) is \(text(tables.pointee[slot], second, reader.cluster))")
         case .host(let number)?:
             explanation.tell(topic, "\(address) is node \(nodeName(number)): its agent tells so")
         case .blockOwner(let number)?:
@@ -75,7 +77,7 @@ extension Labeler {
         case nil: explanation.tell(topic, "\(address) is no pod or node; \(whereabouts(of: address, reader))")
         }
         for other in tables.pointee.candidates(at: address) where other.labels != meant {
-            explanation.tell("", "rather than \(Self.text(other, second))")
+            explanation.tell("", "rather than \(text(other, second, reader.cluster))")
         }
     }
 
@@ -129,12 +131,14 @@ extension Labeler {
         address.isIPv4 ? "\(address):\(port)" : "[\(address)]:\(port)"
     }
 
-    private static func text(_ candidate: Candidate, _ second: UInt32) -> String {
+    /// Returns a candidate in words, for flows observed in a cluster.
+    private func text(_ candidate: Candidate, _ second: UInt32, _ cluster: ClusterID) -> String {
         let labels = candidate.labels.labels
+        let elsewhere = candidate.cluster == cluster ? "" : " of cluster \(labels[.cluster])"
         let who =
             candidate.kind == .node
-            ? "node \(labels[.node])"
-            : "pod \(labels[.namespace])/\(labels[.pod]) on \(labels[.node].isEmpty ? "no node" : labels[.node])"
+            ? "node \(labels[.node])\(elsewhere)"
+            : "pod \(labels[.namespace])/\(labels[.pod]) on \(labels[.node].isEmpty ? "no node" : labels[.node])\(elsewhere)"
                 + (candidate.kind == .claimingPod ? " by an annotation, which counts for private addresses" : "")
         if candidate.startedAt > second { return "\(who), which started \(candidate.startedAt - second) s later" }
         if candidate.endedAt < second { return "\(who), which ended \(second - candidate.endedAt) s before" }

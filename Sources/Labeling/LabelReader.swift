@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ClusterModel
 public import FlowModel
 
 /// Labels the flows of one observation. Each flow takes two address look-ups and one range look-up, without allocation
@@ -14,6 +15,10 @@ public struct LabelReader: ~Copyable {
     private let privateLabels: LabelsReference
     private let unlistedLabels: LabelsReference
     let tables: UnsafePointer<EndpointTables>
+    /// The observing node's cluster.
+    let cluster: ClusterID
+    /// The cluster's part of the tables.
+    private let network: UnsafePointer<ClusterNetwork>
     /// The observing node's number; -2, which is no node's number, if the node is unknown.
     private let node: Int32
     /// The host addresses that the observing node's agent reported.
@@ -26,7 +31,7 @@ public struct LabelReader: ~Copyable {
 
     init(
         labeler: Labeler, rules: Labeler.Rules, tables: UnsafePointer<EndpointTables>, ranges: RangeTable,
-        node: String, second: UInt32
+        node: NodeKey, second: UInt32
     ) {
         ignoreUDP = rules.configuration.ignoreUDP
         ignoreNodeFlows = rules.configuration.ignoreNodeFlows
@@ -36,13 +41,17 @@ public struct LabelReader: ~Copyable {
         hasFlagRules = !rules.flagRules.isEmpty
         scopes = ranges.scopes
         self.ranges = ranges
-        privateLabels = LabelsReference(labeler.privateLabels)
+        privateLabels = LabelsReference(labeler.siteLabels[node.cluster].anywhere)
         unlistedLabels = LabelsReference(labeler.unlistedLabels)
         self.tables = tables
+        cluster = node.cluster
+        network = tables.pointee.networks.pointer(to: node.cluster)
         let number = tables.pointee.nodeNumbers[node]
         self.node = number ?? -2
-        ownAddresses = number.flatMap { tables.pointee.hostAddresses.own(ofNode: $0) }
-        localLabels = number.map { tables.pointee.labels(ofNode: $0) } ?? LabelsReference(labeler.siteLabels)
+        ownAddresses = number.flatMap { tables.pointee.networks[node.cluster].hostAddresses.own(ofNode: $0) }
+        localLabels =
+            number.map { tables.pointee.labels(ofNode: $0) }
+            ?? LabelsReference(labeler.siteLabels[node.cluster].inCluster)
         self.second = second
     }
 
@@ -58,7 +67,8 @@ public struct LabelReader: ~Copyable {
     func label(_ flow: Flow, recordingIn trace: inout some LabelingTrace) -> Labeler.Outcome {
         if ignoreUDP && flow.transport == .udp { return .ignored(.udp) }
         // The reply's source is the real peer behind a translated destination.
-        let ends = tables.pointee.endpoints(at: flow.original.source, flow.reply.source, second: second, node: node)
+        let ends = tables.pointee.endpoints(
+            at: flow.original.source, flow.reply.source, second: second, node: node, in: cluster)
         var source = endpoint(ends.first, at: flow.original.source)
         var destination = endpoint(ends.second, at: flow.reply.source)
         if ignoreNodeFlows && (source.isNode || destination.isNode) { return .ignored(.node) }
@@ -152,15 +162,15 @@ public struct LabelReader: ~Copyable {
 
     /// Returns the holder of an address; nil for an address outside the cluster.
     func holder(of address: IPAddress) -> Holder? {
-        holder(tables.pointee.endpoint(at: address, second: second, node: node), of: address)
+        holder(tables.pointee.endpoint(at: address, second: second, node: node, in: cluster), of: address)
     }
 
     private func holder(_ slot: Int32?, of address: IPAddress) -> Holder? {
         if let slot, !tables.pointee.isClaiming(slot) { return .candidate(slot) }
         if ownAddresses?[address] != nil { return .host(node) }
         let isInternal = isInternal(address)
-        if isInternal, let host = tables.pointee.hostAddresses.node(with: address) { return .host(host) }
-        if let host = tables.pointee.blockOwner(of: address, second: second) { return .blockOwner(host) }
+        if isInternal, let host = network.pointee.hostAddresses.node(with: address) { return .host(host) }
+        if let host = network.pointee.blockOwner(of: address, second: second) { return .blockOwner(host) }
         // An annotation does not count for a public address: a pod's author can write it.
         return slot.flatMap { isInternal ? .candidate($0) : nil }
     }
@@ -217,12 +227,12 @@ public struct LabelReader: ~Copyable {
 
     /// Whether an address and port belong to a service: pods of this node may send from them (direct server return).
     private func isLoadBalancer(_ address: IPAddress, _ port: UInt16, of flow: Flow) -> Bool {
-        node >= 0 && tables.pointee.service(at: address, port, flow.transport, second: second) != nil
+        node >= 0 && tables.pointee.service(at: address, port, flow.transport, second: second, in: cluster) != nil
     }
 
     /// Returns the only pod of this node behind a service's address; nil if there is no pod or several.
     private func podBehind(_ address: IPAddress, _ port: UInt16, of flow: Flow) -> Endpoint? {
-        guard let service = tables.pointee.service(at: address, port, flow.transport, second: second),
+        guard let service = tables.pointee.service(at: address, port, flow.transport, second: second, in: cluster),
             let slot = tables.pointee.backend(ofService: service, onNode: node)
         else { return nil }
         return endpoint(slot)
@@ -267,10 +277,11 @@ public struct LabelReader: ~Copyable {
     /// Returns the labels of the service whose address the flow was opened to; nil if the address is no service's.
     private func service(dialledBy flow: Flow) -> LabelsReference? {
         let (address, port) = (flow.original.destination, flow.original.destinationPort)
-        if let slot = tables.pointee.service(at: address, port, flow.transport, second: second) {
+        if let slot = tables.pointee.service(at: address, port, flow.transport, second: second, in: cluster) {
             return tables.pointee.labels(of: slot)
         }
-        guard let slot = tables.pointee.service(atNodePort: port, flow.transport, second: second), isNode(address)
+        guard let slot = tables.pointee.service(atNodePort: port, flow.transport, second: second, in: cluster),
+            isNode(address)
         else { return nil }
         return tables.pointee.labels(of: slot)
     }

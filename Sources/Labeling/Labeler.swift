@@ -58,6 +58,19 @@ public final class Labeler: Sendable {
         case ignored(IgnoredReason)
     }
 
+    /// The labels that hold for a whole cluster's site.
+    struct SiteLabels: Sendable {
+        /// The labels of private addresses that are no pod's or node's.
+        let anywhere: EndpointLabels
+        /// The labels of a local end outside the cluster, behind an unknown node.
+        let inCluster: EndpointLabels
+
+        init(_ site: Site) {
+            anywhere = EndpointLabels([.cloud: site.cloud, .region: site.region])
+            inCluster = EndpointLabels([.cloud: site.cloud, .region: site.region, .cluster: site.cluster])
+        }
+    }
+
     /// The pods, nodes and services.
     public let index: ClusterIndex
     /// The rules in force at a moment: which flows are ignored and which flags are set.
@@ -69,29 +82,42 @@ public final class Labeler: Sendable {
         public var flagNames: [String] { flagRules.names }
     }
 
-    let privateLabels: EndpointLabels
+    let siteLabels: PerCluster<SiteLabels>
     let unlistedLabels = EndpointLabels()
-    /// The labels of a local end outside the cluster, behind an unknown node.
-    let siteLabels: EndpointLabels
-    private let site: Site
-    private let rangeTable: Mutex<RangeTable>
+    /// The ranges as seen from each cluster.
+    private let rangeTables: Mutex<PerCluster<RangeTable>>
     private let rulesStorage: Mutex<Rules>
 
-    /// Makes a labeler for a cluster at `site`, without ranges.
-    public init(index: ClusterIndex, site: Site, configuration: Configuration) {
+    /// Makes a labeler for the clusters of an index, without ranges.
+    public init(index: ClusterIndex, configuration: Configuration) {
         self.index = index
-        self.site = site
         rulesStorage = Mutex(
             Rules(configuration: configuration, flagRules: ConnectionFlagRules(configuration.flagRules)))
-        privateLabels = EndpointLabels([.cloud: site.cloud, .region: site.region])
-        siteLabels = EndpointLabels([.cloud: site.cloud, .region: site.region, .cluster: site.cluster])
-        rangeTable = Mutex(RangeTable([], site: site, privateNetworks: configuration.privateNetworks))
+        siteLabels = PerCluster(index.sites.map(SiteLabels.init))
+        rangeTables = Mutex(Self.rangeTables([], index.sites, configuration.privateNetworks))
     }
 
     /// Replaces the ranges; of a block that is listed twice, the last range counts.
     public func setRanges(_ ranges: [CloudRange]) {
-        let table = RangeTable(ranges, site: site, privateNetworks: rules.configuration.privateNetworks)
-        rangeTable.withLock { $0 = table.with(privateNetworks: $0.privateNetworks) }
+        let next = Self.rangeTables(ranges, index.sites, rules.configuration.privateNetworks)
+        rangeTables.withLock { tables in
+            let privateNetworks = tables[.first].privateNetworks
+            tables = next.map { $0.with(privateNetworks: privateNetworks) }
+        }
+    }
+
+    /// Returns a table for each site; sites in the same region share one.
+    private static func rangeTables(
+        _ ranges: [CloudRange], _ sites: [Site], _ privateNetworks: [IPPrefix]
+    ) -> PerCluster<RangeTable> {
+        var tables: [RangeTable] = []
+        for site in sites {
+            let same = sites.firstIndex { $0.cloud == site.cloud && $0.region == site.region } ?? 0
+            tables.append(
+                same < tables.count
+                    ? tables[same] : RangeTable(ranges, site: site, privateNetworks: privateNetworks))
+        }
+        return PerCluster(tables)
     }
 
     /// The rules that are in force now.
@@ -107,10 +133,10 @@ public final class Labeler: Sendable {
             index.setPodFlags(flagRules)
             rules = Rules(configuration: configuration, flagRules: flagRules)
         }
-        rangeTable.withLock { $0 = $0.with(privateNetworks: configuration.privateNetworks) }
+        rangeTables.withLock { tables in
+            tables = tables.map { $0.with(privateNetworks: configuration.privateNetworks) }
+        }
     }
-
-    var ranges: RangeTable { rangeTable.withLock { $0 } }
 
     /// Labels flows that were observed on a node at a moment.
     ///
@@ -119,14 +145,16 @@ public final class Labeler: Sendable {
     ///
     /// - Parameters:
     ///   - node: The node's name. Flows of an unknown node have no local pod.
+    ///   - cluster: The node's cluster.
     ///   - second: The moment in seconds since the Unix epoch.
     ///   - rules: The rules; nil for the rules in force.
     ///   - body: Labels flows.
     public func read<Result>(
-        observedOn node: String, at second: UInt32, by rules: Rules? = nil,
+        observedOn node: String, in cluster: ClusterID = .first, at second: UInt32, by rules: Rules? = nil,
         _ body: (borrowing LabelReader) throws -> Result
     ) rethrows -> Result {
-        let ranges = ranges
+        let ranges = rangeTables.withLock { $0[cluster] }
+        let node = NodeKey(cluster: cluster, name: node)
         let rules = rules ?? self.rules
         return try index.read { tables in
             try body(

@@ -77,7 +77,7 @@ private final class AssemblerUnderTest: Sendable {
             ])
         let index = ClusterIndex(site: site)
         index.add(inventory)
-        let labeler = Labeler(index: index, site: site, configuration: Labeler.Configuration())
+        let labeler = Labeler(index: index, configuration: Labeler.Configuration())
         self.labeler = labeler
         self.nodeName = nodeName
         let (storage, ledger) = (storage, ledger)

@@ -30,7 +30,7 @@ final class IndexUnderTest: Sendable {
         self.nodes = index.nodeStore()
         services = index.serviceStore()
         labeler = Labeler(
-            index: index, site: indexSite,
+            index: index,
             configuration: Labeler.Configuration(
                 ignoreNodeFlows: false, ignoreUnknownDirection: false, ignoreTransit: false))
         list(nodes, self.nodes)

@@ -30,7 +30,7 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
                         labels: ["role": "proxy"]),
                     Pod(namespace: "shop", name: "web", node: "node-a", addresses: [address("10.0.0.3")]),
                 ]))
-        let labeler = Labeler(index: index, site: site, configuration: Labeler.Configuration(flagRules: rules))
+        let labeler = Labeler(index: index, configuration: Labeler.Configuration(flagRules: rules))
         return labeler.read(observedOn: "node-a", at: noon) { reader in
             guard case .labeled(let labeled) = reader.label(flow(source, destination, ports: (40_000, port))) else {
                 return ["not labelled"]
@@ -67,7 +67,7 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
             store.commitReplacement()
         }
         tellPods()
-        let labeler = Labeler(index: index, site: site, configuration: Labeler.Configuration(flagRules: rules))
+        let labeler = Labeler(index: index, configuration: Labeler.Configuration(flagRules: rules))
         func flags(_ rules: Labeler.Rules) -> [String] {
             labeler.read(observedOn: "node-a", at: noon, by: rules) { reader in
                 guard case .labeled(let labeled) = reader.label(flow("10.0.0.1", "203.0.113.9", ports: (1, 80))) else {
@@ -99,7 +99,7 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
                 ConnectionFlagRule(name: "\(prefix)\($0)", ports: [UInt16($0)])
             }
         }
-        let labeler = Labeler(index: index, site: site, configuration: Labeler.Configuration(flagRules: many("a")))
+        let labeler = Labeler(index: index, configuration: Labeler.Configuration(flagRules: many("a")))
         labeler.apply(Labeler.Configuration(flagRules: many("b")))
         #expect(Set(labeler.rules.flagNames) == Set(many("b").map(\.name) + ["translated"]))
     }

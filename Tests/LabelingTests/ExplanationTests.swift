@@ -33,7 +33,7 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
         pods.apply([.updated(finished)])
         pods.apply([.deleted(finished)])
         labeler = Labeler(
-            index: index, site: site,
+            index: index,
             configuration: Labeler.Configuration(privateNetworks: [prefix("100.64.0.0/10")], flagRules: rules))
         labeler.setRanges([
             CloudRange(prefix: prefix("198.51.100.0/24"), place: CloudPlace(cloud: "aws", region: "us-east-1"))
@@ -95,7 +95,7 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
         var random = SeededGenerator(seed: 7)
         let here = Site(environment: "test", cloud: cloud, region: "eu-central-1", cluster: "main")
         let labeler = Labeler(
-            index: ClusterIndex(site: here) { noon }, site: here,
+            index: ClusterIndex(site: here) { noon },
             configuration: Labeler.Configuration(
                 ignoreUnknownDirection: false, privateNetworks: privateNetworks.map(prefix)))
         labeler.setRanges(

@@ -36,7 +36,7 @@ func makeLabeler(
 ) -> Labeler {
     let index = ClusterIndex(site: site, flagRules: configuration.flagRules) { noon }
     index.add(inventory)
-    let labeler = Labeler(index: index, site: site, configuration: configuration)
+    let labeler = Labeler(index: index, configuration: configuration)
     labeler.setRanges(inventory.ranges)
     return labeler
 }
@@ -558,9 +558,7 @@ private let outside = "192.0.2.99"
             dialled.reply.sourcePort = 8443
             return labeler.read(
                 observedOn: "node-a", at: noon,
-                by: Labeler(
-                    index: labeler.index, site: site, configuration: Labeler.Configuration(ignoreUDP: false)
-                ).rules
+                by: Labeler(index: labeler.index, configuration: Labeler.Configuration(ignoreUDP: false)).rules
             ) { reader in
                 guard case .labeled(let labeled) = reader.label(dialled) else { return "not labelled" }
                 return labeled.service?.labels[.service]
@@ -612,7 +610,7 @@ private let outside = "192.0.2.99"
     @Test("the pod that answers from a load balancer's address is found by the service's selector")
     func thePodThatAnswersFromALoadBalancersAddressIsFound() {
         let index = ClusterIndex(site: site) { noon }
-        let labeler = Labeler(index: index, site: site, configuration: Labeler.Configuration())
+        let labeler = Labeler(index: index, configuration: Labeler.Configuration())
         func ingress(_ name: String, on node: String, labels: [String: String]) -> Pod {
             Pod(
                 namespace: "edge", name: name, node: node, addresses: [address("10.244.7.\(name.count)")],

@@ -23,7 +23,7 @@ struct LabeledCluster {
         // Flows between pods of nodes other than the observer's are labelled too, so that they cost as much as the
         // rest.
         labeler = Labeler(
-            index: index, site: Self.site, configuration: Labeler.Configuration(ignoreUnknownDirection: false))
+            index: index, configuration: Labeler.Configuration(ignoreUnknownDirection: false))
         pods = index.podStore()
         Self.replaceAll(of: index.nodeStore(), with: model.nodes)
         Self.replaceAll(of: index.serviceStore(), with: model.services)

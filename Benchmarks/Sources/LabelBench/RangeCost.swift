@@ -24,7 +24,7 @@ struct RangeCost {
 
     func run() {
         let labeler = Labeler(
-            index: ClusterIndex(site: LabeledCluster.site), site: LabeledCluster.site,
+            index: ClusterIndex(site: LabeledCluster.site),
             configuration: Labeler.Configuration())
         let count = Mutex(0)
         let (memoryBefore, cpuBefore) = (Memory(), probe_process_cpu())
