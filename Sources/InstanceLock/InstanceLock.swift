@@ -24,9 +24,6 @@ public final class InstanceLock: Sendable {
         case kept
     }
 
-    /// The pause between two attempts to get a name that something else holds.
-    private static let retryTime: Duration = .seconds(10)
-
     private struct Commands {
         var stops = false
         var offer: Descriptor??
@@ -92,7 +89,7 @@ public final class InstanceLock: Sendable {
 
         private let configuration: LockConfiguration
         private(set) var listener: LockSocket?
-        private var nextAttempt = ContinuousClock.now + retryTime
+        private var nextAttempt: ContinuousClock.Instant
         private var holder: LockHolder
         private var connections: [LockHolder.PeerID: Connection] = [:]
         private var lastID = 0
@@ -103,6 +100,7 @@ public final class InstanceLock: Sendable {
         init(_ configuration: LockConfiguration, _ listener: LockSocket?) {
             self.configuration = configuration
             self.listener = listener
+            nextAttempt = .now + configuration.times.retry
             holder = LockHolder(workload: configuration.workload, user: configuration.user, now: .now)
         }
 
@@ -133,7 +131,7 @@ public final class InstanceLock: Sendable {
         }
 
         private mutating func acquire() {
-            nextAttempt = .now + retryTime
+            nextAttempt = .now + configuration.times.retry
             listener = (try? LockSocket.listen(configuration.name)).flatMap { $0 }
             hasAcquired = listener != nil
         }

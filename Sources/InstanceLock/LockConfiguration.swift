@@ -14,6 +14,8 @@ public struct LockConfiguration: Sendable {
     public var workload: String
     /// The user ID that agents run with.
     var user: UInt32
+    /// The times to wait for others.
+    var times = LockTimes()
     /// Opens a socket that receives the kernel's events, which proves to a holder that this process is permitted to.
     let makeProof: @Sendable () throws -> Descriptor
     /// Returns whether a descriptor is a socket of this network namespace that receives the kernel's events.
@@ -36,4 +38,18 @@ public struct LockConfiguration: Sendable {
     public static func isWorkload(_ text: String) -> Bool {
         text.utf8.count <= maximumWorkloadBytes && text.utf8.allSatisfy(LockMessage.isPrintable)
     }
+}
+
+/// How long an agent that wants the lock waits for others.
+struct LockTimes: Sendable {
+    /// How long to wait for something that is not an agent to free the name.
+    var squatter: Duration = .seconds(10)
+    /// How long to wait for a running agent that has not announced to leave: it may be about to stop.
+    var otherAgent: Duration = .seconds(10)
+    /// How long to wait for a holder that has announced to leave: two collections of a very large table.
+    var leaving: Duration = .seconds(60)
+    /// The time for a holder to respond.
+    var answer: Duration = .seconds(2)
+    /// The pause between two attempts to get a name that something else holds.
+    var retry: Duration = .seconds(10)
 }

@@ -47,7 +47,7 @@ public final class LockSearch: Sendable {
     /// - Throws: ``Refusal`` if another agent runs here and does not leave, ``LockSocketError``, and any error of
     ///   opening the proof.
     public func run() throws -> Found? {
-        var seeker = LockSeeker(kind, user: configuration.user)
+        var seeker = LockSeeker(kind, user: configuration.user, times: configuration.times)
         var step = Step()
         var action = LockSeeker.Action.bind
         while !isInterrupted.load(ordering: .relaxed) {

@@ -48,14 +48,6 @@ struct LockSeeker {
         case refused(Refusal)
     }
 
-    /// How long to wait for something that is not an agent to free the name.
-    static let squatterTime: Duration = .seconds(10)
-    /// How long to wait for a running agent that has not announced to leave: it may be about to stop.
-    static let otherAgentTime: Duration = .seconds(10)
-    /// How long to wait for a holder that has announced to leave: two collections of a very large table.
-    static let leavingTime: Duration = .seconds(60)
-    /// The time for a holder to respond.
-    static let answerTime: Duration = .seconds(2)
     /// The pauses between two attempts: short if a holder has just gone, long if something is in the way.
     static let (shortPause, longPause) = (Duration.milliseconds(20), Duration.milliseconds(500))
 
@@ -68,6 +60,7 @@ struct LockSeeker {
 
     private let kind: LockMessage.Kind
     private let user: UInt32
+    private let times: LockTimes
     private var phase = Phase.trying
     private var holder: LockPeer?
     private var squattedSince: Instant?
@@ -78,9 +71,11 @@ struct LockSeeker {
     ///   - kind: ``LockMessage/Kind/takeOver`` for an agent that starts, ``LockMessage/Kind/standBy`` for one that has
     ///     handed over.
     ///   - user: The user that agents run as.
-    init(_ kind: LockMessage.Kind, user: UInt32) {
+    ///   - times: The times to wait for others.
+    init(_ kind: LockMessage.Kind, user: UInt32, times: LockTimes = LockTimes()) {
         self.kind = kind
         self.user = user
+        self.times = times
     }
 
     mutating func handle(_ event: Event, now: Instant) -> Action {
@@ -91,7 +86,7 @@ struct LockSeeker {
             holder = peer
             guard peer.user == user else { return squatted(now, .otherUser) }
             phase = .asked
-            return .request(kind, until: now + Self.answerTime)
+            return .request(kind, until: now + times.answer)
         case .notConnected:
             holder = nil
             return squatted(now, .silent, pause: Self.shortPause)
@@ -119,11 +114,11 @@ struct LockSeeker {
             let since = otherAgentSince ?? now
             otherAgentSince = since
             squattedSince = nil
-            return .receive(until: self.kind == .standBy ? nil : since + Self.otherAgentTime)
+            return .receive(until: self.kind == .standBy ? nil : since + times.otherAgent)
         case .leaving:
             phase = .told(isLeaving: true)
             squattedSince = nil
-            return .receive(until: self.kind == .standBy ? nil : now + Self.leavingTime)
+            return .receive(until: self.kind == .standBy ? nil : now + times.leaving)
         case .grant: return .confirm
         case .takeOver, .standBy, .confirm: return squatted(now, .nonsense)
         }
@@ -143,13 +138,13 @@ struct LockSeeker {
     private mutating func hasTime(_ now: Instant) -> Bool {
         let since = otherAgentSince ?? now
         otherAgentSince = since
-        return kind == .standBy || now < since + Self.otherAgentTime
+        return kind == .standBy || now < since + times.otherAgent
     }
 
     private mutating func squatted(_ now: Instant, _ reason: Squatter.Reason, pause: Duration = longPause) -> Action {
         let since = squattedSince ?? now
         squattedSince = since
-        guard now < since + Self.squatterTime else {
+        guard now < since + times.squatter else {
             return .finish(.squatted(Squatter(peer: holder, reason: reason)))
         }
         return self.pause(now, pause)
