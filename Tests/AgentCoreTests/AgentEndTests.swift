@@ -79,11 +79,12 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     func cancellation() async throws {
         try NetworkNamespace.requireSandbox()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        let services = try Self.agent(metricsPort: 20_099).services(on: group)
+        let port = try freePort()
+        let services = try Self.agent(metricsPort: port).services(on: group)
         await withTaskGroup(of: Void.self) { tasks in
             for service in services { tasks.addTask { try? await service.run() } }
             try? await eventually("the agent is live") {
-                (try? await ChildProcess.shell("curl -sf http://127.0.0.1:20099/live")) != nil
+                (try? await ChildProcess.shell("curl -sf http://127.0.0.1:\(port)/live")) != nil
             }
             tasks.cancelAll()
         }
@@ -96,16 +97,17 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     func blockedLoop() async throws {
         try NetworkNamespace.requireSandbox()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        let services = try Self.agent(metricsPort: 20_098).services(on: group)
+        let port = try freePort()
+        let services = try Self.agent(metricsPort: port).services(on: group)
         await withTaskGroup(of: Void.self) { tasks in
             for service in services { tasks.addTask { try? await service.run() } }
-            try? await eventually("it lives") {
-                (try? await ChildProcess.shell("curl -sf http://127.0.0.1:20098/live")) != nil
+            try? await eventually("the agent is live") {
+                (try? await ChildProcess.shell("curl -sf http://127.0.0.1:\(port)/live")) != nil
             }
             await BlockedThreads.during(group.makeIterator().map { loop in { loop.execute($0) } }) {
                 // It is not ready: no server is connected.
                 for (path, status) in [("live", "200"), ("ready", "503"), ("metrics", "200"), ("", "200")] {
-                    #expect(await ChildProcess.httpStatus(of: "http://127.0.0.1:20098/\(path)") == status, "/\(path)")
+                    #expect(await ChildProcess.httpStatus(of: "http://127.0.0.1:\(port)/\(path)") == status, "/\(path)")
                 }
             }
             tasks.cancelAll()
@@ -117,7 +119,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     func failingService(place: Int) async throws {
         try NetworkNamespace.requireSandbox()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        var services = try Self.agent(metricsPort: 20_100 + place).services(on: group)
+        var services = try Self.agent(metricsPort: freePort()).services(on: group)
         #expect(services.count == 4)
         services[place] = FailingService()
         await #expect(throws: Daemon.Failure.self) {

@@ -44,11 +44,14 @@ import Testing
 
     @Test(
         "a port in use is named in the error, and the server exits with 1",
-        arguments: [(20_201, 20_201, 20_202, "agents"), (20_208, 20_207, 20_208, "metrics and probes")])
-    func takenPort(taken: Int, port: Int, metricsPort: Int, purpose: String) async throws {
+        arguments: ["agents", "metrics and probes"])
+    func takenPort(purpose: String) async throws {
         let holder = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .bind(to: SocketAddress(ipAddress: "0.0.0.0", port: taken)).get()
-        let server = try start(configuration(port: port, metricsPort: metricsPort))
+            .bind(to: SocketAddress(ipAddress: "0.0.0.0", port: 0)).get()
+        let (taken, free) = (try #require(holder.localAddress?.port), try freePort())
+        let server = try start(
+            purpose == "agents"
+                ? configuration(port: taken, metricsPort: free) : configuration(port: free, metricsPort: taken))
         #expect(try await server.wait() == 1)
         #expect(server.output.contains("cannot listen on port \(taken) for \(purpose): bind("), "\(server.output)")
         try await holder.close()
@@ -60,7 +63,7 @@ import Testing
             .bind(to: SocketAddress(ipAddress: address, port: 0)).get()
         let taken = try #require(holder.localAddress?.port)
         let path = try configuration(
-            port: taken, metricsPort: 20_209, "clickhouse_endpoint: \(try RawHTTPServer.closedURL())")
+            port: taken, metricsPort: freePort(), "clickhouse_endpoint: \(try RawHTTPServer.closedURL())")
         let text = try String(contentsOfFile: path, encoding: .utf8)
         try text.replacing("clickhouse_enabled: false\n", with: "").write(
             toFile: path, atomically: true, encoding: .utf8)
@@ -87,7 +90,7 @@ import Testing
             """)
         let server = try start(
             configuration(
-                port: 20_203, metricsPort: 20_204,
+                port: freePort(), metricsPort: freePort(),
                 """
                 tls_certificate_file: \(certificates.path(certificate))
                 tls_key_file: \(certificates.path(key))
@@ -118,21 +121,22 @@ import Testing
 
     @Test("agents' connections leave file descriptors for probes")
     func connectionsWithinTheLimit() async throws {
-        let path = try configuration(port: 20_221, metricsPort: 20_222, "max_connections: 10000")
+        let (port, metricsPort) = (try freePort(), try freePort())
+        let path = try configuration(port: port, metricsPort: metricsPort, "max_connections: 10000")
         let program = Repository.program("kubenetmon-server").path
         let server = try ChildProcess(
             URL(filePath: "/bin/sh"),
             ["-c", "ulimit -n 300; exec \(program) --config \(path) --credentials /nowhere"])
         try await eventually("the server is ready") {
-            (try? await ChildProcess.shell("curl -sf http://127.0.0.1:20222/ready")) != nil
+            (try? await ChildProcess.shell("curl -sf http://127.0.0.1:\(metricsPort)/ready")) != nil
         }
         var held: [any Channel] = []
         for _ in 0..<400 {
             let connection = try? await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-                .connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 20_221)).get()
+                .connect(to: SocketAddress(ipAddress: "127.0.0.1", port: port)).get()
             if let connection { held.append(connection) }
         }
-        let page = try await ChildProcess.shell("curl -sf http://127.0.0.1:20222/metrics")
+        let page = try await ChildProcess.shell("curl -sf http://127.0.0.1:\(metricsPort)/metrics")
         #expect(page.contains("\nkubenetmon_server_accept_failures_total 0\n"))
         #expect(page.contains("\nprocess_max_fds 300\n"))
         for connection in held { try? await connection.close() }
@@ -142,7 +146,8 @@ import Testing
 
     @Test("every service of the server ends when its task is cancelled", .timeLimit(.minutes(2)))
     func cancellation() async throws {
-        let path = try configuration(port: 20_223, metricsPort: 20_224)
+        let metricsPort = try freePort()
+        let path = try configuration(port: freePort(), metricsPort: metricsPort)
         let file = ConfigurationFile(path: path, arguments: [], environment: [:])
         let (configuration, effective) = try file.read()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -153,7 +158,7 @@ import Testing
         await withTaskGroup(of: Void.self) { tasks in
             for service in services { tasks.addTask { try? await service.run() } }
             try? await eventually("the server is ready") {
-                (try? await ChildProcess.shell("curl -sf http://127.0.0.1:20224/ready")) != nil
+                (try? await ChildProcess.shell("curl -sf http://127.0.0.1:\(metricsPort)/ready")) != nil
             }
             tasks.cancelAll()
         }
@@ -163,7 +168,8 @@ import Testing
     @Test(
         "probes and metrics are answered while every loop that decodes batches is blocked", .timeLimit(.minutes(2)))
     func blockedLoops() async throws {
-        let path = try configuration(port: 20_225, metricsPort: 20_226)
+        let (port, metricsPort) = (try freePort(), try freePort())
+        let path = try configuration(port: port, metricsPort: metricsPort)
         let file = ConfigurationFile(path: path, arguments: [], environment: [:])
         let (configuration, effective) = try file.read()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
@@ -174,11 +180,13 @@ import Testing
         await withTaskGroup(of: Void.self) { tasks in
             for service in services { tasks.addTask { try? await service.run() } }
             try? await eventually("it is ready") {
-                (try? await ChildProcess.shell("curl -sf http://127.0.0.1:20226/ready")) != nil
+                (try? await ChildProcess.shell("curl -sf http://127.0.0.1:\(metricsPort)/ready")) != nil
             }
             await BlockedThreads.during(group.makeIterator().map { loop in { loop.execute($0) } }) {
                 for path in ["live", "ready", "metrics", ""] {
-                    #expect(await ChildProcess.httpStatus(of: "http://127.0.0.1:20226/\(path)") == "200", "/\(path)")
+                    #expect(
+                        await ChildProcess.httpStatus(of: "http://127.0.0.1:\(metricsPort)/\(path)") == "200",
+                        "/\(path)")
                 }
             }
             tasks.cancelAll()
@@ -202,7 +210,7 @@ import Testing
 
     @Test("if one service of the server fails, the others end", arguments: 0..<6)
     func failingService(place: Int) async throws {
-        let path = try configuration(port: 20_260 + 2 * place, metricsPort: 20_261 + 2 * place)
+        let path = try configuration(port: freePort(), metricsPort: freePort())
         let file = ConfigurationFile(path: path, arguments: [], environment: [:])
         let (configuration, effective) = try file.read()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -221,10 +229,11 @@ import Testing
     @Test(
         "a server without file descriptors logs and counts it, uses little CPU, and goes on when some are free")
     func noDescriptors() async throws {
-        let server = try start(configuration(port: 20_205, metricsPort: 20_206))
-        let metrics = "curl -sf http://127.0.0.1:20206/metrics"
+        let (port, metricsPort) = (try freePort(), try freePort())
+        let server = try start(configuration(port: port, metricsPort: metricsPort))
+        let metrics = "curl -sf http://127.0.0.1:\(metricsPort)/metrics"
         try await eventually("the server is ready") {
-            (try? await ChildProcess.shell("curl -sf http://127.0.0.1:20206/ready")) != nil
+            (try? await ChildProcess.shell("curl -sf http://127.0.0.1:\(metricsPort)/ready")) != nil
         }
         func limit(_ number: Int) async throws {
             try await ChildProcess.shell("prlimit --pid \(server.processIdentifier) --nofile=\(number):10000")
@@ -235,7 +244,7 @@ import Testing
         for _ in 0..<40 {
             held.append(
                 try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-                    .connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 20_205)).get())
+                    .connect(to: SocketAddress(ipAddress: "127.0.0.1", port: port)).get())
         }
         try await eventually("the failure to accept connections is logged") {
             server.output.contains("cannot accept a connection")
