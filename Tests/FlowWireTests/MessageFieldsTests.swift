@@ -3,6 +3,7 @@
 import FlowModel
 import FlowWire
 import NIOCore
+import TestSupport
 import Testing
 
 @Suite struct MessageFieldsTests {
@@ -23,7 +24,7 @@ import Testing
 
         func message() -> [UInt8] {
             let room = bytes - 12 - beginning.count
-            let filling = beginning + [[UInt8]](repeating: repeated, count: room / repeated.count).flatMap { $0 }
+            let filling = beginning + [UInt8](repetitionsOf: repeated, count: room / repeated.count)
             let content = inner.map { Protobuf.field($0, filling) } ?? filling
             return body.map { Protobuf.field($0, content) } ?? content
         }
