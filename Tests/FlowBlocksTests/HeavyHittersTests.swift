@@ -27,7 +27,7 @@ import Testing
         let keys = [2_100, 5_000, 50_000, 10_000_000].randomElement(using: &generator) ?? 0
         let greatest = UInt64([1, 3, 10, 10_000, 1 << 40].randomElement(using: &generator) ?? 1)
         let isInTurn = Bool.random(using: &generator)
-        for index in 0..<UInt64(60_000) {
+        for index in 0..<UInt64(20_000) {
             if index % 10_000 == 0 { await Task.yield() }
             var key = isInTurn ? index % UInt64(keys) + 1 : .random(in: 1...UInt64(keys), using: &generator)
             // Every 50th weight goes to one of ten heavy keys.

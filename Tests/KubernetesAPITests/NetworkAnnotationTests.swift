@@ -298,7 +298,7 @@ struct AnnotatedNode: Sendable, CustomTestStringConvertible {
             "k8s.v1.cni.cncf.io/network-status", "k8s.ovn.org/pod-networks", "ovn.kubernetes.io/ip_address",
             "k8s.ovn.org/node-subnets", "k8s.ovn.org/host-cidrs", "k3s.io/external-ip", "kube-router.io/pod-cidrs",
         ]
-        for _ in 0..<5_000 {
+        for _ in 0..<500 {
             var annotations: [String: String] = [:]
             for key in keys {
                 let count = Int.random(in: 0...40, using: &random)

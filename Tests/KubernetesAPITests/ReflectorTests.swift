@@ -368,14 +368,14 @@ private func reflector(
         }
     }
 
-    @Test("twenty thousand pods are listed") func twentyThousandPodsAreTaken() async throws {
+    @Test("thousands of pods are listed") func thousandsOfPodsAreTaken() async throws {
         let server = try await server()
-        server.apply((0..<20_000).map { pod("pod-\($0)") }, padding: 2_000)
+        server.apply((0..<4_000).map { pod("pod-\($0)") }, padding: 2_000)
         for streamsLists in [true, false] {
             let reflector = reflector(of: server) { $0.streamsLists = streamsLists }
             try await eventually("the reflector is synced") { reflector.statistics.isSynced }
-            #expect(reflector.store.keys.count == 20_002)
-            #expect(reflector.statistics.listedObjects == 20_002)
+            #expect(reflector.store.keys.count == 4_002)
+            #expect(reflector.statistics.listedObjects == 4_002)
         }
     }
 
