@@ -180,7 +180,7 @@ import Testing
         let flooder = try await TestAgent.connect(
             to: ingest.address, node: "flooder", from: Self.flooder, on: Self.group)
         var bytes = ByteBuffer()
-        for sequence in 1...20_000 { bytes.writeImmutableBuffer(.batch(UInt64(sequence))) }
+        for sequence in 1...5_000 { bytes.writeImmutableBuffer(.batch(UInt64(sequence))) }
         flooder.channel.writeAndFlush(bytes, promise: nil)
         _ = try await ingest.deliveries(64, from: "flooder")
         try await expectService(ingest)
@@ -192,7 +192,7 @@ import Testing
             let all = ingest.deliveries(from: "flooder")
             BatchReceipt.acknowledge(all.dropFirst(acknowledged).map(\.receipt))
             acknowledged = all.count
-            return all.count == 20_000
+            return all.count == 5_000
         }
     }
 

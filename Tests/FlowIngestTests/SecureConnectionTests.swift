@@ -87,7 +87,7 @@ import TransportSecurity
                 agentReason: "tls_closed"),
         ])
     func whatDoesNotFitIsCountedByReasonOnBothSidesAndNothingIsSent(_ misfit: Misfit) async throws {
-        let strangers = try await TestCertificates()
+        let trusted = misfit.agent?.trusts == false ? try await TestCertificates() : certificates
         let ingest = try await TestIngest.start { configuration in
             configuration.tls = misfit.server.map {
                 certificates.serverFiles($0.name, asksForCertificates: $0.asks)
@@ -96,7 +96,7 @@ import TransportSecurity
         let agent = ExporterUnderTest(to: ingest.address) { configuration in
             configuration.tls = misfit.agent.map { agent in
                 var files = certificates.agentFiles(agent.certificate)
-                if !agent.trusts { files.authorities = strangers.path("authority.pem") }
+                files.authorities = trusted.path("authority.pem")
                 return .init(files: files, serverName: agent.name)
             }
         }

@@ -12,18 +12,21 @@ final class TestAgent: ChannelInboundHandler, Sendable {
     typealias InboundIn = ByteBuffer
 
     let channel: any Channel
-    private let received = Mutex<[ByteBuffer]>([])
+    private let received = Mutex<[Result<ServerMessage, WireError>]>([])
 
     private init(channel: any Channel) { self.channel = channel }
 
     /// Connects to a server, from a loopback address if one is given, and sends `Hello` if a node's name is given.
+    ///
+    /// - Parameter receiveBuffer: The size of the socket's receive buffer in bytes, if not the kernel's.
     static func connect(
-        to address: SocketAddress, node: String? = nil, from source: String? = nil,
+        to address: SocketAddress, node: String? = nil, from source: String? = nil, receiveBuffer: Int? = nil,
         on group: MultiThreadedEventLoopGroup = .singleton
     ) async throws -> TestAgent {
         // Kept here because the pipeline drops its handlers if the server closes the connection at once.
         let made = Mutex<TestAgent?>(nil)
         var bootstrap = ClientBootstrap(group: group).connectTimeout(.hours(1))
+        if let receiveBuffer { bootstrap = bootstrap.channelOption(.socketOption(.so_rcvbuf), value: receiveBuffer) }
         if let source { bootstrap = try bootstrap.bind(to: SocketAddress(ipAddress: source, port: 0)) }
         _ =
             try await bootstrap
@@ -42,7 +45,10 @@ final class TestAgent: ChannelInboundHandler, Sendable {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        let message = unwrapInboundIn(data)
+        let bytes = unwrapInboundIn(data)
+        let message = Result { () throws(WireError) in try ServerMessage(decoding: bytes) }
+        // The number of heartbeats depends on the machine's speed.
+        if case .success(.ack([])) = message { return }
         received.withLock { $0.append(message) }
     }
 
@@ -52,10 +58,7 @@ final class TestAgent: ChannelInboundHandler, Sendable {
 
     /// The server's messages, without heartbeats.
     var messages: [ServerMessage] {
-        // The number of heartbeats in between depends on the machine's speed.
-        get throws {
-            try received.withLock { try $0.map { try ServerMessage(decoding: $0) } }.filter { $0 != .ack([]) }
-        }
+        get throws { try received.withLock { try $0.map { try $0.get() } } }
     }
 
     /// Sends bytes; returns when the kernel has them.
@@ -65,7 +68,7 @@ final class TestAgent: ChannelInboundHandler, Sendable {
 
     /// Waits until the server has sent `count` messages, and returns all of its messages.
     func messages(_ count: Int) async throws -> [ServerMessage] {
-        try await eventually("\(count) messages of the server have arrived") { try self.messages.count >= count }
+        try await eventually("\(count) messages of the server have arrived") { received.withLock { $0.count } >= count }
         return try messages
     }
 

@@ -92,7 +92,9 @@ struct TestIngest {
 
     /// Waits until `count` batches have reached the sinks, and returns all that have.
     func deliveries(_ count: Int, from node: String? = nil) async throws -> [Delivery] {
-        try await eventually("\(count) batches are delivered") { deliveries(from: node).count >= count }
+        try await eventually("\(count) batches are delivered") {
+            box.deliveries.withLock { $0.count >= count && $0.count { node == nil || $0.node == node } >= count }
+        }
         return deliveries(from: node)
     }
 

@@ -13,20 +13,20 @@ import Testing
     func whatWaitsToBeReadIsBounded() async throws {
         let heartbeatInterval = TimeAmount.microseconds(500)
         let ingest = try await TestIngest.start { $0.heartbeatInterval = heartbeatInterval }
-        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        // Small buffers of the kernel, so that little waits there.
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a", receiveBuffer: 8 << 10)
         // The sequence number makes acknowledgements as long as they can be.
         let batch = ByteBuffer.batch(.max - 1)
         try await agent.send(batch)
         let receipt = try await ingest.deliveries(1)[0].receipt
         let channel = receipt.channel
-        // A small send buffer, so that little waits in the kernel.
         try await channel.setOption(.socketOption(.so_sndbuf), value: 32 << 10).get()
         BatchReceipt.acknowledge([receipt])
         #expect(try await agent.messages(1) == [.ack([.max - 1])])
 
         // The same batch is sent repeatedly, and acknowledged at once each time.
         try await agent.channel.setOption(.autoRead, value: false).get()
-        let repetitions = 60_000
+        let repetitions = 24_000
         let bytes = (0..<repetitions).reduce(into: ByteBuffer()) { bytes, _ in bytes.writeImmutableBuffer(batch) }
         agent.channel.writeAndFlush(bytes, promise: nil)
         try await eventually("the server's socket is not writable") { !channel.isWritable }
