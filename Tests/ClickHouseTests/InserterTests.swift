@@ -110,7 +110,7 @@ import Testing
         let server = try RawHTTPServer { _, _ in .clickHouse(200) }
         let test = try InserterUnderTest(
             ClickHouseClient.Configuration(endpoints: [server.url]), workers: 4, maximumBytes: 1)
-        for number in 0..<200 { test.submit(number) }
+        for number in 0..<100 { test.submit(number) }
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         try await eventually("backpressure ends") { test.pressure.last == false }
         #expect(test.pressure.enumerated().allSatisfy { $0.element == $0.offset.isMultiple(of: 2) })
