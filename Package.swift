@@ -59,6 +59,7 @@ let package = Package(
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .systemLibrary(name: "CMalloc"),
         .systemLibrary(name: "CRtnetlink"),
+        .systemLibrary(name: "CThreadName"),
         .target(name: "CDescriptorPassing"),
         .target(name: "CBuildCommit", cSettings: [.define("KUBENETMON_COMMIT", to: "\"\(commit)\"")]),
         .target(name: "CFlowProto", linkerSettings: [.linkedLibrary("protobuf-c")]),
@@ -70,10 +71,11 @@ let package = Package(
         .target(name: "Retry"),
         .target(name: "LocalFiles"),
         .target(name: "Secrets", dependencies: ["LocalFiles", logging]),
+        .target(name: "Threads", dependencies: ["CThreadName"]),
         .target(name: "Conntrack", dependencies: ["CNetfilter", "FlowCollection", "FlowModel", logging]),
         .target(
             name: "FlowCollection",
-            dependencies: ["FlowExport", "FlowModel", "Operations", lifecycle, logging, nioCore, nioPosix]),
+            dependencies: ["FlowExport", "FlowModel", "Operations", "Threads", lifecycle, logging, nioCore]),
         .target(name: "HostAddresses", dependencies: ["CRtnetlink", "FlowModel"]),
         .target(name: "InstanceLock", dependencies: ["CDescriptorPassing"]),
         .target(name: "FlowWire", dependencies: ["CFlowProto", "FlowModel", "Secrets", nioCore]),
@@ -81,8 +83,8 @@ let package = Package(
         .target(
             name: "FlowExport",
             dependencies: [
-                "FlowModel", "FlowWire", "Retry", "Secrets", "Sockets", "TransportSecurity", deque, logging, nioCore,
-                nioPosix, nioSSL, nioTLS,
+                "FlowModel", "FlowWire", "Retry", "Secrets", "Sockets", "Threads", "TransportSecurity", deque, logging,
+                nioCore, nioPosix, nioSSL, nioTLS,
             ]),
         .target(
             name: "FlowIngest",
@@ -92,7 +94,7 @@ let package = Package(
                 nioTLS,
             ]),
         .target(name: "Sockets", dependencies: ["FlowModel", logging, nioCore, nioPosix]),
-        .target(name: "HTTPClient", dependencies: ["CCurl"]),
+        .target(name: "HTTPClient", dependencies: ["CCurl", "Threads"]),
         // Without the parser: the agent has no file to parse.
         .target(name: "StrictYAML"),
         .target(name: "YAMLParsing", dependencies: ["CYAML", "LocalFiles", "StrictYAML"]),
@@ -100,7 +102,7 @@ let package = Package(
             name: "KubernetesAPI",
             dependencies: [
                 "CCrypto", "CKubernetesProto", "ClusterModel", "FlowModel", "HTTPClient", "LocalFiles", "Retry",
-                "StrictYAML", "YAMLParsing", logging,
+                "StrictYAML", "Threads", "YAMLParsing", logging,
             ]),
         .target(name: "InventoryFile", dependencies: ["ClusterModel", "FlowModel", "StrictYAML", "YAMLParsing"]),
         .target(
@@ -109,7 +111,7 @@ let package = Package(
         .target(name: "Labeling", dependencies: ["ClusterModel", "FlowModel", deque]),
         .target(
             name: "FlowBlocks",
-            dependencies: ["ClusterModel", "FlowIngest", "FlowModel", "FlowWire", "Labeling", nioCore]),
+            dependencies: ["ClusterModel", "FlowIngest", "FlowModel", "FlowWire", "Labeling", "Threads", nioCore]),
         .target(
             name: "Operations",
             dependencies: [
@@ -119,8 +121,7 @@ let package = Package(
             name: "ClickHouse",
             dependencies: [
                 "CCompression", "ClusterModel", "FlowBlocks", "FlowModel", "HTTPClient", "Labeling", "LocalFiles",
-                "Retry", deque,
-                logging,
+                "Retry", "Threads", deque, logging,
             ]),
 
         // The daemons
@@ -128,7 +129,8 @@ let package = Package(
             name: "AgentCore",
             dependencies: [
                 "Conntrack", "FlowCollection", "FlowExport", "FlowModel", "FlowWire", "HostAddresses", "InstanceLock",
-                "Operations", "Secrets", "TransportSecurity", argumentParser, lifecycle, logging, nioCore, nioPosix,
+                "Operations", "Secrets", "Threads", "TransportSecurity", argumentParser, lifecycle, logging, nioCore,
+                nioPosix,
                 unixSignals,
             ]),
         .executableTarget(name: "KubenetmonAgent", dependencies: ["AgentCore"]),
@@ -137,9 +139,8 @@ let package = Package(
             dependencies: [
                 "CMalloc", "ClickHouse", "CloudRanges", "ClusterModel", "FlowBlocks", "FlowIngest", "FlowModel",
                 "FlowWire", "HTTPClient", "InventoryFile", "KubernetesAPI", "Labeling", "Operations", "Retry",
-                "Secrets",
-                "Sockets", "StrictYAML", "TransportSecurity", "YAMLParsing", deque, nioCore, nioPosix, argumentParser,
-                lifecycle, logging, unixSignals,
+                "Secrets", "Sockets", "StrictYAML", "Threads", "TransportSecurity", "YAMLParsing", deque, nioCore,
+                nioPosix, argumentParser, lifecycle, logging, unixSignals,
             ]),
 
         // The tests
@@ -228,6 +229,7 @@ let package = Package(
             name: "SocketsTests", dependencies: ["FlowModel", "Sockets", "TestSupport", logging, nioCore, nioPosix]),
         .testTarget(name: "TestSupportTests", dependencies: ["TestSupport"]),
         .testTarget(name: "RetryTests", dependencies: ["Retry", "TestSupport"]),
+        .testTarget(name: "ThreadsTests", dependencies: ["TestSupport", "Threads"]),
         .testTarget(
             name: "AgentCoreTests",
             dependencies: [

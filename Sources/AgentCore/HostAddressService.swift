@@ -4,9 +4,9 @@ package import FlowModel
 import FlowWire
 import HostAddresses
 package import Logging
-import NIOPosix
 import ServiceLifecycle
 import Synchronization
+import Threads
 
 /// Reports the addresses of the agent's host, at once and when they change, from a thread of its own. The agent counts
 /// without them too, but servers then know fewer of the node's addresses.
@@ -43,14 +43,12 @@ package final class HostAddressService: Service, CustomStringConvertible {
     /// Reports the addresses when they change, until the daemon shuts down.
     package func run() async throws {
         guard let addresses else { return try await gracefulShutdown() }
-        let pool = NIOThreadPool(numberOfThreads: 1)
-        pool.start()
+        let thread = OwnedThread(name: "host-addresses")
         try await withTaskCancellationOrGracefulShutdownHandler {
-            try await pool.runIfActive { self.watch(addresses) }
+            try await thread.run { self.watch(addresses) }
         } onCancelOrGracefulShutdown: {
             addresses.interrupt()
         }
-        try await pool.shutdownGracefully()
     }
 
     /// Reads the addresses at once, since the previous reading may have failed, and after every change, until it is

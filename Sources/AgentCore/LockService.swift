@@ -5,9 +5,9 @@ import FlowExport
 import InstanceLock
 import Logging
 import NIOCore
-import NIOPosix
 import Operations
 import ServiceLifecycle
+import Threads
 
 /// Lets the agent collect while it holds the lock of its network namespace, hands over to a successor, and stands by
 /// afterwards.
@@ -58,19 +58,16 @@ struct LockService: Service, CustomStringConvertible {
     }
 
     func run() async throws {
-        // Waiting for other processes blocks, so it has a thread of its own. Nothing waits for that thread's end, which
-        // a peer could delay.
-        let pool = NIOThreadPool(numberOfThreads: 1)
-        pool.start()
-        defer { pool.shutdownGracefully { _ in } }
-        guard var held = try await search(.start, on: pool) else { return }
+        // Waiting for other processes blocks. Nothing waits for the thread's end, which a peer could delay.
+        let thread = OwnedThread(name: "lock")
+        guard var held = try await search(.start, on: thread) else { return }
         exporter.start()
         while true {
-            switch try await collect(&held, on: pool) {
+            switch try await collect(&held, on: thread) {
             case .shutDown: return
             case .kept(let events): held.events = events
             case .handedOver:
-                guard let next = try await search(.standBy, on: pool) else { return }
+                guard let next = try await search(.standBy, on: thread) else { return }
                 held = next
             }
         }
@@ -82,11 +79,11 @@ struct LockService: Service, CustomStringConvertible {
         var events: Descriptor?
     }
 
-    private func search(_ purpose: LockSearch.Purpose, on pool: NIOThreadPool) async throws -> Held? {
+    private func search(_ purpose: LockSearch.Purpose, on thread: OwnedThread) async throws -> Held? {
         let search = try LockSearch(configuration, for: purpose)
         do {
             let found = try await withTaskCancellationOrGracefulShutdownHandler {
-                try await pool.runIfActive { try search.run() }
+                try await thread.run { try search.run() }
             } onCancelOrGracefulShutdown: {
                 search.interrupt()
             }
@@ -118,15 +115,13 @@ struct LockService: Service, CustomStringConvertible {
     }
 
     /// Collects until the daemon shuts down or a successor asks for the lock.
-    private func collect(_ held: inout Held, on pool: NIOThreadPool) async throws -> End {
+    private func collect(_ held: inout Held, on thread: OwnedThread) async throws -> End {
         let turn = try await makeTurn(held.events)
         held.events = nil
         let lock = held.lock
         let services = Daemon.makeGroup(turn.services, logger: logger)
         let outcome = group.next().makePromise(of: InstanceLock.Outcome.self)
-        pool.runIfActive(eventLoop: outcome.futureResult.eventLoop) {
-            lock.serve { report($0, services) }
-        }.cascade(to: outcome)
+        thread.submit { outcome.succeed(lock.serve { report($0, services) }) }
         do {
             try await withTaskCancellationOrGracefulShutdownHandler {
                 try await services.run()

@@ -6,6 +6,7 @@ public import FlowModel
 import HTTPClient
 public import Logging
 import Synchronization
+import Threads
 
 /// Sends blocks to ClickHouse from its own threads, each with its own connections, and retries until ClickHouse has
 /// them.
@@ -50,8 +51,7 @@ public final class Inserter: BlockSink {
         queue = Mutex(InsertQueue(configuration))
         wakeUps = (0..<configuration.workers).map { _ in DispatchSemaphore(value: 0) }
         for worker in 0..<configuration.workers {
-            // Each worker blocks its serial queue, so each has a thread of its own.
-            DispatchQueue(label: "insert-\(worker)").async { self.run(worker) }
+            OwnedThread.start(name: "insert-\(worker)") { self.run(worker) }
         }
     }
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Dispatch
 public import FlowIngest
 public import FlowModel
 public import FlowWire
 public import Labeling
 public import NIOCore
+import Threads
 
 /// Labels the flows of one event loop's agents, gathers their rows into blocks and acknowledges the batches of a block
 /// once its sink has settled it.
@@ -104,8 +104,8 @@ public final class FlowAssembler: FlowSink {
     /// The maximum number of days with an open block. One more day sends the block that was begun first.
     private static let maximumOpenBlocks = 3
 
-    /// The queue on which agents' addresses are given to the index, so that event loops do not wait for its changes.
-    private static let queue = DispatchQueue(label: "kubenetmon.host-addresses")
+    /// The thread on which agents' addresses are given to the index, so that event loops do not wait for its changes.
+    private static let addressThread = OwnedThread(name: "host-addresses")
 
     /// The maximum number of flows labelled in one read of the index; changes of the index wait for that long.
     private static let flowsAtOnce = 1024
@@ -208,7 +208,7 @@ public final class FlowAssembler: FlowSink {
     /// Passes the addresses of an agent's host to the index.
     public func agent(_ agent: ConnectedAgent, hasAddresses addresses: [IPAddress]) {
         let (index, node) = (labeler.index, agent.hello.nodeName)
-        Self.queue.async { index.setHostAddresses(addresses, ofNode: node) }
+        Self.addressThread.submit { index.setHostAddresses(addresses, ofNode: node) }
     }
 
     /// Sends all open blocks.

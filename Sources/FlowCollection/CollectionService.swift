@@ -3,10 +3,10 @@
 package import FlowExport
 import FlowModel
 package import Logging
-import NIOPosix
 import Operations
 import ServiceLifecycle
 import Synchronization
+import Threads
 
 /// Collects once per interval, and one last time when the daemon shuts down.
 package final class CollectionService: Service, CustomStringConvertible {
@@ -79,10 +79,9 @@ package final class CollectionService: Service, CustomStringConvertible {
 
     /// Collects until the daemon shuts down, and then once more.
     package func run() async throws {
-        // Reading a large table blocks for a long time, so it has a thread of its own.
-        let pool = NIOThreadPool(numberOfThreads: 1)
-        pool.start()
-        try await pool.runIfActive { self.prepare() }
+        // Reading a large table blocks for a long time.
+        let thread = OwnedThread(name: "collection")
+        try await thread.run { self.prepare() }
         do {
             try await cancelWhenGracefulShutdown {
                 // Otherwise the code that only the start needs, such as reading certificates, would set the peak of
@@ -94,17 +93,16 @@ package final class CollectionService: Service, CustomStringConvertible {
                     // After a fifth of the delay, busy connections have counted again, and most of the interval is left
                     // for the comparison with these samples.
                     try await Task.sleep(for: delay / 5)
-                    try await pool.runIfActive { self.sample() }
+                    try await thread.run { self.sample() }
                     try await Task.sleep(for: self.schedule.delay(after: WallClock.now()))
                     self.unmapText(&lastUnmap)
-                    try await pool.runIfActive { self.collectOnce() }
+                    try await thread.run { self.collectOnce() }
                 }
             }
         } catch is CancellationError {
             logger.info("shutting down: collecting one last time")
         }
-        try await pool.runIfActive { self.collectOnce(isLast: true) }
-        try await pool.shutdownGracefully()
+        try await thread.run { self.collectOnce(isLast: true) }
     }
 
     /// Unmaps rarely used code: connecting, TLS handshakes, metrics pages. Mapping the code that an interval needs

@@ -3,9 +3,9 @@
 import FlowModel
 import Glibc
 package import Logging
-import NIOPosix
 import ServiceLifecycle
 import Synchronization
+import Threads
 
 /// Receives the events of ended connections on a thread of its own.
 package final class EventService: Service, CustomStringConvertible {
@@ -62,13 +62,11 @@ package final class EventService: Service, CustomStringConvertible {
 
     /// Receives events until the daemon shuts down, and then the events still waiting.
     package func run() async throws {
-        let pool = NIOThreadPool(numberOfThreads: 1)
-        pool.start()
-        async let listening: Void = pool.runIfActive { self.listen() }
+        let thread = OwnedThread(name: "events")
+        async let listening: Void = thread.run { self.listen() }
         try? await gracefulShutdown()
         isStopping.store(true, ordering: .relaxed)
         try await listening
-        try await pool.shutdownGracefully()
     }
 
     /// Receives events until the daemon stops, and then the events still waiting.

@@ -4,9 +4,9 @@ import FlowModel
 import FlowWire
 import Logging
 import NIOCore
-import NIOPosix
 import Retry
 import Synchronization
+import Threads
 
 /// Keeps a copy of an exporter's unacknowledged batches in a directory, from which the next agent process restores them
 /// if this one is killed.
@@ -115,7 +115,7 @@ final class Spool: Sendable {
     private let configuration: Configuration
     private let eventLoop: any EventLoop
     private let logger: Logger
-    private let thread = NIOThreadPool(numberOfThreads: 1)
+    private let thread = OwnedThread(name: "spool")
     private let state: Mutex<State>
     private let disk: Mutex<Disk>
 
@@ -146,7 +146,6 @@ final class Spool: Sendable {
         usedBytes: @escaping @Sendable () -> Int,
         exchange: @escaping @Sendable (_ restored: [SpooledBatch]) -> [SpooledBatch]
     ) {
-        thread.start()
         state.withLock { $0.exporter = Exporter(usedBytes: usedBytes, exchange: exchange) }
         openDirectory()
     }
@@ -234,7 +233,6 @@ final class Spool: Sendable {
         let deadline = eventLoop.scheduleTask(in: limit) { promise.succeed(false) }
         return promise.futureResult.map { holdsAll in
             deadline.cancel()
-            self.thread.shutdownGracefully { _ in }
             return holdsAll
         }
     }
@@ -266,7 +264,7 @@ final class Spool: Sendable {
             return true
         }
         guard isIdle else { return }
-        thread.submit { _ in
+        thread.submit {
             while let operations = self.state.withLock({ $0.takeOperations() }) {
                 self.disk.withLock { self.perform(operations, &$0) }
             }

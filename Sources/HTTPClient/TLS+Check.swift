@@ -2,6 +2,7 @@
 
 import Dispatch
 import Glibc
+import Threads
 
 extension HTTPClient.TLS {
     /// Loads certificates and keys as a connection does, and throws an error if no connection could be made with them.
@@ -10,19 +11,20 @@ extension HTTPClient.TLS {
     /// that sends nothing, so that the handshake ends right after the loading.
     public func check() throws(HTTPError) {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        let isOver = DispatchGroup()
-        defer {
-            // The shutdown ends a pending `accept`. The descriptor is closed only after the work item with the `accept`
-            // has ended, so that its number is not reused for another file meanwhile.
-            shutdown(listener, Int32(SHUT_RDWR))
-            isOver.wait()
-            close(listener)
-        }
+        defer { close(listener) }
         guard let port = Self.listen(listener) else {
             throw HTTPError(
                 kind: .connection, message: "cannot listen on 127.0.0.1: \(String(cString: strerror(errno)))")
         }
-        DispatchQueue.global().async(group: isOver) {
+        let isOver = DispatchSemaphore(value: 0)
+        defer {
+            // The shutdown ends a pending `accept`. The descriptor is closed only after the `accept` has ended, so that
+            // its number is not reused for another file meanwhile.
+            shutdown(listener, Int32(SHUT_RDWR))
+            isOver.wait()
+        }
+        OwnedThread.start(name: "tls-check") {
+            defer { isOver.signal() }
             let peer = accept(listener, nil, nil)
             guard peer >= 0 else { return }
             // Closing with unread bytes would reset the connection, possibly before libcurl has loaded the

@@ -3,8 +3,8 @@
 import CloudRanges
 import Labeling
 import Logging
-import NIOPosix
 import ServiceLifecycle
+import Threads
 
 /// Keeps the labeler's ranges up to date, on a thread of its own.
 final class CloudRangeService: Service, CustomStringConvertible {
@@ -55,13 +55,11 @@ final class CloudRangeService: Service, CustomStringConvertible {
     }
 
     func run() async throws {
-        let pool = NIOThreadPool(numberOfThreads: 1)
-        pool.start()
+        let thread = OwnedThread(name: "cloud-ranges")
         try await withTaskCancellationOrGracefulShutdownHandler {
-            try await pool.runIfActive { self.catalog.run() }
+            try await thread.run { self.catalog.run() }
         } onCancelOrGracefulShutdown: {
             self.catalog.stop()
         }
-        try await pool.shutdownGracefully()
     }
 }

@@ -15,6 +15,7 @@ import Operations
 import Retry
 import ServiceLifecycle
 import Synchronization
+import Threads
 
 /// The server's work from the agents' sockets to ClickHouse: waits for the table, then listens.
 final class Pipeline: Service, CustomStringConvertible {
@@ -182,14 +183,13 @@ final class Pipeline: Service, CustomStringConvertible {
                 "the proxy in the environment is not used for ClickHouse",
                 metadata: ["variable": "\(variable)", "remedy": "set clickhouse_proxy: environment to use it"])
         }
-        let pool = NIOThreadPool(numberOfThreads: 1)
-        pool.start()
+        let thread = OwnedThread(name: "table")
         let cancellation = HTTPCancellation()
         let schema = try await cancelWhenGracefulShutdown { () -> TableSchema? in
             var backoff = Backoff(initial: .milliseconds(500), maximum: .seconds(10))
             while !Task.isCancelled {
                 let result = try await withTaskCancellationHandler {
-                    try await pool.runIfActive { self.loadTable(cancellation) }
+                    try await thread.run { self.loadTable(cancellation) }
                 } onCancel: {
                     cancellation.cancel()
                 }
@@ -211,7 +211,6 @@ final class Pipeline: Service, CustomStringConvertible {
             }
             return nil
         }
-        try await pool.shutdownGracefully()
         return schema
     }
 

@@ -5,6 +5,7 @@ import Dispatch
 import HTTPClient
 public import Logging
 import Synchronization
+import Threads
 
 /// Keeps a store in sync with a resource of the cluster, on its own thread: lists the objects, watches their changes,
 /// and starts over when either fails.
@@ -70,7 +71,7 @@ public final class Reflector<Object: Sendable>: Sendable {
     ///
     /// - Parameter onEnd: Called after the end, when the store is no longer used.
     public func start(onEnd: @escaping @Sendable () -> Void = {}) {
-        DispatchQueue(label: "watch-\(resource.name)").async {
+        OwnedThread.start(name: "watch-\(resource.name)") {
             self.run()
             onEnd()
         }
