@@ -73,6 +73,23 @@ class Documents(unittest.TestCase):
                     missing.append("%s: %s" % (document, path))
         self.assertEqual(missing, [])
 
+    def test_threads_are_made_in_one_place_and_documented(self):
+        """The document names every thread; only Sources/Threads makes one, and pools are where the document says."""
+        document = read("docs/threads.md")
+        elsewhere, unnamed = [], []
+        for path in FILES:
+            if not (path.startswith("Sources/") and path.endswith(".swift")):
+                continue
+            code = re.sub(r"//.*", "", read(path))
+            if re.search(r"pthread_create|DispatchQueue\(|\bThread\s*[({]", code) and path.split("/")[1] != "Threads":
+                elsewhere.append(path)
+            if "NIOThreadPool(" in code and os.path.basename(path)[:-len(".swift")] not in document:
+                elsewhere.append(path)
+            for name in re.findall(r'OwnedThread(?:\.start)?\(name: "([a-z-]+)', code):
+                if "`%s" % name not in document:
+                    unnamed.append("%s: %s" % (path, name))
+        self.assertEqual((elsewhere, unnamed), ([], []))
+
     def test_make_targets_exist(self):
         targets = set(re.findall(r"^([\w./-]+):", read("Makefile"), flags=re.MULTILINE))
         missing = []
