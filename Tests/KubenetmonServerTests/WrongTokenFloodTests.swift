@@ -79,17 +79,18 @@ import Testing
             }
         }
         try await eventually("the flood has begun") { apiServer.count(.tokenReview) >= 5 }
-        let asked = ContinuousClock.now
+        let before = apiServer.count(.tokenReview)
         let agent = try await connect(address, from: "127.0.0.3", node: "node-a", token: "good", on: group)
         try await eventually("the agent is admitted") { server.statistics.connectedAgents == 1 }
-        let wait = ContinuousClock.now - asked
+        let reviewsInBetween = apiServer.count(.tokenReview) - before
         try await eventually("the flood continues") { apiServer.count(.tokenReview) >= 30 }
         let reviews = apiServer.count(.tokenReview)
         let seconds = (ContinuousClock.now - begin) / .seconds(1)
         flood.cancel()
         let connections = await flood.value
-        print("MEASURED \(connections) connections, \(reviews) reviews in \(seconds) s; let in after \(wait)")
-        #expect(wait < .seconds(5))
+        print("MEASURED \(connections) connections, \(reviews) reviews in \(seconds) s, \(reviewsInBetween) before it")
+        // As many as five seconds have: a busy machine takes longer for them.
+        #expect(reviewsInBetween <= 5 * (sources == 1 ? 10 : 50))
         // The agent's own review is one more.
         #expect(Double(reviews) <= seconds * (sources == 1 ? 10 : 50) + 2)
         #expect(connections >= reviews - 1)
