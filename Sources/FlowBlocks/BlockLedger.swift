@@ -192,9 +192,10 @@ extension BlockLedger {
                 statistics.pendingBytes &+= delivery.pending.bytes
                 statistics.queuedRows += delivery.rows
             }
-            statistics.oldestAge = deliveries.values.lazy.map(\.begun).min().map { .now - $0 }
+            let now = ContinuousClock.now
+            statistics.oldestAge = deliveries.values.lazy.map(\.begun).min().map { now - $0 }
             statistics.oldestWait = deliveries.values.lazy.filter { !$0.isSetAside }.map(\.submitted).min()
-                .map { .now - $0 }
+                .map { now - $0 }
             return statistics
         }
 
