@@ -43,6 +43,14 @@ final class SpoolFolder: Sendable {
         try FileManager.default.copyItem(atPath: "\(path)/\(directory)", toPath: "\(path)/\(copy)")
     }
 
+    /// Moves a directory to a name, whatever has that name and is created there again meanwhile.
+    func move(_ directory: String, over name: String) async throws {
+        try await eventually("\(directory) is moved to \(name)") {
+            try? remove(name)
+            return rename("\(path)/\(directory)", "\(path)/\(name)") == 0
+        }
+    }
+
     func remove(_ name: String) throws { try FileManager.default.removeItem(atPath: "\(path)/\(name)") }
 
     func write(_ bytes: [UInt8], to file: String) throws { try Data(bytes).write(to: URL(filePath: "\(path)/\(file)")) }
