@@ -29,7 +29,9 @@ public struct LabelDefinition: Sendable {
     public let source: Source
     /// The content of the columns.
     public let meaning: Meaning
-    /// The file in deploy/clickhouse, without `.sql`, that adds the columns; nil for columns of the original table.
+    /// The file in deploy/clickhouse, without `.sql`, that adds the columns; nil for columns of the original table. New
+    /// columns belong in `002_extended_columns`, which adds what a table lacks: it sets the sorting key, so it would
+    /// undo a later file that extends the key whenever it is applied again.
     public let migration: String?
 
     /// Whether there is a column for the local end; there is always one for the remote end.

@@ -86,6 +86,21 @@ class SchemaTests(unittest.TestCase):
         self.query("OPTIMIZE TABLE network_flows_0 FINAL")
         self.assertEqual(self.total(), 2 * self.reported)
 
+    def test_the_second_file_adds_what_a_table_lacks(self):
+        self.apply_all()
+        self.insert()
+        extension, = schema("002_extended_columns.sql")
+        extension = extension.replace(
+            "MODIFY ORDER BY", "ADD COLUMN IF NOT EXISTS `localNew` LowCardinality(String), MODIFY ORDER BY")
+        self.query(re.sub(r"(ORDER BY \([^)]*)\)", r"\1, localNew)", extension))
+        definition = self.query("SHOW CREATE TABLE network_flows_0")
+        self.assertRegex(definition, r"ORDER BY \([^)]*, localNew\)")
+        self.query(re.sub(r"(ORDER BY \([^)]*)\)", r"\1, localNew)", extension))
+        self.assertEqual(self.query("SHOW CREATE TABLE network_flows_0"), definition)
+        self.insert()
+        self.query("OPTIMIZE TABLE network_flows_0 FINAL")
+        self.assertEqual(self.total(), 2 * self.reported)
+
     def test_an_existing_view_gets_the_new_query(self):
         self.apply_all()
         definitions = self.definitions()

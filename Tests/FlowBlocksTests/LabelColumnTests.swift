@@ -6,6 +6,7 @@ import Foundation
 import TestSupport
 import Testing
 
+private let extensionOfTable = "deploy/clickhouse/002_extended_columns.sql"
 private let clusterTables = "deploy/clickhouse/006_replicated_on_cluster.sql"
 
 private func text(_ path: String) throws -> String { try String(contentsOf: Repository.file(path), encoding: .utf8) }
@@ -75,19 +76,16 @@ private func missingMeanings(_ definition: LabelDefinition) throws -> [String] {
     @Test("Of a label that is declared and no more, every other place is named")
     func declaredOnly() throws {
         let definition = LabelDefinition(
-            column: "Tier", source: .podLabel(setting: "tier", defaultKeys: ["tier"]),
-            meaning: .both("the pod's `tier`"),
-            migration: "999_tier")
+            column: "Imaginary", source: .podLabel(setting: "imaginary", defaultKeys: []), meaning: .both("imaginary"),
+            migration: "002_extended_columns")
         #expect(
             try missing(definition).map { "\($0): \($1)" } == [
-                "deploy/clickhouse/999_tier.sql: the column `localTier`",
-                "deploy/clickhouse/999_tier.sql: localTier in ORDER BY",
-                "deploy/clickhouse/999_tier.sql: the column `remoteTier`",
-                "deploy/clickhouse/999_tier.sql: remoteTier in ORDER BY",
-                "\(clusterTables): the column `localTier`", "\(clusterTables): localTier in ORDER BY",
-                "\(clusterTables): the column `remoteTier`", "\(clusterTables): remoteTier in ORDER BY",
-                "docs/columns.md: | `localTier`, `remoteTier` | the pod's `tier` (999) |",
-                "docs/configuration.md: pod_labels.tier, by make configuration-reference",
+                "\(extensionOfTable): the column `localImaginary`", "\(extensionOfTable): localImaginary in ORDER BY",
+                "\(extensionOfTable): the column `remoteImaginary`", "\(extensionOfTable): remoteImaginary in ORDER BY",
+                "\(clusterTables): the column `localImaginary`", "\(clusterTables): localImaginary in ORDER BY",
+                "\(clusterTables): the column `remoteImaginary`", "\(clusterTables): remoteImaginary in ORDER BY",
+                "docs/columns.md: | `localImaginary`, `remoteImaginary` | imaginary (002) |",
+                "docs/configuration.md: pod_labels.imaginary, by make configuration-reference",
             ])
     }
 
@@ -97,7 +95,7 @@ private func missingMeanings(_ definition: LabelDefinition) throws -> [String] {
             try text("CONTRIBUTING.md").components(separatedBy: "\n").first { $0.hasPrefix("| label column |") })
         #expect(
             row.components(separatedBy: "`").filter { $0.contains("/") } == [
-                "Sources/ClusterModel/Label.swift", "deploy/clickhouse", clusterTables, "docs/columns.md",
+                "Sources/ClusterModel/Label.swift", extensionOfTable, clusterTables, "docs/columns.md",
             ])
         #expect(row.contains("`make configuration-reference`"))
     }
