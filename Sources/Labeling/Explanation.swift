@@ -48,10 +48,9 @@ extension Labeler {
                 let name = tables.pointee.labels(of: service).labels[.service]
                 explanation.tell("", "it is the address of service \(name): a flow names who answers behind it")
             }
-            var decisions = LabelingDecisions()
-            switch reader.label(flow, recordingIn: &decisions) {
+            switch reader.label(flow) {
             case .ignored(let reason): explanation.tell("ignored", reason.explanation)
-            case .labeled(let labeled): describe(labeled, decisions, node, rules, &explanation)
+            case .labeled(let labeled): describe(labeled, node, rules, &explanation)
             }
         }
         return explanation
@@ -104,13 +103,11 @@ extension Labeler {
     }
 
     private func describe(
-        _ labeled: LabeledFlow, _ decisions: LabelingDecisions, _ node: String, _ rules: Rules,
-        _ explanation: inout Explanation
+        _ labeled: LabeledFlow, _ node: String, _ rules: Rules, _ explanation: inout Explanation
     ) {
-        if let (end, rule) = decisions.localEnd {
-            explanation.tell("local", "the \(end): \(rule.explanation(on: node))")
-        }
-        if decisions.isPodBehindService {
+        let decision = labeled.decision
+        explanation.tell("local", "the \(decision.end): \(decision.rule.explanation(on: node))")
+        if decision.isPodBehindService {
             let pod = labeled.local.labels.labels
             explanation.tell(
                 "", "pod \(pod[.namespace])/\(pod[.pod]) is the only one of \(node) behind the service of this address")

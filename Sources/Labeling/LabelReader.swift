@@ -18,7 +18,7 @@ public struct LabelReader: ~Copyable {
     /// The observing node's cluster.
     let cluster: ClusterID
     /// The cluster's part of the tables.
-    private let network: UnsafePointer<ClusterNetwork>
+    private let network: ClusterNetwork
     /// The observing node's number; -2, which is no node's number, if the node is unknown.
     private let node: Int32
     /// The host addresses that the observing node's agent reported.
@@ -45,7 +45,7 @@ public struct LabelReader: ~Copyable {
         unlistedLabels = LabelsReference(labeler.unlistedLabels)
         self.tables = tables
         cluster = node.cluster
-        network = tables.pointee.networks.pointer(to: node.cluster)
+        network = tables.pointee.networks[node.cluster]
         let number = tables.pointee.nodeNumbers[node]
         self.node = number ?? -2
         ownAddresses = number.flatMap { tables.pointee.networks[node.cluster].hostAddresses.own(ofNode: $0) }
@@ -57,14 +57,6 @@ public struct LabelReader: ~Copyable {
 
     /// Labels a flow.
     public func label(_ flow: Flow) -> Labeler.Outcome {
-        var trace = NoTrace()
-        return label(flow, recordingIn: &trace)
-    }
-
-    /// Labels a flow and records the decisions on the way. Always inlined, so that a trace that records nothing costs
-    /// nothing.
-    @inline(__always)
-    func label(_ flow: Flow, recordingIn trace: inout some LabelingTrace) -> Labeler.Outcome {
         if ignoreUDP && flow.transport == .udp { return .ignored(.udp) }
         // The reply's source is the real peer behind a translated destination.
         let ends = tables.pointee.endpoints(
@@ -73,24 +65,23 @@ public struct LabelReader: ~Copyable {
         var destination = endpoint(ends.second, at: flow.reply.source)
         if ignoreNodeFlows && (source.isNode || destination.isNode) { return .ignored(.node) }
         let hasDialledPod = destination.kind == .pod && flow.reply.source == flow.original.destination
-        let isSourceLocal: Bool
+        var decision = LocalEndDecision()
         switch localEnd(source, destination, of: flow) {
         case .source(let rule):
-            isSourceLocal = true
-            trace.recordLocalEnd(.source, by: rule)
+            (decision.end, decision.rule) = (.source, rule)
             if !source.isKnown, let pod = podBehind(flow.original.source, flow.original.sourcePort, of: flow) {
                 source = pod
-                trace.recordPodBehindService()
+                decision.isPodBehindService = true
             }
         case .destination(let rule):
-            isSourceLocal = false
-            trace.recordLocalEnd(.destination, by: rule)
+            (decision.end, decision.rule) = (.destination, rule)
             if !destination.isKnown, let pod = podBehind(flow.reply.source, flow.reply.sourcePort, of: flow) {
                 destination = pod
-                trace.recordPodBehindService()
+                decision.isPodBehindService = true
             }
         case .none(let reason): return .ignored(reason)
         }
+        let isSourceLocal = decision.end == .source
         let (sourceLabels, sourceClass, sourceKind) = labels(of: flow.original.source, source)
         let (destinationLabels, destinationClass, destinationKind) = labels(of: flow.reply.source, destination)
         let sourceEnd = LabeledEndpoint(
@@ -101,17 +92,18 @@ public struct LabelReader: ~Copyable {
             address: flow.reply.source, port: flow.reply.sourcePort, kind: destinationKind)
         let (localClass, remoteClass) =
             isSourceLocal ? (sourceClass, destinationClass) : (destinationClass, sourceClass)
-        return .labeled(
-            LabeledFlow(
-                transport: flow.transport,
-                local: isSourceLocal ? sourceEnd : destinationEnd,
-                remote: isSourceLocal ? destinationEnd : sourceEnd,
-                service: hasDialledPod ? nil : service(dialledBy: flow),
-                // NodePort traffic: the external client counts as local, so its address decides the class.
-                connectionClass: remoteClass == .intraVPC ? localClass : remoteClass,
-                flags: flags(of: flow, sourceEnd, destinationEnd),
-                sent: isSourceLocal ? flow.originalCounters : flow.replyCounters,
-                received: isSourceLocal ? flow.replyCounters : flow.originalCounters))
+        var labeled = LabeledFlow(
+            transport: flow.transport,
+            local: isSourceLocal ? sourceEnd : destinationEnd,
+            remote: isSourceLocal ? destinationEnd : sourceEnd,
+            service: hasDialledPod ? nil : service(dialledBy: flow),
+            // NodePort traffic: the external client counts as local, so its address decides the class.
+            connectionClass: remoteClass == .intraVPC ? localClass : remoteClass,
+            flags: flags(of: flow, sourceEnd, destinationEnd),
+            sent: isSourceLocal ? flow.originalCounters : flow.replyCounters,
+            received: isSourceLocal ? flow.replyCounters : flow.originalCounters)
+        labeled.decision = decision
+        return .labeled(labeled)
     }
 
     private func flags(of flow: Flow, _ source: LabeledEndpoint, _ destination: LabeledEndpoint) -> ConnectionFlags {
@@ -169,8 +161,8 @@ public struct LabelReader: ~Copyable {
         if let slot, !tables.pointee.isClaiming(slot) { return .candidate(slot) }
         if ownAddresses?[address] != nil { return .host(node) }
         let isInternal = isInternal(address)
-        if isInternal, let host = network.pointee.hostAddresses.node(with: address) { return .host(host) }
-        if let host = network.pointee.blockOwner(of: address, second: second) { return .blockOwner(host) }
+        if isInternal, let host = network.hostAddresses.node(with: address) { return .host(host) }
+        if let host = network.blockOwner(of: address, second: second) { return .blockOwner(host) }
         // An annotation does not count for a public address: a pod's author can write it.
         return slot.flatMap { isInternal ? .candidate($0) : nil }
     }

@@ -63,6 +63,8 @@ public struct LabeledFlow: Sendable {
     public let service: LabelsReference?
     /// The distance that the flow travels.
     public let connectionClass: ConnectionClass
+    /// The reason for which ``local`` is the local end. It fits in padding, so that it takes no memory.
+    var decision = LocalEndDecision()
     /// The flags set by address translation and by the configuration's rules.
     public let flags: ConnectionFlags
     /// Counters of the traffic that the local end sent.

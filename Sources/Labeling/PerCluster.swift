@@ -25,16 +25,6 @@ struct PerCluster<Value> {
     mutating func modifyEach(_ body: (inout Value) -> Void) {
         for index in values.indices { body(&values[index]) }
     }
-
-    /// Returns a pointer to a cluster's value, which look-ups read without reference counting. Valid until the
-    /// collection is changed or destroyed.
-    func pointer(to cluster: ClusterID) -> UnsafePointer<Value> {
-        precondition(values.indices.contains(Int(cluster.rawValue)), "the cluster is one of those configured")
-        return values.withUnsafeBufferPointer { values in
-            // The precondition excludes an empty array, which has no base address.
-            values.baseAddress.unsafelyUnwrapped + Int(cluster.rawValue)
-        }
-    }
 }
 
 extension PerCluster: Sendable where Value: Sendable {}
