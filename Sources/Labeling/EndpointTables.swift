@@ -88,16 +88,14 @@ struct EndpointTables: ~Copyable, Sendable {
         candidates.likeliest(from: endpoints[address] ?? -1, at: second, node: node, in: cluster)
     }
 
-    /// Returns the likeliest candidates of two addresses; the look-ups wait for memory once instead of twice.
+    /// Returns the head of the list of an address's candidates; -1 if the list is empty.
     @inline(__always)
-    func endpoints(
-        at first: IPAddress, _ second: IPAddress, second time: UInt32, node: Int32, in cluster: ClusterID
-    ) -> (first: Int32?, second: Int32?) {
-        let heads = (endpoints[first] ?? -1, endpoints[second] ?? -1)
-        return (
-            candidates.likeliest(from: heads.0, at: time, node: node, in: cluster),
-            candidates.likeliest(from: heads.1, at: time, node: node, in: cluster)
-        )
+    func head(at address: IPAddress) -> Int32 { endpoints[address] ?? -1 }
+
+    /// Returns the likeliest candidate of the list that begins at `head`.
+    @inline(__always)
+    func likeliest(from head: Int32, at second: UInt32, node: Int32, in cluster: ClusterID) -> Int32? {
+        candidates.likeliest(from: head, at: second, node: node, in: cluster)
     }
 
     /// Returns the service of a cluster that had an address and port at a moment.

@@ -59,8 +59,13 @@ public struct LabelReader: ~Copyable {
     public func label(_ flow: Flow) -> Labeler.Outcome {
         if ignoreUDP && flow.transport == .udp { return .ignored(.udp) }
         // The reply's source is the real peer behind a translated destination.
-        let ends = tables.pointee.endpoints(
-            at: flow.original.source, flow.reply.source, second: second, node: node, in: cluster)
+        // Both look-ups before both lists, so that they wait for memory once instead of twice; written out here, because
+        // the optimizer calls one function for both and copies the tables to the stack for it.
+        let heads = (tables.pointee.head(at: flow.original.source), tables.pointee.head(at: flow.reply.source))
+        let ends = (
+            first: tables.pointee.likeliest(from: heads.0, at: second, node: node, in: cluster),
+            second: tables.pointee.likeliest(from: heads.1, at: second, node: node, in: cluster)
+        )
         var source = endpoint(ends.first, at: flow.original.source)
         var destination = endpoint(ends.second, at: flow.reply.source)
         if ignoreNodeFlows && (source.isNode || destination.isNode) { return .ignored(.node) }
