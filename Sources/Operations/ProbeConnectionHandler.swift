@@ -75,7 +75,7 @@ final class ProbeConnectionHandler: ChannelInboundHandler {
         switch error {
         case HTTPParserError.headerOverflow:
             refuse(.requestHeaderFieldsTooLarge, "header fields are too large\n", context)
-        case is HTTPParserError: refuse(.badRequest, "not an HTTP/1.1 request\n", context)
+        case is HTTPParserError: refuse(.badRequest, "the request is not valid HTTP/1.1\n", context)
         default: context.close(promise: nil)
         }
     }

@@ -74,7 +74,7 @@ final class InsertQueueUnderTest {
         steps = Array(repeating: InsertStep(.idle), count: workers)
         moves = Array(repeating: 0, count: workers)
         schema = try TableSchema(
-            table: "t", columnNames: FlowColumn.original.map(\.rawValue), deduplication: .plain(window: 10_000),
+            table: "t", columnNames: FlowColumn.original.map(\.name), deduplication: .plain(window: 10_000),
             serverVersion: "26.9.2.1")
     }
 

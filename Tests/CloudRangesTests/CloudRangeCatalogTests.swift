@@ -92,7 +92,7 @@ private let google = TestLists.google
         let bomb = try gzip(String(repeating: " ", count: 65 << 20))
         #expect(bomb.count < 1 << 20)
         #expect(
-            throws: RangeListError.notJSON(detail: "it is compressed, and larger than 67108864 bytes when unpacked")
+            throws: RangeListError.notJSON(detail: "it is compressed and larger than 67108864 bytes when unpacked")
         ) {
             try RangeList(bomb, of: .aws)
         }
@@ -503,7 +503,7 @@ private let google = TestLists.google
         defer { directory.remove() }
         let running = running(directory.path)
         try await eventually("the directory is rejected") { running.source(.google).failures > 0 }
-        #expect(running.source(.google).lastError == "\(directory.path): not a file")
+        #expect(running.source(.google).lastError == "\(directory.path): Is a directory")
         try await running.stop()
     }
 }

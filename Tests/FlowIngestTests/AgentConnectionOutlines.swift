@@ -3,6 +3,7 @@
 import FlowModel
 import FlowWire
 import NIOCore
+import Secrets
 import TestSupport
 
 @testable import FlowIngest

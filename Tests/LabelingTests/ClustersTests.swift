@@ -203,7 +203,7 @@ private let clusters = [ClusterID.first, second]
         #expect(index.statistics.replicaSets == 2)
         // A ReplicaSet that goes is unknown to its own cluster alone, when a pod changes.
         list([], stores[0])
-        web.app = "web"
+        web.columnLabels = [.app: "web"]
         for cluster in clusters { index.podStore(of: cluster).apply([.updated(web)]) }
         #expect(workload(in: .first) == "Deployment/web" && workload(in: second) == "Rollout/two")
         #expect(index.statistics.replicaSets == 1)

@@ -355,6 +355,6 @@ private func problems(_ text: String, _ body: (inout YAMLMapping) -> Void = { _ 
         #expect(try problem(ofFileHolding: Data([0x61, 0xff])) == "PATH: is not UTF-8 text")
         let largest = Data(repeating: UInt8(ascii: "\n"), count: YAMLDocument.maximumSize)
         #expect(try problem(ofFileHolding: largest) == nil)
-        #expect(try problem(ofFileHolding: largest + [0x0a]) == "PATH: is larger than 16 MiB")
+        #expect(try problem(ofFileHolding: largest + [0x0a]) == "PATH: cannot be read: it is larger than 16 MiB")
     }
 }

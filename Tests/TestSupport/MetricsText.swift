@@ -15,7 +15,7 @@ public struct MetricsText {
         var helped: String?
         var name = ""
         for line in text.split(separator: "\n") {
-            if let help = line.wholeMatch(of: /# HELP ([a-z_]+) [A-Z][^\\]+\./) {
+            if let help = line.wholeMatch(of: /# HELP ([a-z_]+) [A-Z0-9][^\\]+\./) {
                 helped = String(help.1)
             } else if let type = line.wholeMatch(of: /# TYPE ([a-z_]+) (counter|gauge|histogram)/) {
                 name = String(type.1)
