@@ -120,8 +120,12 @@ struct LockService: Service, CustomStringConvertible {
         held.events = nil
         let lock = held.lock
         let services = Daemon.makeGroup(turn.services, logger: logger)
-        let outcome = group.next().makePromise(of: InstanceLock.Outcome.self)
-        thread.submit { outcome.succeed(lock.serve { report($0, services) }) }
+        // Not a promise of the event loop, which may have ended when the thread is done.
+        let (outcomes, outcome) = AsyncStream.makeStream(of: InstanceLock.Outcome.self)
+        thread.submit {
+            outcome.yield(lock.serve { report($0, services) })
+            outcome.finish()
+        }
         do {
             try await withTaskCancellationOrGracefulShutdownHandler {
                 try await services.run()
@@ -135,11 +139,12 @@ struct LockService: Service, CustomStringConvertible {
         let isShuttingDown = Task.isShuttingDownGracefully
         let events = turn.duplicateEventSocket()
         lock.offer(events)
-        let deadline = outcome.futureResult.eventLoop.scheduleTask(in: Self.handoverTime) {
-            outcome.fail(HandoverTimedOut())
-        }
-        let hasHandedOver = try await outcome.futureResult.get() == .handedOver
+        let deadline = group.next().scheduleTask(in: Self.handoverTime) { outcome.finish() }
+        // In a task of its own, because the handover goes on if this task is cancelled.
+        let end = await Task { await outcomes.first { _ in true } }.value
         deadline.cancel()
+        guard let end else { throw HandoverTimedOut() }
+        let hasHandedOver = end == .handedOver
         if hasHandedOver {
             logger.notice(
                 isShuttingDown
