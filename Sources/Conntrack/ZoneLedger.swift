@@ -27,6 +27,9 @@ struct ZoneLedger {
     /// Seconds without a packet after which a connection is forgotten, but not before its entries had three collections
     /// to show a packet. If they count again later, they start over together.
     static let idleSeconds: UInt32 = 60
+    /// Rounds without an entry of a connection's direction after which an entry of the opposite direction belongs to a
+    /// new connection.
+    private static let directionRounds: UInt32 = 3
     /// The limit on remembered tuples of one connection: two for each hop that translates, and some outdated ones.
     private static let maximumViews = 16
 
@@ -63,11 +66,15 @@ struct ZoneLedger {
         let hash: UInt64
         /// Differs between a tuple and its mirror.
         let isMirrored: Bool
+        /// Whether the tuple is its own mirror: a pod that calls itself through a service.
+        let isSymmetric: Bool
 
+        /// Without ports, a tuple and its mirror may be two connections, such as two pings.
         init(_ transport: TransportProtocol, _ tuple: FlowTuple) {
             let mirrored = tuple.mirrored
-            isMirrored =
-                (tuple.source, tuple.sourcePort) > (mirrored.source, mirrored.sourcePort)
+            let hasPorts = tuple.sourcePort != 0 || tuple.destinationPort != 0
+            isMirrored = hasPorts && (tuple.source, tuple.sourcePort) > (mirrored.source, mirrored.sourcePort)
+            isSymmetric = tuple == mirrored
             var hasher = Hasher()
             hasher.combine(transport)
             hasher.combine(isMirrored ? mirrored : tuple)
@@ -93,6 +100,8 @@ struct ZoneLedger {
         var reportedSince: UInt32
         var lastSeen: UInt32
         var lastRound: UInt32
+        /// The last round in which an entry of the connection's direction was seen.
+        var lastDirectRound: UInt32
         /// The tuples to report, if an entry translates addresses.
         var translated: (original: FlowTuple, reply: FlowTuple)?
         /// Hashes of the views with which the connection's packets arrive at a zone or leave it, the latest last.
@@ -177,11 +186,13 @@ struct ZoneLedger {
         guard isActive || entry.zone != .default else { return entry.flow }
         isActive = true
         self.second = second
-        guard var (number, flow) = connection(of: entry.flow), var connection = connections.removeValue(forKey: number)
+        guard let (number, directed) = connection(of: entry.flow),
+            var connection = connections.removeValue(forKey: number)
         else {
             unmergedEntries += 1
             return entry.flow
         }
+        var flow = directed
         connection.forgetReports(before: round)
         connection.lastSeen = second
         connection.lastRound = round
@@ -219,17 +230,29 @@ struct ZoneLedger {
             guard let known = connectionOfView[arriving.hash] else {
                 return makeConnection([arriving]).map { ($0, flow) }
             }
-            return (known.connection, known.isMirrored == arriving.isMirrored ? flow : flow.turned)
+            if known.isMirrored == arriving.isMirrored || arriving.isSymmetric {
+                connections[known.connection]?.lastDirectRound = round
+            } else if let last = connections[known.connection]?.lastDirectRound, round &- last < Self.directionRounds {
+                return (known.connection, flow.turned)
+            } else {
+                // The peer has opened a connection of its own with the same ports.
+                turn(known.connection)
+                connections[known.connection]?.translated = nil
+                connections[known.connection]?.lastDirectRound = round
+            }
+            return (known.connection, flow)
         }
         let leaving = View(flow.transport, flow.reply.mirrored)
         replaceTranslation(of: arriving.hash, to: leaving.hash)
-        for view in [arriving, leaving] {
-            if let known = connectionOfView[view.hash], known.isMirrored != view.isMirrored { turn(known.connection) }
-        }
+        turnIfNeeded(arriving, leaving)
         let number: UInt32
         switch (connectionOfView[arriving.hash]?.connection, connectionOfView[leaving.hash]?.connection) {
         case (nil, nil):
-            guard let made = makeConnection([arriving, leaving]) else { return nil }
+            guard let made = makeConnection([arriving, leaving]) else {
+                leavingOfArriving[arriving.hash] = nil
+                arrivingOfLeaving[leaving.hash] = nil
+                return nil
+            }
             number = made
         case (let known?, nil):
             add(leaving, to: known)
@@ -244,7 +267,22 @@ struct ZoneLedger {
         let isDestination = flow.reply.source != flow.original.destination
         let isOutdated = connections[number]?.translated.map { !flow.isHop(of: $0) } ?? true
         if isDestination || isOutdated { connections[number]?.translated = (flow.original, flow.reply) }
+        connections[number]?.lastDirectRound = round
         return (number, flow)
+    }
+
+    /// Turns the connections of an entry that translates, unless one of their views has the entry's direction already:
+    /// a pod that calls itself through a service shows a tuple and its mirror at two hops of one direction.
+    private mutating func turnIfNeeded(_ arriving: View, _ leaving: View) {
+        let known = [arriving, leaving].compactMap { view in
+            connectionOfView[view.hash].map {
+                (number: $0.connection, isTurned: $0.isMirrored != view.isMirrored, view)
+            }
+        }
+        for number in Set(known.map(\.number)) {
+            let views = known.filter { $0.number == number }
+            if views.allSatisfy({ $0.isTurned && !$0.2.isSymmetric }) { turn(number) }
+        }
     }
 
     /// Takes what was the reply direction of a connection for its original direction.
@@ -282,7 +320,7 @@ struct ZoneLedger {
         guard connections.count < Self.maximumConnections else { return nil }
         repeat { nextConnection &+= 1 } while connections[nextConnection] != nil
         connections[nextConnection] = Connection(
-            firstRound: round, reportedSince: round, lastSeen: second, lastRound: round,
+            firstRound: round, reportedSince: round, lastSeen: second, lastRound: round, lastDirectRound: round,
             views: views.map(\.hash))
         for view in views {
             connectionOfView[view.hash] = Membership(connection: nextConnection, isMirrored: view.isMirrored)
@@ -317,6 +355,7 @@ struct ZoneLedger {
         joined.original += absorbed.original
         joined.reply += absorbed.reply
         joined.lastSeen = max(joined.lastSeen, absorbed.lastSeen)
+        joined.lastDirectRound = round
         if absorbed.firstRound &- joined.firstRound > UInt32.max / 2 { joined.firstRound = absorbed.firstRound }
         joined.translated = joined.translated ?? absorbed.translated
         joined.views += absorbed.views

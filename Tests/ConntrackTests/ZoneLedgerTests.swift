@@ -254,6 +254,70 @@ private struct SimulatedConnection {
         }
     }
 
+    /// A flow with 10 packets of 100 bytes one way and 7 of 1,000 the other.
+    private static func entry(
+        _ zone: UInt16, _ original: (Endpoint, Endpoint), _ reply: (Endpoint, Endpoint),
+        _ transport: TransportProtocol = .udp
+    ) -> ConntrackEntry {
+        func tuple(_ ends: (Endpoint, Endpoint)) -> FlowTuple {
+            FlowTuple(
+                source: ends.0.address, destination: ends.1.address, sourcePort: ends.0.port,
+                destinationPort: ends.1.port)
+        }
+        return ConntrackEntry(
+            flow: Flow(
+                transport: transport, original: tuple(original), reply: tuple(reply),
+                originalCounters: FlowCounters(packets: 10, bytes: 1_000),
+                replyCounters: FlowCounters(packets: 7, bytes: 7_000)),
+            id: nil, zone: ConntrackZone(original: zone, reply: zone))
+    }
+
+    @Test("A pod that calls itself through its service is counted once, in its direction")
+    func hairpin() {
+        var ledger = ZoneLedger()
+        let (pod, service) = (Endpoint("10.244.1.20", 7946), Endpoint("10.96.0.80", 7946))
+        for second in 0..<5 as Range<UInt32> {
+            ledger.beginRound(second: second)
+            var (original, reply) = (FlowCounters(), FlowCounters())
+            for entry in [
+                Self.entry(1, (pod, service), (pod, pod)), Self.entry(2, (pod, pod), (pod, service)),
+            ] {
+                let flow = ledger.report(entry, second: second)
+                original += flow.originalCounters
+                reply += flow.replyCounters
+            }
+            #expect(original == FlowCounters(packets: 10, bytes: 1_000), "round \(second)")
+            #expect(reply == FlowCounters(packets: 7, bytes: 7_000), "round \(second)")
+        }
+    }
+
+    @Test("A connection that the peer opens later with the same ports has the peer's direction")
+    func opposite() {
+        var ledger = ZoneLedger()
+        let (left, right) = (Endpoint("10.244.1.20", 123), Endpoint("10.244.2.10", 123))
+        func sources(_ first: Endpoint, _ second: Endpoint, at time: UInt32) -> [IPAddress] {
+            ledger.beginRound(second: time)
+            return [1, 2].map {
+                ledger.report(Self.entry($0, (first, second), (second, first)), second: time).original.source
+            }
+        }
+        #expect(sources(left, right, at: 0) == [left.address, left.address])
+        for _ in 0..<3 { ledger.beginRound(second: 5) }
+        #expect(sources(right, left, at: 10) == [right.address, right.address])
+    }
+
+    @Test("Two hosts that ping each other are two connections")
+    func pings() {
+        var ledger = ZoneLedger()
+        let icmp = TransportProtocol(rawValue: 1)
+        let (left, right) = (Endpoint("10.244.1.20", 0), Endpoint("10.244.2.10", 0))
+        let bytes = [
+            ledger.report(Self.entry(1, (left, right), (right, left), icmp), second: 0).bytes,
+            ledger.report(Self.entry(2, (right, left), (left, right), icmp), second: 0).bytes,
+        ]
+        #expect(bytes == [8_000, 8_000] && ledger.mergedConnections == 0)
+    }
+
     @Test("A port that is translated for one pod after the other keeps neither the first pod's name nor its tuples")
     func reusedTranslation() {
         var ledger = ZoneLedger()
