@@ -29,7 +29,9 @@ public enum ClickHouseCredentials: Equatable, Sendable {
             guard error.isMissing else { throw LocalFile.Failure(reason: "\(path): \(error.reason)") }
             return ""
         }
-        guard let text = String(validating: bytes, as: UTF8.self) else {
+        // Some editors begin a file with a byte order mark.
+        let content = bytes.starts(with: [0xef, 0xbb, 0xbf]) ? bytes.dropFirst(3) : bytes[...]
+        guard let text = String(validating: content, as: UTF8.self) else {
             throw LocalFile.Failure(reason: "\(path): it is not UTF-8 text")
         }
         return String(text.prefix { !$0.isNewline })

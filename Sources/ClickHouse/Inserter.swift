@@ -177,6 +177,7 @@ public final class Inserter: BlockSink {
             if let outcome = step.outcome.take() { count(outcome, of: delivery) }
         }
         for notice in step.notices { log.report(notice) }
+        step.notices = []
         for other in step.woken { wakeUps[other].signal() }
         if step.movesOn { client.moveOn() }
     }

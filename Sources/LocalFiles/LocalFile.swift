@@ -30,7 +30,7 @@ public struct LocalFile: Sendable {
 
         private init(code: Int32) {
             reason = String(cString: strerror(code))
-            isMissing = code == ENOENT
+            isMissing = code == ENOENT || code == ENOTDIR
         }
 
         /// The failure in `errno`.
@@ -58,6 +58,8 @@ public struct LocalFile: Sendable {
             device: UInt64(status.st_dev), inode: UInt64(status.st_ino), size: Int64(status.st_size),
             seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec)
         if version == known { return nil }
+        let isRegular = status.st_mode & S_IFMT == S_IFREG
+        guard !isRegular || version.size <= maximumBytes else { throw tooLarge(maximumBytes) }
         return LocalFile(version: version, bytes: try bytes(in: file, maximumBytes: maximumBytes))
     }
 
@@ -75,15 +77,14 @@ public struct LocalFile: Sendable {
             if count < 0 && errno == EINTR { continue }
             guard count >= 0 else { throw .last }
             guard count > 0 else { return bytes }
-            guard bytes.count + count <= maximumBytes else {
-                throw Failure(reason: "it is larger than \(size(maximumBytes))")
-            }
+            guard bytes.count + count <= maximumBytes else { throw tooLarge(maximumBytes) }
             bytes += chunk[..<count]
         }
     }
 
-    private static func size(_ bytes: Int) -> String {
-        bytes > 0 && bytes.isMultiple(of: 1 << 20) ? "\(bytes >> 20) MiB" : "\(bytes) bytes"
+    private static func tooLarge(_ limit: Int) -> Failure {
+        let isRound = limit > 0 && limit.isMultiple(of: 1 << 20)
+        return Failure(reason: "it is larger than \(isRound ? "\(limit >> 20) MiB" : "\(limit) bytes")")
     }
 
     /// Replaces a file atomically: readers see the old one or the new one, even after a crash.
