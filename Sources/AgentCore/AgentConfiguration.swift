@@ -6,7 +6,7 @@ package import FlowModel
 import InstanceLock
 package import Operations
 package import Secrets
-package import TransportSecurity
+import TransportSecurity
 
 /// The agent's settings. Environment variables that kubenetmon has too keep its names and defaults.
 package struct AgentConfiguration: Equatable, Sendable {

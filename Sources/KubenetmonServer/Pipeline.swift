@@ -203,7 +203,7 @@ final class Pipeline: Service, CustomStringConvertible {
                 case .failure(let error) where !Task.isCancelled:
                     self.stage.withLock { $0 = .waiting("\(error)") }
                     self.logger.warning(
-                        "not ready: waiting for ClickHouse before listening for agents",
+                        "not ready: waiting for ClickHouse before accepting agents",
                         metadata: ["error": "\(error)"])
                     try? await Task.sleep(for: backoff.next())
                 case .failure: break
