@@ -24,7 +24,7 @@ struct InsertLog: Sendable {
         case .possiblyDoubled(let batch):
             logger.warning(
                 "a batch that may be stored already is split and may be stored twice: a proxy still refuses its size",
-                metadata: ["rows": "\(batch.rows)", "reported_bytes": "\(batch.reportedBytes)"])
+                metadata: Self.amount(of: batch))
         case .leftOut(let view, let error):
             logger.warning(
                 "a materialized view fails; batches are stored in the table without it",
@@ -35,15 +35,19 @@ struct InsertLog: Sendable {
         case .rescued(let batch):
             logger.warning(
                 "ClickHouse has ended and kept a batch's token without its rows; they are sent under another token",
-                metadata: ["rows": "\(batch.rows)", "reported_bytes": "\(batch.reportedBytes)"])
+                metadata: Self.amount(of: batch))
         case .unverified(let batch, let problem):
             logger.warning(
-                "ClickHouse has started anew and is believed to have a batch that was under way: it cannot be asked",
+                "ClickHouse has restarted, and the server cannot check that a batch in flight was stored; it counts as stored",
                 metadata: [
                     "error": "\(problem)", "rows": "\(batch.rows)",
                     "remedy": "GRANT SELECT ON system.parts and system.metrics",
                 ])
         }
+    }
+
+    private static func amount(of batch: InsertBatch) -> Logger.Metadata {
+        ["rows": "\(batch.rows)", "reported_bytes": "\(batch.reportedBytes)"]
     }
 
     /// Logs a rejection.
@@ -53,9 +57,8 @@ struct InsertLog: Sendable {
     ///   - error: Why ClickHouse rejects it.
     ///   - file: The path of its dead letter, or why there is none; nil without a dead-letter directory.
     func reportRejection(of batch: InsertBatch, _ error: ClickHouseError, file: String?) {
-        var metadata: Logger.Metadata = [
-            "error": "\(error)", "rows": "\(batch.rows)", "reported_bytes": "\(batch.reportedBytes)",
-        ]
+        var metadata = Self.amount(of: batch)
+        metadata["error"] = "\(error)"
         if let file { metadata["file"] = "\(file)" }
         logger.error("ClickHouse does not take a batch; its rows are counted as lost", metadata: metadata)
     }

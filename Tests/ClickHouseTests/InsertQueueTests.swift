@@ -290,7 +290,7 @@ private enum State: CaseIterable {
 
     // MARK: - Back-off
 
-    @Test("the waits grow to their maximum, and begin anew with the next block")
+    @Test("the waits grow to their maximum, and the next block starts with the shortest")
     func backoff() throws {
         let test = try InsertQueueUnderTest()
         for number in 1...2 {

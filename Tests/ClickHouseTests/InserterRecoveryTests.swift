@@ -32,7 +32,7 @@ import Testing
 
     @Test(
         "an unreachable ClickHouse is probed during waits of any length",
-        arguments: [RawHTTPServer.Answer.hangUp, .status(503, "nobody is here")])
+        arguments: [RawHTTPServer.Answer.hangUp, .status(503, "no server is available")])
     func whoIsNotReachedIsAskedNowAndThenHoweverLongTheWaits(answer: RawHTTPServer.Answer) async throws {
         let isBack = Mutex(false)
         let server = try RawHTTPServer { _, _ in isBack.withLock { $0 } ? .clickHouse(200) : answer }
