@@ -93,7 +93,7 @@ extension Labeler {
             range = "in range \(prefix): \(words.joined(separator: " "))"
         }
         return switch (scope, range) {
-        case (.reserved, _): "reserved by \(network): nobody's"
+        case (.reserved, _): "reserved by \(network): no host has it"
         case (.private, let range?): "private by \(network), \(range)"
         case (.shared, let range?): "shared by \(network), \(range)"
         case (.private, nil), (.shared, nil): "private by \(network): the own cloud and region"

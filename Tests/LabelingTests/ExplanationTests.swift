@@ -76,7 +76,7 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
                 "destination: 100.64.3.3 is no pod or node; private by 100.64.0.0/10: the own cloud and region"))
         #expect(
             explain("10.244.1.20", "224.0.0.1").contains(
-                "destination: 224.0.0.1 is no pod or node; reserved by 224.0.0.0/4: nobody's"))
+                "destination: 224.0.0.1 is no pod or node; reserved by 224.0.0.0/4: no host has it"))
         #expect(
             explain("10.244.1.20", "192.0.2.1").contains(
                 "destination: 192.0.2.1 is no pod or node; public, in no known range"))
