@@ -82,6 +82,7 @@ public final class OwnedThread: Sendable {
                 start.body()
                 return nil
             }, start.toOpaque())
+        // Without the thread, its part of the daemon would stand still unnoticed. The orchestrator starts the process again.
         guard error == 0 else { fatalError("cannot start the thread \(name): \(String(cString: strerror(error)))") }
         pthread_detach(thread)
     }
