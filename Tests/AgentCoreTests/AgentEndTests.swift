@@ -75,8 +75,10 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         #expect(!output.contains("all collected flows"))
     }
 
-    @Test("every service of the agent ends when its task is cancelled", .timeLimit(.minutes(2)))
-    func cancellation() async throws {
+    /// Runs `body` while the agent's services run, and cancels them after it.
+    private func withLiveAgent(
+        _ body: (_ group: MultiThreadedEventLoopGroup, _ port: Int) async -> Void = { _, _ in }
+    ) async throws {
         try NetworkNamespace.requireSandbox()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let port = try freePort()
@@ -86,33 +88,27 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
             try? await eventually("the agent is live") {
                 (try? await ChildProcess.shell("curl -sf http://127.0.0.1:\(port)/live")) != nil
             }
+            await body(group, port)
             tasks.cancelAll()
         }
         try await group.shutdownGracefully()
     }
 
+    @Test("every service of the agent ends when its task is cancelled", .timeLimit(.minutes(2)))
+    func cancellation() async throws { try await withLiveAgent() }
+
     @Test(
         "probes and metrics are answered while the loop of the connection to the server is blocked",
         .timeLimit(.minutes(2)))
     func blockedLoop() async throws {
-        try NetworkNamespace.requireSandbox()
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        let port = try freePort()
-        let services = try Self.agent(metricsPort: port).services(on: group)
-        await withTaskGroup(of: Void.self) { tasks in
-            for service in services { tasks.addTask { try? await service.run() } }
-            try? await eventually("the agent is live") {
-                (try? await ChildProcess.shell("curl -sf http://127.0.0.1:\(port)/live")) != nil
-            }
+        try await withLiveAgent { group, port in
             await BlockedThreads.during(group.makeIterator().map { loop in { loop.execute($0) } }) {
                 // It is not ready: no server is connected.
                 for (path, status) in [("live", "200"), ("ready", "503"), ("metrics", "200"), ("", "200")] {
                     #expect(await ChildProcess.httpStatus(of: "http://127.0.0.1:\(port)/\(path)") == status, "/\(path)")
                 }
             }
-            tasks.cancelAll()
         }
-        try await group.shutdownGracefully()
     }
 
     @Test("if one service of the agent fails, the others end", arguments: 0..<4)
