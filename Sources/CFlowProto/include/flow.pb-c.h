@@ -38,7 +38,8 @@ typedef enum {
 } Kubenetmon__V1__AgentMessage__BodyCase;
 
 /*
- * An agent that has nothing to say for a minute says an AgentMessage without a body.
+ * A message from an agent to a server. A message without a body is a heartbeat: the agent sends one a minute, and the
+ * server closes a connection that is silent for five minutes.
  */
 struct  Kubenetmon__V1__AgentMessage
 {
@@ -48,7 +49,7 @@ struct  Kubenetmon__V1__AgentMessage
     Kubenetmon__V1__Hello *hello;
     Kubenetmon__V1__FlowBatch *batch;
     /*
-     * The addresses that the agent's host has from now on, where they are others than those it told before.
+     * The host's addresses after a change; replaces those sent before on this connection.
      */
     Kubenetmon__V1__HostAddresses *host_addresses;
   };
@@ -65,6 +66,9 @@ typedef enum {
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(KUBENETMON__V1__SERVER_MESSAGE__BODY__CASE)
 } Kubenetmon__V1__ServerMessage__BodyCase;
 
+/*
+ * A message from a server to an agent.
+ */
 struct  Kubenetmon__V1__ServerMessage
 {
   ProtobufCMessage base;
@@ -80,31 +84,37 @@ struct  Kubenetmon__V1__ServerMessage
 
 
 /*
- * The first message of every connection. It takes at most 16 KiB.
+ * Identifies the agent. The first message of every connection, and only the first; at most 16 KiB, because the server
+ * reads it before it has admitted the agent.
  */
 struct  Kubenetmon__V1__Hello
 {
   ProtobufCMessage base;
   /*
-   * Of this protocol; 1 today.
+   * The version of this protocol that the agent speaks, at least 1. The server answers a version that it does not
+   * know with GoAway.supported_protocol_version. The current version is 1.
    */
   uint32_t protocol_version;
   /*
-   * The Kubernetes node on which the agent runs.
+   * The name of the Kubernetes node on which the agent runs. Must not be empty.
    */
   char *node_name;
   /*
-   * 16 random bytes, new for every agent process: with FlowBatch.sequence the identity of a batch.
+   * The id of an agent process, 16 random bytes. With FlowBatch.sequence it identifies each batch of the connection.
+   * For batches that the agent restored from its spool directory, it is the id of the process that made them.
    */
   ProtobufCBinaryData agent_id;
+  /*
+   * The agent's release, for the server's log and status page.
+   */
   char *software_version;
   /*
-   * What proves that the agent may send: a secret that both sides share, or a token of the agent's Kubernetes service
-   * account. Empty where the server asks for none.
+   * The agent's bearer token: a secret that agents and servers share, or a token of the agent's Kubernetes service
+   * account. Empty for none. Without TLS it travels in clear text.
    */
   char *token;
   /*
-   * Absent: the agent does not tell. Present and empty: its host has none.
+   * The addresses of the agent's host. Absent: the agent does not send them. Present and empty: the host has none.
    */
   Kubenetmon__V1__HostAddresses *host_addresses;
 };
@@ -114,18 +124,18 @@ struct  Kubenetmon__V1__Hello
 
 
 /*
- * The addresses of the host on which an agent runs, those of tunnels and bridges included: at most 256.
+ * All addresses of the host on which an agent runs, including those of tunnels and bridges; at most 256.
  */
 struct  Kubenetmon__V1__HostAddresses
 {
   ProtobufCMessage base;
   /*
-   * Numbers in host order.
+   * IPv4 addresses as numbers: 192.0.2.1 is 0xC0000201.
    */
   size_t n_ipv4;
   uint32_t *ipv4;
   /*
-   * 16 bytes each in network order.
+   * IPv6 addresses, 16 bytes each, in network byte order.
    */
   ProtobufCBinaryData ipv6;
 };
@@ -135,22 +145,26 @@ struct  Kubenetmon__V1__HostAddresses
 
 
 /*
- * Flows of one observation and of one address family, as columns: entry i of a column belongs to flow i.
+ * Flows of one minute and one address family, as columns: entry i of a column belongs to flow i. Columns need few
+ * allocations to decode, however many flows there are. Agents put at most 1,024 flows into a batch; the limit of the
+ * protocol is the length of a frame.
  */
 struct  Kubenetmon__V1__FlowBatch
 {
   ProtobufCMessage base;
   /*
-   * Ascending from 1 in one agent process; a batch that is sent again keeps its number and its content.
+   * The batch's number among those of its agent process (Hello.agent_id), ascending. A batch that is sent again keeps
+   * its number and its content, so that the server can recognize it.
    */
   uint64_t sequence;
   /*
-   * When the counters were read, in milliseconds since the Unix epoch.
+   * The time at which the counters were read, in milliseconds since the Unix epoch, by the node's clock.
    */
   uint64_t observed_at_ms;
   /*
-   * The original tuple. IPv4 addresses are numbers in host order; IPv6 addresses are 16 bytes each in network
-   * order. A batch fills the columns of one family and leaves the other's empty.
+   * The original tuple: the addresses and ports of the packet that opened the connection. Addresses are encoded as in
+   * HostAddresses; a batch fills the columns of one family and leaves those of the other empty. Ports are at most
+   * 65,535. Protocols without ports have port 0.
    */
   size_t n_ipv4_source;
   uint32_t *ipv4_source;
@@ -163,9 +177,14 @@ struct  Kubenetmon__V1__FlowBatch
   size_t n_destination_port;
   uint32_t *destination_port;
   /*
-   * IP protocol numbers, one byte a flow: the length of this column is the number of flows.
+   * The IP protocol number of each flow (6 is TCP), one byte each. The length of this column is the number of flows.
    */
   ProtobufCBinaryData transport;
+  /*
+   * What the kernel counted since the previous reading, in the direction of the original tuple and in that of the
+   * replies. Bytes include IP headers. Flows with a value above 2^50 are dropped: no network carries as much between
+   * two readings.
+   */
   size_t n_original_packets;
   uint64_t *original_packets;
   size_t n_original_bytes;
@@ -175,8 +194,9 @@ struct  Kubenetmon__V1__FlowBatch
   size_t n_reply_bytes;
   uint64_t *reply_bytes;
   /*
-   * The reply tuple, only for flows where it is not the mirror of the original (address translation): ascending
-   * flow indices, and for each of them what replies carry.
+   * Flows with address translation: those whose reply tuple is not the mirror of the original. `translated` has their
+   * indices, ascending; entry i of the other columns belongs to flow translated[i] and has the source and destination
+   * of a reply as the kernel expects it. The reply's source is the peer that responds, behind any service address.
    */
   size_t n_translated;
   uint32_t *translated;
@@ -197,12 +217,17 @@ struct  Kubenetmon__V1__FlowBatch
 
 
 /*
- * These batches of this connection are in ClickHouse, or need not be: the agent may forget them. An empty Ack says that
- * the server is alive and holds what it has not acknowledged; an agent that hears nothing for a minute goes elsewhere.
+ * Acknowledges batches: their rows are in ClickHouse, or the server has counted them as dropped or lost, so the agent
+ * may drop them. An Ack without numbers is a heartbeat, sent every 15 s: the server works, and keeps the batches that
+ * it has not acknowledged. An agent that waits for acknowledgements and receives nothing for a minute
+ * (SERVER_ANSWER_TIMEOUT) reconnects, to the next server.
  */
 struct  Kubenetmon__V1__Ack
 {
   ProtobufCMessage base;
+  /*
+   * FlowBatch.sequence of each batch, in no particular order.
+   */
   size_t n_sequence;
   uint64_t *sequence;
 };
@@ -212,22 +237,23 @@ struct  Kubenetmon__V1__Ack
 
 
 /*
- * The server wants the agent to close this connection and to connect anew (likely to another replica). What is under way
- * is still acknowledged on this one; the agent sends nothing new on it.
+ * Asks the agent to reconnect, usually to another server. The agent sends nothing new on this connection, waits at most
+ * a minute for the acknowledgements of its batches in flight, and closes it.
  */
 struct  Kubenetmon__V1__GoAway
 {
   ProtobufCMessage base;
   /*
-   * For the agent's log.
+   * The reason, for the agent's log.
    */
   char *reason;
   /*
-   * The server does not speak this agent's protocol; it speaks up to this version. 0: that is not the reason.
+   * The highest protocol version that the server speaks, if it does not know the agent's; 0 if that is not the reason.
    */
   uint32_t supported_protocol_version;
   /*
-   * The server does not let the agent in: the reason says what must change. The agent goes on trying, slowly.
+   * Whether the server rejects the agent: `reason` says what must change. The agent keeps its batches and retries with
+   * waits of up to 30 s.
    */
   protobuf_c_boolean refused;
 };

@@ -50,13 +50,14 @@ typedef struct Kubenetmon__Kubernetes__PartialObjectMetadata Kubenetmon__Kuberne
 /* --- messages --- */
 
 /*
- * apimachinery/pkg/runtime.Unknown: what stands behind the magic "k8s\0" of every body and every watched object.
+ * apimachinery/pkg/runtime.Unknown: the envelope of every response and of every watched object, after the four bytes
+ * "k8s\0" (apimachinery/pkg/runtime/serializer/protobuf).
  */
 struct  Kubenetmon__Kubernetes__Unknown
 {
   ProtobufCMessage base;
   /*
-   * The message of the kind that was asked for.
+   * The encoded object, a message of the requested kind.
    */
   protobuf_c_boolean has_raw;
   ProtobufCBinaryData raw;
@@ -67,7 +68,7 @@ struct  Kubenetmon__Kubernetes__Unknown
 
 
 /*
- * apimachinery/pkg/apis/meta/v1.WatchEvent: one frame of a watch.
+ * apimachinery/pkg/apis/meta/v1.WatchEvent: one frame of a watch, after its length of 4 bytes, without an envelope.
  */
 struct  Kubenetmon__Kubernetes__WatchEvent
 {
@@ -76,6 +77,10 @@ struct  Kubenetmon__Kubernetes__WatchEvent
    * ADDED, MODIFIED, DELETED, BOOKMARK or ERROR.
    */
   char *type;
+  /*
+   * The object after the change; the last known one for DELETED, only its resource_version for BOOKMARK, and a Status
+   * for ERROR.
+   */
   Kubenetmon__Kubernetes__RawExtension *object;
 };
 #define KUBENETMON__KUBERNETES__WATCH_EVENT__INIT \
@@ -84,13 +89,13 @@ struct  Kubenetmon__Kubernetes__WatchEvent
 
 
 /*
- * apimachinery/pkg/runtime.RawExtension
+ * apimachinery/pkg/runtime.RawExtension: an object in a WatchEvent.
  */
 struct  Kubenetmon__Kubernetes__RawExtension
 {
   ProtobufCMessage base;
   /*
-   * The magic "k8s\0" and an Unknown.
+   * The four bytes "k8s\0" and an Unknown.
    */
   protobuf_c_boolean has_raw;
   ProtobufCBinaryData raw;
@@ -101,16 +106,22 @@ struct  Kubenetmon__Kubernetes__RawExtension
 
 
 /*
- * apimachinery/pkg/apis/meta/v1.Status: why a request failed.
+ * apimachinery/pkg/apis/meta/v1.Status: the failure of a request or of a watch.
  */
 struct  Kubenetmon__Kubernetes__Status
 {
   ProtobufCMessage base;
+  /*
+   * The failure in words, for the log.
+   */
   char *message;
+  /*
+   * The failure in one word, such as Expired or Forbidden.
+   */
   char *reason;
   Kubenetmon__Kubernetes__StatusDetails *details;
   /*
-   * As in HTTP.
+   * The HTTP status code, such as 410 for a resource version that is too old.
    */
   protobuf_c_boolean has_code;
   int32_t code;
@@ -123,6 +134,9 @@ struct  Kubenetmon__Kubernetes__Status
 struct  Kubenetmon__Kubernetes__StatusDetails
 {
   ProtobufCMessage base;
+  /*
+   * The seconds to wait before the next attempt; 0 or absent if the server names none.
+   */
   protobuf_c_boolean has_retry_after_seconds;
   int32_t retry_after_seconds;
 };
@@ -132,16 +146,22 @@ struct  Kubenetmon__Kubernetes__StatusDetails
 
 
 /*
- * apimachinery/pkg/apis/meta/v1.ListMeta
+ * apimachinery/pkg/apis/meta/v1.ListMeta: what a list says about itself.
  */
 struct  Kubenetmon__Kubernetes__ListMeta
 {
   ProtobufCMessage base;
+  /*
+   * The version of the list, from which a watch continues. Opaque: the API server defines its form.
+   */
   char *resource_version;
   /*
-   * Asks for the next page; empty on the last one.
+   * The token that requests the next page; empty on the last one.
    */
   char *continue_token;
+  /*
+   * An estimate of the number of objects on the following pages; absent on the last one.
+   */
   protobuf_c_boolean has_remaining_item_count;
   int64_t remaining_item_count;
 };
@@ -151,14 +171,23 @@ struct  Kubenetmon__Kubernetes__ListMeta
 
 
 /*
- * apimachinery/pkg/apis/meta/v1.ObjectMeta
+ * apimachinery/pkg/apis/meta/v1.ObjectMeta: the metadata that every object has.
  */
 struct  Kubenetmon__Kubernetes__ObjectMeta
 {
   ProtobufCMessage base;
   char *name;
+  /*
+   * Empty for nodes, which belong to no namespace.
+   */
   char *namespace_;
+  /*
+   * Unique over time: an object that is deleted and created again with the same name has another uid.
+   */
   char *uid;
+  /*
+   * Changes with every change of the object.
+   */
   char *resource_version;
   Kubenetmon__Kubernetes__Time *creation_timestamp;
   size_t n_labels;
@@ -174,7 +203,7 @@ struct  Kubenetmon__Kubernetes__ObjectMeta
 
 
 /*
- * An entry of a map<string, string>.
+ * An entry of a map<string, string>, in the encoding that protobuf defines for maps.
  */
 struct  Kubenetmon__Kubernetes__MapEntry
 {
@@ -187,12 +216,21 @@ struct  Kubenetmon__Kubernetes__MapEntry
     , NULL, NULL }
 
 
+/*
+ * apimachinery/pkg/apis/meta/v1.OwnerReference: an object on which another one depends.
+ */
 struct  Kubenetmon__Kubernetes__OwnerReference
 {
   ProtobufCMessage base;
+  /*
+   * The owner's kind, such as ReplicaSet.
+   */
   char *kind;
   char *name;
   char *uid;
+  /*
+   * Whether the owner is the object's controller; an object has at most one.
+   */
   protobuf_c_boolean has_controller;
   protobuf_c_boolean controller;
 };
@@ -201,11 +239,14 @@ struct  Kubenetmon__Kubernetes__OwnerReference
     , NULL, NULL, NULL, 0, 0 }
 
 
+/*
+ * apimachinery/pkg/apis/meta/v1.Time
+ */
 struct  Kubenetmon__Kubernetes__Time
 {
   ProtobufCMessage base;
   /*
-   * Since the Unix epoch.
+   * Seconds since the Unix epoch.
    */
   protobuf_c_boolean has_seconds;
   int64_t seconds;
@@ -233,7 +274,13 @@ struct  Kubenetmon__Kubernetes__Pod
 struct  Kubenetmon__Kubernetes__PodSpec
 {
   ProtobufCMessage base;
+  /*
+   * The node on which the pod runs; empty until it is scheduled.
+   */
   char *node_name;
+  /*
+   * Whether the pod uses its node's network, and so its node's addresses.
+   */
   protobuf_c_boolean has_host_network;
   protobuf_c_boolean host_network;
 };
@@ -245,14 +292,32 @@ struct  Kubenetmon__Kubernetes__PodSpec
 struct  Kubenetmon__Kubernetes__PodStatus
 {
   ProtobufCMessage base;
+  /*
+   * Pending, Running, Succeeded, Failed or Unknown. Pods that have succeeded or failed have no address.
+   */
   char *phase;
   size_t n_conditions;
   Kubenetmon__Kubernetes__PodCondition **conditions;
+  /*
+   * The first of host_ips.
+   */
   char *host_ip;
+  /*
+   * The first of pod_ips.
+   */
   char *pod_ip;
+  /*
+   * The time at which the kubelet admitted the pod, before it has an address.
+   */
   Kubenetmon__Kubernetes__Time *start_time;
+  /*
+   * The pod's addresses, at most one of each family; empty until its network exists.
+   */
   size_t n_pod_ips;
   Kubenetmon__Kubernetes__PodIP **pod_ips;
+  /*
+   * The addresses of the pod's node, at most one of each family.
+   */
   size_t n_host_ips;
   Kubenetmon__Kubernetes__HostIP **host_ips;
 };
@@ -261,6 +326,9 @@ struct  Kubenetmon__Kubernetes__PodStatus
     , NULL, 0,NULL, NULL, NULL, NULL, 0,NULL, 0,NULL }
 
 
+/*
+ * api/core/v1.PodCondition
+ */
 struct  Kubenetmon__Kubernetes__PodCondition
 {
   ProtobufCMessage base;
@@ -272,6 +340,9 @@ struct  Kubenetmon__Kubernetes__PodCondition
    * True, False or Unknown.
    */
   char *status;
+  /*
+   * The time at which the status last changed.
+   */
   Kubenetmon__Kubernetes__Time *last_transition_time;
 };
 #define KUBENETMON__KUBERNETES__POD_CONDITION__INIT \
@@ -317,7 +388,14 @@ struct  Kubenetmon__Kubernetes__Node
 struct  Kubenetmon__Kubernetes__NodeSpec
 {
   ProtobufCMessage base;
+  /*
+   * The first of pod_cidrs.
+   */
   char *pod_cidr;
+  /*
+   * The networks from which the node's pods get their addresses, at most one of each family. Empty with a network
+   * plugin that assigns addresses itself.
+   */
   size_t n_pod_cidrs;
   char **pod_cidrs;
 };
@@ -371,15 +449,27 @@ struct  Kubenetmon__Kubernetes__ServiceSpec
   ProtobufCMessage base;
   size_t n_ports;
   Kubenetmon__Kubernetes__ServicePort **ports;
+  /*
+   * The labels of the pods that answer for the service; empty if its endpoints are managed otherwise.
+   */
   size_t n_selector;
   Kubenetmon__Kubernetes__MapEntry **selector;
+  /*
+   * The first of cluster_ips; None for a headless service.
+   */
   char *cluster_ip;
   /*
    * ClusterIP, NodePort, LoadBalancer or ExternalName.
    */
   char *type;
+  /*
+   * Addresses outside the cluster's control for which nodes accept the service's traffic.
+   */
   size_t n_external_ips;
   char **external_ips;
+  /*
+   * The service's addresses within the cluster, at most one of each family.
+   */
   size_t n_cluster_ips;
   char **cluster_ips;
 };
@@ -395,8 +485,14 @@ struct  Kubenetmon__Kubernetes__ServicePort
    * TCP, UDP or SCTP.
    */
   char *protocol;
+  /*
+   * The port at the service's addresses.
+   */
   protobuf_c_boolean has_port;
   int32_t port;
+  /*
+   * The port at every node's addresses; 0 without one.
+   */
   protobuf_c_boolean has_node_port;
   int32_t node_port;
 };
@@ -429,6 +525,9 @@ struct  Kubenetmon__Kubernetes__LoadBalancerStatus
 struct  Kubenetmon__Kubernetes__LoadBalancerIngress
 {
   ProtobufCMessage base;
+  /*
+   * The load balancer's address; empty for one that has only a host name.
+   */
   char *ip;
 };
 #define KUBENETMON__KUBERNETES__LOAD_BALANCER_INGRESS__INIT \
@@ -437,7 +536,7 @@ struct  Kubenetmon__Kubernetes__LoadBalancerIngress
 
 
 /*
- * apimachinery/pkg/apis/meta/v1.PartialObjectMetadata: any object, of which only the metadata was asked for.
+ * apimachinery/pkg/apis/meta/v1.PartialObjectMetadata: an object of any kind, requested without its other fields.
  */
 struct  Kubenetmon__Kubernetes__PartialObjectMetadata
 {
