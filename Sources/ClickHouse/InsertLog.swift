@@ -10,35 +10,37 @@ struct InsertLog: Sendable {
 
     func report(_ notice: InsertStep.Notice) {
         switch notice {
-        case .recovered: logger.notice("ClickHouse takes rows again")
+        case .recovered: logger.notice("ClickHouse accepts inserts again")
         case .failed(let error, let batch, let delay):
             var metadata: Logger.Metadata = ["error": "\(error)", "rows": "\(batch.rows)"]
             if let delay { metadata["next_attempt_in"] = "\(delay)" }
             logger.log(
                 level: error.failureClass == .transient ? .warning : .error,
-                "an insert failed; its rows are kept and it is tried again", metadata: metadata)
+                "cannot insert a batch; the server keeps its rows and retries", metadata: metadata)
         case .split(let error, let batch):
             logger.warning(
-                "a batch is refused for its size and sent in halves",
+                "a proxy rejects a batch as too large; sending it in halves",
                 metadata: ["error": "\(error)", "rows": "\(batch.rows)", "bytes": "\(batch.body.bytes.count)"])
         case .possiblyDoubled(let batch):
+            var metadata = Self.amount(of: batch)
+            metadata["remedy"] = "raise the proxy's limit on request bodies (docs/clickhouse.md)"
             logger.warning(
-                "a batch that may be stored already is split and may be stored twice: a proxy still refuses its size",
-                metadata: Self.amount(of: batch))
+                "a proxy rejects a batch as too large, also after 15 minutes; sending it in halves: it may be stored twice",
+                metadata: metadata)
         case .leftOut(let view, let error):
             logger.warning(
-                "a materialized view fails; batches are stored in the table without it",
+                "a materialized view fails; batches are stored in the table without the view",
                 metadata: [
                     "view": "\(view)", "error": "\(error)",
-                    "remedy": "mend or drop the view, then fill in what it lacks",
+                    "remedy": "repair or drop the view, then add the rows that its target lacks (docs/clickhouse.md)",
                 ])
         case .rescued(let batch):
             logger.warning(
-                "ClickHouse has ended and kept a batch's token without its rows; they are sent under another token",
+                "ClickHouse crashed and kept a batch's token without its rows; sending them again with another token",
                 metadata: Self.amount(of: batch))
         case .unverified(let batch, let problem):
             logger.warning(
-                "ClickHouse has restarted, and the server cannot check that a batch in flight was stored; it counts as stored",
+                "ClickHouse has restarted, and the server cannot check whether it stored a batch in flight; assuming that it did",
                 metadata: [
                     "error": "\(problem)", "rows": "\(batch.rows)",
                     "remedy": "GRANT SELECT ON system.parts and system.metrics",
@@ -60,6 +62,6 @@ struct InsertLog: Sendable {
         var metadata = Self.amount(of: batch)
         metadata["error"] = "\(error)"
         if let file { metadata["file"] = "\(file)" }
-        logger.error("ClickHouse does not take a batch; its rows are counted as lost", metadata: metadata)
+        logger.error("ClickHouse rejects a batch; its rows are counted as lost", metadata: metadata)
     }
 }

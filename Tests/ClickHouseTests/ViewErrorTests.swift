@@ -75,7 +75,7 @@ extension TestDatabase {
         #expect(statistics.failedAttempts.keys.sorted() == ["failing_view"])
         #expect(statistics.failedAttemptsByClass.keys.sorted { $0.rawValue < $1.rawValue } == [.view])
         #expect(statistics.withoutViews.blocks == 10 && statistics.withoutViews.reportedBytes == 3_000)
-        let warnings = test.warnings.filter { $0.contains("stored in the table without it") }
+        let warnings = test.warnings.filter { $0.contains("stored in the table without the view") }
         #expect(warnings.count == 1 && warnings.first?.contains("view=\(database.name).broken") == true)
     }
 
