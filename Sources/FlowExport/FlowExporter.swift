@@ -266,7 +266,7 @@ public final class FlowExporter: Sendable {
         loopState.value.silentSince = nil
         statisticsStorage.withLock { $0.silentConnections += 1 }
         logger.warning(
-            "the server says nothing although it owes acknowledgements: connecting anew",
+            "no message from a server that owes acknowledgements; reconnecting",
             metadata: ["silent_for": "\(configuration.answerTimeout.nanoseconds / 1_000_000_000) s"])
         loopState.value.channel?.close(promise: nil)
     }
@@ -296,7 +296,7 @@ public final class FlowExporter: Sendable {
             "server": "\(configuration.host):\(configuration.port)", "error": "\(error)", "reason": "\(reason)",
         ]
         if let failure { metadata["remedy"] = "\(failure.agentRemedy)" }
-        logger.warning("cannot connect to the server; batches are kept and the attempt is repeated", metadata: metadata)
+        logger.warning("cannot connect to the server; the agent keeps its batches and retries", metadata: metadata)
         change { $0.connectionFailed() }
     }
 
@@ -350,7 +350,7 @@ public final class FlowExporter: Sendable {
             leave()
         case .goAway(let reason, _, isRefusal: true):
             logger.error(
-                "the server does not let this agent in; batches are kept and the attempt is repeated",
+                "the server rejects this agent; the agent keeps its batches and retries",
                 metadata: ["reason": "\(reason)"])
             statisticsStorage.withLock {
                 $0.refusal = reason
@@ -358,10 +358,10 @@ public final class FlowExporter: Sendable {
             }
             leave()
         case .goAway(let reason, _, _):
-            logger.info("the server asks to connect anew", metadata: ["reason": "\(reason)"])
+            logger.info("the server asks the agent to reconnect", metadata: ["reason": "\(reason)"])
             leave()
         case .unknown:
-            logger.debug("a message of a later protocol was passed over")
+            logger.debug("ignored a message of a later protocol version")
         }
         loopState.value.silentSince = loopState.value.machine.awaitsAnswer ? .now() : nil
     }
@@ -394,7 +394,7 @@ public final class FlowExporter: Sendable {
         if loopState.value.departure == nil, let channel = loopState.value.channel {
             loopState.value.departure = eventLoop.scheduleTask(in: configuration.departureTimeout) {
                 self.logger.warning(
-                    "the server has not acknowledged in time what it held when it asked to connect anew")
+                    "batches in flight were not acknowledged in time after the server's request to reconnect")
                 channel.close(promise: nil)
             }
         }

@@ -439,7 +439,7 @@ final class Spool: Sendable {
         if isNew {
             logger.log(
                 level: error.isPassing ? .warning : .error,
-                "cannot use the spool directory; unacknowledged batches are kept in memory only until it works again",
+                "cannot use the spool directory; unacknowledged batches are kept in memory only until it is usable again",
                 metadata: [
                     "directory": "\(configuration.directory)", "error": "\(error)", "reason": "\(error.kind.rawValue)",
                     "remedy": "\(error.remedy)",
