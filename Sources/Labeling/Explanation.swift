@@ -38,7 +38,7 @@ extension Labeler {
         read(observedOn: node, in: cluster, at: second, by: rules) { reader in
             let tables = reader.tables
             if tables.pointee.nodeNumbers[NodeKey(cluster: cluster, name: node)] == nil {
-                explanation.tell("node", "\(node) is not known: none of its pods is")
+                explanation.tell("node", "\(node) is unknown, and so are its pods")
             }
             describe("source", flow.original.source, second, reader, &explanation)
             describe("destination", flow.reply.source, second, reader, &explanation)
@@ -46,7 +46,7 @@ extension Labeler {
                 at: flow.reply.source, flow.reply.sourcePort, flow.transport, second: second, in: cluster)
             {
                 let name = tables.pointee.labels(of: service).labels[.service]
-                explanation.tell("", "it is the address of service \(name): a flow names who answers behind it")
+                explanation.tell("", "it is the address of service \(name): a flow names the backend behind it")
             }
             switch reader.label(flow) {
             case .ignored(let reason): explanation.tell("ignored", reason.explanation)
@@ -68,11 +68,11 @@ extension Labeler {
             meant = tables.pointee.labels(of: slot)
             explanation.tell(topic, "\(address) is \(text(tables.pointee[slot], second, reader.cluster))")
         case .host(let number)?:
-            explanation.tell(topic, "\(address) is node \(nodeName(number)): its agent tells so")
+            explanation.tell(topic, "\(address) is node \(nodeName(number)): its agent reports the address")
         case .blockOwner(let number)?:
             explanation.tell(
                 topic,
-                "\(address) is node \(nodeName(number)): the address is of its pods' block, and no pod has it")
+                "\(address) is node \(nodeName(number)): the address is in its pod CIDR, and no pod has it")
         case nil: explanation.tell(topic, "\(address) is no pod or node; \(whereabouts(of: address, reader))")
         }
         for other in tables.pointee.candidates(at: address) where other.labels != meant {
@@ -151,8 +151,8 @@ extension LocalEndRule {
         case .otherEndElsewhere: "only the other end is known, on another node"
         case .translatedHere: "both are on other nodes, and this one has replaced their addresses"
         case .serviceAddress: "it is a service's address, from which pods of \(node) may send"
-        case .behindThisNode: "it is taken to be behind \(node)"
-        case .undecided: "it cannot be told"
+        case .behindThisNode: "it is assumed to be behind \(node)"
+        case .undecided: "no rule decides, so the source is used"
         }
     }
 }
@@ -164,9 +164,9 @@ extension Labeler.IgnoredReason {
         case .udp: "it is UDP, and ignore_udp is true"
         case .node: "one end is a node, and ignore_node_flows is true"
         case .unknownDirection:
-            "no end is a pod of the observing node, and neither or both are of another; ignore_unknown_direction is true"
+            "neither end is a pod of the observing node, and none or both are of others; ignore_unknown_direction is true"
         case .transit:
-            "the source is a pod of another node, which tells of it, and it only passes here; ignore_transit is true"
+            "the flow only passes this node, and the node of the source's pod reports it; ignore_transit is true"
         }
     }
 }

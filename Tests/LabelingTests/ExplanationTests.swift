@@ -140,13 +140,14 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
     func whoAnswersBehindAServiceIsAskedFor() {
         #expect(
             explain("10.244.1.20", "10.96.0.80").contains(
-                ": it is the address of service shop/web: a flow names who answers behind it"))
+                ": it is the address of service shop/web: a flow names the backend behind it"))
     }
 
     @Test("the explanation names the reason why an address belongs to a node") func whyAnAddressIsANodesIsTold() {
         labeler.index.setHostAddresses([address("10.244.1.1")], ofNode: "node-a")
         #expect(
-            explain("10.244.1.20", "10.244.1.1").contains("destination: 10.244.1.1 is node node-a: its agent tells so"))
+            explain("10.244.1.20", "10.244.1.1").contains(
+                "destination: 10.244.1.1 is node node-a: its agent reports the address"))
         labeler.index.nodeStore().apply([
             .updated(Node(name: "node-c", addresses: [], podNetworks: [prefix("10.244.3.0/24")]))
         ])
@@ -167,8 +168,8 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
         #expect(
             explain("10.244.1.20", "172.18.0.3").last == "ignored: one end is a node, and ignore_node_flows is true")
         #expect(
-            explain("192.0.2.1", "192.0.2.2", on: "node-z").contains("node: node-z is not known: none of its pods is"))
-        #expect(explain("192.0.2.1", "192.0.2.2").last?.hasPrefix("ignored: no end is a pod") == true)
+            explain("192.0.2.1", "192.0.2.2", on: "node-z").contains("node: node-z is unknown, and so are its pods"))
+        #expect(explain("192.0.2.1", "192.0.2.2").last?.hasPrefix("ignored: neither end is a pod") == true)
         #expect(
             explain("192.0.2.1", "172.18.0.2", answeredBy: "10.244.2.10").contains(
                 "local: the source: only the other end is known, on another node"))
@@ -200,7 +201,7 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
         // This node replaced one address only, which decides nothing.
         #expect(
             local("10.244.2.10", "10.244.3.10", repliesTo: "172.18.0.2", ignoring: false)
-                == ["local: the source: it cannot be told"])
+                == ["local: the source: no rule decides, so the source is used"])
         // The pod is on this node, but is found only through the service.
         #expect(
             local("192.0.2.1", "203.0.113.50") == [
@@ -210,7 +211,7 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
         #expect(
             local("192.0.2.1", "203.0.113.50", on: "node-b")
                 == ["local: the destination: it is a service's address, from which pods of node-b may send"])
-        #expect(local("192.168.3.3", "192.0.2.1") == ["local: the source: it is taken to be behind node-a"])
+        #expect(local("192.168.3.3", "192.0.2.1") == ["local: the source: it is assumed to be behind node-a"])
     }
 
     /// Returns the lines on a flow's local end.
