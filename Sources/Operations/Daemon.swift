@@ -104,7 +104,7 @@ private struct SupervisedService: Service, CustomStringConvertible {
             throw Daemon.Failure()
         }
         guard Task.isShuttingDownGracefully || Task.isCancelled else {
-            end.failed(description, "it ended although no shutdown was requested")
+            end.failed(description, "the service ended although no shutdown was requested")
             throw Daemon.Failure()
         }
     }
