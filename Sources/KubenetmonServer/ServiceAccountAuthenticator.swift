@@ -148,7 +148,7 @@ final class ServiceAccountAuthenticator: AgentAuthenticator {
             switch state.withLock({ $0.queue.next(at: now) }) {
             case .review(let claim, let number): begin(claim, number)
             case .expire(let claim, let isUnanswered):
-                claim.decide(isUnanswered ? .failure("the API server does not answer") : .noRoom)
+                claim.decide(isUnanswered ? .failure("the API server does not respond") : .noRoom)
             case .wait(let moment): return setAlarm(moment)
             case .idle: return
             }

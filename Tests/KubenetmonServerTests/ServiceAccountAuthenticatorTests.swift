@@ -156,7 +156,7 @@ import Testing
                     continue
                 }
                 // A review that times out itself, after ten seconds, has another explanation.
-                #expect(explanation.contains("does not answer"))
+                #expect(explanation.contains("does not respond"))
             }
         }
         // On a busy machine, the deadline passes before all four have begun.
