@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Checks the links, paths and make targets in documents, and the licence of source files: documents_test.py."""
+"""Checks the links, paths, make targets, metrics and alerts in documents, and the licence of source files."""
 import os
 import re
 import subprocess
@@ -98,6 +98,69 @@ class Documents(unittest.TestCase):
                 if target not in targets:
                     missing.append("%s: make %s" % (document, target))
         self.assertEqual(missing, [])
+
+
+def documented_metrics():
+    """Returns the labels of each metric of docs/metrics.md, each with its values; None if any value is possible."""
+    metrics = {}
+    for name, labels in re.findall(r"^\| `(\w+)` \| (?:counter|gauge|histogram) \| (.*?) \|", read("docs/metrics.md"), re.M):
+        parts = [re.fullmatch(r"`(\w+)`: (.*)", part).groups() for part in labels.split("; ") if part]
+        metrics[name] = {label: set(re.findall(r"`(\w+)`", values)) or None for label, values in parts}
+    return metrics
+
+
+class Metrics(unittest.TestCase):
+    """metrics_test.py compares docs/metrics.md with the daemons; everything else is compared with docs/metrics.md."""
+
+    METRICS = documented_metrics()
+    # Labels that a scrape adds, and the name of the original's rows.
+    SCRAPED = {"job", "node", "instance", "pod", "le"}
+    ORIGINALS = {"kubenetmon_worker_rows_total{type=dropped}"}
+
+    def texts(self):
+        """Returns the documents, alerts and dashboards by path, without the names of the original's metrics."""
+        for path in DOCUMENTS + [path for path in FILES if path.startswith(("deploy/prometheus/", "deploy/grafana/"))]:
+            yield path, read(path).replace('\\"', '"').split("## Coming from kubenetmon")[0]
+
+    def metric(self, name):
+        """Returns a metric's labels by the name of the metric or of a histogram's series; None if there is none."""
+        return self.METRICS.get(name, self.METRICS.get(re.sub(r"_(bucket|sum|count)$", "", name)))
+
+    def test_metrics_exist(self):
+        code = set()
+        for path in FILES:
+            if path.startswith("Sources/") and path.endswith(".swift"):
+                code |= set(re.findall(r'"((?:kubenetmon|process)_[a-z0-9_]+[a-z0-9])"', read(path)))
+        self.assertEqual(code, set(self.METRICS))
+        unknown = []
+        for path, text in self.texts():
+            for name in re.findall(r"\b((?:kubenetmon|process)_[a-z0-9_]+_(?:total|bytes|seconds|ms|us|info|fds|count|bucket))\b", text):
+                if self.metric(name) is None:
+                    unknown.append("%s: %s" % (path, name))
+        self.assertEqual(unknown, [])
+
+    def test_labels_of_metrics_exist(self):
+        unknown = []
+        for path, text in self.texts():
+            for name, selectors in re.findall(r"\b((?:kubenetmon|process)_\w+)\{([^}]*)\}", text):
+                labels = self.metric(name)
+                for label, kind, pattern in re.findall(r'(\w+)\s*(=~|!~|!=|=)"([^"]*)"', selectors):
+                    if labels is None or label in self.SCRAPED:
+                        continue
+                    for value in pattern.split("|") if "~" in kind else [pattern]:
+                        values = labels.get(label, set())
+                        known = values is None or value in values or re.search(r"[$.]", value)
+                        if not known and "%s{%s=%s}" % (name, label, value) not in self.ORIGINALS:
+                            unknown.append('%s: %s{%s="%s"}' % (path, name, label, value))
+        self.assertEqual(unknown, [])
+
+    def test_alerts_exist(self):
+        alerts = set(re.findall(r"alert: (\w+)", read("deploy/prometheus/alerts.yaml")))
+        modules = {path.split("/")[1] for path in FILES if path.startswith("Sources/")}
+        named = {
+            name for path in DOCUMENTS for name in re.findall(r"\bKubenetmon[A-Z]\w+", read(path)) if name not in modules}
+        self.assertEqual(named - alerts, set())
+        self.assertEqual({alert for alert in alerts if alert not in named}, set())
 
 
 class Licence(unittest.TestCase):
