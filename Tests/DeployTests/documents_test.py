@@ -73,6 +73,15 @@ class Documents(unittest.TestCase):
                     missing.append("%s: %s" % (document, path))
         self.assertEqual(missing, [])
 
+    def test_files_have_the_names_that_contributing_gives(self):
+        """A name in the parentheses behind a file, such as `Label.swift` (a case, `Values`), is in that file."""
+        missing = []
+        for path, remark in re.findall(r"`((?:Sources|Tests|deploy|proto)/[\w./+-]+)` \(([^)]*)\)", read("CONTRIBUTING.md")):
+            for name in re.findall(r"`(\w+)`", remark):
+                if not re.search(r"\b%s\b" % name, read(path)):
+                    missing.append("%s: %s" % (path, name))
+        self.assertEqual(missing, [])
+
     def test_threads_are_made_in_one_place_and_documented(self):
         """The document names every thread; only Sources/Threads makes one, and pools are where the document says."""
         document = read("docs/threads.md")
@@ -133,8 +142,9 @@ class Metrics(unittest.TestCase):
                 code |= set(re.findall(r'"((?:kubenetmon|process)_[a-z0-9_]+[a-z0-9])"', read(path)))
         self.assertEqual(code, set(self.METRICS))
         unknown = []
+        units = "total|bytes|seconds|ms|us|info|fds|count|bucket"
         for path, text in self.texts():
-            for name in re.findall(r"\b((?:kubenetmon|process)_[a-z0-9_]+_(?:total|bytes|seconds|ms|us|info|fds|count|bucket))\b", text):
+            for name in re.findall(r"\b((?:kubenetmon|process)_[a-z0-9_]+_(?:%s))\b" % units, text):
                 if self.metric(name) is None:
                     unknown.append("%s: %s" % (path, name))
         self.assertEqual(unknown, [])
@@ -156,7 +166,7 @@ class Metrics(unittest.TestCase):
 
     def test_alerts_exist(self):
         alerts = set(re.findall(r"alert: (\w+)", read("deploy/prometheus/alerts.yaml")))
-        modules = {path.split("/")[1] for path in FILES if path.startswith("Sources/")}
+        modules = {path.split("/")[1] for path in FILES if path.startswith(("Sources/", "Tests/"))}
         named = {
             name for path in DOCUMENTS for name in re.findall(r"\bKubenetmon[A-Z]\w+", read(path)) if name not in modules}
         self.assertEqual(named - alerts, set())
