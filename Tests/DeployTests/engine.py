@@ -47,9 +47,14 @@ def plain_moments(answer):
 
 
 def statements(path):
-    """Returns the statements of a file without comments. No literal in these files contains a semicolon."""
+    """Returns the statements of a file without comments."""
     with open(path) as file:
-        text = "".join(line for line in file if not line.lstrip().startswith("--"))
+        return split(file.read())
+
+
+def split(text):
+    """Returns the statements of a text without comments. No literal in the files contains a semicolon."""
+    text = "".join(line for line in text.splitlines(keepends=True) if not line.lstrip().startswith("--"))
     return [statement.strip() for statement in text.split(";") if statement.strip()]
 
 
@@ -110,8 +115,12 @@ def run(roles):
             f"<quota>default</quota><grants><query>GRANT {role}</query></grants></{role}_user>")
         lines = "".join(f"<query>{escape(query)}</query>" for query in queries)
         definitions += f"<{role}><grants>{lines}</grants></{role}>"
-    plain = tool.users_xml()
+    plain, config_xml = tool.users_xml(), tool.config_xml
     tool.users_xml = lambda: plain.replace("</users>", users + "</users><roles>" + definitions + "</roles>")
+    # A cluster of one shard, which no test reads: creating a Distributed table does not connect.
+    cluster = ("<macros><cluster>shards</cluster></macros><remote_servers><shards><shard><replica>"
+               "<host>127.0.0.1</host><port>9</port></replica></shard></shards></remote_servers>")
+    tool.config_xml = lambda *about: config_xml(*about).replace("</clickhouse>", cluster + "</clickhouse>")
     tool.main()
 
 

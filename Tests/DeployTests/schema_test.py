@@ -2,11 +2,12 @@
 """Applies deploy/clickhouse twice to a real ClickHouse with rows, and compares sums before and after."""
 import os
 import re
+import subprocess
 import unittest
 import uuid
 
 import flows
-from engine import ROOT, SCHEMA, ZONES, QueryError, chain, engine, grants, schema
+from engine import ROOT, SCHEMA, ZONES, QueryError, chain, engine, grants, schema, split
 
 ROLLUP = "004_rollup_hourly.sql"
 FOR_CLUSTERS = ["006_replicated_on_cluster.sql", "007_distributed.sql"]
@@ -89,13 +90,10 @@ class SchemaTests(unittest.TestCase):
     def test_the_second_file_adds_what_a_table_lacks(self):
         self.apply_all()
         self.insert()
-        extension, = schema("002_extended_columns.sql")
-        extension = extension.replace(
-            "MODIFY ORDER BY", "ADD COLUMN IF NOT EXISTS `localNew` LowCardinality(String), MODIFY ORDER BY")
-        self.query(re.sub(r"(ORDER BY \([^)]*)\)", r"\1, localNew)", extension))
+        self.query(with_new_column("002_extended_columns.sql"))
         definition = self.query("SHOW CREATE TABLE network_flows_0")
         self.assertRegex(definition, r"ORDER BY \([^)]*, localNew\)")
-        self.query(re.sub(r"(ORDER BY \([^)]*)\)", r"\1, localNew)", extension))
+        self.query(with_new_column("002_extended_columns.sql"))
         self.assertEqual(self.query("SHOW CREATE TABLE network_flows_0"), definition)
         self.insert()
         self.query("OPTIMIZE TABLE network_flows_0 FINAL")
@@ -238,8 +236,7 @@ class SchemaTests(unittest.TestCase):
         for statement in schema(FOR_CLUSTERS[0]):
             if statement.startswith("CREATE ROLE") or statement.startswith("GRANT"):
                 continue
-            plain = re.sub(r"ReplicatedSummingMergeTree\('[^']*', '[^']*', ", "SummingMergeTree(", statement)
-            plain = plain.replace(" ON CLUSTER '{cluster}'", "")
+            plain = without_cluster(re.sub(r"ReplicatedSummingMergeTree\('[^']*', '[^']*', ", "SummingMergeTree(", statement))
             self.query(plain.replace("replicated_deduplication_window", "non_replicated_deduplication_window"))
         self.assertEqual(self.definitions(), expected)
 
@@ -247,6 +244,33 @@ class SchemaTests(unittest.TestCase):
         for role, statements in grants("005_roles.sql").items():
             plain = [grant.replace("ON CLUSTER '{cluster}' ", "") for grant in cluster_grants(role)]
             self.assertEqual(plain, statements)
+
+    def test_the_tables_of_all_shards_get_new_columns(self):
+        self.apply_all()
+        self.apply_distributed()
+        self.query(with_new_column("002_extended_columns.sql"))
+        self.assertNotIn("localNew", self.columns("network_flows_all"))
+        self.apply_distributed()
+        for table in ("network_flows_0", "network_flows_hourly"):
+            self.assertEqual(self.columns(table.removesuffix("_0") + "_all"), self.columns(table))
+        self.assertIn("localNew", self.columns("network_flows_all"))
+
+    def test_the_documented_commands_for_clusters_change_the_same(self):
+        """Runs the commands of docs/clickhouse.md with `cat` in place of the client."""
+        with open(os.path.join(ROOT, "docs", "clickhouse.md")) as file:
+            section = re.search(r"^## On a cluster .*?(?=^## )", file.read(), flags=re.S | re.M)[0]
+        commands, = re.findall(r"^```sh\n(.*?)^```", section, flags=re.S | re.M)
+        output = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", "clickhouse-client() { cat; }\n" + commands], cwd=SCHEMA,
+            capture_output=True, text=True, check=True).stdout
+        found = [statement for statement in split(output) if not statement.startswith("GRANT")]
+        for statement in found:
+            self.assertIn(" ON CLUSTER '{cluster}'", statement)
+            self.assertTrue(self.query("SELECT formatQuery({sql:String})", param_sql=escaped(statement)), statement)
+        view, = [statement for statement in schema(ROLLUP) if statement.startswith("ALTER TABLE")]
+        shards = [statement for statement in schema(FOR_CLUSTERS[1]) if not statement.startswith("GRANT")]
+        expected = schema("002_extended_columns.sql") + [view] + [without_cluster(statement) for statement in shards]
+        self.assertEqual([without_cluster(statement) for statement in found], expected)
 
     def test_every_column_is_in_the_documents(self):
         self.apply_all()
@@ -258,10 +282,18 @@ class SchemaTests(unittest.TestCase):
                 for name in re.findall(r"`(\w+)`", cell):
                     sides = [name] if name[0].islower() else ["local" + name, "remote" + name]
                     documented.update(sides)
-            columns = self.query(
-                "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = '%s'" % table).split()
             with self.subTest(table):
-                self.assertEqual(sorted(documented), sorted(columns))
+                self.assertEqual(sorted(documented), sorted(self.columns(table)))
+
+    def apply_distributed(self):
+        for statement in schema(FOR_CLUSTERS[1]):
+            if not statement.startswith("GRANT"):
+                self.query(without_cluster(statement).replace("'default'", "'%s'" % self.database))
+
+    def columns(self, table):
+        return self.query(
+            "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = '%s' ORDER BY position"
+            % table).split()
 
     def definitions(self):
         return {
@@ -279,6 +311,18 @@ for zone in ZONES[1:]:
     tests = in_zone(zone)
     globals()[tests.__name__] = tests
 del tests
+
+
+def without_cluster(statement):
+    return statement.replace(" ON CLUSTER '{cluster}'", "")
+
+
+def with_new_column(name):
+    """Returns a file's statement as a later release has it, with one more column."""
+    statement, = schema(name)
+    statement = statement.replace(
+        "MODIFY ORDER BY", "ADD COLUMN IF NOT EXISTS `localNew` LowCardinality(String), MODIFY ORDER BY")
+    return re.sub(r"(ORDER BY \([^)]*)\)", r"\1, localNew)", statement)
 
 
 def cluster_grants(role):

@@ -1,4 +1,7 @@
--- Creates the schema of 001 to 005 on a cluster with replicas, in a new database; run it instead of them, not after them.
+-- Creates the schema of 001 to 005 on a cluster with replicas, in a new database; run it instead of them, not after them,
+-- because tables that exist stay as they are. To a replicated network_flows_0 that exists it adds the rollup and the roles,
+-- if the table has the columns of 002_extended_columns.sql (docs/clickhouse.md has the command).
+--
 -- Run it once, on any server of the cluster, with ClickHouse Keeper or ZooKeeper available. '{cluster}', '{shard}' and
 -- '{replica}' are macros of the servers (the `macros` section of their configuration); without such macros, replace them
 -- by hand.
