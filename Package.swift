@@ -168,8 +168,8 @@ let package = Package(
         .testTarget(
             name: "FlowExportTests",
             dependencies: [
-                "FlowExport", "FlowModel", "FlowWire", "Retry", "Sockets", "TestSupport", "TransportSecurity", logging,
-                nioCore, nioPosix,
+                "FlowExport", "FlowModel", "FlowWire", "Retry", "Sockets", "TestSupport", "Threads",
+                "TransportSecurity", logging, nioCore, nioPosix,
             ]),
         .testTarget(
             name: "FlowIngestTests",

@@ -61,14 +61,15 @@ package final class CollectionService: Service, CustomStringConvertible {
     ///   - reader: The source of the flows.
     ///   - exporter: The destination of the flows. Nothing is collected while it has no room.
     ///   - selfCheck: The check to run after every collection.
+    ///   - maximumWait: The time for which a collection waits at most for a server that is behind.
     ///   - logger: The logger for failed and deferred collections.
     package init(
         schedule: CollectionSchedule, reader: sending any FlowReader, exporter: FlowExporter, selfCheck: SelfCheck,
-        logger: Logger
+        maximumWait: Duration = .seconds(2), logger: Logger
     ) {
         self.schedule = schedule
         events = reader.events
-        collector = Mutex(Collector(reader, exporter: exporter))
+        collector = Mutex(Collector(reader, exporter: exporter, maximumWait: maximumWait))
         self.exporter = exporter
         self.selfCheck = selfCheck
         self.logger = logger

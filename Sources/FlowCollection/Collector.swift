@@ -2,7 +2,6 @@
 
 import FlowExport
 import FlowModel
-import Glibc
 import Operations
 
 /// Collects flows from a reader and puts them into batches.
@@ -17,11 +16,17 @@ struct Collector: ~Copyable {
 
     let reader: any FlowReader
     private let exporter: FlowExporter
+    private let maximumWait: Duration
     private var batcher: FlowBatcher
 
-    init(_ reader: any FlowReader, exporter: FlowExporter) {
+    /// - Parameters:
+    ///   - reader: The source of the flows.
+    ///   - exporter: The destination of the flows.
+    ///   - maximumWait: The time for which a collection waits at most for a server that is behind.
+    init(_ reader: any FlowReader, exporter: FlowExporter, maximumWait: Duration) {
         self.reader = reader
         self.exporter = exporter
+        self.maximumWait = maximumWait
         batcher = FlowBatcher(exporter: exporter, source: .scrape)
     }
 
@@ -31,15 +36,15 @@ struct Collector: ~Copyable {
     mutating func collect(isLast: Bool) -> Report {
         var report = Report()
         let observedAt = UInt64(WallClock.now().milliseconds)
-        var patience = 1000
+        var waitLeft = maximumWait
         report.collection = reader.collect(
             isLast: isLast,
             while: {
-                // A large table is read faster than a server acknowledges it: waiting, for about 2 s at most, saves
-                // memory.
-                while exporter.isServerBehind && patience > 0 {
-                    usleep(2000)
-                    patience -= 1
+                // A large table is read faster than a server acknowledges it: waiting saves memory.
+                if exporter.isServerBehind && waitLeft > .zero {
+                    let begin = ContinuousClock.now
+                    exporter.waitForServer(atMost: waitLeft)
+                    waitLeft -= begin.duration(to: .now)
                 }
                 return exporter.hasRoom
             },

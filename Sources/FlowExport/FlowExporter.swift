@@ -6,6 +6,7 @@ public import Logging
 public import NIOCore
 import Secrets
 import Synchronization
+import Threads
 import TransportSecurity
 
 /// The agent's side of the connection to a server: keeps every batch until the server acknowledges that it is in
@@ -20,6 +21,8 @@ public final class FlowExporter: Sendable {
     /// The unacknowledged frames' size in bytes, including frames on their way to the event loop.
     private let unacknowledgedBytes = Atomic(0)
     private let lastSequence = Mutex(UInt64(0))
+    /// Notified when ``isServerBehind`` is no longer true.
+    private let serverCaughtUp = ChangeNotifier()
     private let loopState: NIOLoopBoundBox<LoopState>
     private let connector: ServerConnector
     private let spool: Spool?
@@ -90,11 +93,16 @@ public final class FlowExporter: Sendable {
         unacknowledgedBytes.load(ordering: .relaxed) < configuration.maximumUnacknowledgedBytes
     }
 
-    /// True while connected and with more than an eighth of the limit unacknowledged; a short wait before the next
-    /// collection then saves memory.
+    /// True while connected and with more than an eighth of the limit unacknowledged; a wait with
+    /// ``waitForServer(atMost:)`` then saves memory.
     public var isServerBehind: Bool {
         unacknowledgedBytes.load(ordering: .relaxed) > configuration.maximumUnacknowledgedBytes / 8
             && statisticsStorage.withLock { $0.isConnected }
+    }
+
+    /// Blocks the thread while ``isServerBehind`` is true, at most for `limit`.
+    public func waitForServer(atMost limit: Duration) {
+        serverCaughtUp.block(atMost: limit) { !isServerBehind }
     }
 
     /// Opens the spool directory and starts connecting.
@@ -192,6 +200,13 @@ public final class FlowExporter: Sendable {
             statistics.oldestObservation = loopState.value.machine.oldestObservation
         }
         perform(action)
+        if saved > 0 { endWaitsForServer() }
+    }
+
+    /// Ends the waits of ``waitForServer(atMost:)`` unless the server is still behind; to be called after unacknowledged
+    /// bytes have become fewer or the connection has ended.
+    private func endWaitsForServer() {
+        if !isServerBehind { serverCaughtUp.notify() }
     }
 
     private func book(_ change: (inout FlowBalance) -> Void) { statisticsStorage.withLock { change(&$0.balance) } }
@@ -214,6 +229,7 @@ public final class FlowExporter: Sendable {
         }
         // Undoes the addition in `enqueue`: `change` has counted the frame among the kept ones, less what merging saved.
         unacknowledgedBytes.subtract(batch.frame.readableBytes, ordering: .relaxed)
+        endWaitsForServer()
     }
 
     private func restore(_ batches: [SpooledBatch]) {
@@ -325,6 +341,7 @@ public final class FlowExporter: Sendable {
         channel.closeFuture.hop(to: eventLoop).whenComplete { _ in
             self.logger.info("the connection to the server is closed", metadata: ["server": "\(peer)"])
             self.statisticsStorage.withLock { $0.isConnected = false }
+            self.endWaitsForServer()
             self.loopState.value.channel = nil
             self.loopState.value.silentSince = nil
             self.loopState.value.departure?.cancel()

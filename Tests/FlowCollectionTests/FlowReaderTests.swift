@@ -26,7 +26,7 @@ private struct Rig {
 
     init(
         exporter: FlowExporter, interval: Duration = .milliseconds(10), ends: [Flow] = [], late: [Flow] = [],
-        collect: sending @escaping ListedReader.Collect
+        maximumWait: Duration = .seconds(36_000), collect: sending @escaping ListedReader.Collect
     ) {
         self.exporter = exporter
         let batches = EventBatches(exporter: exporter)
@@ -36,7 +36,7 @@ private struct Rig {
         collection = CollectionService(
             schedule: CollectionSchedule(interval: interval, nodeName: "node-a"),
             reader: ListedReader(events: events, collect: collect), exporter: exporter, selfCheck: selfCheck,
-            logger: quiet)
+            maximumWait: maximumWait, logger: quiet)
     }
 
     /// Runs the services in the agent's order, shuts them down once `body` has returned, and waits for their end.
@@ -112,31 +112,76 @@ private struct Rig {
         #expect(rig.exporter.statistics.balance.collected[.scrape]?.flows == statistics.failedCollections)
     }
 
-    @Test("a collection waits at most two seconds for a lagging server")
-    func laggingServer() async throws {
-        let server = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
-            .bind(host: "127.0.0.1", port: 0).get()
-        let exporter = TestExporter.make(
-            port: try #require(server.localAddress?.port), maximumUnacknowledgedBytes: 256 << 10)
-        exporter.start()
-        let waits = Mutex<[Duration]>([])
-        let rig = Rig(exporter: exporter) { isLast, shouldContinue, body in
-            if exporter.isServerBehind {
-                let start = ContinuousClock.now
-                _ = shouldContinue()
-                waits.withLock { $0.append(.now - start) }
-            } else if exporter.statistics.isConnected && exporter.statistics.unacknowledgedBytes == 0 {
-                // More than an eighth of the limit, so that the server is behind, and less than three quarters, so that
-                // there is room.
-                for port in 1...UInt16(4_000) { body(TestFlow.make(port, bytes: UInt64(port))) }
+    /// A server that accepts connections and sends nothing, and a rig whose collections wait for it.
+    private struct Lag {
+        let server: any Channel
+        let connections = Mutexed<[any Channel]>([])
+        let rig: Rig
+        /// The collections that have begun to wait, and those that have ended their waits.
+        let begun = Mutexed(0)
+        let ended = Mutexed(0)
+
+        init(maximumWait: Duration) async throws {
+            let connections = connections
+            server = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+                .childChannelInitializer { channel in
+                    connections.change { $0.append(channel) }
+                    return channel.eventLoop.makeSucceededVoidFuture()
+                }
+                .bind(host: "127.0.0.1", port: 0).get()
+            let exporter = TestExporter.make(
+                port: try #require(server.localAddress?.port), maximumUnacknowledgedBytes: 256 << 10)
+            let (begun, ended) = (begun, ended)
+            rig = Rig(exporter: exporter, maximumWait: maximumWait) { _, shouldContinue, body in
+                if exporter.isServerBehind {
+                    begun.change { $0 += 1 }
+                    #expect(shouldContinue())
+                    ended.change { $0 += 1 }
+                    // The rest of the collection does not wait any longer.
+                    #expect(shouldContinue())
+                } else if exporter.statistics.isConnected && exporter.statistics.unacknowledgedBytes == 0 {
+                    // More than an eighth of the limit, so that the server is behind, and less than three quarters, so
+                    // that there is room.
+                    for port in 1...UInt16(4_000) { body(TestFlow.make(port, bytes: UInt64(port))) }
+                }
+                return CollectionReport()
             }
-            return CollectionReport()
+            exporter.start()
         }
-        try await rig.run {
-            try await eventually("the collector has waited") { !waits.withLock { $0.isEmpty } }
-        }
-        #expect(exporter.hasRoom)
-        #expect(waits.withLock { $0.allSatisfy { $0 >= .seconds(2) } })
-        try await server.close()
     }
+
+    @Test("a collection waits for a lagging server at most for its limit, after which it goes on")
+    func laggingServer() async throws {
+        let lag = try await Lag(maximumWait: .milliseconds(10))
+        try await lag.rig.run {
+            try await eventually("a collection has waited") { lag.ended.value > 0 }
+            #expect(lag.rig.exporter.isServerBehind && lag.rig.exporter.hasRoom)
+        }
+        try await lag.server.close()
+    }
+
+    @Test("a collection goes on as soon as the server is no longer behind")
+    func caughtUpServer() async throws {
+        let lag = try await Lag(maximumWait: .seconds(36_000))
+        try await lag.rig.run {
+            try await eventually("a collection waits") { lag.begun.value == 1 }
+            #expect(lag.ended.value == 0)
+            // Without a connection, no server is behind.
+            try await lag.server.close()
+            for connection in lag.connections.value { try await connection.close() }
+            try await eventually("the collection goes on") { lag.ended.value == 1 }
+        }
+        #expect(!lag.rig.exporter.isServerBehind && lag.begun.value == 1)
+    }
+}
+
+/// A value behind a lock, shared by reference.
+private final class Mutexed<Value: Sendable>: Sendable {
+    private let storage: Mutex<Value>
+
+    init(_ value: Value) { storage = Mutex(value) }
+
+    var value: Value { storage.withLock { $0 } }
+
+    func change(_ body: (inout sending Value) -> Void) { storage.withLock { body(&$0) } }
 }

@@ -10,6 +10,7 @@ import Sockets
 import Synchronization
 import TestSupport
 import Testing
+import Threads
 
 @testable import FlowExport
 
@@ -379,6 +380,33 @@ import Testing
         try await connection.say(.ack(Array(6...16)))
         try await eventually("the server is no longer behind") { !exporter.isServerBehind }
         #expect(exporter.statistics.unacknowledgedBytes == 0)
+    }
+
+    @Test("a wait for the server ends when it is no longer behind, or at the limit")
+    func waitsForTheServer() async throws {
+        let server = try await RecordingServer.start()
+        let size = ExportBatch.test(1, at: 60_000).frame.readableBytes
+        let exporter = exporter(to: server, bound: size * 16)
+        // No server is behind before there is a connection.
+        exporter.waitForServer(atMost: .seconds(36_000))
+        for number in 1...4 { exporter.export(.test(number), minute: number) }
+        exporter.start()
+        let connection = try await server.connection(0)
+        _ = try await connection.batches(4)
+        exporter.waitForServer(atMost: .milliseconds(1))
+        #expect(exporter.isServerBehind)
+        let hasEnded = Atomic(false)
+        let waiting = Task.detached {
+            try await OwnedThread(name: "test").run { exporter.waitForServer(atMost: .seconds(36_000)) }
+            hasEnded.store(true, ordering: .relaxed)
+        }
+        try await connection.say(.ack([1]))
+        try await eventually("a batch is released") { exporter.statistics.balance.acknowledged.flows == 1 }
+        // Three batches are more than an eighth of the limit; two are not.
+        #expect(exporter.isServerBehind && !hasEnded.load(ordering: .relaxed))
+        try await connection.say(.ack([2]))
+        try await waiting.value
+        #expect(!exporter.isServerBehind)
     }
 
     @Test("without a server, batches of the same minute are merged")
