@@ -239,9 +239,10 @@ let package = Package(
         .testTarget(
             name: "KubenetmonServerTests",
             dependencies: [
-                "ClusterModel", "FlowBlocks", "FlowIngest", "FlowModel", "FlowWire", "KubenetmonServer",
-                "KubernetesAPI", "KubernetesTestKit", "Operations", "Secrets", "Sockets", "StrictYAML", "TestSupport",
-                "TransportSecurity", "YAMLParsing", argumentParser, lifecycle, logging, nioCore, nioPosix,
+                "CloudRanges", "ClusterModel", "FlowBlocks", "FlowIngest", "FlowModel", "FlowWire", "KubenetmonServer",
+                "KubernetesAPI", "KubernetesTestKit", "Labeling", "Operations", "Secrets", "Sockets", "StrictYAML",
+                "TestSupport", "TransportSecurity", "YAMLParsing", argumentParser, lifecycle, logging, nioCore,
+                nioPosix,
             ]),
         .testTarget(
             name: "EndToEndTests",

@@ -29,6 +29,7 @@ public final class CloudRangeCatalog: Sendable {
     private let configuration: Configuration
     private let choice: Mutex<Choice>
     private let logger: Logger
+    private let onAttempt: @Sendable () -> Void
     private let onChange: @Sendable ([CloudRange]) -> Void
     private let cache: RangeCache?
     /// The sources after ``loadFromDisk()``, until ``run()`` takes them.
@@ -43,14 +44,18 @@ public final class CloudRangeCatalog: Sendable {
     /// - Parameters:
     ///   - configuration: The lists in use and how they are kept up to date.
     ///   - logger: Receives changes of a source's state.
+    ///   - onAttempt: Called after each attempt to load a list, once ``statistics`` include it; on the thread of
+    ///     ``run()`` or ``loadFromDisk()``.
     ///   - onChange: Called with all ranges, each prefix once, after they have changed; on the thread of ``run()`` or
     ///     ``loadFromDisk()``.
     public init(
-        configuration: Configuration, logger: Logger, onChange: @escaping @Sendable ([CloudRange]) -> Void
+        configuration: Configuration, logger: Logger, onAttempt: @escaping @Sendable () -> Void = {},
+        onChange: @escaping @Sendable ([CloudRange]) -> Void
     ) {
         self.configuration = configuration
         choice = Mutex(Choice(sources: configuration.sources, namedRanges: configuration.namedRanges))
         self.logger = logger
+        self.onAttempt = onAttempt
         self.onChange = onChange
         cache = configuration.cacheDirectory.map { RangeCache(directory: $0) }
         var published = Published()
@@ -161,6 +166,7 @@ public final class CloudRangeCatalog: Sendable {
                 lists.map { ($0.provider.cloud, $0.regions) }, uniquingKeysWith: { $0.union($1) })
         }
         if let merged { onChange(merged.ranges) }
+        onAttempt()
     }
 }
 

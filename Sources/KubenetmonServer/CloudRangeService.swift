@@ -11,17 +11,20 @@ final class CloudRangeService: Service, CustomStringConvertible {
     let description = "cloud ranges"
     let catalog: CloudRangeCatalog
 
-    /// The longest time that agents wait for the first attempts at all lists.
-    private static let firstAttempts = Duration.seconds(15)
-
     private let site: Site
     private let logger: Logger
+    /// Notified after each attempt to load a list.
+    private let attempts: ChangeNotifier
 
     /// Loads the lists that are available without the network.
     init(_ configuration: CloudRangeCatalog.Configuration, labeler: Labeler, site: Site, logger: Logger) {
         self.site = site
         self.logger = logger
-        catalog = CloudRangeCatalog(configuration: configuration, logger: logger) { labeler.setRanges($0) }
+        let attempts = ChangeNotifier()
+        self.attempts = attempts
+        catalog = CloudRangeCatalog(
+            configuration: configuration, logger: logger, onAttempt: { attempts.notify() },
+            onChange: { labeler.setRanges($0) })
         catalog.loadFromDisk()
     }
 
@@ -31,11 +34,15 @@ final class CloudRangeService: Service, CustomStringConvertible {
     }
 
     /// Waits until every list has been loaded or has failed once, until the time limit, or until the daemon shuts down.
-    func waitUntilTried() async {
-        let deadline = ContinuousClock.now + Self.firstAttempts
+    ///
+    /// - Parameter limit: The longest time that agents wait for the lists.
+    func waitUntilTried(atMost limit: Duration = .seconds(15)) async {
         await cancelWhenGracefulShutdown {
-            while !self.catalog.statistics.hasTriedAll, ContinuousClock.now < deadline, !Task.isCancelled {
-                try? await Task.sleep(for: .milliseconds(50))
+            await withTaskGroup { group in
+                group.addTask { await self.attempts.wait { self.catalog.statistics.hasTriedAll } }
+                group.addTask { try? await Task.sleep(for: limit) }
+                await group.next()
+                group.cancelAll()
             }
         }
         warnOfUnknownRegion()

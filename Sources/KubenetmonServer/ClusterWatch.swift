@@ -7,6 +7,7 @@ import Logging
 import Operations
 import ServiceLifecycle
 import Synchronization
+import Threads
 
 /// Keeps the index in sync with a cluster.
 ///
@@ -22,7 +23,7 @@ final class ClusterWatch: Service, CustomStringConvertible {
         /// Whether labels would be wrong without the resource, and not only incomplete.
         let isRequired: Bool
 
-        init<Object>(_ reflector: Reflector<Object>, isRequired: Bool = true) {
+        init<Object>(_ reflector: Reflector<Object>, isRequired: Bool) {
             self.isRequired = isRequired
             name = reflector.name
             start = { reflector.start(onEnd: $0) }
@@ -52,26 +53,28 @@ final class ClusterWatch: Service, CustomStringConvertible {
     private let first: [Watch]
     private let pods: Mutex<Pods>
     private let makePods: @Sendable (PodLabelMapping) -> Watch
+    /// Notified when the statistics of a watch have changed.
+    let changes: ChangeNotifier
 
     init(
         _ settings: KubernetesSettings, cluster: ClusterConfiguration, id: ClusterID = .first,
         podLabels: PodLabelMapping, index: ClusterIndex, logger: Logger
     ) {
-        var first = [
-            Watch(Reflector(.nodes, of: cluster, store: index.nodeStore(of: id), logger: logger)),
-            Watch(Reflector(.services, of: cluster, store: index.serviceStore(of: id), logger: logger)),
-        ]
+        let changes = ChangeNotifier()
+        self.changes = changes
+        @Sendable func watch<Object>(
+            _ resource: KubernetesResource<Object>, _ store: any ObjectStore<Object>, isRequired: Bool = true
+        ) -> Watch {
+            let reflector = Reflector(resource, of: cluster, store: store, logger: logger) { changes.notify() }
+            return Watch(reflector, isRequired: isRequired)
+        }
+        var first = [watch(.nodes, index.nodeStore(of: id)), watch(.services, index.serviceStore(of: id))]
         if settings.watchesReplicaSets {
-            first.append(
-                Watch(
-                    Reflector(.replicaSets, of: cluster, store: index.replicaSetStore(of: id), logger: logger),
-                    isRequired: false))
+            first.append(watch(.replicaSets, index.replicaSetStore(of: id), isRequired: false))
         }
         self.first = first
         let store = index.podStore(of: id)
-        let makePods = { @Sendable (labels: PodLabelMapping) in
-            Watch(Reflector(.pods(labels: labels), of: cluster, store: store, logger: logger))
-        }
+        let makePods = { @Sendable (labels: PodLabelMapping) in watch(.pods(labels: labels), store) }
         self.makePods = makePods
         pods = Mutex(Pods(watch: makePods(podLabels)))
     }
@@ -152,9 +155,7 @@ final class ClusterWatch: Service, CustomStringConvertible {
     }
 
     private func wait(until condition: @escaping @Sendable () -> Bool) async {
-        await cancelWhenGracefulShutdown {
-            while !condition(), !Task.isCancelled { try? await Task.sleep(for: .milliseconds(50)) }
-        }
+        await cancelWhenGracefulShutdown { await self.changes.wait(until: condition) }
     }
 }
 

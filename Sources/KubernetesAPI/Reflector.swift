@@ -38,7 +38,7 @@ public final class Reflector<Object: Sendable>: Sendable {
     private let store: any ObjectStore<Object>
     private let configuration: Configuration
     private let logger: Logger
-    private let statisticsBox = ReflectorStatisticsBox()
+    private let statisticsBox: ReflectorStatisticsBox
     private let cancellation = HTTPCancellation()
     private let stopped = DispatchSemaphore(value: 0)
 
@@ -50,15 +50,17 @@ public final class Reflector<Object: Sendable>: Sendable {
     ///   - store: The store to keep in sync.
     ///   - configuration: The settings of lists and watches.
     ///   - logger: Receives the first complete set, failures and recoveries, but never a token.
+    ///   - onChange: Called after each change of ``statistics``, on the reflector's thread.
     public init(
         _ resource: KubernetesResource<Object>, of cluster: ClusterConfiguration, store: any ObjectStore<Object>,
-        configuration: Configuration = Configuration(), logger: Logger
+        configuration: Configuration = Configuration(), logger: Logger, onChange: @escaping @Sendable () -> Void = {}
     ) {
         self.resource = resource
         self.cluster = cluster
         self.store = store
         self.configuration = configuration
         self.logger = logger
+        statisticsBox = ReflectorStatisticsBox(onChange: onChange)
     }
 
     /// The resource's name, such as `pods`.
@@ -97,8 +99,15 @@ public final class Reflector<Object: Sendable>: Sendable {
 /// The statistics, shared between the reflector's thread and their readers.
 final class ReflectorStatisticsBox: Sendable {
     private let statistics = Mutex(ReflectorStatistics())
+    private let onChange: @Sendable () -> Void
+
+    /// - Parameter onChange: Called after each update.
+    init(onChange: @escaping @Sendable () -> Void = {}) { self.onChange = onChange }
 
     var value: ReflectorStatistics { statistics.withLock { $0 } }
 
-    func update(_ body: (inout ReflectorStatistics) -> Void) { statistics.withLock { body(&$0) } }
+    func update(_ body: (inout ReflectorStatistics) -> Void) {
+        statistics.withLock { body(&$0) }
+        onChange()
+    }
 }

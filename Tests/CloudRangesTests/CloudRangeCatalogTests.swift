@@ -3,6 +3,7 @@
 import ClusterModel
 import FlowModel
 import Foundation
+import Logging
 import TestSupport
 import Testing
 
@@ -411,6 +412,28 @@ private let google = TestLists.google
         try await failing.stop()
         #expect(failing.catalog.statistics.sources.count == 2)
         #expect(failing.catalog.statistics.sources.allSatisfy { $0.failures > 0 })
+    }
+
+    @Test("each attempt is reported once the statistics include it") func reportedAttempts() async throws {
+        let server = try RawHTTPServer { _, _ in .status(404) }
+        let hasTried = Mutexed<[Bool]>([])
+        let catalog = Mutexed<CloudRangeCatalog?>(nil)
+        let made = CloudRangeCatalog(
+            configuration: Configuration(sources: [.aws: .url(server.url), .google: .url(server.url)]),
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+            onAttempt: { hasTried.change { $0.append(catalog.value?.statistics.hasTriedAll ?? false) } },
+            onChange: { _ in })
+        catalog.change { $0 = made }
+        let ended = Mutexed(false)
+        Thread.detachNewThread {
+            made.run()
+            ended.change { $0 = true }
+        }
+        try await eventually("both lists are tried") { hasTried.value.count >= 3 }
+        #expect(hasTried.value.prefix(3) == [false, false, true])
+        made.stop()
+        try await eventually("the catalog stops") { ended.value }
+        catalog.change { $0 = nil }
     }
 
     @Test("a missing file counts as tried") func aFileThatIsMissingCountsAsTried() {
