@@ -76,7 +76,7 @@ let package = Package(
         .target(
             name: "FlowCollection",
             dependencies: ["FlowExport", "FlowModel", "Operations", "Threads", lifecycle, logging, nioCore]),
-        .target(name: "HostAddresses", dependencies: ["CRtnetlink", "FlowModel"]),
+        .target(name: "HostAddresses", dependencies: ["CRtnetlink", "FlowModel", "Threads"]),
         .target(name: "InstanceLock", dependencies: ["CDescriptorPassing"]),
         .target(name: "FlowWire", dependencies: ["CFlowProto", "FlowModel", "Secrets", nioCore]),
         .target(name: "TransportSecurity", dependencies: ["Secrets", logging, nioSSL]),

@@ -3,6 +3,7 @@
 import CRtnetlink
 public import FlowModel
 import Glibc
+import Threads
 
 /// The addresses of a network namespace and their changes. The namespace is that of the threads that create this object
 /// and call it.
@@ -35,22 +36,15 @@ public final class HostAddresses: Sendable {
 
     /// Receives notifications of changes. Their content is ignored: all addresses are read again.
     private let changes: RouteSocket
-    /// A pair of sockets; the reader is readable once ``interrupt()`` was called.
-    private let interruption: (reader: CInt, writer: CInt)
+    private let interruption: PollInterruption
 
     /// Starts listening for changes.
     public init() throws(RouteSocketError) {
         changes = try RouteSocket(groups: UInt32(RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR))
-        var ends: [CInt] = [-1, -1]
-        guard socketpair(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
+        guard let interruption = PollInterruption() else {
             throw RouteSocketError("creating a socket pair", errno: errno)
         }
-        interruption = (ends[0], ends[1])
-    }
-
-    deinit {
-        close(interruption.reader)
-        close(interruption.writer)
+        self.interruption = interruption
     }
 
     /// Reads all addresses.
@@ -81,7 +75,7 @@ public final class HostAddresses: Sendable {
     ///
     /// - Returns: False if ``interrupt()`` was called.
     public func waitForChange() -> Bool {
-        let isInterrupted = wait(for: [changes.descriptor], milliseconds: -1)
+        let isInterrupted = interruption.wait(for: [changes.descriptor], milliseconds: -1)
         changes.discardReceived()
         return !isInterrupted
     }
@@ -89,21 +83,10 @@ public final class HostAddresses: Sendable {
     /// Waits for this many milliseconds.
     ///
     /// - Returns: False if ``interrupt()`` was called.
-    public func pause(milliseconds: CInt) -> Bool { !wait(for: [], milliseconds: milliseconds) }
+    public func pause(milliseconds: CInt) -> Bool {
+        !interruption.wait(for: [], milliseconds: milliseconds)
+    }
 
     /// Ends all current and future waits. Callable from any thread.
-    public func interrupt() {
-        // If the buffer is full, the send fails, but the reader is readable already.
-        send(interruption.writer, [1], 1, CInt(MSG_NOSIGNAL) | CInt(MSG_DONTWAIT))
-    }
-
-    /// Waits until one of the descriptors can be read, at most this many milliseconds, or without limit if negative.
-    ///
-    /// - Returns: Whether ``interrupt()`` was called.
-    private func wait(for descriptors: [CInt], milliseconds: CInt) -> Bool {
-        var polled = ([interruption.reader] + descriptors).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
-        var result: CInt
-        repeat { result = poll(&polled, nfds_t(polled.count), milliseconds) } while result < 0 && errno == EINTR
-        return polled[0].revents != 0
-    }
+    public func interrupt() { interruption.interrupt() }
 }
