@@ -72,7 +72,7 @@ let package = Package(
         .target(name: "LocalFiles"),
         .target(name: "Secrets", dependencies: ["LocalFiles", logging]),
         .target(name: "Threads", dependencies: ["CThreadName"]),
-        .target(name: "Conntrack", dependencies: ["CNetfilter", "FlowCollection", "FlowModel", logging]),
+        .target(name: "Conntrack", dependencies: ["CNetfilter", "FlowCollection", "FlowModel", "Threads", logging]),
         .target(
             name: "FlowCollection",
             dependencies: ["FlowExport", "FlowModel", "Operations", "Threads", lifecycle, logging, nioCore]),
@@ -155,7 +155,7 @@ let package = Package(
             name: "FlowCollectionTests",
             dependencies: [
                 "AgentCore", "FlowCollection", "FlowExport", "FlowModel", "FlowWire", "Operations", "TestSupport",
-                lifecycle, logging, nioCore, nioPosix,
+                "Threads", lifecycle, logging, nioCore, nioPosix,
             ]),
         .testTarget(name: "HostAddressesTests", dependencies: ["FlowModel", "HostAddresses", "TestSupport"]),
         .testTarget(

@@ -55,6 +55,9 @@ public final class ConntrackEvents: ConnectionEvents {
     /// Waits until events have come.
     public func wait(milliseconds: Int) { events.wait(milliseconds: milliseconds) }
 
+    /// Ends all current and future waits. Callable from any thread.
+    public func interrupt() { events.interrupt() }
+
     /// Takes events that have come and hands on their connections.
     public func receive() throws(ConntrackError) -> Int { try events.receive() }
 }

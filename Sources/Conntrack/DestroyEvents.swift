@@ -4,6 +4,7 @@ import CNetfilter
 public import FlowCollection
 import Glibc
 import Synchronization
+import Threads
 
 /// The kernel's DESTROY events: what each ended connection had counted since it was last zeroed.
 ///
@@ -81,6 +82,7 @@ public final class DestroyEvents: Sendable {
     }
 
     private let state: Mutex<State>
+    private let interruption: PollInterruption
     /// The socket's descriptor, to be passed to a process that continues listening on it. It is open as long as this
     /// object exists.
     public let descriptor: CInt
@@ -128,6 +130,10 @@ public final class DestroyEvents: Sendable {
     ) throws(ConntrackError) {
         let receiveBuffer = socket.setReceiveBuffer(bytes: receiveBufferBytes)
         try Self.attach(filter, to: socket.descriptor)
+        guard let interruption = PollInterruption() else {
+            throw ConntrackError(operation: "creating a socket pair", errno: errno)
+        }
+        self.interruption = interruption
         descriptor = socket.descriptor
         state = Mutex(State(socket))
         self.receiveBuffer = receiveBuffer
@@ -160,11 +166,13 @@ public final class DestroyEvents: Sendable {
         }
     }
 
-    /// Waits for events, at most this many milliseconds, without holding the lock.
+    /// Waits for events, at most this many milliseconds or until ``interrupt()``, without holding the lock.
     public func wait(milliseconds: Int) {
-        var request = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        poll(&request, 1, CInt(clamping: milliseconds))
+        _ = interruption.wait(for: [descriptor], milliseconds: CInt(clamping: milliseconds))
     }
+
+    /// Ends all current and future waits. Callable from any thread.
+    public func interrupt() { interruption.interrupt() }
 
     /// Reads the events that have arrived, at most 128, and passes on their flows.
     ///

@@ -23,8 +23,11 @@ public protocol ConnectionEvents: AnyObject, Sendable {
     /// The reader's own conditions that do not hold, each with the problem and its remedy.
     var problems: [SelfCheck.Condition: String] { get }
 
-    /// Waits until events have arrived, at most for this many milliseconds.
+    /// Waits until events have arrived, at most for this many milliseconds or until ``interrupt()``.
     func wait(milliseconds: Int)
+
+    /// Ends all current and future waits. Callable from any thread.
+    func interrupt()
 
     /// Receives waiting events and passes their connections to the handler.
     ///

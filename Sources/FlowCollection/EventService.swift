@@ -29,6 +29,9 @@ package final class EventService: Service, CustomStringConvertible {
     /// The time for which events gather before they are received together: fewer wake-ups cost less CPU time.
     private static let gatheringTime: Duration = .milliseconds(20)
 
+    /// The maximum time for which the flow of an ended connection waits for others of its batch.
+    private static let flushInterval: Duration = .seconds(1)
+
     /// The minimum capacity for gathering: ten times the events that 10,000 ending connections a second cause in
     /// ``gatheringTime``.
     private static let capacityForGathering = 10 * 200
@@ -39,19 +42,27 @@ package final class EventService: Service, CustomStringConvertible {
     private let events: any ConnectionEvents
     private let batches: EventBatches
     private let gatheringMicroseconds: UInt32
+    private let failurePause: Duration
     private let logger: Logger
     private let cpuTime = Mutex(Duration.zero)
     private let isStopping = Atomic(false)
+    /// Notified when ``isStopping`` becomes true.
+    private let stop = ChangeNotifier()
 
     /// - Parameters:
     ///   - events: The events to receive.
     ///   - batches: The batches to which the events' handler adds ended connections.
+    ///   - failurePause: The pause after a failed receive. The error may persist: the pause keeps it from occupying a
+    ///     core and from filling the log.
     ///   - logger: The logger for dropped events and errors of receiving.
-    package init(events: any ConnectionEvents, batches: EventBatches, logger: Logger) {
+    package init(
+        events: any ConnectionEvents, batches: EventBatches, failurePause: Duration = .seconds(1), logger: Logger
+    ) {
         let canGather = events.capacity >= Self.capacityForGathering
         gatheringMicroseconds = canGather ? UInt32(Self.gatheringTime / .microseconds(1)) : 0
         self.events = events
         self.batches = batches
+        self.failurePause = failurePause
         self.logger = logger
     }
 
@@ -65,7 +76,9 @@ package final class EventService: Service, CustomStringConvertible {
         let thread = OwnedThread(name: "events")
         async let listening: Void = thread.run { self.listen() }
         try? await gracefulShutdown()
-        isStopping.store(true, ordering: .relaxed)
+        isStopping.store(true, ordering: .releasing)
+        stop.notify()
+        events.interrupt()
         try await listening
     }
 
@@ -73,8 +86,9 @@ package final class EventService: Service, CustomStringConvertible {
     private func listen() {
         var lastFlush = ContinuousClock.now
         var overruns: UInt64 = 0
-        while !isStopping.load(ordering: .relaxed) {
-            events.wait(milliseconds: 200)
+        while !isStopping.load(ordering: .acquiring) {
+            let untilFlush = lastFlush + Self.flushInterval - .now
+            events.wait(milliseconds: max(0, Int((untilFlush / .milliseconds(1)).rounded(.up))))
             // A dump that encounters many expired entries causes a burst of events, which is received without a pause.
             var received = receive()
             var rounds = 1
@@ -84,7 +98,7 @@ package final class EventService: Service, CustomStringConvertible {
             }
             report(overrunsSince: &overruns)
             cpuTime.withLock { $0 = ThreadClock.now() }
-            if ContinuousClock.now - lastFlush > .seconds(1) {
+            if ContinuousClock.now - lastFlush >= Self.flushInterval {
                 batches.flush()
                 lastFlush = ContinuousClock.now
             }
@@ -108,8 +122,7 @@ package final class EventService: Service, CustomStringConvertible {
             return try events.receive()
         } catch {
             logger.error("cannot receive \(events.name)", metadata: ["error": "\(error)"])
-            // The error may persist: the pause keeps it from occupying a core and from filling the log.
-            usleep(1_000_000)
+            stop.block(atMost: failurePause) { isStopping.load(ordering: .acquiring) }
             return 0
         }
     }

@@ -36,6 +36,24 @@ final class HeardEvents {
 }
 
 @Suite struct DestroyEventsTests {
+    @Test("a wait ends when an event arrives, and with an interruption, also one that comes before")
+    func waits() async throws {
+        let (client, server) = Traffic.endpoints(true, 40_000, 53)
+        let ended = try await NetworkNamespace.run {
+            try Traffic.addAddresses()
+            let events = try HeardEvents()
+            let sockets = (try TestSocket(.udp, at: client), try TestSocket(.udp, at: server))
+            try sockets.0.send(datagram: 100, to: server, receivedBy: sockets.1)
+            try NetworkNamespace.shell("conntrack -D -p udp")
+            events.events.wait(milliseconds: 3_600_000)
+            let ended = try events.drain()
+            events.events.interrupt()
+            for _ in 0..<2 { events.events.wait(milliseconds: 3_600_000) }
+            return ended
+        }
+        #expect(ended.count == 1)
+    }
+
     @Test("the event of an ended connection has the bytes since the last collection", arguments: [true, false])
     func anEndedConnectionTellsWhatItHasCountedSinceItWasCollected(
         isIPv4: Bool

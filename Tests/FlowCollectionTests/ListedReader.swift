@@ -4,10 +4,10 @@ import FlowCollection
 import FlowExport
 import FlowModel
 import FlowWire
-import Glibc
 import Logging
 import NIOPosix
 import Synchronization
+import Threads
 
 /// Flows of TCP connections between IPv4 addresses.
 enum TestFlow {
@@ -68,6 +68,8 @@ final class ListedEvents: ConnectionEvents {
     /// shutdown.
     private let late: Mutex<[EndedConnection]>
     private let isAwaited = Atomic(false)
+    private let isInterrupted = Atomic(false)
+    private let interruption = ChangeNotifier()
     private let received = Mutex(EventStatistics())
     private let handle: @Sendable ([EndedConnection]) -> Void
 
@@ -87,7 +89,13 @@ final class ListedEvents: ConnectionEvents {
 
     func wait(milliseconds: Int) {
         isAwaited.store(true, ordering: .relaxed)
-        usleep(1_000)
+        guard waiting.withLock({ $0.isEmpty }) else { return }
+        interruption.block(atMost: .milliseconds(milliseconds)) { isInterrupted.load(ordering: .relaxed) }
+    }
+
+    func interrupt() {
+        isInterrupted.store(true, ordering: .relaxed)
+        interruption.notify()
     }
 
     func receive() -> Int {
