@@ -23,6 +23,9 @@ final class ConfigurationReload: Service, CustomStringConvertible {
     let description = "configuration"
 
     /// The time between two checks of the file. A ConfigMap's file takes about a minute to follow the ConfigMap.
+    ///
+    /// inotify(7) does not replace the check: it watches inodes, whereas the file is found through links that change,
+    /// and it does not report changes that another machine makes on a network file system.
     private static let interval = Duration.seconds(2)
 
     private let file: ConfigurationFile
