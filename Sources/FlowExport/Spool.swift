@@ -54,6 +54,8 @@ final class Spool: Sendable {
     }
 
     private struct State {
+        /// The spool's thread; nil once the directory is closed.
+        var thread: OwnedThread? = OwnedThread(name: "spool")
         var exporter: Exporter?
         /// Operations that the thread has not begun.
         var operations: [Operation] = []
@@ -115,7 +117,6 @@ final class Spool: Sendable {
     private let configuration: Configuration
     private let eventLoop: any EventLoop
     private let logger: Logger
-    private let thread = OwnedThread(name: "spool")
     private let state: Mutex<State>
     private let disk: Mutex<Disk>
 
@@ -171,6 +172,7 @@ final class Spool: Sendable {
     ///   - oldest: The oldest batch that is still kept.
     func acknowledge(_ keys: [BatchKey], frameBytes: Int, oldest: BatchKey?) {
         state.withLock { state in
+            guard !state.isClosed else { return }
             if state.isMirror {
                 state.operations.append(.acknowledge(keys, frameBytes: frameBytes))
             } else if let newest = state.newest, isOver(newest, oldest: oldest) {
@@ -220,7 +222,8 @@ final class Spool: Sendable {
         promise.futureResult.whenComplete { _ in self.whenSettled(before: deadline, body) }
     }
 
-    /// Performs the remaining operations and closes the directory, within `limit`.
+    /// Performs the remaining operations, closes the directory and ends the spool's thread, within `limit`. If the disk
+    /// hangs for longer, the thread ends when the disk responds.
     ///
     /// - Returns: Whether the directory holds every kept batch.
     func close(within limit: TimeAmount) -> EventLoopFuture<Bool> {
@@ -258,13 +261,12 @@ final class Spool: Sendable {
 
     /// Starts the thread on the operations, unless it is already busy.
     private func work() {
-        let isIdle = state.withLock { state in
-            guard !state.isThreadBusy, !state.operations.isEmpty else { return false }
-            state.isThreadBusy = true
-            return true
+        let idleThread = state.withLock { state -> OwnedThread? in
+            guard !state.isThreadBusy, !state.operations.isEmpty else { return nil }
+            state.isThreadBusy = state.thread != nil
+            return state.thread
         }
-        guard isIdle else { return }
-        thread.submit {
+        idleThread?.submit {
             while let operations = self.state.withLock({ $0.takeOperations() }) {
                 self.disk.withLock { self.perform(operations, &$0) }
             }
@@ -282,7 +284,10 @@ final class Spool: Sendable {
         shrinkOrSync(disk)
         for case .close(let promise) in operations {
             disk.directory.close()
-            promise.succeed(state.withLock { $0.isMirror })
+            let holdsAll = state.withLock { $0.isMirror }
+            // Released by its owner, the thread ends after this operation, which it runs.
+            _ = state.withLock { $0.thread.take() }
+            promise.succeed(holdsAll)
         }
     }
 

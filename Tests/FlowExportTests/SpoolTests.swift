@@ -6,6 +6,7 @@ import Foundation
 import Logging
 import NIOCore
 import NIOPosix
+import Synchronization
 import TestSupport
 import Testing
 
@@ -222,6 +223,31 @@ import Testing
             #expect(try folder.batches(in: "a").map(\.key) == batches.map(\.key))
         }
         #expect(try await eventLoop.flatSubmit { spool.close(within: .minutes(1)) }.get())
+    }
+
+    @Test("the spool's thread ends when the directory is closed")
+    func threadEnds() async throws {
+        let (folder, eventLoop) = (try SpoolFolder(), MultiThreadedEventLoopGroup.singleton.next())
+        let spool = spool(in: "\(folder.path)/a", .random(), on: eventLoop, bound: 16 << 20)
+        let thread = Mutex("")
+        spool.start(
+            usedBytes: {
+                let name = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/thread-self")
+                thread.withLock { $0 = name ?? "" }
+                return 0
+            }, exchange: { $0 })
+        try await settle(spool, on: eventLoop)
+        let directory = "/proc/" + thread.withLock { $0 }
+        #expect(try String(contentsOfFile: "\(directory)/comm", encoding: .utf8) == "spool\n")
+        #expect(try await eventLoop.flatSubmit { spool.close(within: .minutes(1)) }.get())
+        try await eventually("the thread has ended") { !FileManager.default.fileExists(atPath: directory) }
+        // Calls that come after the end have no effect.
+        try await eventLoop.submit {
+            spool.append(SpooledBatch(agentID: .random(), batch: .test(1, [.test(1)])))
+            spool.acknowledge([], frameBytes: 0, oldest: nil)
+            spool.replace(with: [])
+        }.get()
+        #expect(try folder.batches(in: "a").isEmpty)
     }
 
     @Test("batches for which a disk is too slow are dropped from the log and written later")
