@@ -33,6 +33,8 @@ extension FlowExporter {
         /// The directory in which unacknowledged batches are kept for the next agent process, up to
         /// ``maximumUnacknowledgedBytes``; nil to keep them in memory only.
         public var spoolDirectory: String?
+        /// The delays between attempts to use the spool directory; nil for those of ``Spool/Configuration``.
+        var spoolBackoff: Backoff?
         /// The delays between attempts to connect.
         var backoff = Backoff(initial: .milliseconds(500), maximum: .seconds(30))
         /// The silence of the server's TCP after which the connection is closed, in seconds.

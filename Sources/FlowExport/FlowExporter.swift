@@ -56,11 +56,11 @@ public final class FlowExporter: Sendable {
         self.eventLoop = eventLoop
         connector = ServerConnector(configuration, eventLoop: eventLoop, logger: logger)
         spool = configuration.spoolDirectory.map { directory in
-            Spool(
-                Spool.Configuration(
-                    directory: directory, maximumBytes: configuration.maximumUnacknowledgedBytes,
-                    nodeName: hello.nodeName, agentID: hello.agentID),
-                eventLoop: eventLoop, logger: logger)
+            var settings = Spool.Configuration(
+                directory: directory, maximumBytes: configuration.maximumUnacknowledgedBytes,
+                nodeName: hello.nodeName, agentID: hello.agentID)
+            if let backoff = configuration.spoolBackoff { settings.backoff = backoff }
+            return Spool(settings, eventLoop: eventLoop, logger: logger)
         }
         let machine = ExportStateMachine(
             agentID: hello.agentID, backoff: configuration.backoff,

@@ -6,6 +6,7 @@ import Foundation
 import Logging
 import NIOCore
 import NIOPosix
+import Retry
 import Synchronization
 import TestSupport
 import Testing
@@ -15,13 +16,17 @@ import Testing
 /// Exporters with a spool directory, and their successors after a kill. A kill is simulated by a copy of the directory
 /// at some moment, which the next exporter opens.
 @Suite struct SpoolTests {
+    /// Short delays between attempts to use a directory.
+    private static let backoff = Backoff(initial: .milliseconds(10), maximum: .milliseconds(100))
+
     private func exporter(
         to server: RecordingServer, in directory: String, node: String = "node-a", agentID: AgentID = .random(),
-        bound: Int = 16 << 20
+        bound: Int = 16 << 20, backoff: Backoff? = Self.backoff
     ) -> FlowExporter {
-        var configuration = FlowExporter.Configuration(
-            host: "127.0.0.1", port: server.port, maximumUnacknowledgedBytes: bound)
+        var configuration = FlowExporter.Configuration.test(port: server.port)
+        configuration.maximumUnacknowledgedBytes = bound
         configuration.spoolDirectory = directory
+        configuration.spoolBackoff = backoff
         let exporter = FlowExporter(
             configuration: configuration,
             hello: Hello(nodeName: node, agentID: agentID, softwareVersion: "test"),
@@ -172,7 +177,9 @@ import Testing
         var frames: [ByteBuffer?] = []
         while exporter.statistics.spool?.errors[.full] == nil {
             frames.append(exporter.export(flows).frame.message)
-            try await Task.sleep(for: .milliseconds(5))
+            try await eventually("the batch is written or the disk is full") {
+                try folder.batches(in: "a").count == frames.count || exporter.statistics.spool?.errors[.full] != nil
+            }
         }
         #expect(exporter.statistics.spool?.problem?.contains("No space left on device") == true)
         frames.append(exporter.export(flows).frame.message)
@@ -180,9 +187,9 @@ import Testing
         #expect(try await connection.batches(frames.count) == frames)
         // The stale log must not restore acknowledged batches, even if there is no space for a new log.
         try await ChildProcess.shell("dd if=/dev/zero of=\(folder.path)/rest bs=4096 2>/dev/null || true")
+        #expect(exporter.statistics.spool?.problem != nil)
         try await connection.say(.ack(Array(1...UInt64(frames.count))))
         try await waitForLog(folder, "a", 0)
-        #expect(exporter.statistics.spool?.problem != nil)
         try folder.remove("other")
         let late = exporter.export(.test(1))
         try await eventually("the directory is used again") { exporter.statistics.spool?.problem == nil }
@@ -291,7 +298,8 @@ import Testing
 
     private func spool(in directory: String, _ agentID: AgentID, on eventLoop: any EventLoop, bound: Int) -> Spool {
         Spool(
-            Spool.Configuration(directory: directory, maximumBytes: bound, nodeName: "node-a", agentID: agentID),
+            Spool.Configuration(
+                directory: directory, maximumBytes: bound, nodeName: "node-a", agentID: agentID, backoff: Self.backoff),
             eventLoop: eventLoop, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
@@ -327,7 +335,8 @@ import Testing
         try folder.copy("a", to: "b")
         try folder.copy("a", to: "c")
         try await end(first)
-        let second = exporter(to: server, in: "\(folder.path)/b")
+        // The next attempt comes late enough for another directory to be there.
+        let second = exporter(to: server, in: "\(folder.path)/b", backoff: nil)
         try await eventually("the batch is restored") { second.statistics.restoredBatches == 1 }
         try folder.remove("b")
         second.export(.test(2))
