@@ -286,10 +286,19 @@ extension HTTPClient {
         }
     }
 
+    private func setFile(_ path: String, _ option: CURLoption) throws(HTTPError) -> CURLcode {
+        var status = stat()
+        // libcurl would block until a pipe's writer ends. It reports other files that it cannot read.
+        guard stat(path, &status) != 0 || status.st_mode & S_IFMT == S_IFREG else {
+            throw HTTPError(kind: .badRequest, message: "cannot use the certificates: \(path) is not a regular file")
+        }
+        return path.withCString { kubenetmon_curl_set_pointer(easy, option, $0) }
+    }
+
     private func set(_ pem: TLS.PEM, file: CURLoption, bytes: CURLoption) throws(HTTPError) {
         let result =
             switch pem {
-            case .file(let path): path.withCString { kubenetmon_curl_set_pointer(easy, file, $0) }
+            case .file(let path): try setFile(path, file)
             case .bytes(let text):
                 text.withUnsafeBytes { kubenetmon_curl_set_blob(easy, bytes, $0.baseAddress, $0.count) }
             }

@@ -31,9 +31,9 @@ import YAMLParsing
 ///
 /// Each of the three lists may be absent.
 extension Inventory {
-    /// Reads an inventory from a file; throws all problems of the file at once.
+    /// Reads an inventory from a file, a pipe or a terminal; throws all problems of the file at once.
     public init(contentsOf path: String) throws(YAMLProblems) {
-        try self.init(YAMLDocument(contentsOf: path))
+        try self.init(YAMLDocument(contentsOf: path, acceptsStreams: true))
     }
 
     /// Reads an inventory from a text, whose problems name `file` as their origin; throws all of them at once.

@@ -23,9 +23,14 @@ struct ConfigurationFile: Sendable {
     }
 
     /// Reads the file as it is now.
-    func read() throws(SettingsProblems) -> (value: ServerConfiguration, settings: EffectiveSettings) {
+    ///
+    /// - Parameter isReload: Whether the file has been read before. A pipe or a terminal, such as a shell's
+    ///   `<(command)`, can be read only once.
+    func read(
+        isReload: Bool = false
+    ) throws(SettingsProblems) -> (value: ServerConfiguration, settings: EffectiveSettings) {
         let document = path.map { path in
-            Result { () throws(YAMLProblems) in try YAMLDocument(contentsOf: path) }
+            Result { () throws(YAMLProblems) in try YAMLDocument(contentsOf: path, acceptsStreams: !isReload) }
         }
         return try SettingsReader.read(
             ServerConfiguration.sources(arguments: arguments, environment: environment, document: document)

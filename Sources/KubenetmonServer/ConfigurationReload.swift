@@ -85,7 +85,7 @@ final class ConfigurationReload: Service, CustomStringConvertible {
         state.withLock { state in
             state.version = file.path.flatMap(FileVersion.init(of:))
             do throws(SettingsProblems) {
-                let (configuration, settings) = try file.read()
+                let (configuration, settings) = try file.read(isReload: true)
                 state.statistics = Statistics()
                 let changes = state.current.changes(to: settings)
                 guard !changes.isEmpty else { return }
@@ -117,10 +117,10 @@ final class ConfigurationReload: Service, CustomStringConvertible {
 struct FileVersion: Equatable, Sendable {
     private let parts: [Int]
 
-    /// Returns nil if there is no such file.
+    /// Returns nil if there is no such file, or if it is not a regular one and can thus be read only once.
     init?(of path: String) {
         var status = stat()
-        guard stat(path, &status) == 0 else { return nil }
+        guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
         parts = [
             Int(bitPattern: UInt(status.st_dev)), Int(bitPattern: UInt(status.st_ino)), Int(status.st_size),
             status.st_mtim.tv_sec, status.st_mtim.tv_nsec, status.st_ctim.tv_sec, status.st_ctim.tv_nsec,

@@ -85,7 +85,8 @@ private struct KubeconfigFile {
         let text: String
         do throws(LocalFile.Failure) {
             text = String(
-                decoding: try LocalFile.bytes(of: path, maximumBytes: KubernetesLimits.fileBytes), as: UTF8.self)
+                decoding: try LocalFile.bytes(
+                    of: path, maximumBytes: KubernetesLimits.fileBytes, acceptsStreams: true), as: UTF8.self)
         } catch {
             throw ClusterConfigurationError(
                 file: path, problem: "cannot be read: \(error.reason)",

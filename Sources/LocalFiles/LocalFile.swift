@@ -28,7 +28,7 @@ public struct LocalFile: Sendable {
             isMissing = false
         }
 
-        private init(code: Int32) {
+        init(code: Int32) {
             reason = String(cString: strerror(code))
             isMissing = code == ENOENT || code == ENOTDIR
         }
@@ -46,10 +46,14 @@ public struct LocalFile: Sendable {
     public let bytes: [UInt8]
 
     /// Reads a file of at most `maximumBytes`; returns nil if its version is still `known`. Links are followed.
+    ///
+    /// A read of a pipe or a terminal blocks until its writer ends. It is therefore refused unless `acceptsStreams` is
+    /// true, which suits a file that is read once, at the start: `/dev/stdin`, or a shell's `<(command)`.
     public static func read(
-        _ path: String, unless known: Version? = nil, maximumBytes: Int
+        _ path: String, unless known: Version? = nil, maximumBytes: Int, acceptsStreams: Bool = false
     ) throws(Failure) -> LocalFile? {
-        let file = open(path, O_RDONLY | O_CLOEXEC)
+        // Without O_NONBLOCK, which regular files ignore, a pipe is opened only when a writer opens it too.
+        let file = open(path, O_RDONLY | O_CLOEXEC | (acceptsStreams ? 0 : O_NONBLOCK))
         guard file >= 0 else { throw .last }
         defer { close(file) }
         var status = stat()
@@ -58,14 +62,19 @@ public struct LocalFile: Sendable {
             device: UInt64(status.st_dev), inode: UInt64(status.st_ino), size: Int64(status.st_size),
             seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec)
         if version == known { return nil }
-        let isRegular = status.st_mode & S_IFMT == S_IFREG
-        guard !isRegular || version.size <= maximumBytes else { throw tooLarge(maximumBytes) }
+        switch status.st_mode & S_IFMT {
+        case S_IFREG: guard version.size <= maximumBytes else { throw tooLarge(maximumBytes) }
+        case S_IFDIR: throw Failure(code: EISDIR)
+        default: guard acceptsStreams else { throw Failure(reason: "it is not a regular file") }
+        }
         return LocalFile(version: version, bytes: try bytes(in: file, maximumBytes: maximumBytes))
     }
 
-    /// Returns the bytes of a file of at most `maximumBytes`.
-    public static func bytes(of path: String, maximumBytes: Int) throws(Failure) -> [UInt8] {
-        try read(path, maximumBytes: maximumBytes)?.bytes ?? []
+    /// Returns the bytes of a file of at most `maximumBytes`; see ``read(_:unless:maximumBytes:acceptsStreams:)``.
+    public static func bytes(
+        of path: String, maximumBytes: Int, acceptsStreams: Bool = false
+    ) throws(Failure) -> [UInt8] {
+        try read(path, maximumBytes: maximumBytes, acceptsStreams: acceptsStreams)?.bytes ?? []
     }
 
     /// Reads up to the end: a file of /proc, or a pipe, has no size.

@@ -7,13 +7,13 @@ extension YAMLDocument {
     /// The maximum size of a file, in bytes.
     public static let maximumSize = 16 << 20
 
-    /// Reads a file.
+    /// Reads a file; with `acceptsStreams`, also a pipe or a terminal, to its end.
     ///
     /// Throws if the file cannot be read, is larger than ``maximumSize``, is not UTF-8 or breaks YAML's syntax.
-    public init(contentsOf path: String) throws(YAMLProblems) {
+    public init(contentsOf path: String, acceptsStreams: Bool = false) throws(YAMLProblems) {
         let bytes: [UInt8]
         do throws(LocalFile.Failure) {
-            bytes = try LocalFile.bytes(of: path, maximumBytes: Self.maximumSize)
+            bytes = try LocalFile.bytes(of: path, maximumBytes: Self.maximumSize, acceptsStreams: acceptsStreams)
         } catch {
             throw YAMLProblems(file: path, "cannot be read: \(error.reason)")
         }

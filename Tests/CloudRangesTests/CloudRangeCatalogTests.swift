@@ -521,6 +521,22 @@ private let google = TestLists.google
         #expect(running.source(.google).successes > 0)
     }
 
+    @Test("a pipe in place of a file is an error, also while a writer keeps it open") func pipe() async throws {
+        let directory = try TemporaryDirectory()
+        defer { directory.remove() }
+        let path = directory.path + "/goog.json"
+        #expect(mkfifo(path, 0o600) == 0)
+        // Opened for reading too, the pipe can be opened without another reader.
+        let writer = try #require(FileHandle(forUpdatingAtPath: path))
+        try writer.write(contentsOf: Data(google.utf8))
+        let running = running(path)
+        try await eventually("the pipe is rejected") { running.source(.google).failures > 0 }
+        #expect(running.source(.google).lastError == "\(path): it is not a regular file")
+        // The catalog's thread does not wait for the pipe.
+        try await running.stop()
+        try writer.close()
+    }
+
     @Test("a directory in place of a file is an error") func aDirectoryIsNoFile() async throws {
         let directory = try TemporaryDirectory()
         defer { directory.remove() }

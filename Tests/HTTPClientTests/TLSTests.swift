@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
+import Glibc
 import HTTPClient
 import TestSupport
 import Testing
@@ -56,6 +58,12 @@ extension Result where Failure == HTTPError {
         let missing = try await outcome(.init(authorities: .file("/nonexistent/ca.crt")), url: url)
         #expect(missing.failure?.kind == .badRequest)
         #expect(missing.failure?.message.contains("/nonexistent/ca.crt") == true)
+        let pipe = certificates.path("pipe")
+        #expect(mkfifo(pipe, 0o600) == 0)
+        // libcurl would wait for the writer.
+        let blocking = try await outcome(.init(authorities: .file(pipe)), url: url)
+        #expect(blocking.failure?.kind == .badRequest)
+        #expect(blocking.failure?.message.contains("\(pipe) is not a regular file") == true)
         let rubbish = try await outcome(.init(authorities: .bytes(Array("rubbish".utf8))), url: url)
         #expect(rubbish.failure?.kind == .badRequest)
     }

@@ -166,6 +166,11 @@ private final class MountedServer {
             """)
         #expect(bad.code == 64)
         for name in ["i.yaml", "ca.pem", "aws.json"] { #expect(bad.output.contains("/nowhere/\(name): ")) }
+        let pipe = folder.appending(path: "pipe")
+        #expect(mkfifo(pipe.path, 0o600) == 0)
+        let blocking = try await check("cloud_ranges: {aws: \(pipe.path)}\n")
+        #expect(blocking.code == 64)
+        #expect(blocking.output.contains("\(pipe.path): it is not a regular file"))
     }
 
     @Test("--check-config rejects certificates that connections to agents or ClickHouse could not use")

@@ -323,6 +323,19 @@ private func problems(_ text: String) -> [String] { ServerConfiguration.problems
         #expect(found.map { $0.prefix(14) } == ["config.yaml:5:", "config.yaml:6:", "config.yaml:7:"])
     }
 
+    @Test("a configuration is read from a pipe once; a reload refuses it")
+    func pipe() throws {
+        let pipe = Pipe()
+        try pipe.fileHandleForWriting.write(contentsOf: Data("\(required)port: 1234\n".utf8))
+        try pipe.fileHandleForWriting.close()
+        let file = ConfigurationFile(path: "/dev/fd/\(pipe.fileHandleForReading.fileDescriptor)")
+        #expect(try file.read().value.port == 1234)
+        let path = try #require(file.path)
+        #expect(FileVersion(of: path) == nil)
+        let error = #expect(throws: SettingsProblems.self) { try file.read(isReload: true) }
+        #expect(error?.description == "\(path): cannot be read: it is not a regular file")
+    }
+
     @Test("a missing configuration file is named") func aFileThatIsNotThereIsNamed() {
         let error = #expect(throws: SettingsProblems.self) {
             try ConfigurationFile(path: "/nowhere/config.yaml").read()

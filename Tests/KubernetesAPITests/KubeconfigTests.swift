@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
 import Testing
 
 @testable import KubernetesAPI
@@ -199,6 +200,15 @@ private struct Kubeconfig {
         }
         #expect(error?.file == path)
         #expect(error?.key == key)
+    }
+
+    @Test("a kubeconfig is read from a pipe, such as a shell's <(command)")
+    func pipe() throws {
+        let (kubeconfig, pipe) = (try Kubeconfig(), Pipe())
+        try pipe.fileHandleForWriting.write(contentsOf: Data(contentsOf: URL(filePath: kubeconfig.path)))
+        try pipe.fileHandleForWriting.close()
+        let paths = "/dev/fd/\(pipe.fileHandleForReading.fileDescriptor)"
+        #expect(try ClusterConfiguration.kubeconfig(paths: paths).server == "https://prod.example:6443")
     }
 
     @Test("a printed configuration contains no secret") func noTextOfAConfigurationTellsASecret() throws {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import Glibc
 import LocalFiles
 import Testing
 
@@ -24,9 +25,43 @@ import Testing
     func withoutSize() throws {
         let text = String(decoding: try LocalFile.bytes(of: "/proc/self/status", maximumBytes: 1 << 20), as: UTF8.self)
         #expect(text.hasPrefix("Name:") && text.hasSuffix("\n"))
+    }
+
+    @Test("A pipe or a device is refused and not waited for, whether or not it has a writer")
+    func notRegular() throws {
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        #expect(mkfifo(path, 0o600) == 0)
+        let refusal = LocalFile.Failure(reason: "it is not a regular file")
+        #expect(throws: refusal) { try LocalFile.bytes(of: path, maximumBytes: 1 << 20) }
+        // Opened for reading too, it has a reader and a writer, and the writer never ends.
+        let writer = try #require(FileHandle(forUpdatingAtPath: path))
+        try writer.write(contentsOf: Data("text".utf8))
+        #expect(throws: refusal) { try LocalFile.bytes(of: path, maximumBytes: 1 << 20) }
+        #expect(throws: refusal) { try LocalFile.bytes(of: "/dev/zero", maximumBytes: 1 << 20) }
+        try writer.close()
+    }
+
+    @Test("A pipe is read to its end, up to the limit, if that is asked for")
+    func streams() throws {
+        let pipe = Pipe()
+        try pipe.fileHandleForWriting.write(contentsOf: Data("text".utf8))
+        try pipe.fileHandleForWriting.close()
+        let path = "/dev/fd/\(pipe.fileHandleForReading.fileDescriptor)"
+        let bytes = try LocalFile.bytes(of: path, maximumBytes: 4, acceptsStreams: true)
+        #expect(bytes == Array("text".utf8))
         #expect(throws: LocalFile.Failure(reason: "it is larger than 1 MiB")) {
-            try LocalFile.bytes(of: "/dev/zero", maximumBytes: 1 << 20)
+            try LocalFile.bytes(of: "/dev/zero", maximumBytes: 1 << 20, acceptsStreams: true)
         }
+    }
+
+    @Test("A file is read through the links by which Kubernetes mounts secrets")
+    func mountedSecret() throws {
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try FileManager.default.createDirectory(atPath: path + "/..1", withIntermediateDirectories: true)
+        try LocalFile.replace(path + "/..1/token", with: [[7]])
+        try FileManager.default.createSymbolicLink(atPath: path + "/..data", withDestinationPath: "..1")
+        try FileManager.default.createSymbolicLink(atPath: path + "/token", withDestinationPath: "..data/token")
+        #expect(try LocalFile.bytes(of: path + "/token", maximumBytes: 1) == [7])
     }
 
     @Test("A missing file is told apart from one that cannot be read")
