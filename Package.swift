@@ -161,7 +161,7 @@ let package = Package(
         .testTarget(
             name: "InstanceLockTests", dependencies: ["CDescriptorPassing", "InstanceLock", "TestSupport"]),
         .testTarget(name: "FlowWireTests", dependencies: ["FlowModel", "FlowWire", "Secrets", "TestSupport", nioCore]),
-        .testTarget(name: "LocalFilesTests", dependencies: ["LocalFiles"]),
+        .testTarget(name: "LocalFilesTests", dependencies: ["LocalFiles", "TestSupport"]),
         .testTarget(name: "SecretsTests", dependencies: ["Secrets", "TestSupport", logging]),
         .testTarget(
             name: "TransportSecurityTests", dependencies: ["Secrets", "TestSupport", "TransportSecurity", logging]),
@@ -217,8 +217,8 @@ let package = Package(
         .testTarget(
             name: "ClickHouseTests",
             dependencies: [
-                "ClickHouse", "FlowBlocks", "FlowBlocksTestKit", "FlowModel", "HTTPClient", "Labeling", "TestSupport",
-                logging,
+                "ClickHouse", "FlowBlocks", "FlowBlocksTestKit", "FlowModel", "HTTPClient", "Labeling", "LocalFiles",
+                "TestSupport", logging,
             ]),
         .testTarget(
             name: "OperationsTests",

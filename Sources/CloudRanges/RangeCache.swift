@@ -55,11 +55,11 @@ struct RangeCache: Sendable {
     /// Returns the last good list; nil if there is none yet.
     func entry(of provider: RangeProvider) throws(Failure) -> Entry? {
         let path = path(of: provider)
-        guard FileManager.default.fileExists(atPath: path) else { return nil }
         let bytes: [UInt8]
         do throws(LocalFile.Failure) {
             bytes = try LocalFile.read(path, maximumBytes: Self.maximumBytes)?.bytes ?? []
         } catch {
+            guard !error.isMissing else { return nil }
             throw Failure(path: path, reason: error.reason)
         }
         guard let lineEnd = bytes.firstIndex(of: UInt8(ascii: "\n")),

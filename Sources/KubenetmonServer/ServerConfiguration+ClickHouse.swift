@@ -135,6 +135,8 @@ extension ServerConfiguration {
         let directory = settings.text(
             "clickhouse_credentials_directory", default: "/etc/clickhouse", allowed: "a path",
             "Directory of the files username and password, which are read for every request.", .flag("--credentials"))
-        return .files(user: "\(directory)/username", password: "\(directory)/password")
+        return .files(
+            user: "\(directory)/username", password: "\(directory)/password",
+            areDefaults: !settings.isGiven("clickhouse_credentials_directory"))
     }
 }

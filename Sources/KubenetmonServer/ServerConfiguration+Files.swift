@@ -26,17 +26,20 @@ extension ServerConfiguration {
 
     /// Returns the warnings about the files' content, one line each.
     func warningsOfFiles() -> [String] {
+        guard isClickHouseEnabled else { return [] }
+        return [clickHouse.credentials.warning, warningOfExposure].compactMap { $0 }
+    }
+
+    private var warningOfExposure: String? {
         let exposed = clickHouse.endpoints.filter { $0.hasPrefix("http://") && !URLAuthority($0).isLoopback }
-        guard isClickHouseEnabled, !exposed.isEmpty else { return [] }
+        guard !exposed.isEmpty else { return nil }
         let password = (try? clickHouse.credentials.read().password) ?? ""
-        guard !password.isEmpty || !clickHouse.headers.isEmpty else { return [] }
-        return [
-            """
+        guard !password.isEmpty || !clickHouse.headers.isEmpty else { return nil }
+        return """
             ClickHouse's \(password.isEmpty ? "clickhouse_headers are sent" : "password is sent") unencrypted to \
             \(exposed.joined(separator: ", ")): write https:// in clickhouse_endpoint, or remove \
             clickhouse_disable_tls (the chart's inserter.disableTLS)
             """
-        ]
     }
 
     /// Returns the problems with the files that the settings name, one line each.

@@ -16,7 +16,9 @@ extension ClusterConfiguration {
     ///   merged.
     package static func kubeconfig(paths: String) throws(ClusterConfigurationError) -> ClusterConfiguration {
         let candidates = paths.split(separator: ":").map(String.init)
-        guard let path = candidates.first(where: { access($0, F_OK) == 0 }) else {
+        // A file that may not be looked at is read, whose error says what must be allowed.
+        guard let path = candidates.first(where: { access($0, F_OK) == 0 || errno != ENOENT && errno != ENOTDIR })
+        else {
             throw ClusterConfigurationError(
                 key: "KUBECONFIG",
                 problem: "there is no file at \(candidates.isEmpty ? "''" : candidates.joined(separator: " or "))",

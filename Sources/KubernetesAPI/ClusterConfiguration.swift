@@ -87,8 +87,10 @@ public struct ClusterConfiguration: Equatable, Sendable {
             } catch {
                 throw ClusterConfigurationError(
                     file: "\(directory)/\(name)", problem: "cannot be read: \(error.reason)",
-                    remedy: "give the pod a service account (serviceAccountName) and do not set "
-                        + "automountServiceAccountToken to false")
+                    remedy: error.isMissing
+                        ? "give the pod a service account (serviceAccountName) and do not set "
+                            + "automountServiceAccountToken to false"
+                        : "check the pod's securityContext (runAsUser, fsGroup)")
             }
         }
         let namespace = try? LocalFile.bytes(of: "\(directory)/namespace", maximumBytes: KubernetesLimits.fileBytes)

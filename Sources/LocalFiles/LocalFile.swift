@@ -21,16 +21,28 @@ public struct LocalFile: Sendable {
         public let reason: String
         /// Whether there is no file of that name.
         public let isMissing: Bool
+        /// Whether this process may not search a directory of the path, so that it cannot know if there is a file.
+        public let isHidden: Bool
 
         /// Makes a failure from its reason.
         public init(reason: String) {
             self.reason = reason
-            isMissing = false
+            (isMissing, isHidden) = (false, false)
         }
 
-        init(code: Int32) {
-            reason = String(cString: strerror(code))
+        /// - Parameter path: The path that was opened for reading, if that failed. The reason for a denial then says what
+        ///   must be allowed.
+        init(code: Int32, opening path: String? = nil) {
+            var (reason, isHidden) = (String(cString: strerror(code)), false)
+            if code == EACCES, let path {
+                var status = stat()
+                isHidden = stat(path, &status) != 0 && errno == EACCES
+                let access = isHidden ? "search the directories above it" : "read it"
+                reason += "; user \(geteuid()) must be allowed to \(access)"
+            }
+            self.reason = reason
             isMissing = code == ENOENT || code == ENOTDIR
+            self.isHidden = isHidden
         }
 
         /// The failure in `errno`.
@@ -54,7 +66,7 @@ public struct LocalFile: Sendable {
     ) throws(Failure) -> LocalFile? {
         // Without O_NONBLOCK, which regular files ignore, a pipe is opened only when a writer opens it too.
         let file = open(path, O_RDONLY | O_CLOEXEC | (acceptsStreams ? 0 : O_NONBLOCK))
-        guard file >= 0 else { throw .last }
+        guard file >= 0 else { throw Failure(code: errno, opening: path) }
         defer { close(file) }
         var status = stat()
         guard fstat(file, &status) == 0 else { throw .last }

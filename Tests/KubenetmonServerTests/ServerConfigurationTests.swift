@@ -23,7 +23,7 @@ private func configuration(_ text: String) throws -> ServerConfiguration { try S
 
 /// The files in which kubenetmon keeps ClickHouse's user and password.
 private let credentials = ClickHouseCredentials.files(
-    user: "/etc/clickhouse/username", password: "/etc/clickhouse/password")
+    user: "/etc/clickhouse/username", password: "/etc/clickhouse/password", areDefaults: true)
 
 private func problems(_ text: String) -> [String] { ServerConfiguration.problems(text) }
 

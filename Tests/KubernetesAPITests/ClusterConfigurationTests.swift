@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
+import TestSupport
 import Testing
 
 @testable import KubernetesAPI
@@ -71,6 +73,22 @@ private func serviceAccount() throws -> TemporaryFolder {
         }
         #expect(error?.file == "\(folder.path)/\(file)")
         #expect(error?.description.contains("automountServiceAccountToken") == true)
+    }
+
+    @Test("a service account's file that may not be read is named, with what must be allowed")
+    func deniedServiceAccount() throws {
+        let folder = try serviceAccount()
+        chmod("\(folder.path)/token", 0)
+        let error = try FilePermissions.apply {
+            #expect(throws: ClusterConfigurationError.self) {
+                try ClusterConfiguration.discover(
+                    environment: ["KUBERNETES_SERVICE_HOST": "h", "KUBERNETES_SERVICE_PORT": "443"],
+                    serviceAccountDirectory: folder.path)
+            }
+        }
+        #expect(error?.file == "\(folder.path)/token")
+        #expect(error?.problem.contains("Permission denied; user \(geteuid()) must be allowed to read it") == true)
+        #expect(error?.remedy.contains("securityContext") == true)
     }
 
     @Test("KUBECONFIG wins over the pod's service account") func aKubeconfigComesBeforeThePod() throws {

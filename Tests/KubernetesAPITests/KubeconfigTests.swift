@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import Glibc
+import TestSupport
 import Testing
 
 @testable import KubernetesAPI
@@ -200,6 +202,28 @@ private struct Kubeconfig {
         }
         #expect(error?.file == path)
         #expect(error?.key == key)
+    }
+
+    @Test("a kubeconfig in a directory that may not be searched is named and not skipped")
+    func hidden() throws {
+        let (denied, other) = (try Kubeconfig(), try Kubeconfig())
+        defer { chmod(denied.folder.path, 0o700) }
+        chmod(denied.folder.path, 0)
+        let (deniedPath, otherPath) = (denied.path, other.path)
+        let error = try FilePermissions.apply {
+            #expect(throws: ClusterConfigurationError.self) {
+                try ClusterConfiguration.kubeconfig(paths: "\(deniedPath):\(otherPath)")
+            }
+        }
+        #expect(error?.file == denied.path)
+        #expect(error?.problem.contains("must be allowed to search the directories above it") == true)
+    }
+
+    @Test("a path that does not exist is skipped, also below a file that is no directory")
+    func skipped() throws {
+        let kubeconfig = try Kubeconfig()
+        let paths = "\(kubeconfig.folder.path)/missing:\(kubeconfig.path)/config:\(kubeconfig.path)"
+        #expect(try ClusterConfiguration.kubeconfig(paths: paths).origin.contains("\(kubeconfig.path), context prod"))
     }
 
     @Test("a kubeconfig is read from a pipe, such as a shell's <(command)")

@@ -3,6 +3,7 @@
 import Foundation
 import Glibc
 import LocalFiles
+import TestSupport
 import Testing
 
 @Suite struct LocalFileTests {
@@ -62,6 +63,31 @@ import Testing
         try FileManager.default.createSymbolicLink(atPath: path + "/..data", withDestinationPath: "..1")
         try FileManager.default.createSymbolicLink(atPath: path + "/token", withDestinationPath: "..data/token")
         #expect(try LocalFile.bytes(of: path + "/token", maximumBytes: 1) == [7])
+    }
+
+    @Test("A denied file is told apart from one in a directory that may not be searched")
+    func denied() throws {
+        defer {
+            chmod(path, 0o700)
+            try? FileManager.default.removeItem(atPath: path)
+        }
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        let file = path + "/file"
+        try LocalFile.replace(file, with: [[1]])
+        chmod(file, 0)
+        func failure() throws -> LocalFile.Failure? {
+            try FilePermissions.apply {
+                #expect(throws: LocalFile.Failure.self) { try LocalFile.bytes(of: file, maximumBytes: 1) }
+            }
+        }
+        let denied = try failure()
+        #expect(denied?.reason == "Permission denied; user \(geteuid()) must be allowed to read it")
+        #expect(denied?.isHidden == false && denied?.isMissing == false)
+        chmod(path, 0)
+        let hidden = try failure()
+        #expect(
+            hidden?.reason == "Permission denied; user \(geteuid()) must be allowed to search the directories above it")
+        #expect(hidden?.isHidden == true && hidden?.isMissing == false)
     }
 
     @Test("A missing file is told apart from one that cannot be read")
