@@ -194,9 +194,13 @@ final class Spool: Sendable {
     func replace(with batches: [SpooledBatch]) {
         state.withLock { state in
             guard !state.isClosed else { return }
+            // A failure has dropped the records of the last acknowledgements. The old log must not restore these
+            // batches, even if there is no space for a new one.
+            let isObsolete = !state.isMirror && batches.isEmpty && state.newest != nil
             state.isMirror = true
             state.isReplacementAsked = false
             state.dropRecords()
+            if isObsolete { state.operations.append(.clear) }
             state.begunNumber += 1
             state.operations.append(.replace(batches, number: state.begunNumber))
             state.newest = batches.last { $0.agentID == configuration.agentID }?.batch.sequence ?? 0

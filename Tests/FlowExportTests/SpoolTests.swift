@@ -200,6 +200,24 @@ import Testing
         try await end(exporter)
     }
 
+    @Test("a log that has missed the last acknowledgements is emptied, even without space for a new one")
+    func missedAcknowledgements() async throws {
+        let folder = try await SpoolFolder(kibibytes: 128)
+        let (agentID, eventLoop) = (AgentID.random(), MultiThreadedEventLoopGroup.singleton.next())
+        let kept = Mutex((1...3).map { SpooledBatch(agentID: agentID, batch: .test($0)) })
+        let spool = spool(in: "\(folder.path)/a", agentID, on: eventLoop, bound: 16 << 20)
+        spool.start(usedBytes: { 0 }, exchange: { _ in kept.withLock { $0 } })
+        try await waitForLog(folder, "a", 3)
+        try await ChildProcess.shell("dd if=/dev/zero of=\(folder.path)/rest bs=4096 2>/dev/null || true")
+        // As if all batches were acknowledged while the log could not be written.
+        kept.withLock { $0 = [] }
+        let flows = (0..<1000).map { Flow.test($0) }
+        try await eventLoop.submit { spool.append(SpooledBatch(agentID: agentID, batch: .test(4, flows))) }.get()
+        try await waitForLog(folder, "a", 0)
+        #expect(spool.statistics.errors[.full] != nil)
+        _ = try await eventLoop.flatSubmit { spool.close(within: .minutes(1)) }.get()
+    }
+
     @Test("a connection is opened only after the batches of an earlier process are restored")
     func connectionsWait() async throws {
         let (folder, server) = (try SpoolFolder(), try RecordingServer())
