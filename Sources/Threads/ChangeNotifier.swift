@@ -19,8 +19,8 @@ public final class ChangeNotifier: Sendable {
     /// Makes a notifier without waiters.
     public init() {}
 
-    /// Wakes all waiters, which evaluate their conditions. Call it after a change, without a lock held. Callable from
-    /// any thread.
+    /// Wakes all waiters, which evaluate their conditions. Call it after a change, once the state's lock is released.
+    /// Callable from any thread.
     public func notify() {
         let waiters = state.withLock { Array($0.waiters.values) }
         for wake in waiters { wake() }
