@@ -233,8 +233,8 @@ let package = Package(
         .testTarget(
             name: "AgentCoreTests",
             dependencies: [
-                "AgentCore", "Conntrack", "FlowCollection", "FlowExport", "FlowModel", "KubenetmonAgent",
-                "Operations", "TestSupport", lifecycle, logging, nioPosix,
+                "AgentCore", "Conntrack", "FlowCollection", "FlowExport", "FlowModel", "FlowWire", "InstanceLock",
+                "KubenetmonAgent", "Operations", "TestSupport", lifecycle, logging, nioPosix,
             ]),
         .testTarget(
             name: "KubenetmonServerTests",
