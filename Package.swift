@@ -69,6 +69,7 @@ let package = Package(
         .target(name: "FlowModel"),
         .target(name: "ClusterModel", dependencies: ["FlowModel"]),
         .target(name: "Retry"),
+        .target(name: "LogLimits"),
         .target(name: "LocalFiles"),
         .target(name: "Secrets", dependencies: ["LocalFiles", logging]),
         .target(name: "Threads", dependencies: ["CThreadName"]),
@@ -89,9 +90,9 @@ let package = Package(
         .target(
             name: "FlowIngest",
             dependencies: [
-                "FlowModel", "FlowWire", "Secrets", "Sockets", "TransportSecurity", deque, logging, nioCore, nioPosix,
-                nioSSL,
-                nioTLS,
+                "FlowModel", "FlowWire", "LogLimits", "Secrets", "Sockets", "TransportSecurity", deque, logging,
+                nioCore,
+                nioPosix, nioSSL, nioTLS,
             ]),
         .target(name: "Sockets", dependencies: ["FlowModel", logging, nioCore, nioPosix]),
         .target(name: "HTTPClient", dependencies: ["CCurl", "Threads"]),
@@ -115,13 +116,14 @@ let package = Package(
         .target(
             name: "Operations",
             dependencies: [
-                "CBuildCommit", "FlowModel", "Sockets", "StrictYAML", lifecycle, logging, nioCore, nioHTTP1, nioPosix,
+                "CBuildCommit", "FlowModel", "LogLimits", "Sockets", "StrictYAML", lifecycle, logging, nioCore,
+                nioHTTP1, nioPosix,
             ]),
         .target(
             name: "ClickHouse",
             dependencies: [
                 "CCompression", "ClusterModel", "FlowBlocks", "FlowModel", "HTTPClient", "Labeling", "LocalFiles",
-                "Retry", "Threads", deque, logging,
+                "LogLimits", "Retry", "Threads", deque, logging,
             ]),
 
         // The daemons
@@ -229,6 +231,7 @@ let package = Package(
             name: "SocketsTests", dependencies: ["FlowModel", "Sockets", "TestSupport", logging, nioCore, nioPosix]),
         .testTarget(name: "TestSupportTests", dependencies: ["TestSupport"]),
         .testTarget(name: "RetryTests", dependencies: ["Retry", "TestSupport"]),
+        .testTarget(name: "LogLimitsTests", dependencies: ["LogLimits"]),
         .testTarget(name: "ThreadsTests", dependencies: ["TestSupport", "Threads"]),
         .testTarget(
             name: "AgentCoreTests",

@@ -3,6 +3,7 @@
 import DequeModule
 import FlowBlocks
 import FlowModel
+import LogLimits
 
 /// The blocks that wait for ClickHouse or are in flight, and the decisions about them: what each worker does next, when
 /// a batch is retried, split, set aside or rejected, and when a block is settled.
@@ -21,10 +22,6 @@ struct InsertQueue: Sendable {
         let delivery: BlockDelivery
     }
 
-    /// The interval at which a warning about a lasting condition is repeated.
-    private static let warningInterval = Duration.seconds(3600)
-    /// The interval at which failures for the same reason are logged.
-    private static let failureLogInterval = Duration.seconds(10)
     /// The maximum number of checks, one per second, whether ClickHouse has a batch.
     private static let maximumQuestions = 30
 
@@ -44,9 +41,10 @@ struct InsertQueue: Sendable {
     /// view accepted.
     private var lastingViewFailures: Set<FailureClass> = []
     private var rejectionsInARow = 0
-    /// The time of the last warning, by subject.
-    private var warned: [String: Instant] = [:]
-    private var lastLogged: (reason: String, time: Instant)?
+    /// A limit on the warnings about a lasting condition, by subject.
+    private var warningLimit = LogLimit<String>(per: .seconds(3600))
+    /// A limit on the lines about failures, by reason, until an insert succeeds.
+    private var failureLimit = LogLimit<String>(per: .seconds(10))
     private var isStopped = false
 
     /// Statistics of inserts.
@@ -278,7 +276,7 @@ struct InsertQueue: Sendable {
         endProbe(of: &job, at: now)
         let hasRecovered = statistics.lastError != nil
         (statistics.lastError, statistics.lastFailureClass, statistics.operatorError) = (nil, nil, nil)
-        lastLogged = nil
+        failureLimit.reset()
         rejectionsInARow = 0
         if !batch.ignoresViewErrors { lastingViewFailures = [] }
         sizeLimit.noteSuccess(of: batch.body.bytes.count)
@@ -427,35 +425,23 @@ struct InsertQueue: Sendable {
         return lastingViewFailures.contains(error.failureClass) ? .zero : configuration.viewLimits[error.failureClass]
     }
 
-    /// Returns the log line about a failed attempt; if many workers fail for the same reason, one per
-    /// ``failureLogInterval``.
+    /// Returns the log line about a failed attempt, within the limits: many workers may fail for the same reason.
     private mutating func notice(
         of error: ClickHouseError, _ batch: InsertBatch, _ decision: InsertRetry.Step, at now: Instant
     ) -> InsertStep.Notice? {
         switch (decision, error) {
         case (.ignoreViews, .failingView(let view, _, _)):
-            return isWarningDue(about: view, at: now) ? .leftOut(view: view, error) : nil
-        case (.split, _): return isWarningDue(about: "size", at: now) ? .split(error, batch) : nil
+            return warningLimit.admit(view, at: now).map { _ in .leftOut(view: view, error) }
+        case (.split, _): return warningLimit.admit("size", at: now).map { _ in .split(error, batch) }
         default: break
         }
-        if let lastLogged, lastLogged.reason == error.reason, lastLogged.time + Self.failureLogInterval > now {
-            return nil
-        }
-        lastLogged = (error.reason, now)
+        guard failureLimit.admit(error.reason, at: now) != nil else { return nil }
         switch decision {
         case .wait(let delay, _), .setAside(let delay, _): return .failed(error, batch, nextAttemptIn: delay)
         case .tryNextEndpoint, .split, .ignoreViews: return .failed(error, batch, nextAttemptIn: nil)
         // The rejection is logged with its outcome.
         case .reject: return nil
         }
-    }
-
-    /// Returns true once per ``warningInterval`` and subject.
-    private mutating func isWarningDue(about subject: String, at now: Instant) -> Bool {
-        warned = warned.filter { $0.value + Self.warningInterval > now }
-        guard warned[subject] == nil else { return false }
-        warned[subject] = now
-        return true
     }
 }
 

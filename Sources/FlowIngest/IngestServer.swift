@@ -2,6 +2,7 @@
 
 public import FlowModel
 import FlowWire
+import LogLimits
 public import Logging
 public import NIOCore
 import NIOPosix
@@ -28,7 +29,8 @@ public final class IngestServer: Sendable {
     private let statisticsStorage = Mutex(IngestStatistics())
     private let connections: Mutex<ConnectionTable<ObjectIdentifier, any Channel>>
     private let agents = Mutex<[ObjectIdentifier: AgentSummary]>([:])
-    private let logGate = Mutex(LogGate())
+    /// A limit on the lines of each kind, which agents cause: five in ten seconds.
+    private let logLimit = Mutex(LogLimit<String>(lines: 5, per: .seconds(10)))
     private let tls: TLSContextSource?
     private let fileCheck = Mutex<RepeatedTask?>(nil)
     private let listener = Mutex<(any Channel)?>(nil)
@@ -204,7 +206,7 @@ public final class IngestServer: Sendable {
 
     /// Logs a line, unless many lines of its kind were logged just before.
     func log(_ kind: String, _ level: Logger.Level, _ message: Logger.Message, _ metadata: Logger.Metadata) {
-        guard let suppressed = logGate.withLock({ $0.admit(kind) }) else { return }
+        guard let suppressed = logLimit.withLock({ $0.admit(kind, at: .now) }) else { return }
         var metadata = metadata
         if suppressed > 0 { metadata["not_logged"] = "\(suppressed)" }
         logger.log(level: level, message, metadata: metadata)

@@ -8,6 +8,7 @@ public final class DaemonLog: Sendable {
     private let isJSON: Bool
     private let state: Mutex<(level: Logger.Level, repeats: LogRepeats)>
     private let now: @Sendable () -> WallTime
+    private let uptime: @Sendable () -> ContinuousClock.Instant
     private let write: @Sendable (String) -> Void
 
     /// Makes a log that writes to standard error.
@@ -17,12 +18,20 @@ public final class DaemonLog: Sendable {
             write: StandardError.write)
     }
 
+    /// - Parameters:
+    ///   - level: The least severe level that is logged.
+    ///   - isJSON: Whether lines are JSON objects.
+    ///   - now: The time that lines carry.
+    ///   - uptime: The time that limits repetitions, which is not set back.
+    ///   - write: Writes a line.
     init(
         level: Logger.Level, isJSON: Bool, now: @escaping @Sendable () -> WallTime,
+        uptime: @escaping @Sendable () -> ContinuousClock.Instant = { .now },
         write: @escaping @Sendable (String) -> Void
     ) {
         self.isJSON = isJSON
         self.now = now
+        self.uptime = uptime
         self.write = write
         state = Mutex((level, LogRepeats()))
     }
@@ -39,10 +48,10 @@ public final class DaemonLog: Sendable {
     }
 
     fileprivate func write(_ line: LogLine) {
-        let now = now()
+        let (now, uptime) = (now(), uptime())
         // Written under the lock, so that lines stay whole and in order.
         state.withLock { state in
-            for due in state.repeats.admit(line, at: now) { write(isJSON ? due.json(at: now) : due.text(at: now)) }
+            for due in state.repeats.admit(line, at: uptime) { write(isJSON ? due.json(at: now) : due.text(at: now)) }
         }
     }
 }

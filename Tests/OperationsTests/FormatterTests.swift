@@ -59,15 +59,10 @@ import Testing
         #expect(ReadableText.timeOfDay(-60) == "23:59")
     }
 
-    @Test("wall times of any second are formatted, and repeated lines are limited at any time")
+    @Test("wall times of any second are formatted")
     func wallTimes() {
         for second in EdgeNumbers.integers(Int.self) {
             #expect(WallTime(seconds: second).description.hasSuffix(".000Z"))
-            var repeats = LogRepeats()
-            let line = LogLine(level: .info, label: "", message: "", metadata: [])
-            for other in [0, second, .max, .min, second] {
-                _ = repeats.admit(line, at: WallTime(seconds: other, milliseconds: 0))
-            }
         }
     }
 

@@ -10,11 +10,15 @@ import Testing
 /// Collects the lines of a log whose clock the test sets.
 private final class Written: Sendable {
     let lines = Mutex<[String]>([])
+    /// The time that lines carry, and the seconds since the start.
     let second = Mutex(0)
+    let uptime = Mutex(0)
+    private let start = ContinuousClock.now
 
     func log(isJSON: Bool, level: Logger.Level = .info) -> DaemonLog {
         DaemonLog(
             level: level, isJSON: isJSON, now: { WallTime(seconds: self.second.withLock { $0 }, milliseconds: 7) },
+            uptime: { self.start + .seconds(self.uptime.withLock { $0 }) },
             write: { line in self.lines.withLock { $0.append(line) } })
     }
 
@@ -99,7 +103,7 @@ private final class Written: Sendable {
         let written = Written()
         let logger = written.log(isJSON: false).makeLogger("daemon")
         func say(_ message: String, at second: Int, _ metadata: Logger.Metadata = [:]) -> [String] {
-            written.second.withLock { $0 = second }
+            written.uptime.withLock { $0 = second }
             logger.info("\(message)", metadata: metadata)
             return written.take().map { String($0.split(separator: "daemon: ")[1].dropLast()) }
         }
@@ -112,18 +116,35 @@ private final class Written: Sendable {
         #expect(say("c", at: 160) == ["a repeated=2", "c"])
         #expect(say("a", at: 161) == ["a"])
         #expect(say("a", at: 300) == ["a"])
-        // A clock that is set back suppresses no line.
-        #expect(say("a", at: 10) == ["a"])
+        // A clock that is set back suppresses no line for longer.
+        written.second.withLock { $0 = -1_000 }
+        #expect(say("a", at: 359) == [])
+        #expect(say("a", at: 360) == ["a repeated=1", "a"])
     }
 
-    @Test("the number of remembered lines is limited") func whatIsRememberedIsBounded() {
+    @Test("a repetition within a second after the minute is written with its count") func repetitionAfterTheMinute() {
         var repeats = LogRepeats()
-        var said = 0
-        for number in 0..<10_000 {
-            let line = LogLine(level: .info, label: "l", message: "\(number)", metadata: [])
-            said += repeats.admit(line, at: WallTime(seconds: 0)).count
+        let start = ContinuousClock.now
+        func say(_ message: String, at seconds: Double) -> [String] {
+            let line = LogLine(level: .info, label: "l", message: message, metadata: [])
+            return repeats.admit(line, at: start + .seconds(seconds))
+                .map { ([$0.message] + $0.metadata.map(\.value)).joined(separator: " ") }
         }
-        #expect(said == 10_000)
-        #expect(repeats.count <= LogRepeats.maximumCount)
+        #expect(say("a", at: 0) == ["a"])
+        #expect(say("a", at: 1) == [])
+        #expect(say("b", at: 59.9) == ["b"])
+        #expect(say("a", at: 60) == ["a 1", "a"])
+    }
+
+    @Test("counts are written when more lines come than are remembered") func countsOfForgottenLines() {
+        var repeats = LogRepeats()
+        let now = ContinuousClock.now
+        func say(_ number: Int) -> [LogLine] {
+            repeats.admit(LogLine(level: .info, label: "l", message: "\(number)", metadata: []), at: now)
+        }
+        var said = say(0) + say(0)
+        for number in 1..<10_000 { said += say(number) }
+        #expect(said.count == 10_001)
+        #expect(said.filter { !$0.metadata.isEmpty }.map(\.message) == ["0"])
     }
 }
