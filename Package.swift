@@ -192,7 +192,8 @@ let package = Package(
         .testTarget(
             name: "KubernetesAPITests",
             dependencies: [
-                "ClusterModel", "FlowModel", "HTTPClient", "KubernetesAPI", "KubernetesTestKit", "TestSupport", logging,
+                "ClusterModel", "FlowModel", "HTTPClient", "KubernetesAPI", "KubernetesTestKit", "Retry", "TestSupport",
+                logging,
             ], resources: [.copy("Captures")]),
         .testTarget(name: "StrictYAMLTests", dependencies: ["StrictYAML", "YAMLParsing"]),
         .testTarget(
@@ -200,8 +201,8 @@ let package = Package(
         .testTarget(
             name: "CloudRangesTests",
             dependencies: [
-                "CloudRanges", "ClusterModel", "FlowModel", "HTTPClient", "TestSupport", logging, nioCore, nioHTTP1,
-                nioPosix,
+                "CloudRanges", "ClusterModel", "FlowModel", "HTTPClient", "Retry", "TestSupport", logging, nioCore,
+                nioHTTP1, nioPosix,
             ]),
         .testTarget(
             name: "LabelingTests",
@@ -220,7 +221,7 @@ let package = Package(
             name: "ClickHouseTests",
             dependencies: [
                 "ClickHouse", "FlowBlocks", "FlowBlocksTestKit", "FlowModel", "HTTPClient", "Labeling", "LocalFiles",
-                "TestSupport", logging,
+                "Retry", "TestSupport", logging,
             ]),
         .testTarget(
             name: "OperationsTests",
@@ -236,16 +237,15 @@ let package = Package(
         .testTarget(
             name: "AgentCoreTests",
             dependencies: [
-                "AgentCore", "Conntrack", "FlowCollection", "FlowExport", "FlowModel", "FlowWire", "InstanceLock",
-                "KubenetmonAgent", "Operations", "TestSupport", lifecycle, logging, nioPosix,
+                "AgentCore", "Conntrack", "FlowCollection", "FlowExport", "FlowModel", "KubenetmonAgent",
+                "Operations", "TestSupport", lifecycle, logging, nioPosix,
             ]),
         .testTarget(
             name: "KubenetmonServerTests",
             dependencies: [
                 "CloudRanges", "ClusterModel", "FlowBlocks", "FlowIngest", "FlowModel", "FlowWire", "KubenetmonServer",
                 "KubernetesAPI", "KubernetesTestKit", "Labeling", "Operations", "Secrets", "Sockets", "StrictYAML",
-                "TestSupport", "TransportSecurity", "YAMLParsing", argumentParser, lifecycle, logging, nioCore,
-                nioPosix,
+                "TestSupport", "TransportSecurity", "YAMLParsing", argumentParser, lifecycle, logging, nioCore, nioPosix,
             ]),
         .testTarget(
             name: "EndToEndTests",

@@ -259,8 +259,8 @@ struct InsertQueue: Sendable {
 
     private var newRetry: InsertRetry {
         InsertRetry(
-            endpoints: configuration.client.endpoints.count, transient: configuration.retryDelays.backoff,
-            slow: configuration.slowRetryDelays.backoff)
+            endpoints: configuration.client.endpoints.count, transient: configuration.backoff,
+            slow: configuration.slowBackoff)
     }
 
     // MARK: - Successes

@@ -22,9 +22,9 @@ extension Inserter {
         /// The dead-letter directory for rejected batches; nil for none. They are counted as lost either way.
         public var deadLetters: DeadLetterDirectory.Configuration?
         /// Delays after failures that pass by themselves.
-        public var retryDelays: Delays
+        var backoff = Backoff.insert
         /// Delays after failures that need an operator.
-        public var slowRetryDelays: Delays
+        var slowBackoff = Backoff.insertNeedingOperator
 
         /// The handling of bodies that a proxy rejects for their size.
         struct SizeRefusals: Equatable, Sendable {
@@ -36,29 +36,11 @@ extension Inserter {
             var longestSetAside = Duration.seconds(900)
         }
 
-        /// Upper bounds of delays, which double from the first to the last and have full jitter.
-        public struct Delays: Equatable, Sendable {
-            /// The bound of the first delay.
-            public var initial: Duration
-            /// The bound of all delays.
-            public var maximum: Duration
-
-            /// Makes bounds.
-            public init(initial: Duration, maximum: Duration) {
-                self.initial = initial
-                self.maximum = maximum
-            }
-
-            var backoff: Backoff { Backoff(initial: initial, maximum: maximum) }
-        }
-
         /// Makes a configuration from its parts.
         public init(
             client: ClickHouseClient.Configuration, workers: Int = 4,
             compression: InsertCompression = .lz4, asyncInsert: AsyncInsert = .automatic,
-            viewErrors: ViewErrors = .automatic, deadLetters: DeadLetterDirectory.Configuration? = nil,
-            retryDelays: Delays = Delays(initial: .milliseconds(200), maximum: .seconds(30)),
-            slowRetryDelays: Delays = Delays(initial: .seconds(2), maximum: .seconds(60))
+            viewErrors: ViewErrors = .automatic, deadLetters: DeadLetterDirectory.Configuration? = nil
         ) {
             self.client = client
             self.workers = workers
@@ -66,8 +48,6 @@ extension Inserter {
             self.asyncInsert = asyncInsert
             self.viewErrors = viewErrors
             self.deadLetters = deadLetters
-            self.retryDelays = retryDelays
-            self.slowRetryDelays = slowRetryDelays
         }
     }
 }

@@ -2,6 +2,7 @@
 
 public import ClusterModel
 public import HTTPClient
+import Retry
 
 extension CloudRangeCatalog {
     /// The origin of a list.
@@ -28,9 +29,8 @@ extension CloudRangeCatalog {
         public var refreshInterval: Duration
         /// The interval between checks of a file for changes.
         public var fileCheckInterval: Duration
-        /// The wait after failures of a URL: at most the lower bound after the first one, doubling up to the upper
-        /// bound.
-        public var retryWait: ClosedRange<Duration>
+        /// The waits after failures of a URL.
+        var backoff = Backoff.rangeList
         /// The time limit of a fetch, in milliseconds.
         public var timeoutMilliseconds: Int
         /// The limit on the length of a document, in bytes.
@@ -45,7 +45,6 @@ extension CloudRangeCatalog {
             sources: [RangeProvider: Source] = Self.published, namedRanges: [CloudRange] = [],
             cacheDirectory: String? = nil, refreshInterval: Duration = .seconds(86_400),
             fileCheckInterval: Duration = .seconds(30),
-            retryWait: ClosedRange<Duration> = .seconds(60) ... .seconds(3_600),
             timeoutMilliseconds: Int = 60_000, maximumBytes: Int = 64 << 20, tls: HTTPClient.TLS = .init()
         ) {
             self.sources = sources
@@ -53,7 +52,6 @@ extension CloudRangeCatalog {
             self.cacheDirectory = cacheDirectory
             self.refreshInterval = refreshInterval
             self.fileCheckInterval = fileCheckInterval
-            self.retryWait = retryWait
             self.timeoutMilliseconds = timeoutMilliseconds
             self.maximumBytes = maximumBytes
             self.tls = tls

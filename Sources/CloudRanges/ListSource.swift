@@ -26,15 +26,11 @@ struct ListSource: Sendable {
         state =
             switch source {
             case .url:
-                RangeSourceState(
-                    interval: configuration.refreshInterval,
-                    backoff: Backoff(
-                        initial: configuration.retryWait.lowerBound, maximum: configuration.retryWait.upperBound))
+                RangeSourceState(interval: configuration.refreshInterval, backoff: configuration.backoff)
             case .file:
                 RangeSourceState(
                     interval: configuration.fileCheckInterval,
-                    backoff: Backoff(
-                        initial: configuration.fileCheckInterval, maximum: configuration.fileCheckInterval))
+                    backoff: .rangeFile(checkedEvery: configuration.fileCheckInterval))
             }
     }
 

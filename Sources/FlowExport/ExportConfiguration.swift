@@ -36,7 +36,7 @@ extension FlowExporter {
         /// The delays between attempts to use the spool directory; nil for those of ``Spool/Configuration``.
         var spoolBackoff: Backoff?
         /// The delays between attempts to connect.
-        var backoff = Backoff(initial: .milliseconds(500), maximum: .seconds(30))
+        var backoff = Backoff.serverConnection
         /// The silence of the server's TCP after which the connection is closed, in seconds.
         var deadPeerSeconds = DeadPeerDetection.defaultSeconds
         /// Returns the addresses of a host name; may block.

@@ -134,10 +134,10 @@ struct ExportStateMachine {
     }
 
     /// Shortens the waits for a shutdown: if batches are kept, the next attempt is due at once, and every later wait is
-    /// at most 1 s. A draining connection takes no new batch, so it is closed; the batches in flight on it are sent to
+    /// short. A draining connection takes no new batch, so it is closed; the batches in flight on it are sent to
     /// another server too.
     mutating func hurry() -> Action {
-        backoff = Backoff(initial: .milliseconds(100), maximum: .seconds(1))
+        backoff = .serverConnectionAtShutdown
         switch state {
         case .waiting where !kept.isEmpty: return .connect(after: .zero)
         case .draining: return .close

@@ -34,7 +34,7 @@ final class Spool: Sendable {
         /// process loses less, since the kernel keeps what was written.
         var syncInterval = TimeAmount.seconds(1)
         /// The delays between attempts to use the directory.
-        var backoff = Backoff(initial: .seconds(1), maximum: .seconds(30))
+        var backoff = Backoff.spoolDirectory
     }
 
     private enum Operation {

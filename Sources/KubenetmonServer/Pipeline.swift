@@ -186,7 +186,7 @@ final class Pipeline: Service, CustomStringConvertible {
         let thread = OwnedThread(name: "table")
         let cancellation = HTTPCancellation()
         let schema = try await cancelWhenGracefulShutdown { () -> TableSchema? in
-            var backoff = Backoff(initial: .milliseconds(500), maximum: .seconds(10))
+            var backoff = Backoff.clickHouseTable
             while !Task.isCancelled {
                 let result = try await withTaskCancellationHandler {
                     try await thread.run { self.loadTable(cancellation) }

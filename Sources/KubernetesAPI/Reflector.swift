@@ -4,6 +4,7 @@ public import ClusterModel
 import Dispatch
 import HTTPClient
 public import Logging
+package import Retry
 import Synchronization
 import Threads
 
@@ -18,10 +19,8 @@ public final class Reflector<Object: Sendable>: Sendable {
         package var pageSize = 500
         /// The duration of a watch in seconds, drawn at random for each.
         package var watchSeconds = 300...600
-        /// The upper bound of the first wait after a failure; it doubles with each further one.
-        package var initialBackoff = Duration.milliseconds(800)
-        /// The upper bound of every wait after a failure.
-        package var maximumBackoff = Duration.seconds(30)
+        /// The waits after failures.
+        package var backoff = Backoff.watch
         /// The longest wait after a request that stays forbidden; the shortest is half as long.
         package var forbiddenDelay = Duration.seconds(30)
         /// The interval of the server's bookmarks: a watch that is silent for two to three intervals is given up.

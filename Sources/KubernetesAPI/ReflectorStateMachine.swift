@@ -82,8 +82,7 @@ struct ReflectorStateMachine<Generator: RandomNumberGenerator> {
     ///   - generator: The source of jitter.
     init(
         streamsLists: Bool = true, pageSize: Int = 500, watchSeconds: ClosedRange<Int> = 300...600,
-        backoff: Backoff = Backoff(initial: .milliseconds(800), maximum: .seconds(30)),
-        forbiddenDelay: Duration = .seconds(30), generator: Generator
+        backoff: Backoff = .watch, forbiddenDelay: Duration = .seconds(30), generator: Generator
     ) {
         self.streamsLists = streamsLists
         self.pageSize = pageSize

@@ -47,7 +47,7 @@ final class ReflectorWorker<Object: Sendable, Transport: KubernetesTransport & ~
         machine = ReflectorStateMachine(
             streamsLists: configuration.streamsLists, pageSize: configuration.pageSize,
             watchSeconds: configuration.watchSeconds,
-            backoff: Backoff(initial: configuration.initialBackoff, maximum: configuration.maximumBackoff),
+            backoff: configuration.backoff,
             forbiddenDelay: configuration.forbiddenDelay, generator: SystemRandomNumberGenerator())
     }
 

@@ -2,7 +2,9 @@
 
 /// The wait before the next attempt: exponential growth with full jitter, so that clients that failed together do not
 /// retry together ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
-public struct Backoff: Sendable {
+///
+/// All of the daemons' backoffs are presets, in Backoff+Presets.swift.
+public struct Backoff: Equatable, Sendable {
     /// The upper bound of the first wait.
     public let initial: Duration
     /// The upper bound of every wait.
@@ -10,8 +12,8 @@ public struct Backoff: Sendable {
     /// Failures since the last success.
     public private(set) var failures = 0
 
-    /// Makes a backoff without failures.
-    public init(initial: Duration, maximum: Duration) {
+    /// Makes a backoff without failures. Internal, so that every backoff has a name and a reason beside the others.
+    init(initial: Duration, maximum: Duration) {
         self.initial = initial
         self.maximum = maximum
     }

@@ -6,6 +6,7 @@ import TestSupport
 import Testing
 
 @testable import ClickHouse
+@testable import Retry
 
 /// A ClickHouse behind a proxy, with a deduplication window: it stores a token once, and fails in every way.
 private struct FakeClickHouse {
@@ -77,7 +78,7 @@ private final class History {
             workers: Int.random(in: 1...4, using: &generator), endpoints: Int.random(in: 1...2, using: &generator),
             seed: seed
         ) {
-            $0.slowRetryDelays = .init(initial: .seconds(1), maximum: .seconds(20))
+            $0.slowBackoff = Backoff(initial: .seconds(1), maximum: .seconds(20))
             $0.viewLimits.broken = .seconds(5)
             $0.sizeRefusals.probeInterval = .seconds(10)
             $0.sizeRefusals.longestSetAside = .seconds(60)

@@ -9,6 +9,7 @@ import TestSupport
 
 @testable import ClickHouse
 @testable import FlowBlocks
+@testable import Retry
 
 /// An insert queue whose workers are simulated: the effects of its steps are carried out on an account, and a test
 /// decides how the actions end.
@@ -64,9 +65,9 @@ final class InsertQueueUnderTest {
         _ change: (inout Inserter.Configuration) -> Void = { _ in }
     ) throws {
         var configuration = Inserter.Configuration(
-            client: ClickHouseClient.Configuration(endpoints: (0..<endpoints).map { "http://\($0)" }), workers: workers,
-            retryDelays: .init(initial: .milliseconds(100), maximum: .seconds(10)),
-            slowRetryDelays: .init(initial: .seconds(20), maximum: .seconds(200)))
+            client: ClickHouseClient.Configuration(endpoints: (0..<endpoints).map { "http://\($0)" }), workers: workers)
+        configuration.backoff = Backoff(initial: .milliseconds(100), maximum: .seconds(10))
+        configuration.slowBackoff = Backoff(initial: .seconds(20), maximum: .seconds(200))
         change(&configuration)
         account = BlockLedger(maximumBytes: .max).openAccount()
         queue = InsertQueue(configuration)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import HTTPClient
-import Retry
 import TestSupport
 import Testing
 
 @testable import ClickHouse
+@testable import Retry
 
 private let transient = ClickHouseError.exception(code: 252, message: "too many parts")
 private let unreachable = ClickHouseError.unreachable(

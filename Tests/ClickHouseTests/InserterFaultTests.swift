@@ -6,6 +6,7 @@ import TestSupport
 import Testing
 
 @testable import ClickHouse
+@testable import Retry
 
 extension TestDatabase {
     /// Gives the table a deduplication window.
@@ -289,7 +290,7 @@ private let faults: [(fault: FaultyProxy.Fault, reason: String)] = [
         // Any retry delay would outlast the test.
         let test = try InserterUnderTest(
             ClickHouseClient.Configuration(database, over: [first.url, dead, second.url])
-        ) { $0.retryDelays = .init(initial: .seconds(3600), maximum: .seconds(3600)) }
+        ) { $0.backoff = Backoff(initial: .seconds(3600), maximum: .seconds(3600)) }
         test.submit(1)
         try await eventually("the first endpoint stores the block") { test.completed == [1] }
         isBroken.withLock { $0 = true }

@@ -6,11 +6,12 @@ import TestSupport
 import Testing
 
 @testable import ClickHouse
+@testable import Retry
 
 /// A success of one thread ends the waits of others.
 @Suite struct InserterRecoveryTests {
     /// Delays that would outlast any test.
-    private static let anHour = Inserter.Configuration.Delays(initial: .seconds(3600), maximum: .seconds(3600))
+    private static let anHour = Backoff(initial: .seconds(3600), maximum: .seconds(3600))
 
     @Test("a successful insert ends the waits of all threads") func theFirstSuccessEndsTheWaitsOfAll() async throws {
         let waiting = 9
@@ -20,7 +21,7 @@ import Testing
         }
         let test = try InserterUnderTest(
             ClickHouseClient.Configuration(endpoints: [server.url]), workers: waiting + 1
-        ) { $0.retryDelays = Self.anHour }
+        ) { $0.backoff = Self.anHour }
         for number in 0..<waiting { test.submit(number) }
         try await eventually("all attempts have failed") {
             test.inserter.statistics.failedAttempts["exception"] == UInt64(waiting)
@@ -37,7 +38,7 @@ import Testing
         let isBack = Mutex(false)
         let server = try RawHTTPServer { _, _ in isBack.withLock { $0 } ? .clickHouse(200) : answer }
         let test = try InserterUnderTest(ClickHouseClient.Configuration(endpoints: [server.url]), workers: 5) {
-            $0.retryDelays = Self.anHour
+            $0.backoff = Self.anHour
         }
         for number in 0..<5 { test.submit(number) }
         // Each of the five batches has failed once, and one has been retried.
@@ -73,7 +74,7 @@ import Testing
         do {
             let test = try InserterUnderTest(
                 ClickHouseClient.Configuration(endpoints: [try RawHTTPServer.closedURL()]), workers: 3
-            ) { $0.retryDelays = Self.anHour }
+            ) { $0.backoff = Self.anHour }
             for number in 0..<3 { test.submit(number) }
             try await eventually("all attempts have failed") {
                 test.inserter.statistics.failedAttempts["connection", default: 0] >= 3

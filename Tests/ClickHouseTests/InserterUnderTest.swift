@@ -7,6 +7,7 @@ import Synchronization
 import TestSupport
 
 @testable import ClickHouse
+@testable import Retry
 
 /// An inserter for a test, with its settlements and warnings.
 final class InserterUnderTest: Sendable {
@@ -46,10 +47,9 @@ final class InserterUnderTest: Sendable {
         maximumBytes: Int = .max,
         _ change: (inout Inserter.Configuration) -> Void = { _ in }
     ) throws {
-        var configuration = Inserter.Configuration(
-            client: client, workers: workers,
-            retryDelays: .init(initial: .milliseconds(20), maximum: .milliseconds(200)),
-            slowRetryDelays: .init(initial: .milliseconds(20), maximum: .milliseconds(200)))
+        var configuration = Inserter.Configuration(client: client, workers: workers)
+        configuration.backoff = Backoff(initial: .milliseconds(20), maximum: .milliseconds(200))
+        configuration.slowBackoff = configuration.backoff
         change(&configuration)
         let log = log
         let ledger = BlockLedger(maximumBytes: maximumBytes)

@@ -5,6 +5,7 @@ import TestSupport
 import Testing
 
 @testable import ClickHouse
+@testable import Retry
 
 extension TestDatabase {
     /// Makes a materialized view that fails on every row while `switch` is empty, and one that always works.
@@ -88,7 +89,7 @@ extension TestDatabase {
         let test = try InserterUnderTest(ClickHouseClient.Configuration(database)) {
             $0.viewErrors = viewErrors
             $0.viewLimits.broken = .seconds(300)
-            $0.retryDelays = .init(initial: .seconds(5), maximum: .seconds(5))
+            $0.backoff = Backoff(initial: .seconds(5), maximum: .seconds(5))
         }
         test.submit(1)
         try await eventually("the view has failed") {

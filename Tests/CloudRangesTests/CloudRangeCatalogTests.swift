@@ -8,6 +8,7 @@ import TestSupport
 import Testing
 
 @testable import CloudRanges
+@testable import Retry
 
 private typealias Configuration = CloudRangeCatalog.Configuration
 
@@ -16,11 +17,11 @@ private func running(
     _ provider: RangeProvider, _ url: String, cache: TemporaryDirectory? = nil,
     refreshInterval: Duration = .seconds(86_400), timeoutMilliseconds: Int = 300_000, maximumBytes: Int = 1 << 20
 ) -> RunningCatalog {
-    RunningCatalog(
-        Configuration(
-            sources: [provider: .url(url)], cacheDirectory: cache?.path, refreshInterval: refreshInterval,
-            retryWait: .milliseconds(10) ... .milliseconds(20), timeoutMilliseconds: timeoutMilliseconds,
-            maximumBytes: maximumBytes))
+    var configuration = Configuration(
+        sources: [provider: .url(url)], cacheDirectory: cache?.path, refreshInterval: refreshInterval,
+        timeoutMilliseconds: timeoutMilliseconds, maximumBytes: maximumBytes)
+    configuration.backoff = Backoff(initial: .milliseconds(10), maximum: .milliseconds(20))
+    return RunningCatalog(configuration)
 }
 
 private let google = TestLists.google

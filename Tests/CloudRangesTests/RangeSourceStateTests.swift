@@ -11,7 +11,7 @@ import Testing
 
     private func state() -> RangeSourceState {
         RangeSourceState(
-            interval: .seconds(86_400), backoff: Backoff(initial: .seconds(60), maximum: .seconds(3_600)))
+            interval: .seconds(86_400), backoff: .rangeList)
     }
 
     @Test("a list is fetched at once and then once an interval") func itIsAskedAtOnceAndThenOnceAnInterval() throws {

@@ -333,7 +333,7 @@ import Testing
 
     init(mergeAboveBytes: Int) {
         machine = ExportStateMachine(
-            agentID: Self.agentID, backoff: Backoff(initial: .milliseconds(500), maximum: .seconds(30)),
+            agentID: Self.agentID, backoff: .serverConnection,
             mergeAboveBytes: mergeAboveBytes)
     }
 

@@ -5,7 +5,6 @@ import FlowWire
 import Logging
 import NIOCore
 import NIOPosix
-import Retry
 import Sockets
 import Synchronization
 import TestSupport
@@ -13,6 +12,7 @@ import Testing
 import Threads
 
 @testable import FlowExport
+@testable import Retry
 
 @Suite struct FlowExporterTests {
     private static let hello = Hello(nodeName: "node-a", agentID: .random(), softwareVersion: "test")

@@ -4,7 +4,7 @@
 import FlowModel
 import FlowWire
 import NIOCore
-import Retry
+@testable import Retry
 import TestSupport
 import Testing
 

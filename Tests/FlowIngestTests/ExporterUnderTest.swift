@@ -5,11 +5,11 @@ import FlowWire
 import Logging
 import NIOCore
 import NIOPosix
-import Retry
 import TestSupport
 import TransportSecurity
 
 @testable import FlowExport
+@testable import Retry
 
 /// The real agent's exporter, connected to a test's server.
 struct ExporterUnderTest {

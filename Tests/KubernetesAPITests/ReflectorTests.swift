@@ -7,6 +7,8 @@ import KubernetesTestKit
 import TestSupport
 import Testing
 
+@testable import Retry
+
 private func pod(_ name: String, terminated: Bool = false, app: String = "") -> Pod {
     Pod(
         namespace: "shop", name: name, node: "node-a", addresses: [], isTerminated: terminated,
@@ -199,8 +201,7 @@ private func reflector(
     func aWatchThatEndsAtOnceBacksOffAndIsListedAnew() async throws {
         let server = try await server()
         let reflector = reflector(of: server) {
-            $0.initialBackoff = .seconds(2)
-            $0.maximumBackoff = .seconds(2)
+            $0.backoff = Backoff(initial: .seconds(2), maximum: .seconds(2))
         }
         try await reflector.watches(server)
         server.inject(.nothing, into: [.watch], times: 100)
@@ -572,8 +573,7 @@ private func reflector(
 
         server.inject(.status(KubernetesStatus(code: 503)), into: [.streamingList])
         let waiting = reflector(of: server) {
-            $0.initialBackoff = .seconds(86_400)
-            $0.maximumBackoff = .seconds(86_400)
+            $0.backoff = Backoff(initial: .seconds(86_400), maximum: .seconds(86_400))
         }
         try await eventually("the reflector waits to retry") { waiting.statistics.failures == [.server: 1] }
         try await waiting.stop()

@@ -7,6 +7,8 @@ import Logging
 import Synchronization
 import TestSupport
 
+@testable import Retry
+
 /// A running reflector with its store and its log; it stops with the object.
 final class RunningReflector<Object: FixtureObject & Equatable>: Sendable {
     let store = RecordingStore<Object>()
@@ -23,8 +25,7 @@ final class RunningReflector<Object: FixtureObject & Equatable>: Sendable {
         _ configure: (inout Reflector<Object>.Configuration) -> Void = { _ in }
     ) {
         var configuration = Reflector<Object>.Configuration()
-        configuration.initialBackoff = .milliseconds(20)
-        configuration.maximumBackoff = .milliseconds(200)
+        configuration.backoff = Backoff(initial: .milliseconds(20), maximum: .milliseconds(200))
         configuration.forbiddenDelay = .milliseconds(400)
         configure(&configuration)
         reflector = Reflector(resource, of: cluster, store: store, configuration: configuration, logger: log.logger)

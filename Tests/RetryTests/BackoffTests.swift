@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Retry
 import TestSupport
 import Testing
+
+@testable import Retry
 
 @Suite struct BackoffTests {
     @Test("the longest delay doubles with every failure up to the maximum")
@@ -50,6 +51,17 @@ import Testing
         var backoff = Backoff(initial: .seconds(9), maximum: .seconds(2))
         var highest = Always(bits: .max)
         #expect(backoff.next(using: &highest) == .seconds(2))
+    }
+
+    @Test("presets have no failures, and wait at first no longer than at last")
+    func presets() {
+        let presets: [Backoff] = [
+            .serverConnection, .serverConnectionAtShutdown, .spoolDirectory, .clickHouseTable, .insert,
+            .insertNeedingOperator, .watch, .rangeList, .rangeFile(checkedEvery: .seconds(30)),
+        ]
+        for preset in presets {
+            #expect(preset.failures == 0 && .zero < preset.initial && preset.initial <= preset.maximum)
+        }
     }
 
     @Test("thousands of failures never exceed the maximum delay") func aYearOfFailuresStaysAtTheMaximum() {
