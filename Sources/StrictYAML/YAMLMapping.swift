@@ -29,17 +29,10 @@ public struct YAMLMapping {
         value(key, required: `default` == nil) { $0 } ?? `default` ?? ""
     }
 
-    /// Reads the Boolean of `key`: `true` or `false`, `t` or `f`, `1` or `0`, in the spellings of Go's
-    /// `strconv.ParseBool` (lower case, upper case, and `True` and `False`). Required if there is no default. The
-    /// stand-in is false.
+    /// Reads the Boolean of `key` in one of Go's spellings (``Swift/Bool/init(goBool:)``). Required if there is no
+    /// default. The stand-in is false.
     public mutating func bool(_ key: String, default: Bool? = nil) -> Bool {
-        value(key, required: `default` == nil, as: "true or false") { text in
-            switch text {
-            case "true", "True", "TRUE", "t", "T", "1": true
-            case "false", "False", "FALSE", "f", "F", "0": false
-            default: nil
-            }
-        } ?? `default` ?? false
+        value(key, required: `default` == nil, as: "true or false", Bool.init(goBool:)) ?? `default` ?? false
     }
 
     /// Reads the whole number of `key`, in decimal digits and within `range`. Required if there is no default. The

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Operations
+import StrictYAML
 import Testing
 
 @Suite struct GoBoolTests {
