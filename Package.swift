@@ -97,15 +97,15 @@ let package = Package(
         .target(name: "Sockets", dependencies: ["FlowModel", logging, nioCore, nioPosix]),
         .target(name: "HTTPClient", dependencies: ["CCurl", "Threads"]),
         // Without the parser: the agent has no file to parse.
-        .target(name: "StrictYAML"),
-        .target(name: "YAMLParsing", dependencies: ["CYAML", "LocalFiles", "StrictYAML"]),
+        .target(name: "DocumentTree"),
+        .target(name: "YAMLParsing", dependencies: ["CYAML", "DocumentTree", "LocalFiles"]),
         .target(
             name: "KubernetesAPI",
             dependencies: [
-                "CCrypto", "CKubernetesProto", "ClusterModel", "FlowModel", "HTTPClient", "LocalFiles", "Retry",
-                "StrictYAML", "Threads", "YAMLParsing", logging,
+                "CCrypto", "CKubernetesProto", "ClusterModel", "DocumentTree", "FlowModel", "HTTPClient", "LocalFiles",
+                "Retry", "Threads", "YAMLParsing", logging,
             ]),
-        .target(name: "InventoryFile", dependencies: ["ClusterModel", "FlowModel", "StrictYAML", "YAMLParsing"]),
+        .target(name: "InventoryFile", dependencies: ["ClusterModel", "DocumentTree", "FlowModel", "YAMLParsing"]),
         .target(
             name: "CloudRanges",
             dependencies: ["CZlib", "ClusterModel", "FlowModel", "HTTPClient", "LocalFiles", "Retry", logging]),
@@ -116,7 +116,7 @@ let package = Package(
         .target(
             name: "Operations",
             dependencies: [
-                "CBuildCommit", "FlowModel", "LogLimits", "Sockets", "StrictYAML", lifecycle, logging, nioCore,
+                "CBuildCommit", "DocumentTree", "FlowModel", "LogLimits", "Sockets", lifecycle, logging, nioCore,
                 nioHTTP1, nioPosix,
             ]),
         .target(
@@ -139,10 +139,10 @@ let package = Package(
         .executableTarget(
             name: "KubenetmonServer",
             dependencies: [
-                "CMalloc", "ClickHouse", "CloudRanges", "ClusterModel", "FlowBlocks", "FlowIngest", "FlowModel",
-                "FlowWire", "HTTPClient", "InventoryFile", "KubernetesAPI", "Labeling", "Operations", "Retry",
-                "Secrets", "Sockets", "StrictYAML", "Threads", "TransportSecurity", "YAMLParsing", deque, nioCore,
-                nioPosix, argumentParser, lifecycle, logging, unixSignals,
+                "CMalloc", "ClickHouse", "CloudRanges", "ClusterModel", "DocumentTree", "FlowBlocks", "FlowIngest",
+                "FlowModel", "FlowWire", "HTTPClient", "InventoryFile", "KubernetesAPI", "Labeling", "Operations",
+                "Retry", "Secrets", "Sockets", "Threads", "TransportSecurity", "YAMLParsing", deque, nioCore, nioPosix,
+                argumentParser, lifecycle, logging, unixSignals,
             ]),
 
         // The tests
@@ -195,9 +195,9 @@ let package = Package(
                 "ClusterModel", "FlowModel", "HTTPClient", "KubernetesAPI", "KubernetesTestKit", "Retry", "TestSupport",
                 logging,
             ], resources: [.copy("Captures")]),
-        .testTarget(name: "StrictYAMLTests", dependencies: ["StrictYAML", "YAMLParsing"]),
+        .testTarget(name: "DocumentTreeTests", dependencies: ["DocumentTree", "YAMLParsing"]),
         .testTarget(
-            name: "InventoryFileTests", dependencies: ["ClusterModel", "FlowModel", "InventoryFile", "StrictYAML"]),
+            name: "InventoryFileTests", dependencies: ["ClusterModel", "DocumentTree", "FlowModel", "InventoryFile"]),
         .testTarget(
             name: "CloudRangesTests",
             dependencies: [
@@ -226,7 +226,7 @@ let package = Package(
         .testTarget(
             name: "OperationsTests",
             dependencies: [
-                "FlowModel", "Operations", "StrictYAML", "TestSupport", "YAMLParsing", lifecycle, logging, nioCore,
+                "DocumentTree", "FlowModel", "Operations", "TestSupport", "YAMLParsing", lifecycle, logging, nioCore,
             ]),
         .testTarget(
             name: "SocketsTests", dependencies: ["FlowModel", "Sockets", "TestSupport", logging, nioCore, nioPosix]),
@@ -243,8 +243,8 @@ let package = Package(
         .testTarget(
             name: "KubenetmonServerTests",
             dependencies: [
-                "CloudRanges", "ClusterModel", "FlowBlocks", "FlowIngest", "FlowModel", "FlowWire", "KubenetmonServer",
-                "KubernetesAPI", "KubernetesTestKit", "Labeling", "Operations", "Secrets", "Sockets", "StrictYAML",
+                "CloudRanges", "ClusterModel", "DocumentTree", "FlowBlocks", "FlowIngest", "FlowModel", "FlowWire",
+                "KubenetmonServer", "KubernetesAPI", "KubernetesTestKit", "Labeling", "Operations", "Secrets", "Sockets",
                 "TestSupport", "TransportSecurity", "YAMLParsing", argumentParser, lifecycle, logging, nioCore, nioPosix,
             ]),
         .testTarget(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import ClusterModel
-public import StrictYAML
+public import DocumentTree
 import YAMLParsing
 
 /// The format of an inventory file:
@@ -32,16 +32,16 @@ import YAMLParsing
 /// Each of the three lists may be absent.
 extension Inventory {
     /// Reads an inventory from a file, a pipe or a terminal; throws all problems of the file at once.
-    public init(contentsOf path: String) throws(YAMLProblems) {
-        try self.init(YAMLDocument(contentsOf: path, acceptsStreams: true))
+    public init(contentsOf path: String) throws(DocumentProblems) {
+        try self.init(Document(contentsOf: path, acceptsStreams: true))
     }
 
     /// Reads an inventory from a text, whose problems name `file` as their origin; throws all of them at once.
-    public init(text: String, file: String) throws(YAMLProblems) {
-        try self.init(YAMLDocument(text: text, file: file))
+    public init(text: String, file: String) throws(DocumentProblems) {
+        try self.init(Document(text: text, file: file))
     }
 
-    private init(_ document: YAMLDocument) throws(YAMLProblems) {
+    private init(_ document: Document) throws(DocumentProblems) {
         self = try document.read { root in
             var reader = InventoryReader()
             return reader.inventory(&root)

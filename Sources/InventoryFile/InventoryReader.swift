@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import ClusterModel
+public import DocumentTree
 public import FlowModel
-public import StrictYAML
 
 /// Reads the records of an inventory, with the state for checks across records.
 struct InventoryReader {
@@ -10,7 +10,7 @@ struct InventoryReader {
     private var podsByAddress: [IPAddress: String] = [:]
     private var rangesByPrefix: [IPPrefix: String] = [:]
 
-    mutating func inventory(_ root: inout YAMLMapping) -> Inventory {
+    mutating func inventory(_ root: inout DocumentMapping) -> Inventory {
         // Nodes are read first, wherever they are in the file, because pods refer to them.
         let nodes = root.list("nodes", required: false) { node(&$0) }
         let pods = root.list("pods", required: false) { pod(&$0) }
@@ -18,7 +18,7 @@ struct InventoryReader {
         return Inventory(nodes: nodes, pods: pods, ranges: ranges)
     }
 
-    private mutating func node(_ mapping: inout YAMLMapping) -> Node {
+    private mutating func node(_ mapping: inout DocumentMapping) -> Node {
         let name = mapping.value("name") { name throws(BadValue) in
             guard nodes.insert(name).inserted else { throw BadValue("is the name of an earlier node") }
             return name
@@ -29,7 +29,7 @@ struct InventoryReader {
             zone: mapping.string("zone", default: ""))
     }
 
-    private mutating func pod(_ mapping: inout YAMLMapping) -> Pod {
+    private mutating func pod(_ mapping: inout DocumentMapping) -> Pod {
         let namespace = mapping.string("namespace")
         let name = mapping.string("name")
         let node = mapping.value("node") { node throws(BadValue) in
@@ -55,7 +55,7 @@ struct InventoryReader {
     }
 
     /// Reads one range: its blocks, each with the range's place.
-    mutating func range(_ mapping: inout YAMLMapping) -> [CloudRange] {
+    mutating func range(_ mapping: inout DocumentMapping) -> [CloudRange] {
         let name = mapping.string("name")
         let prefixes = mapping.values("cidrs") { text throws(BadValue) in
             let prefix = try IPPrefix(inventory: text)
@@ -77,7 +77,7 @@ struct InventoryReader {
     }
 }
 
-extension YAMLMapping {
+extension DocumentMapping {
     /// Reads the ranges in the list of `key`, no two with the same block; empty if the key is absent.
     public mutating func cloudRanges(_ key: String) -> [CloudRange] {
         var reader = InventoryReader()

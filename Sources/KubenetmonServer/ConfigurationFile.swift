@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import DocumentTree
 import Glibc
-import Operations
-import StrictYAML
+import Settings
 import YAMLParsing
 
 /// The server's configuration file, with the flags and variables that override it.
@@ -30,7 +30,7 @@ struct ConfigurationFile: Sendable {
         isReload: Bool = false
     ) throws(SettingsProblems) -> (value: ServerConfiguration, settings: EffectiveSettings) {
         let document = path.map { path in
-            Result { () throws(YAMLProblems) in try YAMLDocument(contentsOf: path, acceptsStreams: !isReload) }
+            Result { () throws(DocumentProblems) in try Document(contentsOf: path, acceptsStreams: !isReload) }
         }
         return try SettingsReader.read(
             ServerConfiguration.sources(arguments: arguments, environment: environment, document: document)

@@ -3,6 +3,7 @@
 import ArgumentParser
 import CMalloc
 import ClusterModel
+import DocumentTree
 import FoundationEssentials
 import KubernetesAPI
 import Labeling
@@ -12,7 +13,6 @@ import NIOPosix
 import Operations
 import ServiceLifecycle
 import Sockets
-import StrictYAML
 import Synchronization
 
 @main
@@ -109,7 +109,7 @@ struct KubenetmonServer: AsyncParsableCommand {
             try await group.shutdownGracefully()
         } catch let problems as SettingsProblems {
             throw ValidationError("\(problems)")
-        } catch let problems as YAMLProblems {
+        } catch let problems as DocumentProblems {
             throw ValidationError("\(problems)")
         } catch let error as ClusterConfigurationError {
             throw ValidationError(

@@ -2,17 +2,17 @@
 
 import CloudRanges
 import ClusterModel
+import DocumentTree
 import FlowModel
 import Glibc
 import HTTPClient
 import InventoryFile
 import Logging
-import StrictYAML
 import YAMLParsing
 
 extension ServerConfiguration {
     /// Returns the content of the inventory file; empty if there is none.
-    func inventory() throws(YAMLProblems) -> Inventory {
+    func inventory() throws(DocumentProblems) -> Inventory {
         guard let inventoryFile else { return Inventory() }
         return try Inventory(contentsOf: inventoryFile)
     }
@@ -45,7 +45,7 @@ extension ServerConfiguration {
     /// Returns the problems with the files that the settings name, one line each.
     func problemsOfFiles() -> [String] {
         var problems: [String] = []
-        do throws(YAMLProblems) { _ = try inventory() } catch { problems.append("\(error)") }
+        do throws(DocumentProblems) { _ = try inventory() } catch { problems.append("\(error)") }
         do { _ = try clickHouse.credentials.read() } catch { problems.append("\(error)") }
         return problems + problemsOfClickHouseTLS() + agents.problemsOfFiles + problemsOfRanges()
     }

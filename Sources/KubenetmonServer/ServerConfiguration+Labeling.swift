@@ -2,12 +2,12 @@
 
 import CloudRanges
 import ClusterModel
+import DocumentTree
 import FlowModel
 import InventoryFile
 import KubernetesAPI
 import Labeling
 import Operations
-import StrictYAML
 
 /// The settings for watching the cluster.
 struct KubernetesSettings: Equatable, Sendable {
@@ -42,7 +42,7 @@ extension ServerConfiguration {
                 "Rules that set flags in the column connectionFlags (docs/labels.md).", .reloadable, read: flagRules))
     }
 
-    private static func flagRules(_ mapping: inout YAMLMapping, _ key: String) -> [ConnectionFlagRule] {
+    private static func flagRules(_ mapping: inout DocumentMapping, _ key: String) -> [ConnectionFlagRule] {
         var names: Set<String> = []
         return mapping.list(key) { rule in
             let name = rule.value("name") { name throws(BadValue) in

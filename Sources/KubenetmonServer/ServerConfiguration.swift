@@ -2,11 +2,11 @@
 
 import ClickHouse
 import CloudRanges
+import DocumentTree
 import FlowModel
 import KubernetesAPI
 import Labeling
 import Operations
-import StrictYAML
 import YAMLParsing
 
 /// The server's settings. Keys and defaults are kubenetmon's where they exist there.
@@ -52,11 +52,11 @@ struct ServerConfiguration: Equatable, Sendable {
     ///   - document: The configuration file, or its problems; nil if there is none.
     static func sources(
         arguments: [String] = [], environment: [String: String] = [:],
-        document: Result<YAMLDocument, YAMLProblems>?
+        document: Result<Document, DocumentProblems>?
     ) -> SettingsSources {
         SettingsSources(
             arguments: arguments, environment: environment, variablePrefix: variablePrefix, document: document,
-            parse: { text, origin throws(YAMLProblems) in try YAMLDocument(text: text, file: origin) })
+            parse: { text, origin throws(DocumentProblems) in try Document(text: text, file: origin) })
     }
 
     /// Reads the settings.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import DocumentTree
 import FlowModel
 import FoundationEssentials
 import Glibc
 import LocalFiles
-import StrictYAML
 import YAMLParsing
 
 extension ClusterConfiguration {
@@ -80,7 +80,7 @@ extension ClusterConfiguration {
 private struct KubeconfigFile {
     private let file: String
     private let place: String
-    private let entries: [YAMLNode.Entry]
+    private let entries: [DocumentNode.Entry]
 
     init(path: String) throws(ClusterConfigurationError) {
         let remedy = "write it again with `kubectl config view --flatten --raw`"
@@ -94,9 +94,9 @@ private struct KubeconfigFile {
                 file: path, problem: "cannot be read: \(error.reason)",
                 remedy: "check the path and the file's permissions")
         }
-        let document: YAMLDocument
+        let document: Document
         do {
-            document = try YAMLDocument(text: text, file: path)
+            document = try Document(text: text, file: path)
         } catch {
             throw ClusterConfigurationError(file: path, problem: "is not YAML", remedy: remedy)
         }
@@ -109,7 +109,7 @@ private struct KubeconfigFile {
         self.init(file: path, place: "", entries: entries)
     }
 
-    private init(file: String, place: String, entries: [YAMLNode.Entry]) {
+    private init(file: String, place: String, entries: [DocumentNode.Entry]) {
         self.file = file
         self.place = place
         self.entries = entries
@@ -197,12 +197,12 @@ private struct KubeconfigFile {
     }
 }
 
-extension YAMLNode {
+extension DocumentNode {
     fileprivate var text: String? { if case .text(let text) = content { text } else { nil } }
-    fileprivate var items: [YAMLNode] { if case .list(let items) = content { items } else { [] } }
+    fileprivate var items: [DocumentNode] { if case .list(let items) = content { items } else { [] } }
     fileprivate var entries: [Entry] { if case .mapping(let entries) = content { entries } else { [] } }
 }
 
-extension [YAMLNode.Entry] {
-    fileprivate func value(of key: String) -> YAMLNode? { first { $0.key == key }?.value }
+extension [DocumentNode.Entry] {
+    fileprivate func value(of key: String) -> DocumentNode? { first { $0.key == key }?.value }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import StrictYAML
+import DocumentTree
 
 /// All problems of a daemon's settings.
 public struct SettingsProblems: Error, Equatable, Sendable {
@@ -8,7 +8,7 @@ public struct SettingsProblems: Error, Equatable, Sendable {
     /// first, in its order.
     public let lines: [String]
 
-    init(_ problems: [YAMLProblem]) {
+    init(_ problems: [DocumentProblem]) {
         let numbered = problems.enumerated().sorted { left, right in
             (left.element.line ?? .max, left.offset) < (right.element.line ?? .max, right.offset)
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import DocumentTree
 public import FlowModel
-import StrictYAML
 
 extension SettingsReader {
     /// Reads a text that is not empty; required if there is no default. The stand-in is the empty text.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import StrictYAML
+public import DocumentTree
 
 /// Reads settings. Reading a setting declares it: the help, the reference and the effective configuration are made from
 /// the settings that were read.
@@ -11,7 +11,7 @@ public import StrictYAML
 public struct SettingsReader {
     private let sources: SettingsSources
     private var settings: [Setting] = []
-    private var problems: [YAMLProblem]
+    private var problems: [DocumentProblem]
     private var warnings: [String] = []
 
     private init(_ sources: SettingsSources) {
@@ -94,13 +94,13 @@ public struct SettingsReader {
     ///   - body: Reads the value at `key` of a mapping.
     public mutating func structure<Value>(
         _ key: String, default defaultValue: Value, _ defaultText: String, allowed: String, _ help: String,
-        _ traits: Setting.Trait..., read body: (inout YAMLMapping, _ key: String) -> Value
+        _ traits: Setting.Trait..., read body: (inout DocumentMapping, _ key: String) -> Value
     ) -> Value {
         var setting = Setting(
             key, allowed: allowed, defaultText: defaultText, help: help, traits: traits,
             variablePrefix: sources.variablePrefix)
         var value = defaultValue
-        do throws(YAMLProblems) {
+        do throws(DocumentProblems) {
             if let given = try sources.structure(of: setting) {
                 setting.source = given.source
                 setting.text = given.node.flowText
@@ -115,16 +115,16 @@ public struct SettingsReader {
     }
 
     private mutating func read<Value>(
-        _ given: SettingsSources.Given, _ setting: Setting, _ body: (inout YAMLMapping, _ key: String) -> Value
+        _ given: SettingsSources.Given, _ setting: Setting, _ body: (inout DocumentMapping, _ key: String) -> Value
     ) -> Value {
         let key = given.key
-        var mapping = YAMLMapping(
+        var mapping = DocumentMapping(
             file: given.origin, path: given.path, line: given.node.line,
-            entries: [YAMLNode.Entry(key: key, line: given.node.line, value: given.node)])
+            entries: [DocumentNode.Entry(key: key, line: given.node.line, value: given.node)])
         let value = body(&mapping, key)
         let isHidden = setting.isSecret || setting.hidesCredentials && given.node.flowText.contains("@")
         problems += mapping.problems.map { problem in
-            YAMLProblem(
+            DocumentProblem(
                 file: problem.file, line: problem.line,
                 // For a flag or variable, the problem names it as the place already.
                 key: given.isOfFile || problem.key != key ? problem.key : "",
@@ -138,11 +138,11 @@ public struct SettingsReader {
         let others = "\(setting.variables[0]) or \(setting.flags[0])"
         problems.append(
             sources.document.map {
-                YAMLProblem(
+                DocumentProblem(
                     file: $0.file, line: $0.root.line, key: "",
                     message: "missing key '\(setting.key)' (or \(others)): it must be \(setting.allowed)")
             }
-                ?? YAMLProblem(
+                ?? DocumentProblem(
                     file: others, line: nil, key: "", message: "is not set: it must be \(setting.allowed)"))
     }
 
@@ -160,7 +160,7 @@ public struct SettingsReader {
             case .flag(let name), .variable(let name): (name, nil as Int?, "")
             case .byDefault: (key, nil, "")
             }
-        problems.append(YAMLProblem(file: file, line: line, key: path, message: message))
+        problems.append(DocumentProblem(file: file, line: line, key: path, message: message))
     }
 
     /// Records a warning, such as for a setting that weakens security.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import StrictYAML
+import DocumentTree
 
 extension SettingsSources {
     /// A value that was given for a setting.
@@ -11,8 +11,8 @@ extension SettingsSources {
         /// The path of the mapping that holds the key.
         var path = ""
         let key: String
-        let node: YAMLNode
-        var problems: [YAMLProblem] = []
+        let node: DocumentNode
+        var problems: [DocumentProblem] = []
 
         var isOfFile: Bool {
             if case .file = source { true } else { false }
@@ -23,14 +23,14 @@ extension SettingsSources {
     /// given if the setting is optional.
     func text(of setting: Setting, mayBeEmpty: Bool) -> Given? {
         if let (source, name, text) = words(of: setting) {
-            let node = YAMLNode(line: nil, content: .text(text))
+            let node = DocumentNode(line: nil, content: .text(text))
             return Given(source: source, origin: name, key: setting.key, node: node)
         }
         return entry(of: setting).flatMap { mayBeEmpty && $0.node.isEmpty ? nil : $0 }
     }
 
     /// Returns the value given for a setting whose value is a list or mapping.
-    func structure(of setting: Setting) throws(YAMLProblems) -> Given? {
+    func structure(of setting: Setting) throws(DocumentProblems) -> Given? {
         if let (source, name, text) = words(of: setting) {
             guard let parse else { preconditionFailure("a structure needs a parser") }
             let document = try parse(text, name)
@@ -56,7 +56,7 @@ extension SettingsSources {
             var node = document.root
             var names = key.split(separator: ".").map(String.init)
             let last = names.removeLast()
-            for name in names { node = node.entry(name)?.value ?? YAMLNode(line: nil, content: .empty) }
+            for name in names { node = node.entry(name)?.value ?? DocumentNode(line: nil, content: .empty) }
             guard let entry = node.entry(last) else { continue }
             return Given(
                 source: .file(document.file, line: entry.line), origin: document.file,
@@ -68,7 +68,7 @@ extension SettingsSources {
     // MARK: - Unknown names
 
     /// Returns a problem for each given name that belongs to no setting.
-    func unknownNames(besides settings: [Setting]) -> [YAMLProblem] {
+    func unknownNames(besides settings: [Setting]) -> [DocumentProblem] {
         var problems = flags.keys.sorted().unknown(among: settings.flatMap(\.flags), "there is no such flag")
         if !variablePrefix.isEmpty {
             problems += environment.keys.filter { $0.hasPrefix(variablePrefix) }.sorted()
@@ -79,7 +79,8 @@ extension SettingsSources {
     }
 
     private func findUnknown(
-        in node: YAMLNode, at path: String, _ keys: [String], _ document: YAMLDocument, _ problems: inout [YAMLProblem]
+        in node: DocumentNode, at path: String, _ keys: [String], _ document: Document,
+        _ problems: inout [DocumentProblem]
     ) {
         guard case .mapping(let entries) = node.content else {
             if !node.isEmpty { problems.append(node.problem(at: path, document, "expected a mapping")) }
@@ -100,7 +101,7 @@ extension SettingsSources {
             ).sorted()
             let advice = entry.key.nearest(among: siblings).map { "did you mean '\($0)'?" } ?? "--help lists all keys"
             problems.append(
-                YAMLProblem(
+                DocumentProblem(
                     file: document.file, line: entry.line, key: path,
                     message: "unknown key \(entry.key.quoted); \(advice)"))
         }
@@ -109,22 +110,22 @@ extension SettingsSources {
 
 extension [String] {
     /// Returns a problem for each of these names that is unknown.
-    fileprivate func unknown(among known: [String], _ message: String) -> [YAMLProblem] {
+    fileprivate func unknown(among known: [String], _ message: String) -> [DocumentProblem] {
         filter { !known.contains($0) }.map { name in
             let advice = name.nearest(among: known).map { "did you mean \($0)?" } ?? "--help lists all"
-            return YAMLProblem(file: name, line: nil, key: "", message: "\(message); \(advice)")
+            return DocumentProblem(file: name, line: nil, key: "", message: "\(message); \(advice)")
         }
     }
 }
 
-extension YAMLNode {
+extension DocumentNode {
     fileprivate func entry(_ key: String) -> Entry? {
         guard case .mapping(let entries) = content else { return nil }
         return entries.first { $0.key == key }
     }
 
-    fileprivate func problem(at path: String, _ document: YAMLDocument, _ message: String) -> YAMLProblem {
-        YAMLProblem(file: document.file, line: line, key: path, message: message)
+    fileprivate func problem(at path: String, _ document: Document, _ message: String) -> DocumentProblem {
+        DocumentProblem(file: document.file, line: line, key: path, message: message)
     }
 
     /// The value on one line, in YAML's flow style.

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import StrictYAML
+public import DocumentTree
 
 /// The sources of settings, in order of precedence: flags, environment variables, a configuration file.
 public struct SettingsSources: Sendable {
     /// Parses a YAML text; `origin` is the name by which problems refer to it.
-    public typealias Parser = @Sendable (_ text: String, _ origin: String) throws(YAMLProblems) -> YAMLDocument
+    public typealias Parser = @Sendable (_ text: String, _ origin: String) throws(DocumentProblems) -> Document
 
     let flags: [String: String]
     let environment: [String: String]
     let variablePrefix: String
-    let document: YAMLDocument?
+    let document: Document?
     let parse: Parser?
-    let problems: [YAMLProblem]
+    let problems: [DocumentProblem]
     /// Whether there is a configuration file that cannot be read, so that its values are unknown.
     let lacksDocument: Bool
 
@@ -27,9 +27,9 @@ public struct SettingsSources: Sendable {
     ///   - parse: Parses the flags and variables whose values are lists or mappings; nil if there are none.
     public init(
         arguments: [String] = [], environment: [String: String] = [:], variablePrefix: String = "",
-        document: Result<YAMLDocument, YAMLProblems>? = nil, parse: Parser? = nil
+        document: Result<Document, DocumentProblems>? = nil, parse: Parser? = nil
     ) {
-        var problems: [YAMLProblem] = []
+        var problems: [DocumentProblem] = []
         flags = Self.flags(arguments, &problems)
         self.environment = environment.filter { !$0.value.isEmpty }
         self.variablePrefix = variablePrefix
@@ -45,20 +45,20 @@ public struct SettingsSources: Sendable {
         self.problems = problems + (self.document?.problems ?? [])
     }
 
-    private static func flags(_ arguments: [String], _ problems: inout [YAMLProblem]) -> [String: String] {
+    private static func flags(_ arguments: [String], _ problems: inout [DocumentProblem]) -> [String: String] {
         var flags: [String: String] = [:]
         var rest = arguments[...]
         while let argument = rest.popFirst() {
             if !argument.hasPrefix("--") {
                 let message = "is neither a flag nor a flag's value; flags are written --name value"
-                problems.append(YAMLProblem(file: argument.quoted, line: nil, key: "", message: message))
+                problems.append(DocumentProblem(file: argument.quoted, line: nil, key: "", message: message))
             } else if let equals = argument.firstIndex(of: "=") {
                 flags[String(argument[..<equals])] = String(argument[argument.index(after: equals)...])
             } else if let value = rest.first, !value.hasPrefix("--") {
                 flags[argument] = value
                 rest.removeFirst()
             } else {
-                problems.append(YAMLProblem(file: argument, line: nil, key: "", message: "has no value"))
+                problems.append(DocumentProblem(file: argument, line: nil, key: "", message: "has no value"))
             }
         }
         return flags

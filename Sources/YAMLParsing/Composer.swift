@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import StrictYAML
+import DocumentTree
 
 /// Turns a text into nodes, and records valid YAML outside the supported subset as problems.
 struct Composer: ~Copyable {
@@ -11,7 +11,7 @@ struct Composer: ~Copyable {
 
     private let file: String
     private let events: YAMLEvents
-    private(set) var problems: [YAMLProblem] = []
+    private(set) var problems: [DocumentProblem] = []
 
     /// Makes a composer of a text; problems name `file` as its origin.
     init(_ text: String, file: String) {
@@ -21,30 +21,30 @@ struct Composer: ~Copyable {
     }
 
     /// Returns the root of the document; an empty mapping if there is none.
-    mutating func compose() throws(YAMLProblems) -> YAMLNode {
-        let nothing = YAMLNode(line: 1, content: .mapping([]))
+    mutating func compose() throws(DocumentProblems) -> DocumentNode {
+        let nothing = DocumentNode(line: 1, content: .mapping([]))
         _ = try events.next()
         guard try events.next().kind == .documentStart else { return nothing }
         let root = try node(try events.next(), at: "", depth: 0)
         _ = try events.next()
         let end = try events.next()
         guard end.kind == .streamEnd else {
-            throw YAMLProblems(
+            throw DocumentProblems(
                 file: file, line: end.line,
                 "YAML syntax error: expected a single document in the stream, but found another document")
         }
         return root.isEmpty ? nothing : root
     }
 
-    private mutating func node(_ event: Event, at path: String, depth: Int) throws(YAMLProblems) -> YAMLNode {
-        YAMLNode(line: event.line, content: try content(of: event, at: path, depth: depth))
+    private mutating func node(_ event: Event, at path: String, depth: Int) throws(DocumentProblems) -> DocumentNode {
+        DocumentNode(line: event.line, content: try content(of: event, at: path, depth: depth))
     }
 
     private mutating func content(
         of event: Event, at path: String, depth: Int
-    ) throws(YAMLProblems) -> YAMLNode.Content {
+    ) throws(DocumentProblems) -> DocumentNode.Content {
         guard depth <= Self.deepest else {
-            throw YAMLProblems(
+            throw DocumentProblems(
                 file: file, line: event.line, "YAML syntax error: values are nested more than \(Self.deepest) deep")
         }
         if let refusal = event.refusal {
@@ -60,16 +60,16 @@ struct Composer: ~Copyable {
         }
     }
 
-    private mutating func items(at path: String, depth: Int) throws(YAMLProblems) -> [YAMLNode] {
-        var items: [YAMLNode] = []
+    private mutating func items(at path: String, depth: Int) throws(DocumentProblems) -> [DocumentNode] {
+        var items: [DocumentNode] = []
         while case let event = try events.next(), event.kind != .end {
             items.append(try node(event, at: "\(path)[\(items.count)]", depth: depth))
         }
         return items
     }
 
-    private mutating func entries(at path: String, depth: Int) throws(YAMLProblems) -> [YAMLNode.Entry] {
-        var entries: [YAMLNode.Entry] = []
+    private mutating func entries(at path: String, depth: Int) throws(DocumentProblems) -> [DocumentNode.Entry] {
+        var entries: [DocumentNode.Entry] = []
         var lines: [String: Int] = [:]
         while case let event = try events.next(), event.kind != .end {
             let key = try key(event, at: path, depth: depth)
@@ -83,12 +83,12 @@ struct Composer: ~Copyable {
             }
             lines[key] = event.line
             let node = try node(value, at: path.appending(key: key), depth: depth)
-            entries.append(YAMLNode.Entry(key: key, line: event.line, value: node))
+            entries.append(DocumentNode.Entry(key: key, line: event.line, value: node))
         }
         return entries
     }
 
-    private mutating func key(_ event: Event, at path: String, depth: Int) throws(YAMLProblems) -> String? {
+    private mutating func key(_ event: Event, at path: String, depth: Int) throws(DocumentProblems) -> String? {
         guard event.refusal != nil || event.isText else {
             report("a key must be a single value", at: path, line: event.line)
             try skipRest(of: event)
@@ -99,7 +99,7 @@ struct Composer: ~Copyable {
     }
 
     /// Skips the remaining events of a value.
-    private func skipRest(of event: Event) throws(YAMLProblems) {
+    private func skipRest(of event: Event) throws(DocumentProblems) {
         var open = event.opens ? 1 : 0
         while open > 0 {
             let event = try events.next()
@@ -108,7 +108,7 @@ struct Composer: ~Copyable {
     }
 
     private mutating func report(_ message: String, at path: String, line: Int) {
-        problems.append(YAMLProblem(file: file, line: line, key: path, message: message))
+        problems.append(DocumentProblem(file: file, line: line, key: path, message: message))
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CYAML
-import StrictYAML
+import DocumentTree
 
 /// The events of libyaml's parser for a text (https://pyyaml.org/wiki/LibYAML).
 struct YAMLEvents: ~Copyable {
@@ -48,7 +48,7 @@ struct YAMLEvents: ~Copyable {
     }
 
     /// Returns the next event. Must not be called after the end of the stream.
-    func next() throws(YAMLProblems) -> Event {
+    func next() throws(DocumentProblems) -> Event {
         var event = yaml_event_t()
         guard yaml_parser_parse(parser, &event) == 1 else { throw syntaxError }
         defer { yaml_event_delete(&event) }
@@ -86,16 +86,16 @@ struct YAMLEvents: ~Copyable {
     }
 
     /// The error at which the parser stopped.
-    private var syntaxError: YAMLProblems {
+    private var syntaxError: DocumentProblems {
         let state = parser.pointee
         let problem = state.problem.map { String(cString: $0) } ?? "no memory"
         guard state.error != YAML_READER_ERROR else {
             let before = text.prefix(state.problem_offset)
             let line = 1 + before.count { $0 == UInt8(ascii: "\n") }
-            return YAMLProblems(file: file, line: line, "YAML syntax error: \(problem)")
+            return DocumentProblems(file: file, line: line, "YAML syntax error: \(problem)")
         }
         let context = state.context.map { "\(String(cString: $0)) (line \(state.context_mark.line + 1)), " } ?? ""
-        return YAMLProblems(
+        return DocumentProblems(
             file: file, line: Int(state.problem_mark.line) + 1, "YAML syntax error: \(context)\(problem)")
     }
 }

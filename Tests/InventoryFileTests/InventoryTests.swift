@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ClusterModel
+import DocumentTree
 import FlowModel
 import InventoryFile
-import StrictYAML
 import Testing
 
 private func problems(_ text: String) -> [String] {
@@ -182,7 +182,7 @@ private func prefix(_ text: String) throws -> IPPrefix {
     }
 
     @Test func unreadableFilesAreReported() {
-        let problems = #expect(throws: YAMLProblems.self) { try Inventory(contentsOf: "/no/inventory.yaml") }
+        let problems = #expect(throws: DocumentProblems.self) { try Inventory(contentsOf: "/no/inventory.yaml") }
         #expect(problems?.description == "/no/inventory.yaml: cannot be read: No such file or directory")
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import DocumentTree
 import Operations
-import StrictYAML
 import YAMLParsing
 
 @testable import KubenetmonServer
@@ -12,7 +12,7 @@ extension ServerConfiguration {
         _ text: String?, arguments: [String] = [], environment: [String: String] = [:]
     ) throws(SettingsProblems) -> (value: ServerConfiguration, settings: EffectiveSettings) {
         let document = text.map { text in
-            Result { () throws(YAMLProblems) in try YAMLDocument(text: text, file: "config.yaml") }
+            Result { () throws(DocumentProblems) in try Document(text: text, file: "config.yaml") }
         }
         return try SettingsReader.read(
             sources(arguments: arguments, environment: environment, document: document)

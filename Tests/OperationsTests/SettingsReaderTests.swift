@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import DocumentTree
 import Operations
-import StrictYAML
 import Testing
 import YAMLParsing
 
@@ -14,9 +14,9 @@ private func read<Value>(
         SettingsSources(
             arguments: arguments, environment: environment, variablePrefix: "APP_",
             document: file.map { text in
-                Result { () throws(YAMLProblems) in try YAMLDocument(text: text, file: "app.yaml") }
+                Result { () throws(DocumentProblems) in try Document(text: text, file: "app.yaml") }
             },
-            parse: { text, origin throws(YAMLProblems) in try YAMLDocument(text: text, file: origin) }), body)
+            parse: { text, origin throws(DocumentProblems) in try Document(text: text, file: origin) }), body)
 }
 
 private func problems(

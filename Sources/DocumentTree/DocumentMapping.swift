@@ -7,15 +7,15 @@
 /// optional, and is a problem otherwise.
 ///
 /// Scalars are read verbatim, quoted or not: `version: 1.10` read as a string is "1.10".
-public struct YAMLMapping {
+public struct DocumentMapping {
     private let file: String
     private let path: String
     private let line: Int?
-    private let entries: [YAMLNode.Entry]
+    private let entries: [DocumentNode.Entry]
     private var knownKeys: [String] = []
-    package private(set) var problems: [YAMLProblem] = []
+    package private(set) var problems: [DocumentProblem] = []
 
-    package init(file: String, path: String, line: Int?, entries: [YAMLNode.Entry]) {
+    package init(file: String, path: String, line: Int?, entries: [DocumentNode.Entry]) {
         self.file = file
         self.path = path
         self.line = line
@@ -76,14 +76,14 @@ public struct YAMLMapping {
     /// Reads the mappings in the list of `key` with `body`; empty if an optional key is absent. Items that are not
     /// mappings are left out.
     public mutating func list<Value>(
-        _ key: String, required: Bool = true, _ body: (inout YAMLMapping) -> Value
+        _ key: String, required: Bool = true, _ body: (inout DocumentMapping) -> Value
     ) -> [Value] {
         items(of: key, required: required) { reader, item, path in reader.mapping(in: item, at: path, body) }
     }
 
     /// Reads the mapping of `key` with `body`; nil if an optional key is absent, or if its value is not a mapping.
     public mutating func mapping<Value>(
-        _ key: String, required: Bool = true, _ body: (inout YAMLMapping) -> Value
+        _ key: String, required: Bool = true, _ body: (inout DocumentMapping) -> Value
     ) -> Value? {
         node(of: key, required: required).flatMap { mapping(in: $0, at: path.appending(key: key), body) }
     }
@@ -105,10 +105,10 @@ public struct YAMLMapping {
     // MARK: Nodes
 
     mutating func mapping<Value>(
-        in node: YAMLNode, at path: String, _ body: (inout YAMLMapping) -> Value
+        in node: DocumentNode, at path: String, _ body: (inout DocumentMapping) -> Value
     ) -> Value? {
         guard case .mapping(let entries) = node.content else { return refuse(node, at: path, expected: "a mapping") }
-        var mapping = YAMLMapping(file: file, path: path, line: node.line, entries: entries)
+        var mapping = DocumentMapping(file: file, path: path, line: node.line, entries: entries)
         let value = body(&mapping)
         mapping.reportUnknownKeys()
         problems += mapping.problems
@@ -116,7 +116,7 @@ public struct YAMLMapping {
     }
 
     private mutating func items<Value>(
-        of key: String, required: Bool, _ read: (inout YAMLMapping, YAMLNode, String) -> Value?
+        of key: String, required: Bool, _ read: (inout DocumentMapping, DocumentNode, String) -> Value?
     ) -> [Value] {
         guard let node = node(of: key, required: required) else { return [] }
         let path = path.appending(key: key)
@@ -125,7 +125,7 @@ public struct YAMLMapping {
     }
 
     private mutating func scalar<Value>(
-        in node: YAMLNode, at path: String, _ parse: (String) throws(BadValue) -> Value
+        in node: DocumentNode, at path: String, _ parse: (String) throws(BadValue) -> Value
     ) -> Value? {
         guard case .text(let text) = node.content else { return refuse(node, at: path, expected: "a single value") }
         do {
@@ -136,7 +136,7 @@ public struct YAMLMapping {
         }
     }
 
-    private mutating func node(of key: String, required: Bool) -> YAMLNode? {
+    private mutating func node(of key: String, required: Bool) -> DocumentNode? {
         knownKeys.append(key)
         guard let node = entries.first(where: { $0.key == key })?.value else {
             if required { report("missing key '\(key)'", at: path, line: line) }
@@ -147,7 +147,7 @@ public struct YAMLMapping {
 
     // MARK: Problems
 
-    private mutating func refuse<Value>(_ node: YAMLNode, at path: String, expected: String) -> Value? {
+    private mutating func refuse<Value>(_ node: DocumentNode, at path: String, expected: String) -> Value? {
         switch node.content {
         case .empty: report("has no value", at: path, line: node.line)
         case .text: report("expected \(expected), found a single value", at: path, line: node.line)
@@ -171,6 +171,6 @@ public struct YAMLMapping {
     public mutating func report(_ message: String) { report(message, at: path, line: line) }
 
     private mutating func report(_ message: String, at path: String, line: Int?) {
-        problems.append(YAMLProblem(file: file, line: line, key: path, message: message))
+        problems.append(DocumentProblem(file: file, line: line, key: path, message: message))
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A problem of a document, with its place.
-public struct YAMLProblem: Error, Hashable, Sendable {
+public struct DocumentProblem: Error, Hashable, Sendable {
     /// The file, under the name that was given to its reader.
     public let file: String
     /// The line, counted from 1; nil for a problem of the whole file, such as that it cannot be read.
@@ -21,7 +21,7 @@ public struct YAMLProblem: Error, Hashable, Sendable {
     }
 }
 
-extension YAMLProblem: CustomStringConvertible {
+extension DocumentProblem: CustomStringConvertible {
     /// The problem on one line: `inventory.yaml:12: pods[2].name: has no value`.
     public var description: String {
         [line.map { "\(file):\($0)" } ?? file, key, message].filter { !$0.isEmpty }.joined(separator: ": ")

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import DocumentTree
 import Foundation
-import StrictYAML
-import YAMLParsing
 import Testing
+import YAMLParsing
 
 private let anchors = "anchors and aliases are not supported; quote the value if it is text"
 private let tags = "tags are not supported; quote the value if it is text"
 
-private func read<Value>(_ text: String, _ body: (inout YAMLMapping) -> Value) throws(YAMLProblems) -> Value {
-    try YAMLDocument(text: text, file: "a.yaml").read(body)
+private func read<Value>(_ text: String, _ body: (inout DocumentMapping) -> Value) throws(DocumentProblems) -> Value {
+    try Document(text: text, file: "a.yaml").read(body)
 }
 
 /// What is wrong with `text` if `body` reads it: one line a problem.
-private func problems(_ text: String, _ body: (inout YAMLMapping) -> Void = { _ in }) -> [String] {
+private func problems(_ text: String, _ body: (inout DocumentMapping) -> Void = { _ in }) -> [String] {
     do {
         try read(text, body)
         return []
@@ -67,7 +67,7 @@ private func problems(_ text: String, _ body: (inout YAMLMapping) -> Void = { _ 
 
     @Test("a value is parsed by the caller, and the error names what is expected")
     func callersParseTheirOwnValues() throws {
-        let age = { (root: inout YAMLMapping) -> Int? in
+        let age = { (root: inout DocumentMapping) -> Int? in
             root.value("age", as: "an age such as 5s") { $0.hasSuffix("s") ? Int($0.dropLast()) : nil }
         }
         #expect(try read("age: 5s", age) == 5)
@@ -330,7 +330,7 @@ private func problems(_ text: String, _ body: (inout YAMLMapping) -> Void = { _ 
         try bytes.write(to: URL(filePath: path))
         defer { try? FileManager.default.removeItem(atPath: path) }
         do {
-            _ = try YAMLDocument(contentsOf: path)
+            _ = try Document(contentsOf: path)
             return nil
         } catch {
             return error.description.replacing(path, with: "PATH")
@@ -344,16 +344,16 @@ private func problems(_ text: String, _ body: (inout YAMLMapping) -> Void = { _ 
     }
 
     @Test func unreadableFilesAreReported() {
-        let missing = #expect(throws: YAMLProblems.self) { try YAMLDocument(contentsOf: "/no/such.yaml") }
+        let missing = #expect(throws: DocumentProblems.self) { try Document(contentsOf: "/no/such.yaml") }
         #expect(missing?.description == "/no/such.yaml: cannot be read: No such file or directory")
-        let directory = #expect(throws: YAMLProblems.self) { try YAMLDocument(contentsOf: "/tmp") }
+        let directory = #expect(throws: DocumentProblems.self) { try Document(contentsOf: "/tmp") }
         #expect(directory?.description == "/tmp: cannot be read: Is a directory")
     }
 
     @Test("files that are not UTF-8 or too large are rejected")
     func filesThatAreNoTextOrTooLargeAreReported() throws {
         #expect(try problem(ofFileHolding: Data([0x61, 0xff])) == "PATH: is not UTF-8 text")
-        let largest = Data(repeating: UInt8(ascii: "\n"), count: YAMLDocument.maximumSize)
+        let largest = Data(repeating: UInt8(ascii: "\n"), count: Document.maximumSize)
         #expect(try problem(ofFileHolding: largest) == nil)
         #expect(try problem(ofFileHolding: largest + [0x0a]) == "PATH: cannot be read: it is larger than 16 MiB")
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import StrictYAML
+import DocumentTree
 import Testing
 
 @Suite struct GoBoolTests {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A value of a document and the line on which it begins; nil if it does not come from a text with lines.
-package struct YAMLNode: Sendable {
+package struct DocumentNode: Sendable {
     /// The kinds of value. Scalars have no type of their own: the reader chooses the type.
     package enum Content: Sendable {
         /// No value: `key:`, `key: ~`, `key: null` or `key: ""`.
         case empty
         case text(String)
-        case list([YAMLNode])
+        case list([DocumentNode])
         case mapping([Entry])
         /// A rejected value, whose problem has been recorded already.
         case refused
@@ -17,9 +17,9 @@ package struct YAMLNode: Sendable {
     package struct Entry: Sendable {
         package let key: String
         package let line: Int?
-        package let value: YAMLNode
+        package let value: DocumentNode
 
-        package init(key: String, line: Int?, value: YAMLNode) {
+        package init(key: String, line: Int?, value: DocumentNode) {
             self.key = key
             self.line = line
             self.value = value
