@@ -149,7 +149,7 @@ let package = Package(
         .executableTarget(name: "Churn", path: "Tests/Churn"),
         .target(name: "CTestSupport", path: "Tests/CTestSupport"),
         .target(name: "TestSupport", dependencies: ["CTestSupport"], path: "Tests/TestSupport"),
-        .testTarget(name: "FlowModelTests", dependencies: ["FlowModel"]),
+        .testTarget(name: "FlowModelTests", dependencies: ["FlowModel", "TestSupport"]),
         .testTarget(
             name: "ConntrackTests",
             dependencies: ["CNetfilter", "Conntrack", "FlowCollection", "FlowModel", "TestSupport", logging]),

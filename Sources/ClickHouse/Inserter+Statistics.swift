@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import FlowBlocks
-import FlowModel
+public import FlowModel
 
 extension Inserter {
     /// Statistics of inserts. The outcomes of blocks are in the sink's account.
@@ -68,4 +68,15 @@ extension Inserter {
                 """
         }
     }
+}
+
+extension Histogram {
+    /// Bounds for durations in milliseconds.
+    fileprivate static let milliseconds: [UInt64] = [
+        5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 120_000, 600_000,
+    ]
+    /// Bounds for the rows of an insert.
+    fileprivate static let rows: [UInt64] = [
+        1, 10, 100, 1_000, 2_500, 5_000, 10_000, 15_000, 25_000, 50_000, 100_000,
+    ]
 }

@@ -188,13 +188,13 @@ extension MetricsPage {
             "kubenetmon_worker_insert_wait_time_ms", "Duration of insert attempts in milliseconds, by outcome.",
             label: "type",
             [
-                ("inserted", Histogram(inserts.successfulAttemptDuration)),
-                ("failed", Histogram(inserts.failedAttemptDuration)),
+                ("inserted", inserts.successfulAttemptDuration),
+                ("failed", inserts.failedAttemptDuration),
             ])
         add(
             "kubenetmon_worker_insert_batch_age_ms", "Milliseconds from a batch's first flow to its storage.",
-            Histogram(inserts.batchAge))
-        add("kubenetmon_worker_insert_batch_rows", "Rows per stored batch.", Histogram(inserts.batchRows))
+            inserts.batchAge)
+        add("kubenetmon_worker_insert_batch_rows", "Rows per stored batch.", inserts.batchRows)
         add(
             .counter, "kubenetmon_worker_endpoint_attempts_total", "Inserts sent to an endpoint.", label: "endpoint",
             inserts.endpoints.map { ($0.url, $0.attempts) })
@@ -320,11 +320,5 @@ extension MetricsPage {
         add(
             .gauge, "kubenetmon_config_last_reload_success_timestamp_seconds",
             "Time when a valid configuration was last read, in seconds since 1970.", configuration.lastSuccess)
-    }
-}
-
-extension MetricsPage.Histogram {
-    fileprivate init(_ histogram: ClickHouse.Histogram) {
-        self.init(bounds: histogram.bounds, counts: histogram.counts, sum: histogram.sum)
     }
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import FlowModel
+
 /// A page of metrics for one scrape: families, each with its samples.
 ///
 /// Modules keep their own counts; a daemon copies them to a page on request.
@@ -12,26 +14,6 @@ public struct MetricsPage: Sendable {
         case gauge
         /// Counts of durations or sizes by range.
         case histogram
-    }
-
-    /// A histogram's sample.
-    public struct Histogram: Sendable {
-        let bounds: [UInt64]
-        let counts: [UInt64]
-        let sum: UInt64
-
-        /// Makes a sample from its parts.
-        ///
-        /// - Parameters:
-        ///   - bounds: The ranges' upper bounds, inclusive, in ascending order.
-        ///   - counts: The number of values in each range, then the number above the last bound.
-        ///   - sum: The sum of all values.
-        public init(bounds: [UInt64], counts: [UInt64], sum: UInt64) {
-            precondition(counts.count == bounds.count + 1, "a count for each range")
-            self.bounds = bounds
-            self.counts = counts
-            self.sum = sum
-        }
     }
 
     /// All samples of one metric name.

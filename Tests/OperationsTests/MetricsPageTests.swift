@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 import Testing
 
 @testable import Operations
@@ -36,7 +37,7 @@ import Testing
 
     @Test("the buckets of a histogram are cumulative") func aHistogramHasRunningTotals() {
         var page = MetricsPage()
-        let histogram = MetricsPage.Histogram(bounds: [5, 10], counts: [1, 0, 2], sum: 61)
+        let histogram = Histogram(bounds: [5, 10], counts: [1, 0, 2], sum: 61)
         page.add("a_ms", "Time of a.", histogram)
         page.add("b_ms", "Time of b.", label: "kind", [("\"x\"", histogram)])
         #expect(
@@ -83,7 +84,7 @@ import Testing
         var page = MetricsPage()
         page.add(.counter, "a_bytes_total", "Bytes of \"a\".", label: "kind", [("one", 1)])
         page.add(.gauge, "b_seconds", "Age of b.", 1.5)
-        page.add("c_ms", "Time of c.", MetricsPage.Histogram(bounds: [5, 1_000], counts: [1, 0, 2], sum: 61))
+        page.add("c_ms", "Time of c.", Histogram(bounds: [5, 1_000], counts: [1, 0, 2], sum: 61))
         #expect(
             page.text(as: .openMetrics) == """
                 # HELP a_bytes Bytes of \\"a\\".
