@@ -3,7 +3,6 @@
 public import ClusterModel
 internal import Dispatch
 internal import FlowModel
-internal import Glibc
 internal import HTTPClient
 internal import LocalFiles
 public import Logging
@@ -151,7 +150,7 @@ public final class CloudRangeCatalog: Sendable {
         }
     }
 
-    private static var now: Int { time(nil) }
+    private static var now: Int { Int(WallClock.seconds()) }
 
     private func publish(_ sources: [ListSource], _ named: [CloudRange], areChanged: Bool) {
         let lists = sources.compactMap(\.list)
@@ -312,11 +311,5 @@ extension RangeSourceError {
     fileprivate var retryAfter: Duration? {
         guard case .status(_, let retryAfter) = self else { return nil }
         return retryAfter
-    }
-}
-
-extension Duration {
-    fileprivate var milliseconds: Int {
-        Int(components.seconds * 1_000 + components.attoseconds / 1_000_000_000_000_000)
     }
 }

@@ -137,7 +137,7 @@ public final class FlowAssembler: FlowSink {
     public init(
         eventLoop: any EventLoop, labeler: Labeler, environment: String, limits: Limits, ledger: BlockLedger,
         sink: (any BlockSink)?, talkers: TopTalkers.Part? = nil,
-        now: @escaping @Sendable () -> UInt32 = ClusterIndex.secondsSinceTheEpoch
+        now: @escaping @Sendable () -> UInt32 = WallClock.seconds
     ) {
         self.eventLoop = eventLoop
         self.labeler = labeler

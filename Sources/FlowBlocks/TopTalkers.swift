@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowModel
-import Glibc
 import Synchronization
 
 /// The top talkers of the present minute and of the one before. A flow belongs to the minute in which its block was
@@ -32,7 +31,9 @@ public final class TopTalkers: Sendable {
     public final class Part: Sendable {
         fileprivate let minutes = Mutex(TalkerMinutes())
 
-        func add(_ block: FlowBlock) { minutes.withLock { $0.add(block, in: time(nil) / Int(FlowInterval.seconds)) } }
+        func add(_ block: FlowBlock) {
+            minutes.withLock { $0.add(block, in: Int(WallClock.seconds() / FlowInterval.seconds)) }
+        }
     }
 
     private let parts = Mutex<[Part]>([])

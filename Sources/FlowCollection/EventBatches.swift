@@ -2,7 +2,6 @@
 
 package import FlowExport
 import FlowModel
-import Operations
 import Synchronization
 
 /// Puts the flows of ended connections into batches.

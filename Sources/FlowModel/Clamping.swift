@@ -43,6 +43,12 @@ extension Duration {
     /// The duration in seconds, fractions dropped, within the bounds of `Int`.
     public var wholeSeconds: Int { Int(clamping: attoseconds / 1_000_000_000_000_000_000) }
 
+    /// The duration in milliseconds, fractions dropped, within the bounds of `Int`.
+    public var milliseconds: Int { Int(clamping: attoseconds / 1_000_000_000_000_000) }
+
+    /// The duration in seconds.
+    public var seconds: Double { Double(attoseconds) / 1e18 }
+
     /// Makes a duration from seconds, within the type's bounds; zero for NaN.
     public init(clampingSeconds seconds: Double) {
         // In two parts, because the attoseconds from 1970 to today have more digits than a Double.

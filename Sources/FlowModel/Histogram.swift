@@ -35,6 +35,6 @@ public struct Histogram: Equatable, Sendable {
 
     /// Adds a duration in milliseconds.
     public mutating func add(_ duration: Duration) {
-        add(UInt64(clamping: duration.attoseconds / 1_000_000_000_000_000))
+        add(UInt64(clamping: duration.milliseconds))
     }
 }

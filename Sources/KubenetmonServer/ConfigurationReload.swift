@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 import Glibc
 import Logging
 import Operations
@@ -17,7 +18,7 @@ final class ConfigurationReload: Service, CustomStringConvertible {
         /// Whether the last read of the file succeeded.
         var isSuccessful = true
         /// The time of the last successful read, in seconds since 1970.
-        var lastSuccess = time(nil)
+        var lastSuccess = Int(WallClock.seconds())
     }
 
     let description = "configuration"

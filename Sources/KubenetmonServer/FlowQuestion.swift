@@ -82,7 +82,7 @@ extension Labeler {
     func answer(query: String) -> ProbeServer.LocalAnswer {
         do throws(FlowQuestion.Problem) {
             let question = try FlowQuestion(query: query)
-            let second = question.second ?? ClusterIndex.secondsSinceTheEpoch()
+            let second = question.second ?? WallClock.seconds()
             return .text("\(explain(question.flow, observedOn: question.node, at: second))")
         } catch {
             return .badQuery("\(error)")

@@ -93,7 +93,7 @@ final class Pipeline: Service, CustomStringConvertible {
 
     /// Returns the status page.
     func status(with configuration: ConfigurationReload.Statistics) -> StatusPage {
-        let minute = Int(ClusterIndex.secondsSinceTheEpoch() / FlowInterval.seconds)
+        let minute = Int(WallClock.seconds() / FlowInterval.seconds)
         var page = StatusPage(
             uptime: begun.duration(to: .now), readiness: readiness, numbers: numbers(with: configuration),
             isStored: self.configuration.isClickHouseEnabled,

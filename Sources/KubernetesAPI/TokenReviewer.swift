@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import FoundationEssentials
+public import FlowModel
 import HTTPClient
 import Synchronization
 
@@ -35,11 +35,13 @@ public final class TokenReviewer: Sendable {
     /// - Parameters:
     ///   - cluster: The address of the API server, and the credentials for it.
     ///   - audience: The audience required in the tokens.
-    ///   - now: The time since the Unix epoch; nil for the system's.
-    public init(cluster: ClusterConfiguration, audience: String, now: (@Sendable () -> Duration)? = nil) {
+    ///   - now: The time since the Unix epoch.
+    public init(
+        cluster: ClusterConfiguration, audience: String, now: @escaping @Sendable () -> Duration = WallClock.now
+    ) {
         self.cluster = cluster
         self.audience = audience
-        self.now = now ?? { .seconds(Date().timeIntervalSince1970) }
+        self.now = now
     }
 
     /// Returns the remaining lifetime of a token by its own expiry, less than zero once that is over; nil if it has no

@@ -2,7 +2,6 @@
 
 public import ClusterModel
 public import FlowModel
-import Glibc
 import Synchronization
 
 /// The pods, nodes and services of the clusters that have an address, or had it recently.
@@ -72,7 +71,7 @@ public final class ClusterIndex: Sendable {
     /// Makes an empty index of one cluster; see ``init(sites:flagRules:now:)``.
     public convenience init(
         site: Site, flagRules: [ConnectionFlagRule] = [],
-        now: @escaping @Sendable () -> UInt32 = ClusterIndex.secondsSinceTheEpoch
+        now: @escaping @Sendable () -> UInt32 = WallClock.seconds
     ) {
         self.init(sites: [site], flagRules: flagRules, now: now)
     }
@@ -85,7 +84,7 @@ public final class ClusterIndex: Sendable {
     ///   - now: Returns the current time in seconds since the Unix epoch.
     public init(
         sites: [Site], flagRules: [ConnectionFlagRule] = [],
-        now: @escaping @Sendable () -> UInt32 = ClusterIndex.secondsSinceTheEpoch
+        now: @escaping @Sendable () -> UInt32 = WallClock.seconds
     ) {
         precondition((1...256).contains(sites.count), "a cluster's identity is a byte")
         self.sites = sites
@@ -96,9 +95,6 @@ public final class ClusterIndex: Sendable {
 
     /// Replaces the rules whose conditions on pod labels are evaluated when a pod is added.
     func setPodFlags(_ rules: ConnectionFlagRules) { records.withLock { $0.podFlags = rules } }
-
-    /// The system's clock in seconds since the Unix epoch.
-    public static let secondsSinceTheEpoch: @Sendable () -> UInt32 = { UInt32(clamping: time(nil)) }
 
     /// Replaces the host addresses of a node with the report of its agent; at most 256 addresses are kept.
     public func setHostAddresses(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 public import Logging
 import Synchronization
 
@@ -7,25 +8,25 @@ import Synchronization
 public final class DaemonLog: Sendable {
     private let isJSON: Bool
     private let state: Mutex<(level: Logger.Level, repeats: LogRepeats)>
-    private let now: @Sendable () -> WallTime
+    private let now: @Sendable () -> Duration
     private let uptime: @Sendable () -> ContinuousClock.Instant
     private let write: @Sendable (String) -> Void
 
     /// Makes a log that writes to standard error.
     public convenience init(_ configuration: LogConfiguration) {
         self.init(
-            level: configuration.level, isJSON: configuration.format.isJSON, now: { .now },
+            level: configuration.level, isJSON: configuration.format.isJSON, now: WallClock.now,
             write: StandardError.write)
     }
 
     /// - Parameters:
     ///   - level: The least severe level that is logged.
     ///   - isJSON: Whether lines are JSON objects.
-    ///   - now: The time that lines carry.
+    ///   - now: The time that lines carry, since the Unix epoch.
     ///   - uptime: The time that limits repetitions, which is not set back.
     ///   - write: Writes a line.
     init(
-        level: Logger.Level, isJSON: Bool, now: @escaping @Sendable () -> WallTime,
+        level: Logger.Level, isJSON: Bool, now: @escaping @Sendable () -> Duration,
         uptime: @escaping @Sendable () -> ContinuousClock.Instant = { .now },
         write: @escaping @Sendable (String) -> Void
     ) {

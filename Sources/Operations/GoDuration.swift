@@ -67,10 +67,4 @@ extension Duration {
         }
         return text.isEmpty ? "0s" : text
     }
-
-    /// The duration in milliseconds, truncated and clamped to the range of `Int`.
-    public var milliseconds: Int { Int(clamping: attoseconds / 1_000_000_000_000_000) }
-
-    /// The duration in seconds.
-    public var seconds: Double { Double(attoseconds) / 1e18 }
 }

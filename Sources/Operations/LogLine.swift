@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 import Logging
 
 /// The content of a log line.
@@ -17,8 +18,10 @@ struct LogLine: Hashable, Sendable {
     var metadata: [Field]
 
     /// Returns the line as a JSON object.
-    func json(at time: WallTime) -> String {
-        let fields = [("time", "\(time)"), ("level", level.rawValue), ("logger", label), ("message", message)]
+    func json(at time: Duration) -> String {
+        let fields = [
+            ("time", WallClock.text(of: time)), ("level", level.rawValue), ("logger", label), ("message", message),
+        ]
         let own = fields.map { "\($0.0.jsonQuoted):\($0.1.jsonQuoted)" }
         let others = metadata.map { "\($0.name.jsonQuoted):\($0.value.jsonQuoted)" }
         return
@@ -26,9 +29,9 @@ struct LogLine: Hashable, Sendable {
     }
 
     /// Returns the line as text, with control characters replaced by spaces.
-    func text(at time: WallTime) -> String {
+    func text(at time: Duration) -> String {
         let words = metadata.map { "\($0.name)=\($0.value)" }
-        let line = (["\(time)", level.rawValue, "\(label):", message] + words).joined(separator: " ")
+        let line = ([WallClock.text(of: time), level.rawValue, "\(label):", message] + words).joined(separator: " ")
         return String(String.UnicodeScalarView(line.unicodeScalars.map { $0.value < 0x20 ? " " : $0 })) + "\n"
     }
 }

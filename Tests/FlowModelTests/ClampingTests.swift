@@ -36,4 +36,12 @@ import Testing
         #expect(Duration(clampingSeconds: 1_800_000_001) == .seconds(1_800_000_001))
         #expect(Duration(clampingSeconds: -1e300) == Duration(attoseconds: .min))
     }
+
+    @Test("a duration is converted to milliseconds and seconds") func durationUnits() {
+        #expect(Duration.microseconds(1_999).milliseconds == 1)
+        #expect(Duration.seconds(90).milliseconds == 90_000)
+        #expect(Duration.milliseconds(1_250).seconds == 1.25)
+        #expect(Duration.zero.seconds == 0)
+        #expect(Duration(attoseconds: .max).milliseconds == .max)
+    }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 import FlowWire
 import KubernetesAPI
 import KubernetesTestKit
@@ -25,11 +26,9 @@ import Testing
         options.accounts["wide"]?.audiences = ["https://kubernetes.default.svc"]
         for token in tokens { options.accounts[token] = account }
         let server = try await APIServerFixture.start(options)
-        var clock: (@Sendable () -> Duration)?
-        if let now { clock = { now } }
         let reviewer = TokenReviewer(
             cluster: ClusterConfiguration(origin: "test", server: server.url), audience: "kubenetmon-server",
-            now: clock)
+            now: { now ?? WallClock.now() })
         return (
             server,
             ServiceAccountAuthenticator(

@@ -46,7 +46,7 @@ private final class LinesOfLog: Sendable {
 
     var logger: Logger {
         let log = DaemonLog(
-            level: .info, isJSON: false, now: { WallTime(seconds: 0) }, write: { self.add($0) })
+            level: .info, isJSON: false, now: { .zero }, write: { self.add($0) })
         return log.makeLogger("test")
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 import Operations
 import Testing
 
@@ -45,12 +46,5 @@ import Testing
             return texts.contains { Duration(goDuration: $0)?.milliseconds != number }
         }
         #expect(wrong.isEmpty, "\(wrong.count) such as \(wrong.first ?? 0) ms")
-    }
-
-    @Test("a duration is converted to milliseconds and seconds") func aDurationIsToldInMillisecondsAndSeconds() {
-        #expect(Duration.microseconds(1_999).milliseconds == 1)
-        #expect(Duration.seconds(90).milliseconds == 90_000)
-        #expect(Duration.milliseconds(1_250).seconds == 1.25)
-        #expect(Duration.zero.seconds == 0)
     }
 }

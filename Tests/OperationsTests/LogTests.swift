@@ -17,7 +17,7 @@ private final class Written: Sendable {
 
     func log(isJSON: Bool, level: Logger.Level = .info) -> DaemonLog {
         DaemonLog(
-            level: level, isJSON: isJSON, now: { WallTime(seconds: self.second.withLock { $0 }, milliseconds: 7) },
+            level: level, isJSON: isJSON, now: { .seconds(self.second.withLock { $0 }) + .milliseconds(7) },
             uptime: { self.start + .seconds(self.uptime.withLock { $0 }) },
             write: { line in self.lines.withLock { $0.append(line) } })
     }

@@ -17,9 +17,7 @@ struct LabeledCluster {
     /// - Parameter now: The time of the index's clock, in seconds since the Unix epoch; nil for the system's.
     init(_ model: SyntheticCluster, now: UInt32? = nil) {
         self.model = model
-        var clock = ClusterIndex.secondsSinceTheEpoch
-        if let now { clock = { now } }
-        index = ClusterIndex(site: Self.site, now: clock)
+        index = ClusterIndex(site: Self.site, now: { now ?? WallClock.seconds() })
         // Flows between pods of nodes other than the observer's are labelled too, so that they cost as much as the
         // rest.
         labeler = Labeler(
