@@ -15,41 +15,16 @@ import Threads
 public final class FlowAssembler: FlowSink {
     /// Counts of flows by outcome.
     public struct Statistics: Sendable {
-        /// A number of flows and the network bytes that they report.
-        public struct Amount: Sendable {
-            /// Flows.
-            public var flows: UInt64
-            /// Their network bytes.
-            public var bytes: UInt64
-
-            /// Makes an amount from its parts.
-            public init(flows: UInt64 = 0, bytes: UInt64 = 0) {
-                self.flows = flows
-                self.bytes = bytes
-            }
-
-            mutating func add(_ flow: Flow) {
-                flows += 1
-                bytes &+= flow.bytes
-            }
-
-            /// Adds an amount.
-            public static func += (left: inout Amount, right: Amount) {
-                left.flows &+= right.flows
-                left.bytes &+= right.bytes
-            }
-        }
-
         /// All flows received; each batch counts once.
-        public var received = Amount()
+        public var received = FlowAmount()
         /// Labelled flows, whether or not they are stored.
-        public var labeled = Amount()
+        public var labeled = FlowAmount()
         /// Labelled flows that are dropped, since there is no sink.
-        public var dropped = Amount()
+        public var dropped = FlowAmount()
         /// Flows that are not recorded, by reason.
-        public var ignored: [String: Amount] = [:]
+        public var ignored: [String: FlowAmount] = [:]
         /// Flows in blocks that are being filled.
-        public var gathering = Amount()
+        public var gathering = FlowAmount()
         /// Kinds of the ends of labelled flows.
         public var labels = LabelResults()
         /// Batches whose time is not credible; they are given the time of their arrival.
@@ -69,7 +44,7 @@ public final class FlowAssembler: FlowSink {
             left.labels += right.labels
             left.incredibleTimes += right.incredibleTimes
             left.impossibleFlows += right.impossibleFlows
-            for (reason, amount) in right.ignored { left.ignored[reason, default: Amount()] += amount }
+            for (reason, amount) in right.ignored { left.ignored[reason, default: FlowAmount()] += amount }
         }
 
         /// All reasons for which flows are not recorded.
@@ -171,11 +146,11 @@ public final class FlowAssembler: FlowSink {
                     counted.received.add(flow)
                     switch reader.label(flow) {
                     case .ignored(let reason):
-                        counted.ignored[reason.rawValue, default: Statistics.Amount()].add(flow)
+                        counted.ignored[reason.rawValue, default: FlowAmount()].add(flow)
                     case .labeled where !flow.isIPv4 && !hasIPv6:
-                        counted.ignored["ipv6", default: Statistics.Amount()].add(flow)
+                        counted.ignored["ipv6", default: FlowAmount()].add(flow)
                     case .labeled where flow.originalCounters.isZero && flow.replyCounters.isZero:
-                        counted.ignored["empty", default: Statistics.Amount()].add(flow)
+                        counted.ignored["empty", default: FlowAmount()].add(flow)
                     case .labeled(let labeled) where !isStored:
                         counted.labeled.add(flow)
                         counted.labels.add(labeled)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import FlowExport
+import FlowModel
 package import Logging
 import NIOCore
 import ServiceLifecycle

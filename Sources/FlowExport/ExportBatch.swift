@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import FlowModel
+public import FlowModel
 public import NIOCore
 
 /// A batch of flows that the kernel no longer holds and that must reach ClickHouse.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import FlowModel
+
 /// The flows that an exporter has taken over, by what became of them.
 ///
 /// Flows enter by ``collect(_:of:in:)`` or ``restore(_:)``, wait in ``queued`` and ``kept``, and leave by

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
+
 /// The state of a spool directory and its failures so far.
 public struct SpoolStatistics: Equatable, Sendable {
     /// The reason why the directory does not hold the unacknowledged batches, and the remedy; nil if it holds them.

@@ -4,6 +4,7 @@ import ClickHouse
 import CloudRanges
 import FlowBlocks
 import FlowIngest
+import FlowModel
 import KubernetesAPI
 import Labeling
 import Operations
@@ -34,7 +35,7 @@ extension ServerNumbers {
     }
 
     /// The flows that are not recorded, for whatever reason.
-    var ignored: FlowAssembler.Statistics.Amount { flows.ignored.values.reduce(into: .init(), +=) }
+    var ignored: FlowAmount { flows.ignored.values.reduce(into: .init(), +=) }
 }
 
 extension SummaryService.Numbers {

@@ -2,6 +2,7 @@
 
 import AgentCore
 import FlowCollection
+import FlowModel
 import TestSupport
 import Testing
 

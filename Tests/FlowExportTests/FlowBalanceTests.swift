@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 @testable import FlowExport
+import FlowModel
 import TestSupport
 import Testing
 

@@ -29,7 +29,7 @@ import Testing
             .now + .seconds(Int32(truncatingIfNeeded: integer()))
         }
 
-        mutating func amount() -> FlowAssembler.Statistics.Amount { .init(flows: natural(), bytes: natural()) }
+        mutating func amount() -> FlowAmount { .init(flows: natural(), bytes: natural()) }
         mutating func blocks() -> BlockAmount {
             .init(blocks: natural(), flows: natural(), rows: natural(), reportedBytes: natural())
         }
