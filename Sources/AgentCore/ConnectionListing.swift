@@ -95,8 +95,7 @@ package struct ConnectionListing {
     }
 
     private static func text(_ address: IPAddress, _ port: UInt16, _ transport: TransportProtocol) -> String {
-        guard transport.hasPorts else { return "\(address)" }
-        return address.isIPv4 ? "\(address):\(port)" : "[\(address)]:\(port)"
+        transport.hasPorts ? address.text(port: port) : "\(address)"
     }
 
     private func numbers(

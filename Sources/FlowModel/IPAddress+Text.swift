@@ -31,4 +31,7 @@ extension IPAddress: CustomStringConvertible {
             return text.baseAddress.map { String(cString: $0) } ?? ""
         }
     }
+
+    /// Returns the address with a port: `192.0.2.1:443` or `[2001:db8::1]:443`.
+    public func text(port: UInt16) -> String { isIPv4 ? "\(self):\(port)" : "[\(self)]:\(port)" }
 }

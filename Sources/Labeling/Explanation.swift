@@ -27,12 +27,12 @@ extension Labeler {
         var explanation = Explanation()
         let answeredBy =
             flow.reply.source == flow.original.destination
-            ? "" : ", answered by \(Self.text(flow.reply.source, flow.reply.sourcePort))"
+            ? "" : ", answered by \(flow.reply.source.text(port: flow.reply.sourcePort))"
         let transport = flow.transport.name ?? "protocol \(flow.transport)"
         explanation.tell(
             "flow",
-            "\(transport) \(Self.text(flow.original.source, flow.original.sourcePort)) to "
-                + "\(Self.text(flow.original.destination, flow.original.destinationPort))\(answeredBy), "
+            "\(transport) \(flow.original.source.text(port: flow.original.sourcePort)) to "
+                + "\(flow.original.destination.text(port: flow.original.destinationPort))\(answeredBy), "
                 + "observed on \(node)")
         let rules = rules
         read(observedOn: node, in: cluster, at: second, by: rules) { reader in
@@ -122,10 +122,6 @@ extension Labeler {
             let columns = Label.allCases.filter { $0 != .service && !labels[$0].isEmpty }.map { "\($0)=\(labels[$0])" }
             explanation.tell("\(name) row", columns.joined(separator: " "))
         }
-    }
-
-    private static func text(_ address: IPAddress, _ port: UInt16) -> String {
-        address.isIPv4 ? "\(address):\(port)" : "[\(address)]:\(port)"
     }
 
     /// Returns a candidate in words, for flows observed in a cluster.

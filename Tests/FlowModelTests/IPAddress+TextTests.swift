@@ -59,4 +59,9 @@ import Testing
             #expect(IPAddress(v6.description) == v6)
         }
     }
+
+    @Test("an IPv6 address with a port is in brackets") func textWithPort() {
+        #expect(IPAddress("192.0.2.1")?.text(port: 443) == "192.0.2.1:443")
+        #expect(IPAddress("2001:db8::1")?.text(port: 65_535) == "[2001:db8::1]:65535")
+    }
 }
