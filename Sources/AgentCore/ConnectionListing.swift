@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowModel
+import Operations
 
 /// A table of connections as text: one line each, and a second one if the reply tuple is not the mirror of the original
 /// (NAT).
@@ -91,7 +92,7 @@ package struct ConnectionListing {
     }
 
     private static func names(_ totals: ConnectionObservation.Totals, over seconds: Double) -> Names {
-        ("total", "\(totals.connections) connections", "over \(HumanNumber.text(seconds, decimals: 2)) s")
+        ("total", "\(totals.connections) connections", "over \(ReadableText.decimal(seconds, decimals: 2)) s")
     }
 
     private static func text(_ address: IPAddress, _ port: UInt16, _ transport: TransportProtocol) -> String {
@@ -102,10 +103,10 @@ package struct ConnectionListing {
         _ original: FlowCounters, _ reply: FlowCounters, _ gain: ObservedConnection.Gain?
     ) -> [String] {
         let counts = [original.packets, reply.packets, original.bytes, reply.bytes]
-            .map { HumanNumber.text(Double($0)) }
+            .map { ReadableText.short(Double($0)) }
         guard let gain else { return counts + ["-", "-", "-", "-"] }
         let gains = [gain.original.packets, gain.reply.packets, gain.original.bytes, gain.reply.bytes]
-        return counts + gains.map { HumanNumber.text(Double($0) / seconds) }
+        return counts + gains.map { ReadableText.short(Double($0) / seconds) }
     }
 
     private func line(_ names: Names, _ numbers: [String]) -> String {

@@ -24,12 +24,36 @@ public enum ReadableText {
             number /= 1024
             unit = next
         }
-        return "\(tenths(number)) \(unit)"
+        return "\(decimal(number, decimals: 1)) \(unit)"
+    }
+
+    /// Returns a number with three digits and a unit, such as `0`, `0.4`, `999`, `1.02K` or `45.1M`: units are powers of
+    /// 1000, and the text has at most five characters.
+    public static func short(_ value: Double) -> String {
+        var value = value
+        var units = ["", "K", "M", "G", "T", "P", "E"][...]
+        while value >= 999.5, units.count > 1 {
+            value /= 1000
+            units.removeFirst()
+        }
+        let isWhole = units.first == "" && value == value.rounded()
+        let decimals =
+            if isWhole || value >= 99.95 { 0 } else if units.first == "" || value >= 9.995 { 1 } else { 2 }
+        return decimal(value, decimals: decimals) + (units.first ?? "")
+    }
+
+    /// Returns a non-negative number, rounded to `decimals` digits after the point; 0 for NaN.
+    public static func decimal(_ value: Double, decimals: Int) -> String {
+        let power = (0..<decimals).reduce(UInt64(1)) { power, _ in power * 10 }
+        let scaled = UInt64(clamping: value * Double(power))
+        guard decimals > 0 else { return "\(scaled)" }
+        let fraction = String(scaled % power)
+        return "\(scaled / power)." + String(repeating: "0", count: decimals - fraction.count) + fraction
     }
 
     /// Returns a share of a whole in percent with one digit after the point: `12.5 %`.
     public static func share(_ part: UInt64, of whole: UInt64) -> String {
-        "\(tenths(whole == 0 ? 0 : Double(part) / Double(whole) * 100)) %"
+        "\(decimal(whole == 0 ? 0 : Double(part) / Double(whole) * 100, decimals: 1)) %"
     }
 
     /// Returns a duration in its two largest units, or in milliseconds below a second: `2 d 3 h`, `4 min 5 s`, `6 s`,
@@ -57,9 +81,4 @@ public enum ReadableText {
     }
 
     private static func twoDigits(_ value: Int) -> String { value < 10 ? "0\(value)" : "\(value)" }
-
-    private static func tenths(_ value: Double) -> String {
-        let tenths = UInt64(clamping: value * 10)
-        return "\(tenths / 10).\(tenths % 10)"
-    }
 }

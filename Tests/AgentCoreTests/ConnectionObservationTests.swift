@@ -109,34 +109,3 @@ private func snapshot(_ flows: [Flow], maximumCount: Int = .max) -> CounterSnaps
         #expect(lines[2].hasPrefix("reply    255.255.255.255:1      255.255.255.255:65535\n"))
     }
 }
-
-@Suite struct HumanNumberTests {
-    @Test(
-        "a number is shortened to three digits and a unit",
-        arguments: [
-            (0, "0"), (0.04, "0.0"), (0.44, "0.4"), (1, "1"), (9.96, "10.0"), (45.26, "45.3"), (99.96, "100"),
-            (100.4, "100"),
-            (999, "999"), (999.4, "999"), (999.5, "1.00K"), (1_000, "1.00K"), (9_994, "9.99K"), (9_995, "10.0K"),
-            (99_949, "99.9K"), (99_950, "100K"), (999_499, "999K"), (999_500, "1.00M"), (1_234_567, "1.23M"),
-            (5e9, "5.00G"), (1.5e12, "1.50T"), (2e15, "2.00P"), (18.4e18, "18.4E"),
-        ])
-    func threeDigitsAndAUnit(value: Double, text: String) {
-        #expect(HumanNumber.text(value) == text)
-    }
-
-    @Test(
-        "a number is rounded to the requested decimals",
-        arguments: [
-            (0, 2, "0.00"), (1.005, 1, "1.0"), (0.999, 2, "1.00"), (12.34, 1, "12.3"), (7.6, 0, "8"), (2.05, 2, "2.05"),
-        ])
-    func digitsBehindThePoint(value: Double, decimals: Int, text: String) {
-        #expect(HumanNumber.text(value, decimals: decimals) == text)
-    }
-
-    @Test("every double, infinite or not a number too, has a text")
-    func anyNumber() {
-        for value in EdgeNumbers.doubles {
-            #expect(!HumanNumber.text(value).isEmpty && !HumanNumber.text(value, decimals: 2).isEmpty)
-        }
-    }
-}
