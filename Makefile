@@ -37,7 +37,7 @@ test: ## Run all tests, in network namespaces and against a real ClickHouse
 .PHONY: check
 check: lint documents-test ## Run lint, the documents' checks, and the tests that need no network and no server
 	$(SWIFT) build --build-tests --quiet
-	@tools/sandbox $(SWIFT) test --skip-build --filter '^(FlowModel|FlowBlocks|FlowWire|Labeling|ClusterModel|DocumentTree|Operations|Retry|LogLimits)Tests'
+	@tools/sandbox $(SWIFT) test --skip-build --filter '^(FlowModel|FlowBlocks|FlowWire|Labeling|ClusterModel|DocumentTree|Settings|Logs|TextFormats|Retry|LogLimits)Tests'
 
 .PHONY: schema-test
 schema-test: ## Apply deploy/clickhouse twice to a real ClickHouse with rows, and compare sums

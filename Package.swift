@@ -91,8 +91,7 @@ let package = Package(
             name: "FlowIngest",
             dependencies: [
                 "FlowModel", "FlowWire", "LogLimits", "Secrets", "Sockets", "TransportSecurity", deque, logging,
-                nioCore,
-                nioPosix, nioSSL, nioTLS,
+                nioCore, nioPosix, nioSSL, nioTLS,
             ]),
         .target(name: "Sockets", dependencies: ["FlowModel", logging, nioCore, nioPosix]),
         .target(name: "HTTPClient", dependencies: ["CCurl", "Threads"]),
@@ -113,11 +112,14 @@ let package = Package(
         .target(
             name: "FlowBlocks",
             dependencies: ["ClusterModel", "FlowIngest", "FlowModel", "FlowWire", "Labeling", "Threads", nioCore]),
+        .target(name: "TextFormats", dependencies: ["FlowModel"]),
+        .target(name: "Settings", dependencies: ["DocumentTree", "FlowModel"]),
+        .target(name: "Logs", dependencies: ["FlowModel", "LogLimits", "Settings", "TextFormats", logging]),
+        .target(name: "Operations", dependencies: ["CBuildCommit", lifecycle, logging, nioCore, nioPosix]),
         .target(
-            name: "Operations",
+            name: "Probes",
             dependencies: [
-                "CBuildCommit", "DocumentTree", "FlowModel", "LogLimits", "Sockets", lifecycle, logging, nioCore,
-                nioHTTP1, nioPosix,
+                "FlowModel", "Operations", "Sockets", "TextFormats", lifecycle, logging, nioCore, nioHTTP1, nioPosix,
             ]),
         .target(
             name: "ClickHouse",
@@ -131,18 +133,18 @@ let package = Package(
             name: "AgentCore",
             dependencies: [
                 "Conntrack", "FlowCollection", "FlowExport", "FlowModel", "FlowWire", "HostAddresses", "InstanceLock",
-                "Operations", "Secrets", "Threads", "TransportSecurity", argumentParser, lifecycle, logging, nioCore,
-                nioPosix,
-                unixSignals,
+                "Logs", "Operations", "Probes", "Secrets", "Settings", "TextFormats", "Threads", "TransportSecurity",
+                argumentParser, lifecycle, logging, nioCore, nioPosix, unixSignals,
             ]),
         .executableTarget(name: "KubenetmonAgent", dependencies: ["AgentCore"]),
         .executableTarget(
             name: "KubenetmonServer",
             dependencies: [
                 "CMalloc", "ClickHouse", "CloudRanges", "ClusterModel", "DocumentTree", "FlowBlocks", "FlowIngest",
-                "FlowModel", "FlowWire", "HTTPClient", "InventoryFile", "KubernetesAPI", "Labeling", "Operations",
-                "Retry", "Secrets", "Sockets", "Threads", "TransportSecurity", "YAMLParsing", deque, nioCore, nioPosix,
-                argumentParser, lifecycle, logging, unixSignals,
+                "FlowModel", "FlowWire", "HTTPClient", "InventoryFile", "KubernetesAPI", "Labeling", "Logs",
+                "Operations", "Probes", "Retry", "Secrets", "Settings", "Sockets", "TextFormats", "Threads",
+                "TransportSecurity", "YAMLParsing", deque, nioCore, nioPosix, argumentParser, lifecycle, logging,
+                unixSignals,
             ]),
 
         // The tests
@@ -156,7 +158,7 @@ let package = Package(
         .testTarget(
             name: "FlowCollectionTests",
             dependencies: [
-                "AgentCore", "FlowCollection", "FlowExport", "FlowModel", "FlowWire", "Operations", "TestSupport",
+                "AgentCore", "FlowCollection", "FlowExport", "FlowModel", "FlowWire", "Probes", "TestSupport",
                 "Threads", lifecycle, logging, nioCore, nioPosix,
             ]),
         .testTarget(name: "HostAddressesTests", dependencies: ["FlowModel", "HostAddresses", "TestSupport"]),
@@ -177,8 +179,7 @@ let package = Package(
             name: "FlowIngestTests",
             dependencies: [
                 "FlowExport", "FlowIngest", "FlowModel", "FlowWire", "Retry", "Secrets", "TestSupport",
-                "TransportSecurity",
-                logging, nioCore, nioEmbedded, nioPosix,
+                "TransportSecurity", logging, nioCore, nioEmbedded, nioPosix,
             ]),
         .target(
             name: "KubernetesTestKit",
@@ -223,10 +224,17 @@ let package = Package(
                 "ClickHouse", "FlowBlocks", "FlowBlocksTestKit", "FlowModel", "HTTPClient", "Labeling", "LocalFiles",
                 "Retry", "TestSupport", logging,
             ]),
+        .testTarget(name: "TextFormatsTests", dependencies: ["FlowModel", "TestSupport", "TextFormats"]),
         .testTarget(
-            name: "OperationsTests",
+            name: "SettingsTests",
+            dependencies: ["DocumentTree", "FlowModel", "Settings", "TestSupport", "YAMLParsing"]),
+        .testTarget(name: "LogsTests", dependencies: ["Logs", logging]),
+        .testTarget(name: "OperationsTests", dependencies: ["Logs", "Operations", "TestSupport", lifecycle, logging]),
+        .testTarget(
+            name: "ProbesTests",
             dependencies: [
-                "DocumentTree", "FlowModel", "Operations", "TestSupport", "YAMLParsing", lifecycle, logging, nioCore,
+                "FlowModel", "Operations", "Probes", "Sockets", "TestSupport", "TextFormats", lifecycle, logging,
+                nioCore,
             ]),
         .testTarget(
             name: "SocketsTests", dependencies: ["FlowModel", "Sockets", "TestSupport", logging, nioCore, nioPosix]),
@@ -237,15 +245,16 @@ let package = Package(
         .testTarget(
             name: "AgentCoreTests",
             dependencies: [
-                "AgentCore", "Conntrack", "FlowCollection", "FlowExport", "FlowModel", "KubenetmonAgent",
-                "Operations", "TestSupport", lifecycle, logging, nioPosix,
+                "AgentCore", "Conntrack", "FlowCollection", "FlowExport", "FlowModel", "KubenetmonAgent", "Logs",
+                "Operations", "Probes", "Settings", "TestSupport", "TextFormats", lifecycle, logging, nioPosix,
             ]),
         .testTarget(
             name: "KubenetmonServerTests",
             dependencies: [
                 "CloudRanges", "ClusterModel", "DocumentTree", "FlowBlocks", "FlowIngest", "FlowModel", "FlowWire",
-                "KubenetmonServer", "KubernetesAPI", "KubernetesTestKit", "Labeling", "Operations", "Secrets", "Sockets",
-                "TestSupport", "TransportSecurity", "YAMLParsing", argumentParser, lifecycle, logging, nioCore, nioPosix,
+                "KubenetmonServer", "KubernetesAPI", "KubernetesTestKit", "Labeling", "Operations", "Probes", "Secrets",
+                "Settings", "Sockets", "TestSupport", "TextFormats", "TransportSecurity", "YAMLParsing", argumentParser,
+                lifecycle, logging, nioCore, nioPosix,
             ]),
         .testTarget(
             name: "EndToEndTests",

@@ -9,10 +9,13 @@ import FlowWire
 import HostAddresses
 import InstanceLock
 import Logging
+import Logs
 import NIOCore
 package import NIOPosix
 import Operations
+import Probes
 package import ServiceLifecycle
+import TextFormats
 
 /// The agent's wiring: kernel → collection and events → exporter → server.
 package struct Agent: Sendable {

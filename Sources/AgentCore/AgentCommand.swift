@@ -3,6 +3,7 @@
 package import ArgumentParser
 import Glibc
 import Operations
+import Settings
 
 /// The agent's command line.
 package struct AgentCommand: AsyncParsableCommand {

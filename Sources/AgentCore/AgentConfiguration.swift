@@ -4,8 +4,9 @@ package import Conntrack
 package import FlowExport
 package import FlowModel
 import InstanceLock
-package import Operations
+package import Logs
 package import Secrets
+package import Settings
 import TransportSecurity
 
 /// The agent's settings. Environment variables that kubenetmon has too keep its names and defaults.

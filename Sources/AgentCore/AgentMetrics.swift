@@ -3,7 +3,8 @@
 package import FlowCollection
 package import FlowExport
 import FlowModel
-package import Operations
+import Operations
+package import Probes
 import TransportSecurity
 
 /// The values of the agent's metrics, summaries and status page, all of one moment.

@@ -2,7 +2,9 @@
 
 import FlowExport
 import FlowModel
-package import Operations
+import Operations
+package import Probes
+package import TextFormats
 
 extension HTMLPage {
     /// Makes the agent's status page, which is served at `/`.

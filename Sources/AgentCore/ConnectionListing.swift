@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowModel
-import Operations
+import TextFormats
 
 /// A table of connections as text: one line each, and a second one if the reply tuple is not the mirror of the original
 /// (NAT).

@@ -4,7 +4,7 @@ import ArgumentParser
 import Conntrack
 import FlowModel
 import Glibc
-import Operations
+import Settings
 
 /// Prints what the node's connections carry, in a form for people. It may run beside an agent: counters are unchanged.
 struct OnceCommand {

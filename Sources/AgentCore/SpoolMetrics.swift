@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowExport
-import Operations
+import Probes
 
 extension MetricsPage {
     /// Adds the metrics of the spool directory: its size, restored batches and failures.

@@ -2,7 +2,6 @@
 
 import FlowExport
 import FlowModel
-import Operations
 
 /// Collects flows from a reader and puts them into batches.
 struct Collector: ~Copyable {

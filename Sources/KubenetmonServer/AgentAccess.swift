@@ -6,8 +6,8 @@ import KubernetesAPI
 import Logging
 import NIOCore
 import NIOPosix
-import Operations
 import Secrets
+import Settings
 import TransportSecurity
 
 /// The rules for admitting agents, and the limits on their connections.

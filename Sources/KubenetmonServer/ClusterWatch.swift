@@ -4,7 +4,7 @@ import ClusterModel
 import KubernetesAPI
 import Labeling
 import Logging
-import Operations
+import Probes
 import ServiceLifecycle
 import Synchronization
 import Threads

@@ -3,8 +3,8 @@
 import FlowModel
 import Glibc
 import Logging
-import Operations
 import ServiceLifecycle
+import Settings
 import Synchronization
 import UnixSignals
 

@@ -3,7 +3,7 @@
 import FlowModel
 import FoundationEssentials
 import Labeling
-import Operations
+import Probes
 
 /// A question about how a flow is labelled, given as the query of a URL,
 /// `src=10.0.0.1:40000&dst=10.96.0.80:80&node=node-a`.

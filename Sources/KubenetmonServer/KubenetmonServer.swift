@@ -8,10 +8,13 @@ import FoundationEssentials
 import KubernetesAPI
 import Labeling
 import Logging
+import Logs
 import NIOCore
 import NIOPosix
 import Operations
+import Probes
 import ServiceLifecycle
+import Settings
 import Sockets
 import Synchronization
 

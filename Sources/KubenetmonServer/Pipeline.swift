@@ -11,9 +11,10 @@ import Labeling
 import Logging
 import NIOCore
 import NIOPosix
-import Operations
+import Probes
 import Retry
 import ServiceLifecycle
+import Sockets
 import Synchronization
 import Threads
 

@@ -3,6 +3,7 @@
 import ClickHouse
 import HTTPClient
 import Operations
+import Settings
 
 extension ServerConfiguration {
     /// The settings of the connection to ClickHouse.

@@ -8,6 +8,7 @@ import InventoryFile
 import KubernetesAPI
 import Labeling
 import Operations
+import Settings
 
 /// The settings for watching the cluster.
 struct KubernetesSettings: Equatable, Sendable {

@@ -6,7 +6,8 @@ import DocumentTree
 import FlowModel
 import KubernetesAPI
 import Labeling
-import Operations
+import Logs
+import Settings
 import YAMLParsing
 
 /// The server's settings. Keys and defaults are kubenetmon's where they exist there.

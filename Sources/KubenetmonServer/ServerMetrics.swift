@@ -7,7 +7,7 @@ import FlowIngest
 import FlowModel
 import KubernetesAPI
 import Labeling
-import Operations
+import Probes
 
 extension MetricsPage {
     /// The server's metrics. The first two, and the names that begin with `kubenetmon_worker_` or

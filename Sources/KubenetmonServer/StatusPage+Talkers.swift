@@ -2,7 +2,7 @@
 
 import FlowBlocks
 import FlowModel
-import Operations
+import TextFormats
 
 extension StatusPage {
     /// The section of top talkers.

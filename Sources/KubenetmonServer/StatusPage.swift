@@ -8,6 +8,8 @@ import FlowModel
 import KubernetesAPI
 import Labeling
 import Operations
+import Probes
+import TextFormats
 
 /// The status page that the server shows at `/`, with values of one moment.
 struct StatusPage {

@@ -3,7 +3,8 @@
 import AgentCore
 import FlowModel
 import Foundation
-import Operations
+import Logs
+import Settings
 import TestSupport
 import Testing
 

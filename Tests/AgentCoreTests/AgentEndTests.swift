@@ -8,6 +8,7 @@ import TestSupport
 import Testing
 
 @testable import Operations
+@testable import Settings
 
 private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 

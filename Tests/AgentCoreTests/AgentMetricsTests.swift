@@ -8,6 +8,7 @@ import Testing
 
 @testable import FlowExport
 @testable import Operations
+@testable import Probes
 
 @Suite struct AgentMetricsTests {
     /// The numbers of an agent that has just started.

@@ -8,6 +8,8 @@ import Testing
 
 @testable import FlowExport
 @testable import Operations
+@testable import Probes
+@testable import TextFormats
 
 @Suite struct AgentStatusPageTests {
     @Test("the agent's status page shows the last collection, the conntrack table, the server and losses")

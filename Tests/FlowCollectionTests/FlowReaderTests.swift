@@ -7,7 +7,7 @@ import FlowModel
 import Logging
 import NIOCore
 import NIOPosix
-import Operations
+import Probes
 import ServiceLifecycle
 import Synchronization
 import TestSupport

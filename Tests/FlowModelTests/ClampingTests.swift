@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowModel
+import TestSupport
 import Testing
 
 @Suite struct ClampingTests {
@@ -43,5 +44,12 @@ import Testing
         #expect(Duration.milliseconds(1_250).seconds == 1.25)
         #expect(Duration.zero.seconds == 0)
         #expect(Duration(attoseconds: .max).milliseconds == .max)
+    }
+
+    @Test("durations of any length are converted") func anyDuration() {
+        for duration in EdgeNumbers.durations {
+            #expect(duration.seconds.isFinite)
+            #expect((duration.milliseconds >= 0) == (duration >= .zero) || duration.milliseconds == 0)
+        }
     }
 }

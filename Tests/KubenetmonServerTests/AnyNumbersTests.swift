@@ -12,6 +12,7 @@ import Testing
 @testable import FlowBlocks
 @testable import KubenetmonServer
 @testable import Operations
+@testable import Probes
 
 /// The status page, metrics and summaries are well formed for any numbers.
 @Suite struct AnyNumbersTests {

@@ -5,6 +5,7 @@ import FlowModel
 import Foundation
 import Labeling
 import Operations
+import Settings
 import TestSupport
 import Testing
 

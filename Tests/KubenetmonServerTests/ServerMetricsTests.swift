@@ -12,6 +12,7 @@ import Testing
 @testable import FlowBlocks
 @testable import KubenetmonServer
 @testable import Operations
+@testable import Probes
 
 @Suite struct ServerMetricsTests {
     private static let numbers: ServerNumbers = {

@@ -5,9 +5,10 @@ import CloudRanges
 import FlowIngest
 import FlowModel
 import Labeling
-import Operations
+import Probes
 import TestSupport
 import Testing
+import TextFormats
 
 @testable import FlowBlocks
 @testable import KubenetmonServer

@@ -7,7 +7,10 @@ import Synchronization
 import TestSupport
 import Testing
 
+@testable import Logs
 @testable import Operations
+
+private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
 /// A service that runs `body`; the static members make services that stop in order, fail or ignore every signal.
 private struct TestService: Service, CustomStringConvertible {

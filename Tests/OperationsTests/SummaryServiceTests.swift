@@ -84,4 +84,17 @@ private final class Recorder: Sendable {
         try await running.value
         #expect(recorder.lines.withLock { $0.count } == 1)
     }
+
+    @Test("summaries accept counters that grow, stay or decrease")
+    func summaries() {
+        let numbers = EdgeNumbers.integers(UInt64.self)
+        for (before, now) in zip(numbers, numbers.reversed()) {
+            let summary = SummaryService.growth(
+                from: [
+                    ("total", .total(before)), ("present", .present(.min)), ("mean", .mean(sum: before, of: now)),
+                ],
+                to: [("total", .total(now)), ("present", .present(.max)), ("mean", .mean(sum: now, of: before))])
+            #expect(summary["total"] == "\(now &- before)")
+        }
+    }
 }

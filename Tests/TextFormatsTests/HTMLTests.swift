@@ -2,7 +2,7 @@
 
 import Testing
 
-@testable import Operations
+@testable import TextFormats
 
 @Suite struct HTMLTests {
     @Test(

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowModel
+import TestSupport
 import Testing
 
-@testable import Operations
+@testable import Probes
 
 @Suite struct MetricsPageTests {
     @Test("a metric has its help, its type and its samples") func aMetricHasItsHelpItsTypeAndItsSamples() {
@@ -106,6 +107,18 @@ import Testing
 
                 """)
         #expect(page.text.hasPrefix("# HELP a_bytes_total Bytes of \"a\".\n"))
+    }
+
+    @Test("metrics of extreme numbers are formatted in both formats")
+    func metrics() {
+        var page = MetricsPage()
+        page.add(.gauge, "integers", "", label: "n", EdgeNumbers.integers(Int.self).map { ("\($0)", $0) })
+        page.add(.gauge, "naturals", "", label: "n", EdgeNumbers.integers(UInt64.self).map { ("\($0)", $0) })
+        page.add(.gauge, "reals", "", label: "n", EdgeNumbers.doubles.map { ("\($0)", $0) })
+        page.add("sizes", "", .init(bounds: [1, .max], counts: [.max, .max, .max], sum: .max))
+        #expect(page.text.contains("sizes_count \(UInt64.max)\n") && page.text.contains(" +Inf\n"))
+        #expect(page.text.contains(" -Inf\n") && page.text.contains(" NaN\n") && !page.text.contains(" inf\n"))
+        #expect(page.text(as: .openMetrics).hasSuffix("# EOF\n"))
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Logging
+public import Settings
 
 /// The level and format of a daemon's log.
 public struct LogConfiguration: Equatable, Sendable {

@@ -2,7 +2,7 @@
 
 extension String {
     /// The text as a JSON string (RFC 8259, section 7).
-    var jsonQuoted: String {
+    package var jsonQuoted: String {
         var result = "\""
         for scalar in unicodeScalars {
             switch scalar {

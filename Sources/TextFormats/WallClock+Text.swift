@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import FlowModel
+package import FlowModel
 import Glibc
 
 extension WallClock {
     /// Returns a time since the Unix epoch as a time in UTC (RFC 3339): `2025-01-31T12:00:00.000Z`.
-    static func text(of time: Duration) -> String {
+    package static func text(of time: Duration) -> String {
         var seconds = time_t(time.wholeSeconds)
         var parts = tm()
         gmtime_r(&seconds, &parts)

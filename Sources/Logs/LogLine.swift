@@ -2,6 +2,7 @@
 
 import FlowModel
 import Logging
+import TextFormats
 
 /// The content of a log line.
 struct LogLine: Hashable, Sendable {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowModel
-import Operations
+import Settings
+import TestSupport
 import Testing
 
 @Suite struct GoDurationTests {
@@ -46,5 +47,9 @@ import Testing
             return texts.contains { Duration(goDuration: $0)?.milliseconds != number }
         }
         #expect(wrong.isEmpty, "\(wrong.count) such as \(wrong.first ?? 0) ms")
+    }
+
+    @Test("durations of any length have a text") func anyDuration() {
+        for duration in EdgeNumbers.durations { #expect(!duration.goText.isEmpty) }
     }
 }

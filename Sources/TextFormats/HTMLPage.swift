@@ -18,7 +18,7 @@ public struct HTMLPage: Sendable {
 
     /// Returns the header fields of the page. With them, a browser runs no script, loads nothing, sends no form, does
     /// not show the page in another page's frame, and applies only the style sheet that has the nonce.
-    static func headers(nonce: String) -> [(name: String, value: String)] {
+    package static func headers(nonce: String) -> [(name: String, value: String)] {
         [
             (
                 "Content-Security-Policy",
@@ -31,12 +31,12 @@ public struct HTMLPage: Sendable {
     }
 
     /// Returns an unpredictable word of 128 random bits.
-    static func makeNonce() -> String {
+    package static func makeNonce() -> String {
         (0..<2).map { _ in String(UInt64.random(in: .min ... .max), radix: 16) }.joined()
     }
 
     /// Returns the page's HTML, as it is sent.
-    func text(nonce: String) -> String {
+    package func text(nonce: String) -> String {
         let refresh: HTML = refreshSeconds.map { "<meta http-equiv=\"refresh\" content=\"\($0)\">\n" } ?? ""
         let page: HTML = """
             <!DOCTYPE html>

@@ -3,7 +3,7 @@
 import TestSupport
 import Testing
 
-@testable import Operations
+@testable import TextFormats
 
 @Suite struct ReadableTextTests {
     @Test(

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import TextFormats
+
 /// A condition that must be met for a daemon to do its work, and whether it is.
 public struct HealthCheck: Equatable, Sendable {
     /// A short name for the condition, such as `clickhouse`.

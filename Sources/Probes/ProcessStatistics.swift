@@ -2,6 +2,7 @@
 
 import FlowModel
 import Glibc
+import Operations
 
 /// Resource usage of this process, from the kernel (getrusage(2), proc_pid_stat(5)).
 struct ProcessStatistics: Sendable {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DocumentTree
-import Operations
+import Settings
 import Testing
 import YAMLParsing
 

@@ -3,7 +3,7 @@
 import Foundation
 import Testing
 
-@testable import Operations
+@testable import Probes
 
 @Suite struct HealthCheckTests {
     @Test("a met check reads ok, and an unmet one its problem") func whatHoldsReadsOkAndWhatDoesNotItsProblem() {

@@ -7,6 +7,7 @@ import NIOHTTP1
 import NIOPosix
 public import ServiceLifecycle
 import Sockets
+public import TextFormats
 
 /// Serves `/live`, `/ready` and `/metrics` over HTTP, and the pages that a daemon adds.
 ///

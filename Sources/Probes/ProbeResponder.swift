@@ -3,6 +3,7 @@
 import NIOCore
 import NIOHTTP1
 import Sockets
+import TextFormats
 
 /// The response to a request.
 struct ProbeAnswer {

@@ -10,7 +10,9 @@ import Synchronization
 import TestSupport
 import Testing
 
-@testable import Operations
+@testable import Probes
+@testable import Sockets
+@testable import TextFormats
 
 let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 

@@ -6,6 +6,7 @@ import TestSupport
 import Testing
 
 @testable import Operations
+@testable import Probes
 
 @Suite struct ProcessStatisticsTests {
     @Test("descriptors, memory and CPU time of the process are as the kernel reports")

@@ -5,7 +5,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@testable import Operations
+@testable import Probes
 
 /// Malicious and broken peers of the probe port.
 @Suite struct ProbeFloodTests {

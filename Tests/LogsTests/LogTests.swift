@@ -5,7 +5,7 @@ import Logging
 import Synchronization
 import Testing
 
-@testable import Operations
+@testable import Logs
 
 /// Collects the lines of a log whose clock the test sets.
 private final class Written: Sendable {
