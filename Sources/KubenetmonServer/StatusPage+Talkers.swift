@@ -5,6 +5,23 @@ import FlowModel
 import TextFormats
 
 extension StatusPage {
+    /// The style rules of bars and of the table of top talkers, which becomes a list in a narrow window.
+    static let style: HTML = """
+        .bar { display: block; width: 100%; min-width: 6rem; height: 0.625rem; margin-top: 0.375rem; fill: var(--bar); }
+        .talkers td:nth-child(1), .talkers td:nth-child(2) { width: 27%; min-width: 8rem; }
+        .talkers td:nth-child(6) { width: 18%; vertical-align: top; }
+        @media (max-width: 40rem) {
+          .talkers thead { display: none; }
+          .talkers tr { display: grid; grid-template-columns: 1fr 6rem 3.5rem; padding: 0.5rem 0; }
+          .talkers tr + tr { border-top: 1px solid var(--line); }
+          .talkers td, .talkers tr + tr > * { padding: 0; border: 0; width: auto; }
+          .talkers td:nth-child(-n+2), .talkers td:nth-child(6) { grid-column: 1 / -1; width: auto; }
+          .talkers br { display: none; }
+          .talkers small { margin-left: 0.5rem; }
+          .talkers td:nth-child(2)::before { content: "to "; color: var(--faint); }
+        }
+        """
+
     /// The section of top talkers.
     var talkersSection: HTML {
         let from = ReadableText.timeOfDay(talkers.secondOfDay)

@@ -39,7 +39,7 @@ struct StatusPage {
 
     var html: HTMLPage {
         HTMLPage(
-            title: "kubenetmon-server", refreshSeconds: 30,
+            title: "kubenetmon-server", refreshSeconds: 30, style: Self.style,
             body: """
                 \(header)
                 <main>

@@ -6,13 +6,16 @@ public struct HTMLPage: Sendable {
     public var title: String
     /// Interval in seconds at which the browser reloads the page; nil for never.
     public var refreshSeconds: Int?
+    /// Style rules of this page, after those of all pages.
+    public var style: HTML
     /// The content of the page's `<body>`.
     public var body: HTML
 
     /// Makes a page from its parts.
-    public init(title: String, refreshSeconds: Int? = nil, body: HTML) {
+    public init(title: String, refreshSeconds: Int? = nil, style: HTML = "", body: HTML) {
         self.title = title
         self.refreshSeconds = refreshSeconds
+        self.style = style
         self.body = body
     }
 
@@ -47,7 +50,8 @@ public struct HTMLPage: Sendable {
             <meta name="color-scheme" content="light dark">
             \(refresh)<title>\(title)</title>
             <style nonce="\(nonce)">
-            \(Self.style)
+            \(Self.commonStyle)
+            \(style)
             </style>
             </head>
             <body>
@@ -60,7 +64,7 @@ public struct HTMLPage: Sendable {
     }
 
     /// All sizes follow the reader's font size; content too wide for a narrow window wraps or scrolls on its own.
-    private static let style: HTML = """
+    private static let commonStyle: HTML = """
         :root {
           color-scheme: light dark;
           --ground: #f6f7f9; --paper: #ffffff; --ink: #1b2430; --faint: #5d6b7c; --line: #dfe4ea;
@@ -112,18 +116,5 @@ public struct HTMLPage: Sendable {
         .good { color: var(--good); background: var(--good-ground); }
         .bad { color: var(--bad); background: var(--bad-ground); }
         .problem { color: var(--bad); }
-        .bar { display: block; width: 100%; min-width: 6rem; height: 0.625rem; margin-top: 0.375rem; fill: var(--bar); }
-        .talkers td:nth-child(1), .talkers td:nth-child(2) { width: 27%; min-width: 8rem; }
-        .talkers td:nth-child(6) { width: 18%; vertical-align: top; }
-        @media (max-width: 40rem) {
-          .talkers thead { display: none; }
-          .talkers tr { display: grid; grid-template-columns: 1fr 6rem 3.5rem; padding: 0.5rem 0; }
-          .talkers tr + tr { border-top: 1px solid var(--line); }
-          .talkers td, .talkers tr + tr > * { padding: 0; border: 0; width: auto; }
-          .talkers td:nth-child(-n+2), .talkers td:nth-child(6) { grid-column: 1 / -1; width: auto; }
-          .talkers br { display: none; }
-          .talkers small { margin-left: 0.5rem; }
-          .talkers td:nth-child(2)::before { content: "to "; color: var(--faint); }
-        }
         """
 }
