@@ -6,5 +6,5 @@ extension SelfCheck.Condition {
     /// The spool directory, if one is set, holds the unacknowledged batches; the exporter checks this.
     package static let spool = SelfCheck.Condition("spool")
     /// No other process holds the name of this network namespace's lock.
-    package static let instanceLock = SelfCheck.Condition("instance_lock")
+    static let instanceLock = SelfCheck.Condition("instance_lock")
 }

@@ -13,7 +13,7 @@ import TransportSecurity
 package struct AgentConfiguration: Equatable, Sendable {
     package var nodeName: String
     /// Empty if the agent hands over to no other agent.
-    package var workloadName: String
+    var workloadName: String
     package var collectionInterval: Duration
     package var serverHost: String
     package var serverPort: Int
@@ -26,7 +26,7 @@ package struct AgentConfiguration: Equatable, Sendable {
     package var metricsAddress: IPAddress?
     package var collectionMode: ConntrackTable.Mode
     package var protocols: [TransportProtocol]
-    package var zones: ZoneSet
+    var zones: ZoneSet
     package var spoolBytes: Int
     /// Nil to keep unacknowledged batches in memory only.
     package var spoolDirectory: String?

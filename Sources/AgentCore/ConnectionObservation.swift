@@ -18,7 +18,7 @@ package struct ConnectionObservation {
     }
 
     /// The maximum number of connections with rates: they take 40 MB.
-    package static let maximumSnapshot = 1 << 20
+    static let maximumSnapshot = 1 << 20
     /// The maximum number of connections shown, the busiest ones: they take 7 MB, and as much again during the
     /// selection.
     package static let maximumRows = 1 << 15
@@ -34,7 +34,7 @@ package struct ConnectionObservation {
     /// Connections whose counters an agent, or another program, zeroed between the two readings.
     package private(set) var zeroed = 0
     /// Connections whose rates are unknown.
-    package private(set) var withoutRate = 0
+    private(set) var withoutRate = 0
 
     /// Makes an empty observation.
     package init() {}

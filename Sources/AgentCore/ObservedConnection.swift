@@ -42,7 +42,7 @@ package struct ObservedConnection {
 
     /// Whether it comes before another connection: by the gain in bytes, then by all bytes, then by addresses and
     /// ports.
-    package func isBusier(than other: ObservedConnection) -> Bool { rank > other.rank }
+    func isBusier(than other: ObservedConnection) -> Bool { rank > other.rank }
 
     private var rank: (UInt64, UInt64, UInt128, UInt128, UInt16, UInt16) {
         (

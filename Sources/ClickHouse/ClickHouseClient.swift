@@ -6,14 +6,14 @@ public import HTTPClient
 /// It uses one of its endpoints until ``moveOn()`` is called, and blocks its thread.
 public struct ClickHouseClient: ~Copyable {
     /// The body of an `INSERT`.
-    public struct Body: Sendable {
+    struct Body: Sendable {
         /// The data in the statement's format, compressed with `compression`.
-        public var bytes: [UInt8]
+        var bytes: [UInt8]
         /// The compression of the bytes.
-        public var compression: InsertCompression
+        var compression: InsertCompression
 
         /// Makes a body from its parts.
-        public init(_ bytes: [UInt8], compression: InsertCompression = .none) {
+        init(_ bytes: [UInt8], compression: InsertCompression = .none) {
             self.bytes = bytes
             self.compression = compression
         }
@@ -42,17 +42,17 @@ public struct ClickHouseClient: ~Copyable {
     }
 
     /// The endpoint in use.
-    public var endpoint: String { configuration.endpoints[position.endpoint] }
+    var endpoint: String { configuration.endpoints[position.endpoint] }
 
     /// The display name of the server that responded last.
     var lastServer: String? { position.lastServer }
 
     /// Switches to the next endpoint; after the last one, to the first.
-    public func moveOn() { position.endpoint = (position.endpoint + 1) % configuration.endpoints.count }
+    func moveOn() { position.endpoint = (position.endpoint + 1) % configuration.endpoints.count }
 
     /// Runs a read-only statement and returns its output, in TabSeparated form unless the statement names another
     /// format. If the endpoint may be at fault, the other endpoints are tried before an error is thrown.
-    public func query(_ sql: String) throws(ClickHouseError) -> String {
+    func query(_ sql: String) throws(ClickHouseError) -> String {
         var untried = configuration.endpoints.count
         while true {
             do throws(ClickHouseError) {
@@ -66,7 +66,7 @@ public struct ClickHouseClient: ~Copyable {
     }
 
     /// Runs a read-only statement on the endpoint in use only, and returns its output.
-    public func queryEndpoint(_ sql: String) throws(ClickHouseError) -> String {
+    func queryEndpoint(_ sql: String) throws(ClickHouseError) -> String {
         try perform(.post(Array(sql.utf8)), parameters: [], headers: []).text
     }
 
@@ -76,7 +76,7 @@ public struct ClickHouseClient: ~Copyable {
     ///   - statement: The statement without data; it is sent in the URL.
     ///   - body: The data.
     ///   - settings: Settings of this statement only.
-    public func insert(
+    func insert(
         _ statement: String, _ body: Body, settings: [(name: String, value: String)] = []
     ) throws(ClickHouseError) {
         let response = try perform(

@@ -17,7 +17,7 @@ public enum FailureClass: String, CaseIterable, Sendable {
 
 extension ClickHouseError {
     /// The class of the failure.
-    public var failureClass: FailureClass {
+    var failureClass: FailureClass {
         switch self {
         case .unreachable(_, let error):
             switch error.kind {

@@ -36,7 +36,7 @@ extension Inserter {
         /// The class of the last failure, nil after a success.
         public var lastFailureClass: FailureClass?
         /// The error because of which no endpoint accepts rows until an operator fixes it; nil if there is none.
-        public var operatorError: String?
+        var operatorError: String?
         /// Statistics of each endpoint, in the configuration's order.
         public var endpoints: [Endpoint] = []
         /// Durations of successful attempts.

@@ -2,7 +2,7 @@
 
 extension TableSchema {
     /// The handling of a batch that arrives twice, for example because ClickHouse stored it and its response was lost.
-    public enum Deduplication: Equatable, Sendable {
+    enum Deduplication: Equatable, Sendable {
         /// A MergeTree on one server deduplicates by the tokens of the last `window` inserts. With a window of 0 it
         /// deduplicates none, so that the rows are doubled. It does not deduplicate asynchronous inserts.
         case plain(window: Int)

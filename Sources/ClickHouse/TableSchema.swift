@@ -10,11 +10,11 @@ public struct TableSchema: Equatable, Sendable {
     /// The table's name.
     public let table: String
     /// The handling of a batch that arrives twice.
-    public let deduplication: Deduplication
+    let deduplication: Deduplication
     /// The materialized views on the table, as far as the server's user may see them.
     let views: [String]
     /// ClickHouse's version, such as `26.9.2.1`.
-    public let serverVersion: String
+    let serverVersion: String
     /// The questions that the server's user may not ask.
     let hidden: [Question]
     let columns: [FlowColumn]

@@ -28,7 +28,7 @@ extension CloudRangeCatalog {
         /// random.
         public var refreshInterval: Duration
         /// The interval between checks of a file for changes.
-        public var fileCheckInterval: Duration
+        var fileCheckInterval: Duration
         /// The waits after failures of a URL.
         var backoff = Backoff.rangeList
         /// The time limit of a fetch, in milliseconds.

@@ -8,7 +8,7 @@ extension CloudRangeCatalog {
         /// Prefixes after the merge.
         public var prefixes = 0
         /// Prefixes that more than one cloud's lists contain.
-        public var contested = 0
+        package var contested = 0
         /// Changes of the merged ranges.
         public var changes: UInt64 = 0
 
@@ -44,18 +44,18 @@ extension CloudRangeCatalog {
         public var origin = Origin.none
         /// The time at which the ranges in use were last confirmed to be what the URL has, or at which the file was
         /// last modified, in seconds since 1970-01-01 (UTC); nil without ranges.
-        public var confirmed: Int?
+        var confirmed: Int?
         /// Seconds since ``confirmed``; nil without ranges.
         public var age: Int?
         /// Documents requested. Checks of files that had not changed or could not be opened do not count, so this may
         /// be less than ``successes``, ``failures`` or both.
-        public var fetches: UInt64 = 0
+        var fetches: UInt64 = 0
         /// Attempts that succeeded, including those that found nothing changed.
         public var successes: UInt64 = 0
         /// Attempts that failed.
         public var failures: UInt64 = 0
         /// Attempts answered with 304 (not modified).
-        public var notModified: UInt64 = 0
+        var notModified: UInt64 = 0
         /// The reason for the last attempt's failure; nil after a success.
         public var lastError: String?
 

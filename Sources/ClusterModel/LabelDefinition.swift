@@ -14,7 +14,7 @@ public struct LabelDefinition: Sendable {
     }
 
     /// The content of a label's columns, in the words of docs/columns.md.
-    public enum Meaning: Sendable {
+    package enum Meaning: Sendable {
         /// That of the columns of both ends.
         case both(String)
         /// That of the column of each end.
@@ -28,7 +28,7 @@ public struct LabelDefinition: Sendable {
     /// The origin of the label's texts.
     public let source: Source
     /// The content of the columns.
-    public let meaning: Meaning
+    package let meaning: Meaning
     /// The file in deploy/clickhouse, without `.sql`, that adds the columns; nil for columns of the original table. New
     /// columns belong in `002_extended_columns`, which adds what a table lacks: it sets the sorting key, so it would
     /// undo a later file that extends the key whenever it is applied again.
@@ -38,7 +38,7 @@ public struct LabelDefinition: Sendable {
     public var hasLocalColumn: Bool { if case .remoteOnly = meaning { false } else { true } }
 
     /// Makes a definition of its parts.
-    public init(column: String, source: Source = .labeler, meaning: Meaning, migration: String? = nil) {
+    package init(column: String, source: Source = .labeler, meaning: Meaning, migration: String? = nil) {
         self.column = column
         self.source = source
         self.meaning = meaning

@@ -9,9 +9,9 @@ extension SelfCheck.Condition {
     /// `nf_conntrack_events` is on.
     public static let events = SelfCheck.Condition("events")
     /// The table has room for new connections.
-    public static let tableRoom = SelfCheck.Condition("table_room")
+    static let tableRoom = SelfCheck.Condition("table_room")
     /// No other program zeroes counters.
-    public static let soleReader = SelfCheck.Condition("sole_reader")
+    static let soleReader = SelfCheck.Condition("sole_reader")
     /// No connection stands in more than one conntrack zone.
     public static let zones = SelfCheck.Condition("zones", isAdvisory: true)
 }

@@ -46,7 +46,7 @@ public struct ConntrackTable: ~Copyable {
         /// (`NLM_F_DUMP_INTR`). The next dump finds them.
         public internal(set) var isInterrupted = false
         /// Whether `shouldContinue` ended the collection; entries that were not reached keep counting.
-        public internal(set) var isCutShort = false
+        var isCutShort = false
 
         /// Creates an empty result.
         public init() {}
@@ -129,11 +129,11 @@ public struct ConntrackTable: ~Copyable {
 
     /// Reads some entries without zeroing them, so that the next collection can detect whether another program has
     /// zeroed them in between (``Mode/exact``). Called between two collections.
-    public mutating func sample() throws(ConntrackError) { try zeroer?.sample() }
+    mutating func sample() throws(ConntrackError) { try zeroer?.sample() }
 
     /// Looks for entries outside the default conntrack zone. Called before the first collection: if connections have
     /// entries in several zones, all of these entries must be remembered from the first collection on.
-    public mutating func findZones() throws(ConntrackError) {
+    mutating func findZones() throws(ConntrackError) {
         guard let events else { return }
         var ignored = Collection()
         try dump(IPCTNL_MSG_CT_GET, &ignored) { _, _, _, entry, _ in

@@ -39,15 +39,15 @@ public final class DestroyEvents: Sendable {
         /// lost.
         public internal(set) var malformedEvents: UInt64 = 0
         /// Datagrams from other processes; they are not decoded.
-        public internal(set) var foreignDatagrams: UInt64 = 0
+        var foreignDatagrams: UInt64 = 0
         /// Connections found in more than one conntrack zone.
-        public internal(set) var mergedConnections: UInt64 = 0
+        var mergedConnections: UInt64 = 0
         /// The two zones of the connection most recently found in several, as text; nil if there was none.
         public internal(set) var zones: String?
         /// Entries reported once for each of their zones because too many connections are in several zones.
-        public internal(set) var unmergedEntries: UInt64 = 0
+        var unmergedEntries: UInt64 = 0
         /// Sampled entries whose counters another program has zeroed.
-        public internal(set) var foreignResets: UInt64 = 0
+        var foreignResets: UInt64 = 0
 
         /// Creates statistics with all counters at zero.
         public init() {}
@@ -57,7 +57,7 @@ public final class DestroyEvents: Sendable {
     public static let chargePerEvent = 1280
 
     /// The maximum number of events that one call of ``receive()`` reads.
-    public static let maximumReceived = DatagramSlots.count
+    static let maximumReceived = DatagramSlots.count
 
     /// The receive buffer's size in bytes, as the kernel counts it.
     public let receiveBuffer: Int

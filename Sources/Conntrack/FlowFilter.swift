@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import FlowCollection
+package import FlowCollection
 public import FlowModel
 
 /// Decides which entries of the table are reported.
@@ -23,7 +23,7 @@ public struct FlowFilter: Sendable {
     }
 
     /// Returns the reason why `flow` is ignored, or nil if it passes.
-    public func reasonToIgnore(_ flow: Flow) -> IgnoredFlows.Reason? {
+    package func reasonToIgnore(_ flow: Flow) -> IgnoredFlows.Reason? {
         if flow.originalCounters.isZero && flow.replyCounters.isZero { return .idle }
         if !isCollected[Int(flow.transport.rawValue)] { return .transport }
         if flow.original.source.isLoopback || flow.original.destination.isLoopback || flow.reply.source.isLoopback {

@@ -9,5 +9,5 @@ public struct BlockForm: Equatable, Sendable {
     public init(columns: some Sequence<FlowColumn>) { self.columns = Set(columns) }
 
     /// True if the columns distinguish flows between IPv6 addresses. Blocks contain such flows only then.
-    public var hasIPv6: Bool { columns.isSuperset(of: [.ipv6(.local), .ipv6(.remote)]) }
+    package var hasIPv6: Bool { columns.isSuperset(of: [.ipv6(.local), .ipv6(.remote)]) }
 }

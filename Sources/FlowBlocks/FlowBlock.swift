@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import FlowModel
+package import FlowModel
 public import Labeling
 import Synchronization
 
@@ -86,7 +86,7 @@ public struct FlowBlock: Sendable {
 
     /// Ends a batch: it consists of the flows appended since the previous batch ended. All of its flows are in this
     /// block.
-    public mutating func endBatch(_ identity: BatchIdentity) {
+    package mutating func endBatch(_ identity: BatchIdentity) {
         guard flows > flowsOfBatches else { return }
         batches.append(Batch(identity: identity, flows: flows - flowsOfBatches))
         flowsOfBatches = flows

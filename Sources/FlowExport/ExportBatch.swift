@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import FlowModel
-public import NIOCore
+import FlowModel
+import NIOCore
 
 /// A batch of flows that the kernel no longer holds and that must reach ClickHouse.
-public struct ExportBatch: Sendable {
+struct ExportBatch: Sendable {
     /// The batch's number in its agent process.
-    public let sequence: UInt64
+    let sequence: UInt64
     /// The time at which the counters were read, in milliseconds since the Unix epoch.
-    public let observedAtMilliseconds: UInt64
+    let observedAtMilliseconds: UInt64
     /// The batch's bytes on the wire, length field included. They do not change once they have been sent, so that a
     /// server recognises a resend.
-    public let frame: ByteBuffer
+    let frame: ByteBuffer
     /// The flows and the network bytes that they report.
-    public let amount: FlowAmount
+    let amount: FlowAmount
 
     /// Makes a batch from its parts.
-    public init(sequence: UInt64, observedAtMilliseconds: UInt64, frame: ByteBuffer, amount: FlowAmount) {
+    init(sequence: UInt64, observedAtMilliseconds: UInt64, frame: ByteBuffer, amount: FlowAmount) {
         self.sequence = sequence
         self.observedAtMilliseconds = observedAtMilliseconds
         self.frame = frame

@@ -16,7 +16,7 @@ extension FlowExporter {
         /// The limit on unacknowledged frames, in bytes; see ``FlowExporter/hasRoom``.
         public var maximumUnacknowledgedBytes: Int
         /// The timeout of a connection attempt to one address.
-        public var connectTimeout: TimeAmount
+        package var connectTimeout: TimeAmount
         /// The longest silence of a server that owes acknowledgements. While a server waits for ClickHouse, it sends an
         /// empty acknowledgement every few seconds.
         public var answerTimeout: TimeAmount
@@ -27,9 +27,9 @@ extension FlowExporter {
         public var token: TokenFile?
         /// The time after a `GoAway` in which the server may acknowledge the batches in flight. Then the connection is
         /// closed, and those batches are sent to another server too.
-        public var departureTimeout = TimeAmount.seconds(60)
+        var departureTimeout = TimeAmount.seconds(60)
         /// The interval of heartbeats on an open connection, which are sent whether or not there are batches to send.
-        public var signOfLifeInterval = TimeAmount.seconds(60)
+        var signOfLifeInterval = TimeAmount.seconds(60)
         /// The directory in which unacknowledged batches are kept for the next agent process, up to
         /// ``maximumUnacknowledgedBytes``; nil to keep them in memory only.
         public var spoolDirectory: String?

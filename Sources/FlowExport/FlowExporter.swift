@@ -127,7 +127,7 @@ public final class FlowExporter: Sendable {
     ///   - collected: The flows and network bytes put into the batch.
     ///   - source: The source of those flows.
     ///   - make: Makes the batch with its sequence number.
-    public func export(
+    func export(
         _ collected: FlowAmount, of source: FlowSource, _ make: (_ sequence: UInt64) -> ExportBatch
     ) {
         // The lock makes batches reach the event loop in the order of their numbers.

@@ -23,5 +23,5 @@ public struct AgentSummary: Equatable, Sendable {
     }
 
     /// When the last batch arrived, or the agent was admitted if there is none.
-    public var silentSince: ContinuousClock.Instant { lastBatch ?? connected }
+    var silentSince: ContinuousClock.Instant { lastBatch ?? connected }
 }

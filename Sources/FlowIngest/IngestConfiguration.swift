@@ -15,11 +15,11 @@ extension IngestServer {
         /// back gets its share of agents; nil for no limit.
         public var maximumConnectionAge: TimeAmount?
         /// The time within which an agent must leave after it was asked to reconnect.
-        public var departureDeadline = TimeAmount.seconds(90)
+        package var departureDeadline = TimeAmount.seconds(90)
         /// The interval between heartbeats to an agent.
         var heartbeatInterval = TimeAmount.seconds(15)
         /// The interval between checks of the TLS files for changes.
-        public var fileInterval = TimeAmount.seconds(10)
+        package var fileInterval = TimeAmount.seconds(10)
         /// The limits on what peers may take of the server.
         public var limits = Limits()
 
@@ -37,18 +37,18 @@ extension IngestServer {
         /// Open connections from one source.
         public var connectionsPerSource = 1_000
         /// The time within which a new connection must complete the TLS handshake.
-        public var handshakeDeadline = TimeAmount.seconds(10)
+        package var handshakeDeadline = TimeAmount.seconds(10)
         /// The time within which a connection must then send `Hello`.
-        public var helloDeadline = TimeAmount.seconds(10)
+        package var helloDeadline = TimeAmount.seconds(10)
         /// The time within which an agent must send its next message. An idle agent sends a heartbeat once a minute.
-        public var idleDeadline = TimeAmount.minutes(5)
+        package var idleDeadline = TimeAmount.minutes(5)
         /// Batches in flight on one connection; at this number, reading from it pauses.
         public var batchesInFlight = 1_024
         /// Bytes of one source's unfinished frames, not counting frames that fit one receive buffer; above it, the
         /// connection with the source's oldest unfinished frame is closed.
-        public var unfinishedBytesPerSource = 32 << 20
+        package var unfinishedBytesPerSource = 32 << 20
         /// The same for all sources together.
-        public var unfinishedBytes = 128 << 20
+        var unfinishedBytes = 128 << 20
 
         /// Makes the default limits.
         public init() {}

@@ -3,7 +3,7 @@
 /// The identity of one agent process: 16 random bytes, made at its start.
 public struct AgentID: Hashable, Sendable {
     /// The size in bytes of an id on the wire.
-    public static let byteCount = 16
+    package static let byteCount = 16
 
     /// The id as a number, its first byte the most significant.
     public let bits: UInt128

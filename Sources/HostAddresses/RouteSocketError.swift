@@ -5,7 +5,7 @@ import Glibc
 /// A failure to read the addresses of a network namespace.
 public struct RouteSocketError: Error, Equatable, CustomStringConvertible {
     /// The operation that failed.
-    public let operation: String
+    let operation: String
     /// The `errno` of a system call or of the kernel's response.
     public let code: CInt
 

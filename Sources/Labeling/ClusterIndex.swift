@@ -59,7 +59,7 @@ public final class ClusterIndex: Sendable {
     }
 
     /// The location of each cluster's endpoints, by ``ClusterID``.
-    public let sites: [Site]
+    let sites: [Site]
     private let now: @Sendable () -> UInt32
     /// The tables that look-ups read.
     private let tables: ReadWriteLock<EndpointTables>

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import FlowModel
+import FlowModel
 
 /// A table for longest-prefix matching: the smallest block that contains an address determines the address's value.
 ///
 /// The nested blocks are split into disjoint intervals once, when the table is made. A look-up uses the address's first
 /// bits to find the few intervals that share them, and ends with a short binary search.
-public struct PrefixTable<Value: Sendable>: Sendable {
+struct PrefixTable<Value: Sendable>: Sendable {
     private let values: [Value]
     private let ipv4: IntervalTable<UInt32>
     private let ipv6: IntervalTable<UInt128>
 
     /// Makes a table. Where a block is listed twice, its last value counts.
-    public init(_ entries: [(prefix: IPPrefix, value: Value)]) {
+    init(_ entries: [(prefix: IPPrefix, value: Value)]) {
         values = entries.map(\.value)
         var ipv4: [IntervalTable<UInt32>.Block] = []
         var ipv6: [IntervalTable<UInt128>.Block] = []
@@ -29,14 +29,14 @@ public struct PrefixTable<Value: Sendable>: Sendable {
     }
 
     /// Returns the value of the longest prefix that contains `address`; nil if none does.
-    public func value(for address: IPAddress) -> Value? {
+    func value(for address: IPAddress) -> Value? {
         let index = index(for: address)
         return index >= 0 ? values[Int(index)] : nil
     }
 
     /// Returns the index of the entry with the longest prefix that contains `address`, in the order in which the table
     /// was made; -1 if none does. It does not access the values.
-    public func index(for address: IPAddress) -> Int32 {
+    func index(for address: IPAddress) -> Int32 {
         address.v4.map(ipv4.value(at:)) ?? ipv6.value(at: address.bits)
     }
 }

@@ -14,7 +14,7 @@ public struct LogLimit<Kind: Hashable & Sendable>: Sendable {
     }
 
     /// The maximum number of remembered kinds.
-    public static var maximumKinds: Int { 256 }
+    package static var maximumKinds: Int { 256 }
 
     private let lines: Int
     private let length: Duration

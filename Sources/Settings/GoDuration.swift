@@ -57,7 +57,7 @@ extension Duration {
     }
 
     /// The duration in the syntax of ``init(goDuration:)``, with as few parts as possible: `1m30s`, `500ms`, `0s`.
-    public var goText: String {
+    package var goText: String {
         var rest = attoseconds / 1_000_000_000
         var text = ""
         for unit in ["h", "m", "s", "ms", "us", "ns"] {

@@ -23,11 +23,11 @@ public struct Setting: Equatable, Sendable {
     /// The allowed values: "a whole number from 1 to 65535".
     public let allowed: String
     /// The default value; nil if a value is required.
-    public let defaultText: String?
+    let defaultText: String?
     /// The setting's effect, in sentences.
     public let help: String
     /// Whether the value must not be shown.
-    public let isSecret: Bool
+    let isSecret: Bool
     /// Whether the value is a URL whose user and password must not be shown.
     let hidesCredentials: Bool
     /// Whether a change takes effect while the daemon runs.

@@ -15,7 +15,7 @@ public final class TLSContextSource: Sendable {
         /// When this side's certificate in use expires, in seconds since the Unix epoch; nil if there is none.
         public var certificateNotAfter: Int?
         /// Successful loads of changed files, including the first.
-        public var loads: UInt64 = 0
+        package var loads: UInt64 = 0
         /// Failed loads; the previous files stay in use.
         public var failures: UInt64 = 0
         /// The files' current problem; nil if there is none.
