@@ -200,6 +200,12 @@ mutants: ## Check that the unit tests detect the faults of Tests/mutants.txt (an
 	@tools/clickhouse --install
 	@tools/mutants $(NAMES)
 
+.PHONY: coverage
+coverage: ## Print the share of lines of every module that the unit tests run (the first build takes ten minutes)
+	@tools/install-packages build run test
+	@tools/clickhouse --install
+	@tools/coverage
+
 .PHONY: lint
 lint: .tools/lint/ready modules-test ## Check the Swift code's format and imports, the scripts, and that all files have the same version
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
