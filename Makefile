@@ -206,6 +206,12 @@ coverage: ## Print the share of lines of every module that the unit tests run (t
 	@tools/clickhouse --install
 	@tools/coverage
 
+.PHONY: sanitize
+sanitize: ## Run the tests of locks and reloads with the thread sanitizer, those of decoders with the address sanitizer
+	@tools/install-packages build run test
+	@tools/clickhouse --install
+	@tools/sanitize
+
 .PHONY: lint
 lint: .tools/lint/ready modules-test ## Check the Swift code's format and imports, the scripts, and that all files have the same version
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
