@@ -163,6 +163,21 @@ bench-server: ## Measure the server's cost of a flow (CASES="sink.lz4 clickhouse
 	done
 	@Benchmarks/server .build-static/release/kubenetmon-server Benchmarks/.build/release/ServerLoad $(CASES)
 
+.PHONY: bench-check
+bench-check: ## Compare the costs of both daemons with Benchmarks/bounds.txt, as ratios to a reference in C (five minutes)
+	@tools/install-packages build run test
+	@echo "bench-check: building (ten minutes the first time)"
+	@for daemon in kubenetmon-agent kubenetmon-server; do \
+		$(SWIFT) build -c release --product $$daemon --static-swift-stdlib --scratch-path .build-static --quiet || exit; \
+	done
+	@for tool in ConntrackFill RawDump ServerLoad ClusterFixture LabelBench; do \
+		$(SWIFT) build -c release --package-path Benchmarks --product $$tool --quiet || exit; \
+	done
+	@{ Benchmarks/server .build-static/release/kubenetmon-server Benchmarks/.build/release/ServerLoad ratio && \
+		Benchmarks/labels .build-static/release/kubenetmon-server Benchmarks/.build/release check && \
+		tools/sandbox Benchmarks/agent .build-static/release/kubenetmon-agent Benchmarks/.build/release check; \
+	} | Benchmarks/compare bench-check
+
 .PHONY: soak
 soak: ## Run the whole pipeline with churn, restarts and faults and check for leaks and missing bytes (MINUTES=10)
 	@tools/install-packages build run
@@ -244,4 +259,4 @@ check-generated: ## Check that the checked-in C code is that of proto/
 
 .PHONY: clean
 clean: ## Remove everything that these targets built or installed in this folder
-	rm -rf .build .build-* .tools dist
+	rm -rf .build .build-* Benchmarks/.build .tools dist

@@ -35,6 +35,7 @@ let package = Package(
             name: "KubenetmonServerParts",
             targets: ["CloudRanges", "ClusterModel", "FlowModel", "Labeling"]),
         .library(name: "KubernetesTestKit", targets: ["KubernetesTestKit"]),
+        .library(name: "KubenetmonWireFormat", targets: ["CFlowProto"]),
         // What Tests/Fuzz feeds.
         .library(
             name: "KubenetmonDecoders",

@@ -4,6 +4,7 @@
 import PackageDescription
 
 let parts: Target.Dependency = .product(name: "KubenetmonServerParts", package: "kubenetmon")
+let wire: Target.Dependency = .product(name: "KubenetmonWireFormat", package: "kubenetmon")
 let kubernetesTestKit: Target.Dependency = .product(name: "KubernetesTestKit", package: "kubenetmon")
 
 let package = Package(
@@ -16,13 +17,18 @@ let package = Package(
         .executableTarget(name: "ConntrackEnd", linkerSettings: [.linkedLibrary("mnl")]),
         .executableTarget(name: "ConntrackFill"),
         .executableTarget(name: "RawDump", linkerSettings: [.linkedLibrary("mnl")]),
-        .executableTarget(name: "ServerLoad"),
+        .executableTarget(
+            name: "ServerLoad", dependencies: [wire],
+            linkerSettings: [.linkedLibrary("lz4"), .linkedLibrary("pthread")]),
         .target(name: "CProbe"),
+        .target(name: "CReference"),
         .target(name: "SyntheticCluster", dependencies: [parts]),
         .executableTarget(name: "ClusterFixture", dependencies: ["SyntheticCluster", kubernetesTestKit]),
         .executableTarget(
             name: "LabelBench",
-            dependencies: ["CProbe", "SyntheticCluster", parts, .product(name: "Logging", package: "swift-log")]),
+            dependencies: [
+                "CProbe", "CReference", "SyntheticCluster", parts, .product(name: "Logging", package: "swift-log"),
+            ]),
     ]
 )
 

@@ -108,6 +108,23 @@ class Documents(unittest.TestCase):
                     missing.append("%s: make %s" % (document, target))
         self.assertEqual(missing, [])
 
+    def test_bounds_are_of_lines_that_are_explained(self):
+        """Benchmarks/README.md names each line of bounds.txt, or its family as `labels.blocking.*`, and each key."""
+        document = read("Benchmarks/README.md")
+        named = re.findall(r"`([\w.*]+)`", document)
+        missing = []
+        for line in read("Benchmarks/bounds.txt").splitlines():
+            words = line.split("#")[0].split()
+            if len(words) < 3:
+                continue
+            name, key = words[:2]
+            last = "." + name.rpartition(".")[2]
+            if not any(name == other or last == other or other.endswith(".*") and name.startswith(other[:-1]) for other in named):
+                missing.append(name)
+            if key not in named:
+                missing.append(key)
+        self.assertEqual(sorted(set(missing)), [])
+
 
 def documented_metrics():
     """Returns the labels of each metric of docs/metrics.md, each with its values; None if any value is possible."""

@@ -14,6 +14,7 @@ struct Blocking {
     private static let seconds = 10
 
     private let cluster: LabeledCluster
+    private let reference = Reference()
 
     init(_ model: SyntheticCluster) { cluster = LabeledCluster(model) }
 
@@ -71,12 +72,14 @@ struct Blocking {
         body()
         let cpu = Double(probe_thread_cpu() - before) / 1e9
         let locks = probe_locks()
+        let lookUp = median((0..<9).map { _ in reference.nanoseconds(lookUps: 1 << 14) })
         func milliseconds(_ nanoseconds: UInt64) -> String { rounded(Double(nanoseconds) / 1e6, 3) }
         say(
             "BENCH labels.blocking.\(name) max_locked_cpu_ms=\(milliseconds(locks.longest_write_cpu))",
             "max_locked_wall_ms=\(milliseconds(locks.longest_write_wall))",
             "max_wait_wall_ms=\(milliseconds(locks.longest_read_wait_wall))",
-            "writes=\(locks.writes) cpu_s=\(rounded(cpu, 2))")
+            "writes=\(locks.writes) cpu_s=\(rounded(cpu, 2))",
+            "max_locked_lookups=\(rounded(Double(locks.longest_write_cpu) / lookUp, 0))")
     }
 
     /// Runs `body` while another thread keeps looking up addresses, those of 64 flows at a time.

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CProbe
+import CReference
 import FlowModel
 import Glibc
 import Labeling
 import SyntheticCluster
 
-/// Measures the cost of labelling a flow.
+/// Measures the cost of labelling a flow, and that of look-ups in C between the runs, as its measure.
 struct FlowCost {
     private static let flowCount = 1 << 17
     /// The number of flows labelled at a time, as in the server.
     private static let flowsAtOnce = 1_024
-    private static let runs = 9
+    private static let runs = 31
     private static let second = SyntheticCluster.beginning + 1_000
 
     private let cluster: LabeledCluster
@@ -47,7 +48,9 @@ struct FlowCost {
         say(
             "BENCH labels.flow ns=\(rounded(cost.median, 0)) lowest_ns=\(rounded(cost.lowest, 0))",
             "allocations=\(cost.allocations + scatteredCost.allocations)",
-            "scattered_ns=\(rounded(scatteredCost.median, 0)) lowest_scattered_ns=\(rounded(scatteredCost.lowest, 0))")
+            "scattered_ns=\(rounded(scatteredCost.median, 0)) lowest_scattered_ns=\(rounded(scatteredCost.lowest, 0))",
+            "reference_ns=\(rounded(cost.reference, 0)) ratio=\(rounded(cost.ratio, 2))",
+            "scattered_ratio=\(rounded(scatteredCost.ratio, 2))")
     }
 
     private struct Batch {
@@ -55,14 +58,24 @@ struct FlowCost {
         let flows: [CompactFlow]
     }
 
-    /// Returns the CPU time per flow in nanoseconds, and the allocations of all flows of all runs.
-    private func measure(_ batches: [Batch]) -> (median: Double, lowest: Double, allocations: UInt64) {
+    /// The CPU time per flow in nanoseconds, that of a look-up of the reference, how many times as long as such a look-up
+    /// a flow takes, and the allocations of all flows of all runs. Medians, but for the lowest time.
+    private struct Cost {
+        let median, lowest, reference, ratio: Double
+        let allocations: UInt64
+    }
+
+    private func measure(_ batches: [Batch]) -> Cost {
+        let reference = Reference()
         var costs: [Double] = []
+        var references: [Double] = []
         costs.reserveCapacity(Self.runs)
+        references.reserveCapacity(Self.runs)
         // A first run makes the allocations that happen only once.
         for batch in batches { _ = label(batch.node, batch.flows) }
         let allocations = probe_allocations()
         for _ in 0..<Self.runs {
+            references.append(reference.nanoseconds(lookUps: Self.flowCount))
             let before = probe_thread_cpu()
             var labeled = 0
             for batch in batches { labeled += label(batch.node, batch.flows) }
@@ -70,8 +83,9 @@ struct FlowCost {
             guard labeled == Self.flowCount else { complain("\(labeled) of \(Self.flowCount) flows have labels") }
         }
         let allocated = probe_allocations() - allocations
-        costs.sort()
-        return (costs[Self.runs / 2], costs[0], allocated)
+        return Cost(
+            median: median(costs), lowest: costs.min() ?? 0, reference: median(references),
+            ratio: median(zip(costs, references).map { $0 / $1 }), allocations: allocated)
     }
 
     /// Labels a batch and returns the number of flows with labels. A function of its own, for profilers.

@@ -3,8 +3,9 @@
 // ServerLoad inventory
 // ServerLoad send PORT CONNECTIONS [BATCHES_UNDER_WAY]
 // ServerLoad fleet PORT AGENTS SOURCES
+// ServerLoad reference THREADS
 //
-// `inventory` prints a cluster for the server; `fleet` is described in fleet.h. `send`:
+// `inventory` prints a cluster for the server; `fleet` and `reference` are described in fleet.h and reference.h. `send`:
 //
 // Runs one agent per connection to a kubenetmon-server, in one thread. Prints READY when all are connected. For each
 // line with a number on standard input, every agent sends that many batches, by default at most four of them
@@ -32,6 +33,7 @@
 #include "batch.h"
 #include "cluster.h"
 #include "fleet.h"
+#include "reference.h"
 
 enum { BODIES = 4, DEADLINE_SECONDS = 600, INPUT_CAPACITY = 1 << 16 };
 
@@ -189,8 +191,11 @@ int main(int argument_count, char **arguments) {
     setrlimit(RLIMIT_NOFILE, &files);
     if (argument_count == 5 && strcmp(arguments[1], "fleet") == 0)
         return run_fleet((uint16_t)atoi(arguments[2]), (unsigned)atoi(arguments[3]), (unsigned)atoi(arguments[4]));
+    if (argument_count == 3 && strcmp(arguments[1], "reference") == 0)
+        return run_reference((unsigned)atoi(arguments[2]));
     if (argument_count < 4 || argument_count > 5 || strcmp(arguments[1], "send") != 0) {
-        fputs("usage: ServerLoad inventory | send PORT CONNECTIONS [BATCHES_UNDER_WAY] | fleet PORT AGENTS SOURCES\n",
+        fputs("usage: ServerLoad inventory | send PORT CONNECTIONS [BATCHES_UNDER_WAY] | fleet PORT AGENTS SOURCES | "
+              "reference THREADS\n",
               stderr);
         return 2;
     }
