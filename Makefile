@@ -178,6 +178,12 @@ bench-check: ## Compare the costs of both daemons with Benchmarks/bounds.txt, as
 		tools/sandbox Benchmarks/agent .build-static/release/kubenetmon-agent Benchmarks/.build/release check; \
 	} | Benchmarks/compare bench-check
 
+.PHONY: bench-build
+bench-build: ## Build all programs of Benchmarks, debug (a few minutes the first time)
+	@tools/install-packages build
+	@echo "bench-build: building"
+	@$(SWIFT) build --package-path Benchmarks --quiet
+
 .PHONY: soak
 soak: ## Run the whole pipeline with churn, restarts and faults and check for leaks and missing bytes (MINUTES=10)
 	@tools/install-packages build run

@@ -32,8 +32,12 @@ let package = Package(
     ]
 )
 
+// As in the daemons' package, a warning is an error in CI only.
+let isCI = Context.environment["CI"] != nil
+
 for target in package.targets where target.type == .regular || target.type == .executable {
-    target.swiftSettings = [
-        .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("InternalImportsByDefault"),
-    ]
+    target.swiftSettings =
+        [.enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("InternalImportsByDefault")]
+        + (isCI ? [.treatAllWarnings(as: .error)] : [])
+    target.cSettings = [.enableWarning("all"), .enableWarning("extra")] + (isCI ? [.treatAllWarnings(as: .error)] : [])
 }
