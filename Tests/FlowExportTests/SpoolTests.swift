@@ -6,12 +6,12 @@ import Foundation
 import Logging
 import NIOCore
 import NIOPosix
-import Retry
 import Synchronization
 import TestSupport
 import Testing
 
 @testable import FlowExport
+@testable import Retry
 
 /// Exporters with a spool directory, and their successors after a kill. A kill is simulated by a copy of the directory
 /// at some moment, which the next exporter opens.
