@@ -6,8 +6,8 @@ import Synchronization
 /// The single account of flows and of the memory of blocks, from the receipt of a batch until sinks have settled its
 /// rows.
 ///
-/// Every change is made under one lock. At any moment, each flow received is in exactly one place: ignored, dropped, in
-/// a block that is being filled, or in a sink's statistics. The memory limit covers the blocks that are being filled
+/// Every change is made under one lock. At any moment, each flow received is in exactly one place: ignored, dropped,
+/// withdrawn, in a block that is being filled, or in a sink's statistics. The memory limit covers the blocks that are being filled
 /// and those that sinks hold; above it, the server stops reading from agents until memory is down to half of the limit.
 public final class BlockLedger: Sendable {
     /// All counts at one moment.
@@ -82,6 +82,20 @@ public final class BlockLedger: Sendable {
         }
     }
 
+    /// Records batches that were withdrawn from a block that is being filled.
+    func record(_ withdrawal: BlockWithdrawal, from block: FlowBlock) {
+        let gathered = Gathered(block)
+        update { state in
+            state.flows.withdrawn.flows += withdrawal.amount.flows
+            state.flows.withdrawn.bytes &+= withdrawal.amount.reportedBytes
+            if withdrawal.isComplete {
+                state.endGathering(block)
+            } else {
+                state.gather(gathered, in: block.number)
+            }
+        }
+    }
+
     /// Reads the state.
     func read<Result: Sendable>(_ look: (borrowing State) -> Result) -> Result { state.withLock { look($0) } }
 
@@ -147,7 +161,7 @@ extension BlockLedger {
         /// Records the current amounts of a block that is being filled.
         mutating func gather(_ after: Gathered, in block: UInt64) {
             let before = gathered.updateValue(after, forKey: block) ?? Gathered()
-            flows.gathering.flows += after.flows - before.flows
+            flows.gathering.flows &+= after.flows &- before.flows
             flows.gathering.bytes &+= after.bytes &- before.bytes
             gatheringBytes += after.memoryBytes - before.memoryBytes
         }

@@ -25,6 +25,8 @@ public final class FlowAssembler: FlowSink {
         public var ignored: [String: FlowAmount] = [:]
         /// Flows in blocks that are being filled.
         public var gathering = FlowAmount()
+        /// Flows withdrawn from blocks that were being filled.
+        public var withdrawn = FlowAmount()
         /// Kinds of the ends of labelled flows.
         public var labels = LabelResults()
         /// Batches whose time is not credible; they are given the time of their arrival.
@@ -41,6 +43,7 @@ public final class FlowAssembler: FlowSink {
             left.labeled += right.labeled
             left.dropped += right.dropped
             left.gathering += right.gathering
+            left.withdrawn += right.withdrawn
             left.labels += right.labels
             left.incredibleTimes += right.incredibleTimes
             left.impossibleFlows += right.impossibleFlows
@@ -178,6 +181,27 @@ public final class FlowAssembler: FlowSink {
         } else {
             keep(consume open)
         }
+    }
+
+    /// Removes batches from the blocks that are being filled and from those that the sink has not begun to send.
+    public func withdraw(_ batches: Set<BatchIdentity>) -> Set<BatchIdentity> {
+        var withdrawn: Set<BatchIdentity> = []
+        for day in Array(openBlocks.keys) {
+            guard var open = openBlocks.removeValue(forKey: day) else { continue }
+            if let withdrawal = BlockWithdrawal(batches, from: &open.block) {
+                ledger.record(withdrawal, from: open.block)
+                open.receipts.removeAll { withdrawal.batches.contains($0.identity) }
+                withdrawn.formUnion(withdrawal.batches)
+            }
+            if open.block.rows > 0 {
+                openBlocks[day] = open
+            } else {
+                open.expiry?.cancel()
+                open.block.recycle()
+            }
+        }
+        let rest = batches.subtracting(withdrawn)
+        return rest.isEmpty ? withdrawn : withdrawn.union(sink?.withdraw(rest) ?? [])
     }
 
     /// Passes the addresses of an agent's host to the index.

@@ -119,6 +119,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         case .countAged: server.update { $0.agedConnections += 1 }
         case .fail(let error, let peer): fail(error, peer, context)
         case .close: close(context: context, mode: .all, promise: nil)
+        case .withdraw(let sequences, let agent): withdraw(sequences, of: agent, context)
         case .end(let agent): end(agent)
         }
     }
@@ -130,7 +131,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
                 let action = machine.helloReceived(hello, from: Self.address(context), at: context.eventLoop.now)
                 perform(action, context)
             case .batch(let batch):
-                switch machine.batchReceived(batch.sequence) {
+                switch machine.batchReceived(batch.sequence, at: context.eventLoop.now) {
                 case .take(let agent): take(batch, wireBytes: frame.readableBytes, from: agent, context)
                 case .drop(let action): perform(action, context)
                 }
@@ -172,6 +173,13 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
                 $0.duplicateFlows += UInt64(flows)
             }
         }
+    }
+
+    private func withdraw(_ sequences: Set<UInt64>, of agent: ConnectedAgent, _ context: ChannelHandlerContext) {
+        let identity = AgentIdentity(agent.hello)
+        let owed = sequences.map { BatchIdentity(agent: identity, sequence: $0) }
+        let withdrawn = server.ledger.withdraw(owed, of: context.channel, from: sink)
+        server.update { $0.withdrawnBatches += UInt64(withdrawn) }
     }
 
     private func schedule(_ timer: Machine.Timer, in delay: TimeAmount, _ context: ChannelHandlerContext) {

@@ -87,6 +87,8 @@ struct AgentConnectionStateMachine {
         case fail(any Error, Peer)
         /// Close the channel.
         case close
+        /// Withdraw an agent's unacknowledged batches: it sends them again on another connection.
+        case withdraw(Set<UInt64>, of: ConnectedAgent)
         /// Cancel the timers and the examination, and log that the agent, if one was admitted, has disconnected.
         case end(ConnectedAgent?)
     }
@@ -105,8 +107,13 @@ struct AgentConnectionStateMachine {
     /// The minimum time between two address updates to the sink.
     static let addressInterval = TimeAmount.seconds(1)
 
-    /// The time by which a request to reconnect is postponed while batches cannot be stored.
+    /// The time by which the request to reconnect, and the deadline for leaving, are postponed while the server owes
+    /// the agent acknowledgements or cannot store batches.
     static let agePostponement = TimeAmount.seconds(10)
+
+    /// The age from which an unacknowledged batch postpones the request to reconnect. It is more than a batch takes to
+    /// be stored while ClickHouse works.
+    static let owedAge = TimeAmount.seconds(10)
 
     private let limits: IngestServer.Limits
     private let departureDeadline: TimeAmount
@@ -124,8 +131,8 @@ struct AgentConnectionStateMachine {
     /// everything that is left of it. These frames are dropped with the connection, because the peer sends them to
     /// another server.
     private var waiting: Deque<ByteBuffer> = []
-    /// The sequence numbers of the batches in flight, which are not acknowledged yet.
-    private var inFlight: Set<UInt64> = []
+    /// The time at which each batch in flight arrived, by sequence number. They are not acknowledged yet.
+    private var inFlight: [UInt64: NIODeadline] = [:]
     /// The time at which the last frame arrived or reading resumed.
     private var lastMessage = NIODeadline.uptimeNanoseconds(0)
     /// Whether the time since the last address update is below ``addressInterval``.
@@ -229,10 +236,10 @@ struct AgentConnectionStateMachine {
     }
 
     /// Handles a decoded batch.
-    mutating func batchReceived(_ sequence: UInt64) -> BatchAction {
+    mutating func batchReceived(_ sequence: UInt64, at now: NIODeadline) -> BatchAction {
         switch state {
         case .admitted(let agent):
-            inFlight.insert(sequence)
+            inFlight[sequence] = now
             return .take(from: agent)
         case .handshake, .awaitingHello, .examining:
             return .drop(fail(ConnectionError.unexpectedMessage("a batch came before Hello")))
@@ -344,8 +351,8 @@ struct AgentConnectionStateMachine {
             switch timer {
             case .deadline: messageIsLate(at: now, conditions)
             case .heartbeat: heartbeat(conditions)
-            case .age: askToReconnect(conditions)
-            case .departure: fail(ConnectionError.stayed(departureDeadline))
+            case .age: askToReconnect(at: now, conditions)
+            case .departure: departureIsLate()
             case .tokenExpiry: fail(ConnectionError.expired)
             case .addressUpdate: updateNewAddresses(of: agent)
             }
@@ -376,11 +383,18 @@ struct AgentConnectionStateMachine {
     }
 
     /// Asks the agent to reconnect because of the connection's age. Postpones that while batches cannot be stored: the
-    /// agent would only send another replica the batches that this one holds.
-    private func askToReconnect(_ conditions: Conditions) -> Action {
-        guard conditions.isGateOpen else { return .schedule(.age, in: Self.agePostponement) }
+    /// agent would send another replica the batches that this one holds, and both would store them.
+    private func askToReconnect(at now: NIODeadline, _ conditions: Conditions) -> Action {
+        let isOwing = inFlight.values.contains { now - $0 >= Self.owedAge }
+        guard conditions.isGateOpen, !isOwing else { return .schedule(.age, in: Self.agePostponement) }
         let reason = "the connection has reached its maximum age or that of its token"
         return .all([.countAged, .schedule(.departure, in: departureDeadline), .write(.goAway(reason: reason))])
+    }
+
+    /// The agent may stay for as long as the server owes it acknowledgements.
+    private mutating func departureIsLate() -> Action {
+        guard inFlight.isEmpty else { return .schedule(.departure, in: Self.agePostponement) }
+        return fail(ConnectionError.stayed(departureDeadline))
     }
 
     private mutating func updateNewAddresses(of agent: ConnectedAgent) -> Action {
@@ -424,7 +438,7 @@ struct AgentConnectionStateMachine {
 
     /// Handles an acknowledgement that is written to the agent.
     mutating func acknowledged(_ sequences: [UInt64], at now: NIODeadline, _ conditions: Conditions) -> Action {
-        for sequence in sequences { inFlight.remove(sequence) }
+        for sequence in sequences { inFlight[sequence] = nil }
         return readMayResume(at: now, conditions)
     }
 
@@ -488,6 +502,9 @@ struct AgentConnectionStateMachine {
         }
         state = .closed
         waiting = []
-        return .end(agent)
+        let owed = Set(inFlight.keys)
+        inFlight = [:]
+        guard let agent, !owed.isEmpty else { return .end(agent) }
+        return .all([.withdraw(owed, of: agent), .end(agent)])
     }
 }

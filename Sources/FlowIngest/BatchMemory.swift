@@ -25,12 +25,13 @@ struct BatchMemory<Receipt> {
 
     private struct Agent {
         var stored = RangeSet<UInt64>()
-        /// The receipts of each held batch, except the first, which the sink has.
+        /// The receipts of each held batch: one for each connection on which it arrived. None are left if all of these
+        /// are closed.
         var held: [UInt64: [Receipt]] = [:]
         var lastUse: UInt64 = 0
     }
 
-    private static var maximumFurtherReceipts: Int { 4 }
+    private static var maximumReceipts: Int { 4 }
 
     private let maximumAgents: Int
     private let maximumRanges: Int
@@ -50,18 +51,18 @@ struct BatchMemory<Receipt> {
         if agents[batch.agent] == nil { makeRoom() }
         return touch(batch.agent) { agent in
             if agent.stored.contains(batch.sequence) { return .stored }
-            if var further = agent.held[batch.sequence] {
-                // Of a batch that is sent many times, the latest connections are those still open.
-                if further.count == Self.maximumFurtherReceipts { further.removeFirst() }
-                agent.held[batch.sequence] = further + [receipt]
-                return .held
+            guard var receipts = agent.held[batch.sequence] else {
+                agent.held[batch.sequence] = [receipt]
+                return .new
             }
-            agent.held[batch.sequence] = []
-            return .new
+            // Of a batch that is sent many times, the latest connections are those still open.
+            if receipts.count == Self.maximumReceipts { receipts.removeFirst() }
+            agent.held[batch.sequence] = receipts + [receipt]
+            return .held
         }
     }
 
-    /// Records that a batch is stored, and returns its receipts beyond the first.
+    /// Records that a batch is stored, and returns its receipts.
     mutating func store(_ batch: BatchIdentity) -> [Receipt] {
         let maximumRanges = maximumRanges
         return touch(batch.agent) { agent in
@@ -73,6 +74,16 @@ struct BatchMemory<Receipt> {
             return agent.held.removeValue(forKey: batch.sequence) ?? []
         }
     }
+
+    /// Drops the receipts of a closed connection; returns true if the batch is held and has no others.
+    mutating func close(_ batch: BatchIdentity, where isClosed: (Receipt) -> Bool) -> Bool {
+        guard agents[batch.agent]?.held[batch.sequence] != nil else { return false }
+        agents[batch.agent]?.held[batch.sequence]?.removeAll(where: isClosed)
+        return agents[batch.agent]?.held[batch.sequence]?.isEmpty ?? false
+    }
+
+    /// Forgets a held batch, which is new if it arrives again.
+    mutating func forget(_ batch: BatchIdentity) { agents[batch.agent]?.held[batch.sequence] = nil }
 
     private mutating func touch<Result>(_ id: AgentIdentity, _ body: (inout Agent) -> Result) -> Result {
         clock += 1

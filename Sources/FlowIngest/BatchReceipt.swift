@@ -15,13 +15,13 @@ public struct BatchReceipt: Sendable {
     /// The number of sequence numbers that fit a frame, whatever their values: each takes at most 10 bytes.
     private static let maximumPerMessage = 65_536
 
-    /// Acknowledges batches that ClickHouse has stored, with one message per connection, or several if one would be too
-    /// long. Closed connections are skipped: their agents send the batch again, which is then acknowledged at once.
-    /// Callable from any thread; the batches may be stored in any order.
+    /// Acknowledges batches that ClickHouse has stored, on every open connection on which they arrived, with one message
+    /// per connection, or several if one would be too long. On a closed connection nothing is sent: its agent sends the
+    /// batch again, which is then acknowledged at once. Callable from any thread; the batches may be stored in any order.
     public static func acknowledge(_ receipts: [BatchReceipt]) {
         guard let ledger = receipts.first?.ledger else { return }
-        let all = receipts + ledger.store(receipts.map(\.identity))
-        for (_, receipts) in Dictionary(grouping: all, by: { ObjectIdentifier($0.channel) }) {
+        let open = ledger.store(receipts.map(\.identity))
+        for (_, receipts) in Dictionary(grouping: open, by: { ObjectIdentifier($0.channel) }) {
             var sequences = receipts.map(\.identity.sequence)[...]
             while !sequences.isEmpty {
                 let message = ServerMessage.ack(Array(sequences.prefix(maximumPerMessage)))
@@ -48,8 +48,21 @@ final class BatchLedger: Sendable {
         }
     }
 
-    /// Records that batches are stored, and returns their receipts on further connections.
+    /// Records that batches are stored, and returns their receipts on open connections.
     func store(_ batches: [BatchIdentity]) -> [BatchReceipt] {
         memory.withLock { memory in batches.flatMap { memory.store($0) } }
+    }
+
+    /// Withdraws the batches of a closed connection from a sink, except those that have arrived on another connection
+    /// too, and returns their number. They are new if they arrive again.
+    func withdraw(_ batches: [BatchIdentity], of channel: any Channel, from sink: any FlowSink) -> Int {
+        memory.withLock { memory in
+            let abandoned = Set(batches.filter { batch in memory.close(batch) { $0.channel === channel } })
+            guard !abandoned.isEmpty else { return 0 }
+            // Under the lock: a batch that arrives again meanwhile is either held or new.
+            let withdrawn = sink.withdraw(abandoned)
+            for batch in withdrawn { memory.forget(batch) }
+            return withdrawn.count
+        }
     }
 }

@@ -24,6 +24,9 @@ public struct IngestStatistics: Equatable, Sendable {
     public var flows: UInt64 = 0
     /// Flows in ``duplicateBatches``.
     public var duplicateFlows: UInt64 = 0
+    /// Batches withdrawn because their connection closed before they were sent to ClickHouse; their agents send them
+    /// again.
+    public var withdrawnBatches: UInt64 = 0
     /// Bytes of the batches' messages, without frame headers.
     public var wireBytes: UInt64 = 0
     /// Connections whose agent was asked to reconnect because of their age.

@@ -28,7 +28,7 @@ extension MetricsPage {
 
     // MARK: - Flows
 
-    /// Adds the amounts of flows by state. A received flow is ignored, dropped, pending, inserted or lost.
+    /// Adds the amounts of flows by state. A received flow is ignored, dropped, withdrawn, pending, inserted or lost.
     private mutating func addFlows(_ numbers: ServerNumbers) {
         let (flows, blocks) = (numbers.flows, numbers.blocks)
         let ignored = FlowAssembler.Statistics.ignoredReasons.map { ($0, flows.ignored[$0] ?? .init()) }
@@ -42,7 +42,7 @@ extension MetricsPage {
             label: "type",
             [
                 ("labeled", flows.labeled.flows),
-                ("enqueued", flows.labeled.flows &- flows.dropped.flows &- flows.gathering.flows),
+                ("enqueued", flows.labeled.flows &- flows.dropped.flows &- flows.gathering.flows &- flows.withdrawn.flows),
                 ("dropped", flows.dropped.flows &+ rejected.flows), ("ignored", numbers.ignored.flows),
             ])
         add(
@@ -68,6 +68,14 @@ extension MetricsPage {
             .counter, "kubenetmon_server_dropped_bytes_total",
             "Network bytes of flows that were labelled and dropped because clickhouse_enabled is false.",
             flows.dropped.bytes)
+        add(
+            .counter, "kubenetmon_server_withdrawn_flows_total",
+            "Flows withdrawn because their connection closed before they were sent to ClickHouse; their agents resend them.",
+            flows.withdrawn.flows &+ blocks.withdrawn.flows)
+        add(
+            .counter, "kubenetmon_server_withdrawn_bytes_total",
+            "Network bytes of flows withdrawn because their connection closed before they were sent to ClickHouse.",
+            flows.withdrawn.bytes &+ blocks.withdrawn.reportedBytes)
         add(
             .gauge, "kubenetmon_server_pending_flows", "Flows not yet stored in ClickHouse, by stage.",
             label: "stage", [("gathering", flows.gathering.flows), ("queued", blocks.pendingFlows)])
@@ -117,6 +125,10 @@ extension MetricsPage {
         add(
             .counter, "kubenetmon_server_duplicate_batches_total",
             "Duplicate batches received and not stored again.", ingest.duplicateBatches)
+        add(
+            .counter, "kubenetmon_server_withdrawn_batches_total",
+            "Batches withdrawn because their connection closed before they were sent to ClickHouse.",
+            ingest.withdrawnBatches)
         add(
             .counter, "kubenetmon_server_duplicate_flows_total",
             "Flows of duplicate batches received and not stored again.", ingest.duplicateFlows)

@@ -63,8 +63,8 @@ enum ConservationWatch {
             ["kubenetmon_server_received_\(unit)_total"],
             [
                 "kubenetmon_server_ignored_\(unit)_total", "kubenetmon_server_dropped_\(unit)_total",
-                "kubenetmon_server_pending_\(unit)", "kubenetmon_worker_inserted_\(unit)_total",
-                "kubenetmon_worker_lost_\(unit)_total",
+                "kubenetmon_server_withdrawn_\(unit)_total", "kubenetmon_server_pending_\(unit)",
+                "kubenetmon_worker_inserted_\(unit)_total", "kubenetmon_worker_lost_\(unit)_total",
             ]
         )
     }

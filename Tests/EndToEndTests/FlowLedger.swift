@@ -113,6 +113,8 @@ final class FlowLedger: Sendable {
             if acknowledges { BatchReceipt.acknowledge([receipt]) }
         }
 
+        func withdraw(_ batches: Set<BatchIdentity>) -> Set<BatchIdentity> { [] }
+
         func agent(_ agent: ConnectedAgent, hasAddresses addresses: [IPAddress]) {
             state.value.withLock { $0.hostAddresses = addresses }
         }

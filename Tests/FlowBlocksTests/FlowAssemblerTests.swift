@@ -126,6 +126,11 @@ private final class AssemblerUnderTest: Sendable {
         try await assembler.eventLoop.submit { assembler.value.flush() }.get()
     }
 
+    func withdraw(_ batches: Set<BatchIdentity>) async throws -> Set<BatchIdentity> {
+        guard let assembler = storage.assembler.withLock({ $0 }) else { return [] }
+        return try await assembler.eventLoop.submit { assembler.value.withdraw(batches) }.get()
+    }
+
     /// The blocks sent so far, in order.
     var blocks: [FlowBlock] { sink.blocks }
     /// The sequence numbers of acknowledged batches.
@@ -437,6 +442,28 @@ private final class AssemblerUnderTest: Sendable {
         let end = test.sink.statistics
         #expect(end.stored.flows == 4 && end.withdrawn.flows == 2 && end.pendingFlows == 0 && end.queuedBytes == 0)
         #expect(test.statistics.received.flows == 6)
+        try await test.stop()
+    }
+
+    @Test("a batch can be withdrawn from blocks that are being filled and from those of the sink")
+    func withdrawal() async throws {
+        let test = try await AssemblerUnderTest()
+        for number in 1...2 as ClosedRange<UInt64> { try await test.send(number, [try flow()]) }
+        try await test.flush()
+        try await test.send(3, [try flow()])
+        try await test.send(4, [try flow(), try flow()])
+        try await test.send(5, [try flow()], at: noon + 86_400)
+        let batches = Set([2, 3, 5, 9].map { test.batch($0) })
+        #expect(try await test.withdraw(batches) == Set([2, 3, 5].map { test.batch($0) }))
+        #expect(test.statistics.withdrawn.flows == 2 && test.statistics.withdrawn.bytes == 600)
+        #expect(test.statistics.gathering.flows == 2 && test.statistics.gathering.bytes == 600)
+        #expect(test.sink.statistics.withdrawn.flows == 1)
+        try await test.flush()
+        #expect(test.blocks.map(\.flows) == [1, 2] && test.gatheredBytes == 0)
+        test.complete(0)
+        test.complete(1)
+        try await eventually("the other batches are acknowledged") { test.acknowledged == [1, 4] }
+        #expect(test.statistics.received.flows == 6 && test.sink.statistics.stored.flows == 3)
         try await test.stop()
     }
 }

@@ -78,6 +78,7 @@ extension AgentConnectionStateMachine.Action {
         case .fail(let error, .unadmitted(let nodeName)):
             ["fail \(ConnectionError.reason(of: error))" + (nodeName.map { " of unadmitted \($0)" } ?? "")]
         case .close: ["close"]
+        case .withdraw(let sequences, let agent): ["withdraw \(sequences.sorted()) of \(agent.hello.nodeName)"]
         case .end(let agent): [agent.map { "end \($0.hello.nodeName)" } ?? "end"]
         }
     }

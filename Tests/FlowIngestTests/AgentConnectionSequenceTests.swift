@@ -250,6 +250,9 @@ private struct World {
             failures += 1
             close()
         case .close: close()
+        case .withdraw(let sequences, of: _):
+            #expect(isChannelClosed && ends == 0)
+            #expect(sequences == Set((lastAcknowledged + 1...lastDecoded).map { UInt64($0) }))
         case .end(let agent):
             #expect((agent != nil) == (admissions == 1))
             ends += 1
@@ -267,7 +270,7 @@ private struct World {
         case Message.addresses: perform(machine.hostAddressesReceived([.one]))
         case Message.malformed: perform(machine.failed(WireError.notAMessage(1)))
         default:
-            switch machine.batchReceived(UInt64(message)) {
+            switch machine.batchReceived(UInt64(message), at: now) {
             case .take:
                 #expect(admissions == 1)
                 // Every batch once, in order.

@@ -162,7 +162,7 @@ private typealias Machine = AgentConnectionStateMachine
         #expect(machine.readMayResume(at: .second(1), .open).outline == ["decode waiting frames"])
         for sequence in 0..<2 as Range<UInt64> {
             #expect(machine.nextWaitingFrame(.open).outline == ["decode 8"])
-            _ = machine.batchReceived(sequence)
+            _ = machine.batchReceived(sequence, at: .second(0))
         }
         // Two batches are the limit of batches in flight.
         #expect(machine.nextWaitingFrame(.open).outline == [])
@@ -336,6 +336,9 @@ private struct Outcome {
         switch event {
         case .nextFrame, .readRequest, .resumption: isFull ? Outcome() : Outcome("read")
         case .acknowledgement: Outcome("read")
+        case .age where isFull: Outcome("start age 10")
+        case .departure where isFull: Outcome("start departure 10")
+        case .disconnection where isFull: Outcome("withdraw [1, 2] of node-a", "end node-a", to: "closed")
         default: admitted(event, isPaused: true)
         }
     }
@@ -388,7 +391,7 @@ extension AgentConnectionStateMachine {
             _ = machine.examined(.admitted(), at: .second(0), .open)
         case .admittedFull:
             machine = .at(.admitted)
-            for sequence in 1...2 as ClosedRange<UInt64> { _ = machine.batchReceived(sequence) }
+            for sequence in 1...2 as ClosedRange<UInt64> { _ = machine.batchReceived(sequence, at: .second(0)) }
             _ = machine.readRequested(at: .second(0), .open)
         case .admittedShut:
             machine = .at(.admitted)
@@ -419,7 +422,7 @@ extension AgentConnectionStateMachine {
         case .frameWhileShut: frameReceived(.numbered(1), at: now, .shut).outline
         case .nextFrame: nextWaitingFrame(.open).outline
         case .nextFrameWhileShut: nextWaitingFrame(.shut).outline
-        case .batch: batchReceived(7).outline
+        case .batch: batchReceived(7, at: now).outline
         case .hostAddresses: hostAddressesReceived([.one]).outline
         case .hello: helloReceived(.test(), from: "192.0.2.1", at: now).outline
         case .helloOfOtherVersion: helloReceived(.test(version: 2), from: "192.0.2.1", at: now).outline

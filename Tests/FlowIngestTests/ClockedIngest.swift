@@ -17,20 +17,28 @@ struct ClockedIngest {
 
     private final class Box: Sendable {
         let hostAddresses = Mutex<[[IPAddress]]>([])
+        let receipts = Mutex<[BatchReceipt]>([])
     }
 
-    /// Drops batches without acknowledging them.
+    /// Keeps the batches' receipts, and acknowledges none.
     private final class Sink: FlowSink {
         private let box: Box
 
         init(_ box: Box) { self.box = box }
 
-        func receive(_ batch: borrowing ReceivedFlowBatch, from agent: ConnectedAgent, receipt: BatchReceipt) {}
+        func receive(_ batch: borrowing ReceivedFlowBatch, from agent: ConnectedAgent, receipt: BatchReceipt) {
+            box.receipts.withLock { $0.append(receipt) }
+        }
+
+        func withdraw(_ batches: Set<BatchIdentity>) -> Set<BatchIdentity> { [] }
 
         func agent(_ agent: ConnectedAgent, hasAddresses addresses: [IPAddress]) {
             box.hostAddresses.withLock { $0.append(addresses) }
         }
     }
+
+    /// The receipts of the batches that the sink was given.
+    var receipts: [BatchReceipt] { sink.receipts.withLock { $0 } }
 
     /// The host addresses that the sink was given.
     var hostAddresses: [[IPAddress]] { sink.hostAddresses.withLock { $0 } }

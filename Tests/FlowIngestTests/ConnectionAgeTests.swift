@@ -50,6 +50,28 @@ import Testing
         try await agent.stop()
     }
 
+    @Test("no agent is asked to leave while one of its batches is older than ten seconds")
+    func owedBatches() async throws {
+        let ingest = try await ClockedIngest.start { $0.maximumConnectionAge = .seconds(30) }
+        let agent = try await ingest.connect(node: "node-a")
+        _ = try await agent.messages()
+        try await agent.send(.batch(1))
+        await ingest.pass(.minutes(2))
+        #expect(try await agent.messages() == [] && ingest.server.statistics.agedConnections == 0)
+        BatchReceipt.acknowledge(ingest.receipts)
+        // A young batch does not keep the agent.
+        try await agent.send(.batch(2))
+        await ingest.pass(.seconds(10))
+        let messages = try await agent.messages()
+        #expect(messages.first == .ack([1]) && messages.count == 2 && ingest.server.statistics.agedConnections == 1)
+        // It stays for its acknowledgement, and is disconnected when it stays without a reason.
+        await ingest.pass(.minutes(4))
+        #expect(agent.isConnected)
+        BatchReceipt.acknowledge(ingest.receipts)
+        await ingest.pass(.seconds(10))
+        #expect(!agent.isConnected && ingest.server.statistics.errors == ["stayed": 1])
+    }
+
     @Test("an agent leaves an aged connection after the departure timeout")
     func aServerThatDoesNotAcknowledgeIsLeftAfterAWhile() async throws {
         let ingest = try await TestIngest.start { $0.maximumConnectionAge = .milliseconds(100) }

@@ -90,10 +90,12 @@ import Testing
 
     @Test("acknowledgements that exceed one frame are sent in several")
     func moreBatchesThanAFrameCanNameAreAcknowledgedWithSeveral() async throws {
-        let ingest = try await TestIngest.start()
+        let ingest = try await TestIngest.start { $0.limits.batchesInFlight = .max }
         let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
-        try await agent.send(.batch(.max))
-        let receipts = [BatchReceipt](repeating: try await ingest.deliveries(1)[0].receipt, count: 300_000)
+        var frames = ByteBuffer()
+        for number in 0..<70_000 as Range<UInt64> { frames.writeImmutableBuffer(.batch(.max - number)) }
+        try await agent.send(frames)
+        let receipts = try await ingest.deliveries(70_000).map(\.receipt)
         BatchReceipt.acknowledge(receipts)
         try await eventually("all batches are acknowledged") {
             try agent.messages.reduce(0) { sum, message in

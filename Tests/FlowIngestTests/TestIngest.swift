@@ -39,6 +39,8 @@ struct TestIngest {
     private final class Box: Sendable {
         let deliveries = Mutex<[Delivery]>([])
         let hostAddresses = Mutex<[HostAddresses]>([])
+        let withdrawn = Mutex<Set<BatchIdentity>>([])
+        let givesUp = Mutex(false)
     }
 
     private final class Sink: FlowSink {
@@ -53,6 +55,11 @@ struct TestIngest {
                 node: agent.hello.nodeName, token: agent.hello.token, sequence: batch.sequence,
                 observedAtMilliseconds: batch.observedAtMilliseconds, flows: flows, receipt: receipt)
             box.deliveries.withLock { $0.append(delivery) }
+        }
+
+        func withdraw(_ batches: Set<BatchIdentity>) -> Set<BatchIdentity> {
+            box.withdrawn.withLock { $0.formUnion(batches) }
+            return box.givesUp.withLock { $0 } ? batches : []
         }
 
         func agent(_ agent: ConnectedAgent, hasAddresses addresses: [IPAddress]) {
@@ -100,6 +107,12 @@ struct TestIngest {
 
     /// The host addresses that have reached the sinks.
     var hostAddresses: [HostAddresses] { box.hostAddresses.withLock { $0 } }
+
+    /// The batches that sinks were asked to withdraw.
+    var withdrawn: Set<BatchIdentity> { box.withdrawn.withLock { $0 } }
+
+    /// Makes the sinks give up every batch that they are asked to withdraw, or none; at first, they give up none.
+    func setGivingUp(_ givesUp: Bool) { box.givesUp.withLock { $0 = givesUp } }
 
     /// Waits until `count` agents are connected.
     func connectedAgents(_ count: Int) async throws {

@@ -22,6 +22,8 @@ import Testing
             BatchReceipt.acknowledge([receipt])
         }
 
+        func withdraw(_ batches: Set<BatchIdentity>) -> Set<BatchIdentity> { [] }
+
         func agent(_ agent: ConnectedAgent, hasAddresses addresses: [IPAddress]) {}
     }
 
