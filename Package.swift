@@ -246,8 +246,9 @@ let package = Package(
         .testTarget(
             name: "AgentCoreTests",
             dependencies: [
-                "AgentCore", "Conntrack", "FlowCollection", "FlowExport", "FlowModel", "KubenetmonAgent", "Logs",
-                "Operations", "Probes", "Settings", "TestSupport", "TextFormats", lifecycle, logging, nioPosix,
+                "AgentCore", "Conntrack", "FlowCollection", "FlowExport", "FlowModel", "FlowWire", "InstanceLock",
+                "KubenetmonAgent", "Logs", "Operations", "Probes", "Settings", "TestSupport", "TextFormats", lifecycle,
+                logging, nioPosix,
             ]),
         .testTarget(
             name: "KubenetmonServerTests",

@@ -180,6 +180,10 @@ extension MetricsPage {
             .counter, "kubenetmon_agent_unknown_acknowledgements_total",
             "Acknowledgements that match no unacknowledged batch.", export.unknownAcknowledgements)
         add(
+            .counter, "kubenetmon_agent_doubtful_batches_total",
+            "Batches sent to a server while another one, to which they were sent before, may still store them.",
+            export.doubtfulBatches)
+        add(
             .gauge, "kubenetmon_agent_server_connected", "1 if the agent is connected to a server, else 0.",
             export.isConnected)
         add(

@@ -97,6 +97,51 @@ void   kubenetmon__v1__server_message__free_unpacked
   assert(message->base.descriptor == &kubenetmon__v1__server_message__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   kubenetmon__v1__welcome__init
+                     (Kubenetmon__V1__Welcome         *message)
+{
+  static const Kubenetmon__V1__Welcome init_value = KUBENETMON__V1__WELCOME__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__v1__welcome__get_packed_size
+                     (const Kubenetmon__V1__Welcome *message)
+{
+  assert(message->base.descriptor == &kubenetmon__v1__welcome__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__v1__welcome__pack
+                     (const Kubenetmon__V1__Welcome *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__v1__welcome__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__v1__welcome__pack_to_buffer
+                     (const Kubenetmon__V1__Welcome *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__v1__welcome__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__V1__Welcome *
+       kubenetmon__v1__welcome__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__V1__Welcome *)
+     protobuf_c_message_unpack (&kubenetmon__v1__welcome__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__v1__welcome__free_unpacked
+                     (Kubenetmon__V1__Welcome *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__v1__welcome__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   kubenetmon__v1__hello__init
                      (Kubenetmon__V1__Hello         *message)
 {
@@ -386,7 +431,7 @@ const ProtobufCMessageDescriptor kubenetmon__v1__agent_message__descriptor =
   (ProtobufCMessageInit) kubenetmon__v1__agent_message__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor kubenetmon__v1__server_message__field_descriptors[2] =
+static const ProtobufCFieldDescriptor kubenetmon__v1__server_message__field_descriptors[3] =
 {
   {
     "ack",
@@ -412,15 +457,28 @@ static const ProtobufCFieldDescriptor kubenetmon__v1__server_message__field_desc
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "welcome",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Kubenetmon__V1__ServerMessage, body_case),
+    offsetof(Kubenetmon__V1__ServerMessage, welcome),
+    &kubenetmon__v1__welcome__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned kubenetmon__v1__server_message__field_indices_by_name[] = {
   0,   /* field[0] = ack */
   1,   /* field[1] = go_away */
+  2,   /* field[2] = welcome */
 };
 static const ProtobufCIntRange kubenetmon__v1__server_message__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor kubenetmon__v1__server_message__descriptor =
 {
@@ -430,11 +488,75 @@ const ProtobufCMessageDescriptor kubenetmon__v1__server_message__descriptor =
   "Kubenetmon__V1__ServerMessage",
   "kubenetmon.v1",
   sizeof(Kubenetmon__V1__ServerMessage),
-  2,
+  3,
   kubenetmon__v1__server_message__field_descriptors,
   kubenetmon__v1__server_message__field_indices_by_name,
   1,  kubenetmon__v1__server_message__number_ranges,
   (ProtobufCMessageInit) kubenetmon__v1__server_message__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__v1__welcome__field_descriptors[3] =
+{
+  {
+    "server_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__V1__Welcome, server_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "address",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__V1__Welcome, address),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "port",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__V1__Welcome, port),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__v1__welcome__field_indices_by_name[] = {
+  1,   /* field[1] = address */
+  2,   /* field[2] = port */
+  0,   /* field[0] = server_id */
+};
+static const ProtobufCIntRange kubenetmon__v1__welcome__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor kubenetmon__v1__welcome__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.v1.Welcome",
+  "Welcome",
+  "Kubenetmon__V1__Welcome",
+  "kubenetmon.v1",
+  sizeof(Kubenetmon__V1__Welcome),
+  3,
+  kubenetmon__v1__welcome__field_descriptors,
+  kubenetmon__v1__welcome__field_indices_by_name,
+  1,  kubenetmon__v1__welcome__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__v1__welcome__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor kubenetmon__v1__hello__field_descriptors[6] =

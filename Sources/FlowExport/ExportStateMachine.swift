@@ -60,6 +60,8 @@ struct ExportStateMachine {
         var wasSent: Bool
         /// Whether the batch is the result of merging its minute.
         var isMerged = false
+        /// The server process that the batch was last sent to, as far as it has said who it is.
+        var server: UInt128?
     }
 
     private let agentID: AgentID
@@ -84,6 +86,11 @@ struct ExportStateMachine {
     private(set) var mergedFlows: UInt64 = 0
     /// The number of merges of kept batches.
     private(set) var merges = 0
+    /// The number of times that a batch was sent to a server while another one, to which it was sent before, may still
+    /// store it.
+    private(set) var doubtfulBatches: UInt64 = 0
+    /// The server process at the other end of the open connection; nil until it says who it is.
+    private var server: UInt128?
 
     /// - Parameters:
     ///   - agentID: This agent process.
@@ -115,6 +122,9 @@ struct ExportStateMachine {
 
     /// The time at which the oldest unacknowledged batch's counters were read, in milliseconds since the Unix epoch.
     var oldestObservation: UInt64? { kept.first?.batch.observedAtMilliseconds }
+
+    /// Whether no new batch is sent on the open connection.
+    var isDraining: Bool { state == .draining }
 
     /// Whether a batch is in flight: sent on the open connection and not acknowledged.
     var awaitsAnswer: Bool { kept.contains(where: \.isInFlight) }
@@ -152,7 +162,9 @@ struct ExportStateMachine {
             kept.last.map { $0.agentID != agentID || $0.batch.sequence < batch.sequence } ?? true,
             "sequence numbers must ascend")
         let isSent = state == .connected && connectedAs == agentID
-        kept.append(Kept(agentID: agentID, batch: batch, isInFlight: isSent, wasSent: isSent))
+        kept.append(
+            Kept(
+                agentID: agentID, batch: batch, isInFlight: isSent, wasSent: isSent, server: isSent ? server : nil))
         keptFrameBytes += batch.frame.readableBytes
         if isSent { return .send([batch.frame]) }
         if keptFrameBytes > mergeAgainAboveBytes { mergeNeverSent() }
@@ -216,12 +228,22 @@ struct ExportStateMachine {
         return frames.isEmpty ? .nothing : .send(frames)
     }
 
+    /// Handles the identity of the server at the other end of the open connection.
+    mutating func welcomed(by server: UInt128) {
+        self.server = server
+        for index in kept.indices where kept[index].isInFlight {
+            if let before = kept[index].server, before != server { doubtfulBatches += 1 }
+            kept[index].server = server
+        }
+    }
+
     /// Handles a failed attempt to connect.
     mutating func connectionFailed() -> Action { connectAgain() }
 
     /// Handles the end of the connection, whichever side closed it.
     mutating func connectionClosed() -> Action {
         for index in kept.indices { kept[index].isInFlight = false }
+        server = nil
         return connectAgain()
     }
 

@@ -35,6 +35,9 @@ extension FlowExporter {
         /// The time at which the oldest unacknowledged batch's counters were read, in milliseconds since the Unix
         /// epoch; nil if there is none.
         public var oldestObservation: UInt64?
+        /// The number of times that a batch was sent to a server while another one, to which it was sent before, may
+        /// still store it.
+        public var doubtfulBatches: UInt64 = 0
         /// The number of acknowledgements that match no unacknowledged batch.
         public var unknownAcknowledgements: UInt64 = 0
         /// The unacknowledged frames' size in bytes.

@@ -40,11 +40,9 @@ public final class FlowExporter: Sendable {
         var hostAddresses: [IPAddress]?
         /// The host addresses last sent on the open connection.
         var toldAddresses: [IPAddress]?
-        /// The task that closes the connection once ``Configuration/departureTimeout`` has passed since a `GoAway`.
-        var departure: Scheduled<Void>?
-        /// The index of the address that the next attempt starts at, modulo their number; random at first, so that
-        /// agents start at different addresses.
-        var nextAddress = Int.random(in: 0..<1024)
+        /// Whether the connection was closed because of the server's silence.
+        var isSilent = false
+        var servers = ServerChoice()
     }
 
     /// Makes an exporter that has not connected yet.
@@ -198,6 +196,7 @@ public final class FlowExporter: Sendable {
             statistics.restoredBatches = loopState.value.machine.restoredBatches
             statistics.unacknowledgedBatches = loopState.value.machine.keptBatches
             statistics.oldestObservation = loopState.value.machine.oldestObservation
+            statistics.doubtfulBatches = loopState.value.machine.doubtfulBatches
         }
         perform(action)
         if saved > 0 { endWaitsForServer() }
@@ -263,7 +262,7 @@ public final class FlowExporter: Sendable {
     /// Sends the host's addresses unless they were sent before, the server has sent `GoAway`, or the channel is not
     /// writable; in the last case, they are sent when it is writable again.
     func sendHostAddresses() {
-        guard let channel = loopState.value.channel, channel.isWritable, loopState.value.departure == nil,
+        guard let channel = loopState.value.channel, channel.isWritable, !loopState.value.machine.isDraining,
             let addresses = loopState.value.hostAddresses, addresses != loopState.value.toldAddresses
         else { return }
         loopState.value.toldAddresses = addresses
@@ -280,6 +279,7 @@ public final class FlowExporter: Sendable {
             return
         }
         loopState.value.silentSince = nil
+        loopState.value.isSilent = true
         statisticsStorage.withLock { $0.silentConnections += 1 }
         logger.warning(
             "no message from a server that owes acknowledgements; reconnecting",
@@ -290,9 +290,7 @@ public final class FlowExporter: Sendable {
     // MARK: - Connecting
 
     private func connect() {
-        let addressNumber = loopState.value.nextAddress
-        loopState.value.nextAddress += 1
-        connector.connect(addressNumber: addressNumber) { ServerMessageHandler(exporter: self) }
+        connector.connect(in: loopState.value.servers.nextOrder()) { ServerMessageHandler(exporter: self) }
             .whenComplete { result in
                 switch result {
                 case .success(let connection): self.openedWhenSettled(connection)
@@ -332,6 +330,8 @@ public final class FlowExporter: Sendable {
         }
         loopState.value.channel = channel
         loopState.value.openedAt = .now()
+        loopState.value.isSilent = false
+        loopState.value.servers.opened(to: channel.remoteAddress)
         var hello = hello
         hello.agentID = loopState.value.machine.nextAgentID
         hello.token = connection.token
@@ -344,8 +344,8 @@ public final class FlowExporter: Sendable {
             self.endWaitsForServer()
             self.loopState.value.channel = nil
             self.loopState.value.silentSince = nil
-            self.loopState.value.departure?.cancel()
-            self.loopState.value.departure = nil
+            self.loopState.value.servers.closed(
+                isOwed: self.loopState.value.machine.awaitsAnswer, isSilent: self.loopState.value.isSilent)
             self.change { $0.connectionClosed() }
         }
         change { $0.connectionOpened() }
@@ -377,6 +377,12 @@ public final class FlowExporter: Sendable {
         case .goAway(let reason, _, _):
             logger.info("the server asks the agent to reconnect", metadata: ["reason": "\(reason)"])
             leave()
+        case .welcome(let welcome):
+            loopState.value.servers.welcomed(by: welcome)
+            change { machine in
+                machine.welcomed(by: welcome.serverID)
+                return .nothing
+            }
         case .unknown:
             logger.debug("ignored a message of a later protocol version")
         }
@@ -384,6 +390,7 @@ public final class FlowExporter: Sendable {
     }
 
     private func acknowledged(_ sequences: [UInt64]) {
+        if !sequences.isEmpty { loopState.value.servers.acknowledged() }
         change { machine in
             let frameBytes = machine.keptFrameBytes
             let (acknowledged, action) = machine.acknowledged(sequences)
@@ -405,16 +412,9 @@ public final class FlowExporter: Sendable {
         if loopState.value.machine.isEmpty { loopState.value.emptied?.succeed() }
     }
 
-    /// Closes the connection once the batches in flight are acknowledged, or when the timeout since the first `GoAway`
-    /// has passed.
+    /// Closes the connection once the batches in flight are acknowledged, however long that takes: another server would
+    /// store them a second time. A server that says nothing meanwhile is left like any other.
     private func leave() {
-        if loopState.value.departure == nil, let channel = loopState.value.channel {
-            loopState.value.departure = eventLoop.scheduleTask(in: configuration.departureTimeout) {
-                self.logger.warning(
-                    "batches in flight were not acknowledged in time after the server's request to reconnect")
-                channel.close(promise: nil)
-            }
-        }
         let wasLong = NIODeadline.now() - loopState.value.openedAt > .seconds(30)
         change { $0.goAway(afterLongConnection: wasLong) }
     }

@@ -41,12 +41,13 @@ final class ServerConnector: Sendable {
     /// The state of the TLS files; nil for unencrypted connections.
     var statistics: TLSContextSource.Statistics? { tls?.statistics }
 
-    /// Tries one address after another, starting at index `addressNumber` modulo their number, until a connection is
-    /// open and, with TLS, its handshake is complete.
+    /// Tries one address after another until a connection is open and, with TLS, its handshake is complete.
     ///
-    /// - Parameter handler: Makes the handler that receives the connection's frames.
+    /// - Parameters:
+    ///   - order: The order of the addresses.
+    ///   - handler: Makes the handler that receives the connection's frames.
     func connect(
-        addressNumber: Int, handler: @escaping @Sendable () -> any ChannelHandler
+        in order: ServerChoice.Order, handler: @escaping @Sendable () -> any ChannelHandler
     ) -> EventLoopFuture<Connection> {
         NIOThreadPool.singleton
             .runIfActive(eventLoop: eventLoop) { [configuration, tls, tokens] in
@@ -55,9 +56,7 @@ final class ServerConnector: Sendable {
                     tls: try tls?.refresh(), token: try tokens?.tokens().first)
             }
             .flatMap { preparation in
-                let start = addressNumber % preparation.addresses.count
-                let addresses = preparation.addresses[start...] + preparation.addresses[..<start]
-                return self.connect(to: addresses, preparation.tls, handler)
+                self.connect(to: order(preparation.addresses)[...], preparation.tls, handler)
                     .map { Connection(channel: $0, token: preparation.token) }
             }
     }

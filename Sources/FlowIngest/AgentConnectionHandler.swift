@@ -214,6 +214,9 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     private func admit(_ agent: ConnectedAgent, _ context: ChannelHandlerContext) {
         server.update { $0.connectedAgents += 1 }
         server.note(agent, on: context.channel)
+        if let welcome = server.welcome(to: context.channel) {
+            context.writeAndFlush(wrapOutboundOut(welcome.frame()), promise: nil)
+        }
         server.log("connected", .info, "agent connected", Self.metadata(agent))
     }
 

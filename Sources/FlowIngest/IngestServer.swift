@@ -14,6 +14,8 @@ import TransportSecurity
 
 /// Accepts agents and hands their batches to the sink of each connection's event loop.
 public final class IngestServer: Sendable {
+    /// The identity of this server process, which agents recognise when they return.
+    private let id = UInt128.random(in: .min ... .max)
     let gate = ReadGate()
     let ledger = BatchLedger()
     let logger: Logger
@@ -223,6 +225,14 @@ public final class IngestServer: Sendable {
             agent, remoteAddress: channel.remoteAddress?.unmapped.ipAddress ?? "unknown")
         agents.withLock { $0[ObjectIdentifier(channel)] = summary }
         connections.withLock { $0.noteAdmission(of: ObjectIdentifier(channel)) }
+    }
+
+    /// Returns the message that tells an agent which server it has reached; nil if the channel is closed.
+    func welcome(to channel: any Channel) -> ServerMessage? {
+        guard let own = channel.localAddress, let address = own.ipAddress.flatMap({ IPAddress($0) }),
+            let port = own.port
+        else { return nil }
+        return .welcome(Welcome(serverID: id, address: address, port: UInt16(truncatingIfNeeded: port)))
     }
 
     /// Records that a batch has arrived on a connection.

@@ -41,8 +41,8 @@ struct MessageShape {
     /// `AgentMessage`: `hello` with its `host_addresses`, `batch` and `host_addresses`.
     static let agentMessage = MessageShape(messages: [1: MessageShape(messages: [6: flat]), 2: flat, 3: flat])
 
-    /// `ServerMessage`: `ack` and `go_away`.
-    static let serverMessage = MessageShape(messages: [1: flat, 2: flat])
+    /// `ServerMessage`: `ack`, `go_away` and `welcome`.
+    static let serverMessage = MessageShape(messages: [1: flat, 2: flat, 3: flat])
 }
 
 /// Reads one field after the other, as protobuf-c does (https://protobuf.dev/programming-guides/encoding/).

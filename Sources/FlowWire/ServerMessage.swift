@@ -11,6 +11,8 @@ public enum ServerMessage: Equatable, Sendable {
     /// version that the server speaks: the agent's is higher. With `isRefusal`, the server rejects the agent, and the
     /// reason says what must change.
     case goAway(reason: String, supportedProtocolVersion: UInt32 = 0, isRefusal: Bool = false)
+    /// The server has admitted the agent.
+    case welcome(Welcome)
     /// A message of a later protocol; to be ignored.
     case unknown
 
@@ -28,6 +30,8 @@ public enum ServerMessage: Equatable, Sendable {
                 reason: String(cString: goAway.reason),
                 supportedProtocolVersion: goAway.supported_protocol_version,
                 isRefusal: goAway.refused != 0)
+        case KUBENETMON__V1__SERVER_MESSAGE__BODY_WELCOME:
+            self = .welcome(try Welcome(unpacked.pointee.welcome.pointee))
         default:
             self = .unknown
         }
@@ -62,6 +66,12 @@ public enum ServerMessage: Equatable, Sendable {
                     message.go_away = goAway
                     return ByteBuffer(framing: &message)
                 }
+            }
+        case .welcome(let welcome):
+            return welcome.withMessage { welcome in
+                message.body_case = KUBENETMON__V1__SERVER_MESSAGE__BODY_WELCOME
+                message.welcome = welcome
+                return ByteBuffer(framing: &message)
             }
         case .unknown:
             return ByteBuffer(framing: &message)

@@ -12,6 +12,8 @@ public enum WireError: Error, Equatable {
     case tooManyFields(limit: Int)
     /// `Hello.agent_id` has this many bytes instead of 16.
     case badAgentID(Int)
+    /// This field of `Welcome` has this many bytes instead of 16.
+    case badWelcome(field: String, length: Int)
     /// The length of a batch's column does not match the number of flows.
     case columnLength(column: String, found: Int, expected: Int)
     /// A batch fills the columns of both address families.
@@ -37,8 +39,8 @@ public enum WireError: Error, Equatable {
         case .truncatedFrame: "truncated_frame"
         case .notAMessage: "not_a_message"
         case .tooManyFields: "too_many_fields"
-        case .badAgentID, .columnLength, .mixedFamilies, .valueOutOfRange, .badTranslatedIndex, .badHostAddresses,
-            .tooManyHostAddresses:
+        case .badAgentID, .badWelcome, .columnLength, .mixedFamilies, .valueOutOfRange, .badTranslatedIndex,
+            .badHostAddresses, .tooManyHostAddresses:
             "malformed_message"
         }
     }
@@ -59,6 +61,7 @@ extension WireError: CustomStringConvertible {
         case .tooManyFields(let limit):
             "a message has more than \(limit) fields: the peer is not a kubenetmon-agent, or its columns are not packed"
         case .badAgentID(let length): "Hello.agent_id has \(length) bytes instead of \(AgentID.byteCount)"
+        case .badWelcome(let field, let length): "Welcome.\(field) has \(length) bytes instead of 16"
         case .columnLength(let column, let found, let expected):
             "column \(column) has \(found) entries where \(expected) were expected"
         case .mixedFamilies: "a batch fills both IPv4 and IPv6 columns"

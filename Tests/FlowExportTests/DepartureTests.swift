@@ -23,27 +23,56 @@ import Testing
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
-    @Test("repeated GoAway messages do not extend the departure timeout")
-    func aServerThatAsksAgainAndAgainIsLeftOnceAndInTime() async throws {
+    @Test("an agent that was asked to go stays until its batches are acknowledged")
+    func stay() async throws {
         let server = try await RecordingServer.start()
-        let departureTimeout = TimeAmount.milliseconds(500)
-        let exporter = exporter(to: server) { $0.departureTimeout = departureTimeout }
+        let exporter = exporter(to: server) { _ in }
         exporter.export(FlowAmount(flows: 1, bytes: 2_000), of: .scrape) { .test($0) }
         exporter.start()
         let first = try await server.connection(0)
-        let batches = try await first.batches(1)
-        try await eventually("the agent leaves although its batch is not acknowledged") {
-            try? await first.say(.goAway(reason: "the connection has reached its maximum age"))
-            return server.connections.count > 1
+        _ = try await first.batches(1)
+        for _ in 0..<3 {
+            try await first.say(.goAway(reason: "the connection has reached its maximum age"))
+            try await first.say(.ack([]))
         }
+        // An acknowledgement that matches nothing shows that all messages before it are processed.
+        try await first.say(.ack([9]))
+        try await eventually("the messages are processed") { exporter.statistics.unknownAcknowledgements == 1 }
+        #expect(server.connections.count == 1 && exporter.statistics.isConnected)
+        try await first.say(.ack([1]))
         try await first.closed()
-        let second = try await server.connection(1)
-        #expect(try await second.batches(1) == batches)
-        // A timer left over from the first departure would fire before this.
-        try await exporter.eventLoop.scheduleTask(in: departureTimeout) {}.futureResult.get()
-        #expect(exporter.statistics.connections == 2 && exporter.statistics.isConnected)
-        try await second.say(.ack([1]))
+        _ = try await server.connection(1)
+        #expect(exporter.statistics.balance.acknowledged.flows == 1)
+        _ = try await exporter.drain(timeout: .zero)
+    }
+
+    @Test("after a break, an agent returns to the server that owes it acknowledgements")
+    func returnToTheHolder() async throws {
+        let servers = [try await RecordingServer.start(), try await RecordingServer.start()]
+        let addresses = try servers.map { try SocketAddress(ipAddress: "127.0.0.1", port: $0.port) }
+        let exporter = exporter(to: servers[0]) { $0.resolve = { _, _ in addresses } }
+        exporter.export(FlowAmount(flows: 1, bytes: 2_000), of: .scrape) { .test($0) }
+        exporter.start()
+        try await eventually("the agent is connected") { servers.contains { !$0.connections.isEmpty } }
+        let (holder, other) = servers[0].connections.isEmpty ? (servers[1], servers[0]) : (servers[0], servers[1])
+        for number in 0..<8 {
+            let connection = try await holder.connection(number)
+            _ = try await connection.batches(1)
+            try await connection.say(.welcome(Welcome(serverID: 7, address: IPAddress(v4: 0x7f00_0001), port: UInt16(holder.port))))
+            try await connection.cut()
+        }
+        let last = try await holder.connection(8)
+        #expect(other.connections.isEmpty && exporter.statistics.doubtfulBatches == 0)
+
+        // Another process at the same address has none of the batches.
+        try await last.say(.welcome(Welcome(serverID: 8, address: IPAddress(v4: 0x7f00_0001), port: UInt16(holder.port))))
+        try await last.say(.ack([1]))
         try await eventually("the batch is acknowledged") { exporter.statistics.balance.acknowledged.flows == 1 }
+        #expect(exporter.statistics.doubtfulBatches == 1)
+
+        // Nothing is owed: the next connection is to the other server.
+        try await last.cut()
+        _ = try await other.connection(0)
         _ = try await exporter.drain(timeout: .zero)
     }
 

@@ -29,7 +29,6 @@ extension FlowExporter.Configuration {
     static func test(host: String = "127.0.0.1", port: Int) -> FlowExporter.Configuration {
         var configuration = FlowExporter.Configuration(
             host: host, port: port, connectTimeout: .hours(1), answerTimeout: .hours(1))
-        configuration.departureTimeout = .hours(1)
         configuration.backoff = Backoff(initial: .milliseconds(10), maximum: .milliseconds(100))
         return configuration
     }

@@ -81,14 +81,16 @@ struct ClockedIngest {
             channel.read()
         }
 
-        /// Returns the server's messages since the last call, without heartbeats.
+        /// Returns the server's messages since the last call, without heartbeats and the answer to `Hello`.
         func messages() async throws -> [ServerMessage] {
             var messages: [ServerMessage] = []
             while var frame = try await channel.readOutbound(as: ByteBuffer.self) {
                 frame.moveReaderIndex(forwardBy: Frame.headerLength)
                 messages.append(try ServerMessage(decoding: frame))
             }
-            return messages.filter { $0 != .ack([]) }
+            return messages.filter {
+                if case .welcome = $0 { false } else { $0 != .ack([]) }
+            }
         }
     }
 }

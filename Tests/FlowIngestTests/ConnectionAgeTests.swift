@@ -72,18 +72,6 @@ import Testing
         #expect(!agent.isConnected && ingest.server.statistics.errors == ["stayed": 1])
     }
 
-    @Test("an agent leaves an aged connection after the departure timeout")
-    func aServerThatDoesNotAcknowledgeIsLeftAfterAWhile() async throws {
-        let ingest = try await TestIngest.start { $0.maximumConnectionAge = .milliseconds(100) }
-        let agent = ExporterUnderTest(to: ingest.address) { $0.departureTimeout = .milliseconds(200) }
-        agent.export()
-        try await eventually("the batch arrives again") { ingest.server.statistics.duplicateBatches > 0 }
-        #expect(ingest.deliveries().count == 1)
-        BatchReceipt.acknowledge(ingest.deliveries().map(\.receipt))
-        try await agent.acknowledged(1)
-        try await agent.stop()
-    }
-
     @Test("an agent that does not leave an aged connection is disconnected")
     func anAgentThatDoesNotGoIsClosed() async throws {
         let ingest = try await TestIngest.start {

@@ -22,7 +22,6 @@ struct ExporterUnderTest {
         // Only a hang reaches a deadline that the test does not set; attempts to connect follow each other quickly.
         var configuration = FlowExporter.Configuration(
             host: host, port: address?.port ?? 0, connectTimeout: .hours(1), answerTimeout: .hours(1))
-        configuration.departureTimeout = .hours(1)
         configuration.backoff = Backoff(initial: .milliseconds(10), maximum: .milliseconds(100))
         configure(&configuration)
         exporter = FlowExporter(

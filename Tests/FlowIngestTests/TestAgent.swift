@@ -6,6 +6,7 @@ import NIOCore
 import NIOPosix
 import Synchronization
 import TestSupport
+import Testing
 
 /// An agent that sends what the test provides, and records the server's messages.
 final class TestAgent: ChannelInboundHandler, Sendable {
@@ -13,6 +14,7 @@ final class TestAgent: ChannelInboundHandler, Sendable {
 
     let channel: any Channel
     private let received = Mutex<[Result<ServerMessage, WireError>]>([])
+    private let welcome = Mutex<Welcome?>(nil)
 
     private init(channel: any Channel) { self.channel = channel }
 
@@ -47,16 +49,25 @@ final class TestAgent: ChannelInboundHandler, Sendable {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let bytes = unwrapInboundIn(data)
         let message = Result { () throws(WireError) in try ServerMessage(decoding: bytes) }
+        switch message {
+        case .success(.welcome(let welcome)): self.welcome.withLock { $0 = welcome }
         // The number of heartbeats depends on the machine's speed.
-        if case .success(.ack([])) = message { return }
-        received.withLock { $0.append(message) }
+        case .success(.ack([])): break
+        default: received.withLock { $0.append(message) }
+        }
+    }
+
+    /// The server's answer to `Hello`.
+    func welcomed() async throws -> Welcome {
+        try await eventually("the server answers Hello") { self.welcome.withLock { $0 } != nil }
+        return try #require(welcome.withLock { $0 })
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         context.close(promise: nil)
     }
 
-    /// The server's messages, without heartbeats.
+    /// The server's messages, without heartbeats and the answer to `Hello`.
     var messages: [ServerMessage] {
         get throws { try received.withLock { try $0.map { try $0.get() } } }
     }

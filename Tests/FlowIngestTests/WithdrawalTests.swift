@@ -75,4 +75,17 @@ import Testing
         #expect(try await second.messages(1) == [.ack([1])])
         try await second.channel.close()
     }
+
+    @Test("a server names itself and its end of the connection")
+    func welcome() async throws {
+        let ingest = try await TestIngest.start()
+        let agents = [try await connect(to: ingest), try await connect(to: ingest)]
+        let welcomes = [try await agents[0].welcomed(), try await agents[1].welcomed()]
+        #expect(welcomes[0] == welcomes[1])
+        #expect(welcomes[0].address == IPAddress(v4: 0x7f00_0001) && Int(welcomes[0].port) == ingest.address.port)
+        let other = try await TestIngest.start()
+        let stranger = try await connect(to: other)
+        #expect(try await stranger.welcomed().serverID != welcomes[0].serverID)
+        for agent in agents + [stranger] { try await agent.channel.close() }
+    }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 import FlowWire
 import NIOCore
 import Testing
@@ -28,6 +29,18 @@ import Testing
                    10 01                               #   supported_protocol_version: 1
                 """
             ),
+            (
+                .welcome(Welcome(serverID: 0x0102 << 112 | 0x0f, address: IPAddress(v4: 0x0a01_0007), port: 8884)),
+                """
+                00 00 00 29                            # length: 41
+                1a 27                                  # ServerMessage.welcome
+                   0a 10                               #   server_id
+                      01 02 00 00 00 00 00 00 00 00 00 00 00 00 00 0f
+                   12 10                               #   address: ::ffff:10.1.0.7
+                      00 00 00 00 00 00 00 00 00 00 ff ff 0a 01 00 07
+                   18 b4 45                            #   port: 8884
+                """
+            ),
         ])
     func itsBytesAreTheRecordedOnes(_ message: ServerMessage, _ hex: String) throws {
         let recorded = try ByteBuffer(annotatedHex: hex)
@@ -42,6 +55,8 @@ import Testing
             .goAway(reason: "", supportedProtocolVersion: 0),
             .goAway(reason: "wartung ☕️", supportedProtocolVersion: .max),
             .goAway(reason: "another node's token", isRefusal: true),
+            .welcome(Welcome(serverID: .max, address: IPAddress(bits: .max), port: .max)),
+            .welcome(Welcome(serverID: 0, address: IPAddress(bits: 0), port: 0)),
         ])
     func itComesBackFromItsFrame(_ message: ServerMessage) throws {
         #expect(try ServerMessage(decoding: FlowWireTests.message(of: message.frame())) == message)
@@ -54,7 +69,7 @@ import Testing
 
     @Test(
         "a server message of an unknown type is decoded as unknown",
-        arguments: [[], Protobuf.field(3, [1, 2]), Protobuf.field(1_000, varint: 5)])
+        arguments: [[], Protobuf.field(4, [1, 2]), Protobuf.field(1_000, varint: 5)])
     func messagesOfALaterProtocolAreUnknown(_ bytes: [UInt8]) throws {
         #expect(try decode(bytes) == .unknown)
     }
@@ -69,6 +84,22 @@ import Testing
         arguments: [[0xff], [0x0a, 0x05, 0x0a], [0x0a], [0x0a, 0x02, 0x0a, 0x05], Array("HTTP/1.1 400".utf8)])
     func whatIsNoMessageIsRefused(_ bytes: [UInt8]) {
         #expect(throws: WireError.notAMessage(bytes.count)) { try decode(bytes) }
+    }
+
+    @Test("a malformed answer to Hello is rejected")
+    func badWelcome() {
+        let number = [UInt8](repeating: 1, count: 16)
+        #expect(throws: WireError.badWelcome(field: "server_id", length: 15)) {
+            try decode(Protobuf.field(3, Protobuf.field(1, Array(number.dropLast())) + Protobuf.field(2, number)))
+        }
+        #expect(throws: WireError.badWelcome(field: "address", length: 0)) {
+            try decode(Protobuf.field(3, Protobuf.field(1, number)))
+        }
+        #expect(throws: WireError.valueOutOfRange(column: "port", value: 65_536)) {
+            try decode(
+                Protobuf.field(
+                    3, Protobuf.field(1, number) + Protobuf.field(2, number) + Protobuf.field(3, varint: 65_536)))
+        }
     }
 
     private func decode(_ bytes: [UInt8]) throws -> ServerMessage {

@@ -12,6 +12,7 @@ import Testing
             (.notAMessage(18), "not_a_message", "18"),
             (.tooManyFields(limit: 256), "too_many_fields", "256"),
             (.badAgentID(15), "malformed_message", "15"),
+            (.badWelcome(field: "address", length: 4), "malformed_message", "address"),
             (.columnLength(column: "reply_bytes", found: 19, expected: 20), "malformed_message", "reply_bytes"),
             (.mixedFamilies, "malformed_message", "IPv6"),
             (.valueOutOfRange(column: "source_port", value: 65_536), "malformed_message", "65536"),

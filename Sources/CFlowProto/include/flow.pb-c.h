@@ -17,6 +17,7 @@ PROTOBUF_C__BEGIN_DECLS
 
 typedef struct Kubenetmon__V1__AgentMessage Kubenetmon__V1__AgentMessage;
 typedef struct Kubenetmon__V1__ServerMessage Kubenetmon__V1__ServerMessage;
+typedef struct Kubenetmon__V1__Welcome Kubenetmon__V1__Welcome;
 typedef struct Kubenetmon__V1__Hello Kubenetmon__V1__Hello;
 typedef struct Kubenetmon__V1__HostAddresses Kubenetmon__V1__HostAddresses;
 typedef struct Kubenetmon__V1__FlowBatch Kubenetmon__V1__FlowBatch;
@@ -62,7 +63,8 @@ struct  Kubenetmon__V1__AgentMessage
 typedef enum {
   KUBENETMON__V1__SERVER_MESSAGE__BODY__NOT_SET = 0,
   KUBENETMON__V1__SERVER_MESSAGE__BODY_ACK = 1,
-  KUBENETMON__V1__SERVER_MESSAGE__BODY_GO_AWAY = 2
+  KUBENETMON__V1__SERVER_MESSAGE__BODY_GO_AWAY = 2,
+  KUBENETMON__V1__SERVER_MESSAGE__BODY_WELCOME = 3
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(KUBENETMON__V1__SERVER_MESSAGE__BODY__CASE)
 } Kubenetmon__V1__ServerMessage__BodyCase;
 
@@ -76,11 +78,35 @@ struct  Kubenetmon__V1__ServerMessage
   union {
     Kubenetmon__V1__Ack *ack;
     Kubenetmon__V1__GoAway *go_away;
+    Kubenetmon__V1__Welcome *welcome;
   };
 };
 #define KUBENETMON__V1__SERVER_MESSAGE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__v1__server_message__descriptor) \
     , KUBENETMON__V1__SERVER_MESSAGE__BODY__NOT_SET, {0} }
+
+
+/*
+ * The answer to Hello, once the agent is admitted. An agent whose connection breaks while batches are unacknowledged
+ * returns to this server first: another one would store those batches a second time.
+ */
+struct  Kubenetmon__V1__Welcome
+{
+  ProtobufCMessage base;
+  /*
+   * 16 random bytes, new for every server process.
+   */
+  ProtobufCBinaryData server_id;
+  /*
+   * The server's end of the connection: 16 bytes in network order (IPv4 addresses are IPv4-mapped), and a port. It
+   * differs from the address that the agent has connected to if that was translated, such as a Service's.
+   */
+  ProtobufCBinaryData address;
+  uint32_t port;
+};
+#define KUBENETMON__V1__WELCOME__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__v1__welcome__descriptor) \
+    , {0,NULL}, {0,NULL}, 0 }
 
 
 /*
@@ -300,6 +326,25 @@ Kubenetmon__V1__ServerMessage *
 void   kubenetmon__v1__server_message__free_unpacked
                      (Kubenetmon__V1__ServerMessage *message,
                       ProtobufCAllocator *allocator);
+/* Kubenetmon__V1__Welcome methods */
+void   kubenetmon__v1__welcome__init
+                     (Kubenetmon__V1__Welcome         *message);
+size_t kubenetmon__v1__welcome__get_packed_size
+                     (const Kubenetmon__V1__Welcome   *message);
+size_t kubenetmon__v1__welcome__pack
+                     (const Kubenetmon__V1__Welcome   *message,
+                      uint8_t             *out);
+size_t kubenetmon__v1__welcome__pack_to_buffer
+                     (const Kubenetmon__V1__Welcome   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__V1__Welcome *
+       kubenetmon__v1__welcome__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__v1__welcome__free_unpacked
+                     (Kubenetmon__V1__Welcome *message,
+                      ProtobufCAllocator *allocator);
 /* Kubenetmon__V1__Hello methods */
 void   kubenetmon__v1__hello__init
                      (Kubenetmon__V1__Hello         *message);
@@ -403,6 +448,9 @@ typedef void (*Kubenetmon__V1__AgentMessage_Closure)
 typedef void (*Kubenetmon__V1__ServerMessage_Closure)
                  (const Kubenetmon__V1__ServerMessage *message,
                   void *closure_data);
+typedef void (*Kubenetmon__V1__Welcome_Closure)
+                 (const Kubenetmon__V1__Welcome *message,
+                  void *closure_data);
 typedef void (*Kubenetmon__V1__Hello_Closure)
                  (const Kubenetmon__V1__Hello *message,
                   void *closure_data);
@@ -426,6 +474,7 @@ typedef void (*Kubenetmon__V1__GoAway_Closure)
 
 extern const ProtobufCMessageDescriptor kubenetmon__v1__agent_message__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__v1__server_message__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__v1__welcome__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__v1__hello__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__v1__host_addresses__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__v1__flow_batch__descriptor;

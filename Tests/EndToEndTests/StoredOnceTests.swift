@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+/// Two servers behind one name, and what makes agents send a batch twice: no byte is stored twice.
+extension EndToEndTests {
+    /// Runs two servers, agents on both nodes and traffic while `disturb` runs, and returns the bytes that the nodes'
+    /// firewalls counted once every batch is acknowledged.
+    private func sentWithTwoServers(
+        _ database: TestDatabase, extraKeys: String = "",
+        disturb: (_ lab: Lab, _ servers: [ServerUnderTest]) async throws -> Void
+    ) async throws -> UInt64 {
+        var sent: UInt64 = 0
+        try await Lab.run { lab in
+            try await lab.makeServersName(secondPort: 8885)
+            let far = try await lab.startChurnServer(in: "web-1")
+            let servers = [
+                try ServerUnderTest.start(database, extraKeys: extraKeys),
+                try ServerUnderTest.start(database, port: 8885, probePort: 8881, extraKeys: extraKeys),
+            ]
+            for server in servers { try await server.waitUntilReady() }
+            var agents: [ChildProcess] = []
+            for node in ["node-a", "node-b"] {
+                agents.append(
+                    try await lab.startAgent(
+                        on: node, serverPort: ServerUnderTest.port,
+                        settings: ["KUBENETMON_SERVER_SERVICE_HOST": Lab.serversName]))
+            }
+            let traffic = try ["client-1", "client-2"].map { pod in
+                try lab.start(
+                    Repository.program("Churn"), ["tcp", "10.244.1.10", "8080", "100", "3600", "0", "0"], in: pod)
+            }
+            try await eventually("rows are stored") { try await database.rowCount() > 0 }
+            try await disturb(lab, servers)
+            for client in traffic {
+                #expect(client.isRunning, "\(client.output)")
+                client.signal(SIGKILL)
+            }
+            sent = try await lab.countersAtRest().values.reduce(0) { $0 + $1.bytes }
+            for node in ["node-a", "node-b"] {
+                #expect(try await lab.metric("kubenetmon_agent_lost_bytes_total", on: node) == 0)
+                #expect(try await lab.metric("kubenetmon_agent_doubtful_batches_total", on: node) == 0)
+            }
+            for agent in agents { try await lab.stop(agent) }
+            for server in servers { try await server.stop() }
+            far.signal(SIGKILL)
+        }
+        return sent
+    }
+
+    /// Returns how often agents have connected to the servers.
+    private func connections(_ servers: [ServerUnderTest]) async throws -> UInt64 {
+        var sum: UInt64 = 0
+        for server in servers { sum += try await server.metric("kubenetmon_server_connections_total") }
+        return sum
+    }
+
+    @Test("agents stay with the server that holds their batches while ClickHouse is away, whatever their age")
+    func outageWithTwoServers() async throws {
+        var clickHouse = try await ClickHouseProcess.start()
+        let database = try await TestDatabase.make(in: clickHouse)
+        try await database.query(
+            String(contentsOf: Repository.file("deploy/clickhouse/003_deduplication_window.sql"), encoding: .utf8))
+        let sent = try await sentWithTwoServers(database, extraKeys: "max_connection_age: 1s") { _, servers in
+            try await eventually("aged connections have been replaced") { try await connections(servers) > 6 }
+            try await clickHouse.kill()
+            // Several times the connections' age, and more than the age at which a batch keeps its agent.
+            try await eventually("batches have waited for fifteen seconds") {
+                var oldest: [Double] = []
+                for server in servers {
+                    let text = MetricsText(try await server.probe("/metrics").body)
+                    oldest.append(text.sum(of: "kubenetmon_worker_oldest_batch_age_seconds"))
+                }
+                return oldest.contains { $0 > 15 }
+            }
+            clickHouse = try await clickHouse.restart()
+        }
+        #expect(try await database.bytes() == sent)
+        try await clickHouse.stop()
+    }
+
+    @Test("agents return to the server that holds their batches when connections are cut under load")
+    func cutConnections() async throws {
+        let database = try await TestDatabase.make()
+        let sent = try await sentWithTwoServers(database) { _, servers in
+            for _ in 0..<10 {
+                let before = try await connections(servers)
+                for node in ["node-a", "node-b"] {
+                    try await ChildProcess.shell(
+                        "ip netns exec \(node) ss --kill --tcp --no-header '( dport = :8884 or dport = :8885 )'")
+                }
+                try await eventually("both agents have connected again") {
+                    try await connections(servers) >= before + 2
+                }
+            }
+        }
+        #expect(try await database.bytes() == sent)
+    }
+}
