@@ -65,8 +65,9 @@ struct AgentAccess: Equatable, Sendable {
             show: { $0.joined(separator: ",") }, parse: Self.accounts)
         maximumConnectionAge = settings.duration(
             "max_connection_age", in: .seconds(1) ... .seconds(365 * 86400), orZero: true, default: .seconds(300),
-            "Connection age, plus or minus 10 %, at which an agent is asked to reconnect, so that agents spread over "
-                + "all replicas; 0s for never.", .alias("max_grpc_connection_age"))
+            "Connection age, plus or minus 10 %, at which an agent is asked to reconnect unless its batches wait for "
+                + "ClickHouse, so that agents spread over all replicas; 0s for never.",
+            .alias("max_grpc_connection_age"))
         limits.connections = settings.integer(
             "max_connections", in: 1...1_000_000, default: limits.connections, "Limit on open agent connections.")
         limits.connectionsPerSource = settings.integer(
