@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 import FlowWire
 import NIOCore
 
@@ -27,35 +28,44 @@ struct ServerChoice {
 
     /// The most returns in a row without an acknowledgement: a server may refuse what another one accepts.
     static let maximumReturns = 20
+    /// The most connections in a row on which the holder has not admitted the agent.
+    static let maximumRejections = 2
 
     /// Random at first, so that agents start at different addresses.
     private var next: Int
+    /// The address of the server that owes acknowledgements.
     private var holder: SocketAddress?
     /// The address of the server at the other end of the open connection.
     private var current: SocketAddress?
+    /// Whether that server has admitted the agent.
+    private var isAdmitted = false
     /// The number of returns since the last acknowledgement.
     private var returns = 0
+    /// The number of connections since the last one on which the agent was admitted.
+    private var rejections = 0
 
     init(start: Int = .random(in: 0..<1024)) { next = start }
 
-    /// Returns the order of the next attempt.
+    /// Returns the order of the next attempt. An attempt that fails at the holder tries the other addresses too.
     mutating func nextOrder() -> Order {
-        defer { holder = nil }
-        if holder != nil { returns += 1 } else { next += 1 }
+        if holder == nil { next += 1 }
         return Order(holder: holder, start: next)
     }
 
     /// Handles an opened connection to an address.
-    mutating func opened(to address: SocketAddress?) { current = address }
+    mutating func opened(to address: SocketAddress?) { (current, isAdmitted) = (address, false) }
 
     /// Handles the server's answer: it names the server's own address, behind that of a Kubernetes Service.
-    mutating func welcomed(by welcome: Welcome) {
-        let packed = welcome.address.v4.map { ByteBuffer(integer: $0) } ?? ByteBuffer(integer: welcome.address.bits)
-        if let address = try? SocketAddress(packedIPAddress: packed, port: Int(welcome.port)) { current = address }
+    ///
+    /// - Parameter isReachable: Whether a connection to that address would be accepted as one to this server.
+    mutating func welcomed(by welcome: Welcome, isReachable: Bool = true) {
+        isAdmitted = true
+        guard isReachable, let address = SocketAddress(returningTo: welcome, from: current) else { return }
+        current = address
     }
 
     /// Handles the acknowledgement of a batch.
-    mutating func acknowledged() { returns = 0 }
+    mutating func acknowledged() { (isAdmitted, returns) = (true, 0) }
 
     /// Handles the end of the open connection.
     ///
@@ -63,7 +73,39 @@ struct ServerChoice {
     ///   - isOwed: Whether batches on it were not acknowledged.
     ///   - isSilent: Whether the agent has left because the server said nothing, so that a return would be in vain.
     mutating func closed(isOwed: Bool, isSilent: Bool) {
-        holder = isOwed && !isSilent && returns < Self.maximumReturns ? current : nil
-        current = nil
+        defer { (current, isAdmitted) = (nil, false) }
+        guard isAdmitted else {
+            // The batches are where they were before.
+            rejections += 1
+            if rejections >= Self.maximumRejections { holder = nil }
+            return
+        }
+        rejections = 0
+        guard isOwed, !isSilent, returns < Self.maximumReturns else { return holder = nil }
+        returns += 1
+        holder = current
+    }
+}
+
+extension SocketAddress {
+    /// The address in a server's answer, if an agent can return to it that is connected to `peer`: a loopback address
+    /// is another host's, and a link-local one lacks the interface.
+    fileprivate init?(returningTo welcome: Welcome, from peer: SocketAddress?) {
+        let address = welcome.address
+        let packed = address.v4.map { ByteBuffer(integer: $0) } ?? ByteBuffer(integer: address.bits)
+        let isPeerLoopback = peer?.ipAddress.flatMap { IPAddress($0) }?.isLoopback ?? false
+        guard welcome.port > 0, !address.isLoopback || isPeerLoopback, address.isUnicast,
+            let made = try? SocketAddress(packedIPAddress: packed, port: Int(welcome.port))
+        else { return nil }
+        self = made
+    }
+}
+
+extension IPAddress {
+    /// Whether a host can have this address on a network beyond its own link: it is neither unspecified, multicast nor
+    /// link-local (RFC 4291, sections 2.5.2, 2.5.6 and 2.7; RFC 1112; RFC 3927).
+    fileprivate var isUnicast: Bool {
+        if let v4 { return v4 != 0 && v4 >> 28 != 0xe && v4 >> 16 != 0xa9fe }
+        return bits != 0 && bits >> 120 != 0xff && bits >> 118 != 0x3fa
     }
 }

@@ -97,6 +97,9 @@ final class ServerConnector: Sendable {
             }
     }
 
+    /// Whether a server's certificate is accepted at any of its addresses.
+    var acceptsAnyAddress: Bool { configuration.tls == nil || tlsName != nil }
+
     /// The name that the server's certificate must contain. It is nil if only an IP address is known: NIOSSL then
     /// checks the certificate against the socket's address.
     private var tlsName: String? {

@@ -8,7 +8,9 @@ import Testing
 @testable import FlowExport
 
 @Suite struct ServerChoiceTests {
-    private static let addresses = (1...3).map { try! SocketAddress(ipAddress: "192.0.2.\($0)", port: 8884) }
+    private static let addresses = (1...3 as ClosedRange<UInt32>).compactMap { host in
+        try? SocketAddress(packedIPAddress: ByteBuffer(integer: 0xc000_0200 | host), port: 8884)
+    }
 
     private func welcome(_ address: String, port: UInt16 = 8884) throws -> Welcome {
         Welcome(serverID: 1, address: try #require(IPAddress(address)), port: port)
@@ -22,22 +24,46 @@ import Testing
         #expect(orders == [[second, third, first], [third, first, second], [first, second, third], orders[0]])
     }
 
-    @Test("a server that owes acknowledgements is tried first, once, and the others after it")
+    /// Connects to an address, is admitted, and loses the connection.
+    private func connect(
+        _ choice: inout ServerChoice, isOwed: Bool = true, isSilent: Bool = false, own: Welcome? = nil
+    ) throws {
+        choice.opened(to: Self.addresses[2])
+        choice.welcomed(by: try own ?? welcome("192.0.2.3"))
+        choice.closed(isOwed: isOwed, isSilent: isSilent)
+    }
+
+    @Test("a server that owes acknowledgements is tried first, and the others after it, until a connection is open")
     func returns() throws {
         var choice = ServerChoice(start: 0)
-        _ = choice.nextOrder()
-        choice.opened(to: Self.addresses[2])
-        choice.closed(isOwed: true, isSilent: false)
-        let order = choice.nextOrder()(Self.addresses)
-        #expect(order.first == Self.addresses[2] && Set(order) == Set(Self.addresses) && order.count == 3)
+        try connect(&choice)
+        for _ in 0..<100 {
+            let order = choice.nextOrder()(Self.addresses)
+            #expect(order.first == Self.addresses[2] && Set(order) == Set(Self.addresses) && order.count == 3)
+        }
+        try connect(&choice, isOwed: false)
         #expect(choice.nextOrder().holder == nil)
     }
 
     @Test("a server is not tried first if it owes nothing or was left for its silence", arguments: [true, false])
-    func others(isOwed: Bool) {
+    func others(isOwed: Bool) throws {
         var choice = ServerChoice(start: 0)
-        choice.opened(to: Self.addresses[2])
-        choice.closed(isOwed: isOwed, isSilent: isOwed)
+        try connect(&choice, isOwed: isOwed, isSilent: isOwed)
+        #expect(choice.nextOrder().holder == nil)
+    }
+
+    @Test("a server that does not admit the agent holds nothing, and is tried first twice at most")
+    func rejections() throws {
+        var choice = ServerChoice(start: 0)
+        choice.opened(to: Self.addresses[1])
+        choice.closed(isOwed: true, isSilent: false)
+        #expect(choice.nextOrder().holder == nil)
+        try connect(&choice)
+        choice.opened(to: Self.addresses[1])
+        choice.closed(isOwed: true, isSilent: false)
+        #expect(choice.nextOrder().holder == Self.addresses[2])
+        choice.opened(to: Self.addresses[1])
+        choice.closed(isOwed: true, isSilent: false)
         #expect(choice.nextOrder().holder == nil)
     }
 
@@ -45,24 +71,34 @@ import Testing
     func ownAddress() throws {
         for (own, port) in [("10.1.0.7", UInt16(8884)), ("2001:db8::7", 9_000)] {
             var choice = ServerChoice()
-            choice.opened(to: Self.addresses[0])
-            choice.welcomed(by: try welcome(own, port: port))
-            choice.closed(isOwed: true, isSilent: false)
+            try connect(&choice, own: welcome(own, port: port))
             #expect(try choice.nextOrder().holder == SocketAddress(ipAddress: own, port: Int(port)))
         }
     }
 
+    @Test(
+        "an own address at which another host may answer is ignored",
+        arguments: [
+            ("127.0.0.1", 8884), ("::1", 8884), ("0.0.0.0", 8884), ("::", 8884), ("169.254.1.1", 8884),
+            ("fe80::1", 8884), ("224.0.0.1", 8884), ("ff02::1", 8884), ("10.1.0.7", 0),
+        ])
+    func ambiguousAddress(own: String, port: UInt16) throws {
+        var choice = ServerChoice()
+        try connect(&choice, own: welcome(own, port: port))
+        #expect(choice.nextOrder().holder == Self.addresses[2])
+    }
+
     @Test("an agent returns at most twenty times in a row to a server that acknowledges nothing")
-    func limit() {
+    func limit() throws {
         var choice = ServerChoice(start: 0)
-        func attempt() -> SocketAddress? {
-            choice.opened(to: Self.addresses[1])
-            choice.closed(isOwed: true, isSilent: false)
-            return choice.nextOrder().holder
+        for _ in 0..<ServerChoice.maximumReturns {
+            try connect(&choice)
+            #expect(choice.nextOrder().holder == Self.addresses[2])
         }
-        for _ in 0..<ServerChoice.maximumReturns { #expect(attempt() == Self.addresses[1]) }
-        #expect(attempt() == nil && attempt() == nil)
+        try connect(&choice)
+        #expect(choice.nextOrder().holder == nil)
         choice.acknowledged()
-        #expect(attempt() == Self.addresses[1])
+        try connect(&choice)
+        #expect(choice.nextOrder().holder == Self.addresses[2])
     }
 }
