@@ -52,6 +52,51 @@ void   kubenetmon__v1__agent_message__free_unpacked
   assert(message->base.descriptor == &kubenetmon__v1__agent_message__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   kubenetmon__v1__leaving__init
+                     (Kubenetmon__V1__Leaving         *message)
+{
+  static const Kubenetmon__V1__Leaving init_value = KUBENETMON__V1__LEAVING__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__v1__leaving__get_packed_size
+                     (const Kubenetmon__V1__Leaving *message)
+{
+  assert(message->base.descriptor == &kubenetmon__v1__leaving__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__v1__leaving__pack
+                     (const Kubenetmon__V1__Leaving *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__v1__leaving__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__v1__leaving__pack_to_buffer
+                     (const Kubenetmon__V1__Leaving *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__v1__leaving__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__V1__Leaving *
+       kubenetmon__v1__leaving__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__V1__Leaving *)
+     protobuf_c_message_unpack (&kubenetmon__v1__leaving__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__v1__leaving__free_unpacked
+                     (Kubenetmon__V1__Leaving *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__v1__leaving__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   kubenetmon__v1__server_message__init
                      (Kubenetmon__V1__ServerMessage         *message)
 {
@@ -367,7 +412,7 @@ void   kubenetmon__v1__go_away__free_unpacked
   assert(message->base.descriptor == &kubenetmon__v1__go_away__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor kubenetmon__v1__agent_message__field_descriptors[3] =
+static const ProtobufCFieldDescriptor kubenetmon__v1__agent_message__field_descriptors[4] =
 {
   {
     "hello",
@@ -405,16 +450,29 @@ static const ProtobufCFieldDescriptor kubenetmon__v1__agent_message__field_descr
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "leaving",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Kubenetmon__V1__AgentMessage, body_case),
+    offsetof(Kubenetmon__V1__AgentMessage, leaving),
+    &kubenetmon__v1__leaving__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned kubenetmon__v1__agent_message__field_indices_by_name[] = {
   1,   /* field[1] = batch */
   0,   /* field[0] = hello */
   2,   /* field[2] = host_addresses */
+  3,   /* field[3] = leaving */
 };
 static const ProtobufCIntRange kubenetmon__v1__agent_message__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor kubenetmon__v1__agent_message__descriptor =
 {
@@ -424,11 +482,29 @@ const ProtobufCMessageDescriptor kubenetmon__v1__agent_message__descriptor =
   "Kubenetmon__V1__AgentMessage",
   "kubenetmon.v1",
   sizeof(Kubenetmon__V1__AgentMessage),
-  3,
+  4,
   kubenetmon__v1__agent_message__field_descriptors,
   kubenetmon__v1__agent_message__field_indices_by_name,
   1,  kubenetmon__v1__agent_message__number_ranges,
   (ProtobufCMessageInit) kubenetmon__v1__agent_message__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+#define kubenetmon__v1__leaving__field_descriptors NULL
+#define kubenetmon__v1__leaving__field_indices_by_name NULL
+#define kubenetmon__v1__leaving__number_ranges NULL
+const ProtobufCMessageDescriptor kubenetmon__v1__leaving__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.v1.Leaving",
+  "Leaving",
+  "Kubenetmon__V1__Leaving",
+  "kubenetmon.v1",
+  sizeof(Kubenetmon__V1__Leaving),
+  0,
+  kubenetmon__v1__leaving__field_descriptors,
+  kubenetmon__v1__leaving__field_indices_by_name,
+  0,  kubenetmon__v1__leaving__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__v1__leaving__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor kubenetmon__v1__server_message__field_descriptors[3] =

@@ -167,13 +167,13 @@ public final class FlowAssembler: FlowSink {
             }
         }
         ledger.record(counted, filling: open.block)
-        if open.block.flows == flowsBefore {
-            // No flow of the batch is to be stored.
-            BatchReceipt.acknowledge([receipt])
-        } else {
+        let isEmpty = open.block.flows == flowsBefore
+        if !isEmpty {
             open.block.endBatch(receipt.identity)
             open.receipts.append(receipt)
         }
+        // Last, because a failed write may close the connection, whose batches are then withdrawn from open blocks.
+        defer { if isEmpty { BatchReceipt.acknowledge([receipt]) } }
         guard open.block.rows > 0 else { return }
         let gatheredBytes = openBlocks.values.reduce(open.block.memoryBytes) { $0 + $1.block.memoryBytes }
         if open.block.rows >= limits.rows || gatheredBytes > limits.bytes {

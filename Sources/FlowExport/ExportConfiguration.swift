@@ -25,6 +25,9 @@ extension FlowExporter {
         /// The file with the agent's bearer token, read again for every connection; nil for none. The first token in it
         /// is sent.
         public var token: TokenFile?
+        /// The time after a `GoAway` in which no new batch is sent. If the server still owes acknowledgements then, the
+        /// agent sends new batches to it again rather than to none.
+        var departureTimeout = TimeAmount.seconds(60)
         /// The interval of heartbeats on an open connection, which are sent whether or not there are batches to send.
         var signOfLifeInterval = TimeAmount.seconds(60)
         /// The directory in which unacknowledged batches are kept for the next agent process, up to

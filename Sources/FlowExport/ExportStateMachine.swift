@@ -219,13 +219,7 @@ struct ExportStateMachine {
         guard state == .connecting else { return .close }
         state = .connected
         connectedAs = nextAgentID
-        var frames: [ByteBuffer] = []
-        for index in kept.indices where kept[index].agentID == connectedAs {
-            kept[index].isInFlight = true
-            kept[index].wasSent = true
-            frames.append(kept[index].batch.frame)
-        }
-        return frames.isEmpty ? .nothing : .send(frames)
+        return sendRest()
     }
 
     /// Handles the identity of the server at the other end of the open connection.
@@ -284,6 +278,26 @@ struct ExportStateMachine {
         state = .draining
         if afterLongConnection { backoff.reset() }
         return isDrained ? .close : .nothing
+    }
+
+    /// Handles the end of the time after a `GoAway` in which no new batch is sent: the connection is used again, until
+    /// the next `GoAway`.
+    mutating func departureFailed() -> Action {
+        guard state == .draining, connectedAs == agentID, awaitsAnswer else { return .nothing }
+        state = .connected
+        return sendRest()
+    }
+
+    /// Sends the batches that the connection carries and has not sent yet.
+    private mutating func sendRest() -> Action {
+        var frames: [ByteBuffer] = []
+        for index in kept.indices where kept[index].agentID == connectedAs && !kept[index].isInFlight {
+            kept[index].isInFlight = true
+            kept[index].wasSent = true
+            kept[index].server = server ?? kept[index].server
+            frames.append(kept[index].batch.frame)
+        }
+        return frames.isEmpty ? .nothing : .send(frames)
     }
 
     /// Whether the open connection is to be closed now: it is draining or carries an earlier process's batches, and

@@ -43,6 +43,8 @@ public final class FlowExporter: Sendable {
         /// Whether the connection was closed because of the server's silence.
         var isSilent = false
         var servers = ServerChoice()
+        /// The task that ends the time after a `GoAway` in which no new batch is sent.
+        var departure: Scheduled<Void>?
     }
 
     /// Makes an exporter that has not connected yet.
@@ -284,6 +286,8 @@ public final class FlowExporter: Sendable {
         logger.warning(
             "no message from a server that owes acknowledgements; reconnecting",
             metadata: ["silent_for": "\(configuration.answerTimeout.nanoseconds / 1_000_000_000) s"])
+        // A server that was only frozen reads this when it goes on.
+        loopState.value.channel?.writeAndFlush(AgentMessage.leavingFrame, promise: nil)
         loopState.value.channel?.close(promise: nil)
     }
 
@@ -344,6 +348,8 @@ public final class FlowExporter: Sendable {
             self.endWaitsForServer()
             self.loopState.value.channel = nil
             self.loopState.value.silentSince = nil
+            self.loopState.value.departure?.cancel()
+            self.loopState.value.departure = nil
             self.loopState.value.servers.closed(
                 isOwed: self.loopState.value.machine.awaitsAnswer, isSilent: self.loopState.value.isSilent)
             self.change { $0.connectionClosed() }
@@ -378,7 +384,7 @@ public final class FlowExporter: Sendable {
             logger.info("the server asks the agent to reconnect", metadata: ["reason": "\(reason)"])
             leave()
         case .welcome(let welcome):
-            loopState.value.servers.welcomed(by: welcome)
+            loopState.value.servers.welcomed(by: welcome, isReachable: connector.acceptsAnyAddress)
             change { machine in
                 machine.welcomed(by: welcome.serverID)
                 return .nothing
@@ -415,6 +421,12 @@ public final class FlowExporter: Sendable {
     /// Closes the connection once the batches in flight are acknowledged, however long that takes: another server would
     /// store them a second time. A server that says nothing meanwhile is left like any other.
     private func leave() {
+        if loopState.value.departure == nil {
+            loopState.value.departure = eventLoop.scheduleTask(in: configuration.departureTimeout) {
+                self.loopState.value.departure = nil
+                self.change { $0.departureFailed() }
+            }
+        }
         let wasLong = NIODeadline.now() - loopState.value.openedAt > .seconds(30)
         change { $0.goAway(afterLongConnection: wasLong) }
     }

@@ -136,6 +136,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
                 case .drop(let action): perform(action, context)
                 }
             case .hostAddresses(let addresses): perform(machine.hostAddressesReceived(addresses), context)
+            case .leaving: machine.leavingReceived()
             case .unknown: break
             }
         } catch {

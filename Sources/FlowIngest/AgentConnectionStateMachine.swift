@@ -87,7 +87,7 @@ struct AgentConnectionStateMachine {
         case fail(any Error, Peer)
         /// Close the channel.
         case close
-        /// Withdraw an agent's unacknowledged batches: it sends them again on another connection.
+        /// Withdraw an agent's unacknowledged batches: it has said that it sends them again on another connection.
         case withdraw(Set<UInt64>, of: ConnectedAgent)
         /// Cancel the timers and the examination, and log that the agent, if one was admitted, has disconnected.
         case end(ConnectedAgent?)
@@ -103,6 +103,10 @@ struct AgentConnectionStateMachine {
 
     /// The limit on waiting frames: more than the batches of one read, as a batch takes at least 50 bytes.
     static let maximumWaiting = 512
+
+    /// The length up to which a frame has no content but its kind, such as `Leaving`. It is decoded even while reading is
+    /// paused, because the connection may close next.
+    static let shortFrameBytes = 4
 
     /// The minimum time between two address updates to the sink.
     static let addressInterval = TimeAmount.seconds(1)
@@ -133,6 +137,8 @@ struct AgentConnectionStateMachine {
     private var waiting: Deque<ByteBuffer> = []
     /// The time at which each batch in flight arrived, by sequence number. They are not acknowledged yet.
     private var inFlight: [UInt64: NIODeadline] = [:]
+    /// Whether the agent has said that it sends its unacknowledged batches again on another connection.
+    private var isLeaving = false
     /// The time at which the last frame arrived or reading resumed.
     private var lastMessage = NIODeadline.uptimeNanoseconds(0)
     /// Whether the time since the last address update is below ``addressInterval``.
@@ -203,6 +209,7 @@ struct AgentConnectionStateMachine {
         case .awaitingHello, .examining, .admitted: break
         }
         if !mayRead(conditions) { isReadPaused = true }
+        if case .admitted = state, (1...Self.shortFrameBytes).contains(frame.readableBytes) { return .decode(frame) }
         // A frame that arrives while waiting frames are decoded does not overtake them.
         return isReadPaused || !waiting.isEmpty ? keep(frame) : .decode(frame)
     }
@@ -257,6 +264,9 @@ struct AgentConnectionStateMachine {
         case .closing, .closed: .nothing
         }
     }
+
+    /// Handles the agent's message that it closes the connection and sends its unacknowledged batches again on another.
+    mutating func leavingReceived() { isLeaving = true }
 
     /// Passes addresses to the sink, at most once per ``addressInterval``. Of several updates in one interval, only the
     /// newest is passed on.
@@ -391,9 +401,9 @@ struct AgentConnectionStateMachine {
         return .all([.countAged, .schedule(.departure, in: departureDeadline), .write(.goAway(reason: reason))])
     }
 
-    /// The agent may stay for as long as the server owes it acknowledgements.
+    /// The agent may stay for as long as the server owes it acknowledgements, and is asked again later.
     private mutating func departureIsLate() -> Action {
-        guard inFlight.isEmpty else { return .schedule(.departure, in: Self.agePostponement) }
+        guard inFlight.isEmpty else { return .schedule(.age, in: Self.agePostponement) }
         return fail(ConnectionError.stayed(departureDeadline))
     }
 
@@ -504,7 +514,8 @@ struct AgentConnectionStateMachine {
         waiting = []
         let owed = Set(inFlight.keys)
         inFlight = [:]
-        guard let agent, !owed.isEmpty else { return .end(agent) }
+        // The agent may have ended, and its batches be here alone.
+        guard let agent, isLeaving, !owed.isEmpty else { return .end(agent) }
         return .all([.withdraw(owed, of: agent), .end(agent)])
     }
 }

@@ -24,8 +24,7 @@ public struct IngestStatistics: Equatable, Sendable {
     public var flows: UInt64 = 0
     /// Flows in ``duplicateBatches``.
     public var duplicateFlows: UInt64 = 0
-    /// Batches withdrawn because their connection closed before they were sent to ClickHouse; their agents send them
-    /// again.
+    /// Batches withdrawn because their agent left, to send them to another server, before they were sent to ClickHouse.
     public var withdrawnBatches: UInt64 = 0
     /// Bytes of the batches' messages, without frame headers.
     public var wireBytes: UInt64 = 0

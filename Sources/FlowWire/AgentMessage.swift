@@ -13,11 +13,26 @@ public enum AgentMessage: ~Copyable {
     case batch(ReceivedFlowBatch)
     /// The addresses of the agent's host, replacing those sent before.
     case hostAddresses([IPAddress])
+    /// The agent closes this connection and sends its unacknowledged batches again on another.
+    case leaving
     /// A heartbeat, or a message of a later protocol; to be ignored.
     case unknown
 
     /// A heartbeat: the frame of a message without a body.
     public static let signOfLife = ByteBuffer(integer: UInt32(0))
+
+    /// The frame of ``leaving``.
+    public static var leavingFrame: ByteBuffer {
+        var leaving = Kubenetmon__V1__Leaving()
+        kubenetmon__v1__leaving__init(&leaving)
+        return withUnsafeMutablePointer(to: &leaving) { leaving in
+            var message = Kubenetmon__V1__AgentMessage()
+            kubenetmon__v1__agent_message__init(&message)
+            message.body_case = KUBENETMON__V1__AGENT_MESSAGE__BODY_LEAVING
+            message.leaving = leaving
+            return ByteBuffer(framing: &message)
+        }
+    }
 
     /// Makes the frame with the addresses of the agent's host, at most ``Hello/maximumHostAddresses``.
     public static func frame(hostAddresses: [IPAddress]) -> ByteBuffer {
@@ -42,6 +57,8 @@ public enum AgentMessage: ~Copyable {
             self = .batch(try ReceivedFlowBatch(message))
         case KUBENETMON__V1__AGENT_MESSAGE__BODY_HOST_ADDRESSES:
             self = .hostAddresses(try HostAddressColumns.addresses(of: unpacked.pointee.host_addresses.pointee))
+        case KUBENETMON__V1__AGENT_MESSAGE__BODY_LEAVING:
+            self = .leaving
         default:
             self = .unknown
         }

@@ -38,8 +38,9 @@ struct MessageShape {
 
     private static let flat = MessageShape()
 
-    /// `AgentMessage`: `hello` with its `host_addresses`, `batch` and `host_addresses`.
-    static let agentMessage = MessageShape(messages: [1: MessageShape(messages: [6: flat]), 2: flat, 3: flat])
+    /// `AgentMessage`: `hello` with its `host_addresses`, `batch`, `host_addresses` and `leaving`.
+    static let agentMessage = MessageShape(
+        messages: [1: MessageShape(messages: [6: flat]), 2: flat, 3: flat, 4: flat])
 
     /// `ServerMessage`: `ack`, `go_away` and `welcome`.
     static let serverMessage = MessageShape(messages: [1: flat, 2: flat, 3: flat])

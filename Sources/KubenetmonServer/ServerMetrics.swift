@@ -42,7 +42,10 @@ extension MetricsPage {
             label: "type",
             [
                 ("labeled", flows.labeled.flows),
-                ("enqueued", flows.labeled.flows &- flows.dropped.flows &- flows.gathering.flows &- flows.withdrawn.flows),
+                (
+                    "enqueued",
+                    flows.labeled.flows &- flows.dropped.flows &- flows.gathering.flows &- flows.withdrawn.flows
+                ),
                 ("dropped", flows.dropped.flows &+ rejected.flows), ("ignored", numbers.ignored.flows),
             ])
         add(
@@ -70,11 +73,11 @@ extension MetricsPage {
             flows.dropped.bytes)
         add(
             .counter, "kubenetmon_server_withdrawn_flows_total",
-            "Flows withdrawn because their connection closed before they were sent to ClickHouse; their agents resend them.",
+            "Flows withdrawn because their agent left, to send them to another server, before they were sent to ClickHouse.",
             flows.withdrawn.flows &+ blocks.withdrawn.flows)
         add(
             .counter, "kubenetmon_server_withdrawn_bytes_total",
-            "Network bytes of flows withdrawn because their connection closed before they were sent to ClickHouse.",
+            "Network bytes of flows withdrawn because their agent left before they were sent to ClickHouse.",
             flows.withdrawn.bytes &+ blocks.withdrawn.reportedBytes)
         add(
             .gauge, "kubenetmon_server_pending_flows", "Flows not yet stored in ClickHouse, by stage.",
@@ -127,7 +130,7 @@ extension MetricsPage {
             "Duplicate batches received and not stored again.", ingest.duplicateBatches)
         add(
             .counter, "kubenetmon_server_withdrawn_batches_total",
-            "Batches withdrawn because their connection closed before they were sent to ClickHouse.",
+            "Batches withdrawn because their agent left before they were sent to ClickHouse.",
             ingest.withdrawnBatches)
         add(
             .counter, "kubenetmon_server_duplicate_flows_total",

@@ -46,6 +46,29 @@ import Testing
         _ = try await exporter.drain(timeout: .zero)
     }
 
+    @Test("an agent that is still owed acknowledgements a while after GoAway sends new batches again")
+    func stayForLong() async throws {
+        let server = try await RecordingServer.start()
+        let exporter = exporter(to: server) { $0.departureTimeout = .milliseconds(50) }
+        exporter.export(FlowAmount(flows: 1, bytes: 2_000), of: .scrape) { .test($0) }
+        exporter.start()
+        let connection = try await server.connection(0)
+        _ = try await connection.batches(1)
+        try await connection.say(.goAway(reason: "the connection has reached its maximum age"))
+        exporter.export(FlowAmount(flows: 1, bytes: 2_000), of: .scrape) { .test($0) }
+        _ = try await connection.batches(2)
+        try await connection.say(.goAway(reason: "the connection has reached its maximum age"))
+        try await connection.say(.ack([1, 2]))
+        try await connection.closed()
+        #expect(exporter.statistics.balance.acknowledged.flows == 2)
+        _ = try await exporter.drain(timeout: .zero)
+    }
+
+    /// Returns the answer to `Hello` of a server process.
+    private func welcome(_ id: UInt128, _ server: RecordingServer) -> Welcome {
+        Welcome(serverID: id, address: IPAddress(v4: 0x7f00_0001), port: UInt16(server.port))
+    }
+
     @Test("after a break, an agent returns to the server that owes it acknowledgements")
     func returnToTheHolder() async throws {
         let servers = [try await RecordingServer.start(), try await RecordingServer.start()]
@@ -58,14 +81,14 @@ import Testing
         for number in 0..<8 {
             let connection = try await holder.connection(number)
             _ = try await connection.batches(1)
-            try await connection.say(.welcome(Welcome(serverID: 7, address: IPAddress(v4: 0x7f00_0001), port: UInt16(holder.port))))
+            try await connection.say(.welcome(welcome(7, holder)))
             try await connection.cut()
         }
         let last = try await holder.connection(8)
         #expect(other.connections.isEmpty && exporter.statistics.doubtfulBatches == 0)
 
         // Another process at the same address has none of the batches.
-        try await last.say(.welcome(Welcome(serverID: 8, address: IPAddress(v4: 0x7f00_0001), port: UInt16(holder.port))))
+        try await last.say(.welcome(welcome(8, holder)))
         try await last.say(.ack([1]))
         try await eventually("the batch is acknowledged") { exporter.statistics.balance.acknowledged.flows == 1 }
         #expect(exporter.statistics.doubtfulBatches == 1)

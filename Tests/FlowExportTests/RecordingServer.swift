@@ -76,6 +76,7 @@ final class RecordingServer: Sendable {
             /// A message without a body.
             case heartbeat
             case hostAddresses
+            case leaving
             /// A message that agents do not send.
             case unreadable
 
@@ -84,6 +85,7 @@ final class RecordingServer: Sendable {
                 case .hello: self = .hello
                 case .batch: self = .batch
                 case .hostAddresses: self = .hostAddresses
+                case .leaving: self = .leaving
                 case .unknown: self = message.readableBytes == 0 ? .heartbeat : .unreadable
                 case nil: self = .unreadable
                 }

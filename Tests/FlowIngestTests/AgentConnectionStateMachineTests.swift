@@ -155,6 +155,16 @@ private typealias Machine = AgentConnectionStateMachine
         #expect(machine.disconnected().outline == ["end node-a"])
     }
 
+    @Test("batches in flight are withdrawn if the agent has said that it leaves, and else kept")
+    func leaving() {
+        var machine = Machine.at(.admittedFull)
+        #expect(machine.frameReceived(ByteBuffer(bytes: [0x22, 0]), at: .second(0), .shut).outline == ["decode 2"])
+        machine.leavingReceived()
+        #expect(machine.disconnected().outline == ["withdraw [1, 2] of node-a", "end node-a"])
+        machine = .at(.admittedFull)
+        #expect(machine.disconnected().outline == ["end node-a"])
+    }
+
     @Test("decoding pauses in the middle of the waiting frames")
     func pauseWhileDecoding() {
         var machine = Machine.at(.admittedShut)
@@ -337,8 +347,7 @@ private struct Outcome {
         case .nextFrame, .readRequest, .resumption: isFull ? Outcome() : Outcome("read")
         case .acknowledgement: Outcome("read")
         case .age where isFull: Outcome("start age 10")
-        case .departure where isFull: Outcome("start departure 10")
-        case .disconnection where isFull: Outcome("withdraw [1, 2] of node-a", "end node-a", to: "closed")
+        case .departure where isFull: Outcome("start age 10")
         default: admitted(event, isPaused: true)
         }
     }

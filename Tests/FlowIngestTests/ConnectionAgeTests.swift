@@ -64,11 +64,15 @@ import Testing
         await ingest.pass(.seconds(10))
         let messages = try await agent.messages()
         #expect(messages.first == .ack([1]) && messages.count == 2 && ingest.server.statistics.agedConnections == 1)
-        // It stays for its acknowledgement, and is disconnected when it stays without a reason.
-        await ingest.pass(.minutes(4))
+        // It may stay for its acknowledgement, is then asked again, and is disconnected if it stays without a reason.
+        await ingest.pass(.minutes(2))
+        try await agent.send(AgentMessage.signOfLife)
+        await ingest.pass(.minutes(2))
         #expect(agent.isConnected)
         BatchReceipt.acknowledge(ingest.receipts)
         await ingest.pass(.seconds(10))
+        #expect(agent.isConnected && ingest.server.statistics.agedConnections == 2)
+        await ingest.pass(.seconds(90))
         #expect(!agent.isConnected && ingest.server.statistics.errors == ["stayed": 1])
     }
 

@@ -23,6 +23,7 @@ struct ExporterUnderTest {
         var configuration = FlowExporter.Configuration(
             host: host, port: address?.port ?? 0, connectTimeout: .hours(1), answerTimeout: .hours(1))
         configuration.backoff = Backoff(initial: .milliseconds(10), maximum: .milliseconds(100))
+        configuration.departureTimeout = .hours(1)
         configure(&configuration)
         exporter = FlowExporter(
             configuration: configuration,

@@ -27,6 +27,7 @@ import Testing
         let deliveries = try await ingest.deliveries(2)
         BatchReceipt.acknowledge([deliveries[0].receipt])
         _ = try await first.messages(1)
+        try await first.send(AgentMessage.leavingFrame)
         try await first.channel.close()
         try await eventually("the other batch is withdrawn") { ingest.withdrawn == [deliveries[1].receipt.identity] }
         try await ingest.connectedAgents(0)
@@ -48,6 +49,7 @@ import Testing
         let first = try await connect(to: ingest)
         try await first.send(.batch(1))
         let delivery = try await ingest.deliveries(1)[0]
+        try await first.send(AgentMessage.leavingFrame)
         try await first.channel.close()
         try await eventually("the sink is asked") { ingest.withdrawn == [delivery.receipt.identity] }
         let second = try await connect(to: ingest)
@@ -68,12 +70,38 @@ import Testing
         let delivery = try await ingest.deliveries(1)[0]
         try await second.send(.batch(1))
         try await eventually("the batch is a duplicate") { ingest.server.statistics.duplicateBatches == 1 }
+        try await first.send(AgentMessage.leavingFrame)
         try await first.channel.close()
         try await ingest.connectedAgents(1)
         #expect(ingest.withdrawn == [])
         BatchReceipt.acknowledge([delivery.receipt])
         #expect(try await second.messages(1) == [.ack([1])])
         try await second.channel.close()
+    }
+
+    /// The agent may have been killed: its batches are nowhere else.
+    @Test("the batches of a connection that closes without a word are kept")
+    func brokenConnection() async throws {
+        let ingest = try await TestIngest.start()
+        ingest.setGivingUp(true)
+        let agent = try await connect(to: ingest)
+        try await agent.send(.batch(1))
+        _ = try await ingest.deliveries(1)
+        try await agent.channel.close()
+        try await ingest.connectedAgents(0)
+        #expect(ingest.withdrawn == [] && ingest.server.statistics.withdrawnBatches == 0)
+    }
+
+    @Test("the word of an agent that leaves is heard while reading is paused")
+    func leavingWhilePaused() async throws {
+        let ingest = try await TestIngest.start { $0.limits.batchesInFlight = 1 }
+        ingest.setGivingUp(true)
+        let agent = try await connect(to: ingest)
+        try await agent.send(.batch(1), .batch(2))
+        let delivery = try await ingest.deliveries(1)[0]
+        try await agent.send(AgentMessage.leavingFrame)
+        try await agent.channel.close()
+        try await eventually("the batch is withdrawn") { ingest.withdrawn == [delivery.receipt.identity] }
     }
 
     @Test("a server names itself and its end of the connection")

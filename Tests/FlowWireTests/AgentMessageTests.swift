@@ -8,9 +8,16 @@ import Testing
 @Suite struct AgentMessageTests {
     @Test(
         "an agent message of an unknown type is decoded as unknown",
-        arguments: [[], Protobuf.field(4, [1, 2]), Protobuf.field(1_000, varint: 5)])
+        arguments: [[], Protobuf.field(5, [1, 2]), Protobuf.field(1_000, varint: 5)])
     func messagesOfALaterProtocolAreUnknown(_ bytes: [UInt8]) throws {
         #expect(try DecodedMessage(bytes) == .unknown)
+    }
+
+    @Test("the bytes of the message that an agent leaves equal the recorded ones, and later fields are ignored")
+    func leaving() throws {
+        #expect(AgentMessage.leavingFrame == ByteBuffer(bytes: [0, 0, 0, 2, 0x22, 0]))
+        #expect(try DecodedMessage(message(of: AgentMessage.leavingFrame)) == .leaving)
+        #expect(try DecodedMessage(Protobuf.field(4, Protobuf.field(1, varint: 5))) == .leaving)
     }
 
     @Test(

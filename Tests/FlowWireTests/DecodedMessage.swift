@@ -10,6 +10,7 @@ enum DecodedMessage: Equatable {
     case hello(Hello)
     case batch(sequence: UInt64, observedAtMilliseconds: UInt64, flows: [Flow])
     case hostAddresses([IPAddress])
+    case leaving
     case unknown
 
     /// Decodes the message of one frame, given without its length field.
@@ -17,6 +18,7 @@ enum DecodedMessage: Equatable {
         switch try AgentMessage(decoding: message) {
         case .hello(let hello): self = .hello(hello)
         case .hostAddresses(let addresses): self = .hostAddresses(addresses)
+        case .leaving: self = .leaving
         case .unknown: self = .unknown
         case .batch(let batch):
             var flows: [Flow] = []

@@ -16,6 +16,7 @@ PROTOBUF_C__BEGIN_DECLS
 
 
 typedef struct Kubenetmon__V1__AgentMessage Kubenetmon__V1__AgentMessage;
+typedef struct Kubenetmon__V1__Leaving Kubenetmon__V1__Leaving;
 typedef struct Kubenetmon__V1__ServerMessage Kubenetmon__V1__ServerMessage;
 typedef struct Kubenetmon__V1__Welcome Kubenetmon__V1__Welcome;
 typedef struct Kubenetmon__V1__Hello Kubenetmon__V1__Hello;
@@ -34,7 +35,8 @@ typedef enum {
   KUBENETMON__V1__AGENT_MESSAGE__BODY__NOT_SET = 0,
   KUBENETMON__V1__AGENT_MESSAGE__BODY_HELLO = 1,
   KUBENETMON__V1__AGENT_MESSAGE__BODY_BATCH = 2,
-  KUBENETMON__V1__AGENT_MESSAGE__BODY_HOST_ADDRESSES = 3
+  KUBENETMON__V1__AGENT_MESSAGE__BODY_HOST_ADDRESSES = 3,
+  KUBENETMON__V1__AGENT_MESSAGE__BODY_LEAVING = 4
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(KUBENETMON__V1__AGENT_MESSAGE__BODY__CASE)
 } Kubenetmon__V1__AgentMessage__BodyCase;
 
@@ -53,11 +55,26 @@ struct  Kubenetmon__V1__AgentMessage
      * The host's addresses after a change; replaces those sent before on this connection.
      */
     Kubenetmon__V1__HostAddresses *host_addresses;
+    Kubenetmon__V1__Leaving *leaving;
   };
 };
 #define KUBENETMON__V1__AGENT_MESSAGE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__v1__agent_message__descriptor) \
     , KUBENETMON__V1__AGENT_MESSAGE__BODY__NOT_SET, {0} }
+
+
+/*
+ * The agent closes this connection and sends its unacknowledged batches to a server again, likely to another one: this
+ * server withdraws those that it has not begun to insert. Without this message it keeps the batches of a closed
+ * connection, because the agent may have ended.
+ */
+struct  Kubenetmon__V1__Leaving
+{
+  ProtobufCMessage base;
+};
+#define KUBENETMON__V1__LEAVING__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__v1__leaving__descriptor) \
+     }
 
 
 typedef enum {
@@ -307,6 +324,25 @@ Kubenetmon__V1__AgentMessage *
 void   kubenetmon__v1__agent_message__free_unpacked
                      (Kubenetmon__V1__AgentMessage *message,
                       ProtobufCAllocator *allocator);
+/* Kubenetmon__V1__Leaving methods */
+void   kubenetmon__v1__leaving__init
+                     (Kubenetmon__V1__Leaving         *message);
+size_t kubenetmon__v1__leaving__get_packed_size
+                     (const Kubenetmon__V1__Leaving   *message);
+size_t kubenetmon__v1__leaving__pack
+                     (const Kubenetmon__V1__Leaving   *message,
+                      uint8_t             *out);
+size_t kubenetmon__v1__leaving__pack_to_buffer
+                     (const Kubenetmon__V1__Leaving   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__V1__Leaving *
+       kubenetmon__v1__leaving__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__v1__leaving__free_unpacked
+                     (Kubenetmon__V1__Leaving *message,
+                      ProtobufCAllocator *allocator);
 /* Kubenetmon__V1__ServerMessage methods */
 void   kubenetmon__v1__server_message__init
                      (Kubenetmon__V1__ServerMessage         *message);
@@ -445,6 +481,9 @@ void   kubenetmon__v1__go_away__free_unpacked
 typedef void (*Kubenetmon__V1__AgentMessage_Closure)
                  (const Kubenetmon__V1__AgentMessage *message,
                   void *closure_data);
+typedef void (*Kubenetmon__V1__Leaving_Closure)
+                 (const Kubenetmon__V1__Leaving *message,
+                  void *closure_data);
 typedef void (*Kubenetmon__V1__ServerMessage_Closure)
                  (const Kubenetmon__V1__ServerMessage *message,
                   void *closure_data);
@@ -473,6 +512,7 @@ typedef void (*Kubenetmon__V1__GoAway_Closure)
 /* --- descriptors --- */
 
 extern const ProtobufCMessageDescriptor kubenetmon__v1__agent_message__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__v1__leaving__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__v1__server_message__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__v1__welcome__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__v1__hello__descriptor;

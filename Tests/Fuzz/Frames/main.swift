@@ -16,7 +16,7 @@ public func fuzz(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
             batch.forEach { bytes &+= $0.bytes }
         case .hello: break
         case .hostAddresses: break
-        case .unknown: break
+        case .leaving, .unknown: break
         }
     } catch {}
     if let message = try? ServerMessage(decoding: frame) {
