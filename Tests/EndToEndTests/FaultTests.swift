@@ -15,20 +15,8 @@ extension EndToEndTests {
         check: (_ chosen: ServerUnderTest, _ other: ServerUnderTest, _ sent: UInt64) async throws -> Void
     ) async throws {
         try await Lab.run { lab in
-            try await lab.makeServersName(secondPort: 8885)
             let far = try await lab.startChurnServer(in: "web-1")
-            let servers = [
-                try ServerUnderTest.start(database),
-                try ServerUnderTest.start(database, port: 8885, probePort: 8881),
-            ]
-            for server in servers { try await server.waitUntilReady() }
-            var agents: [ChildProcess] = []
-            for node in ["node-a", "node-b"] {
-                agents.append(
-                    try await lab.startAgent(
-                        on: node, serverPort: ServerUnderTest.port,
-                        settings: ["KUBENETMON_SERVER_SERVICE_HOST": Lab.serversName]))
-            }
+            let (servers, agents) = try await lab.startTwoServersAndAgents(database)
             async let near = lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 200, seconds: 5)
             async let across = lab.churn("tcp", from: "client-2", to: "10.244.1.10", rate: 200, seconds: 5)
             var connected: [UInt64] = []

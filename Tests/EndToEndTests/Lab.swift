@@ -71,6 +71,26 @@ final class Lab: Sendable {
         return agent
     }
 
+    /// Starts two servers behind one name, waits until they are ready, and starts an agent on each node.
+    func startTwoServersAndAgents(
+        _ database: TestDatabase, extraKeys: String = ""
+    ) async throws -> (servers: [ServerUnderTest], agents: [ChildProcess]) {
+        try await makeServersName(secondPort: 8885)
+        let servers = [
+            try ServerUnderTest.start(database, extraKeys: extraKeys),
+            try ServerUnderTest.start(database, port: 8885, probePort: 8881, extraKeys: extraKeys),
+        ]
+        for server in servers { try await server.waitUntilReady() }
+        var agents: [ChildProcess] = []
+        for node in ["node-a", "node-b"] {
+            agents.append(
+                try await startAgent(
+                    on: node, serverPort: ServerUnderTest.port,
+                    settings: ["KUBENETMON_SERVER_SERVICE_HOST": Self.serversName]))
+        }
+        return (servers, agents)
+    }
+
     /// Gives two servers one name: connections to its second address reach `secondPort` of the sandbox, as with a
     /// Service.
     func makeServersName(secondPort: Int) async throws {

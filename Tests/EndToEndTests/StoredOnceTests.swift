@@ -15,20 +15,8 @@ extension EndToEndTests {
     ) async throws -> UInt64 {
         var sent: UInt64 = 0
         try await Lab.run { lab in
-            try await lab.makeServersName(secondPort: 8885)
             let far = try await lab.startChurnServer(in: "web-1")
-            let servers = [
-                try ServerUnderTest.start(database, extraKeys: extraKeys),
-                try ServerUnderTest.start(database, port: 8885, probePort: 8881, extraKeys: extraKeys),
-            ]
-            for server in servers { try await server.waitUntilReady() }
-            var agents: [ChildProcess] = []
-            for node in ["node-a", "node-b"] {
-                agents.append(
-                    try await lab.startAgent(
-                        on: node, serverPort: ServerUnderTest.port,
-                        settings: ["KUBENETMON_SERVER_SERVICE_HOST": Lab.serversName]))
-            }
+            let (servers, agents) = try await lab.startTwoServersAndAgents(database, extraKeys: extraKeys)
             let traffic = try ["client-1", "client-2"].map { pod in
                 try lab.start(
                     Repository.program("Churn"), ["tcp", "10.244.1.10", "8080", "100", "3600", "0", "0"], in: pod)
