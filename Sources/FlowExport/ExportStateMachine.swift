@@ -145,8 +145,8 @@ struct ExportStateMachine {
     }
 
     /// Shortens the waits for a shutdown: if batches are kept, the next attempt is due at once, and every later wait is
-    /// short. A draining connection takes no new batch, so it is closed; the batches in flight on it are sent to
-    /// another server too.
+    /// short. A draining connection takes no new batch, so it is closed; the batches in flight on it are sent again, to
+    /// the same server first.
     mutating func hurry() -> Action {
         backoff = .serverConnectionAtShutdown
         switch state {
@@ -283,7 +283,7 @@ struct ExportStateMachine {
     /// Handles the end of the time after a `GoAway` in which no new batch is sent: the connection is used again, until
     /// the next `GoAway`.
     mutating func departureFailed() -> Action {
-        guard state == .draining, connectedAs == agentID, awaitsAnswer else { return .nothing }
+        guard state == .draining, connectedAs == agentID, nextAgentID == agentID, awaitsAnswer else { return .nothing }
         state = .connected
         return sendRest()
     }

@@ -425,6 +425,7 @@ public final class FlowExporter: Sendable {
             loopState.value.departure = eventLoop.scheduleTask(in: configuration.departureTimeout) {
                 self.loopState.value.departure = nil
                 self.change { $0.departureFailed() }
+                self.sendHostAddresses()
             }
         }
         let wasLong = NIODeadline.now() - loopState.value.openedAt > .seconds(30)

@@ -41,7 +41,7 @@ struct ServerChoice {
     private var isAdmitted = false
     /// The number of returns since the last acknowledgement.
     private var returns = 0
-    /// The number of connections since the last one on which the agent was admitted.
+    /// The number of connections on which the holder has not admitted the agent.
     private var rejections = 0
 
     init(start: Int = .random(in: 0..<1024)) { next = start }
@@ -76,8 +76,9 @@ struct ServerChoice {
         defer { (current, isAdmitted) = (nil, false) }
         guard isAdmitted else {
             // The batches are where they were before.
+            guard current == holder else { return }
             rejections += 1
-            if rejections >= Self.maximumRejections { holder = nil }
+            if isSilent || rejections >= Self.maximumRejections { holder = nil }
             return
         }
         rejections = 0

@@ -55,10 +55,14 @@ import Testing
         let connection = try await server.connection(0)
         _ = try await connection.batches(1)
         try await connection.say(.goAway(reason: "the connection has reached its maximum age"))
+        // An acknowledgement that matches nothing shows that the message before it is processed.
+        try await connection.say(.ack([9]))
+        try await eventually("GoAway is processed") { exporter.statistics.unknownAcknowledgements == 1 }
         exporter.export(FlowAmount(flows: 1, bytes: 2_000), of: .scrape) { .test($0) }
         _ = try await connection.batches(2)
-        try await connection.say(.goAway(reason: "the connection has reached its maximum age"))
         try await connection.say(.ack([1, 2]))
+        try await eventually("both are acknowledged") { exporter.statistics.unacknowledgedBatches == 0 }
+        try await connection.say(.goAway(reason: "the connection has reached its maximum age"))
         try await connection.closed()
         #expect(exporter.statistics.balance.acknowledged.flows == 2)
         _ = try await exporter.drain(timeout: .zero)

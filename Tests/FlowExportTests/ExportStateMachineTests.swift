@@ -122,6 +122,31 @@ import Testing
         #expect(machine.open() == .send([batches[2].frame]))
     }
 
+    @Test("while batches are owed for long after GoAway, new ones are sent on the connection again")
+    func departureFailed() {
+        let machine = connected()
+        let batches = (1...3).map { ExportBatch.test($0) }
+        _ = machine.enqueue(batches[0])
+        #expect(machine.departureFailed() == .nothing)
+        _ = machine.goAway()
+        _ = machine.enqueue(batches[1])
+        #expect(machine.departureFailed() == .send([batches[1].frame]))
+        #expect(machine.enqueue(batches[2]) == .send([batches[2].frame]))
+        #expect(machine.acknowledged([1, 2, 3]).1 == .nothing)
+        #expect(machine.goAway() == .close)
+        #expect(machine.departureFailed() == .nothing)
+    }
+
+    @Test("a connection that drains for the batches of an earlier process is not used again")
+    func departureFailedWithRestoredBatches() {
+        let machine = connected()
+        _ = machine.enqueue(.test(1))
+        _ = machine.restore([SpooledBatch(agentID: .random(), batch: .test(1))])
+        _ = machine.goAway()
+        #expect(machine.departureFailed() == .nothing)
+        #expect(machine.acknowledged([1]).1 == .close)
+    }
+
     @Test("GoAway closes a connection without unacknowledged batches") func anIdleConnectionIsClosedOnGoAway() {
         let machine = connected()
         #expect(machine.goAway() == .close)
@@ -347,6 +372,7 @@ import Testing
     func enqueue(_ batch: ExportBatch) -> Action { machine.enqueue(batch) }
     func restore(_ batches: [SpooledBatch]) -> Action { machine.restore(batches) }
     func goAway() -> Action { machine.goAway() }
+    func departureFailed() -> Action { machine.departureFailed() }
     func hurry() -> Action { machine.hurry() }
     func stop() -> Action { machine.stop() }
 

@@ -293,6 +293,7 @@ import Threads
         try await first.closed()
         #expect(try await server.connection(1).batches(1) == [batch.frame.message])
         #expect(exporter.statistics.silentConnections >= 1)
+        try await eventually("the server reads that the agent leaves") { first.isLeft }
     }
 
     @Test("a heartbeat of the server restarts the timeout for acknowledgements")

@@ -123,6 +123,9 @@ final class RecordingServer: Sendable {
             }
         }
 
+        /// Whether the agent has said that it leaves.
+        var isLeft: Bool { !messages(.leaving).isEmpty }
+
         /// The number of heartbeats.
         var heartbeats: Int { messages(.heartbeat).count }
 

@@ -59,11 +59,20 @@ import Testing
         choice.closed(isOwed: true, isSilent: false)
         #expect(choice.nextOrder().holder == nil)
         try connect(&choice)
-        choice.opened(to: Self.addresses[1])
-        choice.closed(isOwed: true, isSilent: false)
-        #expect(choice.nextOrder().holder == Self.addresses[2])
-        choice.opened(to: Self.addresses[1])
-        choice.closed(isOwed: true, isSilent: false)
+        for address in [Self.addresses[1], Self.addresses[1], Self.addresses[2], Self.addresses[2]] {
+            #expect(choice.nextOrder().holder == Self.addresses[2])
+            choice.opened(to: address)
+            choice.closed(isOwed: true, isSilent: false)
+        }
+        #expect(choice.nextOrder().holder == nil)
+    }
+
+    @Test("a server that accepts connections and says nothing is tried first once")
+    func silence() throws {
+        var choice = ServerChoice(start: 0)
+        try connect(&choice)
+        choice.opened(to: Self.addresses[2])
+        choice.closed(isOwed: true, isSilent: true)
         #expect(choice.nextOrder().holder == nil)
     }
 
