@@ -104,15 +104,11 @@ struct AgentConnectionStateMachine {
     /// The limit on waiting frames: more than the batches of one read, as a batch takes at least 50 bytes.
     static let maximumWaiting = 512
 
-    /// The length up to which a frame has no content but its kind, such as `Leaving`. It is decoded even while reading is
-    /// paused, because the connection may close next.
-    static let shortFrameBytes = 4
-
     /// The minimum time between two address updates to the sink.
     static let addressInterval = TimeAmount.seconds(1)
 
-    /// The time by which the request to reconnect, and the deadline for leaving, are postponed while the server owes
-    /// the agent acknowledgements or cannot store batches.
+    /// The time by which the request to reconnect is postponed while the server owes the agent acknowledgements or
+    /// cannot store batches.
     static let agePostponement = TimeAmount.seconds(10)
 
     /// The age from which an unacknowledged batch postpones the request to reconnect. It is more than a batch takes to
@@ -137,6 +133,9 @@ struct AgentConnectionStateMachine {
     private var waiting: Deque<ByteBuffer> = []
     /// The time at which each batch in flight arrived, by sequence number. They are not acknowledged yet.
     private var inFlight: [UInt64: NIODeadline] = [:]
+    /// Whether a batch has arrived since the last request to reconnect: the agent has stayed because it was owed
+    /// acknowledgements for long.
+    private var isUsedAgain = false
     /// Whether the agent has said that it sends its unacknowledged batches again on another connection.
     private var isLeaving = false
     /// The time at which the last frame arrived or reading resumed.
@@ -209,7 +208,8 @@ struct AgentConnectionStateMachine {
         case .awaitingHello, .examining, .admitted: break
         }
         if !mayRead(conditions) { isReadPaused = true }
-        if case .admitted = state, (1...Self.shortFrameBytes).contains(frame.readableBytes) { return .decode(frame) }
+        // The connection closes next, so this message is decoded even while reading is paused.
+        if case .admitted = state, AgentMessage.isLeaving(frame) { return .decode(frame) }
         // A frame that arrives while waiting frames are decoded does not overtake them.
         return isReadPaused || !waiting.isEmpty ? keep(frame) : .decode(frame)
     }
@@ -247,6 +247,7 @@ struct AgentConnectionStateMachine {
         switch state {
         case .admitted(let agent):
             inFlight[sequence] = now
+            isUsedAgain = true
             return .take(from: agent)
         case .handshake, .awaitingHello, .examining:
             return .drop(fail(ConnectionError.unexpectedMessage("a batch came before Hello")))
@@ -394,16 +395,17 @@ struct AgentConnectionStateMachine {
 
     /// Asks the agent to reconnect because of the connection's age. Postpones that while batches cannot be stored: the
     /// agent would send another replica the batches that this one holds, and both would store them.
-    private func askToReconnect(at now: NIODeadline, _ conditions: Conditions) -> Action {
+    private mutating func askToReconnect(at now: NIODeadline, _ conditions: Conditions) -> Action {
         let isOwing = inFlight.values.contains { now - $0 >= Self.owedAge }
         guard conditions.isGateOpen, !isOwing else { return .schedule(.age, in: Self.agePostponement) }
         let reason = "the connection has reached its maximum age or that of its token"
+        isUsedAgain = false
         return .all([.countAged, .schedule(.departure, in: departureDeadline), .write(.goAway(reason: reason))])
     }
 
     /// The agent may stay for as long as the server owes it acknowledgements, and is asked again later.
     private mutating func departureIsLate() -> Action {
-        guard inFlight.isEmpty else { return .schedule(.age, in: Self.agePostponement) }
+        guard inFlight.isEmpty, !isUsedAgain else { return .schedule(.age, in: Self.agePostponement) }
         return fail(ConnectionError.stayed(departureDeadline))
     }
 

@@ -21,6 +21,11 @@ public enum AgentMessage: ~Copyable {
     /// A heartbeat: the frame of a message without a body.
     public static let signOfLife = ByteBuffer(integer: UInt32(0))
 
+    /// Whether a frame's message is ``leaving``, told by its first byte and its length: it has no content.
+    public static func isLeaving(_ message: ByteBuffer) -> Bool {
+        message.readableBytes == 2 && message.getInteger(at: message.readerIndex, as: UInt8.self) == 0x22
+    }
+
     /// The frame of ``leaving``.
     public static var leavingFrame: ByteBuffer {
         var leaving = Kubenetmon__V1__Leaving()

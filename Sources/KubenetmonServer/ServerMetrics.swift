@@ -119,7 +119,7 @@ extension MetricsPage {
             ingest.acceptFailures)
         add(
             .counter, "kubenetmon_server_aged_connections_total",
-            "Connections whose agent was asked to reconnect because of their age.", ingest.agedConnections)
+            "Requests to agents to reconnect because of their connection's age.", ingest.agedConnections)
         add(
             .counter, "kubenetmon_server_batches_total", "Batches received from agents.", ingest.batches)
         add(

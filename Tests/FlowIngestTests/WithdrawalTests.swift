@@ -80,7 +80,7 @@ import Testing
     }
 
     /// The agent may have been killed: its batches are nowhere else.
-    @Test("the batches of a connection that closes without a word are kept")
+    @Test("the batches of a connection that closes without the agent's message are kept")
     func brokenConnection() async throws {
         let ingest = try await TestIngest.start()
         ingest.setGivingUp(true)
@@ -92,7 +92,24 @@ import Testing
         #expect(ingest.withdrawn == [] && ingest.server.statistics.withdrawnBatches == 0)
     }
 
-    @Test("the word of an agent that leaves is heard while reading is paused")
+    @Test("a connection that broke before does not keep what the agent takes with it")
+    func brokenBefore() async throws {
+        let ingest = try await TestIngest.start()
+        ingest.setGivingUp(true)
+        let first = try await connect(to: ingest)
+        try await first.send(.batch(1))
+        let delivery = try await ingest.deliveries(1)[0]
+        try await first.channel.close()
+        try await ingest.connectedAgents(0)
+        let second = try await connect(to: ingest)
+        try await second.send(.batch(1))
+        try await eventually("the batch is a duplicate") { ingest.server.statistics.duplicateBatches == 1 }
+        try await second.send(AgentMessage.leavingFrame)
+        try await second.channel.close()
+        try await eventually("the batch is withdrawn") { ingest.withdrawn == [delivery.receipt.identity] }
+    }
+
+    @Test("an agent that leaves takes its batches with it while reading is paused too")
     func leavingWhilePaused() async throws {
         let ingest = try await TestIngest.start { $0.limits.batchesInFlight = 1 }
         ingest.setGivingUp(true)

@@ -66,7 +66,8 @@ struct  Kubenetmon__V1__AgentMessage
 /*
  * The agent closes this connection and sends its unacknowledged batches to a server again, likely to another one: this
  * server withdraws those that it has not begun to insert. Without this message it keeps the batches of a closed
- * connection, because the agent may have ended.
+ * connection, because the agent may have ended. The message has no content, so that a server recognises it even while
+ * it reads no batches.
  */
 struct  Kubenetmon__V1__Leaving
 {
@@ -280,8 +281,9 @@ struct  Kubenetmon__V1__Ack
 
 
 /*
- * Asks the agent to reconnect, usually to another server. The agent sends nothing new on this connection, waits at most
- * a minute for the acknowledgements of its batches in flight, and closes it.
+ * Asks the agent to reconnect, usually to another server. The agent sends no new batches on this connection, waits for
+ * the acknowledgements of its batches in flight, and closes it. If some are still owed after a minute, it sends new
+ * batches on it again, until the next GoAway.
  */
 struct  Kubenetmon__V1__GoAway
 {
