@@ -21,22 +21,15 @@ public enum AgentMessage: ~Copyable {
     /// A heartbeat: the frame of a message without a body.
     public static let signOfLife = ByteBuffer(integer: UInt32(0))
 
-    /// Whether a frame's message is ``leaving``, told by its first byte and its length: it has no content.
-    public static func isLeaving(_ message: ByteBuffer) -> Bool {
-        message.readableBytes == 2 && message.getInteger(at: message.readerIndex, as: UInt8.self) == 0x22
-    }
+    /// The message ``leaving``: field 4 of `AgentMessage`, without content.
+    private static let leavingMessage: [UInt8] = [0x22, 0]
 
     /// The frame of ``leaving``.
-    public static var leavingFrame: ByteBuffer {
-        var leaving = Kubenetmon__V1__Leaving()
-        kubenetmon__v1__leaving__init(&leaving)
-        return withUnsafeMutablePointer(to: &leaving) { leaving in
-            var message = Kubenetmon__V1__AgentMessage()
-            kubenetmon__v1__agent_message__init(&message)
-            message.body_case = KUBENETMON__V1__AGENT_MESSAGE__BODY_LEAVING
-            message.leaving = leaving
-            return ByteBuffer(framing: &message)
-        }
+    public static let leavingFrame = ByteBuffer(bytes: [0, 0, 0, UInt8(leavingMessage.count)] + leavingMessage)
+
+    /// Whether a frame's message is ``leaving``.
+    public static func isLeaving(_ message: ByteBuffer) -> Bool {
+        message.readableBytesView.elementsEqual(leavingMessage)
     }
 
     /// Makes the frame with the addresses of the agent's host, at most ``Hello/maximumHostAddresses``.
