@@ -57,7 +57,7 @@ final class BatchLedger: Sendable {
     /// too, and returns their number. They are new if they arrive again.
     func withdraw(_ batches: [BatchIdentity], of channel: any Channel, from sink: any FlowSink) -> Int {
         memory.withLock { memory in
-            // Other connections may have broken before without a word of their agent.
+            // A connection that broke before, without Leaving, has kept its receipts.
             let abandoned = Set(
                 batches.filter { batch in memory.close(batch) { $0.channel === channel || !$0.channel.isActive } })
             guard !abandoned.isEmpty else { return 0 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Limits repeated log lines: of each kind, so many are admitted per interval, and further ones are only counted.
+/// A limit on repeated log lines: an interval admits a fixed number of lines of each kind, and counts the further ones.
 ///
 /// The interval of a kind begins with its first line. The limit is a value without a clock: it is given the time.
 public struct LogLimit<Kind: Hashable & Sendable>: Sendable {
