@@ -97,6 +97,96 @@ void   kubenetmon__v1__leaving__free_unpacked
   assert(message->base.descriptor == &kubenetmon__v1__leaving__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   kubenetmon__v1__confirmation__init
+                     (Kubenetmon__V1__Confirmation         *message)
+{
+  static const Kubenetmon__V1__Confirmation init_value = KUBENETMON__V1__CONFIRMATION__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__v1__confirmation__get_packed_size
+                     (const Kubenetmon__V1__Confirmation *message)
+{
+  assert(message->base.descriptor == &kubenetmon__v1__confirmation__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__v1__confirmation__pack
+                     (const Kubenetmon__V1__Confirmation *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__v1__confirmation__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__v1__confirmation__pack_to_buffer
+                     (const Kubenetmon__V1__Confirmation *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__v1__confirmation__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__V1__Confirmation *
+       kubenetmon__v1__confirmation__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__V1__Confirmation *)
+     protobuf_c_message_unpack (&kubenetmon__v1__confirmation__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__v1__confirmation__free_unpacked
+                     (Kubenetmon__V1__Confirmation *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__v1__confirmation__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__v1__in_doubt__init
+                     (Kubenetmon__V1__InDoubt         *message)
+{
+  static const Kubenetmon__V1__InDoubt init_value = KUBENETMON__V1__IN_DOUBT__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__v1__in_doubt__get_packed_size
+                     (const Kubenetmon__V1__InDoubt *message)
+{
+  assert(message->base.descriptor == &kubenetmon__v1__in_doubt__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__v1__in_doubt__pack
+                     (const Kubenetmon__V1__InDoubt *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__v1__in_doubt__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__v1__in_doubt__pack_to_buffer
+                     (const Kubenetmon__V1__InDoubt *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__v1__in_doubt__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__V1__InDoubt *
+       kubenetmon__v1__in_doubt__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__V1__InDoubt *)
+     protobuf_c_message_unpack (&kubenetmon__v1__in_doubt__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__v1__in_doubt__free_unpacked
+                     (Kubenetmon__V1__InDoubt *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__v1__in_doubt__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   kubenetmon__v1__server_message__init
                      (Kubenetmon__V1__ServerMessage         *message)
 {
@@ -185,6 +275,96 @@ void   kubenetmon__v1__welcome__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &kubenetmon__v1__welcome__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__v1__held__init
+                     (Kubenetmon__V1__Held         *message)
+{
+  static const Kubenetmon__V1__Held init_value = KUBENETMON__V1__HELD__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__v1__held__get_packed_size
+                     (const Kubenetmon__V1__Held *message)
+{
+  assert(message->base.descriptor == &kubenetmon__v1__held__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__v1__held__pack
+                     (const Kubenetmon__V1__Held *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__v1__held__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__v1__held__pack_to_buffer
+                     (const Kubenetmon__V1__Held *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__v1__held__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__V1__Held *
+       kubenetmon__v1__held__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__V1__Held *)
+     protobuf_c_message_unpack (&kubenetmon__v1__held__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__v1__held__free_unpacked
+                     (Kubenetmon__V1__Held *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__v1__held__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   kubenetmon__v1__settlement__init
+                     (Kubenetmon__V1__Settlement         *message)
+{
+  static const Kubenetmon__V1__Settlement init_value = KUBENETMON__V1__SETTLEMENT__INIT;
+  *message = init_value;
+}
+size_t kubenetmon__v1__settlement__get_packed_size
+                     (const Kubenetmon__V1__Settlement *message)
+{
+  assert(message->base.descriptor == &kubenetmon__v1__settlement__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t kubenetmon__v1__settlement__pack
+                     (const Kubenetmon__V1__Settlement *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &kubenetmon__v1__settlement__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t kubenetmon__v1__settlement__pack_to_buffer
+                     (const Kubenetmon__V1__Settlement *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &kubenetmon__v1__settlement__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Kubenetmon__V1__Settlement *
+       kubenetmon__v1__settlement__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Kubenetmon__V1__Settlement *)
+     protobuf_c_message_unpack (&kubenetmon__v1__settlement__descriptor,
+                                allocator, len, data);
+}
+void   kubenetmon__v1__settlement__free_unpacked
+                     (Kubenetmon__V1__Settlement *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &kubenetmon__v1__settlement__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   kubenetmon__v1__hello__init
@@ -412,7 +592,7 @@ void   kubenetmon__v1__go_away__free_unpacked
   assert(message->base.descriptor == &kubenetmon__v1__go_away__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor kubenetmon__v1__agent_message__field_descriptors[4] =
+static const ProtobufCFieldDescriptor kubenetmon__v1__agent_message__field_descriptors[6] =
 {
   {
     "hello",
@@ -462,17 +642,43 @@ static const ProtobufCFieldDescriptor kubenetmon__v1__agent_message__field_descr
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "confirmation",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Kubenetmon__V1__AgentMessage, body_case),
+    offsetof(Kubenetmon__V1__AgentMessage, confirmation),
+    &kubenetmon__v1__confirmation__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "in_doubt",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Kubenetmon__V1__AgentMessage, body_case),
+    offsetof(Kubenetmon__V1__AgentMessage, in_doubt),
+    &kubenetmon__v1__in_doubt__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned kubenetmon__v1__agent_message__field_indices_by_name[] = {
   1,   /* field[1] = batch */
+  4,   /* field[4] = confirmation */
   0,   /* field[0] = hello */
   2,   /* field[2] = host_addresses */
+  5,   /* field[5] = in_doubt */
   3,   /* field[3] = leaving */
 };
 static const ProtobufCIntRange kubenetmon__v1__agent_message__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor kubenetmon__v1__agent_message__descriptor =
 {
@@ -482,7 +688,7 @@ const ProtobufCMessageDescriptor kubenetmon__v1__agent_message__descriptor =
   "Kubenetmon__V1__AgentMessage",
   "kubenetmon.v1",
   sizeof(Kubenetmon__V1__AgentMessage),
-  4,
+  6,
   kubenetmon__v1__agent_message__field_descriptors,
   kubenetmon__v1__agent_message__field_indices_by_name,
   1,  kubenetmon__v1__agent_message__number_ranges,
@@ -507,7 +713,148 @@ const ProtobufCMessageDescriptor kubenetmon__v1__leaving__descriptor =
   (ProtobufCMessageInit) kubenetmon__v1__leaving__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor kubenetmon__v1__server_message__field_descriptors[3] =
+static const ProtobufCFieldDescriptor kubenetmon__v1__confirmation__field_descriptors[2] =
+{
+  {
+    "token",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__V1__Confirmation, token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sequence",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT64,
+    offsetof(Kubenetmon__V1__Confirmation, n_sequence),
+    offsetof(Kubenetmon__V1__Confirmation, sequence),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__v1__confirmation__field_indices_by_name[] = {
+  1,   /* field[1] = sequence */
+  0,   /* field[0] = token */
+};
+static const ProtobufCIntRange kubenetmon__v1__confirmation__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor kubenetmon__v1__confirmation__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.v1.Confirmation",
+  "Confirmation",
+  "Kubenetmon__V1__Confirmation",
+  "kubenetmon.v1",
+  sizeof(Kubenetmon__V1__Confirmation),
+  2,
+  kubenetmon__v1__confirmation__field_descriptors,
+  kubenetmon__v1__confirmation__field_indices_by_name,
+  1,  kubenetmon__v1__confirmation__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__v1__confirmation__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__v1__in_doubt__field_descriptors[5] =
+{
+  {
+    "token",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__V1__InDoubt, token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "day",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Kubenetmon__V1__InDoubt, n_day),
+    offsetof(Kubenetmon__V1__InDoubt, day),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "age_ms",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT64,
+    offsetof(Kubenetmon__V1__InDoubt, n_age_ms),
+    offsetof(Kubenetmon__V1__InDoubt, age_ms),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "batches",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Kubenetmon__V1__InDoubt, n_batches),
+    offsetof(Kubenetmon__V1__InDoubt, batches),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reported_bytes",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT64,
+    offsetof(Kubenetmon__V1__InDoubt, n_reported_bytes),
+    offsetof(Kubenetmon__V1__InDoubt, reported_bytes),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__v1__in_doubt__field_indices_by_name[] = {
+  2,   /* field[2] = age_ms */
+  3,   /* field[3] = batches */
+  1,   /* field[1] = day */
+  4,   /* field[4] = reported_bytes */
+  0,   /* field[0] = token */
+};
+static const ProtobufCIntRange kubenetmon__v1__in_doubt__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor kubenetmon__v1__in_doubt__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.v1.InDoubt",
+  "InDoubt",
+  "Kubenetmon__V1__InDoubt",
+  "kubenetmon.v1",
+  sizeof(Kubenetmon__V1__InDoubt),
+  5,
+  kubenetmon__v1__in_doubt__field_descriptors,
+  kubenetmon__v1__in_doubt__field_indices_by_name,
+  1,  kubenetmon__v1__in_doubt__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__v1__in_doubt__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__v1__server_message__field_descriptors[5] =
 {
   {
     "ack",
@@ -545,16 +892,42 @@ static const ProtobufCFieldDescriptor kubenetmon__v1__server_message__field_desc
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "held",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Kubenetmon__V1__ServerMessage, body_case),
+    offsetof(Kubenetmon__V1__ServerMessage, held),
+    &kubenetmon__v1__held__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "settlement",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Kubenetmon__V1__ServerMessage, body_case),
+    offsetof(Kubenetmon__V1__ServerMessage, settlement),
+    &kubenetmon__v1__settlement__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned kubenetmon__v1__server_message__field_indices_by_name[] = {
   0,   /* field[0] = ack */
   1,   /* field[1] = go_away */
+  3,   /* field[3] = held */
+  4,   /* field[4] = settlement */
   2,   /* field[2] = welcome */
 };
 static const ProtobufCIntRange kubenetmon__v1__server_message__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor kubenetmon__v1__server_message__descriptor =
 {
@@ -564,14 +937,14 @@ const ProtobufCMessageDescriptor kubenetmon__v1__server_message__descriptor =
   "Kubenetmon__V1__ServerMessage",
   "kubenetmon.v1",
   sizeof(Kubenetmon__V1__ServerMessage),
-  3,
+  5,
   kubenetmon__v1__server_message__field_descriptors,
   kubenetmon__v1__server_message__field_indices_by_name,
   1,  kubenetmon__v1__server_message__number_ranges,
   (ProtobufCMessageInit) kubenetmon__v1__server_message__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor kubenetmon__v1__welcome__field_descriptors[3] =
+static const ProtobufCFieldDescriptor kubenetmon__v1__welcome__field_descriptors[5] =
 {
   {
     "server_id",
@@ -609,16 +982,42 @@ static const ProtobufCFieldDescriptor kubenetmon__v1__welcome__field_descriptors
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "settles_doubts",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__V1__Welcome, settles_doubts),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "granted_bytes",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__V1__Welcome, granted_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned kubenetmon__v1__welcome__field_indices_by_name[] = {
   1,   /* field[1] = address */
+  4,   /* field[4] = granted_bytes */
   2,   /* field[2] = port */
   0,   /* field[0] = server_id */
+  3,   /* field[3] = settles_doubts */
 };
 static const ProtobufCIntRange kubenetmon__v1__welcome__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor kubenetmon__v1__welcome__descriptor =
 {
@@ -628,14 +1027,129 @@ const ProtobufCMessageDescriptor kubenetmon__v1__welcome__descriptor =
   "Kubenetmon__V1__Welcome",
   "kubenetmon.v1",
   sizeof(Kubenetmon__V1__Welcome),
-  3,
+  5,
   kubenetmon__v1__welcome__field_descriptors,
   kubenetmon__v1__welcome__field_indices_by_name,
   1,  kubenetmon__v1__welcome__number_ranges,
   (ProtobufCMessageInit) kubenetmon__v1__welcome__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor kubenetmon__v1__hello__field_descriptors[6] =
+static const ProtobufCFieldDescriptor kubenetmon__v1__held__field_descriptors[3] =
+{
+  {
+    "token",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__V1__Held, token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "day",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__V1__Held, day),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sequence",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT64,
+    offsetof(Kubenetmon__V1__Held, n_sequence),
+    offsetof(Kubenetmon__V1__Held, sequence),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__v1__held__field_indices_by_name[] = {
+  1,   /* field[1] = day */
+  2,   /* field[2] = sequence */
+  0,   /* field[0] = token */
+};
+static const ProtobufCIntRange kubenetmon__v1__held__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor kubenetmon__v1__held__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.v1.Held",
+  "Held",
+  "Kubenetmon__V1__Held",
+  "kubenetmon.v1",
+  sizeof(Kubenetmon__V1__Held),
+  3,
+  kubenetmon__v1__held__field_descriptors,
+  kubenetmon__v1__held__field_indices_by_name,
+  1,  kubenetmon__v1__held__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__v1__held__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__v1__settlement__field_descriptors[2] =
+{
+  {
+    "token",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__V1__Settlement, token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "fate",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__V1__Settlement, fate),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned kubenetmon__v1__settlement__field_indices_by_name[] = {
+  1,   /* field[1] = fate */
+  0,   /* field[0] = token */
+};
+static const ProtobufCIntRange kubenetmon__v1__settlement__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor kubenetmon__v1__settlement__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "kubenetmon.v1.Settlement",
+  "Settlement",
+  "Kubenetmon__V1__Settlement",
+  "kubenetmon.v1",
+  sizeof(Kubenetmon__V1__Settlement),
+  2,
+  kubenetmon__v1__settlement__field_descriptors,
+  kubenetmon__v1__settlement__field_indices_by_name,
+  1,  kubenetmon__v1__settlement__number_ranges,
+  (ProtobufCMessageInit) kubenetmon__v1__settlement__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor kubenetmon__v1__hello__field_descriptors[7] =
 {
   {
     "protocol_version",
@@ -709,9 +1223,22 @@ static const ProtobufCFieldDescriptor kubenetmon__v1__hello__field_descriptors[6
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "confirms_held",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__V1__Hello, confirms_held),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned kubenetmon__v1__hello__field_indices_by_name[] = {
   2,   /* field[2] = agent_id */
+  6,   /* field[6] = confirms_held */
   5,   /* field[5] = host_addresses */
   1,   /* field[1] = node_name */
   0,   /* field[0] = protocol_version */
@@ -721,7 +1248,7 @@ static const unsigned kubenetmon__v1__hello__field_indices_by_name[] = {
 static const ProtobufCIntRange kubenetmon__v1__hello__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor kubenetmon__v1__hello__descriptor =
 {
@@ -731,7 +1258,7 @@ const ProtobufCMessageDescriptor kubenetmon__v1__hello__descriptor =
   "Kubenetmon__V1__Hello",
   "kubenetmon.v1",
   sizeof(Kubenetmon__V1__Hello),
-  6,
+  7,
   kubenetmon__v1__hello__field_descriptors,
   kubenetmon__v1__hello__field_indices_by_name,
   1,  kubenetmon__v1__hello__number_ranges,
@@ -1074,7 +1601,7 @@ const ProtobufCMessageDescriptor kubenetmon__v1__flow_batch__descriptor =
   (ProtobufCMessageInit) kubenetmon__v1__flow_batch__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor kubenetmon__v1__ack__field_descriptors[1] =
+static const ProtobufCFieldDescriptor kubenetmon__v1__ack__field_descriptors[2] =
 {
   {
     "sequence",
@@ -1088,14 +1615,27 @@ static const ProtobufCFieldDescriptor kubenetmon__v1__ack__field_descriptors[1] 
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "granted_bytes",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__V1__Ack, granted_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned kubenetmon__v1__ack__field_indices_by_name[] = {
+  1,   /* field[1] = granted_bytes */
   0,   /* field[0] = sequence */
 };
 static const ProtobufCIntRange kubenetmon__v1__ack__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor kubenetmon__v1__ack__descriptor =
 {
@@ -1105,7 +1645,7 @@ const ProtobufCMessageDescriptor kubenetmon__v1__ack__descriptor =
   "Kubenetmon__V1__Ack",
   "kubenetmon.v1",
   sizeof(Kubenetmon__V1__Ack),
-  1,
+  2,
   kubenetmon__v1__ack__field_descriptors,
   kubenetmon__v1__ack__field_indices_by_name,
   1,  kubenetmon__v1__ack__number_ranges,

@@ -361,7 +361,7 @@ public final class FlowExporter: Sendable {
 
     func received(_ message: ServerMessage) {
         switch message {
-        case .ack(let sequences):
+        case .ack(let sequences, _):
             acknowledged(sequences)
         case .goAway(let reason, let supportedVersion, _) where supportedVersion != 0:
             logger.error(
@@ -389,7 +389,7 @@ public final class FlowExporter: Sendable {
                 machine.welcomed(by: welcome.serverID)
                 return .nothing
             }
-        case .unknown:
+        case .held, .settlement, .unknown:
             logger.debug("ignored a message of a later protocol version")
         }
         loopState.value.silentSince = loopState.value.machine.awaitsAnswer ? .now() : nil

@@ -57,7 +57,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         let message = unwrapOutboundIn(data)
         context.write(wrapOutboundOut(message.frame()), promise: promise)
-        guard case .ack(let sequences) = message else { return }
+        guard case .ack(let sequences, _) = message else { return }
         perform(machine.acknowledged(sequences, at: context.eventLoop.now, conditions(context)), context)
     }
 
@@ -137,6 +137,8 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
                 }
             case .hostAddresses(let addresses): perform(machine.hostAddressesReceived(addresses), context)
             case .leaving: machine.leavingReceived()
+            case .confirmation: break
+            case .inDoubt: break
             case .unknown: break
             }
         } catch {

@@ -15,6 +15,10 @@ public enum AgentMessage: ~Copyable {
     case hostAddresses([IPAddress])
     /// The agent closes this connection and sends its unacknowledged batches again on another.
     case leaving
+    /// The agent has recorded the block of some of its batches.
+    case confirmation(HeldConfirmation)
+    /// The agent asks for the fates of blocks before it sends their batches again.
+    case inDoubt([Doubt])
     /// A heartbeat, or a message of a later protocol; to be ignored.
     case unknown
 
@@ -57,6 +61,10 @@ public enum AgentMessage: ~Copyable {
             self = .hostAddresses(try HostAddressColumns.addresses(of: unpacked.pointee.host_addresses.pointee))
         case KUBENETMON__V1__AGENT_MESSAGE__BODY_LEAVING:
             self = .leaving
+        case KUBENETMON__V1__AGENT_MESSAGE__BODY_CONFIRMATION:
+            self = .confirmation(try HeldConfirmation(unpacked.pointee.confirmation.pointee))
+        case KUBENETMON__V1__AGENT_MESSAGE__BODY_IN_DOUBT:
+            self = .inDoubt(try Doubt.list(unpacked.pointee.in_doubt.pointee))
         default:
             self = .unknown
         }
@@ -83,7 +91,8 @@ extension Hello {
             agentID: try AgentID(id),
             softwareVersion: String(cString: message.software_version),
             token: message.token.pointee == 0 ? nil : BearerToken(String(cString: message.token)),
-            hostAddresses: addresses)
+            hostAddresses: addresses,
+            confirmsHeld: message.confirms_held != 0)
     }
 
     /// Returns the `Hello` as a frame, length field included.
@@ -104,6 +113,7 @@ extension Hello {
                             hello.agent_id = ProtobufCBinaryData(
                                 len: id.count, data: id.baseAddress?.assumingMemoryBound(to: UInt8.self))
                             if hostAddresses != nil { hello.host_addresses = addresses }
+                            hello.confirms_held = confirmsHeld ? 1 : 0
                             return withUnsafeMutablePointer(to: &hello) { hello in
                                 var message = Kubenetmon__V1__AgentMessage()
                                 kubenetmon__v1__agent_message__init(&message)

@@ -27,12 +27,14 @@ public struct Hello: Equatable, Sendable {
     /// The addresses of the agent's host, at most ``maximumHostAddresses``; nil if the agent does not send them. On the
     /// wire, IPv4 addresses come first.
     public var hostAddresses: [IPAddress]?
+    /// Whether the agent confirms ``Held``.
+    public var confirmsHeld: Bool
 
     /// Makes a `Hello` from its parts.
     public init(
         protocolVersion: UInt32 = Hello.currentProtocolVersion, nodeName: String, agentID: AgentID,
         softwareVersion: String, token: BearerToken? = nil,
-        hostAddresses: [IPAddress]? = nil
+        hostAddresses: [IPAddress]? = nil, confirmsHeld: Bool = false
     ) {
         self.protocolVersion = protocolVersion
         self.nodeName = nodeName
@@ -40,5 +42,6 @@ public struct Hello: Equatable, Sendable {
         self.softwareVersion = softwareVersion
         self.token = token
         self.hostAddresses = hostAddresses
+        self.confirmsHeld = confirmsHeld
     }
 }

@@ -38,12 +38,13 @@ struct MessageShape {
 
     private static let flat = MessageShape()
 
-    /// `AgentMessage`: `hello` with its `host_addresses`, `batch`, `host_addresses` and `leaving`.
+    /// `AgentMessage`: `hello` with its `host_addresses`, `batch`, `host_addresses`, `leaving`, `confirmation` and
+    /// `in_doubt`.
     static let agentMessage = MessageShape(
-        messages: [1: MessageShape(messages: [6: flat]), 2: flat, 3: flat, 4: flat])
+        messages: [1: MessageShape(messages: [6: flat]), 2: flat, 3: flat, 4: flat, 5: flat, 6: flat])
 
-    /// `ServerMessage`: `ack`, `go_away` and `welcome`.
-    static let serverMessage = MessageShape(messages: [1: flat, 2: flat, 3: flat])
+    /// `ServerMessage`: `ack`, `go_away`, `welcome`, `held` and `settlement`.
+    static let serverMessage = MessageShape(messages: [1: flat, 2: flat, 3: flat, 4: flat, 5: flat])
 }
 
 /// Reads one field after the other, as protobuf-c does (https://protobuf.dev/programming-guides/encoding/).

@@ -12,14 +12,22 @@ public struct Welcome: Equatable, Sendable {
     public let address: IPAddress
     /// The port of the server's end of the connection.
     public let port: UInt16
+    /// Whether the server finds out the fate of blocks (``Doubt``).
+    public let settlesDoubts: Bool
+    /// The bytes of unacknowledged frames that the agent may have sent on the connection; 0 for no limit.
+    public let grantedBytes: UInt64
 
     private static let numberLength = MemoryLayout<UInt128>.size
 
     /// Makes a welcome from its parts.
-    public init(serverID: UInt128, address: IPAddress, port: UInt16) {
+    public init(
+        serverID: UInt128, address: IPAddress, port: UInt16, settlesDoubts: Bool = false, grantedBytes: UInt64 = 0
+    ) {
         self.serverID = serverID
         self.address = address
         self.port = port
+        self.settlesDoubts = settlesDoubts
+        self.grantedBytes = grantedBytes
     }
 
     /// Reads a message; throws ``WireError/badWelcome(field:length:)`` or ``WireError/valueOutOfRange(column:value:)``.
@@ -30,6 +38,8 @@ public struct Welcome: Equatable, Sendable {
             throw .valueOutOfRange(column: "port", value: UInt64(message.port))
         }
         self.port = port
+        settlesDoubts = message.settles_doubts != 0
+        grantedBytes = message.granted_bytes
     }
 
     private static func number(_ data: ProtobufCBinaryData, _ field: String) throws(WireError) -> UInt128 {
@@ -48,6 +58,8 @@ public struct Welcome: Equatable, Sendable {
                 message.server_id = ProtobufCBinaryData(len: id.count, data: id.baseAddress)
                 message.address = ProtobufCBinaryData(len: address.count, data: address.baseAddress)
                 message.port = UInt32(port)
+                message.settles_doubts = settlesDoubts ? 1 : 0
+                message.granted_bytes = grantedBytes
                 return body(&message)
             }
         }

@@ -14,6 +14,10 @@ public enum WireError: Error, Equatable {
     case badAgentID(Int)
     /// This field of `Welcome` has this many bytes instead of 16.
     case badWelcome(field: String, length: Int)
+    /// This field has this many bytes, which are not one token of 16, or not a sequence of such.
+    case badToken(field: String, length: Int)
+    /// `InDoubt` names this many blocks, more than ``Doubt/maximumCount``.
+    case tooManyDoubts(Int)
     /// The length of a batch's column does not match the number of flows.
     case columnLength(column: String, found: Int, expected: Int)
     /// A batch fills the columns of both address families.
@@ -39,7 +43,8 @@ public enum WireError: Error, Equatable {
         case .truncatedFrame: "truncated_frame"
         case .notAMessage: "not_a_message"
         case .tooManyFields: "too_many_fields"
-        case .badAgentID, .badWelcome, .columnLength, .mixedFamilies, .valueOutOfRange, .badTranslatedIndex,
+        case .badAgentID, .badWelcome, .badToken, .tooManyDoubts, .columnLength, .mixedFamilies, .valueOutOfRange,
+            .badTranslatedIndex,
             .badHostAddresses, .tooManyHostAddresses:
             "malformed_message"
         }
@@ -62,6 +67,9 @@ extension WireError: CustomStringConvertible {
             "a message has more than \(limit) fields: the peer is not a kubenetmon-agent, or its columns are not packed"
         case .badAgentID(let length): "Hello.agent_id has \(length) bytes instead of \(AgentID.byteCount)"
         case .badWelcome(let field, let length): "Welcome.\(field) has \(length) bytes instead of 16"
+        case .badToken(let field, let length): "\(field) has \(length) bytes, and a token has 16"
+        case .tooManyDoubts(let count):
+            "an agent asks for \(count) blocks in one message, and the limit is \(Doubt.maximumCount)"
         case .columnLength(let column, let found, let expected):
             "column \(column) has \(found) entries where \(expected) were expected"
         case .mixedFamilies: "a batch fills both IPv4 and IPv6 columns"

@@ -17,7 +17,7 @@ final class EagerAgent: ChannelInboundHandler, Sendable {
     var acknowledgedBatches: Int { acknowledged.withLock { $0.count } }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard case .ack(let sequences)? = try? ServerMessage(decoding: unwrapInboundIn(data)) else { return }
+        guard case .ack(let sequences, _)? = try? ServerMessage(decoding: unwrapInboundIn(data)) else { return }
         acknowledged.withLock { $0.formUnion(sequences) }
     }
 

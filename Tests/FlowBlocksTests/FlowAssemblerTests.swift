@@ -59,7 +59,7 @@ private final class AssemblerUnderTest: Sendable {
         init(_ storage: Storage) { self.storage = storage }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-            guard case .ack(let sequences)? = try? ServerMessage(decoding: unwrapInboundIn(data)) else { return }
+            guard case .ack(let sequences, _)? = try? ServerMessage(decoding: unwrapInboundIn(data)) else { return }
             storage.acknowledged.withLock { $0 += sequences }
         }
     }

@@ -77,6 +77,8 @@ final class RecordingServer: Sendable {
             case heartbeat
             case hostAddresses
             case leaving
+            case confirmation
+            case inDoubt
             /// A message that agents do not send.
             case unreadable
 
@@ -86,6 +88,8 @@ final class RecordingServer: Sendable {
                 case .batch: self = .batch
                 case .hostAddresses: self = .hostAddresses
                 case .leaving: self = .leaving
+                case .confirmation: self = .confirmation
+                case .inDoubt: self = .inDoubt
                 case .unknown: self = message.readableBytes == 0 ? .heartbeat : .unreadable
                 case nil: self = .unreadable
                 }

@@ -62,7 +62,7 @@ extension AgentConnectionStateMachine.Action {
         case .decode(let frame): ["decode \(frame.readableBytes)"]
         case .decodeWaitingFrames: ["decode waiting frames"]
         case .read: ["read"]
-        case .write(.ack([])): ["write heartbeat"]
+        case .write(.ack([], _)): ["write heartbeat"]
         case .write(.goAway(_, _, isRefusal: true)): ["write refusal"]
         case .write(.goAway(_, supportedProtocolVersion: 0, _)): ["write goAway"]
         case .write(.goAway(_, let version, _)): ["write goAway version \(version)"]

@@ -99,7 +99,7 @@ import Testing
         BatchReceipt.acknowledge(receipts)
         try await eventually("all batches are acknowledged") {
             try agent.messages.reduce(0) { sum, message in
-                guard case .ack(let sequences) = message else { return sum }
+                guard case .ack(let sequences, _) = message else { return sum }
                 return sum + sequences.count
             } == receipts.count
         }

@@ -52,7 +52,7 @@ final class TestAgent: ChannelInboundHandler, Sendable {
         switch message {
         case .success(.welcome(let welcome)): self.welcome.withLock { $0 = welcome }
         // The number of heartbeats depends on the machine's speed.
-        case .success(.ack([])): break
+        case .success(.ack([], _)): break
         default: received.withLock { $0.append(message) }
         }
     }

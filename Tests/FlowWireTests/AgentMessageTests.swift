@@ -8,7 +8,7 @@ import Testing
 @Suite struct AgentMessageTests {
     @Test(
         "an agent message of an unknown type is decoded as unknown",
-        arguments: [[], Protobuf.field(5, [1, 2]), Protobuf.field(1_000, varint: 5)])
+        arguments: [[], Protobuf.field(7, [1, 2]), Protobuf.field(1_000, varint: 5)])
     func messagesOfALaterProtocolAreUnknown(_ bytes: [UInt8]) throws {
         #expect(try DecodedMessage(bytes) == .unknown)
     }
@@ -53,7 +53,12 @@ import Testing
                 let addresses = generator.hostAddresses(round)
                 var hello = HelloTests.hello
                 hello.hostAddresses = addresses
-                return [hello.frame(), AgentMessage.frame(hostAddresses: addresses)]
+                hello.confirmsHeld = true
+                return [
+                    hello.frame(), AgentMessage.frame(hostAddresses: addresses),
+                    HeldConfirmation(token: generator.next128(), sequences: (0..<UInt64(round)).map { $0 }).frame(),
+                    Doubt.frame(generator.doubts(round)),
+                ]
             }
         var (read, refused) = (0, 0)
         for round in 0..<6_000 {

@@ -11,6 +11,8 @@ enum DecodedMessage: Equatable {
     case batch(sequence: UInt64, observedAtMilliseconds: UInt64, flows: [Flow])
     case hostAddresses([IPAddress])
     case leaving
+    case confirmation(HeldConfirmation)
+    case inDoubt([Doubt])
     case unknown
 
     /// Decodes the message of one frame, given without its length field.
@@ -19,6 +21,8 @@ enum DecodedMessage: Equatable {
         case .hello(let hello): self = .hello(hello)
         case .hostAddresses(let addresses): self = .hostAddresses(addresses)
         case .leaving: self = .leaving
+        case .confirmation(let confirmation): self = .confirmation(confirmation)
+        case .inDoubt(let doubts): self = .inDoubt(doubts)
         case .unknown: self = .unknown
         case .batch(let batch):
             var flows: [Flow] = []

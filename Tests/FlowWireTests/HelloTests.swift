@@ -35,6 +35,7 @@ import Testing
             Hello(
                 nodeName: "node-a", agentID: .random(), softwareVersion: "1", token: BearerToken("eyJhbGciOi.x-_y.z")),
             Hello(nodeName: "node-a", agentID: .random(), softwareVersion: "1", hostAddresses: []),
+            Hello(nodeName: "node-a", agentID: .random(), softwareVersion: "1", confirmsHeld: true),
             Hello(
                 nodeName: "node-a", agentID: .random(), softwareVersion: "1", token: BearerToken("t"),
                 hostAddresses: [IPAddress(v4: 0x0af4_0101), IPAddress(bits: 0xfe80 << 112 | 1)]),

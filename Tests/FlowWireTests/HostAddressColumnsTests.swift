@@ -28,7 +28,7 @@ import Testing
         switch try DecodedMessage(message) {
         case .hello(let hello): hello.hostAddresses
         case .hostAddresses(let addresses): addresses
-        case .batch, .leaving, .unknown: nil
+        case .batch, .leaving, .confirmation, .inDoubt, .unknown: nil
         }
     }
 

@@ -106,8 +106,8 @@ import Testing
     @Test("a text that looks like many fields counts as one")
     func texts() throws {
         let text = [UInt8](repeating: 0x78, count: 100_000)
-        #expect(try DecodedMessage(Protobuf.field(5, text)) == .unknown)
-        #expect(try ServerMessage(decoding: ByteBuffer(bytes: Protobuf.field(4, text))) == .unknown)
+        #expect(try DecodedMessage(Protobuf.field(7, text)) == .unknown)
+        #expect(try ServerMessage(decoding: ByteBuffer(bytes: Protobuf.field(6, text))) == .unknown)
         let batch = Protobuf.field(2, Protobuf.field(1, varint: 7) + Protobuf.field(60, text))
         #expect(try DecodedMessage(batch) == .batch(sequence: 7, observedAtMilliseconds: 0, flows: []))
     }

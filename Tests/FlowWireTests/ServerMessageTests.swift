@@ -41,6 +41,36 @@ import Testing
                    18 b4 45                            #   port: 8884
                 """
             ),
+            (
+                .ack([1], grantedBytes: 300),
+                """
+                00 00 00 08                            # length: 8
+                0a 06                                  # ServerMessage.ack
+                   0a 01 01                            #   sequence: 1
+                   10 ac 02                            #   granted_bytes: 300
+                """
+            ),
+            (
+                .held(Held(token: 0x0102 << 112 | 0x0f, day: 20_787, sequences: [7, 300])),
+                """
+                00 00 00 1d                            # length: 29
+                22 1b                                  # ServerMessage.held
+                   0a 10                               #   token
+                      01 02 00 00 00 00 00 00 00 00 00 00 00 00 00 0f
+                   10 b3 a2 01                         #   day: 20,787
+                   1a 03 07 ac 02                      #   sequence: 7, 300
+                """
+            ),
+            (
+                .settlement([SettledDoubt(token: 0x0102 << 112 | 0x0f, fate: .notStored)]),
+                """
+                00 00 00 17                            # length: 23
+                2a 15                                  # ServerMessage.settlement
+                   0a 10                               #   token
+                      01 02 00 00 00 00 00 00 00 00 00 00 00 00 00 0f
+                   12 01 02                            #   fate: not stored
+                """
+            ),
         ])
     func itsBytesAreTheRecordedOnes(_ message: ServerMessage, _ hex: String) throws {
         let recorded = try ByteBuffer(annotatedHex: hex)
@@ -57,6 +87,11 @@ import Testing
             .goAway(reason: "another node's token", isRefusal: true),
             .welcome(Welcome(serverID: .max, address: IPAddress(bits: .max), port: .max)),
             .welcome(Welcome(serverID: 0, address: IPAddress(bits: 0), port: 0)),
+            .welcome(
+                Welcome(
+                    serverID: 5, address: IPAddress(v4: 7), port: 1, settlesDoubts: true, grantedBytes: .max)),
+            .ack([], grantedBytes: .max), .held(Held(token: .max, day: .max, sequences: [])),
+            .settlement([]), .settlement(SettledDoubt.Fate.allCases.map { SettledDoubt(token: 9, fate: $0) }),
         ])
     func itComesBackFromItsFrame(_ message: ServerMessage) throws {
         #expect(try ServerMessage(decoding: FlowWireTests.message(of: message.frame())) == message)
@@ -69,7 +104,7 @@ import Testing
 
     @Test(
         "a server message of an unknown type is decoded as unknown",
-        arguments: [[], Protobuf.field(4, [1, 2]), Protobuf.field(1_000, varint: 5)])
+        arguments: [[], Protobuf.field(6, [1, 2]), Protobuf.field(1_000, varint: 5)])
     func messagesOfALaterProtocolAreUnknown(_ bytes: [UInt8]) throws {
         #expect(try decode(bytes) == .unknown)
     }
@@ -84,6 +119,30 @@ import Testing
         arguments: [[0xff], [0x0a, 0x05, 0x0a], [0x0a], [0x0a, 0x02, 0x0a, 0x05], Array("HTTP/1.1 400".utf8)])
     func whatIsNoMessageIsRefused(_ bytes: [UInt8]) {
         #expect(throws: WireError.notAMessage(bytes.count)) { try decode(bytes) }
+    }
+
+    @Test("a malformed token, day or fate is rejected, and an unknown fate is uncertain")
+    func badTokens() throws {
+        let token = [UInt8](repeating: 1, count: 16)
+        #expect(throws: WireError.badToken(field: "Held.token", length: 15)) {
+            try decode(Protobuf.field(4, Protobuf.field(1, Array(token.dropLast()))))
+        }
+        #expect(throws: WireError.badToken(field: "Held.token", length: 32)) {
+            try decode(Protobuf.field(4, Protobuf.field(1, token + token)))
+        }
+        #expect(throws: WireError.valueOutOfRange(column: "day", value: 65_536)) {
+            try decode(Protobuf.field(4, Protobuf.field(1, token) + Protobuf.field(2, varint: 65_536)))
+        }
+        #expect(throws: WireError.badToken(field: "Settlement.token", length: 17)) {
+            try decode(Protobuf.field(5, Protobuf.field(1, token + [1])))
+        }
+        #expect(throws: WireError.columnLength(column: "fate", found: 2, expected: 1)) {
+            try decode(Protobuf.field(5, Protobuf.field(1, token) + Protobuf.field(2, [1, 1])))
+        }
+        let number = token.reduce(UInt128(0)) { $0 << 8 | UInt128($1) }
+        #expect(
+            try decode(Protobuf.field(5, Protobuf.field(1, token) + Protobuf.field(2, [77])))
+                == .settlement([SettledDoubt(token: number, fate: .uncertain)]))
     }
 
     @Test("a malformed answer to Hello is rejected")

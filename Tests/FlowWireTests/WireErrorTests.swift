@@ -13,6 +13,8 @@ import Testing
             (.tooManyFields(limit: 256), "too_many_fields", "256"),
             (.badAgentID(15), "malformed_message", "15"),
             (.badWelcome(field: "address", length: 4), "malformed_message", "address"),
+            (.badToken(field: "Held.token", length: 4), "malformed_message", "Held.token"),
+            (.tooManyDoubts(300), "malformed_message", "300"),
             (.columnLength(column: "reply_bytes", found: 19, expected: 20), "malformed_message", "reply_bytes"),
             (.mixedFamilies, "malformed_message", "IPv6"),
             (.valueOutOfRange(column: "source_port", value: 65_536), "malformed_message", "65536"),

@@ -17,8 +17,12 @@ PROTOBUF_C__BEGIN_DECLS
 
 typedef struct Kubenetmon__V1__AgentMessage Kubenetmon__V1__AgentMessage;
 typedef struct Kubenetmon__V1__Leaving Kubenetmon__V1__Leaving;
+typedef struct Kubenetmon__V1__Confirmation Kubenetmon__V1__Confirmation;
+typedef struct Kubenetmon__V1__InDoubt Kubenetmon__V1__InDoubt;
 typedef struct Kubenetmon__V1__ServerMessage Kubenetmon__V1__ServerMessage;
 typedef struct Kubenetmon__V1__Welcome Kubenetmon__V1__Welcome;
+typedef struct Kubenetmon__V1__Held Kubenetmon__V1__Held;
+typedef struct Kubenetmon__V1__Settlement Kubenetmon__V1__Settlement;
 typedef struct Kubenetmon__V1__Hello Kubenetmon__V1__Hello;
 typedef struct Kubenetmon__V1__HostAddresses Kubenetmon__V1__HostAddresses;
 typedef struct Kubenetmon__V1__FlowBatch Kubenetmon__V1__FlowBatch;
@@ -36,7 +40,9 @@ typedef enum {
   KUBENETMON__V1__AGENT_MESSAGE__BODY_HELLO = 1,
   KUBENETMON__V1__AGENT_MESSAGE__BODY_BATCH = 2,
   KUBENETMON__V1__AGENT_MESSAGE__BODY_HOST_ADDRESSES = 3,
-  KUBENETMON__V1__AGENT_MESSAGE__BODY_LEAVING = 4
+  KUBENETMON__V1__AGENT_MESSAGE__BODY_LEAVING = 4,
+  KUBENETMON__V1__AGENT_MESSAGE__BODY_CONFIRMATION = 5,
+  KUBENETMON__V1__AGENT_MESSAGE__BODY_IN_DOUBT = 6
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(KUBENETMON__V1__AGENT_MESSAGE__BODY__CASE)
 } Kubenetmon__V1__AgentMessage__BodyCase;
 
@@ -56,6 +62,8 @@ struct  Kubenetmon__V1__AgentMessage
      */
     Kubenetmon__V1__HostAddresses *host_addresses;
     Kubenetmon__V1__Leaving *leaving;
+    Kubenetmon__V1__Confirmation *confirmation;
+    Kubenetmon__V1__InDoubt *in_doubt;
   };
 };
 #define KUBENETMON__V1__AGENT_MESSAGE__INIT \
@@ -78,11 +86,73 @@ struct  Kubenetmon__V1__Leaving
      }
 
 
+/*
+ * Confirms a Held: the agent has recorded under which token these batches may be stored. The server inserts the block
+ * only then, because an agent that sends batches again without their token would have them stored twice.
+ */
+struct  Kubenetmon__V1__Confirmation
+{
+  ProtobufCMessage base;
+  /*
+   * Held.token.
+   */
+  ProtobufCBinaryData token;
+  /*
+   * The batches of Held.sequence that the agent still keeps.
+   */
+  size_t n_sequence;
+  uint64_t *sequence;
+};
+#define KUBENETMON__V1__CONFIRMATION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__v1__confirmation__descriptor) \
+    , {0,NULL}, 0,NULL }
+
+
+/*
+ * Asks whether blocks that another server process may have inserted are in ClickHouse. An agent that supports it
+ * (Hello.confirms_held) sends it after a Welcome with settles_doubts, and sends the batches of these blocks only after
+ * the answer, a Settlement. Entry i of each column belongs to block i; at most 256 blocks.
+ */
+struct  Kubenetmon__V1__InDoubt
+{
+  ProtobufCMessage base;
+  /*
+   * The blocks' tokens (Held.token), 16 bytes each.
+   */
+  ProtobufCBinaryData token;
+  /*
+   * Held.day of each block.
+   */
+  size_t n_day;
+  uint32_t *day;
+  /*
+   * The time since Held arrived, in milliseconds.
+   */
+  size_t n_age_ms;
+  uint64_t *age_ms;
+  /*
+   * The number of the agent's batches in each block, for the server's counters.
+   */
+  size_t n_batches;
+  uint32_t *batches;
+  /*
+   * The bytes that these batches report, for the server's counters.
+   */
+  size_t n_reported_bytes;
+  uint64_t *reported_bytes;
+};
+#define KUBENETMON__V1__IN_DOUBT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__v1__in_doubt__descriptor) \
+    , {0,NULL}, 0,NULL, 0,NULL, 0,NULL, 0,NULL }
+
+
 typedef enum {
   KUBENETMON__V1__SERVER_MESSAGE__BODY__NOT_SET = 0,
   KUBENETMON__V1__SERVER_MESSAGE__BODY_ACK = 1,
   KUBENETMON__V1__SERVER_MESSAGE__BODY_GO_AWAY = 2,
-  KUBENETMON__V1__SERVER_MESSAGE__BODY_WELCOME = 3
+  KUBENETMON__V1__SERVER_MESSAGE__BODY_WELCOME = 3,
+  KUBENETMON__V1__SERVER_MESSAGE__BODY_HELD = 4,
+  KUBENETMON__V1__SERVER_MESSAGE__BODY_SETTLEMENT = 5
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(KUBENETMON__V1__SERVER_MESSAGE__BODY__CASE)
 } Kubenetmon__V1__ServerMessage__BodyCase;
 
@@ -97,6 +167,8 @@ struct  Kubenetmon__V1__ServerMessage
     Kubenetmon__V1__Ack *ack;
     Kubenetmon__V1__GoAway *go_away;
     Kubenetmon__V1__Welcome *welcome;
+    Kubenetmon__V1__Held *held;
+    Kubenetmon__V1__Settlement *settlement;
   };
 };
 #define KUBENETMON__V1__SERVER_MESSAGE__INIT \
@@ -121,10 +193,66 @@ struct  Kubenetmon__V1__Welcome
    */
   ProtobufCBinaryData address;
   uint32_t port;
+  /*
+   * Whether the server answers InDoubt.
+   */
+  protobuf_c_boolean settles_doubts;
+  /*
+   * Ack.granted_bytes at the beginning of the connection.
+   */
+  uint64_t granted_bytes;
 };
 #define KUBENETMON__V1__WELCOME__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__v1__welcome__descriptor) \
-    , {0,NULL}, {0,NULL}, 0 }
+    , {0,NULL}, {0,NULL}, 0, 0, 0 }
+
+
+/*
+ * Names the block in which the server inserts batches of this connection. Sent before the insert, to agents with
+ * Hello.confirms_held; a later Held of the same batch replaces an earlier one. The agent answers with a Confirmation.
+ */
+struct  Kubenetmon__V1__Held
+{
+  ProtobufCMessage base;
+  /*
+   * The deduplication token under which ClickHouse receives the block: 16 random bytes.
+   */
+  ProtobufCBinaryData token;
+  /*
+   * The day of the block's rows, in days since the Unix epoch: ClickHouse deduplicates by partition.
+   */
+  uint32_t day;
+  /*
+   * FlowBatch.sequence of each of the connection's batches in the block.
+   */
+  size_t n_sequence;
+  uint64_t *sequence;
+};
+#define KUBENETMON__V1__HELD__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__v1__held__descriptor) \
+    , {0,NULL}, 0, 0,NULL }
+
+
+/*
+ * The answer to InDoubt, in one message or several.
+ */
+struct  Kubenetmon__V1__Settlement
+{
+  ProtobufCMessage base;
+  /*
+   * The blocks' tokens, 16 bytes each.
+   */
+  ProtobufCBinaryData token;
+  /*
+   * The fate of each block, one byte each. 1: it is stored, and the agent drops its batches. 2: it is not stored and
+   * will not be. 3: it may be stored, which cannot be found out. With 2, 3 and unknown values the agent sends its
+   * batches again.
+   */
+  ProtobufCBinaryData fate;
+};
+#define KUBENETMON__V1__SETTLEMENT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__v1__settlement__descriptor) \
+    , {0,NULL}, {0,NULL} }
 
 
 /*
@@ -161,10 +289,14 @@ struct  Kubenetmon__V1__Hello
    * The addresses of the agent's host. Absent: the agent does not send them. Present and empty: the host has none.
    */
   Kubenetmon__V1__HostAddresses *host_addresses;
+  /*
+   * Whether the agent confirms Held.
+   */
+  protobuf_c_boolean confirms_held;
 };
 #define KUBENETMON__V1__HELLO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__v1__hello__descriptor) \
-    , 0, (char *)protobuf_c_empty_string, {0,NULL}, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL }
+    , 0, (char *)protobuf_c_empty_string, {0,NULL}, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, 0 }
 
 
 /*
@@ -274,10 +406,16 @@ struct  Kubenetmon__V1__Ack
    */
   size_t n_sequence;
   uint64_t *sequence;
+  /*
+   * The bytes of unacknowledged frames that the agent may have sent on this connection from now on; it may always have
+   * one batch under way. It keeps further batches unsent, so that they can be merged. 0 changes nothing: a connection
+   * begins with Welcome.granted_bytes, and without limit if that is 0.
+   */
+  uint64_t granted_bytes;
 };
 #define KUBENETMON__V1__ACK__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__v1__ack__descriptor) \
-    , 0,NULL }
+    , 0,NULL, 0 }
 
 
 /*
@@ -345,6 +483,44 @@ Kubenetmon__V1__Leaving *
 void   kubenetmon__v1__leaving__free_unpacked
                      (Kubenetmon__V1__Leaving *message,
                       ProtobufCAllocator *allocator);
+/* Kubenetmon__V1__Confirmation methods */
+void   kubenetmon__v1__confirmation__init
+                     (Kubenetmon__V1__Confirmation         *message);
+size_t kubenetmon__v1__confirmation__get_packed_size
+                     (const Kubenetmon__V1__Confirmation   *message);
+size_t kubenetmon__v1__confirmation__pack
+                     (const Kubenetmon__V1__Confirmation   *message,
+                      uint8_t             *out);
+size_t kubenetmon__v1__confirmation__pack_to_buffer
+                     (const Kubenetmon__V1__Confirmation   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__V1__Confirmation *
+       kubenetmon__v1__confirmation__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__v1__confirmation__free_unpacked
+                     (Kubenetmon__V1__Confirmation *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__V1__InDoubt methods */
+void   kubenetmon__v1__in_doubt__init
+                     (Kubenetmon__V1__InDoubt         *message);
+size_t kubenetmon__v1__in_doubt__get_packed_size
+                     (const Kubenetmon__V1__InDoubt   *message);
+size_t kubenetmon__v1__in_doubt__pack
+                     (const Kubenetmon__V1__InDoubt   *message,
+                      uint8_t             *out);
+size_t kubenetmon__v1__in_doubt__pack_to_buffer
+                     (const Kubenetmon__V1__InDoubt   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__V1__InDoubt *
+       kubenetmon__v1__in_doubt__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__v1__in_doubt__free_unpacked
+                     (Kubenetmon__V1__InDoubt *message,
+                      ProtobufCAllocator *allocator);
 /* Kubenetmon__V1__ServerMessage methods */
 void   kubenetmon__v1__server_message__init
                      (Kubenetmon__V1__ServerMessage         *message);
@@ -382,6 +558,44 @@ Kubenetmon__V1__Welcome *
                       const uint8_t       *data);
 void   kubenetmon__v1__welcome__free_unpacked
                      (Kubenetmon__V1__Welcome *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__V1__Held methods */
+void   kubenetmon__v1__held__init
+                     (Kubenetmon__V1__Held         *message);
+size_t kubenetmon__v1__held__get_packed_size
+                     (const Kubenetmon__V1__Held   *message);
+size_t kubenetmon__v1__held__pack
+                     (const Kubenetmon__V1__Held   *message,
+                      uint8_t             *out);
+size_t kubenetmon__v1__held__pack_to_buffer
+                     (const Kubenetmon__V1__Held   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__V1__Held *
+       kubenetmon__v1__held__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__v1__held__free_unpacked
+                     (Kubenetmon__V1__Held *message,
+                      ProtobufCAllocator *allocator);
+/* Kubenetmon__V1__Settlement methods */
+void   kubenetmon__v1__settlement__init
+                     (Kubenetmon__V1__Settlement         *message);
+size_t kubenetmon__v1__settlement__get_packed_size
+                     (const Kubenetmon__V1__Settlement   *message);
+size_t kubenetmon__v1__settlement__pack
+                     (const Kubenetmon__V1__Settlement   *message,
+                      uint8_t             *out);
+size_t kubenetmon__v1__settlement__pack_to_buffer
+                     (const Kubenetmon__V1__Settlement   *message,
+                      ProtobufCBuffer     *buffer);
+Kubenetmon__V1__Settlement *
+       kubenetmon__v1__settlement__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   kubenetmon__v1__settlement__free_unpacked
+                     (Kubenetmon__V1__Settlement *message,
                       ProtobufCAllocator *allocator);
 /* Kubenetmon__V1__Hello methods */
 void   kubenetmon__v1__hello__init
@@ -486,11 +700,23 @@ typedef void (*Kubenetmon__V1__AgentMessage_Closure)
 typedef void (*Kubenetmon__V1__Leaving_Closure)
                  (const Kubenetmon__V1__Leaving *message,
                   void *closure_data);
+typedef void (*Kubenetmon__V1__Confirmation_Closure)
+                 (const Kubenetmon__V1__Confirmation *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__V1__InDoubt_Closure)
+                 (const Kubenetmon__V1__InDoubt *message,
+                  void *closure_data);
 typedef void (*Kubenetmon__V1__ServerMessage_Closure)
                  (const Kubenetmon__V1__ServerMessage *message,
                   void *closure_data);
 typedef void (*Kubenetmon__V1__Welcome_Closure)
                  (const Kubenetmon__V1__Welcome *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__V1__Held_Closure)
+                 (const Kubenetmon__V1__Held *message,
+                  void *closure_data);
+typedef void (*Kubenetmon__V1__Settlement_Closure)
+                 (const Kubenetmon__V1__Settlement *message,
                   void *closure_data);
 typedef void (*Kubenetmon__V1__Hello_Closure)
                  (const Kubenetmon__V1__Hello *message,
@@ -515,8 +741,12 @@ typedef void (*Kubenetmon__V1__GoAway_Closure)
 
 extern const ProtobufCMessageDescriptor kubenetmon__v1__agent_message__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__v1__leaving__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__v1__confirmation__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__v1__in_doubt__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__v1__server_message__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__v1__welcome__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__v1__held__descriptor;
+extern const ProtobufCMessageDescriptor kubenetmon__v1__settlement__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__v1__hello__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__v1__host_addresses__descriptor;
 extern const ProtobufCMessageDescriptor kubenetmon__v1__flow_batch__descriptor;

@@ -16,6 +16,8 @@ public func fuzz(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
             batch.forEach { bytes &+= $0.bytes }
         case .hello: break
         case .hostAddresses: break
+        case .confirmation: break
+        case .inDoubt: break
         case .leaving, .unknown: break
         }
     } catch {}
