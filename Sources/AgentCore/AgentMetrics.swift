@@ -184,6 +184,10 @@ extension MetricsPage {
             "Batches sent to a server while another one, to which they were sent before, may still store them.",
             export.doubtfulBatches)
         add(
+            .gauge, "kubenetmon_agent_granted_bytes",
+            "Encoded bytes of batches that the connected server lets the agent have in flight; 0 without a limit.",
+            export.grantedBytes ?? 0)
+        add(
             .gauge, "kubenetmon_agent_server_connected", "1 if the agent is connected to a server, else 0.",
             export.isConnected)
         add(

@@ -28,6 +28,9 @@ extension FlowExporter {
         /// The time after a `GoAway` in which no new batch is sent. If the server still owes acknowledgements then, the
         /// agent sends new batches to it again rather than to none.
         var departureTimeout = TimeAmount.seconds(60)
+        /// The time after which a heartbeat of a server that has not sent `Welcome` shows that it never does. Before a
+        /// server admits an agent, it may wait for a review of the agent's token.
+        var welcomeTimeout = TimeAmount.seconds(30)
         /// The interval of heartbeats on an open connection, which are sent whether or not there are batches to send.
         var signOfLifeInterval = TimeAmount.seconds(60)
         /// The directory in which unacknowledged batches are kept for the next agent process, up to

@@ -8,8 +8,11 @@ import Retry
 
 /// The unacknowledged batches, and the decisions to connect, send and close.
 ///
-/// A batch is kept from ``enqueue(_:)`` until it is acknowledged, and is sent once on every connection that is open in
-/// that time. The machine does no I/O: every event returns the action that the caller must perform.
+/// A batch is kept from ``enqueue(_:)`` until it is acknowledged, and is sent at most once on every connection that is
+/// open in that time. The machine does no I/O: every event returns the action that the caller must perform.
+///
+/// The server grants the bytes that may be in flight. The batches beyond wait unsent, so that they can be merged as
+/// without a server.
 ///
 /// Batches of earlier agent processes (``restore(_:)``) keep their process's id, their numbers and their bytes, so that
 /// a server that has already received them recognises them. A connection carries the batches of one process: those of
@@ -50,6 +53,24 @@ struct ExportStateMachine {
         case stopped
     }
 
+    /// The server at the other end of the open connection.
+    private enum Peer: Equatable {
+        /// The server has not answered yet.
+        case unknown
+        /// A server of release 1, which answers without a `Welcome`.
+        case unidentified
+        /// This server process.
+        case process(UInt128)
+    }
+
+    /// The limit on the bytes in flight.
+    private enum Window {
+        /// The limit until the server has answered.
+        case first
+        case granted(UInt64)
+        case unlimited
+    }
+
     private struct Kept {
         /// The agent process that numbered the batch.
         let agentID: AgentID
@@ -64,10 +85,14 @@ struct ExportStateMachine {
         var server: UInt128?
     }
 
+    /// The bytes of frames that may be in flight before the server has said how many it grants.
+    static let firstGrantedBytes = 64 << 10
+
     private let agentID: AgentID
     private var state = State.idle
     private var backoff: Backoff
     private let mergeAboveBytes: Int
+    private let maximumInFlightBytes: Int
     /// The bytes of kept frames above which batches are merged again. It leaves a margin above the last result, since
     /// each merge visits all flows of a minute.
     private var mergeAgainAboveBytes: Int
@@ -89,20 +114,31 @@ struct ExportStateMachine {
     /// The number of times that a batch was sent to a server while another one, to which it was sent before, may still
     /// store it.
     private(set) var doubtfulBatches: UInt64 = 0
-    /// The server process at the other end of the open connection; nil until it says who it is.
-    private var server: UInt128?
+    /// The number of batches in flight: sent on the open connection and not acknowledged.
+    private(set) var inFlightBatches = 0
+    /// The size of their frames in bytes.
+    private(set) var inFlightBytes = 0
+    private var peer = Peer.unknown
+    private var window = Window.first
+    /// Whether a batch of the open connection waits for the window or for ``logCaughtUp()``; later ones wait behind it.
+    private var isBlocked = false
+    /// Whether batches that were never sent must wait; see ``logFellBehind()``.
+    private(set) var isLogBehind = false
 
     /// - Parameters:
     ///   - agentID: This agent process.
     ///   - backoff: The wait between attempts to connect.
     ///   - mergeAboveBytes: The bytes of kept frames above which batches that were never sent are merged, minute by
     ///     minute.
-    init(agentID: AgentID, backoff: Backoff, mergeAboveBytes: Int) {
+    ///   - maximumInFlightBytes: The bytes of frames that may be in flight at most, however many a server grants: what
+    ///     is sent is never merged.
+    init(agentID: AgentID, backoff: Backoff, mergeAboveBytes: Int, maximumInFlightBytes: Int = .max) {
         self.agentID = agentID
         connectedAs = agentID
         self.backoff = backoff
         self.mergeAboveBytes = mergeAboveBytes
         mergeAgainAboveBytes = mergeAboveBytes
+        self.maximumInFlightBytes = maximumInFlightBytes
     }
 
     /// Whether every batch is acknowledged.
@@ -126,8 +162,15 @@ struct ExportStateMachine {
     /// Whether no new batch is sent on the open connection.
     var isDraining: Bool { state == .draining }
 
-    /// Whether a batch is in flight: sent on the open connection and not acknowledged.
-    var awaitsAnswer: Bool { kept.contains(where: \.isInFlight) }
+    /// Whether a batch is in flight.
+    var awaitsAnswer: Bool { inFlightBatches > 0 }
+
+    /// The bytes of frames that the server at the other end of the open connection has granted; nil if it has granted
+    /// none, or there is no connection.
+    var grantedBytes: UInt64? {
+        guard case .granted(let bytes) = window else { return nil }
+        return bytes
+    }
 
     /// The unacknowledged flows.
     var unacknowledged: FlowAmount { kept.reduce(into: FlowAmount()) { $0 += $1.batch.amount } }
@@ -161,12 +204,12 @@ struct ExportStateMachine {
         precondition(
             kept.last.map { $0.agentID != agentID || $0.batch.sequence < batch.sequence } ?? true,
             "sequence numbers must ascend")
-        let isSent = state == .connected && connectedAs == agentID
-        kept.append(
-            Kept(
-                agentID: agentID, batch: batch, isInFlight: isSent, wasSent: isSent, server: isSent ? server : nil))
+        kept.append(Kept(agentID: agentID, batch: batch, isInFlight: false, wasSent: false))
         keptFrameBytes += batch.frame.readableBytes
-        if isSent { return .send([batch.frame]) }
+        if state == .connected, connectedAs == agentID, !isBlocked {
+            if isSendable(kept[kept.endIndex - 1]) { return .send([takeFrame(at: kept.endIndex - 1)]) }
+            isBlocked = true
+        }
         if keptFrameBytes > mergeAgainAboveBytes { mergeNeverSent() }
         return .nothing
     }
@@ -185,7 +228,7 @@ struct ExportStateMachine {
         // Restored batches go before new ones: the open connection takes no new batch, and is closed once those in
         // flight are acknowledged.
         if state == .connected { state = .draining }
-        return isDrained ? .close : .nothing
+        return proceed()
     }
 
     /// Merges the batches that were never sent, minute by minute. In `kept`, they follow all batches that were sent.
@@ -213,22 +256,40 @@ struct ExportStateMachine {
 
     private var mergeThreshold: Int { max(mergeAboveBytes, keptFrameBytes + mergeAboveBytes / 8) }
 
-    /// Handles an opened connection, on which the `Hello` of ``nextAgentID`` has been sent: all kept batches of that
-    /// process follow.
+    /// Handles the start of a log's rewriting after a merge. Until ``logCaughtUp()``, batches that were never sent wait:
+    /// if this process were killed, its successor would find the unmerged batches in the log and send them in addition
+    /// to their sum.
+    mutating func logFellBehind() { isLogBehind = true }
+
+    /// Handles the end of the log's rewriting, or of the time that sending waits for it.
+    mutating func logCaughtUp() -> Action {
+        isLogBehind = false
+        return proceed()
+    }
+
+    /// Handles an opened connection, on which the `Hello` of ``nextAgentID`` has been sent: the kept batches of that
+    /// process follow, as far as they fit into the first grant.
     mutating func connectionOpened() -> Action {
         guard state == .connecting else { return .close }
         state = .connected
         connectedAs = nextAgentID
-        return sendRest()
+        return proceed()
     }
 
-    /// Handles the identity of the server at the other end of the open connection.
-    mutating func welcomed(by server: UInt128) {
-        self.server = server
-        for index in kept.indices where kept[index].isInFlight {
-            if let before = kept[index].server, before != server { doubtfulBatches += 1 }
-            kept[index].server = server
-        }
+    /// Handles the server's `Welcome` on the open connection.
+    mutating func welcomed(by welcome: Welcome) -> Action {
+        peer = .process(welcome.serverID)
+        window = welcome.grantedBytes == 0 ? .unlimited : .granted(welcome.grantedBytes)
+        for index in kept.indices where kept[index].isInFlight { noteReceiver(at: index) }
+        return proceed()
+    }
+
+    /// Handles an answer of the server that shows that it sends no `Welcome`, if it has sent none.
+    mutating func answeredWithoutWelcome() -> Action {
+        guard peer == .unknown else { return .nothing }
+        peer = .unidentified
+        window = .unlimited
+        return proceed()
     }
 
     /// Handles a failed attempt to connect.
@@ -237,7 +298,8 @@ struct ExportStateMachine {
     /// Handles the end of the connection, whichever side closed it.
     mutating func connectionClosed() -> Action {
         for index in kept.indices { kept[index].isInFlight = false }
-        server = nil
+        (inFlightBatches, inFlightBytes, isBlocked) = (0, 0, false)
+        (peer, window) = (.unknown, .first)
         return connectAgain()
     }
 
@@ -248,7 +310,10 @@ struct ExportStateMachine {
     }
 
     /// Handles an acknowledgement: the batches with these sequence numbers are in ClickHouse.
-    mutating func acknowledged(_ sequences: [UInt64]) -> (Acknowledged, Action) {
+    ///
+    /// - Parameter grantedBytes: The bytes of frames that may be in flight from now on; 0 for no change.
+    mutating func acknowledged(_ sequences: [UInt64], grantedBytes: UInt64 = 0) -> (Acknowledged, Action) {
+        if grantedBytes > 0 { window = .granted(grantedBytes) }
         var result = Acknowledged()
         for sequence in sequences {
             guard
@@ -258,15 +323,26 @@ struct ExportStateMachine {
                 result.unknown += 1
                 continue
             }
-            let batch = kept.remove(at: index).batch
-            keptFrameBytes -= batch.frame.readableBytes
+            let batch = remove(at: index)
             result.sequences.append(sequence)
             result.amount += batch.amount
         }
         mergeAgainAboveBytes = min(mergeAgainAboveBytes, mergeThreshold)
         // An acknowledgement shows that the server works; an accepted connection alone does not.
         if !result.sequences.isEmpty { backoff.reset() }
-        return (result, isDrained ? .close : .nothing)
+        return (result, proceed())
+    }
+
+    /// Removes a batch that is in ClickHouse.
+    private mutating func remove(at index: Int) -> ExportBatch {
+        let removed = kept.remove(at: index)
+        let bytes = removed.batch.frame.readableBytes
+        keptFrameBytes -= bytes
+        if removed.isInFlight {
+            inFlightBatches -= 1
+            inFlightBytes -= bytes
+        }
+        return removed.batch
     }
 
     /// Handles a `GoAway`: the server asks the agent to reconnect.
@@ -277,7 +353,7 @@ struct ExportStateMachine {
         guard state == .connected else { return .nothing }
         state = .draining
         if afterLongConnection { backoff.reset() }
-        return isDrained ? .close : .nothing
+        return proceed()
     }
 
     /// Handles the end of the time after a `GoAway` in which no new batch is sent: the connection is used again, until
@@ -285,25 +361,71 @@ struct ExportStateMachine {
     mutating func departureFailed() -> Action {
         guard state == .draining, connectedAs == agentID, nextAgentID == agentID, awaitsAnswer else { return .nothing }
         state = .connected
-        return sendRest()
+        return proceed()
     }
 
-    /// Sends the batches that the connection carries and has not sent yet.
-    private mutating func sendRest() -> Action {
+    /// Sends the batches that the connection carries, has not sent yet and may send now, or closes a connection that is
+    /// over.
+    private mutating func proceed() -> Action {
+        if state == .connected {
+            let frames = takeFrames()
+            if !frames.isEmpty { return .send(frames) }
+        }
+        return isDrained ? .close : .nothing
+    }
+
+    private mutating func takeFrames() -> [ByteBuffer] {
+        isBlocked = false
         var frames: [ByteBuffer] = []
         for index in kept.indices where kept[index].agentID == connectedAs && !kept[index].isInFlight {
-            kept[index].isInFlight = true
-            kept[index].wasSent = true
-            kept[index].server = server ?? kept[index].server
-            frames.append(kept[index].batch.frame)
+            guard isSendable(kept[index]) else {
+                isBlocked = true
+                break
+            }
+            frames.append(takeFrame(at: index))
         }
-        return frames.isEmpty ? .nothing : .send(frames)
+        return frames
     }
 
-    /// Whether the open connection is to be closed now: it is draining or carries an earlier process's batches, and
-    /// none is in flight.
+    /// Whether a batch may be in flight too. One always fits into the window, or the largest could never be sent.
+    private func isSendable(_ candidate: Kept) -> Bool {
+        guard candidate.wasSent || !isLogBehind else { return false }
+        let limit =
+            switch window {
+            case .first: Self.firstGrantedBytes
+            case .granted(let bytes): min(Int(clamping: bytes), maximumInFlightBytes)
+            case .unlimited: Int.max
+            }
+        return inFlightBatches == 0 || candidate.batch.frame.readableBytes <= limit - inFlightBytes
+    }
+
+    /// Returns the frame of a batch, which is in flight from then on.
+    private mutating func takeFrame(at index: Int) -> ByteBuffer {
+        let frame = kept[index].batch.frame
+        kept[index].isInFlight = true
+        kept[index].wasSent = true
+        inFlightBatches += 1
+        inFlightBytes += frame.readableBytes
+        noteReceiver(at: index)
+        return frame
+    }
+
+    /// Records to which server process a batch was sent, as far as that is known, and counts a batch that another one
+    /// has received before.
+    private mutating func noteReceiver(at index: Int) {
+        guard case .process(let server) = peer else { return }
+        if let before = kept[index].server, before != server { doubtfulBatches += 1 }
+        kept[index].server = server
+    }
+
+    /// Whether the open connection is to be closed now: it is draining and nothing is in flight, or it carries an
+    /// earlier process's batches and none of them is left.
     private var isDrained: Bool {
-        (state == .draining || state == .connected && connectedAs != agentID) && !awaitsAnswer
+        switch state {
+        case .draining: !awaitsAnswer
+        case .connected: connectedAs != agentID && nextAgentID != connectedAs
+        case .idle, .waiting, .connecting, .stopped: false
+        }
     }
 
     /// Closes an open connection; no further one is opened.

@@ -38,6 +38,9 @@ extension FlowExporter {
         /// The number of times that a batch was sent to a server while another one, to which it was sent before, may
         /// still store it.
         public var doubtfulBatches: UInt64 = 0
+        /// The bytes of unacknowledged frames that the server grants on the open connection; nil if it has granted none,
+        /// or there is no connection.
+        public var grantedBytes: UInt64?
         /// The number of acknowledgements that match no unacknowledged batch.
         public var unknownAcknowledgements: UInt64 = 0
         /// The unacknowledged frames' size in bytes.

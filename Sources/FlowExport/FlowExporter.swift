@@ -64,7 +64,9 @@ public final class FlowExporter: Sendable {
         }
         let machine = ExportStateMachine(
             agentID: hello.agentID, backoff: configuration.backoff,
-            mergeAboveBytes: configuration.maximumUnacknowledgedBytes / 4)
+            mergeAboveBytes: configuration.maximumUnacknowledgedBytes / 4,
+            maximumInFlightBytes: max(
+                ExportStateMachine.firstGrantedBytes, configuration.maximumUnacknowledgedBytes / 8))
         loopState = .makeBoxSendingValue(LoopState(machine: machine), eventLoop: eventLoop)
     }
 
@@ -199,6 +201,7 @@ public final class FlowExporter: Sendable {
             statistics.unacknowledgedBatches = loopState.value.machine.keptBatches
             statistics.oldestObservation = loopState.value.machine.oldestObservation
             statistics.doubtfulBatches = loopState.value.machine.doubtfulBatches
+            statistics.grantedBytes = loopState.value.machine.grantedBytes
         }
         perform(action)
         if saved > 0 { endWaitsForServer() }
@@ -226,11 +229,21 @@ public final class FlowExporter: Sendable {
         if loopState.value.machine.merges == merges {
             spool?.append(SpooledBatch(agentID: hello.agentID, batch: batch))
         } else {
-            spool?.replace(with: loopState.value.machine.spooledBatches)
+            rewriteLogAfterMerge()
         }
         // Undoes the addition in `enqueue`: `change` has counted the frame among the kept ones, less what merging saved.
         unacknowledgedBytes.subtract(batch.frame.readableBytes, ordering: .relaxed)
         endWaitsForServer()
+    }
+
+    /// Rewrites the spool's log with the merged batches. They are sent once they are written, or after the time for which
+    /// a connection waits for the spool.
+    private func rewriteLogAfterMerge() {
+        guard let spool else { return }
+        spool.replace(with: loopState.value.machine.spooledBatches)
+        guard !loopState.value.machine.isLogBehind else { return }
+        loopState.value.machine.logFellBehind()
+        spool.whenSettled(before: .now() + Self.maximumSpoolWait) { self.change { $0.logCaughtUp() } }
     }
 
     private func restore(_ batches: [SpooledBatch]) {
@@ -318,10 +331,13 @@ public final class FlowExporter: Sendable {
         change { $0.connectionFailed() }
     }
 
-    /// Delays the `Hello` on a connection until the spool has settled, for less time than a server waits for a `Hello`.
+    /// The longest wait for the spool, which is shorter than a server's wait for a `Hello`.
+    private static let maximumSpoolWait = TimeAmount.seconds(5)
+
+    /// Delays the `Hello` on a connection until the spool has settled.
     private func openedWhenSettled(_ connection: ServerConnector.Connection) {
         guard let spool else { return opened(connection) }
-        spool.whenSettled(before: .now() + .seconds(5)) { self.opened(connection) }
+        spool.whenSettled(before: .now() + Self.maximumSpoolWait) { self.opened(connection) }
     }
 
     private func opened(_ connection: ServerConnector.Connection) {
@@ -361,8 +377,12 @@ public final class FlowExporter: Sendable {
 
     func received(_ message: ServerMessage) {
         switch message {
-        case .ack(let sequences, _):
-            acknowledged(sequences)
+        case .ack(let sequences, let grantedBytes):
+            // A heartbeat may come before the `Welcome`, an acknowledgement does not.
+            if !sequences.isEmpty || NIODeadline.now() - loopState.value.openedAt > configuration.welcomeTimeout {
+                change { $0.answeredWithoutWelcome() }
+            }
+            acknowledged(sequences, grantedBytes: grantedBytes)
         case .goAway(let reason, let supportedVersion, _) where supportedVersion != 0:
             logger.error(
                 "the server does not speak this agent's protocol: upgrade the server first, or downgrade the agent",
@@ -385,21 +405,18 @@ public final class FlowExporter: Sendable {
             leave()
         case .welcome(let welcome):
             loopState.value.servers.welcomed(by: welcome, isReachable: connector.acceptsAnyAddress)
-            change { machine in
-                machine.welcomed(by: welcome.serverID)
-                return .nothing
-            }
+            change { $0.welcomed(by: welcome) }
         case .held, .settlement, .unknown:
             logger.debug("ignored a message of a later protocol version")
         }
         loopState.value.silentSince = loopState.value.machine.awaitsAnswer ? .now() : nil
     }
 
-    private func acknowledged(_ sequences: [UInt64]) {
+    private func acknowledged(_ sequences: [UInt64], grantedBytes: UInt64) {
         if !sequences.isEmpty { loopState.value.servers.acknowledged() }
         change { machine in
             let frameBytes = machine.keptFrameBytes
-            let (acknowledged, action) = machine.acknowledged(sequences)
+            let (acknowledged, action) = machine.acknowledged(sequences, grantedBytes: grantedBytes)
             if !acknowledged.sequences.isEmpty {
                 let agentID = machine.connectedAs
                 spool?.acknowledge(

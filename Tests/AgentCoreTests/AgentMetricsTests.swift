@@ -48,6 +48,7 @@ import Testing
         numbers.export.failedConnections = 6
         numbers.export.isConnected = true
         numbers.export.hostAddresses = 5
+        numbers.export.grantedBytes = 65_536
         numbers.export.oldestObservation = 1_795_000_000_500
         numbers.problems = [SelfCheck.Condition("events"): "off"]
         numbers.counters = [ReaderCounter("kubenetmon_agent_shards_total", "Shards.", 7)]
@@ -103,7 +104,8 @@ import Testing
         ("kubenetmon_agent_self_check{check=\"events\"}", 0), ("kubenetmon_agent_self_check{check=\"accounting\"}", 1),
         // The reader's own counter.
         ("kubenetmon_agent_shards_total", 7),
-        ("kubenetmon_agent_server_connected", 1), ("kubenetmon_agent_host_addresses", 5),
+        ("kubenetmon_agent_granted_bytes", 65_536), ("kubenetmon_agent_server_connected", 1),
+        ("kubenetmon_agent_host_addresses", 5),
     ])
     func aValueIsUnderItsName(name: String, value: Double) {
         #expect(Self.samples[name] == value)

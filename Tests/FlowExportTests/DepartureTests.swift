@@ -116,7 +116,10 @@ import Testing
         let count = 400
         for _ in 0..<count { exporter.export(FlowAmount(), of: .scrape) { .test($0, flows) } }
         exporter.start()
-        try await eventually("the agent is connected") { exporter.statistics.isConnected }
+        try await eventually("the agent is connected") {
+            exporter.statistics.isConnected && server.connections.count == 1
+        }
+        try await server.connections[0].say(.welcome(.test(7)))
         for _ in 0..<1_000 { try await exporter.eventLoop.submit { exporter.sendHeartbeat() }.get() }
         try await server.connections.first?.read()
         let connection = try await server.connection(0)

@@ -340,26 +340,29 @@ import Testing
 
     private func machine(mergeAboveBytes: Int = .max) -> Machine { Machine(mergeAboveBytes: mergeAboveBytes) }
 
-    private func connected() -> Machine {
-        let machine = machine()
-        _ = machine.start()
-        _ = machine.open()
-        return machine
-    }
+    private func connected() -> Machine { .connected() }
 }
 
 /// A state machine in an object, since a call inside `#expect` cannot mutate a value.
-@dynamicMemberLookup private final class Machine {
+@dynamicMemberLookup final class Machine {
     typealias Action = ExportStateMachine.Action
 
     static let agentID = AgentID(bits: 1)
 
     private var machine: ExportStateMachine
 
-    init(mergeAboveBytes: Int) {
+    init(mergeAboveBytes: Int = .max, maximumInFlightBytes: Int = .max) {
         machine = ExportStateMachine(
             agentID: Self.agentID, backoff: .serverConnection,
-            mergeAboveBytes: mergeAboveBytes)
+            mergeAboveBytes: mergeAboveBytes, maximumInFlightBytes: maximumInFlightBytes)
+    }
+
+    /// Returns a machine with an open connection.
+    static func connected(mergeAboveBytes: Int = .max, maximumInFlightBytes: Int = .max) -> Machine {
+        let machine = Machine(mergeAboveBytes: mergeAboveBytes, maximumInFlightBytes: maximumInFlightBytes)
+        _ = machine.start()
+        _ = machine.open()
+        return machine
     }
 
     subscript<Value>(dynamicMember member: KeyPath<ExportStateMachine, Value>) -> Value { machine[keyPath: member] }
@@ -376,14 +379,30 @@ import Testing
     func hurry() -> Action { machine.hurry() }
     func stop() -> Action { machine.stop() }
 
-    func acknowledged(_ sequences: [UInt64]) -> (ExportStateMachine.Acknowledged, Action) {
-        machine.acknowledged(sequences)
+    func welcomed(by welcome: Welcome) -> Action { machine.welcomed(by: welcome) }
+    func answeredWithoutWelcome() -> Action { machine.answeredWithoutWelcome() }
+    func logFellBehind() { machine.logFellBehind() }
+    func logCaughtUp() -> Action { machine.logCaughtUp() }
+
+    func acknowledged(
+        _ sequences: [UInt64], grantedBytes: UInt64 = 0
+    ) -> (ExportStateMachine.Acknowledged, Action) {
+        machine.acknowledged(sequences, grantedBytes: grantedBytes)
     }
 
     /// Makes the attempt that is due, successfully.
     func open() -> Action {
         _ = attemptIsDue()
         return connectionOpened()
+    }
+}
+
+extension Welcome {
+    /// Returns the welcome of a server process.
+    static func test(_ id: UInt128, settlesDoubts: Bool = false, grantedBytes: UInt64 = 0) -> Welcome {
+        Welcome(
+            serverID: id, address: IPAddress(v4: 0x7f00_0001), port: 1, settlesDoubts: settlesDoubts,
+            grantedBytes: grantedBytes)
     }
 }
 
@@ -399,8 +418,12 @@ private struct World {
     private struct Connection {
         let agentID: AgentID
         var unacknowledged: Set<UInt64> = []
+        var inFlightBytes = 0
+        var window = ExportStateMachine.firstGrantedBytes
         var lastSequence: UInt64 = 0
         var isAway = false
+
+        func fits(_ bytes: Int) -> Bool { unacknowledged.isEmpty || bytes <= window - inFlightBytes }
     }
 
     private var generator: SeededGenerator
@@ -420,6 +443,7 @@ private struct World {
     private var sent: [BatchKey: (frame: ByteBuffer, batch: SentBatch)] = [:]
     private var settled: Set<BatchKey> = []
     private var predecessors: UInt128 = 0
+    private var isLogBehind = false
 
     init(seed: UInt64) {
         generator = SeededGenerator(seed: seed)
@@ -427,7 +451,7 @@ private struct World {
     }
 
     mutating func step() throws {
-        switch Int.random(in: 0..<18, using: &generator) {
+        switch Int.random(in: 0..<22, using: &generator) {
         case 0 where lastSequence == 0 && !isAttemptAwaited && !isConnecting && connection == nil:
             try perform(machine.start())
         case 0...4: try enqueue()
@@ -443,6 +467,10 @@ private struct World {
             try perform(machine.goAway())
         case 13 where isAttemptAwaited || connection?.isAway == true: try perform(machine.hurry())
         case 14 where predecessors < 3: try restore()
+        case 15 where connection != nil: try welcome()
+        case 16 where isLogBehind:
+            isLogBehind = false
+            try perform(machine.logCaughtUp())
         default: if let connection { try acknowledge(someOf: connection.unacknowledged) }
         }
         check()
@@ -452,11 +480,15 @@ private struct World {
     mutating func settle() throws {
         if connection?.isAway == true { try close() }
         if !isAttemptAwaited && !isConnecting && connection == nil { try perform(machine.start()) }
+        if isLogBehind {
+            isLogBehind = false
+            try perform(machine.logCaughtUp())
+        }
         // Each process's batches take a connection of their own.
         for _ in 0...predecessors {
             if isAttemptAwaited { try attempt() }
             if isConnecting { try open() }
-            for sequence in connection?.unacknowledged ?? [] { try acknowledge([sequence]) }
+            while let sequence = connection?.unacknowledged.min() { try acknowledge([sequence]) }
             check()
         }
         #expect(machine.isEmpty)
@@ -476,10 +508,33 @@ private struct World {
         let batch = ExportBatch.test(lastSequence, flows, at: moment)
         enqueued[moment / 60_000, default: 0] += batch.amount.bytes
         enqueuedFlows += batch.amount.flows
+        let mustBeSent =
+            connection.map {
+                !$0.isAway && $0.agentID == Machine.agentID && waiting.isEmpty && !isLogBehind
+                    && $0.fits(batch.frame.readableBytes)
+            } ?? false
+        let merges = machine.merges
         let action = machine.enqueue(batch)
-        let mustBeSent = connection.map { !$0.isAway && $0.agentID == Machine.agentID } ?? false
         #expect(action == (mustBeSent ? .send([batch.frame]) : .nothing))
         try perform(action)
+        if machine.merges > merges, Bool.random(using: &generator) {
+            isLogBehind = true
+            machine.logFellBehind()
+        }
+    }
+
+    /// The batches of the connection's process that it has not sent.
+    private var waiting: [ExportBatch] {
+        guard let connection else { return [] }
+        return machine.spooledBatches
+            .filter { $0.agentID == connection.agentID && !connection.unacknowledged.contains($0.batch.sequence) }
+            .map(\.batch)
+    }
+
+    private mutating func welcome() throws {
+        let granted = [0, 1, 200, 1_000, 100_000].randomElement(using: &generator) ?? 0
+        connection?.window = granted == 0 ? .max : granted
+        try perform(machine.welcomed(by: .test(7, grantedBytes: UInt64(granted))))
     }
 
     private mutating func restore() throws {
@@ -508,10 +563,7 @@ private struct World {
         let agentID = machine.nextAgentID
         connection = Connection(agentID: agentID)
         try perform(machine.connectionOpened())
-        // All kept batches of that process are in flight now.
-        let inFlight = try #require(connection).unacknowledged
-        let ofProcess = machine.spooledBatches.filter { $0.agentID == agentID }.map(\.batch)
-        #expect(inFlight == Set(ofProcess.map(\.sequence)))
+        let ofProcess = machine.spooledBatches.filter { $0.agentID == agentID }
         #expect(ofProcess.count == machine.keptBatches || agentID != Machine.agentID)
     }
 
@@ -542,10 +594,16 @@ private struct World {
             acknowledged[batch.observedAtMilliseconds / 60_000, default: 0] += batch.reportedBytes
         }
         connection?.unacknowledged.subtract(known)
+        connection?.inFlightBytes -= keys.compactMap { sent[$0]?.frame.readableBytes }.reduce(0, +)
         settled.formUnion(keys)
+        var granted: UInt64 = 0
+        if connection != nil, Int.random(in: 0..<4, using: &generator) == 0 {
+            granted = [150, 600, 5_000].randomElement(using: &generator) ?? 0
+            connection?.window = Int(granted)
+        }
+        let (result, action) = machine.acknowledged(sequences, grantedBytes: granted)
         // The next connection carries another process's batches.
-        if agentID != Machine.agentID && rest.isEmpty { connection?.isAway = true }
-        let (result, action) = machine.acknowledged(sequences)
+        if agentID != Machine.agentID && machine.nextAgentID != agentID { connection?.isAway = true }
         let amount = FlowAmount(
             flows: batches.reduce(0) { $0 + UInt64($1.flows.count) },
             bytes: batches.reduce(0) { $0 + $1.reportedBytes })
@@ -579,6 +637,8 @@ private struct World {
         let key = BatchKey(agentID: connection.agentID, sequence: batch.sequence)
         #expect(!settled.contains(key))
         if let earlier = sent[key] { #expect(earlier.frame == frame) }
+        #expect(connection.fits(frame.readableBytes))
+        connection.inFlightBytes += frame.readableBytes
         connection.lastSequence = batch.sequence
         connection.unacknowledged.insert(batch.sequence)
         sent[key] = (frame, batch)
@@ -591,7 +651,16 @@ private struct World {
         #expect(machine.unacknowledged.flows + acknowledgedFlows + machine.mergedFlows == enqueuedFlows)
         #expect(machine.isEmpty == (rest == 0))
         #expect(machine.awaitsAnswer == (connection.map { !$0.unacknowledged.isEmpty } ?? false))
+        #expect(machine.inFlightBytes == connection?.inFlightBytes ?? 0)
+        guard let connection else { return }
         // A draining connection is closed as soon as no batch is in flight.
-        if let connection, connection.isAway { #expect(!connection.unacknowledged.isEmpty) }
+        if connection.isAway { #expect(!connection.unacknowledged.isEmpty) }
+        // A batch that may be sent does not wait.
+        if !connection.isAway, let next = waiting.first {
+            let wasSent =
+                connection.agentID != Machine.agentID
+                || sent[BatchKey(agentID: connection.agentID, sequence: next.sequence)] != nil
+            #expect(!connection.fits(next.frame.readableBytes) || isLogBehind && !wasSent)
+        }
     }
 }

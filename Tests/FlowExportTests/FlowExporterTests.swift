@@ -337,6 +337,7 @@ import Threads
         try await eventually("the agent is connected") {
             exporter.statistics.isConnected && server.connections.count == 1
         }
+        try await server.connections[0].say(.welcome(.test(7)))
         // More than the kernel's socket buffers hold.
         let flows = (0..<FlowBatchBuilder.maximumFlows).map { Flow.test($0) }
         let batches = (0..<400).map { _ in exporter.export(flows) }

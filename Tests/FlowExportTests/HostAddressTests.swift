@@ -98,6 +98,7 @@ import Testing
         exporter.tell(hostAddresses: Self.first)
         exporter.start()
         try await eventually("a connection is open") { server.connections.count == 1 }
+        try await server.connections[0].say(.welcome(.test(7)))
         // More than the kernel's socket buffers hold.
         let flows = (0..<FlowBatchBuilder.maximumFlows).map { Flow.test($0) }
         for _ in 0..<400 { exporter.export(FlowAmount(), of: .scrape) { .test($0, flows) } }

@@ -184,6 +184,7 @@ import Testing
         #expect(exporter.statistics.spool?.problem?.contains("No space left on device") == true)
         frames.append(exporter.export(flows).frame.message)
         let connection = try await server.connection(0)
+        try await connection.say(.welcome(.test(7)))
         #expect(try await connection.batches(frames.count) == frames)
         // The stale log must not restore acknowledged batches, even if there is no space for a new log.
         try await ChildProcess.shell("dd if=/dev/zero of=\(folder.path)/rest bs=4096 2>/dev/null || true")
