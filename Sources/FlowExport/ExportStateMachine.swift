@@ -17,6 +17,9 @@ import Retry
 /// Batches of earlier agent processes (``restore(_:)``) keep their process's id, their numbers and their bytes, so that
 /// a server that has already received them recognises them. A connection carries the batches of one process: those of
 /// earlier processes go first, each process's on its own connection.
+///
+/// Before a server inserts a block, it announces it, and the machine records the block with its batches. If it then
+/// reaches another server process, it keeps these batches back and asks that process whether the block is stored.
 struct ExportStateMachine {
     /// The action that the caller must perform.
     enum Action: Equatable {
@@ -60,7 +63,15 @@ struct ExportStateMachine {
         /// A server of release 1, which answers without a `Welcome`.
         case unidentified
         /// This server process.
-        case process(UInt128)
+        case process(UInt128, settlesDoubts: Bool)
+    }
+
+    /// A server to which a batch was sent.
+    private struct Receiver: Equatable {
+        /// The server process; nil for a server of release 1.
+        let process: UInt128?
+        /// Whether the server inserts nothing that it has not announced.
+        let announcesBlocks: Bool
     }
 
     /// The limit on the bytes in flight.
@@ -81,8 +92,12 @@ struct ExportStateMachine {
         var wasSent: Bool
         /// Whether the batch is the result of merging its minute.
         var isMerged = false
-        /// The server process that the batch was last sent to, as far as it has said who it is.
-        var server: UInt128?
+        /// The server that the batch was last sent to, once it has answered.
+        var receiver: Receiver?
+        /// The block in which a server may have inserted the batch.
+        var block: AnnouncedBlock?
+        /// Whether another server than the next one may store the batch, which cannot be found out.
+        var isDoubtful = false
     }
 
     /// The bytes of frames that may be in flight before the server has said how many it grants.
@@ -111,8 +126,8 @@ struct ExportStateMachine {
     private(set) var mergedFlows: UInt64 = 0
     /// The number of merges of kept batches.
     private(set) var merges = 0
-    /// The number of times that a batch was sent to a server while another one, to which it was sent before, may still
-    /// store it.
+    /// The number of times that a batch was sent to a server while another one, to which it was sent before, may have
+    /// stored it or may still store it, and it could not be found out.
     private(set) var doubtfulBatches: UInt64 = 0
     /// The number of batches in flight: sent on the open connection and not acknowledged.
     private(set) var inFlightBatches = 0
@@ -120,8 +135,12 @@ struct ExportStateMachine {
     private(set) var inFlightBytes = 0
     private var peer = Peer.unknown
     private var window = Window.first
+    /// The blocks whose fates the server at the other end of the open connection was asked for and has not told.
+    private var askedTokens: Set<UInt128> = []
     /// Whether a batch of the open connection waits for the window or for ``logCaughtUp()``; later ones wait behind it.
     private var isBlocked = false
+    /// Whether a batch in an announced block waits for the server's `Welcome`.
+    private var isWelcomeAwaited = false
     /// Whether batches that were never sent must wait; see ``logFellBehind()``.
     private(set) var isLogBehind = false
 
@@ -154,7 +173,9 @@ struct ExportStateMachine {
     var oldest: BatchKey? { kept.first.map { BatchKey(agentID: $0.agentID, sequence: $0.batch.sequence) } }
 
     /// All unacknowledged batches.
-    var spooledBatches: [SpooledBatch] { kept.map { SpooledBatch(agentID: $0.agentID, batch: $0.batch) } }
+    var spooledBatches: [SpooledBatch] {
+        kept.map { SpooledBatch(agentID: $0.agentID, batch: $0.batch, block: $0.block) }
+    }
 
     /// The time at which the oldest unacknowledged batch's counters were read, in milliseconds since the Unix epoch.
     var oldestObservation: UInt64? { kept.first?.batch.observedAtMilliseconds }
@@ -162,8 +183,11 @@ struct ExportStateMachine {
     /// Whether no new batch is sent on the open connection.
     var isDraining: Bool { state == .draining }
 
-    /// Whether a batch is in flight.
-    var awaitsAnswer: Bool { inFlightBatches > 0 }
+    /// Whether the server at the other end of the open connection owes an answer: an acknowledgement, the fate of a block,
+    /// or the `Welcome` for which batches wait.
+    var awaitsAnswer: Bool { isOwed || isWelcomeAwaited && state == .connected }
+
+    private var isOwed: Bool { inFlightBatches > 0 || !askedTokens.isEmpty }
 
     /// The bytes of frames that the server at the other end of the open connection has granted; nil if it has granted
     /// none, or there is no connection.
@@ -220,7 +244,9 @@ struct ExportStateMachine {
     /// - Parameter batches: The batches, grouped by process, each process's in ascending order of sequence numbers.
     mutating func restore(_ batches: [SpooledBatch]) -> Action {
         guard !batches.isEmpty else { return .nothing }
-        let restored = batches.map { Kept(agentID: $0.agentID, batch: $0.batch, isInFlight: false, wasSent: true) }
+        let restored = batches.map {
+            Kept(agentID: $0.agentID, batch: $0.batch, isInFlight: false, wasSent: true, block: $0.block)
+        }
         kept.insert(contentsOf: restored, at: kept.startIndex)
         keptFrameBytes += batches.reduce(0) { $0 + $1.batch.frame.readableBytes }
         restoredBatches += batches.count
@@ -268,7 +294,8 @@ struct ExportStateMachine {
     }
 
     /// Handles an opened connection, on which the `Hello` of ``nextAgentID`` has been sent: the kept batches of that
-    /// process follow, as far as they fit into the first grant.
+    /// process follow, as far as they fit into the first grant. Those in an announced block wait for the `Welcome`, which
+    /// tells whether the server is the one that has announced it.
     mutating func connectionOpened() -> Action {
         guard state == .connecting else { return .close }
         state = .connected
@@ -277,20 +304,121 @@ struct ExportStateMachine {
     }
 
     /// Handles the server's `Welcome` on the open connection.
-    mutating func welcomed(by welcome: Welcome) -> Action {
-        peer = .process(welcome.serverID)
+    mutating func welcomed(by welcome: Welcome, at now: ClockReading = .now()) -> Action {
         window = welcome.grantedBytes == 0 ? .unlimited : .granted(welcome.grantedBytes)
-        for index in kept.indices where kept[index].isInFlight { noteReceiver(at: index) }
-        return proceed()
+        return identified(.process(welcome.serverID, settlesDoubts: welcome.settlesDoubts), at: now)
     }
 
     /// Handles an answer of the server that shows that it sends no `Welcome`, if it has sent none.
     mutating func answeredWithoutWelcome() -> Action {
         guard peer == .unknown else { return .nothing }
-        peer = .unidentified
         window = .unlimited
-        return proceed()
+        return identified(.unidentified, at: .now())
     }
+
+    private mutating func identified(_ peer: Peer, at now: ClockReading) -> Action {
+        self.peer = peer
+        for index in kept.indices where kept[index].isInFlight { noteReceiver(at: index) }
+        return proceed(questions: takeQuestions(at: now))
+    }
+
+    // MARK: - Announced blocks
+
+    /// Handles the announcement of a block on the open connection: its token is recorded with the batches in it.
+    ///
+    /// - Returns: The block and the batches with which it is recorded; nil from a server that has sent no `Welcome`. The
+    ///   batches that are no longer kept are left out, and so are those that another server process may have inserted:
+    ///   this one must not insert them before that is settled.
+    mutating func held(
+        _ held: Held, at now: ClockReading = .now()
+    ) -> (block: AnnouncedBlock, batches: [BatchKey])? {
+        guard case .process(let server, _) = peer else { return nil }
+        let block = AnnouncedBlock(token: held.token, day: held.day, server: server, arrival: now)
+        let batches = held.sequences.compactMap { sequence -> BatchKey? in
+            guard let index = index(ofSent: sequence), kept[index].block.map({ $0.server == server }) ?? true else {
+                return nil
+            }
+            kept[index].block = block
+            return BatchKey(agentID: connectedAs, sequence: sequence)
+        }
+        return (block, batches)
+    }
+
+    /// Returns those of some batches that are still kept and recorded under a token.
+    func batches(_ keys: [BatchKey], recordedUnder token: UInt128) -> [BatchKey] {
+        let recorded = Set(
+            kept.lazy.filter { $0.block?.token == token }
+                .map { BatchKey(agentID: $0.agentID, sequence: $0.batch.sequence) })
+        return keys.filter(recorded.contains)
+    }
+
+    /// Handles the fates of blocks. Batches of stored blocks count as acknowledged, the others are sent again.
+    mutating func settled(_ fates: [SettledDoubt]) -> (Acknowledged, Action) {
+        var result = Acknowledged()
+        for settled in fates where askedTokens.remove(settled.token) != nil {
+            for index in kept.indices.reversed()
+            where kept[index].agentID == connectedAs && kept[index].block?.token == settled.token {
+                switch settled.fate {
+                case .stored:
+                    let batch = remove(at: index)
+                    result.sequences.append(batch.sequence)
+                    result.amount += batch.amount
+                case .notStored:
+                    // No server has the batch.
+                    (kept[index].block, kept[index].receiver) = (nil, nil)
+                case .uncertain: forgetBlock(at: index)
+                }
+            }
+        }
+        return (result, acknowledged(result))
+    }
+
+    /// Gives up finding out whether a batch's block is stored.
+    private mutating func forgetBlock(at index: Int) {
+        (kept[index].block, kept[index].isDoubtful) = (nil, true)
+    }
+
+    /// Returns questions for the fates of the blocks that another server process may have inserted; if the server at the
+    /// other end of the open connection answers none, these batches are sent.
+    private mutating func takeQuestions(at now: ClockReading) -> [ByteBuffer] {
+        guard state == .connected, peer != .unknown else { return [] }
+        var (tokens, blocks): ([UInt128], [UInt128: [Kept]]) = ([], [:])
+        for index in kept.indices {
+            guard kept[index].agentID == connectedAs, let block = kept[index].block, !mayCarry(kept[index]) else {
+                continue
+            }
+            guard case .process(_, settlesDoubts: true) = peer else {
+                forgetBlock(at: index)
+                continue
+            }
+            if blocks[block.token] == nil { tokens.append(block.token) }
+            blocks[block.token, default: []].append(kept[index])
+        }
+        let doubts = tokens.filter { askedTokens.insert($0).inserted }
+            .compactMap { token in blocks[token].flatMap { Self.doubt(about: $0, at: now) } }
+        return stride(from: 0, to: doubts.count, by: Doubt.maximumCount).map { start in
+            Doubt.frame(Array(doubts[start..<min(start + Doubt.maximumCount, doubts.count)]))
+        }
+    }
+
+    /// Returns the question for the fate of a block, given its batches.
+    private static func doubt(about batches: [Kept], at now: ClockReading) -> Doubt? {
+        guard let block = batches.first?.block else { return nil }
+        let ages = batches.compactMap(\.block).map { now.duration(since: $0.arrival) }
+        return Doubt(
+            token: block.token, day: block.day, age: ages.max() ?? .zero, batches: UInt32(clamping: batches.count),
+            reportedBytes: batches.reduce(0) { $0 &+ $1.batch.amount.bytes })
+    }
+
+    /// Whether the server at the other end of the open connection may receive a batch: it may not while another server
+    /// process may have inserted it.
+    private func mayCarry(_ candidate: Kept) -> Bool {
+        guard let block = candidate.block else { return true }
+        guard case .process(let server, _) = peer else { return false }
+        return block.server == server
+    }
+
+    // MARK: - The connection
 
     /// Handles a failed attempt to connect.
     mutating func connectionFailed() -> Action { connectAgain() }
@@ -298,8 +426,8 @@ struct ExportStateMachine {
     /// Handles the end of the connection, whichever side closed it.
     mutating func connectionClosed() -> Action {
         for index in kept.indices { kept[index].isInFlight = false }
-        (inFlightBatches, inFlightBytes, isBlocked) = (0, 0, false)
-        (peer, window) = (.unknown, .first)
+        (inFlightBatches, inFlightBytes, isBlocked, isWelcomeAwaited) = (0, 0, false, false)
+        (peer, window, askedTokens) = (.unknown, .first, [])
         return connectAgain()
     }
 
@@ -316,10 +444,7 @@ struct ExportStateMachine {
         if grantedBytes > 0 { window = .granted(grantedBytes) }
         var result = Acknowledged()
         for sequence in sequences {
-            guard
-                let index = kept.firstIndex(where: { $0.agentID == connectedAs && $0.batch.sequence >= sequence }),
-                kept[index].batch.sequence == sequence, kept[index].wasSent
-            else {
+            guard let index = index(ofSent: sequence) else {
                 result.unknown += 1
                 continue
             }
@@ -327,10 +452,21 @@ struct ExportStateMachine {
             result.sequences.append(sequence)
             result.amount += batch.amount
         }
+        return (result, acknowledged(result))
+    }
+
+    private mutating func acknowledged(_ result: Acknowledged) -> Action {
         mergeAgainAboveBytes = min(mergeAgainAboveBytes, mergeThreshold)
         // An acknowledgement shows that the server works; an accepted connection alone does not.
         if !result.sequences.isEmpty { backoff.reset() }
-        return (result, proceed())
+        return proceed()
+    }
+
+    /// Returns the index of the batch with this sequence number among those of the open connection's process that were
+    /// sent; nil if there is none.
+    private func index(ofSent sequence: UInt64) -> Int? {
+        let index = kept.firstIndex { $0.agentID == connectedAs && $0.batch.sequence >= sequence }
+        return index.flatMap { kept[$0].batch.sequence == sequence && kept[$0].wasSent ? $0 : nil }
     }
 
     /// Removes a batch that is in ClickHouse.
@@ -358,26 +494,32 @@ struct ExportStateMachine {
 
     /// Handles the end of the time after a `GoAway` in which no new batch is sent: the connection is used again, until
     /// the next `GoAway`.
-    mutating func departureFailed() -> Action {
+    mutating func departureFailed(at now: ClockReading = .now()) -> Action {
         guard state == .draining, connectedAs == agentID, nextAgentID == agentID, awaitsAnswer else { return .nothing }
         state = .connected
-        return proceed()
+        return proceed(questions: takeQuestions(at: now))
     }
 
     /// Sends the batches that the connection carries, has not sent yet and may send now, or closes a connection that is
     /// over.
-    private mutating func proceed() -> Action {
+    ///
+    /// - Parameter questions: Frames that are sent before.
+    private mutating func proceed(questions: [ByteBuffer] = []) -> Action {
         if state == .connected {
-            let frames = takeFrames()
+            let frames = questions + takeFrames()
             if !frames.isEmpty { return .send(frames) }
         }
         return isDrained ? .close : .nothing
     }
 
     private mutating func takeFrames() -> [ByteBuffer] {
-        isBlocked = false
+        (isBlocked, isWelcomeAwaited) = (false, false)
         var frames: [ByteBuffer] = []
         for index in kept.indices where kept[index].agentID == connectedAs && !kept[index].isInFlight {
+            guard mayCarry(kept[index]) else {
+                isWelcomeAwaited = isWelcomeAwaited || peer == .unknown
+                continue
+            }
             guard isSendable(kept[index]) else {
                 isBlocked = true
                 break
@@ -410,19 +552,27 @@ struct ExportStateMachine {
         return frame
     }
 
-    /// Records to which server process a batch was sent, as far as that is known, and counts a batch that another one
-    /// has received before.
+    /// Records to which server a batch was sent, once that has answered, and counts a batch that another one may store.
     private mutating func noteReceiver(at index: Int) {
-        guard case .process(let server) = peer else { return }
-        if let before = kept[index].server, before != server { doubtfulBatches += 1 }
-        kept[index].server = server
+        var receiver: Receiver
+        switch peer {
+        case .unknown: return
+        case .unidentified: receiver = Receiver(process: nil, announcesBlocks: false)
+        case .process(let process, let settlesDoubts):
+            receiver = Receiver(process: process, announcesBlocks: settlesDoubts)
+        }
+        let before = kept[index].receiver
+        let isElsewhere = before.map { $0.process != receiver.process && !$0.announcesBlocks } ?? false
+        if kept[index].isDoubtful || isElsewhere { doubtfulBatches += 1 }
+        if let before, before.process == receiver.process, !before.announcesBlocks { receiver = before }
+        (kept[index].receiver, kept[index].isDoubtful) = (receiver, false)
     }
 
     /// Whether the open connection is to be closed now: it is draining and nothing is in flight, or it carries an
     /// earlier process's batches and none of them is left.
     private var isDrained: Bool {
         switch state {
-        case .draining: !awaitsAnswer
+        case .draining: !isOwed
         case .connected: connectedAs != agentID && nextAgentID != connectedAs
         case .idle, .waiting, .connecting, .stopped: false
         }

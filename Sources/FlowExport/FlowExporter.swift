@@ -356,6 +356,7 @@ public final class FlowExporter: Sendable {
         hello.agentID = loopState.value.machine.nextAgentID
         hello.token = connection.token
         hello.hostAddresses = loopState.value.hostAddresses
+        hello.confirmsHeld = true
         loopState.value.toldAddresses = hello.hostAddresses
         channel.writeAndFlush(hello.frame(), promise: nil)
         channel.closeFuture.hop(to: eventLoop).whenComplete { _ in
@@ -367,10 +368,13 @@ public final class FlowExporter: Sendable {
             self.loopState.value.departure?.cancel()
             self.loopState.value.departure = nil
             self.loopState.value.servers.closed(
-                isOwed: self.loopState.value.machine.awaitsAnswer, isSilent: self.loopState.value.isSilent)
+                isOwed: self.loopState.value.machine.inFlightBatches > 0, isSilent: self.loopState.value.isSilent)
             self.change { $0.connectionClosed() }
         }
         change { $0.connectionOpened() }
+        if loopState.value.machine.awaitsAnswer && loopState.value.silentSince == nil {
+            loopState.value.silentSince = .now()
+        }
     }
 
     // MARK: - Messages from the server
@@ -406,7 +410,9 @@ public final class FlowExporter: Sendable {
         case .welcome(let welcome):
             loopState.value.servers.welcomed(by: welcome, isReachable: connector.acceptsAnyAddress)
             change { $0.welcomed(by: welcome) }
-        case .held, .settlement, .unknown:
+        case .held(let held): confirm(held)
+        case .settlement(let fates): settled(fates)
+        case .unknown:
             logger.debug("ignored a message of a later protocol version")
         }
         loopState.value.silentSince = loopState.value.machine.awaitsAnswer ? .now() : nil
@@ -414,9 +420,18 @@ public final class FlowExporter: Sendable {
 
     private func acknowledged(_ sequences: [UInt64], grantedBytes: UInt64) {
         if !sequences.isEmpty { loopState.value.servers.acknowledged() }
+        // An empty acknowledgement is a heartbeat, which the server also sends before it has admitted the agent.
+        if !sequences.isEmpty { statisticsStorage.withLock { $0.refusal = nil } }
+        release { $0.acknowledged(sequences, grantedBytes: grantedBytes) }
+    }
+
+    /// Passes an event to the state machine by which batches may be acknowledged.
+    private func release(
+        _ event: (inout ExportStateMachine) -> (ExportStateMachine.Acknowledged, ExportStateMachine.Action)
+    ) {
         change { machine in
             let frameBytes = machine.keptFrameBytes
-            let (acknowledged, action) = machine.acknowledged(sequences, grantedBytes: grantedBytes)
+            let (acknowledged, action) = event(&machine)
             if !acknowledged.sequences.isEmpty {
                 let agentID = machine.connectedAs
                 spool?.acknowledge(
@@ -426,13 +441,32 @@ public final class FlowExporter: Sendable {
             statisticsStorage.withLock {
                 $0.balance.acknowledge(acknowledged.amount)
                 $0.unknownAcknowledgements += UInt64(acknowledged.unknown)
-                // An empty acknowledgement is a heartbeat, which the server also sends before it has admitted the
-                // agent.
-                if !sequences.isEmpty { $0.refusal = nil }
             }
             return action
         }
         if loopState.value.machine.isEmpty { loopState.value.emptied?.succeed() }
+    }
+
+    /// Records an announced block, and confirms it once a successor of this process would know it.
+    private func confirm(_ held: Held) {
+        let recorded = loopState.value.machine.held(held)
+        let channel = loopState.value.channel
+        let confirm: @Sendable () -> Void = {
+            // Another block may have been announced for some of them meanwhile.
+            let batches = self.loopState.value.machine.batches(recorded?.batches ?? [], recordedUnder: held.token)
+            let confirmation = HeldConfirmation(token: held.token, sequences: batches.map(\.sequence))
+            channel?.writeAndFlush(confirmation.frame(), promise: nil)
+        }
+        guard let spool, let recorded, !recorded.batches.isEmpty else { return confirm() }
+        spool.record(recorded.block, of: recorded.batches, before: .now() + Self.maximumSpoolWait, confirm)
+    }
+
+    private func settled(_ fates: [SettledDoubt]) {
+        let counts = SettledDoubt.Fate.allCases.map { fate in fates.count { $0.fate == fate } }
+        logger.notice(
+            "the server has found out which blocks of another server are stored",
+            metadata: ["stored": "\(counts[0])", "not_stored": "\(counts[1])", "uncertain": "\(counts[2])"])
+        release { $0.settled(fates) }
     }
 
     /// Closes the connection once the batches in flight are acknowledged, however long that takes: another server would

@@ -41,6 +41,7 @@ final class Spool: Sendable {
         case open(number: Int)
         case append(SpooledBatch)
         case acknowledge([BatchKey], frameBytes: Int)
+        case record(AnnouncedBlock, [BatchKey])
         case replace([SpooledBatch], number: Int)
         case clear
         case sync
@@ -59,6 +60,8 @@ final class Spool: Sendable {
         var exporter: Exporter?
         /// Operations that the thread has not begun.
         var operations: [Operation] = []
+        /// Completed once they have been performed, or the directory has failed.
+        var performed: [EventLoopPromise<Void>] = []
         /// Bytes of the frames in them, and in the operations that the thread is performing.
         var (queuedBytes, begunBytes) = (0, 0)
         var isThreadBusy = false
@@ -85,11 +88,19 @@ final class Spool: Sendable {
             return settled
         }
 
-        /// Returns the operations for the thread; nil if there are none, and the thread then counts as idle.
-        mutating func takeOperations() -> [Operation]? {
-            defer { (operations, queuedBytes, begunBytes) = ([], 0, queuedBytes) }
+        /// Returns the operations for the thread, with the promises to complete afterwards; nil if there are none, and the
+        /// thread then counts as idle.
+        mutating func takeOperations() -> ([Operation], performed: [EventLoopPromise<Void>])? {
             isThreadBusy = !operations.isEmpty
-            return isThreadBusy ? operations : nil
+            (queuedBytes, begunBytes) = (0, queuedBytes)
+            guard isThreadBusy else { return nil }
+            defer { (operations, performed) = ([], []) }
+            return (operations, performed)
+        }
+
+        mutating func takePerformed() -> [EventLoopPromise<Void>] {
+            defer { performed = [] }
+            return performed
         }
 
         /// Drops the operations that are obsolete once the log is to be rewritten or has failed.
@@ -97,7 +108,7 @@ final class Spool: Sendable {
             queuedBytes = 0
             operations.removeAll {
                 switch $0 {
-                case .append, .acknowledge, .replace, .clear: true
+                case .append, .acknowledge, .record, .replace, .clear: true
                 case .open, .sync, .close: false
                 }
             }
@@ -180,6 +191,28 @@ final class Spool: Sendable {
                 state.newest = nil
                 state.operations.append(.clear)
             }
+        }
+        work()
+    }
+
+    /// Records the block in which a server inserts these batches, and calls `body` on the event loop as soon as a successor
+    /// would find the record, the directory has failed, or `deadline` has passed.
+    func record(
+        _ block: AnnouncedBlock, of keys: [BatchKey], before deadline: NIODeadline,
+        _ body: @escaping @Sendable () -> Void
+    ) {
+        let promise = state.withLock { state -> EventLoopPromise<Void>? in
+            guard state.isMirror, !state.isClosed else { return nil }
+            let promise = eventLoop.makePromise(of: Void.self)
+            state.operations.append(.record(block, keys))
+            state.performed.append(promise)
+            return promise
+        }
+        guard let promise else { return body() }
+        let timeout = eventLoop.scheduleTask(deadline: deadline) { promise.succeed() }
+        promise.futureResult.whenComplete { _ in
+            timeout.cancel()
+            body()
         }
         work()
     }
@@ -271,8 +304,9 @@ final class Spool: Sendable {
             return state.thread
         }
         idleThread?.submit {
-            while let operations = self.state.withLock({ $0.takeOperations() }) {
+            while let (operations, performed) = self.state.withLock({ $0.takeOperations() }) {
                 self.disk.withLock { self.perform(operations, &$0) }
+                for promise in performed { promise.succeed() }
             }
         }
     }
@@ -308,6 +342,8 @@ final class Spool: Sendable {
             try disk.directory.append(batch)
         case .acknowledge(let keys, let frameBytes):
             disk.directory.append(acknowledged: keys, frameBytes: frameBytes)
+        case .record(let block, let keys):
+            disk.directory.append(block, with: keys)
         case .replace(let batches, let number):
             try disk.directory.replace(with: batches)
             synced(&disk)
@@ -403,8 +439,8 @@ final class Spool: Sendable {
         let directory = disk.directory
         let (shrinks, syncs) = state.withLock { state in
             state.statistics.logBytes = directory.logBytes
-            let shrinks =
-                state.isMirror && !state.isReplacementAsked && directory.deadBytes > configuration.maximumBytes / 4
+            let mayShrink = state.isMirror && !state.isReplacementAsked
+            let shrinks = mayShrink && directory.shrinkableBytes > configuration.maximumBytes / 4
             let syncs = state.isMirror && !state.isSyncScheduled && directory.isDirty
             if shrinks { state.isReplacementAsked = true }
             if syncs { state.isSyncScheduled = true }
@@ -442,7 +478,7 @@ final class Spool: Sendable {
             state.statistics.problem = "\(error); \(error.remedy)"
             state.statistics.errors[error.kind, default: 0] += 1
             state.endedNumber = state.begunNumber
-            return (isNew, state.backoff.next(), state.takeSettled())
+            return (isNew, state.backoff.next(), state.takeSettled() + state.takePerformed())
         }
         for promise in settled { promise.succeed() }
         if isNew {

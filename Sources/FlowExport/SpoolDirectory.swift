@@ -33,8 +33,13 @@ struct SpoolDirectory {
 
     /// The log's size in bytes.
     private(set) var logBytes = 0
-    /// The part of ``logBytes`` that acknowledged batches and their acknowledgements take.
+    /// The part of ``logBytes`` without which the log would hold the same batches: acknowledged batches, their
+    /// acknowledgements, and the records of blocks.
     private(set) var deadBytes = 0
+    /// The part of ``deadBytes`` that the last ``replace(with:)`` has written, so that it would write it again.
+    private var rewrittenDeadBytes = 0
+    /// The bytes by which a rewriting shortens the log at least, apart from records of blocks.
+    var shrinkableBytes: Int { deadBytes - rewrittenDeadBytes }
     /// Whether the log has been written to since the last sync.
     private(set) var isDirty = false
 
@@ -120,10 +125,13 @@ struct SpoolDirectory {
                 newFormat.write(batch, to: &buffer)
                 if buffer.readableBytes >= Self.writeBytes { try Self.flush(&buffer, to: new, at: &bytes) }
             }
+            let batchBytes = bytes + buffer.readableBytes
+            Self.writeBlocks(of: batches, in: newFormat, to: &buffer)
             try Self.flush(&buffer, to: new, at: &bytes)
             try new.sync()
             try new.rename(to: file("spool"))
-            (log, format, logBytes, deadBytes) = (new, newFormat, bytes, 0)
+            (log, format, logBytes, deadBytes) = (new, newFormat, bytes, bytes - batchBytes)
+            rewrittenDeadBytes = deadBytes
         } catch {
             unlink(newPath)
             throw error
@@ -131,6 +139,29 @@ struct SpoolDirectory {
         unwritten.clear()
         isDirty = false
         try SpoolFile(path, flags: O_RDONLY | O_DIRECTORY).sync()
+    }
+
+    /// Appends the records of the batches' blocks: one for each block and agent process.
+    private static func writeBlocks(of batches: [SpooledBatch], in format: SpoolFormat, to buffer: inout ByteBuffer) {
+        var sequences: [AnnouncedBlock: [AgentID: [UInt64]]] = [:]
+        for batch in batches {
+            guard let block = batch.block else { continue }
+            sequences[block, default: [:]][batch.agentID, default: []].append(batch.key.sequence)
+        }
+        for (block, sequences) in sequences {
+            for (agentID, sequences) in sequences {
+                format.write(block, with: sequences, of: agentID, to: &buffer)
+            }
+        }
+    }
+
+    /// Appends the block in which a server inserts these batches, which the next ``flush()`` writes.
+    mutating func append(_ block: AnnouncedBlock, with keys: [BatchKey]) {
+        let before = unwritten.readableBytes
+        for (agentID, keys) in Dictionary(grouping: keys, by: \.agentID) {
+            format.write(block, with: keys.map(\.sequence), of: agentID, to: &unwritten)
+        }
+        deadBytes += unwritten.readableBytes - before
     }
 
     /// Appends a batch, which the next ``flush()`` writes if it is not written before.
@@ -175,7 +206,7 @@ struct SpoolDirectory {
     mutating func clear() throws(SpoolError) {
         if let log {
             try log.truncate(to: SpoolFormat.headerBytes)
-            (logBytes, deadBytes) = (SpoolFormat.headerBytes, 0)
+            (logBytes, deadBytes, rewrittenDeadBytes) = (SpoolFormat.headerBytes, 0, 0)
         } else if lock != nil {
             unlink(file("spool"))
         }
@@ -198,7 +229,7 @@ struct SpoolDirectory {
     /// Closes the log and releases the directory's lock.
     mutating func close() {
         (log, lock) = (nil, nil)
-        (logBytes, deadBytes, isDirty) = (0, 0, false)
+        (logBytes, deadBytes, rewrittenDeadBytes, isDirty) = (0, 0, 0, false)
         unwritten = ByteBuffer()
     }
 }

@@ -6,23 +6,28 @@ import NIOCore
 
 /// The byte layout of a spool file: a header, then a log of records. All numbers are big-endian.
 ///
-/// A record holds a batch (its frame follows) or a batch's acknowledgement. The record and the frame each have a
-/// checksum, so that a damaged frame costs that batch alone and its flows and bytes are still known.
+/// A record holds a batch (its frame follows), a batch's acknowledgement, or the block in which a server inserts batches
+/// (the block and the batches' numbers follow). The record and what follows each have a checksum, so that a damaged frame
+/// costs that batch alone and its flows and bytes are still known.
+///
+/// An agent that does not know the last kind, of release 1, takes such a record for a damaged one and passes over it.
 struct SpoolFormat {
     /// The fixed part of a record.
     struct Record: Equatable {
         enum Kind: UInt8 {
             case batch = 1
             case acknowledged = 2
+            case block = 3
         }
 
         var kind: Kind
         var agentID: AgentID
+        /// The batch's number; 0 for a block.
         var sequence: UInt64
         var observedAtMilliseconds: UInt64 = 0
-        /// The flows and network bytes in the batch; zero for an acknowledgement.
+        /// The flows and network bytes in the batch; zero for other kinds.
         var amount = FlowAmount()
-        /// The size in bytes of the frame that follows.
+        /// The size in bytes of what follows.
         var frameBytes = 0
         var frameChecksum: UInt32 = 0
 
@@ -110,6 +115,19 @@ struct SpoolFormat {
         write(Record(kind: .acknowledged, agentID: key.agentID, sequence: key.sequence), to: &buffer)
     }
 
+    /// Appends the record of a block with these batches of an agent process.
+    func write(_ block: AnnouncedBlock, with sequences: [UInt64], of agentID: AgentID, to buffer: inout ByteBuffer) {
+        var contents = ByteBuffer()
+        contents.writeMultipleIntegers(block.token, block.day, block.server, block.arrival.wallMilliseconds)
+        for sequence in sequences { contents.writeInteger(sequence) }
+        write(
+            Record(
+                kind: .block, agentID: agentID, sequence: 0, frameBytes: contents.readableBytes,
+                frameChecksum: Self.checksum(of: contents.readableBytesView, salt: salt)),
+            to: &buffer)
+        buffer.writeImmutableBuffer(contents)
+    }
+
     private func write(_ record: Record, to buffer: inout ByteBuffer) {
         let start = buffer.writerIndex
         buffer.writeMultipleIntegers(
@@ -160,6 +178,21 @@ struct SpoolFormat {
             batch: ExportBatch(
                 sequence: record.sequence, observedAtMilliseconds: record.observedAtMilliseconds, frame: frame,
                 amount: record.amount))
+    }
+
+    /// Returns the block of a record and the numbers of the batches in it, given what was read for it; nil if that is not
+    /// what was written.
+    func block(of record: Record, contents: ByteBuffer) -> (block: AnnouncedBlock, sequences: [UInt64])? {
+        var contents = contents
+        guard contents.readableBytes == record.frameBytes,
+            Self.checksum(of: contents.readableBytesView, salt: salt) == record.frameChecksum,
+            let (token, day, server, wallMilliseconds) = contents.readMultipleIntegers(
+                as: (UInt128, UInt16, UInt128, UInt64).self)
+        else { return nil }
+        var sequences: [UInt64] = []
+        while let sequence = contents.readInteger(as: UInt64.self) { sequences.append(sequence) }
+        let arrival = ClockReading(wallMilliseconds: wallMilliseconds)
+        return (AnnouncedBlock(token: token, day: day, server: server, arrival: arrival), sequences)
     }
 
     private static func checksum(of bytes: ByteBufferView, salt: UInt64) -> UInt32 {

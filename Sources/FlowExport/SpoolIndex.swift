@@ -34,6 +34,8 @@ struct SpoolIndex {
         let record: SpoolFormat.Record
         /// The offset of the frame in the file; nil if the file ends before the frame does.
         let frameOffset: Int?
+        /// The block last recorded with the batch.
+        var block: AnnouncedBlock?
     }
 
     /// The step, in bytes, of the search for the next intact record after a damaged one.
@@ -66,16 +68,25 @@ struct SpoolIndex {
             }
             offset += SpoolFormat.recordBytes
             let isWhole = offset + record.frameBytes <= fileBytes
-            if !known.contains(record.agentID) { add(record, frameOffset: isWhole ? offset : nil) }
+            if !known.contains(record.agentID) { try add(record, frameOffset: isWhole ? offset : nil, read) }
             if isWhole { offset += record.frameBytes }
             isTorn = !isWhole
         }
     }
 
-    private mutating func add(_ record: SpoolFormat.Record, frameOffset: Int?) {
+    private mutating func add(
+        _ record: SpoolFormat.Record, frameOffset: Int?, _ read: Reader
+    ) throws(SpoolError) {
         switch record.kind {
         case .batch: entries[record.key] = Entry(record: record, frameOffset: frameOffset)
         case .acknowledged: entries[record.key] = nil
+        case .block:
+            guard let frameOffset,
+                let (block, sequences) = format.block(of: record, contents: try read(frameOffset, record.frameBytes))
+            else { return damagedStretches += 1 }
+            for sequence in sequences {
+                entries[BatchKey(agentID: record.agentID, sequence: sequence)]?.block = block
+            }
         }
     }
 
@@ -106,8 +117,9 @@ struct SpoolIndex {
                 continue
             }
             if let offset = entry.frameOffset,
-                let batch = format.batch(of: entry.record, frame: try read(offset, entry.record.frameBytes))
+                var batch = format.batch(of: entry.record, frame: try read(offset, entry.record.frameBytes))
             {
+                batch.block = entry.block
                 contents.batches.append(batch)
             } else {
                 contents.damagedFrames += 1

@@ -15,6 +15,8 @@ struct BatchKey: Hashable {
 struct SpooledBatch: Sendable {
     let agentID: AgentID
     let batch: ExportBatch
+    /// The block in which a server may have inserted the batch.
+    var block: AnnouncedBlock?
 
     var key: BatchKey { BatchKey(agentID: agentID, sequence: batch.sequence) }
 }

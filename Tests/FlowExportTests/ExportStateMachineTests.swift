@@ -379,8 +379,20 @@ import Testing
     func hurry() -> Action { machine.hurry() }
     func stop() -> Action { machine.stop() }
 
-    func welcomed(by welcome: Welcome) -> Action { machine.welcomed(by: welcome) }
+    func welcomed(by welcome: Welcome, at now: ClockReading = .now()) -> Action {
+        machine.welcomed(by: welcome, at: now)
+    }
     func answeredWithoutWelcome() -> Action { machine.answeredWithoutWelcome() }
+    func settled(_ fates: [SettledDoubt]) -> (ExportStateMachine.Acknowledged, Action) { machine.settled(fates) }
+    func batches(_ keys: [BatchKey], recordedUnder token: UInt128) -> [BatchKey] {
+        machine.batches(keys, recordedUnder: token)
+    }
+
+    /// Announces a block, and returns the numbers of the batches that are recorded.
+    func held(_ token: UInt128, _ sequences: [UInt64], at now: ClockReading = .now()) -> [UInt64]? {
+        machine.held(Held(token: token, day: 20_000, sequences: sequences), at: now)?.batches.map(\.sequence)
+    }
+
     func logFellBehind() { machine.logFellBehind() }
     func logCaughtUp() -> Action { machine.logCaughtUp() }
 

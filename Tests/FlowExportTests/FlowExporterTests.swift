@@ -15,7 +15,8 @@ import Threads
 @testable import Retry
 
 @Suite struct FlowExporterTests {
-    private static let hello = Hello(nodeName: "node-a", agentID: .random(), softwareVersion: "test")
+    private static let hello = Hello(
+        nodeName: "node-a", agentID: .random(), softwareVersion: "test", confirmsHeld: true)
 
     // MARK: - Sending and keeping
 

@@ -127,6 +127,22 @@ final class RecordingServer: Sendable {
             }
         }
 
+        /// The blocks that the agent has confirmed.
+        var confirmations: [HeldConfirmation] {
+            messages(.confirmation).compactMap { message in
+                guard case .confirmation(let confirmation)? = try? AgentMessage(decoding: message) else { return nil }
+                return confirmation
+            }
+        }
+
+        /// The blocks that the agent has asked for.
+        var doubts: [Doubt] {
+            messages(.inDoubt).flatMap { message -> [Doubt] in
+                guard case .inDoubt(let doubts)? = try? AgentMessage(decoding: message) else { return [] }
+                return doubts
+            }
+        }
+
         /// Whether the agent has said that it leaves.
         var isLeft: Bool { !messages(.leaving).isEmpty }
 

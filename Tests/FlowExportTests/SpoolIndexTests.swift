@@ -28,6 +28,13 @@ import Testing
             records.append((bytes.readableBytes, .acknowledged, batch))
         }
 
+        mutating func record(_ block: AnnouncedBlock, of batch: SpooledBatch) {
+            format.write(block, with: [batch.key.sequence], of: batch.agentID, to: &bytes)
+            var batch = batch
+            batch.block = block
+            records.append((bytes.readableBytes, .block, batch))
+        }
+
         /// The records' ranges in the log.
         var ranges: [Range<Int>] {
             zip([SpoolFormat.headerBytes] + records.map(\.end), records.map(\.end)).map { $0..<$1 }
@@ -53,6 +60,12 @@ import Testing
             if let batch = log.records.map(\.batch).randomElement(using: &generator), Bool.random(using: &generator) {
                 log.acknowledge(batch)
             }
+            if let batch = log.records.map(\.batch).randomElement(using: &generator), Bool.random(using: &generator) {
+                let block = AnnouncedBlock(
+                    token: UInt128(sequence), day: 20_000, server: 7,
+                    arrival: ClockReading(wallMilliseconds: UInt64(sequence)))
+                log.record(block, of: batch)
+            }
         }
         return log
     }
@@ -77,6 +90,9 @@ import Testing
             #expect(written?.frame == read.batch.frame, context)
             #expect(written?.observedAtMilliseconds == read.batch.observedAtMilliseconds, context)
             #expect(written?.amount == read.batch.amount, context)
+            if let block = read.block {
+                #expect(log.records.contains { $0.batch.key == read.key && $0.batch.block == block }, context)
+            }
         }
     }
 
@@ -86,6 +102,10 @@ import Testing
         let contents = try read(log)
         expect(contents, log.unacknowledged { _ in true }, of: log, "whole")
         #expect(contents.batches.map(\.key.sequence) == contents.batches.map(\.key.sequence).sorted())
+        for batch in contents.batches {
+            let last = log.records.last { $0.kind == .block && $0.batch.key == batch.key }
+            #expect(batch.block == last?.batch.block)
+        }
         #expect(contents.agentIDs == [AgentID(bits: 7), AgentID(bits: 8)])
         #expect(contents.damagedRecords == 0 && contents.excess == FlowAmount())
     }
@@ -103,7 +123,9 @@ import Testing
             if let torn = log.ranges.firstIndex(where: { $0.contains(length) && $0.lowerBound + 64 <= length }),
                 !isAtEndOfRecord
             {
-                #expect(contents.damaged == log.records[torn].batch.batch.amount, "\(length)")
+                let record = log.records[torn]
+                #expect(
+                    contents.damaged == (record.kind == .batch ? record.batch.batch.amount : FlowAmount()), "\(length)")
             }
         }
     }
@@ -118,7 +140,8 @@ import Testing
             let hit = try #require(log.ranges.firstIndex { $0.contains(index) })
             let contents = try read(log, bytes)
             expect(contents, log.unacknowledged { $0 != hit }, of: log, "\(index)")
-            let isFrame = index >= log.ranges[hit].lowerBound + SpoolFormat.recordBytes
+            let isFrame =
+                index >= log.ranges[hit].lowerBound + SpoolFormat.recordBytes && log.records[hit].kind == .batch
             let isSettled = !log.unacknowledged { _ in true }.contains(log.records[hit].batch.key)
             #expect(contents.damagedStretches == (isFrame ? 0 : 1), "\(index)")
             // A damaged frame loses nothing if its batch is acknowledged later in the log.
