@@ -220,6 +220,29 @@ import Testing
         _ = try await exporter.drain(timeout: .zero)
     }
 
+    @Test("batches that are merged on an open connection are sent once the spool directory holds them")
+    func mergingWithSpool() async throws {
+        let (folder, server) = (try SpoolFolder(), try await RecordingServer.start())
+        let exporter = exporter(to: server) {
+            $0.maximumUnacknowledgedBytes = 20_000
+            $0.spoolDirectory = "\(folder.path)/a"
+        }
+        let connection = try await server.connection(0)
+        try await connection.say(.welcome(.test(7, grantedBytes: 1)))
+        try await eventually("the grant has arrived") { exporter.statistics.grantedBytes == 1 }
+        for _ in 0..<400 { exporter.export(.test(1)) }
+        try await eventually("batches are merged") { exporter.statistics.balance.mergedFlows > 0 }
+        try await eventually("all batches are sent and acknowledged") {
+            try await connection.say(.ack(connection.batches.map { try SentBatch(message: $0).sequence }))
+            return exporter.statistics.unacknowledgedBatches == 0
+        }
+        #expect(try connection.batches.reduce(0) { $0 + (try SentBatch(message: $1)).reportedBytes } == 800_000)
+        #expect(exporter.statistics.connections == 1 && exporter.statistics.balance.isBalanced)
+        _ = try await exporter.drain(timeout: .zero)
+        #expect(try await exporter.closeSpool())
+        #expect(try folder.batches(in: "a").isEmpty)
+    }
+
     @Test("a server that acknowledges or sends heartbeats without a Welcome sets no limit", arguments: [true, false])
     func withoutWelcome(acknowledges: Bool) async throws {
         let server = try await RecordingServer.start()
