@@ -19,6 +19,7 @@ public struct BlockDelivery: Sendable {
         var isSetAside = false
         var outcome = BlockOutcome.stored
         var withdrawn: Set<BatchIdentity> = []
+        var isVoid = false
         let settled: @Sendable (BlockSettlement) -> Void
 
         init(_ block: FlowBlock, settled: @escaping @Sendable (BlockSettlement) -> Void) {
@@ -40,18 +41,24 @@ public struct BlockDelivery: Sendable {
         account.ledger.update { $0.sinks[account.index].count(part, of: number, as: outcome, freeing: bytes) }
     }
 
+    /// Counts the whole block as withdrawn, and frees its memory of `bytes` bytes: another server has fenced it. The
+    /// settlement, which must follow, names these batches as withdrawn.
+    public func countVoid(_ block: BlockAmount, of batches: Set<BatchIdentity>, freeing bytes: Int) {
+        account.ledger.update { $0.sinks[account.index].void(block, of: batches, from: number, freeing: bytes) }
+    }
+
     /// Marks the block as set aside: it waits for a reason of its own while others are sent.
     public func markSetAside() {
         account.ledger.update { $0.sinks[account.index].deliveries[number]?.isSetAside = true }
     }
 
-    /// Settles the block. All of it must have been counted as stored or rejected.
+    /// Settles the block. All of it must have been counted as stored, rejected or void.
     ///
     /// The agents' batches are acknowledged before the counts change: once those are zero, the server closes the
     /// agents' connections.
     public func settle() {
         guard let state = account.ledger.read({ $0.sinks[account.index].deliveries[number] }) else { return }
-        state.settled(BlockSettlement(outcome: state.outcome, withdrawn: state.withdrawn))
+        state.settled(BlockSettlement(outcome: state.outcome, withdrawn: state.withdrawn, isVoid: state.isVoid))
         account.ledger.update { $0.sinks[account.index].remove(number) }
     }
 

@@ -248,6 +248,17 @@ extension BlockLedger {
             adjustHeld(number, rows: -Int(amount.rows), bytes: growth)
         }
 
+        mutating func void(
+            _ block: BlockAmount, of batches: Set<BatchIdentity>, from number: UInt64, freeing bytes: Int
+        ) {
+            var amount = block
+            amount.blocks = 0
+            // The rows stay with the delivery until it is removed, as those of a block that is stored.
+            withdraw(batches, amount, from: number, growth: -bytes)
+            deliveries[number]?.rows += Int(amount.rows)
+            deliveries[number]?.isVoid = true
+        }
+
         mutating func remove(_ number: UInt64) {
             if let delivery = deliveries.removeValue(forKey: number) { heldBytes -= delivery.heldBytes }
         }

@@ -14,6 +14,9 @@ public enum BlockOutcome: Equatable, Sendable {
 public struct BlockSettlement: Equatable, Sendable {
     /// Rejected if any part of the block was, for the reason of the first rejected part.
     public let outcome: BlockOutcome
-    /// The batches that were withdrawn from the block before; the settlement does not apply to them.
+    /// The batches that were withdrawn from the block; the outcome does not apply to them.
     public let withdrawn: Set<BatchIdentity>
+    /// True if the block was fenced: another server has taken its deduplication token, so that its rows are not stored
+    /// and never will be. All of its batches are ``withdrawn``.
+    public var isVoid = false
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import FlowModel
+public import FlowModel
 public import Labeling
 import Synchronization
 
@@ -22,6 +22,8 @@ public struct FlowBlock: Sendable {
     public let day: UInt16
     /// When the block was begun.
     public let begun = ContinuousClock.now
+    /// The deduplication token under which the block is announced to agents; nil if it is not.
+    public var token: UInt128?
     /// Flows so far.
     public private(set) var flows = 0
     /// Rows so far.
@@ -91,6 +93,9 @@ public struct FlowBlock: Sendable {
         batches.append(Batch(identity: identity, flows: flows - flowsOfBatches))
         flowsOfBatches = flows
     }
+
+    /// The batches whose flows are in the block.
+    public var batchIdentities: Set<BatchIdentity> { Set(batches.lazy.map(\.identity)) }
 
     /// Removes the flows of batches, and returns those batches that were in the block. Must be called before flows are
     /// merged.
