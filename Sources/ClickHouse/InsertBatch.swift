@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowBlocks
-import FoundationEssentials
 
 /// A block or a part of it as it is sent: every attempt has the same bytes, settings and token, so that ClickHouse can
 /// deduplicate it.
@@ -10,6 +9,10 @@ struct InsertBatch: Sendable {
     let body: ClickHouseClient.Body
     /// The deduplication token.
     private(set) var token: String
+    /// True if the token was announced to agents, so that other servers may fence it.
+    private(set) var isAnnounced: Bool
+    /// The day of the rows, in days since the Unix epoch.
+    let day: UInt16
     let isAsynchronous: Bool
     /// Whether the insert succeeds although a materialized view fails.
     private(set) var ignoresViewErrors: Bool
@@ -28,12 +31,14 @@ struct InsertBatch: Sendable {
     ) {
         statement = schema.insertStatement
         self.body = body
-        token = UUID().uuidString.lowercased()
+        token = DeduplicationToken.text(of: block.token ?? DeduplicationToken.random())
+        isAnnounced = block.token != nil
+        day = block.day
         isAsynchronous = asyncInsert.isAsynchronous(rows: rows, into: schema)
         ignoresViewErrors = !viewErrors.areHeard(isAsynchronous, schema)
         fixedSettings = Self.settings(
             isAsynchronous: isAsynchronous, into: schema, timeoutMilliseconds: timeoutMilliseconds)
-        knowsIgnoringViews = schema.serverVersion.isEmpty || schema.isServer(atLeast: 23, 3)
+        knowsIgnoringViews = schema.knowsIgnoringViews
         flows = block.flows
         self.rows = rows
         reportedBytes = block.reportedBytes
@@ -45,6 +50,9 @@ struct InsertBatch: Sendable {
         statement = batch.statement
         self.body = ClickHouseClient.Body(body, compression: batch.body.compression)
         token = "\(batch.token)-\(part)"
+        // The tokens of halves are not announced.
+        isAnnounced = false
+        day = batch.day
         isAsynchronous = batch.isAsynchronous
         ignoresViewErrors = batch.ignoresViewErrors
         isWithoutViews = batch.isWithoutViews
@@ -69,7 +77,9 @@ struct InsertBatch: Sendable {
     }
 
     /// Assigns a new token, so that ClickHouse does not deduplicate the batch.
-    mutating func renewToken() { token = UUID().uuidString.lowercased() }
+    mutating func renewToken() {
+        (token, isAnnounced) = (DeduplicationToken.text(of: DeduplicationToken.random()), false)
+    }
 
     /// Makes later attempts ignore views that fail.
     mutating func leaveViews() { (ignoresViewErrors, isWithoutViews) = (true, true) }

@@ -10,6 +10,11 @@ extension TableSchema {
         case replicatedDefault
         case parts
         case metrics
+        /// Read only if the table deduplicates inserts, since there are no fences otherwise.
+        case fences
+
+        /// The columns that are read of the rows of fences, and of parts after a crash.
+        static let readColumns = FenceMarker.columns.map(\.name) + ["_part"]
 
         /// The table that is read.
         var name: String {
@@ -20,6 +25,7 @@ extension TableSchema {
             case .replicatedDefault: "system.replicated_merge_tree_settings"
             case .parts: "system.parts"
             case .metrics: "system.metrics"
+            case .fences: "the rows of fences"
             }
         }
 
@@ -32,8 +38,14 @@ extension TableSchema {
                 every insert is synchronous, and neither a missing deduplication window nor failures of materialized \
                 views are reported
                 """
-            case .plainDefault, .replicatedDefault: "a deduplication window set outside the table is not detected"
+            case .plainDefault:
+                """
+                a deduplication window set outside the table is not detected, nor are rows that ClickHouse loses when \
+                it is killed
+                """
+            case .replicatedDefault: "a deduplication window set outside the table is not detected"
             case .parts, .metrics: "rows that ClickHouse loses when it is killed are not detected"
+            case .fences: "it cannot be settled whether ClickHouse has stored the blocks of a server that is gone"
             }
         }
 
@@ -41,6 +53,7 @@ extension TableSchema {
         func grant(_ quotedTable: String) -> String {
             switch self {
             case .columns: "SHOW COLUMNS ON \(quotedTable)"
+            case .fences: "SELECT(\(Self.readColumns.joined(separator: ", "))) ON \(quotedTable)"
             default: "SELECT ON \(name)"
             }
         }

@@ -15,6 +15,8 @@ public struct TableSchema: Equatable, Sendable {
     let views: [String]
     /// ClickHouse's version, such as `26.9.2.1`.
     let serverVersion: String
+    /// The engine and the keys of the table.
+    let layout: Layout
     /// The questions that the server's user may not ask.
     let hidden: [Question]
     let columns: [FlowColumn]
@@ -37,12 +39,18 @@ public struct TableSchema: Equatable, Sendable {
         } catch .exception(ClickHouseError.unknownTable, _) {
             throw .missingTable(name: table)
         }
-        let (deduplication, views) = try loadEngine(table, &hidden, of: client)
+        let (deduplication, layout, views) = try loadEngine(table, &hidden, of: client)
+        if case .plain(let window) = deduplication, window > 0,
+            FenceMarker.columns.allSatisfy({ columns.contains($0.name) })
+        {
+            let names = Question.readColumns.joined(separator: ", ")
+            _ = try answer(.fences, "SELECT \(names) FROM \(quoted(table)) LIMIT 0", &hidden, of: client)
+        }
         for (question, name) in [(Question.parts, "parts"), (.metrics, "metrics")] {
             _ = try answer(question, "SELECT 1 FROM system.\(name) LIMIT 0", &hidden, of: client)
         }
         return try TableSchema(
-            table: table, columnNames: columns, deduplication: deduplication, views: views,
+            table: table, columnNames: columns, deduplication: deduplication, layout: layout, views: views,
             serverVersion: String(version.prefix { !$0.isNewline }), hidden: hidden)
     }
 
@@ -57,7 +65,7 @@ public struct TableSchema: Equatable, Sendable {
 
     private static func loadEngine(
         _ table: String, _ hidden: inout [Question], of client: borrowing ClickHouseClient
-    ) throws(ClickHouseError) -> (Deduplication, views: [String]) {
+    ) throws(ClickHouseError) -> (Deduplication, Layout, views: [String]) {
         /// Returns the server's default window, or ClickHouse's default if the server's is hidden.
         func window(_ question: Question, _ setting: String, _ usual: String) throws(ClickHouseError) -> String {
             let sql = "SELECT value FROM \(question.name) WHERE name = '\(setting)' FORMAT TabSeparatedRaw"
@@ -67,30 +75,34 @@ public struct TableSchema: Equatable, Sendable {
             .engine,
             """
             SELECT engine, replaceRegexpAll(engine_full, '\\\\s', ' '), \
+            replaceRegexpAll(partition_key, '\\\\s', ' '), replaceRegexpAll(sorting_key, '\\\\s', ' '), \
             arrayStringConcat(arrayMap((d, t) -> d || '.' || t, dependencies_database, dependencies_table), '\\n') \
             FROM system.tables \
             WHERE \(condition(on: table, column: "name")) FORMAT TabSeparatedRaw
             """, &hidden, of: client)
-        guard let engine else { return (.hidden, []) }
-        let fields = engine.split(separator: "\t", maxSplits: 2, omittingEmptySubsequences: false).map(String.init)
-        guard fields.count == 3 else {
+        guard let engine else { return (.hidden, .usual, []) }
+        let fields = engine.split(separator: "\t", maxSplits: 4, omittingEmptySubsequences: false).map(String.init)
+        guard fields.count == 5 else {
             hidden.append(.engine)
-            return (.hidden, [])
+            return (.hidden, .usual, [])
         }
         let deduplication = Deduplication(
             engine: fields[0], definition: fields[1],
             plainDefault: try window(.plainDefault, Deduplication.plainSetting, "0"),
             replicatedDefault: try window(.replicatedDefault, Deduplication.replicatedSetting, "10000"))
-        return (deduplication, fields[2].split(whereSeparator: \.isNewline).map(String.init).sorted())
+        let layout = Layout(
+            engine: fields[0], definition: fields[1], partitionKey: fields[2], sortingKey: fields[3])
+        return (deduplication, layout, fields[4].split(whereSeparator: \.isNewline).map(String.init).sorted())
     }
 
     init(
-        table: String, columnNames: [String], deduplication: Deduplication = .plain(window: 0),
+        table: String, columnNames: [String], deduplication: Deduplication = .plain(window: 0), layout: Layout = .usual,
         views: [String] = [], serverVersion: String = "", hidden: [Question] = []
     ) throws(ClickHouseError) {
         guard !columnNames.isEmpty else { throw .missingTable(name: table) }
         self.table = table
         self.deduplication = deduplication
+        self.layout = layout
         self.views = views
         self.serverVersion = serverVersion
         self.hidden = hidden
@@ -102,7 +114,10 @@ public struct TableSchema: Equatable, Sendable {
     }
 
     /// The statement of inserts.
-    var insertStatement: String {
+    var insertStatement: String { insertStatement(of: columns) }
+
+    /// Returns the statement of inserts that fill these columns.
+    func insertStatement(of columns: [FlowColumn]) -> String {
         let names = columns.map { "`\($0.name)`" }.joined(separator: ", ")
         return "INSERT INTO \(quotedTable) (\(names)) FORMAT Native"
     }
@@ -118,6 +133,9 @@ public struct TableSchema: Equatable, Sendable {
         let version = serverVersion.split(separator: ".").prefix(2).compactMap { Int($0) }
         return version.count == 2 && (version[0], version[1]) >= (major, minor)
     }
+
+    /// Whether the server knows `materialized_views_ignore_errors`.
+    var knowsIgnoringViews: Bool { serverVersion.isEmpty || isServer(atLeast: 23, 3) }
 
     /// Returns the condition that selects the table in a system table; `column` is the column of table names.
     static func condition(on table: String, column: String) -> String {

@@ -152,7 +152,12 @@ private func load(_ database: TestDatabase, _ table: String = TableSchema.defaul
         try await database.setWindow()
         let proxy = try FaultyProxy.start(before: database.url) { request, _ in
             let sql = String(decoding: request.body, as: UTF8.self)
-            let isRefused = question == .columns ? sql.hasPrefix("DESCRIBE") : sql.contains("FROM \(question.name) ")
+            let isRefused =
+                switch question {
+                case .columns: sql.hasPrefix("DESCRIBE")
+                case .fences: sql.hasPrefix("SELECT date, ")
+                default: sql.contains("FROM \(question.name) ")
+                }
             return isRefused
                 ? .answer(
                     .clickHouse(

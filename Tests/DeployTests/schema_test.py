@@ -203,7 +203,9 @@ class SchemaTests(unittest.TestCase):
         )
         for question in asked:
             self.assertEqual(self.query(question, **writer), "1\n", question)
-        for question in ("SELECT 1 FROM system.parts LIMIT 0", "SELECT 1 FROM system.metrics LIMIT 0"):
+        columns = "date, intervalStartTime, direction, proto, localPod, packets, _part"
+        for question in ("SELECT 1 FROM system.parts LIMIT 0", "SELECT 1 FROM system.metrics LIMIT 0",
+                         "SELECT %s FROM network_flows_0 LIMIT 0" % columns):
             self.query(question, **writer)
         self.assertGreater(self.query("DESCRIBE TABLE network_flows_0", **writer).count("\n"), 30)
         for table in ("network_flows_0", "network_flows_hourly"):

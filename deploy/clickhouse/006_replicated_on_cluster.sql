@@ -141,6 +141,7 @@ GROUP BY
 
 CREATE ROLE IF NOT EXISTS kubenetmon_writer ON CLUSTER '{cluster}';
 GRANT ON CLUSTER '{cluster}' INSERT ON network_flows_0 TO kubenetmon_writer;
+GRANT ON CLUSTER '{cluster}' SELECT(date, intervalStartTime, direction, proto, localPod, packets, _part) ON network_flows_0 TO kubenetmon_writer;
 GRANT ON CLUSTER '{cluster}' SELECT ON system.tables TO kubenetmon_writer;
 GRANT ON CLUSTER '{cluster}' SELECT ON system.parts TO kubenetmon_writer;
 GRANT ON CLUSTER '{cluster}' SELECT ON system.metrics TO kubenetmon_writer;
