@@ -6,7 +6,9 @@ public import HTTPClient
 /// Settles the fate of blocks that other servers may have inserted: it takes their deduplication tokens, so that what is
 /// not stored yet never will be, and asks whether a token was free.
 ///
-/// Each fence is an insert of one row (``FenceMarker``).
+/// Each fence is an insert of one row (``FenceMarker``). A server whose block was fenced gets a success from ClickHouse
+/// nevertheless, so that it asks for the row before it acknowledges a block that may have been fenced
+/// (``StoredCheck``).
 public final class BlockFence: Sendable {
     /// The maximum number of tokens in one question.
     private static let tokensPerQuestion = 1_000

@@ -8,15 +8,6 @@
 /// reveal it, so the check looks for the part: an insert makes one part of level 0 with as many rows as the batch. If
 /// there may be another reason why that part is missing, ClickHouse's response is believed.
 struct CrashCheck {
-    enum Verdict {
-        /// Nothing contradicts ClickHouse's response.
-        case stored
-        /// The rows are not there.
-        case missing
-        /// ClickHouse has not loaded all of its parts yet.
-        case loading
-    }
-
     /// A batch of the same block that an attempt with a known outcome has stored.
     struct Sibling {
         let rows: Int
@@ -51,7 +42,7 @@ struct CrashCheck {
     /// Checks a batch on the endpoint that has just reported it as stored.
     func verdict(
         _ batch: InsertBatch, in schema: TableSchema, asking client: borrowing ClickHouseClient
-    ) throws(ClickHouseError) -> Verdict {
+    ) throws(ClickHouseError) -> StoredCheck.Verdict {
         guard let openSince, schema.deduplication.isSynchronousOnly else { return .stored }
         let server = client.lastServer
         let verdict = try findPart(
@@ -75,7 +66,7 @@ struct CrashCheck {
     private func findPart(
         of batch: InsertBatch, in schema: TableSchema, believing condition: String,
         asking client: borrowing ClickHouseClient
-    ) throws(ClickHouseError) -> Verdict {
+    ) throws(ClickHouseError) -> StoredCheck.Verdict {
         let all = Self.seconds(since: begun)
         guard !batch.isAsynchronous, all < Self.patience, !schema.hidden.contains(where: Self.questions.contains)
         else { return .stored }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowBlocks
+import FlowModel
 
 /// A block of the ``InsertQueue`` that a worker has taken, and its batches that are still to be sent.
 struct InsertJob: Sendable {
@@ -38,6 +39,8 @@ struct InsertJob: Sendable {
         /// The display name of the server that responded.
         let server: String?
         let duration: Duration
+        /// The wall clock after the response, in seconds since the Unix epoch.
+        let second: UInt32
     }
 
     /// A failed attempt.
@@ -51,6 +54,8 @@ struct InsertJob: Sendable {
     /// The question whether ClickHouse has a batch that it reports as stored.
     struct Verification: Sendable {
         let success: Success
+        /// Whether another server may have fenced the batch.
+        let mayBeFenced: Bool
         /// The number of times that ClickHouse was asked.
         var questions = 1
         /// Why there is no answer yet.
@@ -58,6 +63,12 @@ struct InsertJob: Sendable {
     }
 
     let delivery: BlockDelivery
+    /// The agents' batches of a block that is announced to agents; empty if it is not.
+    let announced: Set<BatchIdentity>
+    /// The wall clock when the block was submitted, in seconds since the Unix epoch.
+    let submitted: UInt32
+    /// Whether an agent of the block has left, so that another server may fence the block.
+    var hasLostAgent: Bool
     /// The time at which a worker took the block.
     let begun: ContinuousClock.Instant
     /// The rows and bytes held of the block until it is encoded.
@@ -70,10 +81,13 @@ struct InsertJob: Sendable {
     /// The batches that were stored, while others are left.
     var siblings: [CrashCheck.Sibling] = []
 
-    init(_ block: FlowBlock, _ delivery: BlockDelivery, retry: InsertRetry, at now: ContinuousClock.Instant) {
-        self.delivery = delivery
+    init(_ waiting: InsertQueue.Waiting, retry: InsertRetry, at now: ContinuousClock.Instant) {
+        delivery = waiting.delivery
+        announced = waiting.announced
+        submitted = waiting.submitted
+        hasLostAgent = waiting.hasLostAgent
         begun = now
-        size = (block.rows, block.memoryBytes)
+        size = (waiting.block.rows, waiting.block.memoryBytes)
         attempts = Attempts(retry: retry, crash: CrashCheck(since: now))
     }
 
@@ -82,6 +96,16 @@ struct InsertJob: Sendable {
 
     /// The check of a batch on which no attempt has failed.
     var crashCheck: CrashCheck { CrashCheck(since: begun, siblings: siblings) }
+
+    /// The check of the batch that ClickHouse has just reported as stored.
+    var storedCheck: StoredCheck {
+        StoredCheck(mayBeFenced: attempts.verification?.mayBeFenced ?? false, crash: attempts.crash)
+    }
+
+    /// Marks a block that is announced and has one of these batches, whose agent has left.
+    mutating func noteDeparture(of batches: Set<BatchIdentity>) {
+        if !announced.isDisjoint(with: batches) { hasLostAgent = true }
+    }
 
     /// Changes the batch that is sent next.
     mutating func updateBatch(_ change: (inout InsertBatch) -> Void) { change(&parts[parts.count - 1]) }

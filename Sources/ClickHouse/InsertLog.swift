@@ -38,7 +38,17 @@ struct InsertLog: Sendable {
             logger.warning(
                 "ClickHouse crashed and kept a batch's token without its rows; sending them again with another token",
                 metadata: Self.amount(of: batch))
-        case .unverified(let batch, let problem):
+        case .fenced(let batch):
+            logger.notice(
+                "another server has taken over a batch that took too long; ClickHouse does not store it, and agents send it again",
+                metadata: Self.amount(of: batch))
+        case .unverified(let batch, let check, let problem):
+            guard check.crash.openSince != nil else {
+                logger.warning(
+                    "the server cannot check whether another server has taken over a batch; assuming that it is stored",
+                    metadata: ["error": "\(problem)", "rows": "\(batch.rows)"])
+                return
+            }
             logger.warning(
                 "ClickHouse has restarted, and the server cannot check whether it stored a batch in flight; assuming that it did",
                 metadata: [

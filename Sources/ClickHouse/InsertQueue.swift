@@ -14,18 +14,41 @@ import LogLimits
 ///
 /// Blocks are taken in the order in which they were submitted; those that were set aside and are due go first. Each
 /// block is settled once, or withdrawn before a worker takes it. After ``stop()``, a worker ends with its next event.
+///
+/// Other servers may fence the token of a block that is announced to agents, so that ClickHouse drops the block although
+/// it reports it as stored. The queue therefore asks whether a block was fenced, if an agent of the block has left or the
+/// block is so old that agents may have given this server up. A block that was fenced is void.
 struct InsertQueue: Sendable {
     typealias Instant = ContinuousClock.Instant
 
-    private struct Waiting: Sendable {
+    /// A block that no worker has taken.
+    struct Waiting: Sendable {
         var block: FlowBlock
         let delivery: BlockDelivery
+        /// The wall clock when the block was submitted, in seconds since the Unix epoch.
+        let submitted: UInt32
+        /// The agents' batches of a block that is announced to agents; empty if it is not.
+        let announced: Set<BatchIdentity>
+        /// Whether an agent of the block, which is announced, has left.
+        var hasLostAgent = false
+
+        init(_ block: FlowBlock, _ delivery: BlockDelivery, submitted: UInt32) {
+            self.block = block
+            self.delivery = delivery
+            self.submitted = submitted
+            announced = block.token == nil ? [] : block.batchIdentities
+        }
     }
 
     /// The maximum number of checks, one per second, whether ClickHouse has a batch.
     private static let maximumQuestions = 30
+    /// The age in seconds up to which no agent gives this server up, so that no other server fences a block: agents wait
+    /// longer for a server that is silent.
+    static let safeAge = 10
 
     private let configuration: Inserter.Configuration
+    /// Whether other servers can fence blocks.
+    private let hasFences: Bool
     /// Blocks that no worker has taken, in the order of their submission.
     private var waiting: Deque<Waiting> = []
     /// Blocks with a part that was set aside and is due.
@@ -53,30 +76,45 @@ struct InsertQueue: Sendable {
     private(set) var unsettledBlocks = 0
 
     /// Makes a queue without blocks, whose workers are idle.
-    init(_ configuration: Inserter.Configuration) {
+    ///
+    /// - Parameters:
+    ///   - configuration: The inserter's settings.
+    ///   - hasFences: Whether fences can settle the fate of the table's blocks.
+    init(_ configuration: Inserter.Configuration, hasFences: Bool) {
         self.configuration = configuration
+        self.hasFences = hasFences
         jobs = Array(repeating: nil, count: configuration.workers)
         statistics.endpoints = configuration.client.endpoints.map { Inserter.Statistics.Endpoint(url: $0) }
     }
 
     // MARK: - Events of the callers
 
-    /// Adds a block that has rows. A worker must be woken for it.
-    mutating func submit(_ block: FlowBlock, _ delivery: BlockDelivery) {
-        waiting.append(Waiting(block: block, delivery: delivery))
+    /// Adds a block that has rows; `second` is the wall clock in seconds since the Unix epoch. A worker must be woken
+    /// for it.
+    mutating func submit(_ block: FlowBlock, _ delivery: BlockDelivery, at second: UInt32) {
+        waiting.append(Waiting(block, delivery, submitted: second))
         unsettledBlocks += 1
     }
 
-    /// Removes batches from the blocks that no worker has taken. The caller counts the removals in the account before
-    /// the next event.
+    /// Removes batches of agents that have left from the blocks that no worker has taken. The caller counts the removals
+    /// in the account before the next event.
+    ///
+    /// A block that is announced keeps its batches: the agents ask another server for the fate of the whole block.
     mutating func withdraw(_ batches: Set<BatchIdentity>) -> [(delivery: BlockDelivery, withdrawal: BlockWithdrawal)] {
         var withdrawals: [(BlockDelivery, BlockWithdrawal)] = []
         for index in waiting.indices {
+            if waiting[index].block.token != nil {
+                if !waiting[index].announced.isDisjoint(with: batches) { waiting[index].hasLostAgent = true }
+                continue
+            }
             guard let withdrawal = BlockWithdrawal(batches, from: &waiting[index].block) else { continue }
             withdrawals.append((waiting[index].delivery, withdrawal))
             if withdrawal.isComplete { unsettledBlocks -= 1 }
         }
         waiting.removeAll { $0.block.rows == 0 }
+        for index in due.indices { due[index].noteDeparture(of: batches) }
+        for number in setAside.keys { setAside[number]?.noteDeparture(of: batches) }
+        for worker in jobs.indices { jobs[worker]?.noteDeparture(of: batches) }
         return withdrawals
     }
 
@@ -97,7 +135,7 @@ struct InsertQueue: Sendable {
         guard !isStopped else { return InsertStep(.end) }
         if let job = due.popFirst() { return advance(job, of: worker, isResumed: true, at: now) }
         guard let next = waiting.popFirst() else { return InsertStep(.idle) }
-        jobs[worker] = InsertJob(next.block, next.delivery, retry: newRetry, at: now)
+        jobs[worker] = InsertJob(next, retry: newRetry, at: now)
         var step = InsertStep(.encode, next.delivery)
         step.block = next.block
         return step
@@ -116,23 +154,27 @@ struct InsertQueue: Sendable {
     /// Handles the success of an attempt.
     mutating func insertSucceeded(_ worker: Int, _ success: InsertJob.Success, at now: Instant) -> InsertStep {
         var job = endAction(.inserting, of: worker)
-        guard job.attempts.crash.openSince != nil else { return store(job, of: worker, success, at: now) }
+        let mayBeFenced = mayBeFenced(job, success, at: now)
+        // After an attempt with an unknown outcome, ClickHouse may have the batch's token without the rows.
+        guard mayBeFenced || job.attempts.crash.openSince != nil else {
+            return store(job, of: worker, success, at: now)
+        }
         guard !isStopped else { return InsertStep(.end) }
-        // An earlier attempt has an unknown outcome: ClickHouse may have its token without the rows.
-        job.attempts.verification = InsertJob.Verification(success: success)
+        job.attempts.verification = InsertJob.Verification(success: success, mayBeFenced: mayBeFenced)
         return verify(job, of: worker)
     }
 
     /// Handles the result of the question whether ClickHouse has a batch that it reports as stored. If ClickHouse
     /// cannot be asked, its report is believed.
     mutating func batchVerified(
-        _ worker: Int, _ result: Result<CrashCheck.Verdict, ClickHouseError>, at now: Instant
+        _ worker: Int, _ result: Result<StoredCheck.Verdict, ClickHouseError>, at now: Instant
     ) -> InsertStep {
         var job = endAction(.verifying, of: worker)
         guard let verification = job.attempts.verification else { preconditionFailure("nothing was asked") }
         switch result {
         case .success(.stored): return store(job, of: worker, verification.success, at: now)
         case .success(.missing): return rescue(job, of: worker)
+        case .success(.fenced): return void(job, of: worker, verification.success, at: now)
         case .success(.loading): break
         case .failure(let error):
             job.attempts.verification?.problem = "\(error)"
@@ -247,7 +289,15 @@ struct InsertQueue: Sendable {
     }
 
     private mutating func verify(_ job: consuming InsertJob, of worker: Int) -> InsertStep {
-        begin(.verify(job.batch, job.attempts.crash), .verifying, job, of: worker)
+        begin(.verify(job.batch, job.storedCheck), .verifying, job, of: worker)
+    }
+
+    /// Returns whether another server may have fenced a batch that ClickHouse has just reported as stored. If it has not
+    /// yet, it cannot any more. Both clocks count, because a machine that was suspended stops one of them.
+    private func mayBeFenced(_ job: InsertJob, _ success: InsertJob.Success, at now: Instant) -> Bool {
+        guard hasFences, job.batch.isAnnounced else { return false }
+        return job.hasLostAgent || now - job.batch.begun > .seconds(Self.safeAge)
+            || Int(success.second) - Int(job.submitted) > Self.safeAge
     }
 
     private mutating func wait(
@@ -269,6 +319,30 @@ struct InsertQueue: Sendable {
     private mutating func store(
         _ job: consuming InsertJob, of worker: Int, _ success: InsertJob.Success, at now: Instant
     ) -> InsertStep {
+        let batch = job.batch
+        if batch.isWithoutViews { statistics.withoutViews += batch.amount }
+        statistics.batchRows.add(UInt64(batch.rows))
+        statistics.batchAge.add(now - batch.begun)
+        return endBatch(job, of: worker, .stored(batch), success, at: now)
+    }
+
+    /// Counts the batch as void: another server has fenced it.
+    private mutating func void(
+        _ job: consuming InsertJob, of worker: Int, _ success: InsertJob.Success, at now: Instant
+    ) -> InsertStep {
+        let batch = job.batch
+        let batches = job.announced
+        statistics.voidBlocks += 1
+        var step = endBatch(job, of: worker, .void(batch, of: batches), success, at: now)
+        if warningLimit.admit("fence", at: now) != nil { step.notices.append(.fenced(batch)) }
+        return step
+    }
+
+    /// Ends the batch that ClickHouse has accepted.
+    private mutating func endBatch(
+        _ job: consuming InsertJob, of worker: Int, _ outcome: InsertStep.Outcome, _ success: InsertJob.Success,
+        at now: Instant
+    ) -> InsertStep {
         let batch = job.parts.removeLast()
         if !job.parts.isEmpty, job.attempts.crash.openSince == nil {
             job.siblings.append(CrashCheck.Sibling(rows: batch.rows, server: success.server))
@@ -280,13 +354,10 @@ struct InsertQueue: Sendable {
         rejectionsInARow = 0
         if !batch.ignoresViewErrors { lastingViewFailures = [] }
         sizeLimit.noteSuccess(of: batch.body.bytes.count)
-        if batch.isWithoutViews { statistics.withoutViews += batch.amount }
-        statistics.batchRows.add(UInt64(batch.rows))
         statistics.successfulAttemptDuration.add(success.duration)
-        statistics.batchAge.add(now - batch.begun)
         statistics.countAttempt(at: success.endpoint, error: nil)
         var step = advance(job, of: worker, at: now)
-        step.outcome = .stored(batch)
+        step.outcome = outcome
         step.woken = waits.recordSuccess()
         if hasRecovered { step.notices = [.recovered] }
         return step
@@ -308,7 +379,7 @@ struct InsertQueue: Sendable {
     /// Counts a batch as stored because ClickHouse reports it and cannot be asked.
     private mutating func believe(_ job: consuming InsertJob, of worker: Int, at now: Instant) -> InsertStep {
         guard let verification = job.attempts.verification else { preconditionFailure("nothing was asked") }
-        let notice = InsertStep.Notice.unverified(job.batch, problem: verification.problem)
+        let notice = InsertStep.Notice.unverified(job.batch, job.storedCheck, problem: verification.problem)
         var step = store(job, of: worker, verification.success, at: now)
         step.notices.insert(notice, at: 0)
         return step

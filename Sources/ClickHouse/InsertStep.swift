@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowBlocks
+import FlowModel
 
 /// The response of the ``InsertQueue`` to an event. A worker carries out its parts in the order of their declaration.
 struct InsertStep: Sendable {
@@ -38,7 +39,7 @@ extension InsertStep {
         case insert(InsertBatch)
         /// Ask ClickHouse whether it has the batch, which it reports as stored; then
         /// ``InsertQueue/batchVerified(_:_:at:)``.
-        case verify(InsertBatch, CrashCheck)
+        case verify(InsertBatch, StoredCheck)
         /// Ask ClickHouse whether no attempt has stored the batch; then
         /// ``InsertQueue/partSearched(_:isExcluded:at:using:)``.
         case searchPart(InsertBatch, CrashCheck)
@@ -59,6 +60,8 @@ extension InsertStep {
     enum Outcome: Sendable {
         case stored(InsertBatch)
         case rejected(InsertBatch, ClickHouseError)
+        /// Another server has fenced the batch, which is a whole block with these batches of agents.
+        case void(InsertBatch, of: Set<BatchIdentity>)
     }
 
     /// A log line.
@@ -73,7 +76,9 @@ extension InsertStep {
         case leftOut(view: String, ClickHouseError)
         /// ClickHouse has a batch's token without its rows.
         case rescued(InsertBatch)
+        /// Another server has fenced a batch.
+        case fenced(InsertBatch)
         /// It is unknown why ClickHouse reports a batch as stored, and it could not be asked for this reason.
-        case unverified(InsertBatch, problem: String)
+        case unverified(InsertBatch, StoredCheck, problem: String)
     }
 }

@@ -31,6 +31,8 @@ extension Inserter {
         public var failedAttemptsByClass: [FailureClass: UInt64] = [:]
         /// Batches sent with another token because ClickHouse was killed and kept their token without their rows.
         public var rescuedBatches: UInt64 = 0
+        /// Blocks that another server fenced, so that ClickHouse dropped them; agents send their batches again.
+        public var voidBlocks: UInt64 = 0
         /// Why the last attempt failed, nil after a success.
         public var lastError: String?
         /// The class of the last failure, nil after a success.

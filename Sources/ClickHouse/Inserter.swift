@@ -48,7 +48,8 @@ public final class Inserter: BlockSink {
         log = InsertLog(logger)
         encoder = InsertEncoder(configuration, schema, ledger: account.ledger)
         deadLetters = configuration.deadLetters.map(DeadLetterDirectory.init)
-        queue = Mutex(InsertQueue(configuration))
+        queue = Mutex(
+            InsertQueue(configuration, hasFences: schema.fenceObstacle(configuration.asyncInsert) == nil))
         wakeUps = (0..<configuration.workers).map { _ in DispatchSemaphore(value: 0) }
         for worker in 0..<configuration.workers {
             OwnedThread.start(name: "insert-\(worker)") { self.run(worker) }
@@ -73,11 +74,14 @@ public final class Inserter: BlockSink {
     public func submit(_ block: FlowBlock, settled: @escaping @Sendable (BlockSettlement) -> Void) {
         precondition(block.rows > 0, "a block without rows")
         let delivery = account.deliver(block, settled: settled)
-        queue.withLock { $0.submit(block, delivery) }
+        queue.withLock { $0.submit(block, delivery, at: WallClock.seconds()) }
         available.signal()
     }
 
-    /// Removes batches from the blocks that no thread has taken yet.
+    /// Removes batches of agents that have left from the blocks that no thread has taken yet.
+    ///
+    /// A block that is announced to agents keeps them, whether a thread has taken it or not: another server may fence it.
+    /// Before such a block counts as stored, ClickHouse is asked whether it was fenced.
     public func withdraw(_ batches: Set<BatchIdentity>) -> Set<BatchIdentity> {
         let (withdrawn, isEmpty) = queue.withLock { queue in
             var withdrawn: Set<BatchIdentity> = []
@@ -140,9 +144,9 @@ public final class Inserter: BlockSink {
             let batch = encoder.encode(&block)
             return queue.withLock { $0.blockEncoded(worker, as: batch, at: .now) }
         case .insert(let batch): return insert(batch, of: worker, over: client)
-        case .verify(let batch, let crash):
+        case .verify(let batch, let check):
             let result = Result { () throws(ClickHouseError) in
-                try crash.verdict(batch, in: schema, asking: client)
+                try check.verdict(batch, in: schema, asking: client)
             }
             return queue.withLock { $0.batchVerified(worker, result, at: .now) }
         case .searchPart(let batch, let crash):
@@ -200,11 +204,13 @@ public final class Inserter: BlockSink {
             return queue.withLock { $0.insertFailed(worker, failure, at: now, using: &generator) }
         }
         let now = ContinuousClock.now
-        let success = InsertJob.Success(endpoint: endpoint, server: client.lastServer, duration: now - begun)
+        let success = InsertJob.Success(
+            endpoint: endpoint, server: client.lastServer, duration: now - begun,
+            second: WallClock.seconds())
         return queue.withLock { $0.insertSucceeded(worker, success, at: now) }
     }
 
-    /// Counts a batch as stored or rejected.
+    /// Counts a batch as stored, rejected or void.
     private func count(_ outcome: InsertStep.Outcome, of delivery: BlockDelivery) {
         switch outcome {
         case .stored(let batch):
@@ -213,6 +219,9 @@ public final class Inserter: BlockSink {
         case .rejected(let batch, let error):
             delivery.count(batch.amount, as: .rejected(reason: error.reason), freeing: batch.body.bytes.count)
             log.reportRejection(of: batch, error, file: deadLetters.map { $0.path(storing: batch) })
+            encoder.recycle(batch.body)
+        case .void(let batch, let batches):
+            delivery.countVoid(batch.amount, of: batches, freeing: batch.body.bytes.count)
             encoder.recycle(batch.body)
         }
     }

@@ -192,12 +192,16 @@ extension MetricsPage {
             "Batches sent again because ClickHouse crashed and kept their token without their rows.",
             inserts.rescuedBatches)
         add(
+            .counter, "kubenetmon_server_void_blocks_total",
+            "Blocks that another server fenced before ClickHouse stored them; agents send their batches again.",
+            inserts.voidBlocks)
+        add(
             .counter, "kubenetmon_worker_possibly_doubled_bytes_total",
             "Network bytes of batches that may be stored twice.", inserts.possiblyDoubled.reportedBytes)
         add(
             .counter, "kubenetmon_worker_insert_attempts_total", "Insert attempts, by success or class of failure.",
             label: "class",
-            [("success", numbers.blocks.stored.blocks)]
+            [("success", numbers.blocks.stored.blocks &+ inserts.voidBlocks)]
                 + FailureClass.allCases.map { ($0.rawValue, inserts.failedAttemptsByClass[$0] ?? 0) })
         add(
             "kubenetmon_worker_insert_wait_time_ms", "Duration of insert attempts in milliseconds, by outcome.",

@@ -153,6 +153,29 @@ extension TestDatabase {
         #expect(try await settle([], configuration) == [])
     }
 
+    @Test("the server whose block was fenced finds out before it acknowledges the block")
+    func lateOriginal() async throws {
+        let database = try await TestDatabase.withWindow()
+        let isHeld = DispatchSemaphore(value: 0)
+        let proxy = try FaultyProxy.start(before: database.url) { request, _ in
+            if request.parameter("insert_deduplication_token") != nil { isHeld.wait() }
+            return .none
+        }
+        var configuration = ClickHouseClient.Configuration(database)
+        #expect(try await settle([doubtful(1)], configuration) == [.notStored])
+        configuration.endpoints = [proxy.url]
+        let test = try InserterUnderTest(configuration)
+        for token in 1...2 { test.submit(token, announcedBlock(UInt128(token))) }
+        // An agent of both blocks leaves before ClickHouse has responded.
+        #expect(test.inserter.withdraw([batch]).isEmpty)
+        for _ in 1...2 { isHeld.signal() }
+        #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
+        #expect(test.completed == [1, 2] && test.void == [1])
+        #expect(test.blocks.stored.rows == 4 && test.blocks.withdrawn.rows == 4)
+        #expect(test.blocks.queuedBytes == 0 && test.inserter.statistics.voidBlocks == 1)
+        #expect(try await [database.rows(of: 1), database.rows(of: 2)] == [0, 4])
+    }
+
     @Test("after ClickHouse was killed, a fence that was answered stays, and a block without a fence is uncertain")
     func kill() async throws {
         var clickHouse = try await ClickHouseProcess.start()

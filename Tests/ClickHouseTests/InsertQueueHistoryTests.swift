@@ -14,6 +14,8 @@ private struct FakeClickHouse {
     private(set) var stored: [String: Int] = [:]
     /// The tokens logged by a ClickHouse that was killed before it committed the rows.
     private var ghosts: Set<String> = []
+    /// The tokens that other servers have fenced.
+    private(set) var fenced: Set<String> = []
     /// The size in bytes above which the proxy rejects bodies of several rows.
     var limit = Int.max
     /// Whether a view fails for every batch.
@@ -27,7 +29,7 @@ private struct FakeClickHouse {
     ) -> ClickHouseError? {
         if batch.rows > 1, batch.body.bytes.count > limit { return .tooLarge }
         let failure: ClickHouseError? = hasBrokenView && !batch.ignoresViewErrors ? .brokenView : nil
-        if stored[batch.token] != nil || ghosts.contains(batch.token) { return failure }
+        if stored[batch.token] != nil || ghosts.contains(batch.token) || fenced.contains(batch.token) { return failure }
         let draw = isMended ? 0 : Int.random(in: 0..<100, using: &generator)
         switch draw {
         case 50..<60: return .busy
@@ -45,14 +47,24 @@ private struct FakeClickHouse {
         return (84..<92).contains(draw) ? .cut : failure
     }
 
+    /// Lets another server fence a token.
+    mutating func fence(_ token: String) {
+        if stored[token] == nil, !ghosts.contains(token) { fenced.insert(token) }
+    }
+
     /// Answers whether a batch is stored that is reported as such.
     func verdict(
-        _ batch: InsertBatch, using generator: inout SeededGenerator
-    ) -> Result<CrashCheck.Verdict, ClickHouseError> {
+        _ batch: InsertBatch, _ check: StoredCheck, using generator: inout SeededGenerator
+    ) -> Result<StoredCheck.Verdict, ClickHouseError> {
         switch isMended ? 9 : Int.random(in: 0..<10, using: &generator) {
         case 0: .success(.loading)
         case 1: .failure(.busy)
-        default: .success(has(batch) ? .stored : .missing)
+        default:
+            if check.mayBeFenced, fenced.contains(batch.token) {
+                .success(.fenced)
+            } else {
+                .success(has(batch) ? .stored : .missing)
+            }
         }
     }
 
@@ -68,6 +80,8 @@ private final class History {
     private var waiting: [(number: Int, batches: [Int: Int])] = []
     private var submitted: [Int: [Int: Int]] = [:]
     private var withdrawn: [Int: Set<Int>] = [:]
+    /// Blocks that were announced and of which an agent has left.
+    private var departed: Set<Int> = []
     private var rejectedInARow = 0
     private var seenOutcomes = 0
     private(set) var problem: String?
@@ -97,6 +111,7 @@ private final class History {
             test.fireTimers()
         case 4: clickHouse.hasBrokenView = draw(3) == 0
         case 5: clickHouse.limit = draw(3) == 0 ? 1_500 + draw(3_000) : .max
+        case 6: fence()
         default: _ = work(draw(test.steps.count))
         }
     }
@@ -136,13 +151,28 @@ private final class History {
         let flows = Dictionary(uniqueKeysWithValues: batches.enumerated().map { ($0.offset, $0.element) })
         submitted[number] = flows
         waiting.append((number, flows))
-        test.submit(number, batches: batches)
+        test.submit(number, batches: batches, token: Self.isAnnounced(number) ? UInt128(number + 1) : nil)
+    }
+
+    private static func isAnnounced(_ block: Int) -> Bool { block.isMultiple(of: 2) }
+
+    /// Lets another server fence a block of which an agent has left, or that is old enough for its agents to leave.
+    private func fence() {
+        let number = draw(max(1, submitted.count))
+        guard Self.isAnnounced(number), let begun = test.numbers.first(where: { $0.value == number })?.key,
+            departed.contains(number) || test.now - begun > .seconds(InsertQueue.safeAge)
+        else { return }
+        clickHouse.fence(DeduplicationToken.text(of: UInt128(number + 1)))
     }
 
     private func withdraw() {
         let asked = (0...draw(4)).map { _ in (block: draw(max(1, submitted.count)), batch: draw(4)) }
         var expected: Set<BatchIdentity> = []
         for (block, batch) in asked {
+            if Self.isAnnounced(block) {
+                if submitted[block]?[batch] != nil { departed.insert(block) }
+                continue
+            }
             guard let index = waiting.firstIndex(where: { $0.number == block }),
                 waiting[index].batches.removeValue(forKey: batch) != nil
             else { continue }
@@ -174,7 +204,8 @@ private final class History {
         case .insert(let batch):
             let isRefused = test.numbers[batch.begun].map { $0 % 5 == 4 } ?? false
             return clickHouse.insert(batch, isRefused: isRefused, using: &generator).map { .failed($0) } ?? .succeeded
-        case .verify(let batch, _): return .verified(clickHouse.verdict(batch, using: &generator))
+        case .verify(let batch, let check):
+            return .verified(clickHouse.verdict(batch, check, using: &generator))
         case .searchPart(let batch, _): return .searched(isExcluded: !clickHouse.has(batch))
         case .halve: return .halved
         case .wait(let end): return end <= test.now || test.woken.contains(worker) ? .waited(.zero) : nil
@@ -210,8 +241,12 @@ private final class History {
             let gone = withdrawn[number] ?? []
             let settlements = test.settlements[number] ?? []
             #expect(settlements.count == (gone.count == batches.count ? 0 : 1), "block \(number)")
-            let identities = Set(gone.map { InsertQueueUnderTest.identity(number, $0) })
-            #expect(settlements.allSatisfy { $0.withdrawn == identities })
+            for settlement in settlements {
+                let identities = Set(
+                    (settlement.isVoid ? Set(batches.keys) : gone).map { InsertQueueUnderTest.identity(number, $0) })
+                #expect(settlement.withdrawn == identities)
+                #expect(!settlement.isVoid || Self.isAnnounced(number))
+            }
         }
         // Every row that counts as stored is in the table: once, or twice where that is counted.
         let rows = UInt64(clickHouse.stored.values.reduce(0, +))
@@ -222,7 +257,7 @@ private final class History {
 @Suite struct InsertQueueHistoryTests {
     @Test("whatever happens, each block is settled once, its rows are stored once, and no memory stays held")
     func allAreSettled() throws {
-        var (split, rescued, rejected, tooLarge, doubled, leftOut) = (0, 0, 0, 0, 0, 0)
+        var (split, rescued, rejected, tooLarge, doubled, leftOut, void) = (0, 0, 0, 0, 0, 0, 0)
         for seed in 0..<80 as Range<UInt64> {
             let history = try History(seed: seed)
             for _ in 0..<800 where history.problem == nil { history.advance() }
@@ -236,9 +271,12 @@ private final class History {
             tooLarge += Int(statistics.failedAttempts["too_large", default: 0])
             doubled += Int(statistics.possiblyDoubled.blocks)
             leftOut += Int(statistics.withoutViews.blocks)
+            void += Int(statistics.voidBlocks)
+            let settledAsVoid = history.test.settlements.values.joined().count { $0.isVoid }
+            #expect(settledAsVoid == Int(statistics.voidBlocks))
         }
         // The histories reach what they are about.
-        for count in [split, rescued, rejected, tooLarge, doubled, leftOut] { #expect(count > 0) }
+        for count in [split, rescued, rejected, tooLarge, doubled, leftOut, void] { #expect(count > 0) }
     }
 
     @Test("after the stop, each worker ends within three events, whatever it does")

@@ -22,7 +22,12 @@ private enum State: CaseIterable {
     case waiting
     case verifying
     case waitingForVerdict
+    /// Verifying a block that is announced and so old that another server may have fenced it.
+    case verifyingFence
     case settling
+
+    /// Whether the block is announced to agents.
+    private var isAnnounced: Bool { self == .verifyingFence }
 
     /// The events that lead here from an idle worker.
     var path: [InsertQueueUnderTest.Event] {
@@ -38,6 +43,7 @@ private enum State: CaseIterable {
         case .waiting: State.inserting.path + [.failed(.busy)]
         case .verifying: State.insertingAgain.path + [.succeeded]
         case .waitingForVerdict: State.verifying.path + [.verified(.success(.loading))]
+        case .verifyingFence: State.waiting.path + [.waited(), .succeeded]
         case .settling: State.inserting.path + [.succeeded]
         }
     }
@@ -45,7 +51,7 @@ private enum State: CaseIterable {
     /// Returns a queue with one worker in this state.
     func reached() throws -> InsertQueueUnderTest {
         let test = try InsertQueueUnderTest()
-        if self != .idle { test.submit(1, batches: [1, 1]) }
+        if self != .idle { test.submit(1, batches: [1, 1], token: isAnnounced ? 1 : nil) }
         for event in path {
             test.end(event)
             if test.action() == "set aside", self != .setAside {
@@ -66,7 +72,7 @@ private enum State: CaseIterable {
         case .searching: "search 4"
         case .halving: "halve 4"
         case .waiting, .waitingForVerdict: "wait"
-        case .verifying: "verify 4"
+        case .verifying, .verifyingFence: "verify 4"
         case .settling: "settle"
         }
     }
@@ -86,9 +92,10 @@ private enum State: CaseIterable {
             return [(.searched(isExcluded: true), "halve 4"), (.searched(isExcluded: false), "set aside")]
         case .halving: return [(.halved, "insert 2")]
         case .waiting: return [(.waited(.zero), "wait"), (.waited(), "insert 4")]
-        case .verifying:
+        case .verifying, .verifyingFence:
             return [
                 (.verified(.success(.stored)), "settle"), (.verified(.success(.missing)), "insert 4"),
+                (.verified(.success(.fenced)), "settle"),
                 (.verified(.success(.loading)), "wait"), (.verified(.failure(.busy)), "wait"),
                 (.verified(.failure(.noTable)), "settle"),
             ]
@@ -158,7 +165,8 @@ private enum State: CaseIterable {
             #expect(test.end(event) == (next == "settle" ? "settle" : "end"), "after \(event)")
             if next == "settle" {
                 #expect(test.end(.settled) == "end")
-                #expect(test.account.statistics.stored.rows == 4)
+                let account = test.account.statistics
+                #expect(account.stored.rows + account.withdrawn.rows == 4)
             }
             #expect(test.queue.statistics.failedAttempts == failures)
         }
@@ -479,7 +487,7 @@ private enum State: CaseIterable {
         }
         test.end(.verified(.failure(.busy)))
         #expect(test.end(.waited(.seconds(1))) == "settle")
-        let problems = test.notices.compactMap { if case .unverified(_, let problem) = $0 { problem } else { nil } }
+        let problems = test.notices.compactMap { if case .unverified(_, _, let problem) = $0 { problem } else { nil } }
         #expect(problems.count == 1 && problems[0].contains("too many parts"))
     }
 

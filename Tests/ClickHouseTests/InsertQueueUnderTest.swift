@@ -21,7 +21,7 @@ final class InsertQueueUnderTest {
         case encoded
         case succeeded
         case failed(ClickHouseError)
-        case verified(Result<CrashCheck.Verdict, ClickHouseError>)
+        case verified(Result<StoredCheck.Verdict, ClickHouseError>)
         case searched(isExcluded: Bool)
         case halved
         /// The worker's wait ends after this time.
@@ -39,6 +39,8 @@ final class InsertQueueUnderTest {
     let account: SinkAccount
     private(set) var queue: InsertQueue
     var now = ContinuousClock.now
+    /// The wall clock, which stands still unless a test sets it.
+    var second: UInt32 = 1_000_000
     var generator: SeededGenerator
     /// The step of each worker, whose effects have been carried out.
     private(set) var steps: [InsertStep]
@@ -61,7 +63,7 @@ final class InsertQueueUnderTest {
     private var encoder = BlockEncoder()
 
     init(
-        workers: Int = 1, endpoints: Int = 1, seed: UInt64 = 1,
+        workers: Int = 1, endpoints: Int = 1, seed: UInt64 = 1, hasFences: Bool = true,
         _ change: (inout Inserter.Configuration) -> Void = { _ in }
     ) throws {
         var configuration = Inserter.Configuration(
@@ -70,7 +72,7 @@ final class InsertQueueUnderTest {
         configuration.slowBackoff = Backoff(initial: .seconds(20), maximum: .seconds(200))
         change(&configuration)
         account = BlockLedger(maximumBytes: .max).openAccount()
-        queue = InsertQueue(configuration)
+        queue = InsertQueue(configuration, hasFences: hasFences)
         generator = SeededGenerator(seed: seed)
         steps = Array(repeating: InsertStep(.idle), count: workers)
         moves = Array(repeating: 0, count: workers)
@@ -91,9 +93,11 @@ final class InsertQueueUnderTest {
 
     // MARK: - Callers' events
 
-    /// Submits a block of batches with these numbers of flows, each of two rows. More than twenty flows are merged.
-    func submit(_ number: Int, batches: [Int] = [1]) {
+    /// Submits a block of batches with these numbers of flows, each of two rows. More than twenty flows are merged. A
+    /// block with a token is announced to agents.
+    func submit(_ number: Int, batches: [Int] = [1], token: UInt128? = nil) {
         var block = FlowBlock(environment: "testing", dayOf: lastSecondOfADay)
+        block.token = token
         var flow = 0
         for (batch, flows) in batches.enumerated() {
             for _ in 0..<flows {
@@ -106,7 +110,7 @@ final class InsertQueueUnderTest {
         let delivery = account.deliver(block) { [settled] settlement in
             settled.all.withLock { $0[number, default: []].append(settlement) }
         }
-        queue.submit(block, delivery)
+        queue.submit(block, delivery, at: second)
         available += 1
     }
 
@@ -164,7 +168,8 @@ final class InsertQueueUnderTest {
             let batch = InsertBatch(block, rows: rows, body: body, into: schema, timeoutMilliseconds: 1_000)
             return queue.blockEncoded(worker, as: batch, at: now)
         case .succeeded:
-            let success = InsertJob.Success(endpoint: endpoint(of: worker), server: "s", duration: .milliseconds(7))
+            let success = InsertJob.Success(
+                endpoint: endpoint(of: worker), server: "s", duration: .milliseconds(7), second: second)
             return queue.insertSucceeded(worker, success, at: now)
         case .failed(let error):
             let failure = InsertJob.Failure(
@@ -200,6 +205,8 @@ final class InsertQueueUnderTest {
             case .rejected(let batch, let error):
                 delivery.count(
                     batch.amount, as: .rejected(reason: error.reason), freeing: batch.body.bytes.count)
+            case .void(let batch, let batches):
+                delivery.countVoid(batch.amount, of: batches, freeing: batch.body.bytes.count)
             case nil: break
             }
         }

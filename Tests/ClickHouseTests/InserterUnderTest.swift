@@ -17,6 +17,7 @@ final class InserterUnderTest: Sendable {
     private final class Log: Sendable {
         let pressure = Mutex<[Bool]>([])
         let completed = Mutex<[Int]>([])
+        let void = Mutex<[Int]>([])
         let warnings = Mutex<[String]>([])
     }
 
@@ -69,11 +70,17 @@ final class InserterUnderTest: Sendable {
     /// The numbers of settled blocks, once for each settlement.
     var completed: [Int] { log.completed.withLock { $0 }.sorted() }
 
+    /// The numbers of the blocks that were settled as void.
+    var void: [Int] { log.void.withLock { $0 }.sorted() }
+
     /// The warnings and errors logged, with their metadata.
     var warnings: [String] { log.warnings.withLock { $0 } }
 
     func submit(_ number: Int, _ block: FlowBlock) {
-        inserter.submit(block) { [log] _ in log.completed.withLock { $0.append(number) } }
+        inserter.submit(block) { [log] settlement in
+            if settlement.isVoid { log.void.withLock { $0.append(number) } }
+            log.completed.withLock { $0.append(number) }
+        }
     }
 
     /// Submits a block of `flows` flows, each of two rows and from a pod of its own.

@@ -77,7 +77,7 @@ import Testing
         (inserts.withoutViews, inserts.possiblyDoubled) = (draw.blocks(), draw.blocks())
         for reason in ClickHouseError.reasons { inserts.failedAttempts[reason] = draw.natural() }
         for failure in FailureClass.allCases { inserts.failedAttemptsByClass[failure] = draw.natural() }
-        inserts.rescuedBatches = draw.natural()
+        (inserts.rescuedBatches, inserts.voidBlocks) = (draw.natural(), draw.natural())
         var endpoint = Inserter.Statistics.Endpoint(url: "")
         (endpoint.attempts, endpoint.failures) = (draw.natural(), draw.natural())
         inserts.endpoints = [endpoint]
