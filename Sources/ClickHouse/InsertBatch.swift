@@ -81,14 +81,16 @@ struct InsertBatch: Sendable {
         (token, isAnnounced) = (DeduplicationToken.text(of: DeduplicationToken.random()), false)
     }
 
+    /// Returns the rows that the body has.
+    func uncompressedRows() -> NativeRows { NativeRows(Decompressor.decompress(body)) }
+
     /// Makes later attempts ignore views that fail.
     mutating func leaveViews() { (ignoresViewErrors, isWithoutViews) = (true, true) }
 
     /// Returns two batches with half of the rows each, to be sent instead of this one. It must have more than one row
     /// and must not have been stored: the halves' tokens are derived from its token.
     func halves() -> (InsertBatch, InsertBatch) {
-        let all = NativeRows(Decompressor.decompress(body))
-        let (middle, compressor) = (rows / 2, Compressor())
+        let (all, middle, compressor) = (uncompressedRows(), rows / 2, Compressor())
         func half(_ part: String, _ range: Range<Int>, flows: Int) -> InsertBatch {
             var body: [UInt8] = []
             compressor.append(all.body(of: range), to: &body, with: self.body.compression)

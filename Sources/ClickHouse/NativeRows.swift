@@ -70,12 +70,15 @@ struct NativeRows {
     }
 
     /// Returns the network bytes that a range of rows reports.
-    func reportedBytes(of rows: Range<Int>) -> UInt64 {
-        guard let column = columns.first(where: { $0.name == FlowColumn.bytes.name }),
+    func reportedBytes(of rows: Range<Int>) -> UInt64 { sum(of: .bytes, in: rows) }
+
+    /// Returns the sum of a column of unsigned integers in a range of rows, modulo 2^64; 0 if there is no such column.
+    func sum(of name: FlowColumn, in rows: Range<Int>) -> UInt64 {
+        guard let column = columns.first(where: { $0.name == name.name }),
             case .fixed(let values, let width) = column.values
         else { return 0 }
         var reader = Reader(bytes: values.dropFirst(rows.lowerBound * width))
-        return rows.reduce(0) { sum, _ in sum &+ reader.integer(UInt64.self) }
+        return rows.reduce(0) { sum, _ in sum &+ reader.unsigned(width: width) }
     }
 
     /// Returns an uncompressed body of a range of rows, with only the strings that they use.
@@ -127,6 +130,9 @@ private struct Reader {
         }
         return value
     }
+
+    /// Reads an unsigned integer of at most eight bytes.
+    mutating func unsigned(width: Int) -> UInt64 { take(width).reversed().reduce(0) { $0 << 8 | UInt64($1) } }
 
     mutating func integer<Number: FixedWidthInteger>(_ type: Number.Type) -> Number {
         take(MemoryLayout<Number>.size).reversed().reduce(0) { $0 << 8 | Number(truncatingIfNeeded: $1) }
