@@ -56,9 +56,19 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         let message = unwrapOutboundIn(data)
-        context.write(wrapOutboundOut(message.frame()), promise: promise)
-        guard case .ack(let sequences, _) = message else { return }
-        perform(machine.acknowledged(sequences, at: context.eventLoop.now, conditions(context)), context)
+        context.write(wrapOutboundOut(frame(of: message)), promise: promise)
+        let now = context.eventLoop.now
+        switch message {
+        case .ack(let sequences, _): perform(machine.acknowledged(sequences, at: now, conditions(context)), context)
+        case .held(let held): perform(machine.held(held.sequences, at: now, conditions(context)), context)
+        case .goAway, .welcome, .settlement, .unknown: break
+        }
+    }
+
+    /// Returns the frame of a message. Every acknowledgement and heartbeat tells the agent its current grant.
+    private func frame(of message: ServerMessage) -> ByteBuffer {
+        guard case .ack(let sequences, _) = message else { return message.frame() }
+        return ServerMessage.ack(sequences, grantedBytes: server.grantedBytes).frame()
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -110,12 +120,15 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         case .decode(let frame): decode(frame, context)
         case .decodeWaitingFrames: decodeWaitingFrames(context)
         case .read: context.read()
-        case .write(let message): context.writeAndFlush(wrapOutboundOut(message.frame()), promise: nil)
+        case .write(let message): context.writeAndFlush(wrapOutboundOut(frame(of: message)), promise: nil)
         case .schedule(let timer, let delay): schedule(timer, in: delay, context)
         case .cancel(let timer): timers[timer.rawValue]?.cancel()
         case .examine(let hello): examine(hello, context)
         case .admit(let agent): admit(agent, context)
         case .updateAddresses(let addresses, let agent): sink.agent(agent, hasAddresses: addresses)
+        case .confirm(let confirmation, let agent):
+            server.ledger.confirm(confirmation, of: AgentIdentity(agent.hello))
+        case .settle(let doubts, let agent): settle(doubts, of: agent, context)
         case .countAged: server.update { $0.agedConnections += 1 }
         case .fail(let error, let peer): fail(error, peer, context)
         case .close: close(context: context, mode: .all, promise: nil)
@@ -137,8 +150,8 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
                 }
             case .hostAddresses(let addresses): perform(machine.hostAddressesReceived(addresses), context)
             case .leaving: machine.leavingReceived()
-            case .confirmation: break
-            case .inDoubt: break
+            case .confirmation(let confirmation): perform(machine.confirmationReceived(confirmation), context)
+            case .inDoubt(let doubts): perform(machine.doubtsReceived(doubts), context)
             case .unknown: break
             }
         } catch {
@@ -167,7 +180,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         server.noteBatch(on: context.channel)
         let receipt = BatchReceipt(
             identity: BatchIdentity(agent: AgentIdentity(agent.hello), sequence: batch.sequence),
-            channel: context.channel, ledger: server.ledger)
+            channel: context.channel, ledger: server.ledger, isConfirming: agent.hello.confirmsHeld)
         if server.ledger.admit(receipt) {
             sink.receive(batch, from: agent, receipt: receipt)
         } else {
@@ -183,6 +196,23 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         let owed = sequences.map { BatchIdentity(agent: identity, sequence: $0) }
         let withdrawn = server.ledger.withdraw(owed, of: context.channel, from: sink)
         server.update { $0.withdrawnBatches += UInt64(withdrawn) }
+    }
+
+    private func settle(_ doubts: [Doubt], of agent: ConnectedAgent, _ context: ChannelHandlerContext) {
+        let (bound, eventLoop) = (
+            NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop), context.eventLoop
+        )
+        // An agent asks only a server that has offered this; another one's answer is that it cannot tell.
+        guard let settler = server.configuration.doubtSettler else {
+            let uncertain = doubts.map { SettledDoubt(token: $0.token, fate: .uncertain) }
+            return perform(machine.doubtsSettled(uncertain), context)
+        }
+        settler.settle(doubts) { settled in
+            eventLoop.execute {
+                let (handler, context) = bound.value
+                handler.perform(handler.machine.doubtsSettled(settled), context)
+            }
+        }
     }
 
     private func schedule(_ timer: Machine.Timer, in delay: TimeAmount, _ context: ChannelHandlerContext) {

@@ -65,7 +65,8 @@ struct AgentConnectionStateMachine {
         /// Perform these actions in this order.
         case all([Action])
         /// Decode the frame, and call ``helloReceived(_:from:at:)``, ``batchReceived(_:)``,
-        /// ``hostAddressesReceived(_:)`` or, if it is malformed, ``failed(_:)``.
+        /// ``hostAddressesReceived(_:)``, ``confirmationReceived(_:)``, ``doubtsReceived(_:)`` or, if it is malformed,
+        /// ``failed(_:)``.
         case decode(ByteBuffer)
         /// Perform what ``nextWaitingFrame(_:)`` returns until that is not a frame.
         case decodeWaitingFrames
@@ -81,6 +82,10 @@ struct AgentConnectionStateMachine {
         case admit(ConnectedAgent)
         /// Pass addresses of the agent's host to the sink.
         case updateAddresses([IPAddress], of: ConnectedAgent)
+        /// Record an agent's confirmation that it knows the block of its batches.
+        case confirm(HeldConfirmation, of: ConnectedAgent)
+        /// Find out the fates of blocks, and call ``doubtsSettled(_:)``.
+        case settle([Doubt], of: ConnectedAgent)
         /// Count a connection whose agent is asked to reconnect because of its age.
         case countAged
         /// Count and log an error, and close the channel.
@@ -103,6 +108,12 @@ struct AgentConnectionStateMachine {
 
     /// The limit on waiting frames: more than the batches of one read, as a batch takes at least 50 bytes.
     static let maximumWaiting = 512
+
+    /// The limit on the bytes of waiting frames above which the peer is not even read for its confirmations.
+    static let maximumWaitingBytes = 64 << 10
+
+    /// The limit on the blocks whose fates an agent asks for at a time.
+    static let maximumDoubts = 4 * Doubt.maximumCount
 
     /// The minimum time between two address updates to the sink.
     static let addressInterval = TimeAmount.seconds(1)
@@ -131,6 +142,12 @@ struct AgentConnectionStateMachine {
     /// everything that is left of it. These frames are dropped with the connection, because the peer sends them to
     /// another server.
     private var waiting: Deque<ByteBuffer> = []
+    private var waitingBytes = 0
+    /// The batches whose block was named to the agent, and not confirmed by it. The block waits for that, so the agent
+    /// is read even while batches are not.
+    private var unconfirmed: Set<UInt64> = []
+    /// The number of blocks whose fates the agent waits for.
+    private var openDoubts = 0
     /// The time at which each batch in flight arrived, by sequence number. They are not acknowledged yet.
     private var inFlight: [UInt64: NIODeadline] = [:]
     /// Whether a batch has arrived since the last request to reconnect: the agent has stayed because it was owed
@@ -208,10 +225,10 @@ struct AgentConnectionStateMachine {
         case .awaitingHello, .examining, .admitted: break
         }
         if !mayRead(conditions) { isReadPaused = true }
-        // The connection closes next, so this message is decoded even while reading is paused.
-        if case .admitted = state, AgentMessage.isLeaving(frame) { return .decode(frame) }
+        // These messages bring no flows, and what the server holds may wait for them.
+        if case .admitted = state, AgentMessage.isUrgent(frame) { return .decode(frame) }
         // A frame that arrives while waiting frames are decoded does not overtake them.
-        return isReadPaused || !waiting.isEmpty ? keep(frame) : .decode(frame)
+        return isReadPaused || !waiting.isEmpty || !mayTake(conditions) ? keep(frame) : .decode(frame)
     }
 
     private mutating func keep(_ frame: ByteBuffer) -> Action {
@@ -221,6 +238,7 @@ struct AgentConnectionStateMachine {
         if frame.readableBytes == 0, !isExamining { return .nothing }
         if waiting.count < Self.maximumWaiting {
             waiting.append(frame)
+            waitingBytes += frame.readableBytes
             return .nothing
         }
         if isExamining { return fail(ConnectionError.tooManyWaiting(limit: Self.maximumWaiting)) }
@@ -232,11 +250,13 @@ struct AgentConnectionStateMachine {
     /// Returns the action for the next waiting frame: to decode it, to read from the channel if none waits, or nothing
     /// while the peer may not be read.
     mutating func nextWaitingFrame(_ conditions: Conditions) -> Action {
-        guard mayRead(conditions) else {
+        guard mayTake(conditions) else {
+            if mayRead(conditions) { return .read }
             isReadPaused = true
             return .nothing
         }
         guard let frame = waiting.popFirst() else { return .read }
+        waitingBytes -= frame.readableBytes
         // Releases the memory.
         if waiting.isEmpty { waiting = [] }
         return .decode(frame)
@@ -264,6 +284,41 @@ struct AgentConnectionStateMachine {
             fail(ConnectionError.unexpectedMessage("the host's addresses came before Hello"))
         case .closing, .closed: .nothing
         }
+    }
+
+    /// Handles an agent's confirmation.
+    mutating func confirmationReceived(_ confirmation: HeldConfirmation) -> Action {
+        switch state {
+        case .admitted(let agent):
+            unconfirmed.subtract(confirmation.sequences)
+            return .confirm(confirmation, of: agent)
+        case .handshake, .awaitingHello, .examining:
+            return fail(ConnectionError.unexpectedMessage("a confirmation came before Hello"))
+        case .closing, .closed: return .nothing
+        }
+    }
+
+    /// Handles an agent's question for the fates of blocks.
+    mutating func doubtsReceived(_ doubts: [Doubt]) -> Action {
+        switch state {
+        case .admitted(let agent):
+            openDoubts += doubts.count
+            guard openDoubts <= Self.maximumDoubts else {
+                let problem = "the agent asks for the fates of more than \(Self.maximumDoubts) blocks at a time"
+                return fail(ConnectionError.unexpectedMessage(problem))
+            }
+            return doubts.isEmpty ? .nothing : .settle(doubts, of: agent)
+        case .handshake, .awaitingHello, .examining:
+            return fail(ConnectionError.unexpectedMessage("a question for blocks came before Hello"))
+        case .closing, .closed: return .nothing
+        }
+    }
+
+    /// Handles the fates of blocks that the agent has asked for.
+    mutating func doubtsSettled(_ settled: [SettledDoubt]) -> Action {
+        guard case .admitted = state else { return .nothing }
+        openDoubts -= settled.count
+        return .write(.settlement(settled))
     }
 
     /// Handles the agent's message that it closes the connection and sends its unacknowledged batches again on another.
@@ -424,10 +479,18 @@ struct AgentConnectionStateMachine {
         case .handshake, .closing: true
         case .examining, .closed: false
         case .awaitingHello: conditions.isGateOpen && conditions.isWritable
-        case .admitted:
-            conditions.isGateOpen && inFlight.count < limits.batchesInFlight && conditions.isWritable
+        case .admitted: mayTake(conditions) || awaitsConfirmation && conditions.isWritable
         }
     }
+
+    /// Whether batches may be decoded.
+    private func mayTake(_ conditions: Conditions) -> Bool {
+        guard case .admitted = state else { return mayRead(conditions) }
+        return conditions.isGateOpen && inFlight.count < limits.batchesInFlight && conditions.isWritable
+    }
+
+    /// Whether the peer is read although its batches are not, because a block waits for its confirmation.
+    private var awaitsConfirmation: Bool { !unconfirmed.isEmpty && waitingBytes < Self.maximumWaitingBytes }
 
     /// Handles a request to read from the channel.
     mutating func readRequested(at now: NIODeadline, _ conditions: Conditions) -> Action {
@@ -445,12 +508,23 @@ struct AgentConnectionStateMachine {
 
     /// Handles a change of the conditions.
     mutating func readMayResume(at now: NIODeadline, _ conditions: Conditions) -> Action {
-        isReadPaused ? readRequested(at: now, conditions) : .nothing
+        if isReadPaused { return readRequested(at: now, conditions) }
+        return !waiting.isEmpty && mayTake(conditions) ? .decodeWaitingFrames : .nothing
     }
 
     /// Handles an acknowledgement that is written to the agent.
     mutating func acknowledged(_ sequences: [UInt64], at now: NIODeadline, _ conditions: Conditions) -> Action {
-        for sequence in sequences { inFlight[sequence] = nil }
+        for sequence in sequences {
+            inFlight[sequence] = nil
+            unconfirmed.remove(sequence)
+        }
+        return readMayResume(at: now, conditions)
+    }
+
+    /// Handles a message that names the block of batches to the agent.
+    mutating func held(_ sequences: [UInt64], at now: NIODeadline, _ conditions: Conditions) -> Action {
+        guard case .admitted = state else { return .nothing }
+        unconfirmed.formUnion(sequences)
         return readMayResume(at: now, conditions)
     }
 
@@ -487,7 +561,8 @@ struct AgentConnectionStateMachine {
 
     private mutating func stopReceiving() {
         if case .admitted(let agent) = state { state = .closing(agent) } else { state = .closing(nil) }
-        waiting = []
+        (waiting, waitingBytes) = ([], 0)
+        unconfirmed = []
     }
 
     /// Handles the closing of the channel by this side. The action is to be performed once the channel was told to
@@ -513,7 +588,7 @@ struct AgentConnectionStateMachine {
         case .closing(let admitted): agent = admitted
         }
         state = .closed
-        waiting = []
+        (waiting, waitingBytes) = ([], 0)
         let owed = Set(inFlight.keys)
         inFlight = [:]
         // The agent may have ended, and its batches be here alone.

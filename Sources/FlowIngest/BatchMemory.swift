@@ -23,11 +23,16 @@ struct BatchMemory<Receipt> {
         case stored
     }
 
+    private struct HeldBatch {
+        /// One receipt for each connection on which the batch arrived. None are left if all of these are closed.
+        var receipts: [Receipt]
+        /// The block that the batch is in; nil until that is complete.
+        var announcement: BlockAnnouncement?
+    }
+
     private struct Agent {
         var stored = RangeSet<UInt64>()
-        /// The receipts of each held batch: one for each connection on which it arrived. None are left if all of these
-        /// are closed.
-        var held: [UInt64: [Receipt]] = [:]
+        var held: [UInt64: HeldBatch] = [:]
         var lastUse: UInt64 = 0
     }
 
@@ -51,13 +56,12 @@ struct BatchMemory<Receipt> {
         if agents[batch.agent] == nil { makeRoom() }
         return touch(batch.agent) { agent in
             if agent.stored.contains(batch.sequence) { return .stored }
-            guard var receipts = agent.held[batch.sequence] else {
-                agent.held[batch.sequence] = [receipt]
+            guard let receipts = agent.held[batch.sequence]?.receipts else {
+                agent.held[batch.sequence] = HeldBatch(receipts: [receipt])
                 return .new
             }
             // Of a batch that is sent many times, the latest connections are those still open.
-            if receipts.count == Self.maximumReceipts { receipts.removeFirst() }
-            agent.held[batch.sequence] = receipts + [receipt]
+            agent.held[batch.sequence]?.receipts = receipts.suffix(Self.maximumReceipts - 1) + [receipt]
             return .held
         }
     }
@@ -71,16 +75,30 @@ struct BatchMemory<Receipt> {
             while agent.stored.ranges.count > maximumRanges, let lowest = agent.stored.ranges.first {
                 agent.stored.remove(contentsOf: lowest)
             }
-            return agent.held.removeValue(forKey: batch.sequence) ?? []
+            return agent.held.removeValue(forKey: batch.sequence)?.receipts ?? []
         }
     }
 
     /// Drops the receipts of a closed connection; returns true if the batch is held and has no others.
     mutating func close(_ batch: BatchIdentity, where isClosed: (Receipt) -> Bool) -> Bool {
         guard agents[batch.agent]?.held[batch.sequence] != nil else { return false }
-        agents[batch.agent]?.held[batch.sequence]?.removeAll(where: isClosed)
-        return agents[batch.agent]?.held[batch.sequence]?.isEmpty ?? false
+        agents[batch.agent]?.held[batch.sequence]?.receipts.removeAll(where: isClosed)
+        return receipts(of: batch)?.isEmpty ?? false
     }
+
+    /// Records the block of a held batch, and returns the batch's receipts.
+    mutating func announce(_ batch: BatchIdentity, in announcement: BlockAnnouncement) -> [Receipt] {
+        agents[batch.agent]?.held[batch.sequence]?.announcement = announcement
+        return receipts(of: batch) ?? []
+    }
+
+    /// The block of a held batch, if it was announced.
+    func announcement(of batch: BatchIdentity) -> BlockAnnouncement? {
+        agents[batch.agent]?.held[batch.sequence]?.announcement
+    }
+
+    /// The receipts of a batch; nil if it is not held.
+    func receipts(of batch: BatchIdentity) -> [Receipt]? { agents[batch.agent]?.held[batch.sequence]?.receipts }
 
     /// Forgets a held batch, which is new if it arrives again.
     mutating func forget(_ batch: BatchIdentity) { agents[batch.agent]?.held[batch.sequence] = nil }

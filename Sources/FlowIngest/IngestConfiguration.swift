@@ -11,6 +11,11 @@ extension IngestServer {
         public var tls: TLSFiles?
         /// Decides which agents are admitted; nil to admit all.
         public var authenticator: (any AgentAuthenticator)?
+        /// Finds out the fates of blocks that agents ask for; nil if the server cannot.
+        public var doubtSettler: (any DoubtSettler)?
+        /// The bytes of unacknowledged frames that all agents together may have under way; each gets an equal share.
+        /// nil for no limit.
+        public var grantedBytes: Int?
         /// The age of a connection, ±10 %, at which its agent is asked to reconnect, so that a replica that has come
         /// back gets its share of agents; nil for no limit.
         public var maximumConnectionAge: TimeAmount?

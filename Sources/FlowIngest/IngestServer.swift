@@ -26,6 +26,11 @@ public final class IngestServer: Sendable {
     /// it would save are about 0.02 µs of the 0.5 µs that a flow costs.
     private static let receiveBufferBytes = 8 << 10
 
+    /// The limits on an agent's grant, in bytes of frames. The lower one is more than an agent with a thousand busy
+    /// connections sends in the time in which a block is gathered and inserted.
+    private static let minimumGrant = 32 << 10
+    private static let maximumGrant = 4 << 20
+
     private let group: any EventLoopGroup
     private let sinks: [ObjectIdentifier: NIOLoopBound<any FlowSink>]
     private let statisticsStorage = Mutex(IngestStatistics())
@@ -68,6 +73,7 @@ public final class IngestServer: Sendable {
         statistics.openConnections = connections.withLock { $0.count }
         statistics.acceptFailures = acceptFailures.count
         statistics.tls = tls?.statistics
+        statistics.withdrawnBatches += ledger.givenUpBatches
         return statistics
     }
 
@@ -232,7 +238,19 @@ public final class IngestServer: Sendable {
         guard let own = channel.localAddress, let address = own.ipAddress.flatMap({ IPAddress($0) }),
             let port = own.port
         else { return nil }
-        return .welcome(Welcome(serverID: id, address: address, port: UInt16(truncatingIfNeeded: port)))
+        return .welcome(
+            Welcome(
+                serverID: id, address: address, port: UInt16(truncatingIfNeeded: port),
+                settlesDoubts: configuration.doubtSettler != nil, grantedBytes: grantedBytes))
+    }
+
+    /// The bytes of unacknowledged frames that each agent may have under way; 0 for no limit. While batches cannot be
+    /// stored, that is a single batch.
+    var grantedBytes: UInt64 {
+        guard let total = configuration.grantedBytes else { return 0 }
+        guard gate.isOpen else { return 1 }
+        let agents = max(1, statisticsStorage.withLock { $0.connectedAgents })
+        return UInt64(min(max(total / agents, Self.minimumGrant), Self.maximumGrant))
     }
 
     /// Records that a batch has arrived on a connection.

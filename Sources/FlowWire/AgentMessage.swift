@@ -31,9 +31,13 @@ public enum AgentMessage: ~Copyable {
     /// The frame of ``leaving``.
     public static let leavingFrame = ByteBuffer(bytes: [0, 0, 0, UInt8(leavingMessage.count)] + leavingMessage)
 
-    /// Whether a frame's message is ``leaving``.
-    public static func isLeaving(_ message: ByteBuffer) -> Bool {
-        message.readableBytesView.elementsEqual(leavingMessage)
+    /// The tags of ``leaving``, ``confirmation(_:)`` and ``inDoubt(_:)``.
+    private static let urgentTags: [UInt8] = [0x22, 0x2a, 0x32]
+
+    /// Whether a frame's message begins with a body that brings no flows and for which a server may wait, so that it is
+    /// read even while batches are not.
+    public static func isUrgent(_ message: ByteBuffer) -> Bool {
+        message.readableBytesView.first.map(urgentTags.contains) ?? false
     }
 
     /// Makes the frame with the addresses of the agent's host, at most ``Hello/maximumHostAddresses``.

@@ -72,6 +72,8 @@ extension AgentConnectionStateMachine.Action {
         case .examine(let hello): ["examine \(hello.nodeName)"]
         case .admit(let agent): ["admit \(agent.hello.nodeName)"]
         case .updateAddresses(let addresses, of: _): ["update addresses \(addresses.count)"]
+        case .confirm(let confirmation, of: _): ["confirm \(confirmation.sequences)"]
+        case .settle(let doubts, of: _): ["settle \(doubts.count)"]
         case .countAged: ["count aged"]
         case .fail(let error, .agent(let agent)):
             ["fail \(ConnectionError.reason(of: error)) of \(agent.hello.nodeName)"]

@@ -35,6 +35,8 @@ private struct World {
         static let hello = 0
         static let addresses = -1
         static let malformed = -2
+        /// Its frame begins as that of a confirmation, so that it does not wait.
+        static let confirmation = 0x2a << 56
     }
 
     private let seed: UInt64
@@ -57,6 +59,8 @@ private struct World {
     private var timers: [Machine.Timer: NIODeadline] = [:]
     private var isExamined = false
 
+    /// The batches whose block was named to the agent, and not confirmed.
+    private var announced: Set<UInt64> = []
     /// The last batch that was decoded; they are decoded in order.
     private(set) var lastDecoded = 0
     private(set) var mostWaiting = 0
@@ -87,7 +91,7 @@ private struct World {
     mutating func step() {
         now = now + .milliseconds(.random(in: 0...500, using: &generator))
         mostWaiting = max(mostWaiting, machine.waitingFrames)
-        switch Int.random(in: 0..<24, using: &generator) {
+        switch Int.random(in: 0..<26, using: &generator) {
         case 0: conditions.isGateOpen.toggle()
         case 1: conditions.isWritable.toggle()
         case 2, 3: perform(machine.readMayResume(at: now, conditions))
@@ -99,6 +103,8 @@ private struct World {
         case 20: fireNextTimer()
         case 21: if isLucky(oneIn: 20) { perform(machine.departureRequested(reason: "restart")) }
         case 22: if isLucky(oneIn: 40) { fail() }
+        case 23: announce()
+        case 24: if !announced.isEmpty { socket.append(Message.confirmation) }
         default: if isLucky(oneIn: 40) { disconnect() }
         }
         #expect(violations == [], "seed \(seed)")
@@ -178,12 +184,22 @@ private struct World {
         perform(machine.examined(verdict, at: now, conditions))
     }
 
+    /// Names the block of the last batches to the agent.
+    private mutating func announce() {
+        guard lastAcknowledged < lastDecoded, !isChannelClosed else { return }
+        let batches = (Int.random(in: lastAcknowledged..<lastDecoded, using: &generator) + 1...lastDecoded)
+            .map { UInt64($0) }
+        if !isClosing { announced.formUnion(batches) }
+        perform(machine.held(batches, at: now, conditions))
+    }
+
     /// Acknowledges some batches, in order.
     private mutating func acknowledge() {
         guard !isChannelClosed else { return }
         let first = lastAcknowledged + 1
         lastAcknowledged += Int.random(in: 0...lastDecoded - lastAcknowledged, using: &generator)
         let batches = (first..<lastAcknowledged + 1).map { UInt64($0) }
+        announced.subtract(batches)
         perform(machine.acknowledged(batches, at: now, conditions))
     }
 
@@ -223,7 +239,8 @@ private struct World {
 
     private mutating func perform(_ action: Machine.Action) {
         switch action {
-        case .nothing, .countAged, .updateAddresses: break
+        case .nothing, .countAged, .updateAddresses, .settle: break
+        case .confirm: #expect(admissions == 1)
         case .all(let actions): for action in actions { perform(action) }
         case .decode(let frame): decode(frame)
         case .decodeWaitingFrames:
@@ -263,9 +280,16 @@ private struct World {
     private mutating func decode(_ frame: ByteBuffer) {
         // Nothing is decoded once the connection was refused or is being closed, or while reading is paused.
         #expect(!isClosing && !isChannelClosed && failures == 0)
-        #expect(conditions.isGateOpen && conditions.isWritable && !isExamined)
         let message = frame.getInteger(at: frame.readerIndex, as: Int.self) ?? 0
+        // A confirmation is read in any case: a block may wait for it.
+        if message != Message.confirmation {
+            #expect(conditions.isGateOpen && conditions.isWritable && !isExamined)
+        }
         switch message {
+        case Message.confirmation:
+            let confirmed = announced
+            announced = []
+            perform(machine.confirmationReceived(HeldConfirmation(token: 1, sequences: Array(confirmed))))
         case Message.hello: perform(machine.helloReceived(.test(), from: "192.0.2.1", at: now))
         case Message.addresses: perform(machine.hostAddressesReceived([.one]))
         case Message.malformed: perform(machine.failed(WireError.notAMessage(1)))
