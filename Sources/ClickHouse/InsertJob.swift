@@ -41,6 +41,8 @@ struct InsertJob: Sendable {
         let duration: Duration
         /// The wall clock after the response, in seconds since the Unix epoch.
         let second: UInt32
+        /// Whether an agent of the block has gone.
+        var isAtRisk = false
     }
 
     /// A failed attempt.

@@ -296,7 +296,7 @@ struct InsertQueue: Sendable {
     /// yet, it cannot any more. Both clocks count, because a machine that was suspended stops one of them.
     private func mayBeFenced(_ job: InsertJob, _ success: InsertJob.Success, at now: Instant) -> Bool {
         guard hasFences, job.batch.isAnnounced else { return false }
-        return job.hasLostAgent || now - job.batch.begun > .seconds(Self.safeAge)
+        return job.hasLostAgent || success.isAtRisk || now - job.batch.begun > .seconds(Self.safeAge)
             || Int(success.second) - Int(job.submitted) > Self.safeAge
     }
 

@@ -71,9 +71,12 @@ public final class Inserter: BlockSink {
     }
 
     /// Sends a block that has rows, as soon as a thread is free. Rows that ClickHouse will never accept are rejected.
-    public func submit(_ block: FlowBlock, settled: @escaping @Sendable (BlockSettlement) -> Void) {
+    public func submit(
+        _ block: FlowBlock, isAtRisk: @escaping @Sendable () -> Bool = { false },
+        settled: @escaping @Sendable (BlockSettlement) -> Void
+    ) {
         precondition(block.rows > 0, "a block without rows")
-        let delivery = account.deliver(block, settled: settled)
+        let delivery = account.deliver(block, isAtRisk: isAtRisk, settled: settled)
         queue.withLock { $0.submit(block, delivery, at: WallClock.seconds()) }
         available.signal()
     }
@@ -143,7 +146,7 @@ public final class Inserter: BlockSink {
             guard var block = step.block.take() else { preconditionFailure("there is no block to encode") }
             let batch = encoder.encode(&block)
             return queue.withLock { $0.blockEncoded(worker, as: batch, at: .now) }
-        case .insert(let batch): return insert(batch, of: worker, over: client)
+        case .insert(let batch): return insert(batch, of: step.delivery, worker, over: client)
         case .verify(let batch, let check):
             let result = Result { () throws(ClickHouseError) in
                 try check.verdict(batch, in: schema, asking: client)
@@ -192,7 +195,7 @@ public final class Inserter: BlockSink {
     }
 
     private func insert(
-        _ batch: InsertBatch, of worker: Int, over client: borrowing ClickHouseClient
+        _ batch: InsertBatch, of delivery: BlockDelivery?, _ worker: Int, over client: borrowing ClickHouseClient
     ) -> InsertStep {
         let (endpoint, begun) = (client.endpoint, ContinuousClock.now)
         do throws(ClickHouseError) {
@@ -206,7 +209,7 @@ public final class Inserter: BlockSink {
         let now = ContinuousClock.now
         let success = InsertJob.Success(
             endpoint: endpoint, server: client.lastServer, duration: now - begun,
-            second: WallClock.seconds())
+            second: WallClock.seconds(), isAtRisk: batch.isAnnounced && delivery?.isAtRisk ?? false)
         return queue.withLock { $0.insertSucceeded(worker, success, at: now) }
     }
 

@@ -20,15 +20,25 @@ public struct BlockDelivery: Sendable {
         var outcome = BlockOutcome.stored
         var withdrawn: Set<BatchIdentity> = []
         var isVoid = false
+        let isAtRisk: @Sendable () -> Bool
         let settled: @Sendable (BlockSettlement) -> Void
 
-        init(_ block: FlowBlock, settled: @escaping @Sendable (BlockSettlement) -> Void) {
+        init(
+            _ block: FlowBlock, isAtRisk: @escaping @Sendable () -> Bool,
+            settled: @escaping @Sendable (BlockSettlement) -> Void
+        ) {
             begun = block.begun
             pending = (block.flows, block.reportedBytes)
             rows = block.rows
             heldBytes = block.memoryBytes
+            self.isAtRisk = isAtRisk
             self.settled = settled
         }
+    }
+
+    /// Whether another server may fence the block by now, as told by the one that submitted it.
+    public var isAtRisk: Bool {
+        account.ledger.read { $0.sinks[account.index].deliveries[number]?.isAtRisk }?() ?? false
     }
 
     /// Adjusts the rows and bytes that the sink holds of the block; negative values reduce them.

@@ -17,10 +17,15 @@ public protocol BlockSink: Sendable {
     ///
     /// - Parameters:
     ///   - block: The block. The sink enters it in its account before the call returns
-    ///     (``SinkAccount/deliver(_:settled:)``).
+    ///     (``SinkAccount/deliver(_:isAtRisk:settled:)``).
+    ///   - isAtRisk: Returns whether an agent of the block has gone, so that another server may fence the block. A sink
+    ///     whose blocks can be fenced asks before it counts a block as stored. Callable from any thread, but not under
+    ///     a lock that ``withdraw(_:)`` takes.
     ///   - settled: Called once from any thread, when the block is stored or rejected; never if every batch of the
     ///     block was withdrawn or the sink ends before.
-    func submit(_ block: FlowBlock, settled: @escaping @Sendable (BlockSettlement) -> Void)
+    func submit(
+        _ block: FlowBlock, isAtRisk: @escaping @Sendable () -> Bool,
+        settled: @escaping @Sendable (BlockSettlement) -> Void)
 
     /// Removes batches from the blocks of which no part has left the sink. Their flows are neither stored nor settled.
     ///

@@ -62,6 +62,9 @@ public final class FlowAssembler: FlowSink {
         public var bytes: Int
         /// Time since the block's first flow.
         public var age: TimeAmount
+        /// The time within which agents must confirm that they know a block. It is short, since the block waits, and
+        /// more than a lost packet takes to be sent again.
+        package var confirmation = TimeAmount.seconds(5)
 
         /// Makes limits from their parts.
         public init(rows: Int, bytes: Int, age: TimeAmount) {
@@ -77,6 +80,14 @@ public final class FlowAssembler: FlowSink {
         var receipts: [BatchReceipt] = []
         /// The scheduled task that sends the block even if it is not full.
         var expiry: Scheduled<Void>?
+    }
+
+    /// A complete block whose agents have not all confirmed that they know it.
+    private struct AnnouncedBlock {
+        var open: OpenBlock
+        let announcement: BlockAnnouncement
+        /// The scheduled task that gives up the batches whose agents do not confirm.
+        let deadline: Scheduled<Void>
     }
 
     /// The maximum number of days with an open block. One more day sends the block that was begun first.
@@ -96,10 +107,18 @@ public final class FlowAssembler: FlowSink {
     private let sink: (any BlockSink)?
     /// False if flows between IPv6 addresses are not recorded.
     private let hasIPv6: Bool
+    /// Whether blocks are announced to agents before the sink gets them.
+    private let isAnnouncing: Bool
     private let talkers: TopTalkers.Part?
     private let now: @Sendable () -> UInt32
     /// Blocks that are being filled, by day.
     private var openBlocks: [UInt16: OpenBlock] = [:]
+    /// Blocks that wait for agents' confirmations, by token.
+    private var announcedBlocks: [UInt128: AnnouncedBlock] = [:]
+    /// Blocks that are announced next, with a new token: batches were withdrawn from them.
+    private var changedBlocks: [OpenBlock] = []
+    /// Fulfilled once no block waits for confirmations.
+    private var drained: [EventLoopPromise<Void>] = []
 
     /// Makes an assembler without blocks.
     ///
@@ -110,11 +129,13 @@ public final class FlowAssembler: FlowSink {
     ///   - limits: The limits at which a block is sent.
     ///   - ledger: Counts flows and the memory of blocks.
     ///   - sink: Receives finished blocks, with an account of `ledger`; if nil, flows are labelled and dropped.
+    ///   - isAnnouncing: Whether agents confirm that they know a block before the sink gets it. The sink must store
+    ///     at most one block under a token.
     ///   - talkers: Summarizes finished blocks; nil if the summary is not shown.
     ///   - now: Returns the time in seconds since the Unix epoch.
     public init(
         eventLoop: any EventLoop, labeler: Labeler, environment: String, limits: Limits, ledger: BlockLedger,
-        sink: (any BlockSink)?, talkers: TopTalkers.Part? = nil,
+        sink: (any BlockSink)?, isAnnouncing: Bool = false, talkers: TopTalkers.Part? = nil,
         now: @escaping @Sendable () -> UInt32 = WallClock.seconds
     ) {
         self.eventLoop = eventLoop
@@ -124,6 +145,7 @@ public final class FlowAssembler: FlowSink {
         self.ledger = ledger
         self.sink = sink
         hasIPv6 = sink?.form.hasIPv6 ?? true
+        self.isAnnouncing = isAnnouncing
         self.talkers = talkers
         self.now = now
     }
@@ -188,11 +210,7 @@ public final class FlowAssembler: FlowSink {
         var withdrawn: Set<BatchIdentity> = []
         for day in Array(openBlocks.keys) {
             guard var open = openBlocks.removeValue(forKey: day) else { continue }
-            if let withdrawal = BlockWithdrawal(batches, from: &open.block) {
-                ledger.record(withdrawal, from: open.block)
-                open.receipts.removeAll { withdrawal.batches.contains($0.identity) }
-                withdrawn.formUnion(withdrawal.batches)
-            }
+            if let withdrawal = withdraw(batches, from: &open) { withdrawn.formUnion(withdrawal.batches) }
             if open.block.rows > 0 {
                 openBlocks[day] = open
             } else {
@@ -200,8 +218,28 @@ public final class FlowAssembler: FlowSink {
                 open.block.recycle()
             }
         }
+        for (token, announced) in announcedBlocks {
+            var open = announced.open
+            guard let withdrawal = withdraw(batches, from: &open) else { continue }
+            withdrawn.formUnion(withdrawal.batches)
+            // An agent may know the batch by the block's token, under which it must not count as stored: the rest gets
+            // another one. Not at once, because receipts are locked during a withdrawal.
+            announced.deadline.cancel()
+            announcedBlocks[token] = nil
+            changedBlocks.append(open)
+            let bound = NIOLoopBound(self, eventLoop: eventLoop)
+            eventLoop.execute { bound.value.announceChangedBlocks() }
+        }
         let rest = batches.subtracting(withdrawn)
         return rest.isEmpty ? withdrawn : withdrawn.union(sink?.withdraw(rest) ?? [])
+    }
+
+    /// Removes batches from a block that the sink does not have yet; returns nil if none was in it.
+    private func withdraw(_ batches: Set<BatchIdentity>, from open: inout OpenBlock) -> BlockWithdrawal? {
+        guard let withdrawal = BlockWithdrawal(batches, from: &open.block) else { return nil }
+        ledger.record(withdrawal, from: open.block)
+        open.receipts.removeAll { withdrawal.batches.contains($0.identity) }
+        return withdrawal
     }
 
     /// Passes the addresses of an agent's host to the index.
@@ -210,9 +248,13 @@ public final class FlowAssembler: FlowSink {
         Self.addressThread.submit { index.setHostAddresses(addresses, ofNode: node) }
     }
 
-    /// Sends all open blocks.
-    public func flush() {
+    /// Sends all open blocks. The result completes when the sink has them: agents may have to confirm them before.
+    public func flush() -> EventLoopFuture<Void> {
         for day in openBlocks.keys.sorted() { flush(day) }
+        let promise = eventLoop.makePromise(of: Void.self)
+        drained.append(promise)
+        noteDrained()
+        return promise.futureResult
     }
 
     private func flush(_ day: UInt16) {
@@ -248,10 +290,86 @@ public final class FlowAssembler: FlowSink {
 
     private func finish(_ open: consuming OpenBlock) {
         open.expiry?.cancel()
-        let receipts = open.receipts
         talkers?.add(open.block)
-        // A rejected block is acknowledged as well, or its agents would resend it forever.
-        sink?.submit(open.block) { settlement in
+        if isAnnouncing, open.receipts.contains(where: \.isConfirming) {
+            announce(open)
+        } else {
+            submit(open)
+        }
+    }
+
+    // MARK: - Announcements
+
+    /// Names a block to its agents under a new token. It goes to the sink once they have confirmed that.
+    private func announce(_ open: consuming OpenBlock) {
+        let tokenBox = NIOLoopBoundBox<UInt128?>(nil, eventLoop: eventLoop)
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        let (receipts, eventLoop) = (open.receipts, eventLoop)
+        let announcement = BatchReceipt.announce(receipts, day: open.block.day) {
+            eventLoop.execute { if let token = tokenBox.value { bound.value.send(announced: token) } }
+        }
+        tokenBox.value = announcement.token
+        open.block.token = announcement.token
+        guard !announcement.unconfirmed.isEmpty else { return submit(open, announcement) }
+        let token = announcement.token
+        let deadline = eventLoop.scheduleTask(in: limits.confirmation) { bound.value.confirmationsAreLate(token) }
+        announcedBlocks[token] = AnnouncedBlock(open: open, announcement: announcement, deadline: deadline)
+    }
+
+    private func announceChangedBlocks() {
+        let blocks = changedBlocks
+        changedBlocks = []
+        for open in blocks {
+            if open.block.rows > 0 {
+                announce(open)
+            } else {
+                recycle(open)
+            }
+        }
+        noteDrained()
+    }
+
+    /// Gives up the batches of agents that have not confirmed a block in time. The rest gets another token, since these
+    /// agents may know the first one.
+    private func confirmationsAreLate(_ token: UInt128) {
+        guard let announced = announcedBlocks.removeValue(forKey: token) else { return }
+        var open = announced.open
+        let givenUp = BatchReceipt.giveUp(open.receipts, unconfirmedIn: announced.announcement)
+        if givenUp.isEmpty {
+            submit(open, announced.announcement)
+        } else {
+            _ = withdraw(givenUp, from: &open)
+            changedBlocks.append(open)
+            announceChangedBlocks()
+        }
+        noteDrained()
+    }
+
+    private func send(announced token: UInt128) {
+        guard let announced = announcedBlocks.removeValue(forKey: token) else { return }
+        announced.deadline.cancel()
+        submit(announced.open, announced.announcement)
+        noteDrained()
+    }
+
+    private func noteDrained() {
+        guard announcedBlocks.isEmpty, changedBlocks.isEmpty else { return }
+        let promises = drained
+        drained = []
+        for promise in promises { promise.succeed() }
+    }
+
+    private func recycle(_ open: consuming OpenBlock) { open.block.recycle() }
+
+    /// Hands a block to the sink. An announced block is at risk of a fence by another server if one of its agents has
+    /// gone, or may have gone while this process did not run.
+    private func submit(_ open: consuming OpenBlock, _ announcement: BlockAnnouncement? = nil) {
+        let receipts = open.receipts
+        sink?.submit(open.block) {
+            announcement.map { $0.isLeft || !BatchReceipt.haveConnections(receipts) } ?? false
+        } settled: { settlement in
+            if settlement.isVoid { return BatchReceipt.void(receipts) }
+            // A rejected block is acknowledged as well, or its agents would resend it forever.
             let withdrawn = settlement.withdrawn
             BatchReceipt.acknowledge(
                 withdrawn.isEmpty ? receipts : receipts.filter { !withdrawn.contains($0.identity) })

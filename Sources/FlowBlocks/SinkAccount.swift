@@ -7,10 +7,16 @@ public struct SinkAccount: Sendable {
     let index: Int
 
     /// Moves a block from those that are being filled to the sink; from here on, its flows are pending in the sink.
+    ///
+    /// - Parameters:
+    ///   - block: The block.
+    ///   - isAtRisk: Returns whether another server may fence the block by now (``BlockSink``).
+    ///   - settled: Called with the block's settlement.
     public func deliver(
-        _ block: FlowBlock, settled: @escaping @Sendable (BlockSettlement) -> Void
+        _ block: FlowBlock, isAtRisk: @escaping @Sendable () -> Bool = { false },
+        settled: @escaping @Sendable (BlockSettlement) -> Void
     ) -> BlockDelivery {
-        let delivery = BlockDelivery.State(block, settled: settled)
+        let delivery = BlockDelivery.State(block, isAtRisk: isAtRisk, settled: settled)
         let number = ledger.update { state in
             state.endGathering(block)
             return state.sinks[index].add(delivery)

@@ -12,7 +12,7 @@ public struct BatchReceipt: Sendable {
     let channel: any Channel
     let ledger: BatchLedger
     /// Whether the agent confirms the block of its batches.
-    let isConfirming: Bool
+    package let isConfirming: Bool
 
     /// The number of sequence numbers that fit a frame, whatever their values: each takes at most 10 bytes.
     private static let maximumPerMessage = 65_536

@@ -8,6 +8,7 @@ import Synchronization
 public final class MemorySink: BlockSink {
     private struct Entry: Sendable {
         var block: FlowBlock
+        let isAtRisk: @Sendable () -> Bool
         let delivery: BlockDelivery
         var hasLeft = false
     }
@@ -46,8 +47,12 @@ public final class MemorySink: BlockSink {
     }
 
     /// Keeps a block.
-    public func submit(_ block: FlowBlock, settled: @escaping @Sendable (BlockSettlement) -> Void) {
-        let entry = Entry(block: block, delivery: account.deliver(block, settled: settled))
+    public func submit(
+        _ block: FlowBlock, isAtRisk: @escaping @Sendable () -> Bool = { false },
+        settled: @escaping @Sendable (BlockSettlement) -> Void
+    ) {
+        let entry = Entry(
+            block: block, isAtRisk: isAtRisk, delivery: account.deliver(block, isAtRisk: isAtRisk, settled: settled))
         entries.withLock { $0.append(entry) }
     }
 
@@ -61,6 +66,20 @@ public final class MemorySink: BlockSink {
             }
             return withdrawn
         }
+    }
+
+    /// Whether another server may have fenced a block.
+    public func isAtRisk(_ index: Int) -> Bool { entries.withLock { $0[index] }.isAtRisk() }
+
+    /// Settles a block as void: another server has fenced it.
+    public func void(_ index: Int) {
+        send(index)
+        let entry = entries.withLock { $0[index] }
+        let block = entry.block
+        let amount = BlockAmount(
+            blocks: 1, flows: UInt64(block.flows), rows: UInt64(block.rows), reportedBytes: block.reportedBytes)
+        entry.delivery.countVoid(amount, of: block.batchIdentities, freeing: block.memoryBytes)
+        entry.delivery.settle()
     }
 
     /// Marks a block as sent, so that no batch can be withdrawn from it.

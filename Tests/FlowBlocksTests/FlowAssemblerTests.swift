@@ -48,6 +48,7 @@ private final class AssemblerUnderTest: Sendable {
 
     private final class Storage: Sendable {
         let acknowledged = Mutex<[UInt64]>([])
+        let held = Mutex<[Held]>([])
         let assembler = Mutex<NIOLoopBound<FlowAssembler>?>(nil)
     }
 
@@ -59,14 +60,17 @@ private final class AssemblerUnderTest: Sendable {
         init(_ storage: Storage) { self.storage = storage }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-            guard case .ack(let sequences, _)? = try? ServerMessage(decoding: unwrapInboundIn(data)) else { return }
-            storage.acknowledged.withLock { $0 += sequences }
+            switch try? ServerMessage(decoding: unwrapInboundIn(data)) {
+            case .ack(let sequences, _): storage.acknowledged.withLock { $0 += sequences }
+            case .held(let held): storage.held.withLock { $0.append(held) }
+            default: break
+            }
         }
     }
 
     init(
         rows: Int = 1_000, bytes: Int = .max, age: TimeAmount = .hours(1), nodeName: String = "node-a",
-        isStored: Bool = true
+        isStored: Bool = true, confirmation: TimeAmount? = nil
     ) async throws {
         let inventory = Inventory(
             nodes: [Node(name: "node-a", addresses: [try address("172.18.0.2")])],
@@ -89,10 +93,11 @@ private final class AssemblerUnderTest: Sendable {
         var access = IngestServer.Configuration()
         access.limits.helloDeadline = .hours(1)
         server = try await IngestServer(group: group, configuration: access, logger: quiet) { eventLoop in
+            var limits = FlowAssembler.Limits(rows: rows, bytes: bytes, age: age)
+            limits.confirmation = confirmation ?? .hours(1)
             let assembler = FlowAssembler(
-                eventLoop: eventLoop, labeler: labeler, environment: "testing",
-                limits: FlowAssembler.Limits(rows: rows, bytes: bytes, age: age), ledger: ledger,
-                sink: isStored ? sink : nil, now: { UInt32(noon) + 86_400 })
+                eventLoop: eventLoop, labeler: labeler, environment: "testing", limits: limits, ledger: ledger,
+                sink: isStored ? sink : nil, isAnnouncing: confirmation != nil, now: { UInt32(noon) + 86_400 })
             storage.assembler.withLock { $0 = NIOLoopBound(assembler, eventLoop: eventLoop) }
             return assembler
         }
@@ -106,7 +111,9 @@ private final class AssemblerUnderTest: Sendable {
             }
             .connect(to: address).get()
         try await agent.writeAndFlush(
-            Hello(nodeName: nodeName, agentID: agentID, softwareVersion: "test").frame())
+            Hello(
+                nodeName: nodeName, agentID: agentID, softwareVersion: "test", confirmsHeld: confirmation != nil
+            ).frame())
     }
 
     /// Sends a batch and waits until the assembler has it.
@@ -123,8 +130,23 @@ private final class AssemblerUnderTest: Sendable {
 
     func flush() async throws {
         guard let assembler = storage.assembler.withLock({ $0 }) else { return }
-        try await assembler.eventLoop.submit { assembler.value.flush() }.get()
+        try await assembler.eventLoop.flatSubmit { assembler.value.flush() }.get()
     }
+
+    /// Completes the open block, and returns once its agent is told.
+    func announce() async throws -> Held {
+        let before = held.count
+        guard let assembler = storage.assembler.withLock({ $0 }) else { throw TestEnvironmentError("no assembler") }
+        assembler.eventLoop.execute { _ = assembler.value.flush() }
+        try await eventually("the agent is told") { self.held.count > before }
+        return held[before]
+    }
+
+    func confirm(_ held: Held) async throws {
+        try await agent.writeAndFlush(HeldConfirmation(token: held.token, sequences: held.sequences).frame())
+    }
+
+    func disconnect() async throws { try await agent.close() }
 
     func withdraw(_ batches: Set<BatchIdentity>) async throws -> Set<BatchIdentity> {
         guard let assembler = storage.assembler.withLock({ $0 }) else { return [] }
@@ -135,6 +157,9 @@ private final class AssemblerUnderTest: Sendable {
     var blocks: [FlowBlock] { sink.blocks }
     /// The sequence numbers of acknowledged batches.
     var acknowledged: [UInt64] { storage.acknowledged.withLock { $0 } }
+    /// The blocks that the agent was told.
+    var held: [Held] { storage.held.withLock { $0 } }
+    var isConnected: Bool { agent.isActive }
     var statistics: FlowAssembler.Statistics { ledger.statistics.flows }
     /// The memory of the blocks that are being filled.
     var gatheredBytes: Int { ledger.statistics.memory.gatheringBytes }
@@ -147,7 +172,7 @@ private final class AssemblerUnderTest: Sendable {
     func complete(_ index: Int) { sink.settle(index, as: .stored) }
 
     func stop() async throws {
-        try await agent.close()
+        if agent.isActive { try await agent.close() }
         await server.stopAccepting(reason: "the test is over")
         await server.closeConnections()
         try await group.shutdownGracefully()
@@ -464,6 +489,78 @@ private final class AssemblerUnderTest: Sendable {
         test.complete(1)
         try await eventually("the other batches are acknowledged") { test.acknowledged == [1, 4] }
         #expect(test.statistics.received.flows == 6 && test.sink.statistics.stored.flows == 3)
+        try await test.stop()
+    }
+
+    @Test("a block goes to the sink under its token once its agent has confirmed it")
+    func confirmedBlock() async throws {
+        let test = try await AssemblerUnderTest(confirmation: .hours(1))
+        for number in 1...2 as ClosedRange<UInt64> { try await test.send(number, [try flow()]) }
+        let held = try await test.announce()
+        #expect(held.sequences == [1, 2] && Int(held.day) == Int(noon / 86_400))
+        #expect(test.blocks.isEmpty && test.gatheredBytes > 0)
+        try await test.send(3, [try flow()])
+        try await test.confirm(held)
+        try await eventually("the sink has the block") { test.blocks.map(\.token) == [held.token] }
+        #expect(!test.sink.isAtRisk(0))
+        test.complete(0)
+        try await eventually("its batches are acknowledged") { test.acknowledged == [1, 2] }
+        let next = try await test.announce()
+        #expect(next.sequences == [3] && next.token != held.token)
+        try await test.disconnect()
+        try await test.stop()
+    }
+
+    @Test("a block is at risk once its agent's connection is closed, and its batches are forgotten if it is void")
+    func voidBlock() async throws {
+        let test = try await AssemblerUnderTest(confirmation: .hours(1))
+        try await test.send(1, [try flow()])
+        try await test.confirm(try await test.announce())
+        try await eventually("the sink has the block") { test.blocks.count == 1 }
+        #expect(!test.sink.isAtRisk(0))
+        test.sink.void(0)
+        try await eventually("the agent is sent away") { !test.isConnected }
+        #expect(test.sink.isAtRisk(0) == false && test.acknowledged.isEmpty)
+        #expect(test.sink.statistics.withdrawn.flows == 1)
+        try await test.stop()
+    }
+
+    @Test("a block with a batch that was withdrawn gets another token")
+    func announcedAgain() async throws {
+        let test = try await AssemblerUnderTest(confirmation: .hours(1))
+        for number in 1...2 as ClosedRange<UInt64> { try await test.send(number, [try flow()]) }
+        let first = try await test.announce()
+        #expect(try await test.withdraw([test.batch(1)]) == [test.batch(1)])
+        try await eventually("the agent is told another token") { test.held.count == 2 }
+        let second = test.held[1]
+        #expect(second.sequences == [2] && second.token != first.token)
+        try await test.confirm(first)
+        try await test.confirm(second)
+        try await eventually("the sink has the rest") { test.blocks.map(\.token) == [second.token] }
+        #expect(test.blocks[0].flows == 1 && test.statistics.withdrawn.flows == 1)
+        test.complete(0)
+        try await eventually("the rest is acknowledged") { test.acknowledged == [2] }
+        try await test.stop()
+    }
+
+    @Test("a block does not wait for an agent that confirms nothing: its connection is closed, to send them again")
+    func lateConfirmation() async throws {
+        let test = try await AssemblerUnderTest(confirmation: .milliseconds(50))
+        try await test.send(1, [try flow()])
+        _ = try await test.announce()
+        try await eventually("the agent is sent away") { !test.isConnected }
+        try await test.flush()
+        #expect(test.blocks.isEmpty && test.gatheredBytes == 0 && test.statistics.withdrawn.flows == 1)
+        try await test.stop()
+    }
+
+    @Test("the batches of an agent that has ended are stored without a confirmation, and are at risk")
+    func endedAgent() async throws {
+        let test = try await AssemblerUnderTest(confirmation: .milliseconds(50))
+        try await test.send(1, [try flow()])
+        try await test.disconnect()
+        try await test.flush()
+        #expect(test.blocks.count == 1 && test.sink.isAtRisk(0))
         try await test.stop()
     }
 }
