@@ -142,8 +142,8 @@ let package = Package(
             name: "KubenetmonServer",
             dependencies: [
                 "CMalloc", "ClickHouse", "CloudRanges", "ClusterModel", "DocumentTree", "FlowBlocks", "FlowIngest",
-                "FlowModel", "FlowWire", "HTTPClient", "InventoryFile", "KubernetesAPI", "Labeling", "Logs",
-                "Operations", "Probes", "Retry", "Secrets", "Settings", "Sockets", "TextFormats", "Threads",
+                "FlowModel", "FlowWire", "HTTPClient", "InventoryFile", "KubernetesAPI", "Labeling", "LogLimits",
+                "Logs", "Operations", "Probes", "Retry", "Secrets", "Settings", "Sockets", "TextFormats", "Threads",
                 "TransportSecurity", "YAMLParsing", deque, nioCore, nioPosix, argumentParser, lifecycle, logging,
                 unixSignals,
             ]),

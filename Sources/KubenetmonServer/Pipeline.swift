@@ -31,9 +31,20 @@ final class Pipeline: Service, CustomStringConvertible {
     private let logger: Logger
     private let stage: Mutex<Stage>
     private let ledger: BlockLedger
+    /// Settles the blocks of servers that are gone; nil until the table is available, and if it does not allow that.
+    private let settlement = Mutex<DoubtSettlement?>(nil)
     /// The top talkers; nil if the status page is off.
     private let talkers: TopTalkers?
     private let begun = ContinuousClock.now
+
+    /// The table, and whether it can be found out of blocks whether the table has them.
+    private struct Table {
+        let schema: TableSchema
+        let settlesBlocks: Bool
+    }
+
+    /// The memory of a block for each byte of the frames whose flows it has.
+    private static let memoryPerWireByte = 4
 
     private enum Stage {
         /// The table is not available yet, for this reason.
@@ -83,6 +94,7 @@ final class Pipeline: Service, CustomStringConvertible {
         case .waiting, .preparing: break
         case .running(let ingest, let inserter), .stopping(let ingest, let inserter):
             numbers.ingest = ingest.statistics
+            numbers.doubts = settlement.withLock { $0?.statistics } ?? DoubtSettlement.Statistics()
             let statistics = ledger.statistics
             numbers.flows = statistics.flows
             if let inserter, let blocks = statistics.sinks.first {
@@ -121,8 +133,9 @@ final class Pipeline: Service, CustomStringConvertible {
     // MARK: - Lifecycle
 
     func run() async throws {
-        let schema = configuration.isClickHouseEnabled ? try await waitForTable() : nil
-        guard schema != nil || !configuration.isClickHouseEnabled else { return }
+        let table = configuration.isClickHouseEnabled ? try await waitForTable() : nil
+        guard table != nil || !configuration.isClickHouseEnabled else { return }
+        let schema = table?.schema
         stage.withLock { $0 = .preparing }
         // Labels are final, so a flow that arrives before pods and ranges are known would keep wrong ones.
         await cluster?.waitUntilSynced()
@@ -141,10 +154,20 @@ final class Pipeline: Service, CustomStringConvertible {
             rows: configuration.batchRows,
             bytes: configuration.maximumQueuedBytes / 2 / System.coreCount,
             age: TimeAmount(configuration.batchMaximumAge))
+        let settlement = table.flatMap { table -> DoubtSettlement? in
+            guard table.settlesBlocks else { return nil }
+            return DoubtSettlement(configuration.clickHouse, table.schema, logger: logger)
+        }
+        self.settlement.withLock { $0 = settlement }
+        defer { settlement?.stop() }
+        var access = access
+        access.doubtSettler = settlement
+        if inserter != nil { access.grantedBytes = configuration.maximumQueuedBytes / Self.memoryPerWireByte }
         let ingest = try await IngestServer(group: group, configuration: access, logger: logger) { eventLoop in
             let assembler = FlowAssembler(
                 eventLoop: eventLoop, labeler: self.labeler, environment: self.configuration.site.environment,
-                limits: limits, ledger: self.ledger, sink: inserter, talkers: self.talkers?.makePart())
+                limits: limits, ledger: self.ledger, sink: inserter,
+                isAnnouncing: settlement != nil, talkers: self.talkers?.makePart())
             let bound = NIOLoopBound(assembler, eventLoop: eventLoop)
             assemblers.withLock { $0.append(bound) }
             return assembler
@@ -162,7 +185,7 @@ final class Pipeline: Service, CustomStringConvertible {
         stage.withLock { $0 = .stopping(ingest, inserter) }
         await ingest.stopAccepting(reason: "the server is shutting down")
         for assembler in assemblers.withLock({ $0 }) {
-            try await assembler.eventLoop.submit { assembler.value.flush() }.get()
+            try await assembler.eventLoop.flatSubmit { assembler.value.flush() }.get()
         }
         let lost = await inserter?.drain(timeout: configuration.shutdownTimeout) ?? 0
         await ingest.closeConnections()
@@ -174,7 +197,7 @@ final class Pipeline: Service, CustomStringConvertible {
     }
 
     /// Loads the table's columns, retrying until they are available; returns nil if the daemon shuts down before.
-    private func waitForTable() async throws -> TableSchema? {
+    private func waitForTable() async throws -> Table? {
         if configuration.clickHouse.proxy == .none,
             let variable = configuration.clickHouse.endpoints.lazy.compactMap({ url in
                 HTTPClient.Proxy.variable(for: url, in: ProcessInfo.processInfo.environment)
@@ -186,7 +209,7 @@ final class Pipeline: Service, CustomStringConvertible {
         }
         let thread = OwnedThread(name: "table")
         let cancellation = HTTPCancellation()
-        let schema = try await cancelWhenGracefulShutdown { () -> TableSchema? in
+        let table = try await cancelWhenGracefulShutdown { () -> Table? in
             var backoff = Backoff.clickHouseTable
             while !Task.isCancelled {
                 let result = try await withTaskCancellationHandler {
@@ -195,12 +218,17 @@ final class Pipeline: Service, CustomStringConvertible {
                     cancellation.cancel()
                 }
                 switch result {
-                case .success(let schema):
+                case .success(let (schema, obstacle)):
                     let inserter = self.configuration.inserter
                     for warning in schema.warnings(inserter.asyncInsert, inserter.viewErrors) {
                         self.logger.warning("\(warning)")
                     }
-                    return schema
+                    if let obstacle {
+                        self.logger.warning(
+                            "what a server is inserting when it is killed may be stored twice",
+                            metadata: ["reason": "\(obstacle)"])
+                    }
+                    return Table(schema: schema, settlesBlocks: obstacle == nil)
                 case .failure(let error) where !Task.isCancelled:
                     self.stage.withLock { $0 = .waiting("\(error)") }
                     self.logger.warning(
@@ -212,11 +240,18 @@ final class Pipeline: Service, CustomStringConvertible {
             }
             return nil
         }
-        return schema
+        return table
     }
 
-    private func loadTable(_ cancellation: HTTPCancellation) -> Result<TableSchema, ClickHouseError> {
+    /// Loads the table's columns, and finds out whether it allows to settle blocks.
+    private func loadTable(
+        _ cancellation: HTTPCancellation
+    ) -> Result<(schema: TableSchema, obstacle: String?), ClickHouseError> {
         let client = ClickHouseClient(configuration.clickHouse, cancellation: cancellation)
-        return Result { () throws(ClickHouseError) in try TableSchema.load(table: configuration.table, of: client) }
+        return Result { () throws(ClickHouseError) in
+            let schema = try TableSchema.load(table: configuration.table, of: client)
+            let obstacle = try BlockFence.obstacle(to: schema, configuration.inserter.asyncInsert, asking: client)
+            return (schema, obstacle)
+        }
     }
 }

@@ -199,6 +199,21 @@ extension MetricsPage {
             .counter, "kubenetmon_worker_possibly_doubled_bytes_total",
             "Network bytes of batches that may be stored twice.", inserts.possiblyDoubled.reportedBytes)
         add(
+            .counter, "kubenetmon_server_settled_batches_total",
+            "Batches that agents had sent to a server that is gone, by whether ClickHouse has them.", label: "fate",
+            [
+                ("stored", numbers.doubts.batches[.stored] ?? 0),
+                ("not_stored", numbers.doubts.batches[.notStored] ?? 0),
+            ])
+        add(
+            .counter, "kubenetmon_server_uncertain_batches_total",
+            "Batches that agents had sent to a server that is gone, and that may be stored twice.",
+            numbers.doubts.batches[.uncertain] ?? 0)
+        add(
+            .counter, "kubenetmon_server_uncertain_bytes_total",
+            "Network bytes of batches that may be stored twice, because a server was gone.",
+            numbers.doubts.reportedBytes[.uncertain] ?? 0)
+        add(
             .counter, "kubenetmon_worker_insert_attempts_total", "Insert attempts, by success or class of failure.",
             label: "class",
             [("success", numbers.blocks.stored.blocks &+ inserts.voidBlocks)]

@@ -17,6 +17,7 @@ struct ServerNumbers: Sendable {
     /// The outcomes of blocks in ClickHouse.
     var blocks = SinkStatistics()
     var inserts = Inserter.Statistics()
+    var doubts = DoubtSettlement.Statistics()
     var index = ClusterIndex.Statistics()
     var ranges = CloudRangeCatalog.Statistics()
     var watches: [(name: String, statistics: ReflectorStatistics)] = []

@@ -47,7 +47,7 @@ import Testing
         let doubts = generator.doubts(seed * 4)
         #expect(try DecodedMessage(message(of: Doubt.frame(doubts))) == .inDoubt(doubts))
         let confirmation = HeldConfirmation(
-            token: generator.next128(), sequences: (0..<seed * 100).map { _ in generator.next() })
+            token: generator.next128(), sequences: (0..<seed * 10).map { _ in generator.next() })
         #expect(try DecodedMessage(message(of: confirmation.frame())) == .confirmation(confirmation))
     }
 
