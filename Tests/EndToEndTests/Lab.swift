@@ -73,12 +73,13 @@ final class Lab: Sendable {
 
     /// Starts two servers behind one name, waits until they are ready, and starts an agent on each node.
     func startTwoServersAndAgents(
-        _ database: TestDatabase, extraKeys: String = ""
+        _ database: TestDatabase, endpoint: String? = nil, extraKeys: String = ""
     ) async throws -> (servers: [ServerUnderTest], agents: [ChildProcess]) {
         try await makeServersName(secondPort: 8885)
         let servers = [
-            try ServerUnderTest.start(database, extraKeys: extraKeys),
-            try ServerUnderTest.start(database, port: 8885, probePort: 8881, extraKeys: extraKeys),
+            try ServerUnderTest.start(database, endpoint: endpoint, extraKeys: extraKeys),
+            try ServerUnderTest.start(
+                database, endpoint: endpoint, port: 8885, probePort: 8881, extraKeys: extraKeys),
         ]
         for server in servers { try await server.waitUntilReady() }
         var agents: [ChildProcess] = []

@@ -10,19 +10,20 @@ extension EndToEndTests {
     /// Runs two servers, agents on both nodes and traffic while `disturb` runs, and returns the bytes that the nodes'
     /// firewalls counted once every batch is acknowledged.
     private func sentWithTwoServers(
-        _ database: TestDatabase, extraKeys: String = "",
-        disturb: (_ lab: Lab, _ servers: [ServerUnderTest]) async throws -> Void
+        _ database: TestDatabase, endpoint: String? = nil, extraKeys: String = "",
+        disturb: (_ lab: Lab, _ servers: inout [ServerUnderTest]) async throws -> Void
     ) async throws -> UInt64 {
         var sent: UInt64 = 0
         try await Lab.run { lab in
             let far = try await lab.startChurnServer(in: "web-1")
-            let (servers, agents) = try await lab.startTwoServersAndAgents(database, extraKeys: extraKeys)
+            var (servers, agents) = try await lab.startTwoServersAndAgents(
+                database, endpoint: endpoint, extraKeys: extraKeys)
             let traffic = try ["client-1", "client-2"].map { pod in
                 try lab.start(
                     Repository.program("Churn"), ["tcp", "10.244.1.10", "8080", "100", "3600", "0", "0"], in: pod)
             }
             try await eventually("rows are stored") { try await database.rowCount() > 0 }
-            try await disturb(lab, servers)
+            try await disturb(lab, &servers)
             for client in traffic {
                 #expect(client.isRunning, "\(client.output)")
                 client.signal(SIGKILL)
@@ -68,6 +69,47 @@ extension EndToEndTests {
         }
         #expect(try await database.bytes() == sent)
         try await clickHouse.stop()
+    }
+
+    /// Kills one server after the other while inserts are under way, half of which ClickHouse has already, and half not.
+    @Test("a server that is killed stores nothing twice, whether or not ClickHouse has what it was inserting")
+    func killedServers() async throws {
+        let database = try await TestDatabase.make()
+        try await database.query(
+            String(contentsOf: Repository.file("deploy/clickhouse/003_deduplication_window.sql"), encoding: .utf8))
+        let proxy = try FaultyProxy.start(before: database.url) { request, number in
+            guard request.parameter("query")?.hasPrefix("INSERT") == true else { return .none }
+            return number.isMultiple(of: 2) ? .delay(.seconds(1)) : .delayAnswer(.seconds(1))
+        }
+        var settled: UInt64 = 0
+        let sent = try await sentWithTwoServers(database, endpoint: proxy.url) { lab, servers in
+            for round in 0..<4 {
+                let (killed, other) = (round % 2, 1 - round % 2)
+                try await eventually("agents have batches under way at the server") {
+                    let agents = try await servers[killed].metric("kubenetmon_server_connected_agents")
+                    let rows = try await servers[killed].metric("kubenetmon_worker_queued_rows")
+                    return agents > 0 && rows > 0
+                }
+                servers[killed].process.signal(SIGKILL)
+                _ = try await servers[killed].process.wait()
+                try await eventually("both agents are at the other server, which receives batches again") {
+                    try await servers[other].metric("kubenetmon_server_connected_agents") == 2
+                }
+                let before = try await servers[other].metric("kubenetmon_worker_inserted_bytes_total")
+                try await eventually("the other server inserts what they send") {
+                    try await servers[other].metric("kubenetmon_worker_inserted_bytes_total") > before
+                }
+                settled += try await servers[other].metric("kubenetmon_server_settled_batches_total")
+                #expect(try await servers[other].metric("kubenetmon_server_uncertain_batches_total") == 0)
+                servers[killed] = try ServerUnderTest.start(
+                    database, endpoint: proxy.url, port: ServerUnderTest.port + killed, probePort: 8880 + killed)
+                try await servers[killed].waitUntilReady()
+            }
+        }
+        #expect(try await database.bytes() == sent)
+        #expect(settled > 0, "no server was killed with a batch under way")
+        // Fences leave rows without bytes.
+        #expect(try await database.rows("SELECT count() > 0 FROM network_flows_0 WHERE bytes = 0") == [["1"]])
     }
 
     @Test("agents return to the server that holds their batches when connections are cut under load")

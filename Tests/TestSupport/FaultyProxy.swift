@@ -12,6 +12,8 @@ public enum FaultyProxy {
         case none
         /// The request is forwarded after a delay.
         case delay(Duration)
+        /// The response comes back after a delay.
+        case delayAnswer(Duration)
         /// The request is not forwarded; the response is this.
         case answer(RawHTTPServer.Answer)
         /// Only the first bytes of the request are forwarded, then both connections are closed.
@@ -36,6 +38,10 @@ public enum FaultyProxy {
             case .delay(let delay):
                 Thread.sleep(forTimeInterval: delay / .seconds(1))
                 return .bytesAndHangUp(forward(request, to: port))
+            case .delayAnswer(let delay):
+                let answer = forward(request, to: port)
+                Thread.sleep(forTimeInterval: delay / .seconds(1))
+                return .bytesAndHangUp(answer)
             case .answer(let answer): return answer
             case .cutRequest(let count):
                 _ = forward(request, to: port, firstBytes: count)
