@@ -12,6 +12,16 @@ import Testing
         #expect(abs(Int(WallClock.seconds()) - time(nil)) < 60)
     }
 
+    @Test("a reading has the time of day and the time since boot, whose difference changes only when the clock is set")
+    func reading() {
+        let (first, second) = (ClockReading.now(), ClockReading.now())
+        #expect(abs(first.wallMilliseconds / 1_000 - Int64(time(nil))) < 60)
+        #expect(first.bootMilliseconds > 0 && second.bootMilliseconds >= first.bootMilliseconds)
+        #expect(abs(second.wallLead - first.wallLead) < 10_000)
+        let set = ClockReading(wallMilliseconds: 5_000, bootMilliseconds: 2_000)
+        #expect(set.wallLead == 3_000)
+    }
+
     @Test("a thread's clock advances while the thread works, and not while it sleeps")
     func threadClock() {
         let start = ThreadClock.now()
