@@ -592,7 +592,7 @@ void   kubenetmon__v1__go_away__free_unpacked
   assert(message->base.descriptor == &kubenetmon__v1__go_away__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor kubenetmon__v1__agent_message__field_descriptors[6] =
+static const ProtobufCFieldDescriptor kubenetmon__v1__agent_message__field_descriptors[8] =
 {
   {
     "hello",
@@ -666,19 +666,46 @@ static const ProtobufCFieldDescriptor kubenetmon__v1__agent_message__field_descr
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "sent_at_ms",
+    15,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__V1__AgentMessage, sent_at_ms),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "clock_set_ms",
+    16,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT64,
+    0,   /* quantifier_offset */
+    offsetof(Kubenetmon__V1__AgentMessage, clock_set_ms),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned kubenetmon__v1__agent_message__field_indices_by_name[] = {
   1,   /* field[1] = batch */
+  7,   /* field[7] = clock_set_ms */
   4,   /* field[4] = confirmation */
   0,   /* field[0] = hello */
   2,   /* field[2] = host_addresses */
   5,   /* field[5] = in_doubt */
   3,   /* field[3] = leaving */
+  6,   /* field[6] = sent_at_ms */
 };
-static const ProtobufCIntRange kubenetmon__v1__agent_message__number_ranges[1 + 1] =
+static const ProtobufCIntRange kubenetmon__v1__agent_message__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 15, 6 },
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor kubenetmon__v1__agent_message__descriptor =
 {
@@ -688,10 +715,10 @@ const ProtobufCMessageDescriptor kubenetmon__v1__agent_message__descriptor =
   "Kubenetmon__V1__AgentMessage",
   "kubenetmon.v1",
   sizeof(Kubenetmon__V1__AgentMessage),
-  6,
+  8,
   kubenetmon__v1__agent_message__field_descriptors,
   kubenetmon__v1__agent_message__field_indices_by_name,
-  1,  kubenetmon__v1__agent_message__number_ranges,
+  2,  kubenetmon__v1__agent_message__number_ranges,
   (ProtobufCMessageInit) kubenetmon__v1__agent_message__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

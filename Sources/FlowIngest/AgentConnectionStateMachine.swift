@@ -226,7 +226,7 @@ struct AgentConnectionStateMachine {
         }
         if !mayRead(conditions) { isReadPaused = true }
         // These messages bring no flows, and what the server holds may wait for them.
-        if case .admitted = state, AgentMessage.isUrgent(frame) { return .decode(frame) }
+        if case .admitted = state, AgentMessage.isUrgent(frame.readableBytesView) { return .decode(frame) }
         // A frame that arrives while waiting frames are decoded does not overtake them.
         return isReadPaused || !waiting.isEmpty || !mayTake(conditions) ? keep(frame) : .decode(frame)
     }

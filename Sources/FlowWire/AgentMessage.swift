@@ -36,9 +36,12 @@ public enum AgentMessage: ~Copyable {
 
     /// Whether a frame's message begins with a body that brings no flows and for which a server may wait, so that it is
     /// read even while batches are not.
-    public static func isUrgent(_ message: ByteBuffer) -> Bool {
-        message.readableBytesView.first.map(urgentTags.contains) ?? false
+    public static func isUrgent(_ message: ByteBufferView) -> Bool {
+        message.first.map(urgentTags.contains) ?? false
     }
+
+    /// Whether a frame's message is a heartbeat: it has no body, and nothing beside the time at which it was sent.
+    public static func isHeartbeat(_ message: ByteBuffer) -> Bool { SendTime.isAll(of: message) }
 
     /// Makes the frame with the addresses of the agent's host, at most ``Hello/maximumHostAddresses``.
     public static func frame(hostAddresses: [IPAddress]) -> ByteBuffer {
@@ -54,8 +57,18 @@ public enum AgentMessage: ~Copyable {
 
     /// Reads the protobuf message of one frame; throws ``WireError``.
     public init(decoding frame: ByteBuffer) throws(WireError) {
+        var time: SendTime?
+        try self.init(decoding: frame, sentAt: &time)
+    }
+
+    /// Reads the protobuf message of one frame; throws ``WireError``. `time` is nil afterwards if the message does not
+    /// say when it was sent.
+    public init(decoding frame: ByteBuffer, sentAt time: inout SendTime?) throws(WireError) {
         let unpacked = try frame.unpack(.agentMessage, kubenetmon__v1__agent_message__unpack)
         let message = UnpackedAgentMessage(unpacked)
+        time = SendTime(
+            milliseconds: Int64(clamping: unpacked.pointee.sent_at_ms),
+            clockSetMilliseconds: unpacked.pointee.clock_set_ms)
         switch unpacked.pointee.body_case {
         case KUBENETMON__V1__AGENT_MESSAGE__BODY_HELLO:
             self = .hello(try Hello(unpacked.pointee.hello.pointee))

@@ -9,8 +9,9 @@ public import FlowModel
 public struct ReceivedFlowBatch: ~Copyable {
     /// The batch's number in its agent process.
     public let sequence: UInt64
-    /// The time at which the counters were read, in milliseconds since the Unix epoch.
-    public let observedAtMilliseconds: UInt64
+    /// The time at which the counters were read, in milliseconds since the Unix epoch: by the node's clock, until the
+    /// receiver corrects it.
+    public var observedAtMilliseconds: UInt64
     /// The number of flows.
     public let count: Int
 

@@ -83,7 +83,7 @@ import Testing
         let batch = addresses + [7, 8, 9, 10, 11, 12, 13].flatMap(column)
         for (name, message) in [
             ("a batch of as many flows as fit", Protobuf.field(2, batch)),
-            ("one unknown text", Protobuf.field(15, [UInt8](repeating: 0x78, count: Frame.maximumLength - 8))),
+            ("one unknown text", Protobuf.field(90, [UInt8](repeating: 0x78, count: Frame.maximumLength - 8))),
         ] {
             #expect(message.count <= Frame.maximumLength)
             let buffer = ByteBuffer(bytes: message)

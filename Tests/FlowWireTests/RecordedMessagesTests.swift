@@ -142,7 +142,7 @@ import Testing
             #expect(try DecodedMessage(message(of: recorded)) == expected)
             #expect(frame == recorded, "\(expected)")
         }
-        #expect(AgentMessage.isLeaving(try message(of: ByteBuffer(annotatedHex: "00 00 00 02 22 00"))))
+        #expect(AgentMessage.isUrgent(try message(of: ByteBuffer(annotatedHex: "00 00 00 02 22 00")).readableBytesView))
     }
 
     @Test("a server's recorded messages are read and written as before")

@@ -53,6 +53,18 @@ typedef enum {
 struct  Kubenetmon__V1__AgentMessage
 {
   ProtobufCMessage base;
+  /*
+   * The time at which the message is sent, in milliseconds since the Unix epoch, by the node's clock; absent if unknown.
+   * It belongs to the sending and not to the body, which is the same when a batch is sent again. For a batch, it is by
+   * the clock as that was set when the counters were read: sent_at_ms - FlowBatch.observed_at_ms is the batch's age, even
+   * if the clock has been set since. Agents put the field before the body. Leaving has none.
+   */
+  uint64_t sent_at_ms;
+  /*
+   * How far the clock of sent_at_ms was set forward since the connection was opened, in milliseconds; negative if it was
+   * set back. Absent if it was not set: sent_at_ms - clock_set_ms advances steadily on a connection.
+   */
+  int64_t clock_set_ms;
   Kubenetmon__V1__AgentMessage__BodyCase body_case;
   union {
     Kubenetmon__V1__Hello *hello;
@@ -68,7 +80,7 @@ struct  Kubenetmon__V1__AgentMessage
 };
 #define KUBENETMON__V1__AGENT_MESSAGE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__v1__agent_message__descriptor) \
-    , KUBENETMON__V1__AGENT_MESSAGE__BODY__NOT_SET, {0} }
+    , 0, 0, KUBENETMON__V1__AGENT_MESSAGE__BODY__NOT_SET, {0} }
 
 
 /*
