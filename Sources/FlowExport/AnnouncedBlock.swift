@@ -13,23 +13,23 @@ struct AnnouncedBlock: Hashable, Sendable {
     /// The server process that has announced the block.
     let server: UInt128
     /// The time at which the announcement arrived.
-    let arrival: ClockReading
+    let arrival: AnnouncementTime
 }
 
 /// A point in time, on a clock that is never set and on one that outlives the process.
-struct ClockReading: Hashable, Sendable {
+struct AnnouncementTime: Hashable, Sendable {
     /// The reading of the clock that is never set; nil for a time in an earlier process.
     var steady: ContinuousClock.Instant?
     /// The milliseconds since the Unix epoch.
     var wallMilliseconds: UInt64
 
     /// Returns the present.
-    static func now() -> ClockReading {
-        ClockReading(steady: .now, wallMilliseconds: UInt64(max(0, WallClock.now().milliseconds)))
+    static func now() -> AnnouncementTime {
+        AnnouncementTime(steady: .now, wallMilliseconds: UInt64(max(0, WallClock.now().milliseconds)))
     }
 
     /// Returns the time since an earlier reading: zero if the system's clock, on which alone both are known, was set back.
-    func duration(since earlier: ClockReading) -> Duration {
+    func duration(since earlier: AnnouncementTime) -> Duration {
         if let steady, let start = earlier.steady { return start.duration(to: steady) }
         return .milliseconds(wallMilliseconds - min(wallMilliseconds, earlier.wallMilliseconds))
     }

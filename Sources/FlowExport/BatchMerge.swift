@@ -53,8 +53,10 @@ extension ExportBatch {
         return chunks.enumerated().map { offset, chunk in
             var builder = FlowBatchBuilder(family: chunk.0)
             for flow in chunk.1 { builder.append(flow) }
-            return builder.takeBatch(
+            var batch = builder.takeBatch(
                 sequence: firstSequence + UInt64(offset), observedAtMilliseconds: first.observedAtMilliseconds)
+            batch.wallLead = first.wallLead
+            return batch
         }
     }
 
@@ -66,11 +68,13 @@ extension ExportBatch {
 /// The key by which entries of different batches are the same flow.
 private struct FlowIdentity: Hashable {
     let transport: TransportProtocol
+    let zone: UInt16
     let original: FlowTuple
     let reply: FlowTuple
 
     init(_ flow: Flow) {
         transport = flow.transport
+        zone = flow.zone
         original = flow.original
         reply = flow.reply
     }

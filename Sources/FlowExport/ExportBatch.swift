@@ -4,7 +4,7 @@ import FlowModel
 import NIOCore
 
 /// A batch of flows that the kernel no longer holds and that must reach ClickHouse.
-struct ExportBatch: Sendable {
+struct ExportBatch: Equatable, Sendable {
     /// The batch's number in its agent process.
     let sequence: UInt64
     /// The time at which the counters were read, in milliseconds since the Unix epoch.
@@ -14,6 +14,8 @@ struct ExportBatch: Sendable {
     let frame: ByteBuffer
     /// The flows and the network bytes that they report.
     let amount: FlowAmount
+    /// ``ClockReading/wallLead`` when the counters were read; nil for a batch of an earlier agent process.
+    var wallLead: Int64?
 
     /// Makes a batch from its parts.
     init(sequence: UInt64, observedAtMilliseconds: UInt64, frame: ByteBuffer, amount: FlowAmount) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FlowModel
 public import NIOCore
 import Retry
 public import Secrets
@@ -42,6 +43,8 @@ extension FlowExporter {
         var backoff = Backoff.serverConnection
         /// The silence of the server's TCP after which the connection is closed, in seconds.
         var deadPeerSeconds = DeadPeerDetection.defaultSeconds
+        /// Reads the node's clocks, for the times at which messages are sent.
+        var clock: @Sendable () -> ClockReading = ClockReading.now
         /// Returns the addresses of a host name; may block.
         var resolve: @Sendable (_ host: String, _ port: Int) throws -> [SocketAddress] = ServerAddresses.resolve
 

@@ -28,7 +28,7 @@ struct ExportStateMachine {
         /// `connect`.
         case connect(after: Duration)
         /// Send these frames in this order.
-        case send([ByteBuffer])
+        case send([OutgoingFrame])
         /// Close the connection, then call ``connectionClosed()``.
         case close
     }
@@ -304,7 +304,7 @@ struct ExportStateMachine {
     }
 
     /// Handles the server's `Welcome` on the open connection.
-    mutating func welcomed(by welcome: Welcome, at now: ClockReading = .now()) -> Action {
+    mutating func welcomed(by welcome: Welcome, at now: AnnouncementTime = .now()) -> Action {
         window = welcome.grantedBytes == 0 ? .unlimited : .granted(welcome.grantedBytes)
         return identified(.process(welcome.serverID, settlesDoubts: welcome.settlesDoubts), at: now)
     }
@@ -316,7 +316,7 @@ struct ExportStateMachine {
         return identified(.unidentified, at: .now())
     }
 
-    private mutating func identified(_ peer: Peer, at now: ClockReading) -> Action {
+    private mutating func identified(_ peer: Peer, at now: AnnouncementTime) -> Action {
         self.peer = peer
         for index in kept.indices where kept[index].isInFlight { noteReceiver(at: index) }
         return proceed(questions: takeQuestions(at: now))
@@ -330,7 +330,7 @@ struct ExportStateMachine {
     ///   batches that are no longer kept are left out, and so are those that another server process may have inserted:
     ///   this one must not insert them before that is settled.
     mutating func held(
-        _ held: Held, at now: ClockReading = .now()
+        _ held: Held, at now: AnnouncementTime = .now()
     ) -> (block: AnnouncedBlock, batches: [BatchKey])? {
         guard case .process(let server, _) = peer else { return nil }
         let block = AnnouncedBlock(token: held.token, day: held.day, server: server, arrival: now)
@@ -380,7 +380,7 @@ struct ExportStateMachine {
 
     /// Returns questions for the fates of the blocks that another server process may have inserted; if the server at the
     /// other end of the open connection answers none, these batches are sent.
-    private mutating func takeQuestions(at now: ClockReading) -> [ByteBuffer] {
+    private mutating func takeQuestions(at now: AnnouncementTime) -> [ByteBuffer] {
         guard state == .connected, peer != .unknown else { return [] }
         var (tokens, blocks): ([UInt128], [UInt128: [Kept]]) = ([], [:])
         for index in kept.indices {
@@ -402,7 +402,7 @@ struct ExportStateMachine {
     }
 
     /// Returns the question for the fate of a block, given its batches.
-    private static func doubt(about batches: [Kept], at now: ClockReading) -> Doubt? {
+    private static func doubt(about batches: [Kept], at now: AnnouncementTime) -> Doubt? {
         guard let block = batches.first?.block else { return nil }
         let ages = batches.compactMap(\.block).map { now.duration(since: $0.arrival) }
         return Doubt(
@@ -494,7 +494,7 @@ struct ExportStateMachine {
 
     /// Handles the end of the time after a `GoAway` in which no new batch is sent: the connection is used again, until
     /// the next `GoAway`.
-    mutating func departureFailed(at now: ClockReading = .now()) -> Action {
+    mutating func departureFailed(at now: AnnouncementTime = .now()) -> Action {
         guard state == .draining, connectedAs == agentID, nextAgentID == agentID, awaitsAnswer else { return .nothing }
         state = .connected
         return proceed(questions: takeQuestions(at: now))
@@ -506,15 +506,15 @@ struct ExportStateMachine {
     /// - Parameter questions: Frames that are sent before.
     private mutating func proceed(questions: [ByteBuffer] = []) -> Action {
         if state == .connected {
-            let frames = questions + takeFrames()
+            let frames = questions.map { OutgoingFrame($0) } + takeFrames()
             if !frames.isEmpty { return .send(frames) }
         }
         return isDrained ? .close : .nothing
     }
 
-    private mutating func takeFrames() -> [ByteBuffer] {
+    private mutating func takeFrames() -> [OutgoingFrame] {
         (isBlocked, isWelcomeAwaited) = (false, false)
-        var frames: [ByteBuffer] = []
+        var frames: [OutgoingFrame] = []
         for index in kept.indices where kept[index].agentID == connectedAs && !kept[index].isInFlight {
             guard mayCarry(kept[index]) else {
                 isWelcomeAwaited = isWelcomeAwaited || peer == .unknown
@@ -542,14 +542,14 @@ struct ExportStateMachine {
     }
 
     /// Returns the frame of a batch, which is in flight from then on.
-    private mutating func takeFrame(at index: Int) -> ByteBuffer {
+    private mutating func takeFrame(at index: Int) -> OutgoingFrame {
         let frame = kept[index].batch.frame
         kept[index].isInFlight = true
         kept[index].wasSent = true
         inFlightBatches += 1
         inFlightBytes += frame.readableBytes
         noteReceiver(at: index)
-        return frame
+        return OutgoingFrame(frame, wallLead: kept[index].batch.wallLead)
     }
 
     /// Records to which server a batch was sent, once that has answered, and counts a batch that another one may store.

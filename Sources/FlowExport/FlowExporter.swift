@@ -45,6 +45,8 @@ public final class FlowExporter: Sendable {
         var servers = ServerChoice()
         /// The task that ends the time after a `GoAway` in which no new batch is sent.
         var departure: Scheduled<Void>?
+        /// Makes the send times of the open connection, or of the last one.
+        var sendClock: SendClock
     }
 
     /// Makes an exporter that has not connected yet.
@@ -67,7 +69,9 @@ public final class FlowExporter: Sendable {
             mergeAboveBytes: configuration.maximumUnacknowledgedBytes / 4,
             maximumInFlightBytes: max(
                 ExportStateMachine.firstGrantedBytes, configuration.maximumUnacknowledgedBytes / 8))
-        loopState = .makeBoxSendingValue(LoopState(machine: machine), eventLoop: eventLoop)
+        loopState = .makeBoxSendingValue(
+            LoopState(machine: machine, sendClock: SendClock(configuration.clock())),
+            eventLoop: eventLoop)
     }
 
     /// The state of the connection and of the batches so far.
@@ -135,7 +139,9 @@ public final class FlowExporter: Sendable {
         // The lock makes batches reach the event loop in the order of their numbers.
         lastSequence.withLock { sequence in
             sequence += 1
-            enqueue(make(sequence), collected, of: source)
+            var batch = make(sequence)
+            batch.wallLead = configuration.clock().wallLead
+            enqueue(batch, collected, of: source)
         }
     }
 
@@ -260,8 +266,10 @@ public final class FlowExporter: Sendable {
                 if self.loopState.value.machine.attemptIsDue() { self.connect() }
             }
         case .send(let frames):
-            for frame in frames { loopState.value.channel?.write(frame, promise: nil) }
-            loopState.value.channel?.flush()
+            if let channel = loopState.value.channel {
+                for frame in frames { write(frame.frame, wallLead: frame.wallLead, to: channel) }
+                channel.flush()
+            }
             if loopState.value.silentSince == nil { loopState.value.silentSince = .now() }
         case .close:
             loopState.value.channel?.close(promise: nil)
@@ -271,7 +279,26 @@ public final class FlowExporter: Sendable {
     /// Sends a heartbeat unless the channel is not writable: for a server that does not read, heartbeats would pile up.
     func sendHeartbeat() {
         guard let channel = loopState.value.channel, channel.isWritable else { return }
-        channel.writeAndFlush(AgentMessage.signOfLife, promise: nil)
+        write(AgentMessage.signOfLife, to: channel)
+        channel.flush()
+    }
+
+    /// Writes a frame, with the time at which it is sent, without flushing it. Messages that a server reads ahead of
+    /// batches go without a time: it recognises them by their first byte.
+    ///
+    /// - Parameters:
+    ///   - frame: The frame.
+    ///   - wallLead: For a batch of this process, ``ExportBatch/wallLead``.
+    ///   - channel: The open connection.
+    ///   - maximumLength: The limit on the message's length.
+    private func write(
+        _ frame: ByteBuffer, wallLead: Int64? = nil, to channel: any Channel,
+        maximumLength: Int = Frame.maximumLength
+    ) {
+        let time = loopState.value.sendClock.time(configuration.clock(), wallLead: wallLead)
+        let isUrgent = AgentMessage.isUrgent(frame.readableBytesView.dropFirst(Frame.headerLength))
+        guard let time, !isUrgent else { return channel.write(frame, promise: nil) }
+        for bytes in time.stamp(frame, maximumLength: maximumLength) { channel.write(bytes, promise: nil) }
     }
 
     /// Sends the host's addresses unless they were sent before, the server has sent `GoAway`, or the channel is not
@@ -281,7 +308,8 @@ public final class FlowExporter: Sendable {
             let addresses = loopState.value.hostAddresses, addresses != loopState.value.toldAddresses
         else { return }
         loopState.value.toldAddresses = addresses
-        channel.writeAndFlush(AgentMessage.frame(hostAddresses: addresses), promise: nil)
+        write(AgentMessage.frame(hostAddresses: addresses), to: channel)
+        channel.flush()
     }
 
     /// Returns the start of the server's silence while it owes an acknowledgement; nil while it owes none.
@@ -358,7 +386,9 @@ public final class FlowExporter: Sendable {
         hello.hostAddresses = loopState.value.hostAddresses
         hello.confirmsHeld = true
         loopState.value.toldAddresses = hello.hostAddresses
-        channel.writeAndFlush(hello.frame(), promise: nil)
+        loopState.value.sendClock = SendClock(configuration.clock())
+        write(hello.frame(), to: channel, maximumLength: Hello.maximumLength)
+        channel.flush()
         channel.closeFuture.hop(to: eventLoop).whenComplete { _ in
             self.logger.info("the connection to the server is closed", metadata: ["server": "\(peer)"])
             self.statisticsStorage.withLock { $0.isConnected = false }

@@ -191,7 +191,7 @@ struct SpoolFormat {
         else { return nil }
         var sequences: [UInt64] = []
         while let sequence = contents.readInteger(as: UInt64.self) { sequences.append(sequence) }
-        let arrival = ClockReading(wallMilliseconds: wallMilliseconds)
+        let arrival = AnnouncementTime(wallMilliseconds: wallMilliseconds)
         return (AnnouncedBlock(token: token, day: day, server: server, arrival: arrival), sequences)
     }
 

@@ -11,10 +11,10 @@ import Testing
 
 /// Blocks that servers announce, and the questions for their fates at other servers.
 @Suite struct AnnouncedBlockTests {
-    private static let start = ClockReading.now()
+    private static let start = AnnouncementTime.now()
 
-    private static func after(_ duration: Duration) -> ClockReading {
-        ClockReading(
+    private static func after(_ duration: Duration) -> AnnouncementTime {
+        AnnouncementTime(
             steady: start.steady.map { $0 + duration },
             wallMilliseconds: start.wallMilliseconds + UInt64(duration.milliseconds))
     }
@@ -74,17 +74,17 @@ import Testing
     func asked() {
         let machine = machine(blocks: [5: [1, 3]])
         _ = machine.connectionClosed()
-        #expect(machine.open() == .send(frames([2])))
+        #expect(machine.open() == .sendFrames(frames([2])))
         #expect(machine.awaitsAnswer)
         let question = doubt(5, age: .seconds(9), batches: 2)
         #expect(
             machine.welcomed(by: .test(8, settlesDoubts: true), at: Self.after(.seconds(9)))
-                == .send([Doubt.frame([question])]))
+                == .sendFrames([Doubt.frame([question])]))
         // New batches do not wait.
-        #expect(machine.enqueue(.test(4)) == .send(frames([4])))
+        #expect(machine.enqueue(.test(4)) == .sendFrames(frames([4])))
         #expect(machine.acknowledged([2, 4]).1 == .nothing)
         #expect(machine.awaitsAnswer)
-        #expect(machine.settled([SettledDoubt(token: 5, fate: .notStored)]).1 == .send(frames([1, 3])))
+        #expect(machine.settled([SettledDoubt(token: 5, fate: .notStored)]).1 == .sendFrames(frames([1, 3])))
         #expect(machine.doubtfulBatches == 0 && machine.spooledBatches.allSatisfy { $0.block == nil })
     }
 
@@ -110,12 +110,14 @@ import Testing
         _ = machine.connectionClosed()
         _ = machine.open()
         _ = machine.welcomed(by: .test(8, settlesDoubts: true))
-        #expect(machine.settled([SettledDoubt(token: 5, fate: .uncertain)]).1 == .send(frames([1])))
+        #expect(machine.settled([SettledDoubt(token: 5, fate: .uncertain)]).1 == .sendFrames(frames([1])))
         #expect(machine.doubtfulBatches == 1)
         // The next server asks for the other block only.
         _ = machine.connectionClosed()
-        #expect(machine.open() == .send(frames([1, 3])))
-        #expect(machine.welcomed(by: .test(9, settlesDoubts: true), at: Self.start) == .send([Doubt.frame([doubt(6)])]))
+        #expect(machine.open() == .sendFrames(frames([1, 3])))
+        #expect(
+            machine.welcomed(by: .test(9, settlesDoubts: true), at: Self.start)
+                == .sendFrames([Doubt.frame([doubt(6)])]))
         #expect(machine.doubtfulBatches == 1)
     }
 
@@ -123,8 +125,8 @@ import Testing
     func sameServer() {
         let machine = machine(blocks: [5: [1, 3]])
         _ = machine.connectionClosed()
-        #expect(machine.open() == .send(frames([2])))
-        #expect(machine.welcomed(by: .test(7, settlesDoubts: true)) == .send(frames([1, 3])))
+        #expect(machine.open() == .sendFrames(frames([2])))
+        #expect(machine.welcomed(by: .test(7, settlesDoubts: true)) == .sendFrames(frames([1, 3])))
         #expect(machine.doubtfulBatches == 0 && machine.spooledBatches.map(\.block?.token) == [5, nil, 5])
     }
 
@@ -133,7 +135,7 @@ import Testing
         let machine = machine(blocks: [5: [1, 3]])
         _ = machine.connectionClosed()
         _ = machine.open()
-        #expect(machine.welcomed(by: .test(8)) == .send(frames([1, 3])))
+        #expect(machine.welcomed(by: .test(8)) == .sendFrames(frames([1, 3])))
         #expect(machine.doubtfulBatches == 2)
     }
 
@@ -142,7 +144,7 @@ import Testing
         let machine = machine(blocks: [5: [1, 3]])
         _ = machine.connectionClosed()
         _ = machine.open()
-        #expect(machine.answeredWithoutWelcome() == .send(frames([1, 3])))
+        #expect(machine.answeredWithoutWelcome() == .sendFrames(frames([1, 3])))
         #expect(machine.doubtfulBatches == 2)
     }
 
@@ -153,7 +155,7 @@ import Testing
             _ = machine.connectionClosed()
             #expect(machine.open() == .nothing && machine.awaitsAnswer)
             let welcome = Welcome.test(server, settlesDoubts: true)
-            #expect(machine.welcomed(by: welcome, at: Self.start) == .send([Doubt.frame([doubt(5)])]))
+            #expect(machine.welcomed(by: welcome, at: Self.start) == .sendFrames([Doubt.frame([doubt(5)])]))
         }
         #expect(machine.settled([SettledDoubt(token: 5, fate: .stored)]).0.sequences == [1])
     }
@@ -175,7 +177,7 @@ import Testing
         let doubts = (1...count).map { doubt(UInt128($0)) }
         #expect(
             machine.welcomed(by: .test(8, settlesDoubts: true), at: Self.start)
-                == .send([Doubt.frame(Array(doubts.dropLast())), Doubt.frame([doubts[Int(count) - 1]])]))
+                == .sendFrames([Doubt.frame(Array(doubts.dropLast())), Doubt.frame([doubts[Int(count) - 1]])]))
     }
 
     @Test("a batch in doubt is not confirmed to another server")
@@ -195,11 +197,11 @@ import Testing
         _ = machine.connectionClosed()
         _ = machine.open()
         _ = machine.welcomed(by: .test(8, settlesDoubts: true, grantedBytes: 1))
-        #expect(machine.enqueue(.test(3)) == .send(frames([3])))
+        #expect(machine.enqueue(.test(3)) == .sendFrames(frames([3])))
         #expect(machine.settled([SettledDoubt(token: 5, fate: .notStored)]).1 == .nothing)
         #expect(machine.enqueue(.test(4)) == .nothing)
         for (acknowledged, next): (UInt64, UInt64) in [(3, 1), (1, 2), (2, 4)] {
-            #expect(machine.acknowledged([acknowledged]).1 == .send(frames([next])))
+            #expect(machine.acknowledged([acknowledged]).1 == .sendFrames(frames([next])))
         }
     }
 
@@ -212,7 +214,7 @@ import Testing
         #expect(machine.goAway() == .nothing)
         #expect(machine.settled([SettledDoubt(token: 5, fate: .notStored)]).1 == .close)
         _ = machine.connectionClosed()
-        #expect(machine.open() == .send(frames([1])))
+        #expect(machine.open() == .sendFrames(frames([1])))
     }
 
     // MARK: - Doubts without blocks
@@ -222,7 +224,7 @@ import Testing
         for (announces, doubtful): (Bool, UInt64) in [(true, 0), (false, 3)] {
             let machine = machine(settlesDoubts: announces)
             _ = machine.connectionClosed()
-            #expect(machine.open() == .send(frames([1, 2, 3])))
+            #expect(machine.open() == .sendFrames(frames([1, 2, 3])))
             _ = machine.welcomed(by: .test(8, settlesDoubts: true))
             #expect(machine.doubtfulBatches == doubtful)
             // The second server announces its blocks.
@@ -256,7 +258,7 @@ import Testing
         let process = AgentID(bits: 3)
         let block = AnnouncedBlock(
             token: 5, day: 20_000, server: 7,
-            arrival: ClockReading(wallMilliseconds: Self.start.wallMilliseconds - 60_000))
+            arrival: AnnouncementTime(wallMilliseconds: Self.start.wallMilliseconds - 60_000))
         let machine = Machine()
         _ = machine.start()
         _ = machine.restore([
@@ -264,20 +266,20 @@ import Testing
             SpooledBatch(agentID: process, batch: .test(2)),
         ])
         _ = machine.enqueue(.test(1))
-        #expect(machine.open() == .send(frames([2])))
+        #expect(machine.open() == .sendFrames(frames([2])))
         #expect(
             machine.welcomed(by: .test(8, settlesDoubts: true), at: Self.start)
-                == .send([Doubt.frame([doubt(5, age: .seconds(60))])]))
+                == .sendFrames([Doubt.frame([doubt(5, age: .seconds(60))])]))
         // The connection carries the earlier process's batches alone, also while their fate is unknown.
         #expect(machine.acknowledged([2]).1 == .nothing)
         #expect(machine.settled([SettledDoubt(token: 5, fate: .stored)]).1 == .close)
         _ = machine.connectionClosed()
-        #expect(machine.nextAgentID == Machine.agentID && machine.open() == .send(frames([1])))
+        #expect(machine.nextAgentID == Machine.agentID && machine.open() == .sendFrames(frames([1])))
     }
 
     @Test("the age of a block is zero if the clock was set back")
     func clockSetBack() {
-        let late = ClockReading(wallMilliseconds: Self.start.wallMilliseconds + 60_000)
+        let late = AnnouncementTime(wallMilliseconds: Self.start.wallMilliseconds + 60_000)
         #expect(Self.start.duration(since: late) == .zero)
         #expect(Self.after(.seconds(3)).duration(since: Self.start) == .seconds(3))
     }
@@ -420,7 +422,7 @@ import Testing
         let blocks = (1...3).map { number in
             AnnouncedBlock(
                 token: UInt128(number), day: 20_000, server: 7,
-                arrival: ClockReading(wallMilliseconds: UInt64(number) * 1_000))
+                arrival: AnnouncementTime(wallMilliseconds: UInt64(number) * 1_000))
         }
         let batches = (1...3).map { SpooledBatch(agentID: AgentID(bits: 7), batch: .test($0)) }
         let keys = batches.map(\.key)

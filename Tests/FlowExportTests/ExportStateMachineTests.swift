@@ -21,7 +21,7 @@ import Testing
         _ = machine.start()
         let batches = (1...3).map { ExportBatch.test($0) }
         for batch in batches { #expect(machine.enqueue(batch) == .nothing) }
-        #expect(machine.open() == .send(batches.map(\.frame)))
+        #expect(machine.open() == .sendFrames(batches.map(\.frame)))
     }
 
     @Test("nothing is sent when a connection opens without batches")
@@ -34,7 +34,7 @@ import Testing
     @Test("a batch is sent at once on an open connection") func aBatchIsSentAtOnceOnAnOpenConnection() {
         let machine = connected()
         let batch = ExportBatch.test(1)
-        #expect(machine.enqueue(batch) == .send([batch.frame]))
+        #expect(machine.enqueue(batch) == .sendFrames([batch.frame]))
         #expect(machine.awaitsAnswer)
     }
 
@@ -48,7 +48,7 @@ import Testing
         #expect(machine.unacknowledged == FlowAmount(flows: 2, bytes: 4_000))
         #expect(machine.keptFrameBytes == batches[1].frame.readableBytes)
         _ = machine.connectionClosed()
-        #expect(machine.open() == .send([batches[1].frame]))
+        #expect(machine.open() == .sendFrames([batches[1].frame]))
         #expect(machine.acknowledged([2]).0.sequences == [2])
         #expect(machine.isEmpty && !machine.awaitsAnswer)
         #expect(machine.keptFrameBytes == 0)
@@ -119,7 +119,7 @@ import Testing
         #expect(machine.acknowledged([1]).1 == .nothing)
         #expect(machine.acknowledged([2]).1 == .close)
         #expect(machine.connectionClosed().wait != nil)
-        #expect(machine.open() == .send([batches[2].frame]))
+        #expect(machine.open() == .sendFrames([batches[2].frame]))
     }
 
     @Test("while batches are owed for long after GoAway, new ones are sent on the connection again")
@@ -130,8 +130,8 @@ import Testing
         #expect(machine.departureFailed() == .nothing)
         _ = machine.goAway()
         _ = machine.enqueue(batches[1])
-        #expect(machine.departureFailed() == .send([batches[1].frame]))
-        #expect(machine.enqueue(batches[2]) == .send([batches[2].frame]))
+        #expect(machine.departureFailed() == .sendFrames([batches[1].frame]))
+        #expect(machine.enqueue(batches[2]) == .sendFrames([batches[2].frame]))
         #expect(machine.acknowledged([1, 2, 3]).1 == .nothing)
         #expect(machine.goAway() == .close)
         #expect(machine.departureFailed() == .nothing)
@@ -160,7 +160,7 @@ import Testing
         _ = machine.enqueue(batch)
         _ = machine.goAway()
         _ = machine.connectionClosed()
-        #expect(machine.open() == .send([batch.frame]))
+        #expect(machine.open() == .sendFrames([batch.frame]))
     }
 
     @Test("a drain shortens the delays of attempts while batches are kept")
@@ -191,7 +191,7 @@ import Testing
         _ = machine.enqueue(batches[1])
         #expect(machine.hurry() == .close)
         _ = machine.connectionClosed()
-        #expect(machine.open() == .send(batches.map(\.frame)))
+        #expect(machine.open() == .sendFrames(batches.map(\.frame)))
     }
 
     @Test("no connection is opened after the stop") func afterStoppingNoConnectionIsOpened() {
@@ -221,7 +221,7 @@ import Testing
             Issue.record("no frame is sent")
             return
         }
-        let sent = try frames.map { try SentBatch(frame: $0) }
+        let sent = try frames.map { try SentBatch(frame: $0.frame) }
         #expect(Set(sent.map { $0.observedAtMilliseconds / 60_000 }) == [0, 1, 2])
         for minute: UInt64 in 0...2 {
             let moments = (1...100).map { UInt64($0) * 1_200 }.filter { $0 / 60_000 == minute }
@@ -259,7 +259,7 @@ import Testing
             Issue.record("no frame is sent")
             return
         }
-        #expect(frames.first == sent.frame)
+        #expect(frames.first?.frame == sent.frame)
         #expect(frames.count == 2)
     }
 
@@ -279,13 +279,13 @@ import Testing
         #expect(machine.unacknowledged == FlowAmount(flows: 4, bytes: 8_000) && machine.restoredBatches == 3)
         for (number, (agentID, sequences)) in [(first, [UInt64(4), 9]), (second, [1])].enumerated() {
             #expect(machine.nextAgentID == agentID)
-            #expect(machine.open() == .send(sequences.map { ExportBatch.test($0).frame }))
+            #expect(machine.open() == .sendFrames(sequences.map { ExportBatch.test($0).frame }))
             #expect(machine.enqueue(.test(UInt64(2 + number))) == .nothing)
             #expect(machine.acknowledged(sequences).1 == .close)
             #expect(machine.connectionClosed().wait != nil)
         }
         #expect(machine.nextAgentID == Machine.agentID)
-        #expect(machine.open() == .send([1, 2, 3].map { ExportBatch.test($0).frame }))
+        #expect(machine.open() == .sendFrames([1, 2, 3].map { ExportBatch.test($0).frame }))
         #expect(machine.acknowledged([1, 2, 3]).1 == .nothing)
         #expect(machine.isEmpty)
     }
@@ -310,7 +310,7 @@ import Testing
         _ = machine.restore(left)
         for sequence in 1...9 { _ = machine.enqueue(.test(UInt64(sequence))) }
         #expect(machine.merges > 0)
-        #expect(machine.open() == .send(left.map(\.batch.frame)))
+        #expect(machine.open() == .sendFrames(left.map(\.batch.frame)))
     }
 
     @Test("a connection is closed for restored batches once its own are acknowledged")
@@ -323,7 +323,7 @@ import Testing
         #expect(machine.enqueue(.test(2)) == .nothing)
         #expect(machine.acknowledged([1]).1 == .close)
         _ = machine.connectionClosed()
-        #expect(machine.open() == .send([left.batch.frame]))
+        #expect(machine.open() == .sendFrames([left.batch.frame]))
 
         let idle = connected()
         #expect(idle.restore([left]) == .close)
@@ -379,7 +379,7 @@ import Testing
     func hurry() -> Action { machine.hurry() }
     func stop() -> Action { machine.stop() }
 
-    func welcomed(by welcome: Welcome, at now: ClockReading = .now()) -> Action {
+    func welcomed(by welcome: Welcome, at now: AnnouncementTime = .now()) -> Action {
         machine.welcomed(by: welcome, at: now)
     }
     func answeredWithoutWelcome() -> Action { machine.answeredWithoutWelcome() }
@@ -389,7 +389,7 @@ import Testing
     }
 
     /// Announces a block, and returns the numbers of the batches that are recorded.
-    func held(_ token: UInt128, _ sequences: [UInt64], at now: ClockReading = .now()) -> [UInt64]? {
+    func held(_ token: UInt128, _ sequences: [UInt64], at now: AnnouncementTime = .now()) -> [UInt64]? {
         machine.held(Held(token: token, day: 20_000, sequences: sequences), at: now)?.batches.map(\.sequence)
     }
 
@@ -527,7 +527,7 @@ private struct World {
             } ?? false
         let merges = machine.merges
         let action = machine.enqueue(batch)
-        #expect(action == (mustBeSent ? .send([batch.frame]) : .nothing))
+        #expect(action == (mustBeSent ? .sendFrames([batch.frame]) : .nothing))
         try perform(action)
         if machine.merges > merges, Bool.random(using: &generator) {
             isLogBehind = true
@@ -633,7 +633,7 @@ private struct World {
             #expect(!isConnecting && connection == nil)
             isAttemptAwaited = true
         case .send(let frames):
-            for frame in frames { try receive(frame) }
+            for frame in frames { try receive(frame.frame) }
         case .close:
             try #require(connection != nil)
             try close()

@@ -179,6 +179,38 @@ import Threads
         _ = try await exporter.drain(timeout: .zero)
     }
 
+    @Test("every message but Leaving has the time at which it is sent; a batch, that by the clock of its observation")
+    func sendTimes() async throws {
+        let reading = Mutex(ClockReading(wallMilliseconds: 1_000_000, bootMilliseconds: 400_000))
+        let server = try await RecordingServer.start()
+        let exporter = exporter(to: server) { $0.clock = { reading.withLock { $0 } } }
+        exporter.export(.test(1))
+        reading.withLock { ($0.wallMilliseconds, $0.bootMilliseconds) = (4_007_000, 407_000) }
+        exporter.tell(hostAddresses: [IPAddress(v4: 1)])
+        exporter.start()
+        let connection = try await server.connection(0)
+        _ = try await connection.batches(1)
+        // Slewed by 0.2 s, which is no step, then set back by ten minutes.
+        reading.withLock { ($0.wallMilliseconds, $0.bootMilliseconds) = (4_008_200, 408_000) }
+        exporter.export(.test(2))
+        _ = try await connection.batches(2)
+        reading.withLock { ($0.wallMilliseconds, $0.bootMilliseconds) = (3_409_000, 409_000) }
+        exporter.export(.test(3))
+        _ = try await connection.batches(3)
+        try await exporter.eventLoop.submit { exporter.sendHeartbeat() }.get()
+        try await eventually("the heartbeat has arrived") { connection.heartbeats == 1 }
+        #expect(
+            connection.sendTimes == [
+                SendTime(milliseconds: 4_007_000),
+                SendTime(milliseconds: 1_007_000, clockSetMilliseconds: -3_000_000),
+                SendTime(milliseconds: 4_008_000),
+                SendTime(milliseconds: 3_409_000, clockSetMilliseconds: -600_000),
+                SendTime(milliseconds: 3_409_000, clockSetMilliseconds: -600_000),
+            ])
+        #expect(connection.isReadable)
+        _ = try await exporter.drain(timeout: .zero)
+    }
+
     // MARK: - Connecting
 
     @Test("the agent connects as soon as a server listens") func itConnectsOnceAServerAppears() async throws {

@@ -8,8 +8,8 @@ import NIOPosix
 import Synchronization
 import TestSupport
 
-/// A test server on 127.0.0.1. It records the messages of every connection, by kind, and sends what the test tells it
-/// to.
+/// A test server on 127.0.0.1. It records the messages of every connection, by kind, without the times at which they
+/// were sent, and sends what the test tells it to.
 final class RecordingServer: Sendable {
     /// The port, reserved from the start; until ``listen(isReading:)``, connections to it are refused.
     let port: Int
@@ -97,14 +97,15 @@ final class RecordingServer: Sendable {
         }
 
         private let channel: any Channel
-        private let received = Mutex<[(kind: Kind, bytes: ByteBuffer)]>([])
+        private let received = Mutex<[(kind: Kind, bytes: ByteBuffer, time: SendTime?)]>([])
 
         init(channel: any Channel) { self.channel = channel }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-            let message = unwrapInboundIn(data)
+            var message = unwrapInboundIn(data)
+            let time = message.readSendTime()
             let kind = Kind(message)
-            received.withLock { $0.append((kind, message)) }
+            received.withLock { $0.append((kind, message, time)) }
         }
 
         /// The `Hello`, which must be the first message.
@@ -152,6 +153,9 @@ final class RecordingServer: Sendable {
         /// Whether every message was one that agents send.
         var isReadable: Bool { messages(.unreadable).isEmpty }
 
+        /// The times at which the messages were sent, in the order of their arrival; nil for a message without one.
+        var sendTimes: [SendTime?] { received.withLock { $0.map(\.time) } }
+
         private func messages(_ kind: Kind) -> [ByteBuffer] {
             received.withLock { $0.compactMap { $0.kind == kind ? $0.bytes : nil } }
         }
@@ -174,5 +178,18 @@ final class RecordingServer: Sendable {
 
         /// Waits until the connection is closed by either side.
         func closed() async throws { try await eventually("the connection is closed") { !self.channel.isActive } }
+    }
+}
+
+extension ByteBuffer {
+    /// Reads the time at which a message was sent, which agents put ahead of its body.
+    fileprivate mutating func readSendTime() -> SendTime? {
+        var time: SendTime?
+        _ = try? AgentMessage(decoding: self, sentAt: &time)
+        for tag: [UInt8] in [[0x78], [0x80, 0x01]] where readableBytesView.starts(with: tag) {
+            moveReaderIndex(forwardBy: tag.count)
+            while let byte = readInteger(as: UInt8.self), byte >= 0x80 {}
+        }
+        return time
     }
 }

@@ -205,7 +205,7 @@ struct SettlementModel {
         switch action {
         case .nothing: break
         case .connect: isAttemptAwaited = true
-        case .send(let frames): connection?.toServer += frames.map { .frame($0) }
+        case .send(let frames): connection?.toServer += frames.map { .frame($0.frame) }
         case .close: if let connection { close(connection) }
         }
     }

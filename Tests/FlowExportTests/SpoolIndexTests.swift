@@ -63,7 +63,7 @@ import Testing
             if let batch = log.records.map(\.batch).randomElement(using: &generator), Bool.random(using: &generator) {
                 let block = AnnouncedBlock(
                     token: UInt128(sequence), day: 20_000, server: 7,
-                    arrival: ClockReading(wallMilliseconds: UInt64(sequence)))
+                    arrival: AnnouncementTime(wallMilliseconds: UInt64(sequence)))
                 log.record(block, of: batch)
             }
         }

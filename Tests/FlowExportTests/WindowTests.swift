@@ -27,11 +27,11 @@ import Testing
     @Test("batches beyond the grant wait for acknowledgements, and follow in order")
     func grant() {
         let machine = machine(batches: 2)
-        #expect(machine.enqueue(.test(1)) == .send(frames(1...1)))
-        #expect(machine.enqueue(.test(2)) == .send(frames(2...2)))
+        #expect(machine.enqueue(.test(1)) == .sendFrames(frames(1...1)))
+        #expect(machine.enqueue(.test(2)) == .sendFrames(frames(2...2)))
         for sequence: UInt64 in 3...6 { #expect(machine.enqueue(.test(sequence)) == .nothing) }
-        #expect(machine.acknowledged([2]).1 == .send(frames(3...3)))
-        #expect(machine.acknowledged([1, 3]).1 == .send(frames(4...5)))
+        #expect(machine.acknowledged([2]).1 == .sendFrames(frames(3...3)))
+        #expect(machine.acknowledged([1, 3]).1 == .sendFrames(frames(4...5)))
         #expect(machine.inFlightBytes == 2 * Self.size && machine.keptBatches == 3)
     }
 
@@ -39,19 +39,19 @@ import Testing
     func changes() {
         let machine = machine(batches: 1)
         for sequence: UInt64 in 1...6 { _ = machine.enqueue(.test(sequence)) }
-        #expect(machine.acknowledged([], grantedBytes: UInt64(3 * Self.size)).1 == .send(frames(2...3)))
+        #expect(machine.acknowledged([], grantedBytes: UInt64(3 * Self.size)).1 == .sendFrames(frames(2...3)))
         #expect(machine.acknowledged([]).1 == .nothing)
         #expect(machine.acknowledged([1, 2], grantedBytes: 1).1 == .nothing)
-        #expect(machine.acknowledged([3]).1 == .send(frames(4...4)))
+        #expect(machine.acknowledged([3]).1 == .sendFrames(frames(4...4)))
     }
 
     @Test("one batch may be in flight whatever is granted")
     func oneBatch() {
         let machine = machine(batches: 0)
         _ = machine.acknowledged([], grantedBytes: 1)
-        #expect(machine.enqueue(.test(1)) == .send(frames(1...1)))
+        #expect(machine.enqueue(.test(1)) == .sendFrames(frames(1...1)))
         #expect(machine.enqueue(.test(2)) == .nothing)
-        #expect(machine.acknowledged([1]).1 == .send(frames(2...2)))
+        #expect(machine.acknowledged([1]).1 == .sendFrames(frames(2...2)))
     }
 
     /// Full batches, of which the first grant takes some.
@@ -77,13 +77,13 @@ import Testing
         _ = machine.start()
         for batch in full.batches { _ = machine.enqueue(batch) }
         let (first, rest) = (full.frames.prefix(full.fitting), full.frames.dropFirst(full.fitting))
-        #expect(machine.open() == .send(Array(first)))
+        #expect(machine.open() == .sendFrames(Array(first)))
         #expect(machine.grantedBytes == nil)
-        #expect(machine.welcomed(by: .test(7, grantedBytes: 1 << 20)) == .send(Array(rest)))
+        #expect(machine.welcomed(by: .test(7, grantedBytes: 1 << 20)) == .sendFrames(Array(rest)))
         #expect(machine.grantedBytes == 1 << 20)
         // The next connection begins with the first grant again.
         _ = machine.connectionClosed()
-        #expect(machine.grantedBytes == nil && machine.open() == .send(Array(first)))
+        #expect(machine.grantedBytes == nil && machine.open() == .sendFrames(Array(first)))
     }
 
     @Test("a server that grants nothing, or sends no Welcome, sets no limit", arguments: [true, false])
@@ -92,7 +92,7 @@ import Testing
         let machine = Machine.connected()
         for batch in full.batches { _ = machine.enqueue(batch) }
         let rest = Array(full.frames.dropFirst(full.fitting))
-        #expect((isWelcomed ? machine.welcomed(by: .test(7)) : machine.answeredWithoutWelcome()) == .send(rest))
+        #expect((isWelcomed ? machine.welcomed(by: .test(7)) : machine.answeredWithoutWelcome()) == .sendFrames(rest))
         #expect(machine.answeredWithoutWelcome() == .nothing)
         #expect(machine.grantedBytes == nil)
     }
@@ -112,7 +112,7 @@ import Testing
         #expect(machine.goAway() == .nothing)
         #expect(machine.acknowledged([1]).1 == .close)
         _ = machine.connectionClosed()
-        #expect(machine.open() == .send(frames(2...3)))
+        #expect(machine.open() == .sendFrames(frames(2...3)))
     }
 
     @Test("a connection of an earlier process's batches is closed when none of them is left")
@@ -122,11 +122,11 @@ import Testing
         let machine = Machine()
         _ = machine.start()
         _ = machine.restore(batches.map { SpooledBatch(agentID: AgentID(bits: 7), batch: $0) })
-        #expect(machine.open() == .send(batches.prefix(fitting).map(\.frame)))
+        #expect(machine.open() == .sendFrames(batches.prefix(fitting).map(\.frame)))
         #expect(machine.welcomed(by: .test(7, grantedBytes: 1)) == .nothing)
         for batch in batches.prefix(fitting - 1) { #expect(machine.acknowledged([batch.sequence]).1 == .nothing) }
         for (batch, next) in zip(batches, batches.dropFirst()).dropFirst(fitting - 1) {
-            #expect(machine.acknowledged([batch.sequence]).1 == .send([next.frame]))
+            #expect(machine.acknowledged([batch.sequence]).1 == .sendFrames([next.frame]))
         }
         #expect(machine.acknowledged([6]).1 == .close)
     }
@@ -141,7 +141,7 @@ import Testing
             Issue.record("nothing is sent")
             return
         }
-        #expect(try SentBatch(frame: try #require(sent.first)).reportedBytes > 2_000)
+        #expect(try SentBatch(frame: try #require(sent.first).frame).reportedBytes > 2_000)
         #expect(machine.unacknowledged.bytes == 48 * 2_000)
     }
 
@@ -152,11 +152,11 @@ import Testing
         machine.logFellBehind()
         #expect(machine.acknowledged([1]).1 == .nothing)
         #expect(machine.enqueue(.test(3)) == .nothing)
-        #expect(machine.logCaughtUp() == .send(frames(2...2)))
+        #expect(machine.logCaughtUp() == .sendFrames(frames(2...2)))
         _ = machine.connectionClosed()
         machine.logFellBehind()
-        #expect(machine.open() == .send(frames(2...2)))
-        #expect(machine.logCaughtUp() == .send(frames(3...3)))
+        #expect(machine.open() == .sendFrames(frames(2...2)))
+        #expect(machine.logCaughtUp() == .sendFrames(frames(3...3)))
     }
 
     /// 1,500 connections that all carry traffic, observed every 5 s.
