@@ -21,6 +21,9 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     private let sink: any FlowSink
     private let source: String
     private var machine: AgentConnectionStateMachine
+    private var clock = AgentClock()
+    /// Whether a warning about the agent's clock was logged.
+    private var isClockReported = false
     /// The scheduled timers, at the places of their raw values.
     private var timers: [Scheduled<Void>?]
     /// The authenticator's task; cancelled when the connection ends.
@@ -139,20 +142,29 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
 
     private func decode(_ frame: ByteBuffer, _ context: ChannelHandlerContext) {
         do throws(WireError) {
-            switch try AgentMessage(decoding: frame) {
+            var time: SendTime?
+            let message = try AgentMessage(decoding: frame, sentAt: &time)
+            switch consume message {
             case .hello(let hello):
+                record(time, context)
                 let action = machine.helloReceived(hello, from: Self.address(context), at: context.eventLoop.now)
                 perform(action, context)
             case .batch(let batch):
+                // It would not have waited: of several bodies in a message, the last one counts.
+                guard !AgentMessage.isUrgent(frame.readableBytesView) else {
+                    throw WireError.notAMessage(frame.readableBytes)
+                }
                 switch machine.batchReceived(batch.sequence, at: context.eventLoop.now) {
-                case .take(let agent): take(batch, wireBytes: frame.readableBytes, from: agent, context)
+                case .take(let agent): take(batch, sentAt: time, wireBytes: frame.readableBytes, from: agent, context)
                 case .drop(let action): perform(action, context)
                 }
-            case .hostAddresses(let addresses): perform(machine.hostAddressesReceived(addresses), context)
+            case .hostAddresses(let addresses):
+                record(time, context)
+                perform(machine.hostAddressesReceived(addresses), context)
             case .leaving: machine.leavingReceived()
             case .confirmation(let confirmation): perform(machine.confirmationReceived(confirmation), context)
             case .inDoubt(let doubts): perform(machine.doubtsReceived(doubts), context)
-            case .unknown: break
+            case .unknown: record(time, context)
             }
         } catch {
             perform(machine.failed(error), context)
@@ -167,10 +179,39 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         }
     }
 
+    /// Records the time at which a message other than a batch was sent, if the message says it.
+    private func record(_ time: SendTime?, _ context: ChannelHandlerContext) {
+        guard let time else { return }
+        let now = server.configuration.clock()
+        clock.record(time, at: now, mayHaveWaited: machine.mayHaveWaited(at: context.eventLoop.now))
+        reportClock(now, context)
+    }
+
+    /// Passes the state of the agent's clock, once the agent is admitted, to the server's list, and logs a warning the
+    /// first time that a clock is found to differ.
+    private func reportClock(_ now: ClockReading, _ context: ChannelHandlerContext) {
+        guard case .admitted(let agent) = machine.state, let lead = clock.lead(at: now) else { return }
+        server.note(clockLead: .milliseconds(lead), on: context.channel)
+        guard lead.magnitude > UInt64(AgentClock.toleranceMilliseconds), clock.isConfirmed, !isClockReported else {
+            return
+        }
+        isClockReported = true
+        var metadata = Self.metadata(agent)
+        metadata["clock"] = "\(abs(lead) / 1_000) s \(lead < 0 ? "behind" : "ahead")"
+        metadata["remedy"] = "synchronise the node's clock and the server's (NTP, such as chrony)"
+        server.log("clock", .warning, "an agent's clock differs; its observation times are corrected", metadata)
+    }
+
     private func take(
-        _ batch: consuming ReceivedFlowBatch, wireBytes: Int, from agent: ConnectedAgent,
+        _ batch: consuming ReceivedFlowBatch, sentAt time: SendTime?, wireBytes: Int, from agent: ConnectedAgent,
         _ context: ChannelHandlerContext
     ) {
+        if let time {
+            let now = server.configuration.clock()
+            // Batches are written many at a time, and wait for each other.
+            clock.record(time, at: now, mayHaveWaited: true)
+            batch.observedAtMilliseconds = clock.observation(batch.observedAtMilliseconds, sentAt: time, now: now)
+        }
         let flows = batch.count
         server.update {
             $0.batches += 1
@@ -247,6 +288,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
     private func admit(_ agent: ConnectedAgent, _ context: ChannelHandlerContext) {
         server.update { $0.connectedAgents += 1 }
         server.note(agent, on: context.channel)
+        reportClock(server.configuration.clock(), context)
         if let welcome = server.welcome(to: context.channel) {
             context.writeAndFlush(wrapOutboundOut(welcome.frame()), promise: nil)
         }

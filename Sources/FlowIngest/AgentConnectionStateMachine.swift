@@ -126,6 +126,10 @@ struct AgentConnectionStateMachine {
     /// be stored while ClickHouse works.
     static let owedAge = TimeAmount.seconds(10)
 
+    /// The time after a pause of reading in which messages may have waited for its end. Sockets hold few megabytes, and
+    /// an agent sends what waits in it as fast as the server reads.
+    static let backlogTime = TimeAmount.seconds(10)
+
     private let limits: IngestServer.Limits
     private let departureDeadline: TimeAmount
     private let heartbeatInterval: TimeAmount
@@ -138,6 +142,8 @@ struct AgentConnectionStateMachine {
     private(set) var state: State
     /// Whether a read was asked for and not issued.
     private(set) var isReadPaused = false
+    /// The time at which reading was last resumed; nil if it was never paused.
+    private var resumed: NIODeadline?
     /// Frames that arrived while reading is paused. When a peer closes or resets its connection, NIO delivers
     /// everything that is left of it. These frames are dropped with the connection, because the peer sends them to
     /// another server.
@@ -188,6 +194,11 @@ struct AgentConnectionStateMachine {
     /// The number of batches that are not acknowledged yet.
     var batchesInFlight: Int { inFlight.count }
 
+    /// Returns whether a message that is decoded now may have waited because the server did not read.
+    func mayHaveWaited(at now: NIODeadline) -> Bool {
+        isReadPaused || resumed.map { now - $0 < Self.backlogTime } ?? false
+    }
+
     // MARK: - Opening
 
     /// Handles the opened channel.
@@ -235,7 +246,7 @@ struct AgentConnectionStateMachine {
         let isExamining = if case .examining = state { true } else { false }
         // A heartbeat has done its work by arriving. During the examination it counts towards the limit, because no
         // agent sends many before it is admitted.
-        if frame.readableBytes == 0, !isExamining { return .nothing }
+        if AgentMessage.isHeartbeat(frame), !isExamining { return .nothing }
         if waiting.count < Self.maximumWaiting {
             waiting.append(frame)
             waitingBytes += frame.readableBytes
@@ -501,6 +512,7 @@ struct AgentConnectionStateMachine {
         guard isReadPaused else { return .read }
         isReadPaused = false
         lastMessage = now
+        resumed = now
         guard case .awaitingHello = state else { return waiting.isEmpty ? .read : .decodeWaitingFrames }
         state = .awaitingHello(awaitsReading: false)
         return .all([.schedule(.deadline, in: limits.helloDeadline), .decodeWaitingFrames])

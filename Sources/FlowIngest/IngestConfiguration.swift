@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+package import FlowModel
 public import NIOCore
 public import TransportSecurity
 
@@ -27,6 +28,8 @@ extension IngestServer {
         package var fileInterval = TimeAmount.seconds(10)
         /// The limits on what peers may take of the server.
         public var limits = Limits()
+        /// Reads the server's clocks, with which those of agents are compared.
+        package var clock: @Sendable () -> ClockReading = ClockReading.now
 
         /// Makes a configuration that admits every agent, within the default limits.
         public init() {}

@@ -74,6 +74,7 @@ public final class IngestServer: Sendable {
         statistics.acceptFailures = acceptFailures.count
         statistics.tls = tls?.statistics
         statistics.withdrawnBatches += ledger.givenUpBatches
+        statistics.setClocks(of: agents.withLock { Array($0.values) })
         return statistics
     }
 
@@ -260,6 +261,11 @@ public final class IngestServer: Sendable {
             agents[ObjectIdentifier(channel)]?.lastBatch = now
             agents[ObjectIdentifier(channel)]?.batches += 1
         }
+    }
+
+    /// Records how far the clock of an admitted agent's node is ahead of the server's.
+    func note(clockLead: Duration, on channel: any Channel) {
+        agents.withLock { $0[ObjectIdentifier(channel)]?.clockLead = clockLead }
     }
 
     private func forget(_ id: ObjectIdentifier) {

@@ -19,6 +19,8 @@ private struct FlowParts {
     var ports: (UInt16, UInt16) = (1, 2)
     var connectionClass = ConnectionClass.intraVPC
     var flags = ConnectionFlags()
+    var isOpenedByLocal = true
+    var zone: UInt16 = 0
     var second = lastSecondOfADay
     var sent = FlowCounters(packets: 1, bytes: 10)
     var received = FlowCounters(packets: 2, bytes: 20)
@@ -31,16 +33,19 @@ private struct FlowParts {
                 transport: transport,
                 local: LabeledEndpoint(labels: localLabels, address: localAddress, port: ports.0),
                 remote: LabeledEndpoint(labels: remoteLabels, address: remoteAddress, port: ports.1),
-                service: service, connectionClass: connectionClass, flags: flags, sent: sent, received: received),
+                service: service, connectionClass: connectionClass, flags: flags, sent: sent, received: received,
+                isOpenedByLocal: isOpenedByLocal, zone: zone),
             observedAt: second)
     }
 }
 
-private func merged(_ flows: [FlowParts]) -> [FlowRecord] {
+private let everyColumn = BlockForm(columns: FlowColumn.allCases)
+
+private func merged(_ flows: [FlowParts], for form: BlockForm = everyColumn) -> [FlowRecord] {
     var block = FlowBlock(environment: "", dayOf: lastSecondOfADay)
     for flow in flows { flow.append(to: &block) }
     var merge = FlowMerge()
-    block.mergeFlows(with: &merge)
+    block.mergeFlows(with: &merge, for: form)
     return block.memory.records
 }
 
@@ -55,7 +60,8 @@ private func merged(_ flows: [FlowParts]) -> [FlowRecord] {
             { $0.localAddress = IPAddress(bits: 1 << 64) }, { $0.localAddress = IPAddress(bits: 1 << 65) },
             { $0.remoteAddress = IPAddress(bits: 1 << 64) }, { $0.ports.0 = 7 }, { $0.ports.1 = 7 },
             { $0.ports = (2, 1) }, { $0.connectionClass = .publicInternet },
-            { $0.flags = ConnectionFlags(rawValue: 4) }, { $0.second -= 60 },
+            { $0.flags = ConnectionFlags(rawValue: 4) }, { $0.second -= 60 }, { $0.isOpenedByLocal = false },
+            { $0.zone = 1 }, { $0.zone = 0x100 }, { $0.zone = .max },
         ]
         var flows: [FlowParts] = []
         for round in 0..<3 {
@@ -75,6 +81,37 @@ private func merged(_ flows: [FlowParts]) -> [FlowRecord] {
         }
     }
 
+    @Test("flows that differ only in a column that is not stored are merged")
+    func missingColumns() {
+        var (opened, zoned) = (FlowParts(), FlowParts())
+        opened.isOpenedByLocal = false
+        zoned.zone = 0xfff0
+        for (column, left) in [(FlowColumn.opened, 2), (.conntrackZone, 2)] {
+            let form = BlockForm(columns: FlowColumn.allCases.filter { $0 != column })
+            #expect(merged([FlowParts(), opened, zoned, opened, zoned], for: form).count == left)
+        }
+        let original = BlockForm(columns: FlowColumn.allCases.filter { ![.opened, .conntrackZone].contains($0) })
+        let records = merged([opened, zoned, FlowParts()], for: original)
+        #expect(records.map(\.sentPackets) == [3])
+        #expect(records.allSatisfy { !$0.isOpenedByRemote && $0.zone == 0 })
+    }
+
+    @Test("a record has every class, opener and zone, in 72 bytes")
+    func layout() {
+        #expect(MemoryLayout<FlowRecord>.stride == 72)
+        for connectionClass in ConnectionClass.allCases {
+            for isOpenedByLocal in [false, true] {
+                for zone: UInt16 in [0, 1, 0xff, 0x100, 0x1234, .max] {
+                    var flow = FlowParts()
+                    (flow.connectionClass, flow.isOpenedByLocal, flow.zone) = (connectionClass, isOpenedByLocal, zone)
+                    let record = merged([flow])[0]
+                    #expect(ConnectionClass.allCases[Int(record.connectionClass)] == connectionClass)
+                    #expect(record.isOpenedByRemote == !isOpenedByLocal && record.zone == zone)
+                }
+            }
+        }
+    }
+
     @Test("observations of opposite directions of a connection become two rows")
     func twoObservationsOfOneDirectionEachMakeTwoRows() {
         var block = FlowBlock(environment: "", dayOf: lastSecondOfADay)
@@ -85,7 +122,7 @@ private func merged(_ flows: [FlowParts]) -> [FlowRecord] {
         flow.append(to: &block)
         #expect(block.rows == 3)
         var (merge, rows) = (FlowMerge(), FlowRows())
-        block.mergeFlows(with: &merge)
+        block.mergeFlows(with: &merge, for: everyColumn)
         rows.load(block)
         #expect(rows.count == 2)
     }

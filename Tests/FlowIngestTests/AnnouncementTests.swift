@@ -155,6 +155,17 @@ import Testing
         #expect(try await ingest.deliveries(3).map(\.sequence) == [1, 2, 3])
     }
 
+    @Test("a batch that pretends to be a confirmation closes the connection") func disguisedBatch() async throws {
+        let ingest = try await TestIngest.start()
+        let agent = try await connect(to: ingest)
+        let confirmation = HeldConfirmation(token: 1, sequences: []).frame()
+        var message = Array(confirmation.readableBytesView.dropFirst(4))
+        message += ByteBuffer.batch(1).readableBytesView.dropFirst(4)
+        try await agent.send(.frame(message))
+        try await agent.closed()
+        #expect(ingest.deliveries().isEmpty && ingest.server.statistics.errors == ["not_a_message": 1])
+    }
+
     @Test("grants are shared by the agents, and shrink to one batch while batches cannot be stored")
     func grants() async throws {
         let ingest = try await TestIngest.start { $0.grantedBytes = 1 << 20 }

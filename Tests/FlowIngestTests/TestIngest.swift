@@ -72,6 +72,7 @@ struct TestIngest {
     static func start(
         helloDeadline: TimeAmount = .hours(1), host: String? = "127.0.0.1", port: Int = 0,
         group: MultiThreadedEventLoopGroup = .singleton,
+        logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
         _ configure: (inout IngestServer.Configuration) -> Void = { _ in }
     ) async throws -> TestIngest {
         let box = Box()
@@ -84,8 +85,7 @@ struct TestIngest {
         configuration.heartbeatInterval = .hours(1)
         configure(&configuration)
         let server = try await IngestServer(
-            group: group, configuration: configuration,
-            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+            group: group, configuration: configuration, logger: logger
         ) { _ in Sink(box) }
         return TestIngest(
             server: server, address: try await server.listen(on: host.flatMap { IPAddress($0) }, port: port),
