@@ -109,6 +109,17 @@ extension MetricsPage {
         add(
             .gauge, "kubenetmon_server_connected_agents", "Connected agents.", ingest.connectedAgents)
         add(
+            .gauge, "kubenetmon_server_agents_clock_skewed",
+            "Connected agents whose clock differs from the server's by more than a second.", ingest.skewedAgents)
+        add(
+            .gauge, "kubenetmon_server_agent_clock_skew_max_seconds",
+            "Greatest difference between the clock of a connected agent and the server's.",
+            ingest.greatestClockSkew.seconds)
+        add(
+            .gauge, "kubenetmon_server_agent_clock_skew_seconds",
+            "Lead of an agent's clock over the server's, negative if behind; only above a second, at most 100 nodes.",
+            label: "node", ingest.clockLeads.sorted { $0.key < $1.key }.map { ($0.key, $0.value.seconds) })
+        add(
             .gauge, "kubenetmon_server_open_connections", "Open agent connections, before and after their Hello.",
             ingest.openConnections)
         add(

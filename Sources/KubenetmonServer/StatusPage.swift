@@ -85,10 +85,18 @@ struct StatusPage {
             <tr><th>\(short(agent.nodeName))<br><small>\(agent.remoteAddress)</small></th>\
             <td>\(short(agent.softwareVersion))</td>\
             <td class="number">\(agent.lastBatch.map(ago) ?? "none yet")</td>\
-            <td class="number">\(ReadableText.count(agent.batches))</td></tr>
+            <td class="number">\(ReadableText.count(agent.batches))</td>\
+            <td>\(clock(of: agent))</td></tr>
 
             """
         }
+        let skewed: HTML =
+            ingest.skewedAgents == 0
+            ? ""
+            : """
+            <p class="problem">The clocks of \(ReadableText.count(ingest.skewedAgents)) agents differ from this server's by \
+            more than a second.</p>
+            """
         let more: HTML =
             agents.count < ingest.connectedAgents
             ? "<p class=\"faint\">Agents with the oldest last batch:</p>" : ""
@@ -96,9 +104,18 @@ struct StatusPage {
             "agents", "Agents",
             """
             <p>\(ReadableText.count(ingest.connectedAgents)) connected; \(ReadableText.count(ingest.batches)) batches with \
-            \(ReadableText.count(ingest.flows)) flows so far.</p>\(more)
-            \(table(["Node", "Version", "#Last batch", "#Batches"], rows))
+            \(ReadableText.count(ingest.flows)) flows so far.</p>\(skewed)\(more)
+            \(table(["Node", "Version", "#Last batch", "#Batches", "Clock"], rows))
             """)
+    }
+
+    /// Returns the difference of an agent's clock from the server's, in words.
+    private func clock(of agent: AgentSummary) -> HTML {
+        guard let lead = agent.clockLead else { return "unknown" }
+        guard agent.isClockSkewed else { return "in step" }
+        return lead < .zero
+            ? "<span class=\"problem\">\(ReadableText.duration(.zero - lead)) behind</span>"
+            : "<span class=\"problem\">\(ReadableText.duration(lead)) ahead</span>"
     }
 
     private var insertsSection: HTML {

@@ -42,6 +42,8 @@ import Testing
         (ingest.connections, ingest.acceptFailures, ingest.batches) = (draw.natural(), draw.natural(), draw.natural())
         (ingest.flows, ingest.wireBytes, ingest.agedConnections) = (draw.natural(), draw.natural(), draw.natural())
         (ingest.duplicateBatches, ingest.duplicateFlows) = (draw.natural(), draw.natural())
+        (ingest.skewedAgents, ingest.greatestClockSkew) = (draw.integer(), draw.duration())
+        ingest.clockLeads = ["node-a": draw.duration()]
         for reason in IngestStatistics.errorReasons { ingest.errors[reason] = draw.natural() }
         return ingest
     }

@@ -27,6 +27,7 @@ import Testing
         numbers.flows.dropped = .init(flows: 2, bytes: 20)
         numbers.flows.gathering = .init(flows: 3, bytes: 30)
         numbers.flows.ignored = ["udp": .init(flows: 4, bytes: 40), "node": .init(flows: 5, bytes: 50)]
+        (numbers.ingest.skewedAgents, numbers.ingest.greatestClockSkew) = (2, .milliseconds(90_500))
         numbers.blocks.stored = .init(blocks: 2, flows: 8, rows: 20, reportedBytes: 1_000)
         numbers.inserts.withoutViews = .init(blocks: 1, flows: 2, rows: 3, reportedBytes: 40)
         numbers.inserts.possiblyDoubled = .init(blocks: 1, flows: 1, rows: 2, reportedBytes: 60)
@@ -66,6 +67,7 @@ import Testing
         ("kubenetmon_server_pending_flows{stage=\"gathering\"}", 3),
         ("kubenetmon_server_pending_bytes{stage=\"queued\"}", 100),
         ("kubenetmon_server_dropped_flows_total", 2), ("kubenetmon_server_duplicate_flows_total", 5),
+        ("kubenetmon_server_agents_clock_skewed", 2), ("kubenetmon_server_agent_clock_skew_max_seconds", 90.5),
         ("kubenetmon_server_connected_agents", 3), ("kubenetmon_server_batches_total", 9),
         ("kubenetmon_server_wire_bytes_total", 777),
         ("kubenetmon_worker_rows_total{type=\"inserted\"}", 20), ("kubenetmon_worker_inserted_bytes_total", 1_000),
@@ -93,7 +95,16 @@ import Testing
         #expect(Self.samples[name] == value)
     }
 
-    /// No input adds series to those present at start.
+    @Test("the clocks that differ have a series for each node")
+    func clocks() {
+        var numbers = ServerNumbers()
+        numbers.ingest.clockLeads = ["node-b": .milliseconds(300_250), "node-a": .seconds(-90)]
+        let samples = MetricsText(MetricsPage(numbers).text).samples
+        #expect(samples["kubenetmon_server_agent_clock_skew_seconds{node=\"node-a\"}"] == -90)
+        #expect(samples["kubenetmon_server_agent_clock_skew_seconds{node=\"node-b\"}"] == 300.25)
+    }
+
+    /// No input adds series to those present at start, but agents' clocks that differ, at most 100.
     @Test("the metrics page is well-formed, and a busy server has the same series as a new one")
     func thePageIsWellFormedAndGrowsWithNothing() {
         let (first, later) = (
