@@ -1343,7 +1343,7 @@ const ProtobufCMessageDescriptor kubenetmon__v1__host_addresses__descriptor =
   (ProtobufCMessageInit) kubenetmon__v1__host_addresses__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor kubenetmon__v1__flow_batch__field_descriptors[20] =
+static const ProtobufCFieldDescriptor kubenetmon__v1__flow_batch__field_descriptors[22] =
 {
   {
     "sequence",
@@ -1585,6 +1585,30 @@ static const ProtobufCFieldDescriptor kubenetmon__v1__flow_batch__field_descript
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "zoned",
+    21,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Kubenetmon__V1__FlowBatch, n_zoned),
+    offsetof(Kubenetmon__V1__FlowBatch, zoned),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "zone",
+    22,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Kubenetmon__V1__FlowBatch, n_zone),
+    offsetof(Kubenetmon__V1__FlowBatch, zone),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned kubenetmon__v1__flow_batch__field_indices_by_name[] = {
   7,   /* field[7] = destination_port */
@@ -1607,11 +1631,13 @@ static const unsigned kubenetmon__v1__flow_batch__field_indices_by_name[] = {
   16,   /* field[16] = translated_ipv6_source */
   18,   /* field[18] = translated_source_port */
   8,   /* field[8] = transport */
+  21,   /* field[21] = zone */
+  20,   /* field[20] = zoned */
 };
 static const ProtobufCIntRange kubenetmon__v1__flow_batch__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 20 }
+  { 0, 22 }
 };
 const ProtobufCMessageDescriptor kubenetmon__v1__flow_batch__descriptor =
 {
@@ -1621,7 +1647,7 @@ const ProtobufCMessageDescriptor kubenetmon__v1__flow_batch__descriptor =
   "Kubenetmon__V1__FlowBatch",
   "kubenetmon.v1",
   sizeof(Kubenetmon__V1__FlowBatch),
-  20,
+  22,
   kubenetmon__v1__flow_batch__field_descriptors,
   kubenetmon__v1__flow_batch__field_indices_by_name,
   1,  kubenetmon__v1__flow_batch__number_ranges,

@@ -5,7 +5,7 @@ import FlowModel
 
 /// An entry of the connection table, as decoded from a netlink message.
 struct ConntrackEntry {
-    /// The connection, with the counters of the message.
+    /// The connection, with the counters of the message and the number of ``zone``.
     var flow: Flow
     /// The kernel's identifier of the entry, `CTA_ID`; nil if the message has none. It is a hash of the entry's address
     /// and tuples, so the successor of an entry on the same tuples often has the same one (`nf_ct_get_id` in
@@ -19,6 +19,7 @@ struct ConntrackEntry {
     /// Creates an entry from its parts.
     init(flow: Flow, id: UInt32?, isDying: Bool = false, zone: ConntrackZone = .default) {
         self.flow = flow
+        self.flow.zone = zone.number
         self.id = id
         self.isDying = isDying
         self.zone = zone
@@ -81,6 +82,9 @@ struct ConntrackZone: Hashable {
     var original: UInt16
     /// The zone in which replies are looked up.
     var reply: UInt16
+
+    /// The zone of the original direction or, if that is the default zone, of replies.
+    var number: UInt16 { original != 0 ? original : reply }
 
     /// The zone of connections that no rule assigns to another.
     static let `default` = ConntrackZone(original: 0, reply: 0)

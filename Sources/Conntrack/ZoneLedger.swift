@@ -13,7 +13,8 @@ import FlowModel
 /// Two entries belong to one connection if packets leave one with the tuple with which they arrive at the other: both
 /// have the same original tuple, or the original tuple of one is that of the other after translation (the mirror of the
 /// other's reply tuple). A connection is reported with the tuples of the entry that translates its destination, or else
-/// of one that translates its source: these name the service that was dialled as well as the peer that responds.
+/// of one that translates its source: these name the service that was dialled as well as the peer that responds. It is
+/// reported with the zone of that entry, or else of the first entry seen, so that all of its reports have one zone.
 ///
 /// A zone that first sees a connection's reply, because its entry was deleted or a hop changed to this zone, takes the
 /// replies for the original direction (`net.netfilter.nf_conntrack_tcp_loose`). Such an entry is turned before its
@@ -104,6 +105,8 @@ struct ZoneLedger {
         var lastDirectRound: UInt32
         /// The tuples to report, if an entry translates addresses.
         var translated: (original: FlowTuple, reply: FlowTuple)?
+        /// The zone to report: that of the entry of ``translated``, or else of the first entry seen.
+        var zone: UInt16
         /// Hashes of the views with which the connection's packets arrive at a zone or leave it, the latest last.
         var views: [UInt64]
 
@@ -207,6 +210,7 @@ struct ZoneLedger {
         if let translated = connection.translated, flow.isHop(of: translated) {
             (flow.original, flow.reply) = translated
         }
+        flow.zone = connection.zone
         (flow.originalCounters, flow.replyCounters) = (original, reply)
         connections[number] = connection
         return flow
@@ -228,7 +232,7 @@ struct ZoneLedger {
         let arriving = View(flow.transport, flow.original)
         guard flow.isTranslated else {
             guard let known = connectionOfView[arriving.hash] else {
-                return makeConnection([arriving]).map { ($0, flow) }
+                return makeConnection([arriving], in: flow.zone).map { ($0, flow) }
             }
             if known.isMirrored == arriving.isMirrored || arriving.isSymmetric {
                 connections[known.connection]?.lastDirectRound = round
@@ -248,7 +252,7 @@ struct ZoneLedger {
         let number: UInt32
         switch (connectionOfView[arriving.hash]?.connection, connectionOfView[leaving.hash]?.connection) {
         case (nil, nil):
-            guard let made = makeConnection([arriving, leaving]) else {
+            guard let made = makeConnection([arriving, leaving], in: flow.zone) else {
                 leavingOfArriving[arriving.hash] = nil
                 arrivingOfLeaving[leaving.hash] = nil
                 return nil
@@ -266,7 +270,10 @@ struct ZoneLedger {
         }
         let isDestination = flow.reply.source != flow.original.destination
         let isOutdated = connections[number]?.translated.map { !flow.isHop(of: $0) } ?? true
-        if isDestination || isOutdated { connections[number]?.translated = (flow.original, flow.reply) }
+        if isDestination || isOutdated {
+            connections[number]?.translated = (flow.original, flow.reply)
+            connections[number]?.zone = flow.zone
+        }
         connections[number]?.lastDirectRound = round
         return (number, flow)
     }
@@ -316,12 +323,12 @@ struct ZoneLedger {
         if let arriving = arrivingOfLeaving.removeValue(forKey: view) { leavingOfArriving[arriving] = nil }
     }
 
-    private mutating func makeConnection(_ views: [View]) -> UInt32? {
+    private mutating func makeConnection(_ views: [View], in zone: UInt16) -> UInt32? {
         guard connections.count < Self.maximumConnections else { return nil }
         repeat { nextConnection &+= 1 } while connections[nextConnection] != nil
         connections[nextConnection] = Connection(
             firstRound: round, reportedSince: round, lastSeen: second, lastRound: round, lastDirectRound: round,
-            views: views.map(\.hash))
+            zone: zone, views: views.map(\.hash))
         for view in views {
             connectionOfView[view.hash] = Membership(connection: nextConnection, isMirrored: view.isMirrored)
         }
@@ -357,7 +364,9 @@ struct ZoneLedger {
         joined.lastSeen = max(joined.lastSeen, absorbed.lastSeen)
         joined.lastDirectRound = round
         if absorbed.firstRound &- joined.firstRound > UInt32.max / 2 { joined.firstRound = absorbed.firstRound }
-        joined.translated = joined.translated ?? absorbed.translated
+        if joined.translated == nil, absorbed.translated != nil {
+            (joined.translated, joined.zone) = (absorbed.translated, absorbed.zone)
+        }
         joined.views += absorbed.views
         for view in absorbed.views { connectionOfView[view]?.connection = number }
         connections[number] = joined
@@ -370,7 +379,7 @@ extension Flow {
     fileprivate var turned: Flow {
         Flow(
             transport: transport, original: reply, reply: original, originalCounters: replyCounters,
-            replyCounters: originalCounters)
+            replyCounters: originalCounters, zone: zone)
     }
 
     /// Returns whether the entry's packets arrive at that translation or leave it.

@@ -67,7 +67,10 @@ public struct FlowCounters: Hashable, Sendable {
 public struct Flow: Hashable, Sendable {
     /// The transport protocol.
     public var transport: TransportProtocol
-    /// The tuple of the packet that opened the connection.
+    /// The conntrack zone in which the kernel keeps the connection; 0 for the default zone. It fits in padding, so that
+    /// it takes no memory.
+    public var zone: UInt16
+    /// The tuple of the packet that opened the connection: the first one that conntrack saw.
     public var original: FlowTuple
     /// The tuple that replies carry. Its source is the real peer behind a translated destination.
     public var reply: FlowTuple
@@ -80,9 +83,10 @@ public struct Flow: Hashable, Sendable {
     @inlinable
     public init(
         transport: TransportProtocol, original: FlowTuple, reply: FlowTuple,
-        originalCounters: FlowCounters, replyCounters: FlowCounters
+        originalCounters: FlowCounters, replyCounters: FlowCounters, zone: UInt16 = 0
     ) {
         self.transport = transport
+        self.zone = zone
         self.original = original
         self.reply = reply
         self.originalCounters = originalCounters

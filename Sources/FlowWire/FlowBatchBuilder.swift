@@ -10,8 +10,8 @@ public import NIOCore
 public struct FlowBatchBuilder: ~Copyable {
     /// The most flows that one batch holds. More would cost memory in the server, which buffers a partial frame for
     /// each agent that it has stopped reading, and save little: a batch's own few bytes are negligible beside this many
-    /// flows. Even if all were IPv6 and translated and every counter took its longest form, their frame would stay
-    /// below ``Frame/maximumLength`` (123 bytes a flow).
+    /// flows. Even if all were IPv6, translated and in a zone, and every counter took its longest form, their frame would
+    /// stay below ``Frame/maximumLength`` (128 bytes a flow).
     public static let maximumFlows = 1024
 
     /// The address family of the flows.
@@ -45,6 +45,10 @@ public struct FlowBatchBuilder: ~Copyable {
     private let translatedSourcePort = Column<UInt32>(capacity: maximumFlows)
     private let translatedDestinationPort = Column<UInt32>(capacity: maximumFlows)
 
+    private var zonedCount = 0
+    private let zoned = Column<UInt32>(capacity: maximumFlows)
+    private let zone = Column<UInt32>(capacity: maximumFlows)
+
     /// Makes an empty builder for flows of one family.
     public init(family: Family) {
         self.family = family
@@ -77,6 +81,11 @@ public struct FlowBatchBuilder: ~Copyable {
             translatedDestinationPort[translatedCount] = UInt32(flow.reply.destinationPort)
             translatedCount += 1
         }
+        if flow.zone != 0 {
+            zoned[zonedCount] = UInt32(count)
+            zone[zonedCount] = UInt32(flow.zone)
+            zonedCount += 1
+        }
         count += 1
         reportedBytes &+= flow.bytes
     }
@@ -90,6 +99,7 @@ public struct FlowBatchBuilder: ~Copyable {
         defer {
             count = 0
             translatedCount = 0
+            zonedCount = 0
             reportedBytes = 0
         }
         var batch = Kubenetmon__V1__FlowBatch()
@@ -116,6 +126,8 @@ public struct FlowBatchBuilder: ~Copyable {
         (batch.n_translated_source_port, batch.translated_source_port) = (translatedCount, translatedSourcePort.base)
         (batch.n_translated_destination_port, batch.translated_destination_port) =
             (translatedCount, translatedDestinationPort.base)
+        (batch.n_zoned, batch.zoned) = (zonedCount, zoned.base)
+        (batch.n_zone, batch.zone) = (zonedCount, zone.base)
         return withUnsafeMutablePointer(to: &batch) { batch in
             var message = Kubenetmon__V1__AgentMessage()
             kubenetmon__v1__agent_message__init(&message)

@@ -52,17 +52,29 @@ public struct ReceivedFlowBatch: ~Copyable {
         try Self.checkPorts("destination_port", batch.destination_port, count)
         try Self.checkPorts("translated_source_port", batch.translated_source_port, translated)
         try Self.checkPorts("translated_destination_port", batch.translated_destination_port, translated)
-        var previous = -1
-        for index in 0..<translated {
-            let flow = Int(batch.translated[index])
-            guard flow > previous, flow < count else { throw .badTranslatedIndex(index) }
-            previous = flow
-        }
+        if let index = Self.firstWrong(batch.translated, translated, of: count) { throw .badTranslatedIndex(index) }
+        let zoned = batch.n_zoned
+        try check("zone", batch.n_zone, zoned)
+        // A zone has as many bits as a port.
+        try Self.checkPorts("zone", batch.zone, zoned)
+        if let index = Self.firstWrong(batch.zoned, zoned, of: count) { throw .badZonedIndex(index) }
         sequence = batch.sequence
         observedAtMilliseconds = batch.observed_at_ms
         self.count = count
         self.isIPv4 = isIPv4
         self.message = message
+    }
+
+    /// Returns the place of the first flow in a column that does not exist or is not ascending; nil if there is none.
+    private static func firstWrong(_ flows: UnsafeMutablePointer<UInt32>?, _ length: Int, of count: Int) -> Int? {
+        guard let flows else { return nil }
+        var previous = -1
+        for place in 0..<length {
+            let flow = Int(flows[place])
+            guard flow > previous, flow < count else { return place }
+            previous = flow
+        }
+        return nil
     }
 
     private static func checkPorts(
@@ -80,7 +92,9 @@ public struct ReceivedFlowBatch: ~Copyable {
     public func forEach(in range: Range<Int>, _ body: (Flow) -> Void) {
         precondition(range.lowerBound >= 0 && range.upperBound <= count, "the batch has \(count) flows")
         let batch = message.pointer.pointee.batch.pointee
-        var nextTranslated = firstTranslated(from: UInt32(range.lowerBound), batch)
+        let first = UInt32(range.lowerBound)
+        var nextTranslated = Self.firstPlace(of: first, in: batch.translated, batch.n_translated)
+        var nextZoned = Self.firstPlace(of: first, in: batch.zoned, batch.n_zoned)
         for index in range {
             let original = FlowTuple(
                 source: address(batch.ipv4_source, batch.ipv6_source, index),
@@ -97,6 +111,11 @@ public struct ReceivedFlowBatch: ~Copyable {
                     destinationPort: UInt16(truncatingIfNeeded: batch.translated_destination_port[nextTranslated]))
                 nextTranslated += 1
             }
+            var zone: UInt16 = 0
+            if nextZoned < batch.n_zoned, batch.zoned[nextZoned] == UInt32(index) {
+                zone = UInt16(truncatingIfNeeded: batch.zone[nextZoned])
+                nextZoned += 1
+            }
             body(
                 Flow(
                     transport: TransportProtocol(rawValue: batch.transport.data[index]),
@@ -104,18 +123,21 @@ public struct ReceivedFlowBatch: ~Copyable {
                     reply: reply,
                     originalCounters: FlowCounters(
                         packets: batch.original_packets[index], bytes: batch.original_bytes[index]),
-                    replyCounters: FlowCounters(packets: batch.reply_packets[index], bytes: batch.reply_bytes[index])))
+                    replyCounters: FlowCounters(packets: batch.reply_packets[index], bytes: batch.reply_bytes[index]),
+                    zone: zone))
         }
     }
 
-    /// Returns the index of the first translated flow that is not before `flow`; translated flows are in ascending
-    /// order.
-    private func firstTranslated(from flow: UInt32, _ batch: Kubenetmon__V1__FlowBatch) -> Int {
+    /// Returns the place of the first flow in an ascending column that is not before `flow`.
+    private static func firstPlace(
+        of flow: UInt32, in flows: UnsafeMutablePointer<UInt32>?, _ length: Int
+    ) -> Int {
+        guard let flows else { return 0 }
         var low = 0
-        var high = batch.n_translated
+        var high = length
         while low < high {
             let middle = (low + high) / 2
-            if batch.translated[middle] < flow { low = middle + 1 } else { high = middle }
+            if flows[middle] < flow { low = middle + 1 } else { high = middle }
         }
         return low
     }

@@ -26,6 +26,8 @@ public enum WireError: Error, Equatable {
     case valueOutOfRange(column: String, value: UInt64)
     /// `translated` names a flow that does not exist, or is not ascending.
     case badTranslatedIndex(Int)
+    /// `zoned` names a flow that does not exist, or is not ascending.
+    case badZonedIndex(Int)
     /// `HostAddresses.ipv6` has this many bytes, not a multiple of 16.
     case badHostAddresses(Int)
     /// An agent sends this many addresses of its host, more than ``Hello/maximumHostAddresses``.
@@ -44,8 +46,7 @@ public enum WireError: Error, Equatable {
         case .notAMessage: "not_a_message"
         case .tooManyFields: "too_many_fields"
         case .badAgentID, .badWelcome, .badToken, .tooManyDoubts, .columnLength, .mixedFamilies, .valueOutOfRange,
-            .badTranslatedIndex,
-            .badHostAddresses, .tooManyHostAddresses:
+            .badTranslatedIndex, .badZonedIndex, .badHostAddresses, .tooManyHostAddresses:
             "malformed_message"
         }
     }
@@ -76,6 +77,8 @@ extension WireError: CustomStringConvertible {
         case .valueOutOfRange(let column, let value): "column \(column) holds \(value), which is out of range"
         case .badTranslatedIndex(let index):
             "column translated: entry \(index) is not the index of a flow, or not in ascending order"
+        case .badZonedIndex(let index):
+            "column zoned: entry \(index) is not the index of a flow, or not in ascending order"
         case .badHostAddresses(let length): "HostAddresses.ipv6 has \(length) bytes, which is not a multiple of 16"
         case .tooManyHostAddresses(let count):
             "an agent reports \(count) host addresses, and the limit is \(Hello.maximumHostAddresses)"

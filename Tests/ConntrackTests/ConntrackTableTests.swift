@@ -181,6 +181,7 @@ private func truth(_ counter: String) throws -> FlowCounters {
             return (try collect(&table), try collect(&table))
         }
         #expect(first.flows.map(\.bytes).sorted() == [128, 1_028])
+        #expect(first.flows.sorted { $0.bytes < $1.bytes }.map(\.zone) == [0, 5])
         #expect(Set(first.flows.map(\.original)).count == 1)
         #expect(second.flows == [])
     }

@@ -272,6 +272,33 @@ private struct SimulatedConnection {
             id: nil, zone: ConntrackZone(original: zone, reply: zone))
     }
 
+    @Test("All reports of a connection have one zone: that of the entry that translates, or else of the first one seen")
+    func zone() {
+        let (pod, service) = (Endpoint("10.244.1.20", 40_000), Endpoint("10.96.0.80", 80))
+        let (peer, node) = (Endpoint("10.244.2.10", 8080), Endpoint("172.18.0.2", 30_000))
+        func zones(_ entries: [ConntrackEntry]) -> Set<UInt16> {
+            var ledger = ZoneLedger()
+            var zones: Set<UInt16> = []
+            for round in 0..<4 as Range<UInt32> {
+                ledger.beginRound(second: round)
+                if round == 0 { for entry in entries { _ = ledger.notice(entry) } }
+                for entry in round.isMultiple(of: 2) ? entries : entries.reversed() {
+                    let flow = ledger.report(entry, second: round)
+                    if !flow.originalCounters.isZero { zones.insert(flow.zone) }
+                }
+            }
+            return zones
+        }
+        let plain = [7, 3, 0].map { Self.entry($0, (pod, peer), (peer, pod)) }
+        #expect(zones(plain) == [7])
+        let masqueraded = Self.entry(5, (pod, peer), (peer, node))
+        #expect(zones(plain + [masqueraded]) == [5])
+        let dialled = Self.entry(9, (pod, service), (peer, pod))
+        #expect(zones([masqueraded] + plain + [dialled]) == [9])
+        #expect(zones([dialled] + plain + [masqueraded]) == [9])
+        #expect(zones([Self.entry(0, (pod, peer), (peer, pod))]) == [0])
+    }
+
     @Test("A pod that calls itself through its service is counted once, in its direction")
     func hairpin() {
         var ledger = ZoneLedger()

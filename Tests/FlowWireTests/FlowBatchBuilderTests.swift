@@ -46,6 +46,33 @@ import Testing
                 == .batch(sequence: 42, observedAtMilliseconds: time, flows: [flow]))
     }
 
+    @Test("the zone of a flow is sent where it is not 0, and old batches without it are those of the default zone")
+    func zones() throws {
+        let tuple = FlowTuple(
+            source: IPAddress(v4: 1), destination: IPAddress(v4: 2), sourcePort: 3, destinationPort: 4)
+        func flow(_ zone: UInt16) -> Flow {
+            Flow(
+                transport: .tcp, original: tuple, reply: tuple.mirrored,
+                originalCounters: FlowCounters(packets: 1, bytes: 2), replyCounters: FlowCounters(), zone: zone)
+        }
+        let flows = [flow(0), flow(300), flow(0), flow(.max)]
+        let without = FlowBatchBuilder.frame(.ipv4, flows.map { _ in flow(0) })
+        let frame = FlowBatchBuilder.frame(.ipv4, flows)
+        let columns = try ByteBuffer(
+            annotatedHex: """
+                aa 01 02 01 03                  # zoned: flows 1 and 3
+                b2 01 05 ac 02 ff ff 03         # zone: 300, 65535
+                """)
+        #expect(frame.readableBytes == without.readableBytes + columns.readableBytes)
+        #expect(frame.readableBytesView.suffix(columns.readableBytes).elementsEqual(columns.readableBytesView))
+        #expect(
+            try DecodedMessage(message(of: frame)) == .batch(sequence: 1, observedAtMilliseconds: 1, flows: flows))
+        guard case .batch(let batch) = try AgentMessage(decoding: message(of: frame)) else { return }
+        var zones: [UInt16] = []
+        for start in 0..<4 { batch.forEach(in: start..<4) { zones.append($0.zone) } }
+        #expect(zones == [0, 300, 0, .max, 300, 0, .max, 0, .max, .max])
+    }
+
     @Test("random batches are decoded as they were encoded", arguments: [FlowBatchBuilder.Family.ipv4, .ipv6])
     func randomBatchesComeBackFromTheirFrames(_ family: FlowBatchBuilder.Family) throws {
         var generator = SeededGenerator(seed: family == .ipv4 ? 4 : 6)
@@ -74,7 +101,7 @@ import Testing
         let most = FlowCounters(packets: .max, bytes: .max)
         let flow = Flow(
             transport: TransportProtocol(rawValue: .max), original: original, reply: original, originalCounters: most,
-            replyCounters: most)
+            replyCounters: most, zone: .max)
         var builder = FlowBatchBuilder(family: .ipv6)
         while !builder.isFull { builder.append(flow) }
         #expect(builder.count == FlowBatchBuilder.maximumFlows)

@@ -48,7 +48,7 @@ extension SeededGenerator {
             let flow = Flow(
                 transport: TransportProtocol(rawValue: integer(UInt8.self)), original: original,
                 reply: oneIn(translation) ? tuple(family) : original.mirrored, originalCounters: counters(),
-                replyCounters: counters())
+                replyCounters: counters(), zone: oneIn(translation) ? integer(UInt16.self) : 0)
             if flow.isIPv4 == (family == .ipv4) { return flow }
         }
     }

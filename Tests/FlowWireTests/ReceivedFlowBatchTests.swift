@@ -12,18 +12,19 @@ import Testing
         case ipv4_source = 3, ipv4_destination, ipv6_source, ipv6_destination, source_port, destination_port, transport
         case original_packets, original_bytes, reply_packets, reply_bytes, translated, translated_ipv4_source
         case translated_ipv4_destination, translated_ipv6_source, translated_ipv6_destination, translated_source_port
-        case translated_destination_port
+        case translated_destination_port, zoned, zone
     }
 
     typealias Columns = [Column: [UInt8]]
 
-    /// Two flows, the second translated.
+    /// Two flows, the first outside the default conntrack zone, the second translated.
     static let common: Columns = [
         .source_port: Protobuf.packed([1, 65_535]), .destination_port: Protobuf.packed([443, 80]),
         .transport: [6, 17], .original_packets: Protobuf.packed([1, .max]), .original_bytes: Protobuf.packed([60, 9]),
         .reply_packets: Protobuf.packed([0, 8]), .reply_bytes: Protobuf.packed([0, 7]),
         .translated: Protobuf.packed([1]), .translated_source_port: Protobuf.packed([8080]),
-        .translated_destination_port: Protobuf.packed([65_535]),
+        .translated_destination_port: Protobuf.packed([65_535]), .zoned: Protobuf.packed([0]),
+        .zone: Protobuf.packed([65_520]),
     ]
     static let ipv4 = common.merging([
         .ipv4_source: Protobuf.packed(fixed: [0x0a00_0001, 0x0a00_0002]),
@@ -67,7 +68,7 @@ import Testing
         let flows = [
             Flow(
                 transport: .tcp, original: first, reply: first.mirrored,
-                originalCounters: FlowCounters(packets: 1, bytes: 60), replyCounters: FlowCounters()),
+                originalCounters: FlowCounters(packets: 1, bytes: 60), replyCounters: FlowCounters(), zone: 65_520),
             Flow(
                 transport: .udp,
                 original: FlowTuple(
@@ -105,7 +106,7 @@ import Testing
     }
 
     @Test("unknown fields of a batch are ignored") func unknownFieldsAreIgnored() throws {
-        let later = Protobuf.field(21, [1, 2]) + bytes(Self.ipv6) + Protobuf.field(1_000, varint: 3)
+        let later = Protobuf.field(40, [1, 2]) + bytes(Self.ipv6) + Protobuf.field(1_000, varint: 3)
         #expect(
             try DecodedMessage(Protobuf.field(50, varint: 1) + Protobuf.field(2, later)) == decode(Self.ipv6))
     }
@@ -126,8 +127,8 @@ import Testing
                 var malformed = columns
                 malformed[column] = new
                 let error = try #require(throws: WireError.self) { try decode(malformed) }
-                // The lengths of these two columns determine the expected lengths of the others.
-                guard column != .transport, column != .translated else { continue }
+                // The lengths of these columns determine the expected lengths of the others.
+                guard ![.transport, .translated, .zoned].contains(column) else { continue }
                 switch error {
                 case .columnLength(let name, let found, let expected):
                     #expect(found != expected)
@@ -164,12 +165,12 @@ import Testing
     }
 
     @Test(
-        "a port above 65535 is rejected",
+        "a port or a zone above 65535 is rejected",
         arguments: [
-            Column.source_port, .destination_port, .translated_source_port, .translated_destination_port,
+            Column.source_port, .destination_port, .translated_source_port, .translated_destination_port, .zone,
         ])
     func aPortAbove65535IsRefused(_ column: Column) {
-        let count = "\(column)".hasPrefix("translated") ? 1 : 2
+        let count = [.source_port, .destination_port].contains(column) ? 2 : 1
         for port: UInt64 in [65_536, UInt64(UInt32.max)] {
             let ports = Protobuf.packed([UInt64](repeating: 1, count: count - 1) + [port])
             let error = #expect(throws: WireError.self) { try decode(Self.ipv4.merging([column: ports]) { $1 }) }
@@ -195,6 +196,15 @@ import Testing
         expectError(.badTranslatedIndex(1), ipv4: twoTranslated([0, 0]))
         expectError(.badTranslatedIndex(1), ipv4: twoTranslated([1, 0]))
         expectError(.badTranslatedIndex(0), ipv4: twoTranslated([7, 1]))
+    }
+
+    @Test("indexes of flows with a zone must be valid and ascending") func zonedFlowsMustExistAndAscend() {
+        func twoZoned(_ indices: [UInt64]) -> Columns { [.zoned: Protobuf.packed(indices), .zone: [1, 2]] }
+        expectError(.badZonedIndex(0), ipv4: [.zoned: [2]])
+        expectError(.badZonedIndex(0), ipv6: [.zoned: Protobuf.packed([UInt64(UInt32.max)])])
+        expectError(.badZonedIndex(1), ipv4: twoZoned([0, 2]))
+        expectError(.badZonedIndex(1), ipv4: twoZoned([0, 0]))
+        expectError(.badZonedIndex(1), ipv6: twoZoned([1, 0]))
     }
 
     // MARK: -

@@ -18,7 +18,7 @@ import Testing
             (.columnLength(column: "reply_bytes", found: 19, expected: 20), "malformed_message", "reply_bytes"),
             (.mixedFamilies, "malformed_message", "IPv6"),
             (.valueOutOfRange(column: "source_port", value: 65_536), "malformed_message", "65536"),
-            (.badTranslatedIndex(21), "malformed_message", "21"),
+            (.badTranslatedIndex(21), "malformed_message", "21"), (.badZonedIndex(23), "malformed_message", "23"),
             (.badHostAddresses(22), "malformed_message", "22"),
             (.tooManyHostAddresses(257), "malformed_message", "257"),
         ])

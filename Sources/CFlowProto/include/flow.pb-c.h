@@ -398,10 +398,18 @@ struct  Kubenetmon__V1__FlowBatch
   uint32_t *translated_source_port;
   size_t n_translated_destination_port;
   uint32_t *translated_destination_port;
+  /*
+   * Flows outside the default conntrack zone. `zoned` has their indices, ascending; entry i of `zone` is the zone of flow
+   * zoned[i], at most 65,535. Of a connection that passes several zones, it is always the same one of them.
+   */
+  size_t n_zoned;
+  uint32_t *zoned;
+  size_t n_zone;
+  uint32_t *zone;
 };
 #define KUBENETMON__V1__FLOW_BATCH__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&kubenetmon__v1__flow_batch__descriptor) \
-    , 0, 0, 0,NULL, 0,NULL, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, {0,NULL}, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL }
+    , 0, 0, 0,NULL, 0,NULL, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, {0,NULL}, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL, {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0,NULL, 0,NULL }
 
 
 /*
