@@ -29,13 +29,13 @@ struct BlockEncoder: Sendable {
         _ block: inout FlowBlock, for schema: TableSchema, compression: InsertCompression,
         reusing memory: consuming [UInt8] = []
     ) -> (body: ClickHouseClient.Body, rows: Int) {
-        block.mergeFlows(with: &merge)
+        block.mergeFlows(with: &merge, for: schema.form)
         rows.load(block)
         labels.load(block.endpoints)
         var body = consume memory
         body.removeAll(keepingCapacity: true)
-        // Without compression, a row of all columns takes 104 bytes plus its share of the texts.
-        body.reserveCapacity(4096 + rows.count * 110)
+        // Without compression, a row of all columns takes 107 bytes plus its share of the texts.
+        body.reserveCapacity(4096 + rows.count * 113)
         if compression == .none {
             var output = NativeBlock(columns: schema.columns.count, rows: rows.count, reusing: consume body)
             for column in schema.columns { append(column, of: block, to: &output) }
@@ -93,6 +93,8 @@ struct BlockEncoder: Sendable {
         case .port(let end): output.appendColumn(name, type: "UInt16", rows[end].port)
         case .bytes: output.appendColumn(name, type: "UInt64", rows.bytes)
         case .packets: output.appendColumn(name, type: "UInt64", rows.packets)
+        case .opened: output.appendColumn(name, keys: Self.openers, indexes: rows.opener)
+        case .conntrackZone: output.appendColumn(name, type: "UInt16", rows.zone)
         }
     }
 
@@ -105,6 +107,9 @@ struct BlockEncoder: Sendable {
     /// The values of the column `proto` by protocol number.
     private static let transportNames = NativeKeys(
         (0...UInt8.max).map { TransportProtocol(rawValue: $0).description })
+
+    /// The values of the column `opened`, by ``FlowRows/opener``.
+    private static let openers = NativeKeys(FlowColumn.End.allCases.map(\.rawValue))
 
     private static let connectionClasses = NativeKeys(ConnectionClass.allCases.map(\.rawValue))
 }

@@ -15,6 +15,7 @@ extension FlowColumn {
         switch self {
         case .label(let label, _): label.definition.migration
         case .ipv6: "002_extended_columns"
+        case .opened, .conntrackZone: "008_opened_and_zone"
         case .date, .intervalStartTime, .intervalSeconds, .environment, .proto, .connectionClass, .connectionFlags,
             .direction, .ipv4, .port, .bytes, .packets:
             nil

@@ -79,10 +79,9 @@ public struct FlowBlock: Sendable {
         let record = FlowRecord(
             minute: UInt16(truncatingIfNeeded: second % Self.secondsPerDay / FlowInterval.seconds),
             transport: flow.transport.rawValue, connectionClass: flow.connectionClass.columnIndex,
-            local: endpoint(flow.local), remote: endpoint(flow.remote),
-            service: flow.service.map { memory.number(of: $0) } ?? 0, flags: flow.flags.rawValue,
-            sentPackets: sent.packets, sentBytes: sent.bytes, receivedPackets: received.packets,
-            receivedBytes: received.bytes)
+            isOpenedByRemote: !flow.isOpenedByLocal, local: endpoint(flow.local), remote: endpoint(flow.remote),
+            service: flow.service.map { memory.number(of: $0) } ?? 0, flags: flow.flags.rawValue, zone: flow.zone,
+            sent: sent, received: received)
         memory.records.append(record)
     }
 
@@ -129,7 +128,18 @@ public struct FlowBlock: Sendable {
 
     /// Merges flows that differ only in their counters, such as two observations of a connection in one minute. The
     /// table would sum their rows later, at a hundred times the cost.
-    public mutating func mergeFlows(with merge: inout FlowMerge) {
+    ///
+    /// - Parameters:
+    ///   - merge: The merge, with the memory of earlier ones.
+    ///   - form: The columns that are stored: without ``FlowColumn/opened`` or ``FlowColumn/conntrackZone``, flows that
+    ///     differ in it alone are merged too.
+    public mutating func mergeFlows(with merge: inout FlowMerge, for form: BlockForm) {
+        if !form.columns.contains(.opened) {
+            for index in memory.records.indices { memory.records[index].removeOpener() }
+        }
+        if !form.columns.contains(.conntrackZone) {
+            for index in memory.records.indices { memory.records[index].removeZone() }
+        }
         merge.merge(&memory.records, ipv6Addresses: memory.ipv6Addresses)
     }
 

@@ -19,6 +19,10 @@ public enum FlowColumn: Hashable, CaseIterable, Sendable {
     /// The port of an end.
     case port(End)
     case bytes, packets
+    /// The end that opened the connection.
+    case opened
+    /// The conntrack zone on the observing node.
+    case conntrackZone
 
     /// All columns, in the order of the table's DDL, then those of the migrations that extend it.
     public static let allCases: [FlowColumn] = {
@@ -29,7 +33,7 @@ public enum FlowColumn: Hashable, CaseIterable, Sendable {
         for end in End.allCases { columns += columnsOfTable(end) }
         columns += [.bytes, .packets]
         for label in Label.allCases where label.definition.migration != nil { columns += Self.columns(of: label) }
-        return columns + [.ipv6(.local), .ipv6(.remote)]
+        return columns + [.ipv6(.local), .ipv6(.remote), .opened, .conntrackZone]
     }()
 
     /// The columns of a label: of both ends, or of the remote end alone.
@@ -64,6 +68,8 @@ public enum FlowColumn: Hashable, CaseIterable, Sendable {
         case .port(let end): end.rawValue + "Port"
         case .bytes: "bytes"
         case .packets: "packets"
+        case .opened: "opened"
+        case .conntrackZone: "conntrackZone"
         }
     }
 }

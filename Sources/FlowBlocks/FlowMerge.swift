@@ -66,9 +66,8 @@ public struct FlowMerge: Sendable {
 
     private func isSame(_ one: FlowRecord, _ other: FlowRecord, _ ipv6Addresses: [UInt128]) -> Bool {
         one.minute == other.minute && one.transport == other.transport
-            && one.connectionClass == other.connectionClass && one.service == other.service
-            && one.flags == other.flags && isSame(one.local, other.local, ipv6Addresses)
-            && isSame(one.remote, other.remote, ipv6Addresses)
+            && one.hasSameConnection(as: other) && one.service == other.service && one.flags == other.flags
+            && isSame(one.local, other.local, ipv6Addresses) && isSame(one.remote, other.remote, ipv6Addresses)
     }
 
     private func isSame(_ one: FlowRecord.Endpoint, _ other: FlowRecord.Endpoint, _ ipv6Addresses: [UInt128]) -> Bool {

@@ -32,6 +32,10 @@ public struct FlowRows: Sendable {
     public private(set) var bytes: [UInt64] = []
     /// Packets.
     public private(set) var packets: [UInt64] = []
+    /// 1 if the remote end opened the connection, 0 if the local end did.
+    public private(set) var opener: [UInt8] = []
+    /// Conntrack zones.
+    public private(set) var zone: [UInt16] = []
     /// The local ends.
     public private(set) var local = Endpoints()
     /// The remote ends.
@@ -119,6 +123,8 @@ public struct FlowRows: Sendable {
         rows.append(to: &flags) { record, _ in record.flags }
         rows.append(to: &bytes) { record, isReceived in isReceived ? record.receivedBytes : record.sentBytes }
         rows.append(to: &packets) { record, isReceived in isReceived ? record.receivedPackets : record.sentPackets }
+        rows.append(to: &opener) { record, _ in record.isOpenedByRemote ? 1 : 0 }
+        rows.append(to: &zone) { record, _ in record.zone }
         local.append(rows, \.local, ipv6Addresses)
         remote.append(rows, \.remote, ipv6Addresses)
     }
@@ -133,6 +139,8 @@ public struct FlowRows: Sendable {
         flags.removeAll(keepingCapacity: true)
         bytes.removeAll(keepingCapacity: true)
         packets.removeAll(keepingCapacity: true)
+        opener.removeAll(keepingCapacity: true)
+        zone.removeAll(keepingCapacity: true)
         local.removeAll()
         remote.removeAll()
     }

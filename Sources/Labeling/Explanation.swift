@@ -112,6 +112,7 @@ extension Labeler {
             explanation.tell(
                 "", "pod \(pod[.namespace])/\(pod[.pod]) is the only one of \(node) behind the service of this address")
         }
+        explanation.tell("opened", labeled.isOpenedByLocal ? "by the local end" : "by the remote end")
         if let service = labeled.service { explanation.tell("service", service.labels[.service]) }
         explanation.tell("class", labeled.connectionClass.rawValue)
         let names = rules.flagNames

@@ -106,7 +106,8 @@ public struct LabelReader: ~Copyable {
             connectionClass: remoteClass == .intraVPC ? localClass : remoteClass,
             flags: flags(of: flow, sourceEnd, destinationEnd),
             sent: isSourceLocal ? flow.originalCounters : flow.replyCounters,
-            received: isSourceLocal ? flow.replyCounters : flow.originalCounters)
+            received: isSourceLocal ? flow.replyCounters : flow.originalCounters,
+            isOpenedByLocal: isSourceLocal && decision.rule != .serviceAddress, zone: flow.zone)
         labeled.decision = decision
         return .labeled(labeled)
     }
@@ -203,7 +204,7 @@ public struct LabelReader: ~Copyable {
         // this node.
         case (true, true) where isTranslatedHere(flow): .source(.translatedHere)
         // Direct server return: a pod of this node sends from the load balancer's address. If replies take another way
-        // than requests, the pod seems to open the connection.
+        // than requests, the pod seems to open the connection; `label` says that the client has opened it.
         case (false, false)
         where !destination.isKnown && isLoadBalancer(flow.reply.source, flow.reply.sourcePort, of: flow):
             .destination(.serviceAddress)

@@ -65,6 +65,11 @@ public struct LabeledFlow: Sendable {
     public let connectionClass: ConnectionClass
     /// The reason for which ``local`` is the local end. It fits in padding, so that it takes no memory.
     var decision = LocalEndDecision()
+    /// Whether the local end opened the connection, as far as conntrack has seen; else, the remote end did. In padding
+    /// too, like ``zone``.
+    public let isOpenedByLocal: Bool
+    /// The conntrack zone on the observing node; 0 for the default zone.
+    public let zone: UInt16
     /// The flags set by address translation and by the configuration's rules.
     public let flags: ConnectionFlags
     /// Counters of the traffic that the local end sent.
@@ -75,7 +80,8 @@ public struct LabeledFlow: Sendable {
     /// Makes a labelled flow of its parts.
     public init(
         transport: TransportProtocol, local: LabeledEndpoint, remote: LabeledEndpoint, service: LabelsReference? = nil,
-        connectionClass: ConnectionClass, flags: ConnectionFlags = [], sent: FlowCounters, received: FlowCounters
+        connectionClass: ConnectionClass, flags: ConnectionFlags = [], sent: FlowCounters, received: FlowCounters,
+        isOpenedByLocal: Bool = true, zone: UInt16 = 0
     ) {
         self.transport = transport
         self.local = local
@@ -85,5 +91,7 @@ public struct LabeledFlow: Sendable {
         self.flags = flags
         self.sent = sent
         self.received = received
+        self.isOpenedByLocal = isOpenedByLocal
+        self.zone = zone
     }
 }

@@ -34,7 +34,8 @@ private func variousBlock(_ generator: inout SeededGenerator, flows: Int, hasIPv
         block.append(
             LabeledFlow(
                 transport: .tcp, local: endpoint(), remote: endpoint(), connectionClass: .intraVPC,
-                flags: ConnectionFlags(rawValue: generator.next() & 3), sent: counters(), received: counters()),
+                flags: ConnectionFlags(rawValue: generator.next() & 3), sent: counters(), received: counters(),
+                isOpenedByLocal: generator.next() & 1 == 0, zone: UInt16(generator.next() % 3) * 0x1001),
             observedAt: lastSecondOfADay - UInt32(generator.next() % 86_000))
     }
     return block

@@ -11,10 +11,58 @@ import Testing
 @testable import ClickHouse
 
 @Suite struct ExtendedColumnsTests {
-    private func migrate(_ database: TestDatabase) async throws {
-        let statement = try String(
-            contentsOf: Repository.file("deploy/clickhouse/002_extended_columns.sql"), encoding: .utf8)
+    private func migrate(_ database: TestDatabase, _ file: String = "002_extended_columns") async throws {
+        let statement = try String(contentsOf: Repository.file("deploy/clickhouse/\(file).sql"), encoding: .utf8)
         try await database.query(statement)
+    }
+
+    /// Makes a flow that differs from others of the same `original` in the given parts alone.
+    private func flow(isOpenedByLocal: Bool, zone: UInt16, of original: LabeledFlow) -> LabeledFlow {
+        LabeledFlow(
+            transport: .tcp, local: original.local, remote: original.remote, connectionClass: .intraVPC,
+            sent: FlowCounters(packets: 1, bytes: 100), received: FlowCounters(packets: 2, bytes: 7),
+            isOpenedByLocal: isOpenedByLocal, zone: zone)
+    }
+
+    @Test("rows say which end opened the connection, and in which zone it is; rows that differ in one alone stay apart")
+    func openerAndZone() async throws {
+        let database = try await TestDatabase.make()
+        try await migrate(database)
+        for _ in 0..<2 { try await migrate(database, "008_opened_and_zone") }
+        // In a block of its own each: ClickHouse, and not the server, must keep the rows apart.
+        let original = try flow()
+        let parts: [(Bool, UInt16)] = [(true, 0), (false, 0), (true, 0xfff0), (true, 0)]
+        for (isOpenedByLocal, zone) in parts {
+            let flow = flow(isOpenedByLocal: isOpenedByLocal, zone: zone, of: original)
+            try await insert([flowBlock([flow])], into: database)
+        }
+        let flows = parts.map { flow(isOpenedByLocal: $0, zone: $1, of: original) }
+        try await insert([flowBlock(flows)], into: database)
+        try await database.query("OPTIMIZE TABLE network_flows_0 FINAL")
+        let rows = try await database.rows(
+            "SELECT opened, conntrackZone, direction, bytes, sourceTranslated FROM network_flows_0 ORDER BY ALL")
+        #expect(
+            rows == [
+                ["local", "0", "out", "400", "false"], ["local", "0", "in", "28", "false"],
+                ["local", "65520", "out", "200", "false"], ["local", "65520", "in", "14", "false"],
+                ["remote", "0", "out", "200", "false"], ["remote", "0", "in", "14", "false"],
+            ])
+    }
+
+    @Test("a table without the new columns gets the same bytes whatever their values are")
+    func originalBytes() throws {
+        let schema = try TableSchema(
+            table: "t",
+            columnNames: FlowColumn.allCases.map(\.name).filter { name in
+                !["opened", "conntrackZone"].contains(name)
+            })
+        func body(_ flows: [LabeledFlow]) -> [UInt8] {
+            var encoder = BlockEncoder()
+            return encoder.encoded(flowBlock(flows), for: schema, compression: .none).body.bytes
+        }
+        let original = try flow()
+        let plain = flow(isOpenedByLocal: true, zone: 0, of: original)
+        #expect(body([plain, flow(isOpenedByLocal: false, zone: 77, of: original)]) == body([plain, plain]))
     }
 
     private func flow() throws -> LabeledFlow {

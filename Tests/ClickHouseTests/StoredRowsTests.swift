@@ -172,9 +172,9 @@ extension BlockEncoder {
             let block = flowBlock((0..<flows).map { labeledFlow(labels.0, labels.1, ports: (UInt16($0), 1)) })
             return encoder.encoded(block, for: schema, compression: .none).body.bytes.count
         }
-        // A row is its labels and 4 others of one byte each, an empty map of 8, and 68 bytes of numbers and addresses.
+        // A row is its labels and 5 others of one byte each, an empty map of 8, and 70 bytes of numbers and addresses.
         let labelColumns = FlowColumn.allCases.filter { if case .label = $0 { true } else { false } }.count
-        #expect(size(101) - size(100) == 2 * (labelColumns + 4 + 8 + 68))
+        #expect(size(101) - size(100) == 2 * (labelColumns + 5 + 8 + 70))
     }
 
     @Test("a block holds 70,000 endpoints") func tensOfThousandsOfEndpointsFitABlock() async throws {

@@ -67,6 +67,16 @@ def chain():
     return [name for name in sorted(os.listdir(SCHEMA)) if re.match(r"(?!00[567])\d{3}_.*\.sql$", name)]
 
 
+def without_opener(name):
+    """Returns a file's statement as it was before 008_opened_and_zone.sql."""
+    statement, = schema(name)
+    for column in ("opened", "sourceTranslated", "conntrackZone"):
+        statement, count = re.subn(r"\n *ADD COLUMN IF NOT EXISTS `%s`.*,$" % column, "", statement, flags=re.M)
+        assert count == 1, column
+    assert ", opened, conntrackZone)" in statement
+    return statement.replace(", opened, conntrackZone)", ")")
+
+
 def grants(name, database="default"):
     """Returns the GRANT statements of a file by role, with the database, which the engine's users file requires."""
     found = {}

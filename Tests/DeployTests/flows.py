@@ -65,12 +65,12 @@ class Flows:
         start = NOW.replace(hour=hour, minute=past) - datetime.timedelta(days=days_ago)
         packets = packets or (sent // 1000 + 1, received // 1000 + 1)
         at_source = dict(
-            local=source, remote=destination, local_port=source_port, remote_port=port,
+            opened="local", local=source, remote=destination, local_port=source_port, remote_port=port,
             out=(sent, packets[0]), into=(received, packets[1]), service=service, observer=entry,
             flags=[*flags, "translated"] if entry else flags)
         size = sent // packets[0]
         at_destination = dict(
-            local=destination, remote=source, local_port=port, remote_port=source_port,
+            opened="remote", local=destination, remote=source, local_port=port, remote_port=source_port,
             out=(received, packets[1]), into=(sent - lost * size, packets[0] - lost), service="",
             observer="", flags=flags)
         sides = []
@@ -107,7 +107,9 @@ class Flows:
         ends = dict(local=source, remote=destination, out=(sent, 1), into=(received, 1), local_port=50_000, remote_port=80)
         if not local_is_source:
             ends = dict(local=destination, remote=source, out=(received, 1), into=(sent, 1), local_port=80, remote_port=50_000)
-        ends.update(service="", observer=observer, flags=["translated"] if is_translated else [])
+        ends.update(
+            opened="local" if local_is_source else "remote", service="", observer=observer,
+            flags=["translated"] if is_translated else [])
         for direction, way in (("out", "out"), ("in", "into")):
             self.rows.append(self.row(NOW - datetime.timedelta(hours=1), "tcp", direction, ends, *ends[way]))
 
@@ -115,7 +117,8 @@ class Flows:
         local, remote = side["local"], side["remote"]
         row = {
             "date": str(start.date()), "intervalStartTime": seconds(start), "intervalSeconds": 60, "environment": "prod",
-            "proto": proto, "direction": direction, "connectionFlags": {flag: True for flag in side["flags"]},
+            "proto": proto, "direction": direction, "opened": side["opened"],
+            "connectionFlags": {flag: True for flag in side["flags"]},
             "localPort": side["local_port"], "remotePort": side["remote_port"], "remoteService": side["service"],
             "bytes": size, "packets": count,
         }

@@ -7,7 +7,7 @@ import unittest
 import uuid
 
 import flows
-from engine import ROOT, SCHEMA, ZONES, QueryError, chain, engine, grants, schema, split
+from engine import ROOT, SCHEMA, ZONES, QueryError, chain, engine, grants, schema, split, without_opener
 
 ROLLUP = "004_rollup_hourly.sql"
 FOR_CLUSTERS = ["006_replicated_on_cluster.sql", "007_distributed.sql"]
@@ -98,6 +98,47 @@ class SchemaTests(unittest.TestCase):
         self.insert()
         self.query("OPTIMIZE TABLE network_flows_0 FINAL")
         self.assertEqual(self.total(), 2 * self.reported)
+
+    def test_the_eighth_file_adds_its_columns_to_a_table_of_the_second_of_an_earlier_release(self):
+        self.apply_all()
+        definition = self.definitions()["network_flows_0"]
+        self.query("DROP TABLE network_flows_0")
+        self.apply(chain()[0])
+        self.query(without_opener("002_extended_columns.sql"))
+        self.apply("003_deduplication_window.sql")
+        self.assertNotIn("opened", self.definitions()["network_flows_0"])
+        self.insert(input_format_skip_unknown_fields=1)
+        for name in ("008_opened_and_zone.sql", "008_opened_and_zone.sql", "002_extended_columns.sql"):
+            self.apply(name)
+            self.assertEqual(self.definitions()["network_flows_0"], definition)
+        self.assertEqual(self.rows("SELECT DISTINCT opened, conntrackZone FROM network_flows_0"), [("", "0")])
+        self.insert()
+        self.query("OPTIMIZE TABLE network_flows_0 FINAL")
+        self.assertEqual(self.total(), 2 * self.reported)
+        self.assertEqual(
+            self.rows("SELECT opened != '', sum(bytes) FROM network_flows_0 GROUP BY ALL ORDER BY ALL"),
+            [("0", str(self.reported)), ("1", str(self.reported))])
+
+    def test_rows_that_differ_in_the_opener_or_the_zone_alone_are_not_merged(self):
+        self.apply_all()
+        self.flows = flows.Flows()
+        self.flows.connection(flows.WEB_1, flows.STRANGER, 443, 10, 20, (11, 0), 40_000)
+        row, = [row for row in self.flows.rows if row["direction"] == "out"]
+        parts = [("local", 0), ("remote", 0), ("local", 5), ("local", 0)]
+        for opened, zone in parts:
+            self.flows.rows = [dict(row, opened=opened, conntrackZone=zone)]
+            self.insert()
+        self.query("OPTIMIZE TABLE network_flows_0 FINAL")
+        self.assertEqual(
+            self.rows("SELECT opened, conntrackZone, bytes FROM network_flows_0 ORDER BY ALL"),
+            [("local", "0", "20"), ("local", "5", "10"), ("remote", "0", "10")])
+
+    def test_the_translated_source_has_a_column(self):
+        self.apply_all()
+        self.insert()
+        self.assertEqual(
+            self.number("SELECT count() FROM network_flows_0 WHERE sourceTranslated != connectionFlags['translated']"), 0)
+        self.assertGreater(self.number("SELECT count() FROM network_flows_0 WHERE sourceTranslated"), 0)
 
     def test_an_existing_view_gets_the_new_query(self):
         self.apply_all()

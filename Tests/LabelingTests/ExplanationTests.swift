@@ -56,6 +56,7 @@ private let site = Site(environment: "production", cloud: "aws", region: "eu-cen
                 "destination: 10.244.2.10 is pod shop/web-1 on node-b",
                 ": rather than pod batch/job on node-b, which ended 30 s before",
                 "local: the source: it runs on node-a",
+                "opened: by the local end",
                 "service: shop/web",
                 "class: INTRA_VPC",
                 "local row: cloud=aws region=eu-central-1 cluster=main availabilityZone=eu-central-1a node=node-a "

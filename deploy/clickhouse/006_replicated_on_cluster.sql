@@ -32,6 +32,9 @@ CREATE TABLE IF NOT EXISTS network_flows_0 ON CLUSTER '{cluster}'
     `connectionClass` LowCardinality(String) CODEC(ZSTD(1)),
     `connectionFlags` Map(LowCardinality(String), Bool) CODEC(ZSTD(1)),
     `direction` Enum('out' = 1, 'in' = 2) CODEC(ZSTD(1)),
+    `opened` LowCardinality(String) CODEC(ZSTD(1)),
+    `sourceTranslated` Bool ALIAS connectionFlags['translated'],
+    `conntrackZone` UInt16 CODEC(ZSTD(1)),
     `localCloud` LowCardinality(String) CODEC(ZSTD(1)),
     `localRegion` LowCardinality(String) CODEC(ZSTD(1)),
     `localCluster` LowCardinality(String) CODEC(ZSTD(1)),
@@ -68,7 +71,7 @@ CREATE TABLE IF NOT EXISTS network_flows_0 ON CLUSTER '{cluster}'
 ENGINE = ReplicatedSummingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}', (bytes, packets))
 PARTITION BY date
 PRIMARY KEY (date, intervalStartTime, direction, proto, localApp, remoteApp, localPod, remotePod)
-ORDER BY (date, intervalStartTime, direction, proto, localApp, remoteApp, localPod, remotePod, intervalSeconds, environment, connectionClass, connectionFlags, localCloud, localRegion, localCluster, localCell, localAvailabilityZone, localNode, localInstanceID, localNamespace, localIPv4, localPort, remoteCloud, remoteRegion, remoteCluster, remoteCell, remoteAvailabilityZone, remoteNode, remoteInstanceID, remoteNamespace, remoteIPv4, remotePort, remoteCloudService, localWorkload, remoteWorkload, remoteService, localIPv6, remoteIPv6)
+ORDER BY (date, intervalStartTime, direction, proto, localApp, remoteApp, localPod, remotePod, intervalSeconds, environment, connectionClass, connectionFlags, localCloud, localRegion, localCluster, localCell, localAvailabilityZone, localNode, localInstanceID, localNamespace, localIPv4, localPort, remoteCloud, remoteRegion, remoteCluster, remoteCell, remoteAvailabilityZone, remoteNode, remoteInstanceID, remoteNamespace, remoteIPv4, remotePort, remoteCloudService, localWorkload, remoteWorkload, remoteService, localIPv6, remoteIPv6, opened, conntrackZone)
 TTL intervalStartTime + toIntervalDay(90)
 SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, replicated_deduplication_window = 10000;
 
