@@ -16,8 +16,8 @@ enum FenceMarker {
     /// Returns the pod's name in the row of a token.
     static func podName(of token: String) -> String { "fence/\(token)" }
 
-    /// Returns the start of a day in seconds since the Unix epoch.
-    private static func midnight(of day: UInt16) -> UInt32 { UInt32(day) * 86_400 }
+    /// Returns the start of a day in seconds since the Unix epoch. Days beyond 2106 do not fit 32 bits.
+    private static func midnight(of day: UInt16) -> UInt32 { UInt32(day) &* 86_400 }
 
     /// Returns the row as the body of an insert.
     static func body(of token: String, day: UInt16) -> ClickHouseClient.Body {

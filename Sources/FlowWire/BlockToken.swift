@@ -6,6 +6,17 @@ import CFlowProto
 enum BlockToken {
     static let byteCount = MemoryLayout<UInt128>.size
 
+    /// The last day whose seconds since the Unix epoch fit 32 bits, as those of every row must.
+    static let lastDay = UInt16(UInt32.max / 86_400)
+
+    /// Reads the day of a block's rows; throws ``WireError/valueOutOfRange(column:value:)``.
+    static func day(_ value: UInt32) throws(WireError) -> UInt16 {
+        guard let day = UInt16(exactly: value), day <= lastDay else {
+            throw .valueOutOfRange(column: "day", value: UInt64(value))
+        }
+        return day
+    }
+
     /// Reads the tokens of a field; throws ``WireError/badToken(field:length:)``.
     static func list(_ data: ProtobufCBinaryData, _ field: String) throws(WireError) -> [UInt128] {
         guard data.len % byteCount == 0 else { throw .badToken(field: field, length: data.len) }

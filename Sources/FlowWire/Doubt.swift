@@ -40,9 +40,7 @@ public struct Doubt: Hashable, Sendable {
         }
         var doubts: [Doubt] = []
         for (index, token) in tokens.enumerated() {
-            guard let day = UInt16(exactly: message.day[index]) else {
-                throw .valueOutOfRange(column: "day", value: UInt64(message.day[index]))
-            }
+            let day = try BlockToken.day(message.day[index])
             // Longer than any process has run; a duration overflows far beyond.
             guard message.age_ms[index] < 1 << 48 else {
                 throw .valueOutOfRange(column: "age_ms", value: message.age_ms[index])

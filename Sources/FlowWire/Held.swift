@@ -25,10 +25,7 @@ public struct Held: Equatable, Sendable {
     /// Reads a message; throws ``WireError/badToken(field:length:)`` or ``WireError/valueOutOfRange(column:value:)``.
     init(_ message: Kubenetmon__V1__Held) throws(WireError) {
         token = try BlockToken.one(message.token, "Held.token")
-        guard let day = UInt16(exactly: message.day) else {
-            throw .valueOutOfRange(column: "day", value: UInt64(message.day))
-        }
-        self.day = day
+        day = try BlockToken.day(message.day)
         sequences = Array(UnsafeBufferPointer(start: message.sequence, count: message.n_sequence))
     }
 

@@ -90,7 +90,7 @@ import Testing
             .welcome(
                 Welcome(
                     serverID: 5, address: IPAddress(v4: 7), port: 1, settlesDoubts: true, grantedBytes: .max)),
-            .ack([], grantedBytes: .max), .held(Held(token: .max, day: .max, sequences: [])),
+            .ack([], grantedBytes: .max), .held(Held(token: .max, day: 49_710, sequences: [])),
             .settlement([]), .settlement(SettledDoubt.Fate.allCases.map { SettledDoubt(token: 9, fate: $0) }),
         ])
     func itComesBackFromItsFrame(_ message: ServerMessage) throws {
