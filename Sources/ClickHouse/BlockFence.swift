@@ -12,6 +12,8 @@ public import HTTPClient
 public final class BlockFence: Sendable {
     /// The maximum number of tokens in one question.
     private static let tokensPerQuestion = 1_000
+    /// The least bound of an age in seconds.
+    private static let leastBound: UInt64 = 16
     /// Tolerance for differences of clocks and rounding, in seconds.
     private static let margin: UInt64 = 10
 
@@ -127,7 +129,9 @@ public final class BlockFence: Sendable {
         // Asked last, so that a restart and inserts before the other answers are seen.
         let elapsed = ContinuousClock.now - begun
         let ages = blocks.map { Self.seconds($0.age + elapsed) }
-        let history = try self.history(since: Set(ages.compactMap(Self.bound)).sorted(), asking: client)
+        // At least one age, or the question would not be an aggregate.
+        let bounds = Set(ages.compactMap(Self.bound)).union([Self.leastBound])
+        let history = try self.history(since: bounds.sorted(), asking: client)
         servers.insert(client.lastServer)
         let window = if case .plain(let window) = schema.deduplication { window } else { 0 }
         return zip(tokens, ages).map { token, age in
@@ -148,6 +152,7 @@ public final class BlockFence: Sendable {
     /// Returns an upper bound of an age in seconds: one of few, since each is a column of the question; nil if the block
     /// is older than half a year.
     private static func bound(_ age: UInt64) -> UInt64? {
+        // The first is leastBound.
         (4...24).lazy.map { 1 << $0 }.first { age <= $0 }
     }
 

@@ -63,7 +63,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         let now = context.eventLoop.now
         switch message {
         case .ack(let sequences, _): perform(machine.acknowledged(sequences, at: now, conditions(context)), context)
-        case .held(let held): perform(machine.held(held.sequences, at: now, conditions(context)), context)
+        case .held(let held): perform(machine.held(held, at: now, conditions(context)), context)
         case .goAway, .welcome, .settlement, .unknown: break
         }
     }
@@ -248,7 +248,8 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
             let uncertain = doubts.map { SettledDoubt(token: $0.token, fate: .uncertain) }
             return perform(machine.doubtsSettled(uncertain), context)
         }
-        settler.settle(doubts) { settled in
+        let channel = context.channel
+        settler.settle(doubts, isWanted: { channel.isActive }) { settled in
             eventLoop.execute {
                 let (handler, context) = bound.value
                 handler.perform(handler.machine.doubtsSettled(settled), context)

@@ -149,9 +149,9 @@ struct AgentConnectionStateMachine {
     /// another server.
     private var waiting: Deque<ByteBuffer> = []
     private var waitingBytes = 0
-    /// The batches whose block was named to the agent, and not confirmed by it. The block waits for that, so the agent
+    /// The batches whose block was named to the agent, and not confirmed by it, with the tokens of their last blocks. The block waits for that, so the agent
     /// is read even while batches are not.
-    private var unconfirmed: Set<UInt64> = []
+    private var unconfirmed: [UInt64: UInt128] = [:]
     /// The number of blocks whose fates the agent waits for.
     private var openDoubts = 0
     /// The time at which each batch in flight arrived, by sequence number. They are not acknowledged yet.
@@ -301,7 +301,9 @@ struct AgentConnectionStateMachine {
     mutating func confirmationReceived(_ confirmation: HeldConfirmation) -> Action {
         switch state {
         case .admitted(let agent):
-            unconfirmed.subtract(confirmation.sequences)
+            for sequence in confirmation.sequences where unconfirmed[sequence] == confirmation.token {
+                unconfirmed[sequence] = nil
+            }
             return .confirm(confirmation, of: agent)
         case .handshake, .awaitingHello, .examining:
             return fail(ConnectionError.unexpectedMessage("a confirmation came before Hello"))
@@ -501,7 +503,9 @@ struct AgentConnectionStateMachine {
     }
 
     /// Whether the peer is read although its batches are not, because a block waits for its confirmation.
-    private var awaitsConfirmation: Bool { !unconfirmed.isEmpty && waitingBytes < Self.maximumWaitingBytes }
+    private var awaitsConfirmation: Bool {
+        !unconfirmed.isEmpty && waitingBytes < Self.maximumWaitingBytes && waiting.count < Self.maximumWaiting / 2
+    }
 
     /// Handles a request to read from the channel.
     mutating func readRequested(at now: NIODeadline, _ conditions: Conditions) -> Action {
@@ -528,15 +532,15 @@ struct AgentConnectionStateMachine {
     mutating func acknowledged(_ sequences: [UInt64], at now: NIODeadline, _ conditions: Conditions) -> Action {
         for sequence in sequences {
             inFlight[sequence] = nil
-            unconfirmed.remove(sequence)
+            unconfirmed[sequence] = nil
         }
         return readMayResume(at: now, conditions)
     }
 
     /// Handles a message that names the block of batches to the agent.
-    mutating func held(_ sequences: [UInt64], at now: NIODeadline, _ conditions: Conditions) -> Action {
+    mutating func held(_ held: Held, at now: NIODeadline, _ conditions: Conditions) -> Action {
         guard case .admitted = state else { return .nothing }
-        unconfirmed.formUnion(sequences)
+        for sequence in held.sequences { unconfirmed[sequence] = held.token }
         return readMayResume(at: now, conditions)
     }
 
@@ -574,7 +578,7 @@ struct AgentConnectionStateMachine {
     private mutating func stopReceiving() {
         if case .admitted(let agent) = state { state = .closing(agent) } else { state = .closing(nil) }
         (waiting, waitingBytes) = ([], 0)
-        unconfirmed = []
+        unconfirmed = [:]
     }
 
     /// Handles the closing of the channel by this side. The action is to be performed once the channel was told to

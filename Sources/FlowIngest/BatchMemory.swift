@@ -28,6 +28,8 @@ struct BatchMemory<Receipt> {
         var receipts: [Receipt]
         /// The block that the batch is in; nil until that is complete.
         var announcement: BlockAnnouncement?
+        /// Whether the agent has said that it sends the batch again on another connection, and has not yet.
+        var hasLeft = false
     }
 
     private struct Agent {
@@ -62,6 +64,7 @@ struct BatchMemory<Receipt> {
             }
             // Of a batch that is sent many times, the latest connections are those still open.
             agent.held[batch.sequence]?.receipts = receipts.suffix(Self.maximumReceipts - 1) + [receipt]
+            agent.held[batch.sequence]?.hasLeft = false
             return .held
         }
     }
@@ -89,7 +92,14 @@ struct BatchMemory<Receipt> {
     /// Records the block of a held batch, and returns the batch's receipts.
     mutating func announce(_ batch: BatchIdentity, in announcement: BlockAnnouncement) -> [Receipt] {
         agents[batch.agent]?.held[batch.sequence]?.announcement = announcement
+        if agents[batch.agent]?.held[batch.sequence]?.hasLeft ?? false { announcement.leave([batch]) }
         return receipts(of: batch) ?? []
+    }
+
+    /// Records that a held batch's agent sends it again on another connection.
+    mutating func leave(_ batch: BatchIdentity) {
+        agents[batch.agent]?.held[batch.sequence]?.hasLeft = true
+        announcement(of: batch)?.leave([batch])
     }
 
     /// The block of a held batch, if it was announced.

@@ -126,7 +126,7 @@ final class BatchLedger: Sendable {
             let abandoned = Set(
                 batches.filter { batch in memory.close(batch) { $0.channel === channel || !$0.channel.isActive } })
             guard !abandoned.isEmpty else { return 0 }
-            for batch in abandoned { memory.announcement(of: batch)?.leave([batch]) }
+            for batch in abandoned { memory.leave(batch) }
             // Under the lock: a batch that arrives again meanwhile is either held or new.
             let withdrawn = sink.withdraw(abandoned)
             for batch in withdrawn { memory.forget(batch) }

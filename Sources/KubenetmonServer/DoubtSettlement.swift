@@ -23,6 +23,8 @@ final class DoubtSettlement: DoubtSettler {
 
     private struct Question: Sendable {
         let doubts: [Doubt]
+        let asked = ContinuousClock.now
+        let isWanted: @Sendable () -> Bool
         let settled: @Sendable ([SettledDoubt]) -> Void
     }
 
@@ -33,6 +35,11 @@ final class DoubtSettlement: DoubtSettler {
         var isStopped = false
     }
 
+    /// The age from which a block is fenced. Its own server believes ClickHouse without asking for a fence for a few
+    /// seconds less than this (`InsertQueue.safeAge`): the fence must not come while it does.
+    static let minimumAge = Duration.seconds(6)
+    /// A difference between the ages that agents tell of a block which is none: messages take their time.
+    private static let ageTolerance = Duration.seconds(10)
     /// The number of blocks settled before agents get answers: each takes some 10 ms.
     private static let blocksAtOnce = 64
     /// The number of fates that are remembered.
@@ -41,6 +48,7 @@ final class DoubtSettlement: DoubtSettler {
     private let settle: @Sendable ([DoubtfulBlock]) throws(ClickHouseError) -> [BlockFate]
     private let cancel: @Sendable () -> Void
     private let backoff: Backoff
+    private let minimumAge: Duration
     private let logger: Logger
     private let state = Mutex(State())
     private let changed = ChangeNotifier()
@@ -49,17 +57,19 @@ final class DoubtSettlement: DoubtSettler {
     ///
     /// - Parameters:
     ///   - backoff: The wait after a failure.
+    ///   - minimumAge: The age from which a block is fenced.
     ///   - logger: The log.
     ///   - settle: Settles blocks, and throws while ClickHouse cannot be asked.
     ///   - cancel: Ends a running call of `settle`.
     init(
-        backoff: Backoff = .insert, logger: Logger,
+        backoff: Backoff = .insert, minimumAge: Duration = minimumAge, logger: Logger,
         settle: @escaping @Sendable ([DoubtfulBlock]) throws(ClickHouseError) -> [BlockFate],
         cancel: @escaping @Sendable () -> Void
     ) {
         self.settle = settle
         self.cancel = cancel
         self.backoff = backoff
+        self.minimumAge = minimumAge
         self.logger = logger
         OwnedThread.start(name: "doubts") { self.run() }
     }
@@ -77,8 +87,11 @@ final class DoubtSettlement: DoubtSettler {
 
     var statistics: Statistics { state.withLock { $0.statistics } }
 
-    func settle(_ doubts: [Doubt], settled: @escaping @Sendable ([SettledDoubt]) -> Void) {
-        state.withLock { $0.questions.append(Question(doubts: doubts, settled: settled)) }
+    func settle(
+        _ doubts: [Doubt], isWanted: @escaping @Sendable () -> Bool,
+        settled: @escaping @Sendable ([SettledDoubt]) -> Void
+    ) {
+        state.withLock { $0.questions.append(Question(doubts: doubts, isWanted: isWanted, settled: settled)) }
         changed.notify()
     }
 
@@ -95,20 +108,24 @@ final class DoubtSettlement: DoubtSettler {
         var (questions, fates) = ([Question](), Fates(limit: Self.rememberedFates))
         var (backoff, logLimit) = (backoff, LogLimit<String>(per: .seconds(10)))
         while true {
-            if questions.isEmpty {
-                changed.block(atMost: .seconds(3_600)) { state.withLock { !$0.questions.isEmpty || $0.isStopped } }
-            }
-            let isStopped = state.withLock { state in
-                questions += state.questions
-                state.questions = []
-                return state.isStopped
+            let (new, isStopped) = state.withLock { state in
+                defer { state.questions = [] }
+                return (state.questions, state.isStopped)
             }
             if isStopped { return }
+            questions += new
+            questions.removeAll { !$0.isWanted() }
             answer(&questions, from: fates)
-            let blocks = Self.blocks(of: questions, notIn: fates)
-            guard !blocks.isEmpty else { continue }
+            let (blocks, wait) = nextBlocks(of: questions, notIn: fates)
+            guard !blocks.isEmpty else {
+                changed.block(atMost: wait) { state.withLock { !$0.questions.isEmpty || $0.isStopped } }
+                continue
+            }
             do throws(ClickHouseError) {
-                for (block, fate) in zip(blocks, try settle(blocks)) { fates.remember(fate, of: block.token) }
+                let begun = ContinuousClock.now
+                for (block, fate) in zip(blocks, try settle(blocks)) {
+                    fates.remember(fate, of: BlockKey(block), announcedBefore: begun - block.age)
+                }
                 backoff.reset()
             } catch {
                 if let suppressed = logLimit.admit(error.reason, at: .now) {
@@ -118,68 +135,99 @@ final class DoubtSettlement: DoubtSettler {
                 }
                 changed.block(atMost: backoff.next()) { state.withLock { $0.isStopped } }
             }
-            answer(&questions, from: fates)
         }
     }
 
-    /// Returns the next blocks to settle. The age of a block is the greatest that an agent tells.
-    private static func blocks(of questions: [Question], notIn fates: Fates) -> [DoubtfulBlock] {
-        var ages: [UInt128: (day: UInt16, age: Duration)] = [:]
-        for doubt in questions.lazy.flatMap(\.doubts) where fates[doubt.token] == nil {
-            guard ages[doubt.token] != nil || ages.count < blocksAtOnce else { continue }
-            let age = max(doubt.age, ages[doubt.token]?.age ?? .zero)
-            ages[doubt.token] = (doubt.day, age)
+    /// Returns the next blocks to settle, or none and the time until one is old enough. The age of a block is the
+    /// greatest that an agent tells.
+    private func nextBlocks(of questions: [Question], notIn fates: Fates) -> ([DoubtfulBlock], wait: Duration) {
+        let now = ContinuousClock.now
+        var (ages, wait): ([BlockKey: Duration], Duration) = ([:], .seconds(3_600))
+        for question in questions {
+            for doubt in question.doubts where fates.fate(of: doubt, askedAt: question.asked) == nil {
+                let (key, age) = (BlockKey(doubt), doubt.age + (now - question.asked))
+                if age < minimumAge {
+                    wait = min(wait, minimumAge - age)
+                } else if ages[key] != nil || ages.count < Self.blocksAtOnce {
+                    ages[key] = max(age, ages[key] ?? .zero)
+                }
+            }
         }
-        return ages.map { DoubtfulBlock(token: $0.key, day: $0.value.day, age: $0.value.age) }
+        return (ages.map { DoubtfulBlock(token: $0.key.token, day: $0.key.day, age: $0.value) }, wait)
     }
 
     /// Answers the questions all of whose blocks are settled.
     private func answer(_ questions: inout [Question], from fates: Fates) {
         questions.removeAll { question in
             let settled = question.doubts.compactMap { doubt in
-                fates[doubt.token].map { SettledDoubt(token: doubt.token, fate: SettledDoubt.Fate($0)) }
+                fates.fate(of: doubt, askedAt: question.asked).map { (doubt, $0) }
             }
             guard settled.count == question.doubts.count else { return false }
-            count(question.doubts, fates)
-            question.settled(settled)
+            count(settled)
+            question.settled(settled.map { SettledDoubt(token: $0.token, fate: SettledDoubt.Fate($1)) })
             return true
         }
     }
 
-    private func count(_ doubts: [Doubt], _ fates: Fates) {
+    private func count(_ settled: [(doubt: Doubt, fate: BlockFate)]) {
         state.withLock { state in
-            for doubt in doubts {
-                guard let fate = fates[doubt.token].map({ SettledDoubt.Fate($0) }) else { continue }
-                state.statistics.batches[fate, default: 0] += UInt64(doubt.batches)
-                state.statistics.reportedBytes[fate, default: 0] &+= doubt.reportedBytes
+            for (doubt, fate) in settled {
+                state.statistics.batches[SettledDoubt.Fate(fate), default: 0] += UInt64(doubt.batches)
+                state.statistics.reportedBytes[SettledDoubt.Fate(fate), default: 0] &+= doubt.reportedBytes
             }
         }
-        let uncertain = doubts.filter { if case .uncertain = fates[$0.token] { true } else { false } }
-        guard let first = uncertain.first, case .uncertain(let reason) = fates[first.token] else { return }
+        let uncertain = settled.filter { if case .uncertain = $0.fate { true } else { false } }
+        guard let first = uncertain.first, case .uncertain(let reason) = first.fate else { return }
         logger.warning(
             "batches of another server may be stored twice",
             metadata: [
-                "batches": "\(uncertain.reduce(0) { $0 + UInt64($1.batches) })",
-                "bytes": "\(uncertain.reduce(0) { $0 &+ $1.reportedBytes })", "reason": "\(reason)",
+                "batches": "\(uncertain.reduce(0) { $0 + UInt64($1.doubt.batches) })",
+                "bytes": "\(uncertain.reduce(0) { $0 &+ $1.doubt.reportedBytes })", "reason": "\(reason)",
             ])
     }
 }
 
 extension DoubtSettlement {
+    /// A block. ClickHouse deduplicates by partition, so that a token alone does not name one.
+    private struct BlockKey: Hashable {
+        let token: UInt128
+        let day: UInt16
+
+        init(_ doubt: Doubt) { (token, day) = (doubt.token, doubt.day) }
+
+        init(_ block: DoubtfulBlock) { (token, day) = (block.token, block.day) }
+    }
+
     /// The fates of the blocks that were settled last.
     private struct Fates {
+        private struct Entry {
+            let fate: BlockFate
+            /// The time before which the block was announced, as far as agents had told.
+            let announcedBefore: ContinuousClock.Instant
+        }
+
         private let limit: Int
-        private var fates: [UInt128: BlockFate] = [:]
-        private var order: [UInt128] = []
+        private var entries: [BlockKey: Entry] = [:]
+        private var order: [BlockKey] = []
 
         init(limit: Int) { self.limit = limit }
 
-        subscript(_ token: UInt128) -> BlockFate? { fates[token] }
+        /// Returns the fate of an agent's block; nil if it is unknown, or if it was found for a block that was announced
+        /// later than the agent tells: ClickHouse may have restarted in between.
+        func fate(of doubt: Doubt, askedAt asked: ContinuousClock.Instant) -> BlockFate? {
+            guard let entry = entries[BlockKey(doubt)],
+                asked - doubt.age >= entry.announcedBefore - DoubtSettlement.ageTolerance
+            else { return nil }
+            return entry.fate
+        }
 
-        mutating func remember(_ fate: BlockFate, of token: UInt128) {
-            if fates.updateValue(fate, forKey: token) == nil { order.append(token) }
+        mutating func remember(
+            _ fate: BlockFate, of key: BlockKey, announcedBefore time: ContinuousClock.Instant
+        ) {
+            let entry = Entry(fate: fate, announcedBefore: time)
+            if entries.updateValue(entry, forKey: key) == nil { order.append(key) }
             guard order.count > 2 * limit else { return }
-            for old in order.prefix(limit) { fates[old] = nil }
+            for old in order.prefix(limit) { entries[old] = nil }
             order.removeFirst(limit)
         }
     }

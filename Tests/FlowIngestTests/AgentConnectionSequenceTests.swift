@@ -190,7 +190,7 @@ private struct World {
         let batches = (Int.random(in: lastAcknowledged..<lastDecoded, using: &generator) + 1...lastDecoded)
             .map { UInt64($0) }
         if !isClosing { announced.formUnion(batches) }
-        perform(machine.held(batches, at: now, conditions))
+        perform(machine.held(Held(token: 1, day: 1, sequences: batches), at: now, conditions))
     }
 
     /// Acknowledges some batches, in order.

@@ -42,7 +42,7 @@ import Testing
         Doubt(token: token, day: 20_787, age: age, batches: 2, reportedBytes: 100)
     }
 
-    private func start(_ fences: Fences) -> DoubtSettlement {
+    private func start(_ fences: Fences, minimumAge: Duration = .zero) -> DoubtSettlement {
         DoubtSettlement(
             backoff: Backoff(initial: .milliseconds(1), maximum: .milliseconds(1)),
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
@@ -52,7 +52,7 @@ import Testing
     private func ask(_ settlement: DoubtSettlement, _ doubts: [Doubt]) async throws -> [SettledDoubt] {
         let answer = Mutex<[SettledDoubt]?>(nil)
         return try await withThrowingTaskGroup(of: [SettledDoubt].self) { _ in
-            settlement.settle(doubts) { settled in answer.withLock { $0 = settled } }
+            settlement.settle(doubts, isWanted: { true }) { settled in answer.withLock { $0 = settled } }
             try await eventually("the question is answered") { answer.withLock { $0 != nil } }
             return answer.withLock { $0 ?? [] }
         }
@@ -87,6 +87,32 @@ import Testing
         fences.setAway(false)
         #expect(try await first == [SettledDoubt(token: 1, fate: .notStored)])
         #expect(try await second.map(\.token) == [1, 3])
+        settlement.stop()
+    }
+
+    @Test("a block is not fenced before its own server asks for a fence") func minimumAge() async throws {
+        let fences = Fences()
+        let settlement = start(fences, minimumAge: .milliseconds(300))
+        let begun = ContinuousClock.now
+        #expect(try await ask(settlement, [doubt(1, age: .zero)]) == [SettledDoubt(token: 1, fate: .notStored)])
+        #expect(ContinuousClock.now - begun >= .milliseconds(300))
+        settlement.stop()
+    }
+
+    @Test("a block of another day or an older one is settled again, and a question without an agent is dropped")
+    func keys() async throws {
+        let fences = Fences()
+        let settlement = start(fences)
+        let other = Doubt(token: 2, day: 1, age: .seconds(1), batches: 1, reportedBytes: 1)
+        for doubts in [[doubt(2)], [other], [doubt(2, age: .seconds(5))], [doubt(2, age: .seconds(60))]] {
+            #expect(try await ask(settlement, doubts) == [SettledDoubt(token: 2, fate: .stored)])
+        }
+        #expect(fences.asked.map { $0.map(\.day) } == [[20_787], [1], [20_787]])
+        fences.setAway(true)
+        settlement.settle([doubt(5)], isWanted: { false }) { _ in Issue.record("a dropped question is answered") }
+        fences.setAway(false)
+        #expect(try await ask(settlement, [doubt(7)]) == [SettledDoubt(token: 7, fate: .notStored)])
+        #expect(!fences.asked.contains { $0.contains { $0.token == 5 } })
         settlement.stop()
     }
 
