@@ -71,6 +71,8 @@ struct InsertJob: Sendable {
     let submitted: UInt32
     /// Whether an agent of the block has left, so that another server may fence the block.
     var hasLostAgent: Bool
+    /// When the block was announced; its beginning if it was not.
+    let announcedAt: ContinuousClock.Instant
     /// The time at which a worker took the block.
     let begun: ContinuousClock.Instant
     /// The rows and bytes held of the block until it is encoded.
@@ -88,6 +90,7 @@ struct InsertJob: Sendable {
         announced = waiting.announced
         submitted = waiting.submitted
         hasLostAgent = waiting.hasLostAgent
+        announcedAt = waiting.block.announced ?? waiting.block.begun
         begun = now
         size = (waiting.block.rows, waiting.block.memoryBytes)
         attempts = Attempts(retry: retry, crash: CrashCheck(since: now))

@@ -36,15 +36,15 @@ struct InsertQueue: Sendable {
             self.block = block
             self.delivery = delivery
             self.submitted = submitted
-            announced = block.token == nil ? [] : block.batchIdentities
+            announced = block.token == nil ? [] : block.batchIdentities.subtracting(block.unannounced)
         }
     }
 
     /// The maximum number of checks, one per second, whether ClickHouse has a batch.
     private static let maximumQuestions = 30
-    /// The age in seconds up to which no agent gives this server up, so that no other server fences a block: agents wait
-    /// longer for a server that is silent.
-    static let safeAge = 10
+    /// The time in seconds since a block's announcement up to which no other server fences it: they wait longer
+    /// (`DoubtSettlement`).
+    static let safeAge = 4
 
     private let configuration: Inserter.Configuration
     /// Whether other servers can fence blocks.
@@ -99,15 +99,14 @@ struct InsertQueue: Sendable {
     /// Removes batches of agents that have left from the blocks that no worker has taken. The caller counts the removals
     /// in the account before the next event.
     ///
-    /// A block that is announced keeps its batches: the agents ask another server for the fate of the whole block.
+    /// A block that is announced keeps the batches of agents that know it: they ask another server for the fate of the
+    /// whole block.
     mutating func withdraw(_ batches: Set<BatchIdentity>) -> [(delivery: BlockDelivery, withdrawal: BlockWithdrawal)] {
         var withdrawals: [(BlockDelivery, BlockWithdrawal)] = []
         for index in waiting.indices {
-            if waiting[index].block.token != nil {
-                if !waiting[index].announced.isDisjoint(with: batches) { waiting[index].hasLostAgent = true }
-                continue
-            }
-            guard let withdrawal = BlockWithdrawal(batches, from: &waiting[index].block) else { continue }
+            if !waiting[index].announced.isDisjoint(with: batches) { waiting[index].hasLostAgent = true }
+            let removable = batches.subtracting(waiting[index].announced)
+            guard let withdrawal = BlockWithdrawal(removable, from: &waiting[index].block) else { continue }
             withdrawals.append((waiting[index].delivery, withdrawal))
             if withdrawal.isComplete { unsettledBlocks -= 1 }
         }
@@ -296,7 +295,7 @@ struct InsertQueue: Sendable {
     /// yet, it cannot any more. Both clocks count, because a machine that was suspended stops one of them.
     private func mayBeFenced(_ job: InsertJob, _ success: InsertJob.Success, at now: Instant) -> Bool {
         guard hasFences, job.batch.isAnnounced else { return false }
-        return job.hasLostAgent || success.isAtRisk || now - job.batch.begun > .seconds(Self.safeAge)
+        return job.hasLostAgent || success.isAtRisk || now - job.announcedAt > .seconds(Self.safeAge)
             || Int(success.second) - Int(job.submitted) > Self.safeAge
     }
 

@@ -80,6 +80,8 @@ public final class FlowAssembler: FlowSink {
         var receipts: [BatchReceipt] = []
         /// The scheduled task that sends the block even if it is not full.
         var expiry: Scheduled<Void>?
+        /// How often the block was announced.
+        var announcements = 0
     }
 
     /// A complete block whose agents have not all confirmed that they know it.
@@ -89,6 +91,10 @@ public final class FlowAssembler: FlowSink {
         /// The scheduled task that gives up the batches whose agents do not confirm.
         let deadline: Scheduled<Void>
     }
+
+    /// The number of times that a block is announced. The last time, it waits for no confirmation: agents that confirm
+    /// some batches and leave others out would hold it up.
+    private static let maximumAnnouncements = 4
 
     /// The maximum number of days with an open block. One more day sends the block that was begun first.
     private static let maximumOpenBlocks = 3
@@ -230,6 +236,11 @@ public final class FlowAssembler: FlowSink {
             let bound = NIOLoopBound(self, eventLoop: eventLoop)
             eventLoop.execute { bound.value.announceChangedBlocks() }
         }
+        for index in changedBlocks.indices {
+            if let withdrawal = withdraw(batches, from: &changedBlocks[index]) {
+                withdrawn.formUnion(withdrawal.batches)
+            }
+        }
         let rest = batches.subtracting(withdrawn)
         return rest.isEmpty ? withdrawn : withdrawn.union(sink?.withdraw(rest) ?? [])
     }
@@ -254,6 +265,8 @@ public final class FlowAssembler: FlowSink {
         let promise = eventLoop.makePromise(of: Void.self)
         drained.append(promise)
         noteDrained()
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        eventLoop.scheduleTask(in: .nanoseconds(2 * limits.confirmation.nanoseconds)) { bound.value.sendUnconfirmed() }
         return promise.futureResult
     }
 
@@ -267,6 +280,8 @@ public final class FlowAssembler: FlowSink {
         if let open = openBlocks.removeValue(forKey: FlowBlock.day(of: second)) {
             if open.block.flagNames == flagNames { return open }
             finish(open)
+            // A batch may have arrived meanwhile, and begun a block.
+            return takeBlock(dayOf: second, flagNames: flagNames)
         }
         return OpenBlock(
             block: FlowBlock(
@@ -276,11 +291,10 @@ public final class FlowAssembler: FlowSink {
     /// Keeps a block open until it is full or reaches the maximum age.
     private func keep(_ open: consuming OpenBlock) {
         let day = open.block.day
-        if openBlocks.count == Self.maximumOpenBlocks,
-            let first = openBlocks.min(by: { $0.value.block.begun < $1.value.block.begun })?.key
-        {
-            flush(first)
-        }
+        let isFull = openBlocks.count == Self.maximumOpenBlocks
+        let first = isFull ? openBlocks.min { $0.value.block.begun < $1.value.block.begun }?.key : nil
+        // Last, because it may write to agents' connections, which may resume to deliver batches.
+        defer { if let first { flush(first) } }
         if open.expiry == nil {
             let bound = NIOLoopBound(self, eventLoop: eventLoop)
             open.expiry = eventLoop.scheduleTask(in: limits.age) { bound.value.flush(day) }
@@ -305,12 +319,17 @@ public final class FlowAssembler: FlowSink {
         let tokenBox = NIOLoopBoundBox<UInt128?>(nil, eventLoop: eventLoop)
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
         let (receipts, eventLoop) = (open.receipts, eventLoop)
+        open.block.announced = .now
+        open.block.unannounced = Set(receipts.lazy.filter { !$0.isConfirming }.map(\.identity))
         let announcement = BatchReceipt.announce(receipts, day: open.block.day) {
             eventLoop.execute { if let token = tokenBox.value { bound.value.send(announced: token) } }
         }
         tokenBox.value = announcement.token
         open.block.token = announcement.token
-        guard !announcement.unconfirmed.isEmpty else { return submit(open, announcement) }
+        open.announcements += 1
+        guard !announcement.unconfirmed.isEmpty, open.announcements < Self.maximumAnnouncements else {
+            return submit(open, announcement)
+        }
         let token = announcement.token
         let deadline = eventLoop.scheduleTask(in: limits.confirmation) { bound.value.confirmationsAreLate(token) }
         announcedBlocks[token] = AnnouncedBlock(open: open, announcement: announcement, deadline: deadline)
@@ -350,6 +369,11 @@ public final class FlowAssembler: FlowSink {
         announced.deadline.cancel()
         submit(announced.open, announced.announcement)
         noteDrained()
+    }
+
+    /// Sends the blocks that wait for confirmations without them.
+    private func sendUnconfirmed() {
+        for token in announcedBlocks.keys { send(announced: token) }
     }
 
     private func noteDrained() {

@@ -24,6 +24,10 @@ public struct FlowBlock: Sendable {
     public let begun = ContinuousClock.now
     /// The deduplication token under which the block is announced to agents; nil if it is not.
     public var token: UInt128?
+    /// When the block was last announced; nil if it is not.
+    public var announced: ContinuousClock.Instant?
+    /// The batches of agents that know of no block, so that they send them again without asking.
+    public var unannounced: Set<BatchIdentity> = []
     /// Flows so far.
     public private(set) var flows = 0
     /// Rows so far.
