@@ -100,6 +100,10 @@ struct ExportStateMachine {
         var isDoubtful = false
     }
 
+    /// The batches that may be in flight to a server that grants bytes. It is less than the 1,024 of a connection at
+    /// which a server stops reading, because it must read the confirmations that follow.
+    static let maximumInFlightBatches = 1_000
+
     /// The bytes of frames that may be in flight before the server has said how many it grants.
     static let firstGrantedBytes = 64 << 10
 
@@ -338,7 +342,8 @@ struct ExportStateMachine {
             guard let index = index(ofSent: sequence), kept[index].block.map({ $0.server == server }) ?? true else {
                 return nil
             }
-            kept[index].block = block
+            // The first announcement of a block counts: its insert may have begun since.
+            if kept[index].block?.token != held.token { kept[index].block = block }
             return BatchKey(agentID: connectedAs, sequence: sequence)
         }
         return (block, batches)
@@ -535,6 +540,7 @@ struct ExportStateMachine {
         let limit =
             switch window {
             case .first: Self.firstGrantedBytes
+            case .granted where inFlightBatches >= Self.maximumInFlightBatches: 0
             case .granted(let bytes): min(Int(clamping: bytes), maximumInFlightBytes)
             case .unlimited: Int.max
             }

@@ -119,7 +119,10 @@ import Testing
         try await eventually("the agent is connected") {
             exporter.statistics.isConnected && server.connections.count == 1
         }
-        try await server.connections[0].say(.welcome(.test(7)))
+        // All batches are written once the server grants so much.
+        let grant: UInt64 = 1 << 30
+        try await server.connections[0].say(.welcome(.test(7, grantedBytes: grant)))
+        try await eventually("the agent has the grant") { exporter.statistics.grantedBytes == grant }
         for _ in 0..<1_000 { try await exporter.eventLoop.submit { exporter.sendHeartbeat() }.get() }
         try await server.connections.first?.read()
         let connection = try await server.connection(0)
