@@ -316,15 +316,13 @@ public final class FlowAssembler: FlowSink {
 
     /// Names a block to its agents under a new token. It goes to the sink once they have confirmed that.
     private func announce(_ open: consuming OpenBlock) {
-        let tokenBox = NIOLoopBoundBox<UInt128?>(nil, eventLoop: eventLoop)
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
         let (receipts, eventLoop) = (open.receipts, eventLoop)
         open.block.announced = .now
         open.block.unannounced = Set(receipts.lazy.filter { !$0.isConfirming }.map(\.identity))
-        let announcement = BatchReceipt.announce(receipts, day: open.block.day) {
-            eventLoop.execute { if let token = tokenBox.value { bound.value.send(announced: token) } }
+        let announcement = BatchReceipt.announce(receipts, day: open.block.day) { token in
+            eventLoop.execute { bound.value.send(announced: token) }
         }
-        tokenBox.value = announcement.token
         open.block.token = announcement.token
         open.announcements += 1
         guard !announcement.unconfirmed.isEmpty, open.announcements < Self.maximumAnnouncements else {
@@ -338,11 +336,11 @@ public final class FlowAssembler: FlowSink {
     private func announceChangedBlocks() {
         let blocks = changedBlocks
         changedBlocks = []
-        for open in blocks {
+        for var open in blocks {
             if open.block.rows > 0 {
                 announce(open)
             } else {
-                recycle(open)
+                open.block.recycle()
             }
         }
         noteDrained()
@@ -356,12 +354,12 @@ public final class FlowAssembler: FlowSink {
         let givenUp = BatchReceipt.giveUp(open.receipts, unconfirmedIn: announced.announcement)
         if givenUp.isEmpty {
             submit(open, announced.announcement)
+            noteDrained()
         } else {
             _ = withdraw(givenUp, from: &open)
             changedBlocks.append(open)
             announceChangedBlocks()
         }
-        noteDrained()
     }
 
     private func send(announced token: UInt128) {
@@ -382,8 +380,6 @@ public final class FlowAssembler: FlowSink {
         drained = []
         for promise in promises { promise.succeed() }
     }
-
-    private func recycle(_ open: consuming OpenBlock) { open.block.recycle() }
 
     /// Hands a block to the sink. An announced block is at risk of a fence by another server if one of its agents has
     /// gone, or may have gone while this process did not run.

@@ -25,7 +25,7 @@ public struct BatchReceipt: Sendable {
     ///   - day: The day of the block's rows, in days since the Unix epoch.
     ///   - confirmed: Called once, from any thread, when every agent that confirms has done so; not if there are none.
     public static func announce(
-        _ receipts: [BatchReceipt], day: UInt16, confirmed: @escaping @Sendable () -> Void
+        _ receipts: [BatchReceipt], day: UInt16, confirmed: @escaping @Sendable (_ token: UInt128) -> Void
     ) -> BlockAnnouncement {
         let awaited = receipts.lazy.filter(\.isConfirming).map(\.identity)
         let announcement = BlockAnnouncement(day: day, awaiting: Set(awaited), confirmed: confirmed)

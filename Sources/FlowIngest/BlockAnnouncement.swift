@@ -20,7 +20,7 @@ public final class BlockAnnouncement: Sendable {
         /// The batches whose agents have said that they send them again on another connection.
         var left: Set<BatchIdentity> = []
         /// Called once every batch is confirmed; nil after that.
-        var confirmed: (@Sendable () -> Void)?
+        var confirmed: (@Sendable (_ token: UInt128) -> Void)?
     }
 
     /// Makes an announcement.
@@ -29,7 +29,7 @@ public final class BlockAnnouncement: Sendable {
     ///   - day: The day of the block's rows, in days since the Unix epoch.
     ///   - batches: The batches whose agents confirm.
     ///   - confirmed: Called once, from any thread, when every batch is confirmed. Not called if there are none.
-    init(day: UInt16, awaiting batches: Set<BatchIdentity>, confirmed: @escaping @Sendable () -> Void) {
+    init(day: UInt16, awaiting batches: Set<BatchIdentity>, confirmed: @escaping @Sendable (_ token: UInt128) -> Void) {
         self.day = day
         state = Mutex(State(unconfirmed: batches, confirmed: batches.isEmpty ? nil : confirmed))
     }
@@ -42,11 +42,11 @@ public final class BlockAnnouncement: Sendable {
 
     /// Records that agents know the block of these batches.
     func confirm(_ batches: some Sequence<BatchIdentity>) {
-        let confirmed = state.withLock { state -> (@Sendable () -> Void)? in
+        let confirmed = state.withLock { state -> (@Sendable (UInt128) -> Void)? in
             state.unconfirmed.subtract(batches)
             return state.unconfirmed.isEmpty ? state.confirmed.take() : nil
         }
-        confirmed?()
+        confirmed?(token)
     }
 
     /// Records that agents send these batches again on another connection.

@@ -26,7 +26,7 @@ import Testing
         private let box = Mutex<BlockAnnouncement?>(nil)
 
         init(_ deliveries: [TestIngest.Delivery]) {
-            let announcement = BatchReceipt.announce(deliveries.map(\.receipt), day: 20_787) {
+            let announcement = BatchReceipt.announce(deliveries.map(\.receipt), day: 20_787) { _ in
                 self.confirmations.withLock { $0 += 1 }
             }
             box.withLock { $0 = announcement }
