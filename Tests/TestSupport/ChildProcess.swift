@@ -84,13 +84,13 @@ public final class ChildProcess: Sendable {
 /// error says "timed out waiting until", followed by `what`. That bound only detects a hang: a test with a tight time
 /// limit fails on a busy machine.
 public func eventually(_ what: String, _ condition: () async throws -> Bool) async throws {
-    // Time for which a busy machine suspends the test does not count: each poll costs at most a tenth of a second.
+    // Time for which a busy machine suspends the test does not count: each poll costs at most a second.
     var left = Duration.seconds(300)
     var last = ContinuousClock.now
     while try await !condition() {
         guard left > .zero else { throw TestEnvironmentError("timed out waiting until \(what)") }
         try await Task.sleep(for: .milliseconds(10))
-        left -= min(.now - last, .milliseconds(100))
+        left -= min(.now - last, .seconds(1))
         last = .now
     }
 }
