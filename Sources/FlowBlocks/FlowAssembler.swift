@@ -94,7 +94,7 @@ public final class FlowAssembler: FlowSink {
 
     /// The number of times that a block is announced. The last time, it waits for no confirmation: agents that confirm
     /// some batches and leave others out would hold it up.
-    private static let maximumAnnouncements = 4
+    private static let maximumAnnouncements = 8
 
     /// The maximum number of days with an open block. One more day sends the block that was begun first.
     private static let maximumOpenBlocks = 3
@@ -259,14 +259,17 @@ public final class FlowAssembler: FlowSink {
         Self.addressThread.submit { index.setHostAddresses(addresses, ofNode: node) }
     }
 
-    /// Sends all open blocks. The result completes when the sink has them: agents may have to confirm them before.
+    /// Sends all open blocks. The result completes when the sink has them, or after the time that agents have to confirm
+    /// two announcements: blocks that are not confirmed then are left to their agents.
     public func flush() -> EventLoopFuture<Void> {
         for day in openBlocks.keys.sorted() { flush(day) }
         let promise = eventLoop.makePromise(of: Void.self)
         drained.append(promise)
         noteDrained()
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
-        eventLoop.scheduleTask(in: .nanoseconds(2 * limits.confirmation.nanoseconds)) { bound.value.sendUnconfirmed() }
+        eventLoop.scheduleTask(in: .nanoseconds(2 * limits.confirmation.nanoseconds)) {
+            bound.value.giveUpUnconfirmed()
+        }
         return promise.futureResult
     }
 
@@ -369,9 +372,19 @@ public final class FlowAssembler: FlowSink {
         noteDrained()
     }
 
-    /// Sends the blocks that wait for confirmations without them.
-    private func sendUnconfirmed() {
-        for token in announcedBlocks.keys { send(announced: token) }
+    /// Leaves the blocks that still wait for confirmations to their agents, which send them to another server.
+    private func giveUpUnconfirmed() {
+        let blocks = announcedBlocks
+        announcedBlocks = [:]
+        for announced in blocks.values {
+            announced.deadline.cancel()
+            var open = announced.open
+            let batches = Set(open.receipts.map(\.identity))
+            BatchReceipt.void(open.receipts)
+            _ = withdraw(batches, from: &open)
+            open.block.recycle()
+        }
+        noteDrained()
     }
 
     private func noteDrained() {

@@ -92,14 +92,14 @@ struct BatchMemory<Receipt> {
     /// Records the block of a held batch, and returns the batch's receipts.
     mutating func announce(_ batch: BatchIdentity, in announcement: BlockAnnouncement) -> [Receipt] {
         agents[batch.agent]?.held[batch.sequence]?.announcement = announcement
-        if agents[batch.agent]?.held[batch.sequence]?.hasLeft ?? false { announcement.leave([batch]) }
+        if agents[batch.agent]?.held[batch.sequence]?.hasLeft ?? false { announcement.leave() }
         return receipts(of: batch) ?? []
     }
 
     /// Records that a held batch's agent sends it again on another connection.
     mutating func leave(_ batch: BatchIdentity) {
         agents[batch.agent]?.held[batch.sequence]?.hasLeft = true
-        announcement(of: batch)?.leave([batch])
+        announcement(of: batch)?.leave()
     }
 
     /// The block of a held batch, if it was announced.

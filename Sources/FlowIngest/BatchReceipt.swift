@@ -42,26 +42,22 @@ public struct BatchReceipt: Sendable {
         return announcement
     }
 
-    /// Gives up batches of an announced block whose agents have not confirmed it in time: those whose connections are
-    /// open, or whose agents have said that they send them elsewhere. The connections are closed, so that the agents
-    /// send them again. Other batches' agents may have ended, and their batches be here alone.
+    /// Gives up batches of an announced block whose agents have not confirmed it in time. An agent that lives sends them
+    /// again, perhaps to another server, which cannot learn that this one has them. Open connections are closed, so that
+    /// agents send them again at once.
     ///
     /// - Returns: The batches that were given up; they are new if they arrive again.
     public static func giveUp(_ receipts: [BatchReceipt], unconfirmedIn announcement: BlockAnnouncement)
         -> Set<BatchIdentity>
     {
-        let late = announcement.unconfirmed
-        guard !late.isEmpty, let ledger = receipts.first?.ledger else { return [] }
-        return ledger.giveUp(late) { batch, receipts in
-            announcement.isLeft(batch) || receipts.contains { $0.channel.isActive }
-        }
+        receipts.first?.ledger.giveUp(announcement.unconfirmed) ?? []
     }
 
     /// Gives up the batches of a block that ClickHouse has not stored and will not: another server has settled that,
     /// and received some of them. The connections of agents that are still here are closed, so that they send the
     /// others again.
     public static func void(_ receipts: [BatchReceipt]) {
-        _ = receipts.first?.ledger.giveUp(Set(receipts.map(\.identity))) { _, _ in true }
+        _ = receipts.first?.ledger.giveUp(Set(receipts.map(\.identity)))
     }
 
     /// Whether each batch's agent has an open connection on which the batch has arrived.
@@ -153,14 +149,12 @@ final class BatchLedger: Sendable {
         announcement?.confirm(batches)
     }
 
-    /// Forgets those held batches that `isGivenUp` selects, closes their connections, and returns them.
-    func giveUp(
-        _ batches: Set<BatchIdentity>, where isGivenUp: (BatchIdentity, [BatchReceipt]) -> Bool
-    ) -> Set<BatchIdentity> {
+    /// Forgets those of the batches that are held, closes their connections, and returns them.
+    func giveUp(_ batches: Set<BatchIdentity>) -> Set<BatchIdentity> {
         let (givenUp, connections) = memory.withLock { memory in
             var (givenUp, connections): (Set<BatchIdentity>, [BatchReceipt]) = ([], [])
             for batch in batches {
-                guard let receipts = memory.receipts(of: batch), isGivenUp(batch, receipts) else { continue }
+                guard let receipts = memory.receipts(of: batch) else { continue }
                 givenUp.insert(batch)
                 connections += receipts
                 memory.forget(batch)

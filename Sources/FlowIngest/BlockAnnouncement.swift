@@ -17,8 +17,8 @@ public final class BlockAnnouncement: Sendable {
 
     private struct State {
         var unconfirmed: Set<BatchIdentity>
-        /// The batches whose agents have said that they send them again on another connection.
-        var left: Set<BatchIdentity> = []
+        /// Whether an agent has said that it sends batches again on another connection.
+        var isLeft = false
         /// Called once every batch is confirmed; nil after that.
         var confirmed: (@Sendable (_ token: UInt128) -> Void)?
     }
@@ -38,7 +38,7 @@ public final class BlockAnnouncement: Sendable {
     public var unconfirmed: Set<BatchIdentity> { state.withLock { $0.unconfirmed } }
 
     /// Whether an agent of the block has said that it sends batches of it again on another connection.
-    public var isLeft: Bool { state.withLock { !$0.left.isEmpty } }
+    public var isLeft: Bool { state.withLock { $0.isLeft } }
 
     /// Records that agents know the block of these batches.
     func confirm(_ batches: some Sequence<BatchIdentity>) {
@@ -49,9 +49,6 @@ public final class BlockAnnouncement: Sendable {
         confirmed?(token)
     }
 
-    /// Records that agents send these batches again on another connection.
-    func leave(_ batches: some Sequence<BatchIdentity>) { state.withLock { $0.left.formUnion(batches) } }
-
-    /// Whether an agent has said that it sends a batch again on another connection.
-    func isLeft(_ batch: BatchIdentity) -> Bool { state.withLock { $0.left.contains(batch) } }
+    /// Records that an agent sends batches of the block again on another connection.
+    func leave() { state.withLock { $0.isLeft = true } }
 }

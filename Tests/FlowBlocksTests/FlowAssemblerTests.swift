@@ -554,13 +554,13 @@ private final class AssemblerUnderTest: Sendable {
         try await test.stop()
     }
 
-    @Test("the batches of an agent that has ended are stored without a confirmation, and are at risk")
-    func endedAgent() async throws {
+    @Test("a batch whose connection broke before its agent knew the block is left to the agent, whoever gets it next")
+    func brokenConnection() async throws {
         let test = try await AssemblerUnderTest(confirmation: .milliseconds(50))
         try await test.send(1, [try flow()])
         try await test.disconnect()
         try await test.flush()
-        #expect(test.blocks.count == 1 && test.sink.isAtRisk(0))
+        #expect(test.blocks.isEmpty && test.gatheredBytes == 0 && test.statistics.withdrawn.flows == 1)
         try await test.stop()
     }
 }
