@@ -150,6 +150,13 @@ let package = Package(
 
         // The tests
         .executableTarget(name: "Churn", path: "Tests/Churn"),
+        .executableTarget(
+            name: "Fleet",
+            dependencies: [
+                "FlowExport", "FlowModel", "FlowWire", "Operations", argumentParser, logging, nioCore, nioPosix,
+                unixSignals,
+            ],
+            path: "Tests/Fleet"),
         .target(name: "CTestSupport", path: "Tests/CTestSupport"),
         .target(name: "TestSupport", dependencies: ["CTestSupport"], path: "Tests/TestSupport"),
         .testTarget(name: "FlowModelTests", dependencies: ["FlowModel", "TestSupport"]),
@@ -261,7 +268,7 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "CNetfilter", "Churn", "ClusterModel", "Conntrack", "FlowIngest", "FlowModel", "FlowWire",
+                "CNetfilter", "Churn", "ClusterModel", "Conntrack", "Fleet", "FlowIngest", "FlowModel", "FlowWire",
                 "InventoryFile", "KubenetmonAgent", "KubenetmonServer", "KubernetesAPI", "KubernetesTestKit",
                 "TestSupport", logging, nioCore, nioPosix,
             ]),
