@@ -185,12 +185,13 @@ bench-build: ## Build all programs of Benchmarks, debug (a few minutes the first
 	@$(SWIFT) build --package-path Benchmarks --quiet
 
 .PHONY: soak
-soak: ## Run the whole pipeline with churn, restarts and faults and check for leaks and missing bytes (MINUTES=10)
+soak: ## Run the whole pipeline with churn, restarts and faults and check for leaks and wrong bytes (MINUTES=10 AGENTS=1000)
 	@tools/install-packages build run
 	@tools/clickhouse --install
 	@$(SWIFT) build -c release --product kubenetmon-agent --quiet
 	@$(SWIFT) build -c release --product kubenetmon-server --quiet
-	@tools/sandbox Benchmarks/soak $(PROGRAMS) $(MINUTES)
+	@$(SWIFT) build -c release --product Fleet --quiet
+	@tools/sandbox Benchmarks/soak $(PROGRAMS) $(MINUTES) $(AGENTS)
 
 .tools/lint/ready:
 	@echo "installing shellcheck and ruff into .tools/lint (about 50 MB on disk, once)"
@@ -202,6 +203,7 @@ soak: ## Run the whole pipeline with churn, restarts and faults and check for le
 modules-test: ## Compare the modules of Package.swift with docs/architecture.md and with their files' imports
 	@echo "modules-test:" && python3 -B Tests/DeployTests/modules_test.py $(SWIFT)
 
+HISTORIES ?= 100000
 SECONDS_EACH ?= 60
 
 .PHONY: fuzz
@@ -214,6 +216,12 @@ fuzz: ## Fuzz the decoders of netlink, frames and Kubernetes objects (SECONDS_EA
 		.build-fuzz/debug/$$program -max_total_time=$(SECONDS_EACH) -verbosity=0 -print_final_stats=1 -artifact_prefix=.build-fuzz/ \
 			.build-fuzz/corpus/$$program Tests/Fuzz/corpus/$$program || exit; \
 	done
+
+.PHONY: histories
+histories: ## Check that random histories of agents and failing servers lose and double nothing (HISTORIES=100000)
+	@tools/install-packages build
+	@$(SWIFT) build --build-tests --quiet
+	KUBENETMON_HISTORIES=$(HISTORIES) $(SWIFT) test --skip-build --filter SettlementModelTests
 
 .PHONY: mutants
 mutants: ## Check that the unit tests detect the faults of Tests/mutants.txt (an hour; NAMES="jitter TLS" selects some)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 @testable import FlowExport
+import Foundation
 import FlowModel
 import FlowWire
 import NIOCore
@@ -468,7 +469,9 @@ extension BatchKey: Comparable {
 }
 
 @Suite struct SettlementModelTests {
-    private static let histories = 500
+    /// The histories of a case; `make histories` sets more.
+    private static let histories =
+        ProcessInfo.processInfo.environment["KUBENETMON_HISTORIES"].flatMap { Int($0) }.map { $0 / 20 } ?? 100
 
     @Test("whatever fails, no batch is lost and none is stored twice", arguments: 0..<20)
     func onceAndOnlyOnce(_ part: Int) {
