@@ -401,11 +401,10 @@ public final class FlowAssembler: FlowSink {
         sink?.submit(open.block) {
             announcement.map { $0.isLeft || !BatchReceipt.haveConnections(receipts) } ?? false
         } settled: { settlement in
-            if settlement.isVoid { return BatchReceipt.void(receipts) }
-            // A rejected block is acknowledged as well, or its agents would resend it forever.
             let withdrawn = settlement.withdrawn
-            BatchReceipt.acknowledge(
-                withdrawn.isEmpty ? receipts : receipts.filter { !withdrawn.contains($0.identity) })
+            let rest = withdrawn.isEmpty ? receipts : receipts.filter { !withdrawn.contains($0.identity) }
+            // A rejected block is acknowledged as well, or its agents would resend it forever.
+            if settlement.isVoid { BatchReceipt.void(rest) } else { BatchReceipt.acknowledge(rest) }
         }
     }
 }
