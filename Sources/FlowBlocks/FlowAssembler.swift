@@ -80,8 +80,8 @@ public final class FlowAssembler: FlowSink {
         var receipts: [BatchReceipt] = []
         /// The scheduled task that sends the block even if it is not full.
         var expiry: Scheduled<Void>?
-        /// How often the block was announced.
-        var announcements = 0
+        /// How often agents have not confirmed the block in time.
+        var lateRounds = 0
     }
 
     /// A complete block whose agents have not all confirmed that they know it.
@@ -92,9 +92,9 @@ public final class FlowAssembler: FlowSink {
         let deadline: Scheduled<Void>
     }
 
-    /// The number of times that a block is announced. The last time, it waits for no confirmation: agents that confirm
-    /// some batches and leave others out would hold it up.
-    private static let maximumAnnouncements = 8
+    /// The number of times that a block waits in vain for confirmations before it is left to its agents: one that
+    /// confirms some batches and leaves others out would hold it up for as many rounds.
+    private static let maximumLateRounds = 4
 
     /// The maximum number of days with an open block. One more day sends the block that was begun first.
     private static let maximumOpenBlocks = 3
@@ -327,10 +327,7 @@ public final class FlowAssembler: FlowSink {
             eventLoop.execute { bound.value.send(announced: token) }
         }
         open.block.token = announcement.token
-        open.announcements += 1
-        guard !announcement.unconfirmed.isEmpty, open.announcements < Self.maximumAnnouncements else {
-            return submit(open, announcement)
-        }
+        guard !announcement.unconfirmed.isEmpty else { return submit(open, announcement) }
         let token = announcement.token
         let deadline = eventLoop.scheduleTask(in: limits.confirmation) { bound.value.confirmationsAreLate(token) }
         announcedBlocks[token] = AnnouncedBlock(open: open, announcement: announcement, deadline: deadline)
@@ -359,8 +356,13 @@ public final class FlowAssembler: FlowSink {
             submit(open, announced.announcement)
             noteDrained()
         } else {
-            _ = withdraw(givenUp, from: &open)
-            changedBlocks.append(open)
+            open.lateRounds += 1
+            if open.lateRounds < Self.maximumLateRounds {
+                _ = withdraw(givenUp, from: &open)
+                changedBlocks.append(open)
+            } else {
+                giveUp(open)
+            }
             announceChangedBlocks()
         }
     }
@@ -374,17 +376,20 @@ public final class FlowAssembler: FlowSink {
 
     /// Leaves the blocks that still wait for confirmations to their agents, which send them to another server.
     private func giveUpUnconfirmed() {
-        let blocks = announcedBlocks
-        announcedBlocks = [:]
-        for announced in blocks.values {
-            announced.deadline.cancel()
-            var open = announced.open
-            let batches = Set(open.receipts.map(\.identity))
-            BatchReceipt.void(open.receipts)
-            _ = withdraw(batches, from: &open)
-            open.block.recycle()
-        }
+        let (announced, changed) = (announcedBlocks, changedBlocks)
+        (announcedBlocks, changedBlocks) = ([:], [])
+        for block in announced.values { block.deadline.cancel() }
+        for open in announced.values.map(\.open) + changed { giveUp(open) }
         noteDrained()
+    }
+
+    /// Leaves a block that the sink does not have to its agents. Those that confirm no blocks keep their connections: what
+    /// they have in other blocks would be stored twice.
+    private func giveUp(_ open: consuming OpenBlock) {
+        let batches = Set(open.receipts.map(\.identity))
+        BatchReceipt.void(open.receipts.filter(\.isConfirming))
+        _ = withdraw(batches, from: &open)
+        open.block.recycle()
     }
 
     private func noteDrained() {
@@ -402,9 +407,13 @@ public final class FlowAssembler: FlowSink {
             announcement.map { $0.isLeft || !BatchReceipt.haveConnections(receipts) } ?? false
         } settled: { settlement in
             let withdrawn = settlement.withdrawn
-            let rest = withdrawn.isEmpty ? receipts : receipts.filter { !withdrawn.contains($0.identity) }
+            // A batch of an agent that confirms no blocks may be in another block by now.
+            if settlement.isVoid {
+                return BatchReceipt.void(receipts.filter { $0.isConfirming || !withdrawn.contains($0.identity) })
+            }
             // A rejected block is acknowledged as well, or its agents would resend it forever.
-            if settlement.isVoid { BatchReceipt.void(rest) } else { BatchReceipt.acknowledge(rest) }
+            BatchReceipt.acknowledge(
+                withdrawn.isEmpty ? receipts : receipts.filter { !withdrawn.contains($0.identity) })
         }
     }
 }

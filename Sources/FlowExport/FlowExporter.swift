@@ -361,6 +361,9 @@ public final class FlowExporter: Sendable {
 
     /// The longest wait for the spool, which is shorter than a server's wait for a `Hello`.
     private static let maximumSpoolWait = TimeAmount.seconds(5)
+    /// The longest wait for the spool before a confirmation. The server leaves the batches out of the block if it has to
+    /// wait for longer than five seconds.
+    private static let maximumRecordWait = TimeAmount.seconds(2)
 
     /// Delays the `Hello` on a connection until the spool has settled.
     private func openedWhenSettled(_ connection: ServerConnector.Connection) {
@@ -488,7 +491,7 @@ public final class FlowExporter: Sendable {
             channel?.writeAndFlush(confirmation.frame(), promise: nil)
         }
         guard let spool, let recorded, !recorded.batches.isEmpty else { return confirm() }
-        spool.record(recorded.block, of: recorded.batches, before: .now() + Self.maximumSpoolWait, confirm)
+        spool.record(recorded.block, of: recorded.batches, before: .now() + Self.maximumRecordWait, confirm)
     }
 
     private func settled(_ fates: [SettledDoubt]) {

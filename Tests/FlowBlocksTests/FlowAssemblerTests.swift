@@ -543,6 +543,26 @@ private final class AssemblerUnderTest: Sendable {
         try await test.stop()
     }
 
+    @Test("a block waits for a confirmation however often batches are withdrawn from it") func withdrawnOften()
+        async throws
+    {
+        let test = try await AssemblerUnderTest(confirmation: .hours(1))
+        let batches = 1...10 as ClosedRange<UInt64>
+        for number in batches { try await test.send(number, [try flow()]) }
+        _ = try await test.announce()
+        for number in batches.dropLast() {
+            _ = try await test.withdraw([test.batch(number)])
+            try await eventually("the agent is told another token") { test.held.count == Int(number) + 1 }
+        }
+        #expect(test.blocks.isEmpty)
+        let last = try #require(test.held.last)
+        try await test.confirm(last)
+        try await eventually("the sink has the rest") { test.blocks.map(\.token) == [last.token] }
+        #expect(test.blocks[0].flows == 1)
+        try await test.disconnect()
+        try await test.stop()
+    }
+
     @Test("a block does not wait for an agent that confirms nothing: its connection is closed, to send them again")
     func lateConfirmation() async throws {
         let test = try await AssemblerUnderTest(confirmation: .milliseconds(50))
