@@ -41,7 +41,7 @@ struct InsertJob: Sendable {
         let duration: Duration
         /// The wall clock after the response, in seconds since the Unix epoch.
         let second: UInt32
-        /// Whether an agent of the block has gone.
+        /// Whether an agent of the block has gone, so that another server may fence the block.
         var isAtRisk = false
     }
 
@@ -69,8 +69,6 @@ struct InsertJob: Sendable {
     let announced: Set<BatchIdentity>
     /// The wall clock when the block was submitted, in seconds since the Unix epoch.
     let submitted: UInt32
-    /// Whether an agent of the block has left, so that another server may fence the block.
-    var hasLostAgent: Bool
     /// When the block was announced; its beginning if it was not.
     let announcedAt: ContinuousClock.Instant
     /// The time at which a worker took the block.
@@ -89,7 +87,6 @@ struct InsertJob: Sendable {
         delivery = waiting.delivery
         announced = waiting.announced
         submitted = waiting.submitted
-        hasLostAgent = waiting.hasLostAgent
         announcedAt = waiting.block.announced ?? waiting.block.begun
         begun = now
         size = (waiting.block.rows, waiting.block.memoryBytes)
@@ -105,11 +102,6 @@ struct InsertJob: Sendable {
     /// The check of the batch that ClickHouse has just reported as stored.
     var storedCheck: StoredCheck {
         StoredCheck(mayBeFenced: attempts.verification?.mayBeFenced ?? false, crash: attempts.crash)
-    }
-
-    /// Marks a block that is announced and has one of these batches, whose agent has left.
-    mutating func noteDeparture(of batches: Set<BatchIdentity>) {
-        if !announced.isDisjoint(with: batches) { hasLostAgent = true }
     }
 
     /// Changes the batch that is sent next.

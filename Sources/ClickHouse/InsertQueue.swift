@@ -29,8 +29,6 @@ struct InsertQueue: Sendable {
         let submitted: UInt32
         /// The agents' batches of a block that is announced to agents; empty if it is not.
         let announced: Set<BatchIdentity>
-        /// Whether an agent of the block, which is announced, has left.
-        var hasLostAgent = false
 
         init(_ block: FlowBlock, _ delivery: BlockDelivery, submitted: UInt32) {
             self.block = block
@@ -104,16 +102,12 @@ struct InsertQueue: Sendable {
     mutating func withdraw(_ batches: Set<BatchIdentity>) -> [(delivery: BlockDelivery, withdrawal: BlockWithdrawal)] {
         var withdrawals: [(BlockDelivery, BlockWithdrawal)] = []
         for index in waiting.indices {
-            if !waiting[index].announced.isDisjoint(with: batches) { waiting[index].hasLostAgent = true }
             let removable = batches.subtracting(waiting[index].announced)
             guard let withdrawal = BlockWithdrawal(removable, from: &waiting[index].block) else { continue }
             withdrawals.append((waiting[index].delivery, withdrawal))
             if withdrawal.isComplete { unsettledBlocks -= 1 }
         }
         waiting.removeAll { $0.block.rows == 0 }
-        for index in due.indices { due[index].noteDeparture(of: batches) }
-        for number in setAside.keys { setAside[number]?.noteDeparture(of: batches) }
-        for worker in jobs.indices { jobs[worker]?.noteDeparture(of: batches) }
         return withdrawals
     }
 
@@ -295,7 +289,7 @@ struct InsertQueue: Sendable {
     /// yet, it cannot any more. Both clocks count, because a machine that was suspended stops one of them.
     private func mayBeFenced(_ job: InsertJob, _ success: InsertJob.Success, at now: Instant) -> Bool {
         guard hasFences, job.batch.isAnnounced else { return false }
-        return job.hasLostAgent || success.isAtRisk || now - job.announcedAt > .seconds(Self.safeAge)
+        return success.isAtRisk || now - job.announcedAt > .seconds(Self.safeAge)
             || Int(success.second) - Int(job.submitted) > Self.safeAge
     }
 

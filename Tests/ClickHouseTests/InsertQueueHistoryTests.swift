@@ -202,8 +202,11 @@ private final class History {
         case .idle, .setAside: return test.available > 0 ? .woken : nil
         case .encode: return .encoded
         case .insert(let batch):
-            let isRefused = test.numbers[batch.begun].map { $0 % 5 == 4 } ?? false
-            return clickHouse.insert(batch, isRefused: isRefused, using: &generator).map { .failed($0) } ?? .succeeded
+            let number = test.numbers[batch.begun] ?? 0
+            if let error = clickHouse.insert(batch, isRefused: number % 5 == 4, using: &generator) {
+                return .failed(error)
+            }
+            return departed.contains(number) ? .succeededAtRisk : .succeeded
         case .verify(let batch, let check):
             return .verified(clickHouse.verdict(batch, check, using: &generator))
         case .searchPart(let batch, _): return .searched(isExcluded: !clickHouse.has(batch))

@@ -20,6 +20,8 @@ final class InsertQueueUnderTest {
         case woken
         case encoded
         case succeeded
+        /// The insert succeeds, and an agent of the block has gone meanwhile.
+        case succeededAtRisk
         case failed(ClickHouseError)
         case verified(Result<StoredCheck.Verdict, ClickHouseError>)
         case searched(isExcluded: Bool)
@@ -155,6 +157,11 @@ final class InsertQueueUnderTest {
         return action()
     }
 
+    private func success(of worker: Int, isAtRisk: Bool) -> InsertJob.Success {
+        InsertJob.Success(
+            endpoint: endpoint(of: worker), server: "s", duration: .milliseconds(7), second: second, isAtRisk: isAtRisk)
+    }
+
     private func step(after event: Event, of worker: Int) -> InsertStep {
         switch event {
         case .woken:
@@ -167,10 +174,8 @@ final class InsertQueueUnderTest {
             let (body, rows) = encoder.encode(&block, for: schema, compression: .none)
             let batch = InsertBatch(block, rows: rows, body: body, into: schema, timeoutMilliseconds: 1_000)
             return queue.blockEncoded(worker, as: batch, at: now)
-        case .succeeded:
-            let success = InsertJob.Success(
-                endpoint: endpoint(of: worker), server: "s", duration: .milliseconds(7), second: second)
-            return queue.insertSucceeded(worker, success, at: now)
+        case .succeeded: return queue.insertSucceeded(worker, success(of: worker, isAtRisk: false), at: now)
+        case .succeededAtRisk: return queue.insertSucceeded(worker, success(of: worker, isAtRisk: true), at: now)
         case .failed(let error):
             let failure = InsertJob.Failure(
                 error: error, endpoint: endpoint(of: worker), begun: now, duration: .milliseconds(9))
