@@ -342,6 +342,8 @@ struct ExportStateMachine {
             guard let index = index(ofSent: sequence), kept[index].block.map({ $0.server == server }) ?? true else {
                 return nil
             }
+            // The server may have the batch from an earlier connection, so that it is not sent again.
+            noteReceiver(at: index)
             // The first announcement of a block counts: its insert may have begun since.
             if kept[index].block?.token != held.token { kept[index].block = block }
             return BatchKey(agentID: connectedAs, sequence: sequence)
