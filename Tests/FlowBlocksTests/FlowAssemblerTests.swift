@@ -574,7 +574,7 @@ private final class AssemblerUnderTest: Sendable {
         try await test.stop()
     }
 
-    @Test("a batch whose connection broke before its agent knew the block is left to the agent, whoever gets it next")
+    @Test("an unconfirmed batch of a broken connection is left out of its block")
     func brokenConnection() async throws {
         let test = try await AssemblerUnderTest(confirmation: .milliseconds(50))
         try await test.send(1, [try flow()])

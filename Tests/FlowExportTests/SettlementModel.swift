@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 @testable import FlowExport
-import Foundation
 import FlowModel
 import FlowWire
+import Foundation
 import NIOCore
 import TestSupport
 import Testing

@@ -123,6 +123,20 @@ import Testing
         }
     }
 
+    @Test("a batch whose agent has left before its block was announced is given up") func leftBefore() async throws {
+        let ingest = try await TestIngest.start()
+        let agent = try await connect(to: ingest)
+        try await agent.send(.batch(1))
+        let deliveries = try await ingest.deliveries(1)
+        try await agent.send(AgentMessage.leavingFrame)
+        try await agent.channel.close()
+        try await eventually("the sink is asked") { !ingest.withdrawn.isEmpty }
+        let block = Announced(deliveries)
+        #expect(block.announcement.isLeft)
+        let receipts = deliveries.map(\.receipt)
+        #expect(BatchReceipt.giveUp(receipts, unconfirmedIn: block.announcement) == [receipts[0].identity])
+    }
+
     @Test("the batches of a void block are forgotten, and the agents that remain are sent away") func void()
         async throws
     {
