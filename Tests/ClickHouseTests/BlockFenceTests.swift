@@ -165,9 +165,13 @@ extension TestDatabase {
         #expect(try await settle([doubtful(1)], configuration) == [.notStored])
         configuration.endpoints = [proxy.url]
         let test = try InserterUnderTest(configuration)
-        for token in 1...2 { test.submit(token, announcedBlock(UInt128(token))) }
+        let hasAgentLeft = Atomic(false)
+        for token in 1...2 {
+            test.submit(token, announcedBlock(UInt128(token))) { hasAgentLeft.load(ordering: .acquiring) }
+        }
         // An agent of both blocks leaves before ClickHouse has responded.
         #expect(test.inserter.withdraw([batch]).isEmpty)
+        hasAgentLeft.store(true, ordering: .releasing)
         for _ in 1...2 { isHeld.signal() }
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.completed == [1, 2] && test.void == [1])

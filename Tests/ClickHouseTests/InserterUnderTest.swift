@@ -76,8 +76,8 @@ final class InserterUnderTest: Sendable {
     /// The warnings and errors logged, with their metadata.
     var warnings: [String] { log.warnings.withLock { $0 } }
 
-    func submit(_ number: Int, _ block: FlowBlock) {
-        inserter.submit(block) { [log] settlement in
+    func submit(_ number: Int, _ block: FlowBlock, isAtRisk: @escaping @Sendable () -> Bool = { false }) {
+        inserter.submit(block, isAtRisk: isAtRisk) { [log] settlement in
             if settlement.isVoid { log.void.withLock { $0.append(number) } }
             log.completed.withLock { $0.append(number) }
         }

@@ -154,6 +154,8 @@ import Testing
         try await agent.send(
             frame(.hello(node: "node-a"), at: Self.noon), frame(batch(1, observedAt: Self.noon - 1_000), at: Self.noon))
         try await eventually("the connection is accepted") { ingest.server.statistics.connections == 1 }
+        // The connection asks for its first read after it is counted.
+        try await ingest.turnLoops()
         clock.pass(200_000)
         ingest.server.setReading(true)
         let delivered = try await ingest.deliveries(1)
