@@ -138,8 +138,8 @@ let package = Package(
                 argumentParser, lifecycle, logging, nioCore, nioPosix, unixSignals,
             ]),
         .executableTarget(name: "KubenetmonAgent", dependencies: ["AgentCore"]),
-        .executableTarget(
-            name: "KubenetmonServer",
+        .target(
+            name: "ServerCore",
             dependencies: [
                 "CMalloc", "ClickHouse", "CloudRanges", "ClusterModel", "DocumentTree", "FlowBlocks", "FlowIngest",
                 "FlowModel", "FlowWire", "HTTPClient", "InventoryFile", "KubernetesAPI", "Labeling", "LogLimits",
@@ -147,6 +147,7 @@ let package = Package(
                 "TransportSecurity", "YAMLParsing", deque, nioCore, nioPosix, argumentParser, lifecycle, logging,
                 unixSignals,
             ]),
+        .executableTarget(name: "KubenetmonServer", dependencies: ["ServerCore"]),
 
         // The tests
         .executableTarget(name: "Churn", path: "Tests/Churn"),
@@ -258,11 +259,12 @@ let package = Package(
                 logging, nioPosix,
             ]),
         .testTarget(
-            name: "KubenetmonServerTests",
+            name: "ServerCoreTests",
             dependencies: [
                 "CloudRanges", "ClusterModel", "DocumentTree", "FlowBlocks", "FlowIngest", "FlowModel", "FlowWire",
                 "KubenetmonServer", "KubernetesAPI", "KubernetesTestKit", "Labeling", "Operations", "Probes", "Secrets",
-                "Settings", "Sockets", "TestSupport", "TextFormats", "TransportSecurity", "YAMLParsing", argumentParser,
+                "ServerCore", "Settings", "Sockets", "TestSupport", "TextFormats", "TransportSecurity", "YAMLParsing",
+                argumentParser,
                 lifecycle, logging, nioCore, nioPosix,
             ]),
         .testTarget(
