@@ -59,8 +59,12 @@ final class RecordingServer: Sendable {
 
     /// Waits for the connection with this number, counted from 0, and for its `Hello`.
     func connection(_ number: Int) async throws -> Connection {
-        try await eventually("connection \(number) is open") {
-            self.connections.count > number && self.connections[number].hello != nil
+        do {
+            try await eventually("connection \(number) is open") {
+                self.connections.count > number && self.connections[number].hello != nil
+            }
+        } catch {
+            throw TestEnvironmentError("\(error); connections with these messages: \(connections.map(\.summary))")
         }
         return connections[number]
     }
@@ -106,6 +110,11 @@ final class RecordingServer: Sendable {
             let time = message.readSendTime()
             let kind = Kind(message)
             received.withLock { $0.append((kind, message, time)) }
+        }
+
+        /// What has come, for a failure's message.
+        var summary: String {
+            "\(channel.isActive ? "open" : "closed") \(received.withLock { $0.map { "\($0.kind)" } })"
         }
 
         /// The `Hello`, which must be the first message.
