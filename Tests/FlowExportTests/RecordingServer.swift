@@ -57,16 +57,16 @@ final class RecordingServer: Sendable {
     /// The connections so far, closed ones included.
     var connections: [Connection] { accepted.withLock { $0 } }
 
-    /// Waits for the connection with this number, counted from 0, and for its `Hello`.
+    /// Waits for the connection with this number, counted from 0, and for its `Hello`. Connections without one do not
+    /// count: a client of another test may still try a port that was free before.
     func connection(_ number: Int) async throws -> Connection {
+        func opened() -> [Connection] { connections.filter { $0.hello != nil } }
         do {
-            try await eventually("connection \(number) is open") {
-                self.connections.count > number && self.connections[number].hello != nil
-            }
+            try await eventually("connection \(number) is open") { opened().count > number }
         } catch {
             throw TestEnvironmentError("\(error); connections with these messages: \(connections.map(\.summary))")
         }
-        return connections[number]
+        return opened()[number]
     }
 
     /// One connection of an agent.
