@@ -184,6 +184,9 @@ struct ExportStateMachine {
     /// The time at which the oldest unacknowledged batch's counters were read, in milliseconds since the Unix epoch.
     var oldestObservation: UInt64? { kept.first?.batch.observedAtMilliseconds }
 
+    /// Whether a connection is being opened.
+    var isConnecting: Bool { state == .connecting }
+
     /// Whether no new batch is sent on the open connection.
     var isDraining: Bool { state == .draining }
 

@@ -335,14 +335,20 @@ public final class FlowExporter: Sendable {
     // MARK: - Connecting
 
     private func connect() {
-        connector.connect(in: loopState.value.servers.nextOrder()) { ServerMessageHandler(exporter: self) }
-            .whenComplete { result in
-                switch result {
-                case .success(let connection): self.openedWhenSettled(connection)
-                case .failure(let error): self.couldNotConnect(error)
-                }
+        connector.connect(in: loopState.value.servers.nextOrder(), while: { self.isConnecting }) {
+            ServerMessageHandler(exporter: self)
+        }
+        .whenComplete { result in
+            switch result {
+            case .success(let connection): self.openedWhenSettled(connection)
+            case .failure(is ServerConnector.Abandoned): break
+            case .failure(let error): self.couldNotConnect(error)
             }
+        }
     }
+
+    /// Whether the connection that is being opened is still wanted. A drain may have ended meanwhile.
+    private var isConnecting: Bool { loopState.value.machine.isConnecting }
 
     private func couldNotConnect(_ error: any Error) {
         let failure = error is HandshakeTimeout ? .timeout : TLSFailure(error)
@@ -373,6 +379,7 @@ public final class FlowExporter: Sendable {
 
     private func opened(_ connection: ServerConnector.Connection) {
         let channel = connection.channel
+        guard isConnecting else { return channel.close(promise: nil) }
         let peer = channel.remoteAddress.map { "\($0)" } ?? "unknown"
         logger.info("connected to the server", metadata: ["server": "\(peer)"])
         statisticsStorage.withLock {

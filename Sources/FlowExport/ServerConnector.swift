@@ -26,6 +26,9 @@ final class ServerConnector: Sendable {
         let token: BearerToken?
     }
 
+    /// The attempt is no longer wanted, so that no further address was tried.
+    struct Abandoned: Error {}
+
     private let configuration: FlowExporter.Configuration
     private let eventLoop: any EventLoop
     private let tls: TLSContextSource?
@@ -45,9 +48,12 @@ final class ServerConnector: Sendable {
     ///
     /// - Parameters:
     ///   - order: The order of the addresses.
+    ///   - isWanted: Returns, on the event loop, whether to try another address.
     ///   - handler: Makes the handler that receives the connection's frames.
+    /// - Returns: The connection; fails with ``Abandoned`` once none is wanted.
     func connect(
-        in order: ServerChoice.Order, handler: @escaping @Sendable () -> any ChannelHandler
+        in order: ServerChoice.Order, while isWanted: @escaping @Sendable () -> Bool,
+        handler: @escaping @Sendable () -> any ChannelHandler
     ) -> EventLoopFuture<Connection> {
         NIOThreadPool.singleton
             .runIfActive(eventLoop: eventLoop) { [configuration, tls, tokens] in
@@ -56,15 +62,16 @@ final class ServerConnector: Sendable {
                     tls: try tls?.refresh(), token: try tokens?.tokens().first)
             }
             .flatMap { preparation in
-                self.connect(to: order(preparation.addresses)[...], preparation.tls, handler)
+                self.connect(to: order(preparation.addresses)[...], preparation.tls, while: isWanted, handler)
                     .map { Connection(channel: $0, token: preparation.token) }
             }
     }
 
     private func connect(
-        to addresses: ArraySlice<SocketAddress>, _ tls: NIOSSLContext?,
+        to addresses: ArraySlice<SocketAddress>, _ tls: NIOSSLContext?, while isWanted: @escaping @Sendable () -> Bool,
         _ handler: @escaping @Sendable () -> any ChannelHandler
     ) -> EventLoopFuture<any Channel> {
+        guard isWanted() else { return eventLoop.makeFailedFuture(Abandoned()) }
         guard let address = addresses.first else {
             return eventLoop.makeFailedFuture(ChannelError.connectTimeout(configuration.connectTimeout))
         }
@@ -93,7 +100,8 @@ final class ServerConnector: Sendable {
             .flatMapError { error in
                 secured.fail(error)
                 let rest = addresses.dropFirst()
-                return rest.isEmpty ? self.eventLoop.makeFailedFuture(error) : self.connect(to: rest, tls, handler)
+                guard !rest.isEmpty else { return self.eventLoop.makeFailedFuture(error) }
+                return self.connect(to: rest, tls, while: isWanted, handler)
             }
     }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Dispatch
 import FlowModel
 import FlowWire
 import Logging
@@ -526,7 +527,7 @@ import Threads
         try await server.listen()
         // A further attempt would be made by then: while draining, each wait is at most 1 s.
         try await exporter.eventLoop.scheduleTask(in: .seconds(1)) {}.futureResult.get()
-        // An attempt that was in progress may have succeeded; its connection is closed.
+        // An attempt whose connection was being opened may have succeeded; it is closed.
         let last = try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup)
             .connect(host: "127.0.0.1", port: server.port).get()
         let hello = Hello(nodeName: "last", agentID: .random(), softwareVersion: "test").frame()
@@ -537,6 +538,34 @@ import Threads
         #expect(!exporter.statistics.isConnected)
         #expect(server.connections.count <= 2 && server.connections.allSatisfy { $0.batches.isEmpty })
         try await last.close()
+    }
+
+    @Test("an attempt that a drain overtakes connects to no server")
+    func overtakenAttempt() async throws {
+        let server = try RecordingServer()
+        let isAsked = Atomic(false)
+        let isAnswered = Atomic(false)
+        let mayAnswer = DispatchSemaphore(value: 0)
+        let exporter = exporter(to: server, isStarted: true) {
+            $0.resolve = { host, port in
+                isAsked.store(true, ordering: .releasing)
+                mayAnswer.wait()
+                defer { isAnswered.store(true, ordering: .releasing) }
+                return try ServerAddresses.resolve(host: host, port: port)
+            }
+        }
+        try await eventually("an attempt has begun") { isAsked.load(ordering: .acquiring) }
+        _ = try await exporter.drain(timeout: .zero)
+        try await server.listen()
+        mayAnswer.signal()
+        try await eventually("the name is resolved") { isAnswered.load(ordering: .acquiring) }
+        // Where the attempt went on, it would connect within a few turns of its loop.
+        for _ in 0..<50 { try await exporter.eventLoop.submit {}.get() }
+        let later = self.exporter(to: server, isStarted: true)
+        _ = try await server.connection(0)
+        #expect(server.connections.count == 1)
+        #expect(exporter.statistics.connections == 0 && exporter.statistics.failedConnections == 0)
+        _ = try await later.drain(timeout: .zero)
     }
 
     // MARK: -

@@ -58,7 +58,7 @@ final class RecordingServer: Sendable {
     var connections: [Connection] { accepted.withLock { $0 } }
 
     /// Waits for the connection with this number, counted from 0, and for its `Hello`. Connections without one do not
-    /// count: a client of another test may still try a port that was free before.
+    /// count: an exporter that ends while it connects sends none.
     func connection(_ number: Int) async throws -> Connection {
         func opened() -> [Connection] { connections.filter { $0.hello != nil } }
         do {
