@@ -37,6 +37,8 @@ extension FlowExporter {
         /// The directory in which unacknowledged batches are kept for the next agent process, up to
         /// ``maximumUnacknowledgedBytes``; nil to keep them in memory only.
         public var spoolDirectory: String?
+        /// The longest wait for the spool: before a `Hello`, for which a server waits longer, and at the end.
+        var spoolTimeout = TimeAmount.seconds(5)
         /// The delays between attempts to use the spool directory; nil for those of ``Spool/Configuration``.
         var spoolBackoff: Backoff?
         /// The delays between attempts to connect.

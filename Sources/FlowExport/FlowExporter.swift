@@ -191,7 +191,7 @@ public final class FlowExporter: Sendable {
     /// - Returns: Whether the directory holds every unacknowledged batch, for the next agent process.
     public func closeSpool() async throws -> Bool {
         guard let spool else { return false }
-        return try await eventLoop.flatSubmit { spool.close(within: .seconds(5)) }.get()
+        return try await eventLoop.flatSubmit { spool.close(within: self.configuration.spoolTimeout) }.get()
     }
 
     // MARK: - On the event loop
@@ -249,7 +249,7 @@ public final class FlowExporter: Sendable {
         spool.replace(with: loopState.value.machine.spooledBatches)
         guard !loopState.value.machine.isLogBehind else { return }
         loopState.value.machine.logFellBehind()
-        spool.whenSettled(before: .now() + Self.maximumSpoolWait) { self.change { $0.logCaughtUp() } }
+        spool.whenSettled(before: .now() + configuration.spoolTimeout) { self.change { $0.logCaughtUp() } }
     }
 
     private func restore(_ batches: [SpooledBatch]) {
@@ -365,8 +365,6 @@ public final class FlowExporter: Sendable {
         change { $0.connectionFailed() }
     }
 
-    /// The longest wait for the spool, which is shorter than a server's wait for a `Hello`.
-    private static let maximumSpoolWait = TimeAmount.seconds(5)
     /// The longest wait for the spool before a confirmation. The server leaves the batches out of the block if it has to
     /// wait for longer than five seconds.
     private static let maximumRecordWait = TimeAmount.seconds(2)
@@ -374,7 +372,7 @@ public final class FlowExporter: Sendable {
     /// Delays the `Hello` on a connection until the spool has settled.
     private func openedWhenSettled(_ connection: ServerConnector.Connection) {
         guard let spool else { return opened(connection) }
-        spool.whenSettled(before: .now() + Self.maximumSpoolWait) { self.opened(connection) }
+        spool.whenSettled(before: .now() + configuration.spoolTimeout) { self.opened(connection) }
     }
 
     private func opened(_ connection: ServerConnector.Connection) {

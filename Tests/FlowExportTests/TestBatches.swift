@@ -31,6 +31,7 @@ extension FlowExporter.Configuration {
             host: host, port: port, connectTimeout: .hours(1), answerTimeout: .hours(1))
         configuration.backoff = Backoff(initial: .milliseconds(10), maximum: .milliseconds(100))
         configuration.departureTimeout = .hours(1)
+        configuration.spoolTimeout = .hours(1)
         return configuration
     }
 }
