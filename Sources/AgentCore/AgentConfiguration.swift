@@ -52,7 +52,8 @@ package struct AgentConfiguration: Equatable, Sendable {
             .variable("KUBENETMON_SERVER_SERVICE_PORT"))
         serverAnswerTimeout = settings.duration(
             "server_answer_timeout", in: .seconds(1) ... .seconds(3600), default: .seconds(60),
-            "Time without a message from a server that owes acknowledgements before another is tried.")
+            "Time without a message from a server that owes acknowledgements before another is tried. A server sends one "
+                + "every 15 s at least.")
         tls = Self.tls(&settings)
         token = settings.path(
             "token_file", "File with the agent's bearer token; read again for every connection."
