@@ -264,8 +264,7 @@ let package = Package(
                 "CloudRanges", "ClusterModel", "DocumentTree", "FlowBlocks", "FlowIngest", "FlowModel", "FlowWire",
                 "KubenetmonServer", "KubernetesAPI", "KubernetesTestKit", "Labeling", "Operations", "Probes", "Secrets",
                 "ServerCore", "Settings", "Sockets", "TestSupport", "TextFormats", "TransportSecurity", "YAMLParsing",
-                argumentParser,
-                lifecycle, logging, nioCore, nioPosix,
+                argumentParser, lifecycle, logging, nioCore, nioPosix,
             ]),
         .testTarget(
             name: "EndToEndTests",

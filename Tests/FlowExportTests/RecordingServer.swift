@@ -112,7 +112,7 @@ final class RecordingServer: Sendable {
             received.withLock { $0.append((kind, message, time)) }
         }
 
-        /// What has come, for a failure's message.
+        /// The kinds of the messages received, and whether the connection is open; for a failure's message.
         var summary: String {
             "\(channel.isActive ? "open" : "closed") \(received.withLock { $0.map { "\($0.kind)" } })"
         }
