@@ -128,6 +128,14 @@ let package = Package(
                 "CCompression", "ClusterModel", "FlowBlocks", "FlowModel", "HTTPClient", "Labeling", "LocalFiles",
                 "LogLimits", "Retry", "Threads", deque, logging,
             ]),
+        .target(
+            name: "Migrations", dependencies: ["ClickHouse", "HTTPClient"],
+            // SQL is a link to deploy/clickhouse.
+            exclude: ["SQL/008_opened_and_zone.sql", "SQL/backfill_hourly.sql", "SQL/queries"],
+            resources: [
+                "001_network_flows_0", "002_extended_columns", "003_deduplication_window", "004_rollup_hourly",
+                "005_roles", "006_replicated_on_cluster", "007_distributed",
+            ].map { .embedInCode("SQL/\($0).sql") }),
 
         // The daemons
         .target(
@@ -143,8 +151,9 @@ let package = Package(
             dependencies: [
                 "CMalloc", "ClickHouse", "CloudRanges", "ClusterModel", "DocumentTree", "FlowBlocks", "FlowIngest",
                 "FlowModel", "FlowWire", "HTTPClient", "InventoryFile", "KubernetesAPI", "Labeling", "LogLimits",
-                "Logs", "Operations", "Probes", "Retry", "Secrets", "Settings", "Sockets", "TextFormats", "Threads",
-                "TransportSecurity", "YAMLParsing", deque, nioCore, nioPosix, argumentParser, lifecycle, logging,
+                "Logs", "Migrations", "Operations", "Probes", "Retry", "Secrets", "Settings", "Sockets", "TextFormats",
+                "Threads", "TransportSecurity", "YAMLParsing", deque, nioCore, nioPosix, argumentParser, lifecycle,
+                logging,
                 unixSignals,
             ]),
         .executableTarget(name: "KubenetmonServer", dependencies: ["ServerCore"]),
@@ -177,7 +186,8 @@ let package = Package(
         .testTarget(name: "LocalFilesTests", dependencies: ["LocalFiles", "TestSupport"]),
         .testTarget(name: "SecretsTests", dependencies: ["Secrets", "TestSupport", logging]),
         .testTarget(
-            name: "TransportSecurityTests", dependencies: ["Secrets", "TestSupport", "TransportSecurity", logging]),
+            name: "TransportSecurityTests",
+            dependencies: ["Secrets", "TestSupport", "TransportSecurity", logging, nioSSL]),
         .testTarget(
             name: "FlowExportTests",
             dependencies: [
@@ -227,6 +237,7 @@ let package = Package(
                 "ClusterModel", "FlowBlocks", "FlowBlocksTestKit", "FlowIngest", "FlowModel", "FlowWire", "Labeling",
                 "TestSupport", logging, nioCore, nioPosix,
             ]),
+        .testTarget(name: "MigrationsTests", dependencies: ["ClickHouse", "Migrations", "TestSupport"]),
         .testTarget(
             name: "ClickHouseTests",
             dependencies: [
@@ -263,7 +274,8 @@ let package = Package(
             dependencies: [
                 "CloudRanges", "ClusterModel", "DocumentTree", "FlowBlocks", "FlowIngest", "FlowModel", "FlowWire",
                 "KubenetmonServer", "KubernetesAPI", "KubernetesTestKit", "Labeling", "Operations", "Probes", "Secrets",
-                "ServerCore", "Settings", "Sockets", "TestSupport", "TextFormats", "TransportSecurity", "YAMLParsing",
+                "ClickHouse", "Retry", "ServerCore", "Settings", "Sockets", "TestSupport", "TextFormats",
+                "TransportSecurity", "YAMLParsing",
                 argumentParser, lifecycle, logging, nioCore, nioPosix,
             ]),
         .testTarget(

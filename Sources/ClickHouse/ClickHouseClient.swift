@@ -50,9 +50,10 @@ public struct ClickHouseClient: ~Copyable {
     /// Switches to the next endpoint; after the last one, to the first.
     func moveOn() { position.endpoint = (position.endpoint + 1) % configuration.endpoints.count }
 
-    /// Runs a read-only statement and returns its output, in TabSeparated form unless the statement names another
-    /// format. If the endpoint may be at fault, the other endpoints are tried before an error is thrown.
-    func query(_ sql: String) throws(ClickHouseError) -> String {
+    /// Runs a statement that has the same effect if it is repeated, and returns its output, in TabSeparated form unless
+    /// the statement names another format. If the endpoint may be at fault, the other endpoints are tried before an error
+    /// is thrown.
+    package func query(_ sql: String) throws(ClickHouseError) -> String {
         var untried = configuration.endpoints.count
         while true {
             do throws(ClickHouseError) {

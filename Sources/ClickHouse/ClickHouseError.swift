@@ -66,7 +66,7 @@ extension ClickHouseError: CustomStringConvertible {
     public var description: String {
         switch self {
         case .unreachable(let endpoint, let error): "ClickHouse at \(endpoint) cannot be reached: \(error)"
-        case .exception(let code, let message): "ClickHouse answered with exception \(code): \(message)"
+        case .exception(let code, let message): "ClickHouse responded with exception \(code): \(message)"
         case .failingView(let name, let code, let message):
             "the materialized view \(name) failed with exception \(code): \(message)"
         case .unexpectedAnswer(let endpoint, Self.tooLargeStatus, _, _):
@@ -78,7 +78,10 @@ extension ClickHouseError: CustomStringConvertible {
             "\(endpoint) sent a response that is not ClickHouse's, with status \(status): \(body.prefix(200))"
         case .unreadableCredentials(let reason): "ClickHouse's user and password cannot be read: \(reason)"
         case .missingTable(let name):
-            "table \(name) does not exist; create it with deploy/clickhouse/001_network_flows_0.sql"
+            """
+            table \(name) does not exist; create it with kubenetmon-server migrate or \
+            deploy/clickhouse/001_network_flows_0.sql, or set clickhouse_migrate: auto
+            """
         case .missingColumns(let table, let columns):
             """
             table \(table) has no column \(columns.joined(separator: ", ")); create the table with \

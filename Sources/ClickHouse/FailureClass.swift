@@ -39,12 +39,13 @@ extension ClickHouseError {
         return contentCodes.contains(code) ? .content : .transient
     }
 
-    static let unknownTable = 60
+    package static let unknownFunction = 46
+    package static let unknownTable = 60
     static let unknownDatabase = 81
     static let timeoutExceeded = 159
     static let memoryLimitExceeded = 241
     static let tooManyParts = 252
-    static let accessDenied = 497
+    package static let accessDenied = 497
     /// The status of proxies that reject a body for its size (RFC 9110, section 15.5.14).
     static let tooLargeStatus = 413
 

@@ -9,7 +9,7 @@ final class InsertEncoder: Sendable {
     private static let maximumSpareBodies = 2
 
     private let configuration: Inserter.Configuration
-    private let schema: TableSchema
+    private let schema: Mutex<TableSchema>
     private let ledger: BlockLedger
     /// One encoder for all workers: it is faster than ClickHouse accepts its output, and takes as much memory as
     /// several blocks.
@@ -19,15 +19,25 @@ final class InsertEncoder: Sendable {
 
     init(_ configuration: Inserter.Configuration, _ schema: TableSchema, ledger: BlockLedger) {
         self.configuration = configuration
-        self.schema = schema
+        self.schema = Mutex(schema)
         self.ledger = ledger
         ledger.addPressureHandler { [weak self] isUnderPressure in
             if isUnderPressure { self?.forgetSpares() }
         }
     }
 
+    /// The table that batches are made for. A new value applies to blocks that are encoded afterwards.
+    var table: TableSchema {
+        get { schema.withLock { $0 } }
+        set { schema.withLock { $0 = newValue } }
+    }
+
+    /// The form in which the table stores rows.
+    var form: BlockForm { schema.withLock { $0.form } }
+
     /// Encodes a block as a batch; the block is empty afterwards.
     func encode(_ block: inout FlowBlock) -> InsertBatch {
+        let schema = table
         let (body, rows) = encoder.withLock { encoder in
             defer {
                 if ledger.isUnderPressure {

@@ -19,7 +19,6 @@ public final class Inserter: BlockSink {
     static let maximumRejectionsInARow = 3
 
     private let configuration: Configuration
-    private let schema: TableSchema
     private let log: InsertLog
     /// The account of the inserter's blocks.
     let account: SinkAccount
@@ -43,7 +42,6 @@ public final class Inserter: BlockSink {
     ///   - account: Counts the blocks.
     public init(configuration: Configuration, schema: TableSchema, logger: Logger, account: SinkAccount) {
         self.configuration = configuration
-        self.schema = schema
         self.account = account
         log = InsertLog(logger)
         encoder = InsertEncoder(configuration, schema, ledger: account.ledger)
@@ -60,7 +58,10 @@ public final class Inserter: BlockSink {
     public var statistics: Statistics { queue.withLock { $0.statistics } }
 
     /// The columns that the table has.
-    public var form: BlockForm { schema.form }
+    public var form: BlockForm { encoder.form }
+
+    /// Fills the columns that the table has now. Batches that are encoded already keep theirs.
+    public func adopt(_ schema: TableSchema) { encoder.table = schema }
 
     /// The blocks that wait or are in flight, and the problem that stops the inserter.
     public var load: SinkLoad {
@@ -84,7 +85,7 @@ public final class Inserter: BlockSink {
     /// Removes batches of agents that have left from the blocks that no thread has taken yet.
     ///
     /// A block that is announced to agents keeps them, whether a thread has taken it or not: another server may fence it.
-    /// Before such a block counts as stored, ClickHouse is asked whether it was fenced.
+    /// Before such a block counts as stored, ClickHouse is queried for a fence if there may be one.
     public func withdraw(_ batches: Set<BatchIdentity>) -> Set<BatchIdentity> {
         let (withdrawn, isEmpty) = queue.withLock { queue in
             var withdrawn: Set<BatchIdentity> = []
@@ -149,11 +150,11 @@ public final class Inserter: BlockSink {
         case .insert(let batch): return insert(batch, of: step.delivery, worker, over: client)
         case .verify(let batch, let check):
             let result = Result { () throws(ClickHouseError) in
-                try check.verdict(batch, in: schema, asking: client)
+                try check.verdict(batch, in: encoder.table, asking: client)
             }
             return queue.withLock { $0.batchVerified(worker, result, at: .now) }
         case .searchPart(let batch, let crash):
-            let isExcluded = crash.excludesStored(batch, in: schema, asking: client)
+            let isExcluded = crash.excludesStored(batch, in: encoder.table, asking: client)
             var generator = SystemRandomNumberGenerator()
             return queue.withLock { $0.partSearched(worker, isExcluded: isExcluded, at: .now, using: &generator) }
         case .halve(let batch):

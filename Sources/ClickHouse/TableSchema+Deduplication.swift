@@ -2,7 +2,7 @@
 
 extension TableSchema {
     /// The handling of a batch that arrives twice, for example because ClickHouse stored it and its response was lost.
-    enum Deduplication: Equatable, Sendable {
+    package enum Deduplication: Equatable, Sendable {
         /// A MergeTree on one server deduplicates by the tokens of the last `window` inserts. With a window of 0 it
         /// deduplicates none, so that the rows are doubled. It does not deduplicate asynchronous inserts.
         case plain(window: Int)
@@ -23,7 +23,7 @@ extension TableSchema {
         ///   - definition: The engine with its settings, on one line.
         ///   - plainDefault: The server's default window for a MergeTree.
         ///   - replicatedDefault: The server's default window for replicas.
-        init(engine: String, definition: String, plainDefault: String, replicatedDefault: String) {
+        package init(engine: String, definition: String, plainDefault: String, replicatedDefault: String) {
             func window(_ setting: String, default: String) -> Int {
                 // Whole words are compared: the replicas' setting is a suffix of the other's name.
                 let set = definition.split(whereSeparator: { " ,".contains($0) }).drop { $0 != setting }.dropFirst()

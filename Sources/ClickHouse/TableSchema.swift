@@ -22,7 +22,7 @@ public struct TableSchema: Equatable, Sendable {
     let columns: [FlowColumn]
 
     /// The form in which the table stores rows.
-    public var form: BlockForm { BlockForm(columns: columns) }
+    public let form: BlockForm
 
     /// Reads the table's schema from ClickHouse. Throws ``ClickHouseError/missingTable(name:)``,
     /// ``ClickHouseError/missingColumns(table:columns:)`` and the errors of queries.
@@ -107,6 +107,7 @@ public struct TableSchema: Equatable, Sendable {
         self.serverVersion = serverVersion
         self.hidden = hidden
         columns = FlowColumn.allCases.filter { columnNames.contains($0.name) }
+        form = BlockForm(columns: columns)
         let missing = FlowColumn.required.filter { !columns.contains($0) }
         guard missing.isEmpty else {
             throw .missingColumns(table: table, columns: missing.map(\.name))
@@ -124,7 +125,8 @@ public struct TableSchema: Equatable, Sendable {
 
     var quotedTable: String { Self.quoted(table) }
 
-    private static func quoted(_ table: String) -> String {
+    /// Returns a name in backquotes.
+    package static func quoted(_ table: String) -> String {
         "`\(table.replacing("\\", with: "\\\\").replacing("`", with: "\\`"))`"
     }
 
@@ -134,7 +136,7 @@ public struct TableSchema: Equatable, Sendable {
         return version.count == 2 && (version[0], version[1]) >= (major, minor)
     }
 
-    /// Whether the server knows `materialized_views_ignore_errors`.
+    /// Whether ClickHouse supports `materialized_views_ignore_errors`.
     var knowsIgnoringViews: Bool { serverVersion.isEmpty || isServer(atLeast: 23, 3) }
 
     /// Returns the condition that selects the table in a system table; `column` is the column of table names.
@@ -142,7 +144,8 @@ public struct TableSchema: Equatable, Sendable {
         "database = currentDatabase() AND \(column) = '\(escaped(table))'"
     }
 
-    private static func escaped(_ text: String) -> String {
+    /// Returns a text as it stands between the single quotes of a literal.
+    package static func escaped(_ text: String) -> String {
         text.replacing("\\", with: "\\\\").replacing("'", with: "\\'")
     }
 }

@@ -7,7 +7,7 @@ public import FlowModel
 /// For each block, a sink reports its receipt, the memory it takes and its outcome to the ``SinkAccount``. Counts and
 /// memory are kept there alone.
 public protocol BlockSink: Sendable {
-    /// The form in which the sink stores rows. It never changes.
+    /// The form in which the sink stores rows. Columns can be added while blocks are filled.
     var form: BlockForm { get }
 
     /// The sink's current load.
@@ -19,7 +19,7 @@ public protocol BlockSink: Sendable {
     ///   - block: The block. The sink enters it in its account before the call returns
     ///     (``SinkAccount/deliver(_:isAtRisk:settled:)``).
     ///   - isAtRisk: Returns whether an agent of the block has gone, so that another server may fence the block. A sink
-    ///     whose blocks can be fenced asks before it counts a block as stored. Callable from any thread, but not under
+    ///     whose blocks can be fenced calls it before it counts one as stored. Callable from any thread, but not under
     ///     a lock that ``withdraw(_:)`` takes.
     ///   - settled: Called once from any thread, when the block is stored or rejected; never if every batch of the
     ///     block was withdrawn or the sink ends before.

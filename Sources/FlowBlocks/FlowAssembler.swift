@@ -92,7 +92,7 @@ public final class FlowAssembler: FlowSink {
         let deadline: Scheduled<Void>
     }
 
-    /// The number of times that a block waits in vain for confirmations before it is left to its agents: one that
+    /// The number of times that a block waits in vain for confirmations before it is given up: an agent that
     /// confirms some batches and leaves others out would hold it up for as many rounds.
     private static let maximumLateRounds = 4
 
@@ -111,8 +111,6 @@ public final class FlowAssembler: FlowSink {
     private let limits: Limits
     private let ledger: BlockLedger
     private let sink: (any BlockSink)?
-    /// False if flows between IPv6 addresses are not recorded.
-    private let hasIPv6: Bool
     /// Whether blocks are announced to agents before the sink gets them.
     private let isAnnouncing: Bool
     private let talkers: TopTalkers.Part?
@@ -150,7 +148,6 @@ public final class FlowAssembler: FlowSink {
         self.limits = limits
         self.ledger = ledger
         self.sink = sink
-        hasIPv6 = sink?.form.hasIPv6 ?? true
         self.isAnnouncing = isAnnouncing
         self.talkers = talkers
         self.now = now
@@ -166,6 +163,7 @@ public final class FlowAssembler: FlowSink {
         var open = takeBlock(dayOf: second, flagNames: rules.flagNames)
         let flowsBefore = open.block.flows
         let isStored = sink != nil
+        let hasIPv6 = sink?.form.hasIPv6 ?? true
         for start in stride(from: 0, to: batch.count, by: Self.flowsAtOnce) {
             let some = start..<min(start + Self.flowsAtOnce, batch.count)
             labeler.read(observedOn: agent.hello.nodeName, at: second, by: rules) { reader in

@@ -2,8 +2,8 @@
 
 package import FlowIngest
 import FlowWire
-import KubernetesAPI
-import Logging
+package import KubernetesAPI
+package import Logging
 import NIOCore
 import NIOPosix
 import Secrets
@@ -119,7 +119,7 @@ package struct AgentAccess: Equatable, Sendable {
     /// Returns the configuration of the agents' port.
     ///
     /// - Parameter cluster: The cluster whose API server reviews service accounts' tokens.
-    func configuration(cluster: ClusterConfiguration?, logger: Logger) -> IngestServer.Configuration {
+    package func configuration(cluster: ClusterConfiguration?, logger: Logger) -> IngestServer.Configuration {
         var configuration = IngestServer.Configuration()
         configuration.tls = tls
         configuration.limits = limits
@@ -127,15 +127,14 @@ package struct AgentAccess: Equatable, Sendable {
         switch authentication {
         case .none: break
         case .token:
-            configuration.authenticator = tokenFile.map {
-                SharedTokenAuthenticator(TokenSource($0, logger: logger))
-            }
+            // Without its file or cluster, a way to authenticate must not admit every agent.
+            guard let tokenFile else { preconditionFailure("agent_authentication: token without a file") }
+            configuration.authenticator = SharedTokenAuthenticator(TokenSource(tokenFile, logger: logger))
         case .kubernetes:
-            configuration.authenticator = cluster.map {
-                ServiceAccountAuthenticator(
-                    TokenReviewer(cluster: $0, audience: tokenAudience), accounts: serviceAccounts,
-                    audience: tokenAudience)
-            }
+            guard let cluster else { preconditionFailure("agent_authentication: kubernetes without an API server") }
+            configuration.authenticator = ServiceAccountAuthenticator(
+                TokenReviewer(cluster: cluster, audience: tokenAudience), accounts: serviceAccounts,
+                audience: tokenAudience)
         }
         return configuration
     }

@@ -54,7 +54,7 @@ package final class CloudRangeService: Service, CustomStringConvertible {
         let regions = catalog.regions(of: site.cloud)
         guard !regions.isEmpty, !regions.contains(site.region) else { return }
         logger.warning(
-            "the configured region is not in its cloud's address lists, so traffic within it counts as INTER_REGION",
+            "region is in none of its cloud's address lists, so traffic within it is INTER_REGION: correct the setting",
             metadata: [
                 "cloud": "\(site.cloud)", "region": "\(site.region)",
                 "known_regions": "\(regions.sorted().joined(separator: " "))",

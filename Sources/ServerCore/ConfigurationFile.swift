@@ -7,7 +7,7 @@ import YAMLParsing
 
 /// The server's configuration file, with the flags and variables that override it.
 package struct ConfigurationFile: Sendable {
-    /// The path that kubenetmon uses.
+    /// The default path, as in ClickHouse's kubenetmon.
     static let defaultPath = "/etc/kubenetmon-server/config.yaml"
 
     /// The file's path; nil if there is no file.

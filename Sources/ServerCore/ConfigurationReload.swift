@@ -19,6 +19,9 @@ package final class ConfigurationReload: Service, CustomStringConvertible {
         var isSuccessful = true
         /// The time of the last successful read, in seconds since 1970.
         var lastSuccess = Int(WallClock.seconds())
+
+        /// Makes the statistics of a file that was just read.
+        package init() {}
     }
 
     package let description = "configuration"

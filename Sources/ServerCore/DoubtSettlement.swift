@@ -35,10 +35,10 @@ package final class DoubtSettlement: DoubtSettler {
         var isStopped = false
     }
 
-    /// The age from which a block is fenced. Its own server believes ClickHouse without asking for a fence for a few
-    /// seconds less than this (`InsertQueue.safeAge`): the fence must not come while it does.
+    /// The age from which a block is fenced. Up to `InsertQueue.safeAge`, 2 s less, the block's own server acknowledges
+    /// an insert without a check for a fence: no fence may be inserted in that time.
     static let minimumAge = Duration.seconds(6)
-    /// A difference between the ages that agents tell of a block which is none: messages take their time.
+    /// Reported ages of a block that differ by up to this much count as equal: messages are delayed.
     private static let ageTolerance = Duration.seconds(10)
     /// The number of blocks settled before agents get answers: each takes some 10 ms.
     private static let blocksAtOnce = 64

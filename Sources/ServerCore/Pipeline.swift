@@ -2,16 +2,16 @@
 
 import ClickHouse
 import FlowBlocks
-import FlowIngest
+package import FlowIngest
 import FlowModel
 import FoundationEssentials
 import HTTPClient
 import KubernetesAPI
-import Labeling
-import Logging
+package import Labeling
+package import Logging
 import NIOCore
-import NIOPosix
-import Probes
+package import NIOPosix
+package import Probes
 import Retry
 import ServiceLifecycle
 import Sockets
@@ -19,8 +19,8 @@ import Synchronization
 import Threads
 
 /// The server's work from the agents' sockets to ClickHouse: waits for the table, then listens.
-final class Pipeline: Service, CustomStringConvertible {
-    let description = "pipeline"
+package final class Pipeline: Service, CustomStringConvertible {
+    package let description = "pipeline"
 
     private let configuration: ServerConfiguration
     private let labeler: Labeler
@@ -37,7 +37,7 @@ final class Pipeline: Service, CustomStringConvertible {
     private let talkers: TopTalkers?
     private let begun = ContinuousClock.now
 
-    /// The table, and whether it can be found out of blocks whether the table has them.
+    /// The table, and whether the blocks of other servers can be settled.
     private struct Table {
         let schema: TableSchema
         let settlesBlocks: Bool
@@ -56,7 +56,7 @@ final class Pipeline: Service, CustomStringConvertible {
         case stopping(IngestServer, Inserter?)
     }
 
-    init(
+    package init(
         configuration: ServerConfiguration, labeler: Labeler, cluster: ClusterWatch?, ranges: CloudRangeService,
         access: IngestServer.Configuration, group: MultiThreadedEventLoopGroup, logger: Logger
     ) {
@@ -74,7 +74,7 @@ final class Pipeline: Service, CustomStringConvertible {
 
     // MARK: - State for probes, metrics and the status page
 
-    var readiness: [HealthCheck] {
+    package var readiness: [HealthCheck] {
         let own =
             switch stage.withLock({ $0 }) {
             case .waiting(let reason): HealthCheck("clickhouse", problem: reason)
@@ -86,7 +86,9 @@ final class Pipeline: Service, CustomStringConvertible {
     }
 
     /// Returns the values behind metrics and summaries.
-    func numbers(with configuration: ConfigurationReload.Statistics) -> ServerNumbers {
+    package func numbers(
+        with configuration: ConfigurationReload.Statistics = ConfigurationReload.Statistics()
+    ) -> ServerNumbers {
         var numbers = ServerNumbers()
         numbers.index = labeler.index.statistics
         numbers.ranges = ranges.catalog.statistics
@@ -136,7 +138,7 @@ final class Pipeline: Service, CustomStringConvertible {
 
     // MARK: - Lifecycle
 
-    func run() async throws {
+    package func run() async throws {
         let table = configuration.isClickHouseEnabled ? try await waitForTable() : nil
         guard table != nil || !configuration.isClickHouseEnabled else { return }
         let schema = table?.schema
@@ -184,6 +186,9 @@ final class Pipeline: Service, CustomStringConvertible {
         }
         stage.withLock { $0 = .running(ingest, inserter) }
 
+        async let _: Void? = inserter.map {
+            SchemaWatch(configuration, inserter: $0, logger: logger)
+        }?.run()
         await cancelWhenGracefulShutdown { await ingest.waitUntilListenerCloses() }
 
         stage.withLock { $0 = .stopping(ingest, inserter) }
@@ -223,13 +228,14 @@ final class Pipeline: Service, CustomStringConvertible {
                 }
                 switch result {
                 case .success(let (schema, obstacle)):
+                    try await thread.run { self.schemaUpdate(cancellation).report() }
                     let inserter = self.configuration.inserter
                     for warning in schema.warnings(inserter.asyncInsert, inserter.viewErrors) {
                         self.logger.warning("\(warning)")
                     }
                     if let obstacle {
                         self.logger.warning(
-                            "what a server is inserting when it is killed may be stored twice",
+                            "batches in flight may be stored twice if a server is killed",
                             metadata: ["reason": "\(obstacle)"])
                     }
                     return Table(schema: schema, settlesBlocks: obstacle == nil)
@@ -247,12 +253,17 @@ final class Pipeline: Service, CustomStringConvertible {
         return table
     }
 
+    private func schemaUpdate(_ cancellation: HTTPCancellation) -> SchemaUpdate {
+        SchemaUpdate(configuration.migration(cancellation: cancellation), logger: logger)
+    }
+
     /// Loads the table's columns, and finds out whether it allows to settle blocks.
     private func loadTable(
         _ cancellation: HTTPCancellation
     ) -> Result<(schema: TableSchema, obstacle: String?), ClickHouseError> {
         let client = ClickHouseClient(configuration.clickHouse, cancellation: cancellation)
         return Result { () throws(ClickHouseError) in
+            if configuration.schema.updates == .automatic { try schemaUpdate(cancellation).apply() }
             let schema = try TableSchema.load(table: configuration.table, of: client)
             let obstacle = try BlockFence.obstacle(to: schema, configuration.inserter.asyncInsert, asking: client)
             return (schema, obstacle)

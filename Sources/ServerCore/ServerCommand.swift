@@ -34,7 +34,7 @@ package struct ServerCommand: AsyncParsableCommand {
             then are acknowledged, and the agents keep the rest. The exit code is 64 if settings are invalid, and 1 if \
             the server cannot run, for example because a port is in use.
             """,
-        version: Daemon.version, subcommands: [ExplainCommand.self])
+        version: Daemon.version, subcommands: [ExplainCommand.self, MigrateCommand.self])
 
     @Option(
         name: .customLong("config"),
@@ -61,12 +61,12 @@ package struct ServerCommand: AsyncParsableCommand {
     /// Runs the command that the process's arguments name, and exits if it fails.
     package static func main() async {
         let arguments = CommandLine.arguments.dropFirst()
-        // The settings argument accepts unrecognized arguments, a subcommand's name included, so `explain` is
+        // The settings argument accepts unrecognized arguments, a subcommand's name included, so subcommands are
         // dispatched here.
-        if arguments.first == "explain" {
-            ExplainCommand.main(Array(arguments.dropFirst()))
-        } else {
-            await main(Array(arguments))
+        switch arguments.first {
+        case "explain": ExplainCommand.main(Array(arguments.dropFirst()))
+        case "migrate": MigrateCommand.main(Array(arguments.dropFirst()))
+        default: await main(Array(arguments))
         }
     }
 

@@ -19,7 +19,7 @@ extension ServerConfiguration {
             "clickhouse_quarantine_max_bytes", in: 1...Int.max, default: 256 * mebibytes, unit: "bytes",
             "Size limit of clickhouse_quarantine_directory.")
         let client = client(&settings)
-        // Each worker occupies a Dispatch thread, of which there are no more than about 250 in the process.
+        // Each worker is a thread with its own connection to ClickHouse.
         let workers = settings.integer("num_inserter_workers", in: 1...64, default: 20, "Limit on concurrent inserts.")
         let maximumQueuedBytes = settings.integer(
             "clickhouse_max_queued_bytes", in: mebibytes...Int.max, default: 40 * mebibytes, unit: "bytes",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CloudRanges
+package import CloudRanges
 package import ClusterModel
 package import DocumentTree
 import FlowModel
@@ -18,7 +18,7 @@ extension ServerConfiguration {
     }
 
     /// Returns the ranges of the settings together with those of an inventory.
-    func cloudRanges(with inventory: Inventory) -> CloudRangeCatalog.Configuration {
+    package func cloudRanges(with inventory: Inventory) -> CloudRangeCatalog.Configuration {
         var ranges = cloudRanges
         ranges.namedRanges += inventory.ranges
         return ranges

@@ -10,7 +10,7 @@ import Logs
 package import Settings
 import YAMLParsing
 
-/// The server's settings. Keys and defaults are kubenetmon's where they exist there.
+/// The server's settings. Keys and defaults are those of ClickHouse's kubenetmon where it has them.
 package struct ServerConfiguration: Equatable, Sendable {
     package var site: Site
     package var port: Int
@@ -27,6 +27,7 @@ package struct ServerConfiguration: Equatable, Sendable {
     package var cloudRanges: CloudRangeCatalog.Configuration
     package var isClickHouseEnabled: Bool
     package var table: String
+    package var schema: Schema
     package var inserter: Inserter.Configuration
     /// The limit on the memory of blocks that are being filled or wait for ClickHouse, in bytes.
     package var maximumQueuedBytes: Int
@@ -112,6 +113,7 @@ package struct ServerConfiguration: Equatable, Sendable {
         table = settings.text(
             "clickhouse_table", default: TableSchema.defaultTable, allowed: "the name of a table",
             "Table that rows are inserted into.")
+        schema = Schema(&settings)
         (inserter, maximumQueuedBytes) = Self.inserter(&settings)
         logging = LogConfiguration(&settings, isReloadable: true)
         Self.readKeysWithoutEffect(&settings)
@@ -137,7 +139,7 @@ package struct ServerConfiguration: Equatable, Sendable {
 
     /// Reads the keys of kubenetmon's configuration files that have no effect here.
     private static func readKeysWithoutEffect(_ settings: inout SettingsReader) {
-        let help = "No effect; accepted because kubenetmon has this key."
+        let help = "No effect; accepted because ClickHouse's kubenetmon has this key."
         _ = settings.duration(
             "clickhouse_batch_send_timeout", in: .nanoseconds(1) ... .seconds(365 * 86400), orZero: true,
             default: .seconds(30), help)

@@ -11,7 +11,7 @@ import Probes
 
 extension MetricsPage {
     /// The server's metrics. The first two, and the names that begin with `kubenetmon_worker_` or
-    /// `kubenetmon_public_ip_`, are kubenetmon's.
+    /// `kubenetmon_public_ip_`, come from ClickHouse's kubenetmon.
     package init(_ numbers: ServerNumbers) {
         self.init()
         addFlows(numbers)

@@ -309,5 +309,9 @@ package struct StatusPage {
     }
 
     /// Returns a text chosen by a peer, shortened if it is longer than 253 characters.
-    private func short(_ text: String) -> String { text.unicodeScalars.count > 253 ? "\(text.prefix(252))…" : text }
+    private func short(_ text: String) -> String {
+        // A character can consist of any number of scalars.
+        let scalars = text.unicodeScalars
+        return scalars.count > 253 ? String(String.UnicodeScalarView(scalars.prefix(252))) + "…" : text
+    }
 }

@@ -74,7 +74,10 @@ private func unexpected(_ status: Int) -> ClickHouseError {
     func anErrorNamesWhatIsMissingAndWhatMakesIt() {
         #expect(
             "\(ClickHouseError.missingTable(name: "network_flows_0"))"
-                == "table network_flows_0 does not exist; create it with deploy/clickhouse/001_network_flows_0.sql")
+                == """
+                table network_flows_0 does not exist; create it with kubenetmon-server migrate or \
+                deploy/clickhouse/001_network_flows_0.sql, or set clickhouse_migrate: auto
+                """)
         let columns = "\(ClickHouseError.missingColumns(table: "t", columns: ["bytes", "packets"]))"
         #expect(columns.contains("table t has no column bytes, packets"))
         #expect(columns.contains("deploy/clickhouse/001_network_flows_0.sql"))

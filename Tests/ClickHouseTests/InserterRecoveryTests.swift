@@ -118,14 +118,14 @@ import Testing
         test.submit(1)
         try await eventually("the sink reports a problem") { test.inserter.load.problem != nil }
         let problem = try #require(test.inserter.load.problem)
-        #expect(problem.hasPrefix("ClickHouse needs operator action: ClickHouse answered with exception 60"))
+        #expect(problem.hasPrefix("ClickHouse needs operator action: ClickHouse responded with exception 60"))
         try await database.query("RENAME TABLE elsewhere TO network_flows_0")
         #expect(await test.inserter.drain(timeout: .seconds(300)) == 0)
         #expect(test.inserter.load.problem == nil)
     }
 
     @Test("an endpoint that needs an operator is no problem while another one works")
-    func anEndpointThatNeedsSomebodyIsNoProblemWhileAnotherWorks() async throws {
+    func anEndpointThatNeedsOperatorIsNoProblemWhileAnotherWorks() async throws {
         let locked = try RawHTTPServer { _, _ in .status(403, "who are you?") }
         let seen = Mutex<[String?]>([])
         let inserter = Mutex<Inserter?>(nil)

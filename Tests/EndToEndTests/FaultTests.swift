@@ -143,7 +143,7 @@ extension EndToEndTests {
             _ = try await lab.churn("tcp", from: "client-1", to: "10.244.1.10", rate: 100, seconds: 1)
             try await eventually("/ready says that operator action is needed") {
                 let ready = try await server.probe("/ready")
-                let problem = "ClickHouse needs operator action: ClickHouse answered with exception 60"
+                let problem = "ClickHouse needs operator action: ClickHouse responded with exception 60"
                 return ready.status == 503 && ready.body.contains("\"clickhouse\":\"\(problem)")
             }
             isAway.withLock { $0 = true }

@@ -50,7 +50,7 @@ extension EndToEndTests {
         let server = try ServerUnderTest.start(database)
         try await eventually("the log names the missing table") {
             server.process.output.contains(
-                "table network_flows_0 does not exist; create it with deploy/clickhouse/001_network_flows_0.sql")
+                "table network_flows_0 does not exist; create it with kubenetmon-server migrate")
         }
         #expect(try await server.probe("/ready").status == 503)
         try await database.createTable()

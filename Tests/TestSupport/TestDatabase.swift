@@ -40,7 +40,7 @@ public struct TestDatabase: Sendable {
     public func createTable() async throws {
         let file = Repository.file("deploy/clickhouse/001_network_flows_0.sql")
         let ddl = try String(contentsOf: file, encoding: .utf8)
-        try await query(ddl.replacing("CREATE TABLE default.", with: "CREATE TABLE \(name)."))
+        try await query(ddl)
     }
 
     /// Runs a statement and returns its output, in TabSeparated form unless it names another format.
