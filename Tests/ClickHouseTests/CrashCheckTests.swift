@@ -4,6 +4,7 @@ import FlowBlocks
 import FlowBlocksTestKit
 import FlowModel
 import Foundation
+import HTTPClient
 import Synchronization
 import TestSupport
 import Testing
@@ -88,6 +89,48 @@ private enum Way { case losesAnswers, isBroken, works }
             }
         }
         #expect(result == ("14", 0))
+    }
+
+    /// Returns the verdict on a block that server `a` has reported as stored, after an attempt with an unknown outcome.
+    ///
+    /// - Parameters:
+    ///   - server: The server that responds to the question for the block's part.
+    ///   - parts: Its response.
+    ///   - siblings: The servers that have stored batches with as many rows.
+    private func verdict(of server: String, parts: String, siblings: [String] = []) async throws
+        -> StoredCheck.Verdict
+    {
+        let clickHouse = try RawHTTPServer { request, _ in
+            let isQuestion = String(decoding: request.body.prefix(6), as: UTF8.self) == "SELECT"
+            return .clickHouse(
+                200, headers: ["X-ClickHouse-Server-Display-Name: \(isQuestion ? server : "a")"],
+                isQuestion ? parts + "\n" : "")
+        }
+        let schema = try TableSchema(
+            table: "t", columnNames: FlowColumn.original.map(\.name), deduplication: .plain(window: 10))
+        var (block, encoder) = (flowBlock(), BlockEncoder())
+        let (body, rows) = encoder.encode(&block, for: schema, compression: .lz4)
+        let batch = InsertBatch(block, rows: rows, body: body, into: schema, timeoutMilliseconds: 60_000)
+        return try await withClient(ClickHouseClient.Configuration(endpoints: [clickHouse.url])) {
+            client throws(ClickHouseError) in
+            try client.insert(batch.statement, batch.body, settings: batch.settings)
+            var check = CrashCheck(siblings: siblings.map { .init(rows: batch.rows, server: $0) })
+            check.note(
+                .unreachable(endpoint: clickHouse.url, HTTPError(kind: .connection, message: "cut")), of: .now)
+            return try check.verdict(batch, in: schema, asking: client)
+        }.get()
+    }
+
+    @Test("parts of another server behind the address prove nothing")
+    func anotherServer() async throws {
+        #expect(try await verdict(of: "a", parts: "none") == .missing)
+        #expect(try await verdict(of: "b", parts: "none") == .stored)
+    }
+
+    @Test("of batches with as many rows, those on other servers are not expected among the parts")
+    func siblingsElsewhere() async throws {
+        #expect(try await verdict(of: "a", parts: "x_1_1_0:1", siblings: ["a"]) == .missing)
+        #expect(try await verdict(of: "a", parts: "x_1_1_0:1", siblings: ["b"]) == .stored)
     }
 
     @Test("if the table was replaced by one with another partition key, its parts are no evidence")

@@ -10,7 +10,7 @@ import Testing
 private let transient = ClickHouseError.exception(code: 252, message: "too many parts")
 private let unreachable = ClickHouseError.unreachable(
     endpoint: "e", HTTPError(kind: .connection, message: "refused"))
-private let needsSomebody = ClickHouseError.exception(code: 60, message: "no table")
+private let needsOperator = ClickHouseError.exception(code: 60, message: "no table")
 private let proxy = ClickHouseError.unexpectedAnswer(endpoint: "e", status: 503, body: "")
 private func asking(_ wait: Duration) -> ClickHouseError {
     .unexpectedAnswer(endpoint: "e", status: 429, body: "", retryAfter: wait)
@@ -72,9 +72,9 @@ private final class RetryUnderTest {
     }
 
     @Test("a failure that needs an operator is retried without limit, with long waits")
-    func whatNeedsSomebodyIsTriedForEverAndSlowly() throws {
+    func whatNeedsOperatorIsTriedForEverAndSlowly() throws {
         let test = RetryUnderTest()
-        for _ in 0..<1000 { #expect(try #require(test.wait(needsSomebody)) >= .seconds(10)) }
+        for _ in 0..<1000 { #expect(try #require(test.wait(needsOperator)) >= .seconds(10)) }
     }
 
     @Test("a batch is rejected after the same rejection twice") func aSecondRefusalOfTheSameKindIsTheLast() {
@@ -88,7 +88,7 @@ private final class RetryUnderTest {
         let test = RetryUnderTest()
         #expect(test.wait(refusal) != nil)
         #expect(test.wait(transient) != nil)
-        #expect(test.wait(needsSomebody) != nil)
+        #expect(test.wait(needsOperator) != nil)
         #expect(test.failed(refusal) == .reject)
     }
 
@@ -101,7 +101,7 @@ private final class RetryUnderTest {
     }
 
     @Test("while no batch may be rejected, a rejection waits for an operator")
-    func whereNothingMayBeGivenUpARefusalWaitsForSomebody() throws {
+    func whereNothingMayBeGivenUpARefusalWaitsForOperator() throws {
         let test = RetryUnderTest()
         for _ in 0..<100 { #expect(try #require(test.wait(refusal, mayReject: false)) >= .seconds(10)) }
         #expect(test.failed(refusal) == .reject)
@@ -117,12 +117,12 @@ private final class RetryUnderTest {
     }
 
     @Test("the wait is long only if every endpoint needs an operator")
-    func aRoundIsSlowWhereEveryEndpointNeedsSomebody() throws {
+    func aRoundIsSlowWhereEveryEndpointNeedsOperator() throws {
         let test = RetryUnderTest(endpoints: 2)
-        #expect(test.failed(needsSomebody) == .tryNextEndpoint)
+        #expect(test.failed(needsOperator) == .tryNextEndpoint)
         #expect(try #require(test.wait(unreachable)) < .seconds(1))
-        #expect(test.failed(needsSomebody) == .tryNextEndpoint)
-        #expect(try #require(test.wait(needsSomebody)) >= .seconds(10))
+        #expect(test.failed(needsOperator) == .tryNextEndpoint)
+        #expect(try #require(test.wait(needsOperator)) >= .seconds(10))
     }
 
     // MARK: - Sizes and views
@@ -132,13 +132,13 @@ private final class RetryUnderTest {
         let test = RetryUnderTest(endpoints: 3)
         #expect(test.failed(tooLarge, .init(size: .split)) == .tryNextEndpoint)
         #expect(test.failed(unreachable, .init(size: .split)) == .tryNextEndpoint)
-        #expect(test.failed(needsSomebody, .init(size: .split)) == .split)
+        #expect(test.failed(needsOperator, .init(size: .split)) == .split)
     }
 
     @Test("a batch that is too large and may be stored is set aside for an operator") func keep() {
         let test = RetryUnderTest()
         for _ in 0..<10 {
-            guard case .setAside(_, .forSomebody) = test.failed(tooLarge, .init(size: .keep)) else {
+            guard case .setAside(_, .forOperator) = test.failed(tooLarge, .init(size: .keep)) else {
                 Issue.record("the batch is not set aside")
                 return
             }
@@ -149,7 +149,7 @@ private final class RetryUnderTest {
         let test = RetryUnderTest()
         #expect(test.wait(tooLarge) != nil)
         #expect(test.failed(tooLarge) == .reject)
-        #expect(RetryUnderTest().waits(tooLarge, tooLarge, mayReject: false) == .forSomebody)
+        #expect(RetryUnderTest().waits(tooLarge, tooLarge, mayReject: false) == .forOperator)
     }
 
     @Test("views are ignored once they have failed for the limit, with any number of attempts and endpoints")
@@ -209,23 +209,23 @@ private final class RetryUnderTest {
     }
 
     @Test("a failing view that is never ignored needs an operator") func neverLeftOut() {
-        #expect(RetryUnderTest().waits(view, view, view) == .forSomebody)
+        #expect(RetryUnderTest().waits(view, view, view) == .forOperator)
     }
 
     // MARK: - Reasons for waits
 
     @Test("the reason of a wait follows from the failures of all endpoints")
     func whatIsWaitedForFollowsFromWhatAllEndpointsSaid() {
-        #expect(RetryUnderTest().waits(needsSomebody) == .forSomebody)
-        #expect(RetryUnderTest().waits(refusal, mayReject: false) == .forSomebody)
+        #expect(RetryUnderTest().waits(needsOperator) == .forOperator)
+        #expect(RetryUnderTest().waits(refusal, mayReject: false) == .forOperator)
         #expect(RetryUnderTest().waits(refusal) == .forClickHouse)
         #expect(RetryUnderTest().waits(transient) == .forClickHouse)
         #expect(RetryUnderTest().waits(unreachable) == .forConnection)
         #expect(RetryUnderTest().waits(proxy) == .forConnection)
-        #expect(RetryUnderTest(endpoints: 2).waits(unreachable, needsSomebody) == .forClickHouse)
+        #expect(RetryUnderTest(endpoints: 2).waits(unreachable, needsOperator) == .forClickHouse)
         #expect(RetryUnderTest(endpoints: 2).waits(unreachable, transient) == .forClickHouse)
         #expect(RetryUnderTest(endpoints: 2).waits(unreachable, proxy) == .forConnection)
-        #expect(RetryUnderTest(endpoints: 2).waits(needsSomebody, needsSomebody) == .forSomebody)
+        #expect(RetryUnderTest(endpoints: 2).waits(needsOperator, needsOperator) == .forOperator)
     }
 
     @Test("the delay in Retry-After is kept, once") func whatAnEndpointAsksForIsWaited() throws {

@@ -7,7 +7,7 @@ import Testing
 @Suite struct RetryWaitsTests {
     private let start = ContinuousClock.now
 
-    @Test("a wait ends when its time has come", arguments: [InsertRetry.Wait.forSomebody, .asAsked, .forClickHouse])
+    @Test("a wait ends when its time has come", arguments: [InsertRetry.Wait.forOperator, .asAsked, .forClickHouse])
     func time(reason: InsertRetry.Wait) {
         var waits = RetryWaits()
         let end = start + .seconds(30)
@@ -21,7 +21,7 @@ import Testing
     @Test("a success ends two waits, but none that an endpoint has asked for")
     func success() {
         var waits = RetryWaits()
-        for (worker, reason) in [InsertRetry.Wait.asAsked, .forSomebody, .forConnection, .forClickHouse].enumerated() {
+        for (worker, reason) in [InsertRetry.Wait.asAsked, .forOperator, .forConnection, .forClickHouse].enumerated() {
             _ = waits.begin(worker, .seconds(30), reason, at: start)
         }
         #expect(waits.recordSuccess() == [1, 2] && waits.recordSuccess() == [3] && waits.recordSuccess() == [])

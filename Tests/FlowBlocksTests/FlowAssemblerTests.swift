@@ -180,6 +180,16 @@ private final class AssemblerUnderTest: Sendable {
 }
 
 @Suite struct FlowAssemblerTests {
+    @Test("flows of an incredible time are counted, and stored under the time of the server")
+    func incredibleTime() async throws {
+        let test = try await AssemblerUnderTest()
+        try await test.send(1, [flow()], at: noon - 30 * 86_400)
+        try await test.flush()
+        #expect(test.blocks.map(\.day) == [FlowBlock.day(of: UInt32(noon) + 86_400)])
+        #expect(test.statistics.incredibleTimes == 1)
+        try await test.stop()
+    }
+
     @Test("batches are acknowledged when their block is stored")
     func batchesAreAcknowledgedWhenTheirBlockIsStored() async throws {
         let test = try await AssemblerUnderTest(rows: 6)

@@ -112,6 +112,27 @@ private struct Rig {
         #expect(rig.exporter.statistics.balance.collected[.scrape]?.flows == statistics.failedCollections)
     }
 
+    @Test("no collection begins without room for its flows, although there is room for ended connections")
+    func noRoom() async throws {
+        let exporter = TestExporter.make(maximumUnacknowledgedBytes: 4_096)
+        var batcher = FlowBatcher(exporter: exporter, source: .scrape)
+        var minute: UInt64 = 1
+        // One batch a minute: those of a minute would be merged.
+        while exporter.hasRoom {
+            batcher.append(TestFlow.make(1, bytes: 1), observedAtMilliseconds: minute * 60_000)
+            batcher.flush()
+            minute += 1
+        }
+        #expect(exporter.hasRoomForEvents)
+        let rig = Rig(exporter: exporter) { isLast, _, _ in
+            #expect(isLast)
+            return CollectionReport()
+        }
+        try await rig.run {
+            try await eventually("collections are due") { rig.collection.statistics.deferredCollections > 1 }
+        }
+    }
+
     /// A server that accepts connections and sends nothing, and a rig whose collections wait for it.
     private struct Lag {
         let server: any Channel

@@ -37,6 +37,23 @@ import Threads
         #expect(exporter.statistics.connections == 1)
     }
 
+    @Test("a connection detects a dead peer")
+    func deadPeer() async throws {
+        let server = try await RecordingServer.start()
+        var configuration = FlowExporter.Configuration.test(port: server.port)
+        configuration.deadPeerSeconds = 12
+        let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
+        let connector = ServerConnector(
+            configuration, eventLoop: eventLoop, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        let connection = try await connector.connect(in: .init(holder: nil, start: 0), while: { true }) {
+            NIOCloseOnErrorHandler()
+        }.get()
+        for (option, value) in DeadPeerDetection.agentOptions(seconds: 12) {
+            #expect(try await connection.channel.getOption(option).get() == value, "\(option)")
+        }
+        try await connection.channel.close()
+    }
+
     @Test("a batch is kept until it is acknowledged") func aBatchIsKeptUntilItIsAcknowledged() async throws {
         let server = try await RecordingServer.start()
         let exporter = exporter(to: server, isStarted: true)

@@ -33,30 +33,6 @@ import Testing
         func set(by milliseconds: Int64) { reading.withLock { $0.wallMilliseconds += milliseconds } }
     }
 
-    /// Keeps the warnings as lines.
-    private struct WarningLog: LogHandler {
-        let lines: Lines
-        var metadata: Logger.Metadata = [:]
-        var logLevel = Logger.Level.warning
-
-        final class Lines: Sendable {
-            let all = Mutex<[String]>([])
-        }
-
-        init(_ lines: Lines) { self.lines = lines }
-
-        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-            get { metadata[key] }
-            set { metadata[key] = newValue }
-        }
-
-        func log(event: LogEvent) {
-            let fields = (event.metadata ?? [:]).filter { ["node", "clock"].contains($0.key) }
-            let words = fields.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
-            lines.all.withLock { $0.append(([event.message.description] + words).joined(separator: " ")) }
-        }
-    }
-
     private static let noon: Int64 = 1_772_366_400_000
 
     private func server(_ clock: Clock, _ lines: WarningLog.Lines = .init()) async throws -> TestIngest {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FlowWire
+import Logging
 import NIOCore
 import NIOPosix
+import Synchronization
 import TestSupport
 import Testing
 
@@ -50,6 +52,26 @@ import Testing
         }
         #expect(try await agent.messages(repetitions + 1).allSatisfy { $0 == .ack([.max - 1]) })
         #expect(ingest.server.statistics.errors == [:])
+    }
+
+    @Test("a server's connections detect dead peers")
+    func deadPeers() async throws {
+        let ingest = try await TestIngest.start()
+        let agent = try await TestAgent.connect(to: ingest.address, node: "node-a")
+        try await agent.send(ByteBuffer.batch(1))
+        let channel = try await ingest.deliveries(1)[0].receipt.channel
+        #expect(try await channel.getOption(.socketOption(.so_keepalive)).get() == 1)
+        // TCP_USER_TIMEOUT in milliseconds.
+        #expect(try await channel.getOption(.tcpOption(.init(rawValue: 18))).get() == 30_000)
+    }
+
+    @Test("of many log lines of a kind, the first five are written")
+    func manyLines() async throws {
+        let lines = WarningLog.Lines()
+        let ingest = try await TestIngest.start(logger: Logger(label: "test") { _ in WarningLog(lines) })
+        for number in 0..<20 { ingest.server.log("kind", .warning, "line \(number)", [:]) }
+        ingest.server.log("other", .warning, "other", [:])
+        #expect(lines.all.withLock { $0 } == (0..<5).map { "line \($0)" } + ["other"])
     }
 
     @Test("a second GoAway does not extend the departure deadline")

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
 import KubernetesTestKit
 import TestSupport
 import Testing
@@ -43,6 +44,22 @@ import Testing
         #expect(reviewer.remembered("good") == verdict)
         #expect(server.requests.map(\.kind) == [.tokenReview])
         #expect(server.requests[0].parameters.isEmpty)
+    }
+
+    @Test("a token of the server's own that was rejected is read again")
+    func rejectedCredential() async throws {
+        let file = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")
+        defer { try? FileManager.default.removeItem(at: file) }
+        try "one".write(to: file, atomically: true, encoding: .utf8)
+        let server = try await start { $0.tokens = ["one"] }
+        let reviewer = TokenReviewer(
+            cluster: ClusterConfiguration(origin: "test", server: server.url, token: .file(file.path)),
+            audience: "kubenetmon")
+        _ = try reviewer.review("good")
+        server.update { $0.tokens = ["two"] }
+        try "two".write(to: file, atomically: true, encoding: .utf8)
+        _ = try reviewer.review("good")
+        #expect(server.requests.map(\.token) == ["one", "one", "two"])
     }
 
     @Test("a review by an old API server returns no node")

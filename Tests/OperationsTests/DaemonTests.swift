@@ -75,6 +75,18 @@ private func patient(_ logger: Logger) -> DaemonEnd {
         #expect(log.all.dropFirst() == ["b stops", "a stops"])
     }
 
+    @Test("services that do not stop in time are cancelled, and the daemon has failed", .timeLimit(.minutes(1)))
+    func lateShutdown() async throws {
+        var bounds = DaemonEnd.Bounds(shutdownTimeout: .zero)
+        (bounds.shutdown, bounds.cancellation) = (.milliseconds(100), .seconds(3600))
+        let end = DaemonEnd(bounds, quiet)
+        let (cancelled, cancel) = AsyncStream.makeStream(of: Void.self)
+        end.onDeadline { cancel.finish() }
+        end.shutdownBegins()
+        for await _ in cancelled {}
+        #expect(!end.disarm())
+    }
+
     @Test("a service that ends without a request is a failure")
     func unexpectedEnd() async throws {
         let log = LinesOfLog()

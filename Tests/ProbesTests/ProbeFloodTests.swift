@@ -132,6 +132,10 @@ import Testing
             ("GET /live HTTP/1.1\r\nA: \(String(repeating: "x", count: 9_000))\r\n\r\n", "431"),
             ("GET /\(String(repeating: "x", count: 9_000)) HTTP/1.1\r\n\r\n", "431"),
             ("GET /live HTTP/1.1\r\n\(String(repeating: "A: x\r\n", count: 65))\r\n", "431"),
+            (
+                "GET /live HTTP/1.1\r\n"
+                    + String(repeating: "A: \(String(repeating: "x", count: 200))\r\n", count: 42) + "\r\n", "431"
+            ),
             ("POST /live HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", "413"),
             ("GET /live HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "413"),
             (

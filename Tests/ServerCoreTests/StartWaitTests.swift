@@ -81,6 +81,42 @@ private final class WaitingService: Service {
         #expect(waiting.hasEnded && watch.changes.waiters == 0)
     }
 
+    @Test("a region that is in no list of its cloud is named once", arguments: ["eu-central-1", "nowhere"])
+    func unknownRegion(region: String) async throws {
+        let list = """
+            {"prefixes": [{"ip_prefix": "3.5.140.0/22", "region": "eu-central-1", "service": "AMAZON", \
+            "network_border_group": "x"}], "ipv6_prefixes": []}
+            """
+        let server = try RawHTTPServer { _, _ in .status(200, list) }
+        let lines = Lines()
+        let site = Site(environment: "test", cloud: "aws", region: region, cluster: "main")
+        let ranges = CloudRangeService(
+            CloudRangeCatalog.Configuration(sources: [.aws: .url(server.url)]),
+            labeler: Labeler(index: ClusterIndex(site: site), configuration: Labeler.Configuration()), site: site,
+            logger: Logger(label: "test") { _ in Lines.Handler(lines: lines) })
+        try await run([ranges]) { await ranges.waitUntilTried(atMost: .seconds(36_000)) }
+        #expect(ranges.catalog.statistics.hasTriedAll)
+        #expect(lines.all.withLock { $0 }.count { $0.contains("INTER_REGION") } == (region == "nowhere" ? 1 : 0))
+    }
+
+    /// Keeps the messages of warnings.
+    private final class Lines: Sendable {
+        let all = Mutex<[String]>([])
+
+        struct Handler: LogHandler {
+            let lines: Lines
+            var metadata: Logger.Metadata = [:]
+            var logLevel = Logger.Level.warning
+
+            subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+                get { metadata[key] }
+                set { metadata[key] = newValue }
+            }
+
+            func log(event: LogEvent) { lines.all.withLock { $0.append(event.message.description) } }
+        }
+    }
+
     /// Makes a service of the lists of AWS and Google.
     private func ranges(_ url: String) -> CloudRangeService {
         CloudRangeService(

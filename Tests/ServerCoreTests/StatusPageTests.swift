@@ -2,8 +2,8 @@
 
 import ClickHouse
 import CloudRanges
-import FlowIngest
 import FlowModel
+import FlowWire
 import Labeling
 import Probes
 import TestSupport
@@ -11,6 +11,7 @@ import Testing
 import TextFormats
 
 @testable import FlowBlocks
+@testable import FlowIngest
 import ServerCore
 
 /// Names that would be markup if they were not escaped.
@@ -52,6 +53,19 @@ private func report(_ talkers: [[FlowBlock]], at minute: Int = 11) -> TalkerRepo
 }
 
 @Suite struct StatusPageTests {
+    @Test("long names from outside are cut", arguments: ["n", "\u{301}"])
+    func longNames(_ letter: String) {
+        let name = "e" + String(repeating: letter, count: 10_000)
+        let hello = Hello(nodeName: name, agentID: .random(), softwareVersion: "test")
+        var page = StatusPage()
+        page.agents = [
+            AgentSummary(ConnectedAgent(hello: hello, remoteAddress: "192.0.2.1"), remoteAddress: "192.0.2.1")
+        ]
+        let scalars = page.html.body.text.unicodeScalars
+        let letters = scalars.split { $0 != letter.unicodeScalars.first }.map(\.count)
+        #expect(letters.max() == 251)
+    }
+
     @Test("names from outside are escaped on the status page") func namesFromOutsideAreNeverMarkup() {
         let labels = EndpointLabels([
             .availabilityZone: hostile, .node: "n", .namespace: hostile, .pod: hostile, .workload: hostile,
