@@ -53,6 +53,21 @@ import Testing
         }
     }
 
+    @Test("every label that the labeler finds is filled in some row", arguments: Label.allCases)
+    func everyLabelIsFilled(_ label: Label) {
+        guard case .labeler = label.definition.source else { return }
+        let texts = Self.file.situations.lazy.flatMap { situation in
+            let labeler = situation.world.labeler
+            return situation.observations.flatMap { observation in
+                labeler.read(observedOn: observation.node, at: noon) { reader -> [String] in
+                    guard case .labeled(let row) = reader.label(observation.flow) else { return [] }
+                    return [row.local, row.remote].map { $0.labels.labels[label] }
+                }
+            }
+        }
+        #expect(texts.contains { !$0.isEmpty })
+    }
+
     @Test(
         "a malformed line is reported by its number",
         arguments: [
@@ -347,7 +362,8 @@ private struct World: Sendable {
         let parts = name.split(separator: "/").map(String.init)
         return Pod(
             namespace: parts[0], name: parts[1], node: node, addresses: addresses.map(address),
-            secondaryAddresses: secondary.map(address), hostNetwork: isInHostNetwork, labels: labels)
+            secondaryAddresses: secondary.map(address), hostNetwork: isInHostNetwork,
+            owner: ObjectOwner(kind: "StatefulSet", name: parts[1], uid: ObjectUID("set/\(name)")), labels: labels)
     }
 }
 
