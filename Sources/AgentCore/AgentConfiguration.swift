@@ -9,7 +9,7 @@ package import Secrets
 package import Settings
 import TransportSecurity
 
-/// The agent's settings. Environment variables that kubenetmon has too keep its names and defaults.
+/// The agent's settings. Variables of ClickHouse's kubenetmon keep its names and defaults.
 package struct AgentConfiguration: Equatable, Sendable {
     package var nodeName: String
     /// Empty if the agent hands over to no other agent.
@@ -52,8 +52,8 @@ package struct AgentConfiguration: Equatable, Sendable {
             .variable("KUBENETMON_SERVER_SERVICE_PORT"))
         serverAnswerTimeout = settings.duration(
             "server_answer_timeout", in: .seconds(1) ... .seconds(3600), default: .seconds(60),
-            "Time without a message from a server that owes acknowledgements before another is tried. A server sends one "
-                + "every 15 s at least.")
+            "Longest silence of a server that owes acknowledgements before another server is tried; a server sends a "
+                + "message at least every 15 s.")
         tls = Self.tls(&settings)
         token = settings.path(
             "token_file", "File with the agent's bearer token; read again for every connection."

@@ -57,7 +57,7 @@ package struct AgentNumbers: Sendable {
 }
 
 extension MetricsPage {
-    /// Makes the page of the agent's metrics. Names that begin with `kubenetmon_collector_` are kubenetmon's.
+    /// Makes the page of the agent's metrics. Names that begin with `kubenetmon_collector_` come from ClickHouse's kubenetmon.
     package init(_ numbers: AgentNumbers) {
         self.init()
         add(numbers.collection, numbers.events, numbers.export)

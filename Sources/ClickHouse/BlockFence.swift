@@ -3,8 +3,8 @@
 import FlowModel
 public import HTTPClient
 
-/// Settles the fate of blocks that other servers may have inserted: it takes their deduplication tokens, so that what is
-/// not stored yet never will be, and asks whether a token was free.
+/// Settles the fate of blocks that other servers may have inserted: inserts a row under each block's token, so that a
+/// block that is not stored yet never will be, and checks whether the table has the row.
 ///
 /// Each fence is an insert of one row (``FenceMarker``). A server whose block was fenced gets a success from ClickHouse
 /// nevertheless, so that it asks for the row before it acknowledges a block that may have been fenced
@@ -156,8 +156,8 @@ public final class BlockFence: Sendable {
         (4...24).lazy.map { 1 << $0 }.first { age <= $0 }
     }
 
-    /// Returns the time in seconds since ClickHouse started, and an upper bound of the inserts into the table during each
-    /// of the last `ages` seconds.
+    /// Returns the time in seconds since ClickHouse started and, for each of `ages`, an upper bound of the inserts into
+    /// the table in that many last seconds.
     ///
     /// Block numbers count the inserts into a MergeTree. A merged part counts as young, which makes the bound larger.
     private func history(

@@ -30,7 +30,7 @@ public final class DeadLetterDirectory: Sendable {
     /// Writes a batch and returns the file's path, or why there is none.
     func path(storing batch: InsertBatch) -> String {
         do {
-            return try store(batch) ?? "none: the quarantine directory is full"
+            return try store(batch) ?? "none: the directory is full; raise clickhouse_quarantine_max_bytes"
         } catch {
             return "none: \(error)"
         }

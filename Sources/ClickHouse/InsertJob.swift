@@ -61,7 +61,7 @@ struct InsertJob: Sendable {
         /// The number of times that ClickHouse was asked.
         var questions = 1
         /// Why there is no answer yet.
-        var problem = "it is still looking through its parts"
+        var problem = "ClickHouse is still loading its parts"
     }
 
     let delivery: BlockDelivery

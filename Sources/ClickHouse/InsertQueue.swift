@@ -9,7 +9,7 @@ import LogLimits
 /// a batch is retried, split, set aside or rejected, and when a block is settled.
 ///
 /// Each worker carries out one action at a time and reports its end as an event; every event returns the next step.
-/// The queue has no I/O and no clock: it is told the time. Workers are numbers from 0. An event that does not match the
+/// The queue has no I/O and no clock: events carry the time. Workers are numbers from 0. An event that does not match the
 /// worker's last action is a programming error.
 ///
 /// Blocks are taken in the order in which they were submitted; those that were set aside and are due go first. Each
@@ -40,7 +40,7 @@ struct InsertQueue: Sendable {
 
     /// The maximum number of checks, one per second, whether ClickHouse has a batch.
     private static let maximumQuestions = 30
-    /// The time in seconds since a block's announcement up to which no other server fences it: they wait longer
+    /// The time in seconds since a block's announcement in which no other server fences it: others wait longer
     /// (`DoubtSettlement`).
     static let safeAge = 4
 
@@ -469,7 +469,7 @@ struct InsertQueue: Sendable {
         statistics.lastFailureClass = error.failureClass
         switch decision {
         case .wait(_, let reason), .setAside(_, let reason):
-            statistics.operatorError = reason == .forSomebody ? "\(error)" : nil
+            statistics.operatorError = reason == .forOperator ? "\(error)" : nil
         case .tryNextEndpoint, .split, .ignoreViews, .reject: break
         }
     }

@@ -42,8 +42,8 @@ struct InsertRetry: Sendable {
     /// The reason for a wait, after every endpoint has failed.
     enum Wait: Equatable, Sendable {
         /// Every endpoint needs an operator.
-        case forSomebody
-        /// An endpoint has asked for a delay.
+        case forOperator
+        /// The delay must not be shortened: an endpoint requested it, or it separates two checks of a batch.
         case asAsked
         /// No endpoint responded.
         case forConnection
@@ -64,7 +64,7 @@ struct InsertRetry: Sendable {
     /// The failures since the last wait.
     private struct Round {
         var failures = 0
-        var allNeedSomebody = true
+        var allNeedOperator = true
         var noneAnswered = true
         var isTooLarge = false
         var hasFailingView = false
@@ -100,22 +100,22 @@ struct InsertRetry: Sendable {
             let duration = viewFailures.record(error.failureClass, at: now)
             if let limit = choices.viewLimit, duration >= limit { return .ignoreViews }
         }
-        let needsSomebody: Bool
+        let needsOperator: Bool
         switch error.failureClass {
-        case .transient: needsSomebody = false
-        case .operator: needsSomebody = true
+        case .transient: needsOperator = false
+        case .operator: needsOperator = true
         case .content where error.isTooLarge && choices.size != .reject:
             round.isTooLarge = true
-            needsSomebody = choices.size == .keep
+            needsOperator = choices.size == .keep
         case .content:
             let isSame = refusal == error.identity
             refusal = error.identity
             if isSame && choices.mayReject { return .reject }
-            needsSomebody = !choices.mayReject
-        case .view: needsSomebody = choices.viewLimit == nil
+            needsOperator = !choices.mayReject
+        case .view: needsOperator = choices.viewLimit == nil
         }
         round.failures += 1
-        round.allNeedSomebody = round.allNeedSomebody && needsSomebody
+        round.allNeedOperator = round.allNeedOperator && needsOperator
         round.noneAnswered = round.noneAnswered && !error.isAnswered
         if let asked = error.retryAfter { round.asked = min(asked, round.asked ?? Self.maximumAskedWait) }
         guard round.failures >= endpoints else { return .tryNextEndpoint }
@@ -127,9 +127,9 @@ struct InsertRetry: Sendable {
     }
 
     private mutating func wait(using generator: inout some RandomNumberGenerator) -> (Duration, Wait) {
-        let wait = round.allNeedSomebody ? slow.next(using: &generator) : transient.next(using: &generator)
+        let wait = round.allNeedOperator ? slow.next(using: &generator) : transient.next(using: &generator)
         if let asked = round.asked { return (max(wait, asked), .asAsked) }
-        if round.allNeedSomebody { return (wait, .forSomebody) }
+        if round.allNeedOperator { return (wait, .forOperator) }
         return (wait, round.noneAnswered ? .forConnection : .forClickHouse)
     }
 }

@@ -78,7 +78,7 @@ extension InsertStep {
         case rescued(InsertBatch)
         /// Another server has fenced a batch.
         case fenced(InsertBatch)
-        /// It is unknown why ClickHouse reports a batch as stored, and it could not be asked for this reason.
+        /// ClickHouse reports a batch as stored, and the check of the report failed with this problem.
         case unverified(InsertBatch, StoredCheck, problem: String)
     }
 }

@@ -25,7 +25,7 @@ struct StoredCheck: Sendable {
         if mayBeFenced {
             let server = client.lastServer
             let markers = try FenceMarker.find([(batch.token, batch.day)], in: schema, asking: client)
-            // Another server behind the same address knows nothing about the insert.
+            // Another server behind the same address may lack the insert.
             guard client.lastServer == server else { return .stored }
             if markers.contains(batch.token) { return .fenced }
         }

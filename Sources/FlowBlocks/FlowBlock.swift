@@ -26,7 +26,7 @@ public struct FlowBlock: Sendable {
     public var token: UInt128?
     /// When the block was last announced; nil if it is not.
     public var announced: ContinuousClock.Instant?
-    /// The batches of agents that know of no block, so that they send them again without asking.
+    /// The batches of agents that confirm no blocks, and resend batches without a question.
     public var unannounced: Set<BatchIdentity> = []
     /// Flows so far.
     public private(set) var flows = 0

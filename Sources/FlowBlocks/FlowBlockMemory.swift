@@ -5,7 +5,7 @@ import Synchronization
 
 /// The storage of a ``FlowBlock``'s flows.
 ///
-/// A few are kept for later blocks after use: the system clears new memory page by page, which costs more than writing
+/// Up to two are kept for later blocks after use: the system clears new memory page by page, which costs more than writing
 /// the flows.
 struct FlowBlockMemory: Sendable {
     var records: [FlowRecord] = []
@@ -50,7 +50,7 @@ struct FlowBlockMemory: Sendable {
             + endpoints.capacity * MemoryLayout<EndpointLabels>.stride + numbers.memoryBytes
     }
 
-    /// Returns the number of labels. They are retained from now on, so that no other object can get their memory
+    /// Returns the index of labels in ``endpoints``. They are retained from now on, so that no other object can get their memory
     /// address, even if the endpoint is removed.
     mutating func number(of labels: LabelsReference) -> UInt32 {
         numbers.number(of: labels.identity) {

@@ -14,7 +14,7 @@ struct FlowRecord: BitwiseCopyable, Sendable {
     private var highZone: UInt8
     var remote: Endpoint
     private var lowZone: UInt8
-    /// The number of the dialled service's labels.
+    /// The index of the dialled service's labels in the block.
     var service: UInt32
     var flags: UInt64
     var sentPackets: UInt64
@@ -61,7 +61,7 @@ struct FlowRecord: BitwiseCopyable, Sendable {
 
     /// One end of the flow.
     struct Endpoint: BitwiseCopyable, Sendable {
-        /// The number of its labels.
+        /// The index of its labels in the block.
         var labels: UInt32
         /// Its IPv4 address, or the index of its IPv6 address in the block.
         var address: UInt32

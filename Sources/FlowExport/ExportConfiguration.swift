@@ -18,8 +18,7 @@ extension FlowExporter {
         public var maximumUnacknowledgedBytes: Int
         /// The timeout of a connection attempt to one address.
         package var connectTimeout: TimeAmount
-        /// The longest silence of a server that owes acknowledgements. While a server waits for ClickHouse, it sends an
-        /// empty acknowledgement every few seconds.
+        /// The longest silence of a server that owes acknowledgements. A server sends an empty one every 15 s.
         public var answerTimeout: TimeAmount
         /// The TLS settings; nil for unencrypted connections.
         public var tls: TLS?

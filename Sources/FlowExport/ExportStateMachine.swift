@@ -96,7 +96,7 @@ struct ExportStateMachine {
         var receiver: Receiver?
         /// The block in which a server may have inserted the batch.
         var block: AnnouncedBlock?
-        /// Whether another server than the next one may store the batch, which cannot be found out.
+        /// Whether a server other than the next one may store the batch, and no server can find out.
         var isDoubtful = false
     }
 
@@ -135,11 +135,11 @@ struct ExportStateMachine {
     private(set) var doubtfulBatches: UInt64 = 0
     /// The number of batches in flight: sent on the open connection and not acknowledged.
     private(set) var inFlightBatches = 0
-    /// The size of their frames in bytes.
+    /// The size in bytes of the frames in flight.
     private(set) var inFlightBytes = 0
     private var peer = Peer.unknown
     private var window = Window.first
-    /// The blocks whose fates the server at the other end of the open connection was asked for and has not told.
+    /// The tokens of the blocks in question for which the connected server has not sent a fate.
     private var askedTokens: Set<UInt128> = []
     /// Whether a batch of the open connection waits for the window or for ``logCaughtUp()``; later ones wait behind it.
     private var isBlocked = false

@@ -485,7 +485,8 @@ public final class FlowExporter: Sendable {
         if loopState.value.machine.isEmpty { loopState.value.emptied?.succeed() }
     }
 
-    /// Records an announced block, and confirms it once a successor of this process would know it.
+    /// Records an announced block, and confirms it once the spool has the record or has failed, or after
+    /// ``Configuration/spoolTimeout``.
     private func confirm(_ held: Held) {
         let recorded = loopState.value.machine.held(held)
         let channel = loopState.value.channel
@@ -507,8 +508,8 @@ public final class FlowExporter: Sendable {
         release { $0.settled(fates) }
     }
 
-    /// Closes the connection once the batches in flight are acknowledged, however long that takes: another server would
-    /// store them a second time. A server that says nothing meanwhile is left like any other.
+    /// Closes the connection once the batches in flight are acknowledged: another server would store them again. After
+    /// ``Configuration/departureTimeout``, new batches are sent on it again. A silent server is left like any other.
     private func leave() {
         if loopState.value.departure == nil {
             loopState.value.departure = eventLoop.scheduleTask(in: configuration.departureTimeout) {

@@ -5,8 +5,8 @@ import FlowWire
 
 /// The send times of one connection's messages.
 ///
-/// They advance with the time since boot: a step of the clock does not change them, and is sent beside them. A server
-/// that receives them can tell a step from a message that was on its way for long.
+/// They advance with the time since boot, plus any step of the clock, which is also sent beside them. A server that
+/// receives them can tell a step from a message that was long in transit.
 struct SendClock {
     /// Differences up to this many milliseconds are no step: two clocks are not read in the same instant.
     static let tolerance: Int64 = 250

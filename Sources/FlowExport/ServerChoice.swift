@@ -6,9 +6,9 @@ import NIOCore
 
 /// The choice of the address at which an attempt to connect begins.
 ///
-/// A server that an agent has left without acknowledgements may still store what it received, and recognises only there
-/// what is sent again. The agent therefore returns to it before it tries another server, which would store the same
-/// batches a second time.
+/// A server that an agent has left without acknowledgements may still store what it received, and only that server
+/// recognises a batch that is sent again. The agent therefore returns to it before it tries another server, which would
+/// store the same batches a second time.
 struct ServerChoice {
     /// The order in which an attempt tries a server's addresses.
     struct Order: Equatable, Sendable {
@@ -55,7 +55,7 @@ struct ServerChoice {
     /// Handles an opened connection to an address.
     mutating func opened(to address: SocketAddress?) { (current, isAdmitted) = (address, false) }
 
-    /// Handles the server's answer: it names the server's own address, behind that of a Kubernetes Service.
+    /// Handles the `Welcome`, which has the server's own address, even behind that of a Kubernetes Service.
     ///
     /// - Parameter isReachable: Whether a connection to that address would be accepted as one to this server.
     mutating func welcomed(by welcome: Welcome, isReachable: Bool = true) {
@@ -89,8 +89,8 @@ struct ServerChoice {
 }
 
 extension SocketAddress {
-    /// The address in a server's answer, if an agent can return to it that is connected to `peer`: a loopback address
-    /// is another host's, and a link-local one lacks the interface.
+    /// The address in a `Welcome`; nil if an agent connected to `peer` cannot return to it: a loopback address is another
+    /// host's, and a link-local one lacks the interface.
     fileprivate init?(returningTo welcome: Welcome, from peer: SocketAddress?) {
         let address = welcome.address
         let packed = address.v4.map { ByteBuffer(integer: $0) } ?? ByteBuffer(integer: address.bits)

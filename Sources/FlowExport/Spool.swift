@@ -60,9 +60,9 @@ final class Spool: Sendable {
         var exporter: Exporter?
         /// Operations that the thread has not begun.
         var operations: [Operation] = []
-        /// Completed once they have been performed, or the directory has failed.
+        /// Completed once the operations have been performed, or the directory has failed.
         var performed: [EventLoopPromise<Void>] = []
-        /// Bytes of the frames in them, and in the operations that the thread is performing.
+        /// Bytes of the frames in `operations`, and in the operations that the thread is performing.
         var (queuedBytes, begunBytes) = (0, 0)
         var isThreadBusy = false
         /// Whether the log and the operations together hold every batch that the exporter keeps.
@@ -323,7 +323,7 @@ final class Spool: Sendable {
         for case .close(let promise) in operations {
             disk.directory.close()
             let holdsAll = state.withLock { $0.isMirror }
-            // Released by its owner, the thread ends after this operation, which it runs.
+            // Releases the thread, which ends after this operation.
             _ = state.withLock { $0.thread.take() }
             promise.succeed(holdsAll)
         }

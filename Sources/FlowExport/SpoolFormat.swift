@@ -10,7 +10,7 @@ import NIOCore
 /// (the block and the batches' numbers follow). The record and what follows each have a checksum, so that a damaged frame
 /// costs that batch alone and its flows and bytes are still known.
 ///
-/// An agent that does not know the last kind, of release 1, takes such a record for a damaged one and passes over it.
+/// Release 1 of the agent skips a record of the last kind as damaged.
 struct SpoolFormat {
     /// The fixed part of a record.
     struct Record: Equatable {

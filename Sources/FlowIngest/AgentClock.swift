@@ -5,7 +5,7 @@ import FlowWire
 
 /// The difference of an agent's clock from the server's, estimated from the times at which the agent sends messages.
 ///
-/// What a message's arrival is later than its sending is the difference of the clocks plus the message's delay. A delay
+/// A message's arrival minus its sending is the difference of the clocks plus the message's delay. A delay
 /// is never negative, so the least value of some minutes is the estimate. Both times are of clocks that are never set
 /// (``SendTime/steadyMilliseconds``, ``ClockReading/bootMilliseconds``): a step of either clock does not change the
 /// estimate.
@@ -16,7 +16,7 @@ struct AgentClock {
     /// drift apart by less than 0.1 s.
     static let maximumMinutes = 10
     /// The number of minutes with a value that are kept even if they are older: the first messages after a stall of the
-    /// server have waited, although nothing says so.
+    /// server have waited, which they do not show.
     static let minimumValues = 3
 
     /// The least value of a minute.

@@ -150,7 +150,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
                 let action = machine.helloReceived(hello, from: Self.address(context), at: context.eventLoop.now)
                 perform(action, context)
             case .batch(let batch):
-                // It would not have waited: of several bodies in a message, the last one counts.
+                // Of several bodies in a message the last one counts: a batch behind an urgent body would bypass the gate.
                 guard !AgentMessage.isUrgent(frame.readableBytesView) else {
                     throw WireError.notAMessage(frame.readableBytes)
                 }
@@ -243,7 +243,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
         let (bound, eventLoop) = (
             NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop), context.eventLoop
         )
-        // An agent asks only a server that has offered this; another one's answer is that it cannot tell.
+        // Agents send this only to a server that offers it in its `Welcome`; without a settler, every fate is uncertain.
         guard let settler = server.configuration.doubtSettler else {
             let uncertain = doubts.map { SettledDoubt(token: $0.token, fate: .uncertain) }
             return perform(machine.doubtsSettled(uncertain), context)
@@ -307,7 +307,7 @@ final class AgentConnectionHandler: ChannelDuplexHandler {
             if let nodeName { metadata["node"] = "\(nodeName)" }
         }
         if let failure = TLSFailure(error) { metadata["remedy"] = "\(failure.serverRemedy)" }
-        server.log(reason, .warning, "a connection is closed for what its peer sent or is", metadata)
+        server.log(reason, .warning, "closing agent connection", metadata)
         close(context: context, mode: .all, promise: nil)
     }
 

@@ -64,7 +64,7 @@ struct AgentConnectionStateMachine {
         case nothing
         /// Perform these actions in this order.
         case all([Action])
-        /// Decode the frame, and call ``helloReceived(_:from:at:)``, ``batchReceived(_:)``,
+        /// Decode the frame, and call ``helloReceived(_:from:at:)``, ``batchReceived(_:at:)``, ``leavingReceived()``,
         /// ``hostAddressesReceived(_:)``, ``confirmationReceived(_:)``, ``doubtsReceived(_:)`` or, if it is malformed,
         /// ``failed(_:)``.
         case decode(ByteBuffer)
@@ -149,8 +149,8 @@ struct AgentConnectionStateMachine {
     /// another server.
     private var waiting: Deque<ByteBuffer> = []
     private var waitingBytes = 0
-    /// The batches whose block was named to the agent, and not confirmed by it, with the tokens of their last blocks. The block waits for that, so the agent
-    /// is read even while batches are not.
+    /// The unconfirmed batches of announced blocks, with the tokens of their last blocks. A block waits for the
+    /// confirmations, so the agent is read even while batches are not decoded.
     private var unconfirmed: [UInt64: UInt128] = [:]
     /// The number of blocks whose fates the agent waits for.
     private var openDoubts = 0
@@ -244,8 +244,8 @@ struct AgentConnectionStateMachine {
 
     private mutating func keep(_ frame: ByteBuffer) -> Action {
         let isExamining = if case .examining = state { true } else { false }
-        // A heartbeat has done its work by arriving. During the examination it counts towards the limit, because no
-        // agent sends many before it is admitted.
+        // A heartbeat needs no decoding: `lastMessage` is already set. During the examination it counts towards the limit,
+        // because no agent sends many before it is admitted.
         if AgentMessage.isHeartbeat(frame), !isExamining { return .nothing }
         if waiting.count < Self.maximumWaiting {
             waiting.append(frame)
@@ -404,8 +404,9 @@ struct AgentConnectionStateMachine {
         return actions
     }
 
-    /// Returns the age at which the agent is asked to reconnect; nil for never. That is `departureDeadline` before its
-    /// token expires, so that acknowledgements can still arrive, or half of the token's lifetime if that is later.
+    /// Returns the age at which the agent is asked to reconnect; nil for never. It is `maximumAge`, but at the latest
+    /// `departureDeadline` before the token expires, so that acknowledgements can still arrive, or half of the token's
+    /// lifetime if that is later.
     private func connectionAge(_ lifetime: TimeAmount?) -> TimeAmount? {
         guard let lifetime else { return maximumAge }
         let left = max(lifetime - departureDeadline, .nanoseconds(lifetime.nanoseconds / 2))
@@ -581,8 +582,8 @@ struct AgentConnectionStateMachine {
         unconfirmed = [:]
     }
 
-    /// Handles the closing of the channel by this side. The action is to be performed once the channel was told to
-    /// close: it reads, if reading is paused, so that the peer's TLS close_notify is read.
+    /// Handles the closing of the channel by this side. Perform the action after the channel's close: it is a read if
+    /// reading is paused, so that the peer's TLS close_notify is read.
     mutating func closeRequested() -> Action {
         switch state {
         case .closed: return .nothing
@@ -607,7 +608,7 @@ struct AgentConnectionStateMachine {
         (waiting, waitingBytes) = ([], 0)
         let owed = Set(inFlight.keys)
         inFlight = [:]
-        // The agent may have ended, and its batches be here alone.
+        // Without `Leaving`, the agent may have ended, and this server may have the only copy of its batches.
         guard let agent, isLeaving, !owed.isEmpty else { return .end(agent) }
         return .all([.withdraw(owed, of: agent), .end(agent)])
     }

@@ -24,7 +24,8 @@ struct BatchMemory<Receipt> {
     }
 
     private struct HeldBatch {
-        /// One receipt for each connection on which the batch arrived. None are left if all of these are closed.
+        /// The receipts of the batch's last arrivals, at most ``maximumReceipts``. Those of closed connections remain
+        /// until ``close(_:where:)``.
         var receipts: [Receipt]
         /// The block that the batch is in; nil until that is complete.
         var announcement: BlockAnnouncement?

@@ -53,9 +53,8 @@ public struct BatchReceipt: Sendable {
         receipts.first?.ledger.giveUp(announcement.unconfirmed) ?? []
     }
 
-    /// Gives up the batches of a block that ClickHouse has not stored and will not: another server has settled that,
-    /// and received some of them. The connections of agents that are still here are closed, so that they send the
-    /// others again.
+    /// Gives up the batches of a block that another server has fenced, so that ClickHouse never stores it. Closes the
+    /// open connections of their agents, so that the agents send the batches again.
     public static func void(_ receipts: [BatchReceipt]) {
         _ = receipts.first?.ledger.giveUp(Set(receipts.map(\.identity)))
     }
@@ -109,7 +108,7 @@ final class BatchLedger: Sendable {
         }
     }
 
-    /// Records that batches are stored, and returns their receipts on open connections.
+    /// Records that batches are stored, and returns their receipts.
     func store(_ batches: [BatchIdentity]) -> [BatchReceipt] {
         memory.withLock { memory in batches.flatMap { memory.store($0) } }
     }

@@ -14,7 +14,7 @@ extension IngestServer {
         public var authenticator: (any AgentAuthenticator)?
         /// Finds out the fates of blocks that agents ask for; nil if the server cannot.
         public var doubtSettler: (any DoubtSettler)?
-        /// The bytes of unacknowledged frames that all agents together may have under way; each gets an equal share.
+        /// The bytes of unacknowledged frames that all agents together may have in flight; each gets an equal share.
         /// nil for no limit.
         public var grantedBytes: Int?
         /// The age of a connection, ±10 %, at which its agent is asked to reconnect, so that a replica that has come

@@ -245,7 +245,7 @@ public final class IngestServer: Sendable {
                 settlesDoubts: configuration.doubtSettler != nil, grantedBytes: grantedBytes))
     }
 
-    /// The bytes of unacknowledged frames that each agent may have under way; 0 for no limit. While batches cannot be
+    /// The bytes of unacknowledged frames that each agent may have in flight; 0 for no limit. While batches cannot be
     /// stored, that is a single batch.
     var grantedBytes: UInt64 {
         guard let total = configuration.grantedBytes else { return 0 }

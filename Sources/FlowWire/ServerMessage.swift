@@ -6,7 +6,7 @@ public import NIOCore
 /// A message from a server to an agent.
 public enum ServerMessage: Equatable, Sendable {
     /// The batches with these sequence numbers are in ClickHouse; the agent may drop them. From now on, it may have as
-    /// many bytes of unacknowledged frames under way as are granted; 0 changes nothing.
+    /// many bytes of unacknowledged frames in flight as are granted; 0 changes nothing.
     case ack([UInt64], grantedBytes: UInt64 = 0)
     /// The server asks the agent to reconnect, and gives the reason. A version other than 0 is the highest protocol
     /// version that the server speaks: the agent's is higher. With `isRefusal`, the server rejects the agent, and the

@@ -29,7 +29,7 @@ extension Backoff {
 
     /// The server waits, before it accepts agents, for ClickHouse and its table.
     ///
-    /// It is not ready until then, and one query is all that it asks, so it looks again within ten seconds.
+    /// The server is not ready until then, and an attempt costs little, so it retries within ten seconds.
     public static var clickHouseTable: Backoff { Backoff(initial: .milliseconds(500), maximum: .seconds(10)) }
 
     /// A worker waits after an insert whose failure passes by itself: no connection, too many parts, too little memory.
