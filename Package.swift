@@ -274,7 +274,7 @@ let package = Package(
             dependencies: [
                 "CloudRanges", "ClusterModel", "DocumentTree", "FlowBlocks", "FlowIngest", "FlowModel", "FlowWire",
                 "KubenetmonServer", "KubernetesAPI", "KubernetesTestKit", "Labeling", "Operations", "Probes", "Secrets",
-                "ClickHouse", "Retry", "ServerCore", "Settings", "Sockets", "TestSupport", "TextFormats",
+                "ClickHouse", "Migrations", "Retry", "ServerCore", "Settings", "Sockets", "TestSupport", "TextFormats",
                 "TransportSecurity", "YAMLParsing",
                 argumentParser, lifecycle, logging, nioCore, nioPosix,
             ]),

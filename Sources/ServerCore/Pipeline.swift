@@ -36,6 +36,8 @@ package final class Pipeline: Service, CustomStringConvertible {
     /// The top talkers; nil if the status page is off.
     private let talkers: TopTalkers?
     private let begun = ContinuousClock.now
+    /// The time between two looks at the table's columns.
+    private let schemaInterval: Duration
 
     /// The table, and whether the blocks of other servers can be settled.
     private struct Table {
@@ -58,8 +60,10 @@ package final class Pipeline: Service, CustomStringConvertible {
 
     package init(
         configuration: ServerConfiguration, labeler: Labeler, cluster: ClusterWatch?, ranges: CloudRangeService,
-        access: IngestServer.Configuration, group: MultiThreadedEventLoopGroup, logger: Logger
+        access: IngestServer.Configuration, group: MultiThreadedEventLoopGroup, logger: Logger,
+        schemaInterval: Duration = .seconds(60)
     ) {
+        self.schemaInterval = schemaInterval
         self.configuration = configuration
         self.access = access
         self.group = group
@@ -187,7 +191,7 @@ package final class Pipeline: Service, CustomStringConvertible {
         stage.withLock { $0 = .running(ingest, inserter) }
 
         async let _: Void? = inserter.map {
-            SchemaWatch(configuration, inserter: $0, logger: logger)
+            SchemaWatch(configuration, inserter: $0, logger: logger, interval: schemaInterval)
         }?.run()
         await cancelWhenGracefulShutdown { await ingest.waitUntilListenerCloses() }
 

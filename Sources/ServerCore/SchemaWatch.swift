@@ -14,7 +14,7 @@ struct SchemaWatch {
     private let interval: Duration
 
     /// Makes a watch of the table of an inserter.
-    init(_ configuration: ServerConfiguration, inserter: Inserter, logger: Logger, interval: Duration = .seconds(60)) {
+    init(_ configuration: ServerConfiguration, inserter: Inserter, logger: Logger, interval: Duration) {
         self.configuration = configuration
         self.inserter = inserter
         self.logger = logger

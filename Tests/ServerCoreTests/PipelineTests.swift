@@ -8,6 +8,7 @@ import KubernetesAPI
 import KubernetesTestKit
 import Labeling
 import Logging
+import Migrations
 import NIOCore
 import NIOPosix
 import ServerCore
@@ -51,7 +52,7 @@ private struct Agent {
 @Suite struct PipelineTests {
     /// Runs a pipeline, and returns once it has ended after `body` and a shutdown.
     private func run(
-        _ keys: String, cluster: ClusterWatch? = nil,
+        _ keys: String, cluster: ClusterWatch? = nil, hasCredentials: Bool = false,
         _ body: (_ pipeline: Pipeline, _ port: Int) async throws -> Void
     ) async throws -> Pipeline {
         let port = try freePort()
@@ -65,7 +66,7 @@ private struct Agent {
         port: \(port)
         cloud_ranges: {enabled: false}
         inventory_file: \(Repository.file("tools/lab-inventory.yaml").path)
-        clickhouse_credentials_directory: /nowhere
+        \(hasCredentials ? "" : "clickhouse_credentials_directory: /nowhere")
         \(keys)
         """.write(to: file, atomically: true, encoding: .utf8)
         let configuration = try ConfigurationFile(path: file.path).read().value
@@ -78,7 +79,8 @@ private struct Agent {
             configuration: configuration, labeler: labeler, cluster: cluster,
             ranges: CloudRangeService(
                 configuration.cloudRanges(with: inventory), labeler: labeler, site: configuration.site, logger: quiet),
-            access: configuration.agents.configuration(cluster: nil, logger: quiet), group: group, logger: quiet)
+            access: configuration.agents.configuration(cluster: nil, logger: quiet), group: group, logger: quiet,
+            schemaInterval: .milliseconds(20))
         let services: [any Service] = (cluster.map { [$0] } ?? []) + [pipeline]
         let running = ServiceGroup(services: services, logger: quiet)
         async let end: Void = running.run()
@@ -137,6 +139,86 @@ private struct Agent {
         }
         #expect(pipeline.numbers().blocks.stored.flows == Agent.flowsPerBatch)
         #expect(try await database.query("SELECT sum(bytes) FROM network_flows_0") == "3000000\n")
+    }
+
+    @Test("a server makes its tables when it starts, if it may")
+    func automaticMigration() async throws {
+        let database = try await TestDatabase.make(withTable: false)
+        let keys = """
+            clickhouse_endpoint: \(database.url)
+            clickhouse_database: \(database.name)
+            clickhouse_migrate: auto
+            clickhouse_schema: columns,window,rollup
+            clickhouse_batch_max_age: 10ms
+            shutdown_timeout: 1h
+            """
+        _ = try await run(keys) { pipeline, port in
+            try await waitUntilReady(pipeline)
+            try await Agent(port: port).send(1)
+            try await eventually("the flows are stored") {
+                pipeline.numbers().blocks.stored.flows == Agent.flowsPerBatch
+            }
+        }
+        #expect(try await database.query("SELECT sum(bytes) FROM network_flows_hourly") == "3000000\n")
+    }
+
+    @Test("a server whose user may not change the schema starts nevertheless")
+    func rejectedMigration() async throws {
+        let clickHouse = try await ClickHouseProcess.start(
+            roles: ["writer": ["GRANT INSERT, SELECT ON default.network_flows_0", "GRANT SELECT ON system.*"]])
+        let owner = ClickHouseClient.Configuration(endpoints: [clickHouse.url])
+        let migration = SchemaMigration(owner, table: "network_flows_0", cluster: nil, parts: [])
+        for step in try migration.plan().steps { try migration.apply(step) }
+        let folder = FileManager.default.temporaryDirectory.appending(path: "kubenetmon-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        try "writer_user".write(to: folder.appending(path: "username"), atomically: true, encoding: .utf8)
+        let keys = """
+            clickhouse_endpoint: \(clickHouse.url)
+            clickhouse_credentials_directory: \(folder.path)
+            clickhouse_migrate: auto
+            clickhouse_batch_max_age: 10ms
+            shutdown_timeout: 1h
+            """
+        _ = try await run(keys, hasCredentials: true) { pipeline, port in
+            try await waitUntilReady(pipeline)
+            try await Agent(port: port).send(1)
+            try await eventually("the flows are stored") {
+                pipeline.numbers().blocks.stored.flows == Agent.flowsPerBatch
+            }
+        }
+        #expect(try !migration.plan().steps.contains { $0.name == "001_network_flows_0.sql" })
+        try await clickHouse.stop()
+    }
+
+    @Test("a server fills columns that a migration adds while it runs")
+    func addedColumns() async throws {
+        let database = try await TestDatabase.make()
+        let keys = """
+            clickhouse_endpoint: \(database.url)
+            clickhouse_database: \(database.name)
+            clickhouse_batch_max_age: 10ms
+            shutdown_timeout: 1h
+            """
+        _ = try await run(keys) { pipeline, port in
+            try await waitUntilReady(pipeline)
+            let agent = try await Agent(port: port)
+            try await agent.send(1)
+            try await eventually("the flows are stored") {
+                pipeline.numbers().blocks.stored.flows == Agent.flowsPerBatch
+            }
+            let owner = ClickHouseClient.Configuration(
+                endpoints: [database.url], database: database.name,
+                credentials: .fixed(user: database.user, password: database.password))
+            let migration = SchemaMigration(owner, table: "network_flows_0", cluster: nil, parts: [.columns])
+            for step in try migration.plan().steps { try migration.apply(step) }
+            var sequence: UInt32 = 1
+            try await eventually("a row has the opener") {
+                sequence += 1
+                try await agent.send(sequence)
+                return try await database.query("SELECT count() FROM network_flows_0 WHERE opened = 'local'") != "0\n"
+            }
+        }
     }
 
     @Test("agents are not read while the memory for blocks is full")
