@@ -2,6 +2,7 @@
 """Compares the modules of Package.swift with docs/architecture.md and with the imports of their files.
 
 Needs no build. The argument is the command `swift`."""
+import fnmatch
 import functools
 import json
 import os
@@ -53,6 +54,19 @@ class ModulesTest(unittest.TestCase):
             table = file.read().split("| module |")[1].split("\n\n")[0]
         names = re.findall(r"^\| `(\w+)` \|", table, re.M)
         self.assertEqual(sorted(names), sorted(name for name, (is_library, _) in modules().items() if is_library))
+
+    def test_images_get_the_folders_that_modules_link_to(self):
+        with open(os.path.join(ROOT, ".dockerignore")) as file:
+            rules = file.read().split()
+        for path, folders, _ in os.walk(os.path.join(ROOT, "Sources")):
+            for link in filter(os.path.islink, (os.path.join(path, folder) for folder in folders)):
+                parts = os.path.relpath(os.path.realpath(link), os.path.realpath(ROOT)).split("/")
+                ancestors = ["/".join(parts[:count + 1]) for count in range(len(parts))]
+                is_ignored = False
+                for rule in rules:
+                    if any(fnmatch.fnmatchcase(ancestor, rule.lstrip("!")) for ancestor in ancestors):
+                        is_ignored = not rule.startswith("!")
+                self.assertFalse(is_ignored, os.path.relpath(link, ROOT))
 
     def test_a_module_imports_what_it_declares(self):
         # SwiftPM permits a module to import any module that happens to be built before it.

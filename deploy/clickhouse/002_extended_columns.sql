@@ -1,7 +1,7 @@
 -- Adds columns for workloads, called services and IPv6 addresses, and those of 008: run again, this file must not make the
 -- sorting key shorter, which ClickHouse would do, and could not undo. One statement, because only columns that the same
--- statement adds can be appended to the sorting key of a table that has rows. The server fills these columns if the table
--- has them when it starts; they stay empty in older rows. On a cluster, add ON CLUSTER '{cluster}' behind the table's name
+-- statement adds can be appended to the sorting key of a table that has rows. The server fills these columns within a
+-- minute; they stay empty in older rows. On a cluster, add ON CLUSTER '{cluster}' behind the table's name
 -- and run 007_distributed.sql again afterwards (docs/clickhouse.md).
 ALTER TABLE network_flows_0
     ADD COLUMN IF NOT EXISTS `localWorkload` LowCardinality(String) CODEC(ZSTD(1)) AFTER `localApp`,

@@ -1,5 +1,5 @@
 -- Adds columns to a table with those of 002_extended_columns.sql of an earlier release; the present 002 has them too. The
--- server fills `opened` and `conntrackZone` if the table has them when it starts; in older rows they are '' and 0.
+-- server fills `opened` and `conntrackZone` within a minute; in older rows they are '' and 0.
 --
 -- `opened`: the end that opened the connection, 'local' or 'remote' (docs/columns.md). `sourceTranslated` is a name for the
 -- flag that 004_rollup_hourly.sql needs to count a byte once, and takes no space. `conntrackZone`: the conntrack zone.
