@@ -21,6 +21,7 @@ KUBERNETES = "1.31"
 IMAGE = ["image.repository", "image.pullPolicy", "image.tag"]
 ACCOUNT = ["serviceAccount.create", "serviceAccount.annotations", "serviceAccount.name"]
 COMMON = IMAGE + ACCOUNT + [
+    "imagePullSecrets", "nameOverride", "fullnameOverride", "serviceMonitors.enabled", "serviceMonitors.interval",
     "metrics.enabled", "metrics.port", "podAnnotations", "resources", "nodeSelector", "tolerations", "environment"]
 VALUES = {
     "kubenetmon-agent": COMMON + [
@@ -114,10 +115,16 @@ class ChartTests(unittest.TestCase):
                 self.assertEqual(str(yaml.safe_load(file)["appVersion"]), version)
 
 
-def render(chart, folder=HELM, **values):
+# The values without a default.
+SITE = {"environment": "testing", "cloud": "aws", "region": "eu-central-1", "cluster": "main"}
+
+
+def render(chart, folder=HELM, release=None, **values):
     """Renders the chart with these values in the namespace with the chart's name."""
+    if chart == "kubenetmon-server":
+        values = {**SITE, **values}
     with helm_python.Chart.load(os.path.join(folder, chart)) as loaded:
-        texts = loaded.render(values, name=chart, namespace=chart).values()
+        texts = loaded.render(values, name=release or chart, namespace=chart).values()
     for text in texts:
         if "e+0" in text:
             raise AssertionError("a number is not written as one: " + text)
@@ -201,6 +208,66 @@ class RenderedChartTests(unittest.TestCase):
         for chart in VALUES:
             for more in ({}, self.OTHERS):
                 self.assertTrue(render(chart, **more))
+
+    def test_names_are_those_of_kubenetmons_charts(self):
+        for chart in VALUES:
+            short = chart.split("-")[1]
+            for release, values, name in (
+                    (chart, {}, chart), ("kubenetmon", {}, "kubenetmon-" + chart), ("x-%s-y" % chart, {}, "x-%s-y" % chart),
+                    ("kubenetmon", {"nameOverride": short}, "kubenetmon-" + short),
+                    ("flows-" + short, {"nameOverride": short}, "flows-" + short),
+                    ("kubenetmon", {"fullnameOverride": chart}, chart), ("r" * 53, {}, ("r" * 53 + "-" + chart)[:63])):
+                items = render(chart, release=release, **values)
+                workload = the(items, "DaemonSet" if chart == "kubenetmon-agent" else "Deployment")
+                name = name.rstrip("-")
+                self.assertEqual(workload["metadata"]["name"], name)
+                self.assertEqual(workload["spec"]["template"]["spec"]["serviceAccountName"], name)
+                labels = {
+                    "app.kubernetes.io/name": values.get("nameOverride", chart), "app.kubernetes.io/instance": release}
+                self.assertEqual(workload["spec"]["selector"]["matchLabels"], labels)
+                self.assertEqual(workload["spec"]["template"]["metadata"]["labels"], labels)
+                for item in items:
+                    self.assertTrue(item["metadata"]["name"].startswith(name), item["metadata"]["name"])
+                    if item["kind"] == "Service":
+                        self.assertEqual((item["metadata"]["name"], item["spec"]["selector"]), (name, labels))
+                    for other in ("configMap", "secret"):
+                        for volume in workload["spec"]["template"]["spec"].get("volumes", []):
+                            if other in volume:
+                                self.assertTrue(str(volume[other]).count(name), volume)
+
+    def test_images_are_pulled_with_the_secrets_and_pods_run_on_linux(self):
+        for chart, kind in (("kubenetmon-agent", "DaemonSet"), ("kubenetmon-server", "Deployment")):
+            pod = the(render(chart, imagePullSecrets=[{"name": "registry"}], nodeSelector={"c": "d"}), kind)
+            pod = pod["spec"]["template"]["spec"]
+            self.assertEqual(pod["imagePullSecrets"], [{"name": "registry"}])
+            self.assertEqual(pod["nodeSelector"], {"c": "d", "kubernetes.io/os": "linux"})
+            pod = the(render(chart), kind)["spec"]["template"]["spec"]
+            self.assertNotIn("imagePullSecrets", pod)
+            self.assertEqual(pod["nodeSelector"], {"kubernetes.io/os": "linux"})
+
+    def test_agents_prefer_servers_of_their_zone_as_the_release_of_kubernetes_calls_it(self):
+        for version, expected in (("v1.27.16", None), ("v1.30.0", "PreferClose"), ("v1.35.2-eks-1", "PreferClose"),
+                                  ("v1.36.0", "PreferSameZone"), ("v1.36.1-gke.100", "PreferSameZone")):
+            with tempfile.TemporaryDirectory() as folder:
+                shutil.copytree(os.path.join(HELM, "kubenetmon-server"), os.path.join(folder, "kubenetmon-server"))
+                for name, text in templates("kubenetmon-server"):
+                    # The library simulates one release of Kubernetes.
+                    with open(os.path.join(folder, "kubenetmon-server", "templates", name), "w") as file:
+                        file.write(text.replace(".Capabilities.KubeVersion.Version", '"%s"' % version))
+                spec = the(render("kubenetmon-server", folder), "Service")["spec"]
+                self.assertEqual(spec.get("trafficDistribution"), expected, version)
+                spec = the(render("kubenetmon-server", folder, service={"trafficDistribution": ""}), "Service")["spec"]
+                self.assertNotIn("trafficDistribution", spec)
+
+    def test_a_site_must_be_named(self):
+        for name in SITE:
+            with self.assertRaisesRegex(helm_python.HelmRenderError, "set %s: every row has it" % name):
+                render("kubenetmon-server", **{name: ""})
+
+    def test_the_disruption_budget_is_that_of_the_overlay(self):
+        budget = the(render("kubenetmon-server"), "PodDisruptionBudget")["spec"]
+        other = Overlay("overlays/plain").one("PodDisruptionBudget")["spec"]
+        self.assertEqual({**budget, "selector": None}, {**other, "selector": None})
 
     def test_an_update_can_surge_and_hand_over(self):
         daemon_set = the(render("kubenetmon-agent"), "DaemonSet")
@@ -324,7 +391,8 @@ class RenderedChartTests(unittest.TestCase):
                     with open(os.path.join(folder, chart, "templates", name), "w") as file:
                         file.write(text.replace('Has "monitoring.coreos.com/v1"', 'Has "apps/v1"'))
                 items = render(chart, folder)
-                self.assertNotIn(kind, [item["kind"] for item in render(chart, folder, metrics={"enabled": False})])
+                for without in ("metrics", "serviceMonitors"):
+                    self.assertNotIn(kind, [item["kind"] for item in render(chart, folder, **{without: {"enabled": False}})])
             monitor = the(items, kind)
             self.assertEqual(monitor["spec"][endpoints], overlay.one(kind)["spec"][endpoints])
             labels = monitor["spec"]["selector"]["matchLabels"]
