@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks that the charts of deploy/helm accept kubenetmon's values, lints and renders them with Helm's own library, and compares
 the result with the overlays of deploy/kubernetes."""
+import json
 import os
 import re
 import shutil
@@ -124,7 +125,8 @@ def render(chart, folder=HELM, release=None, **values):
     if chart == "kubenetmon-server":
         values = {**SITE, **values}
     with helm_python.Chart.load(os.path.join(folder, chart)) as loaded:
-        texts = loaded.render(values, name=release or chart, namespace=chart).values()
+        rendered = loaded.render(values, name=release or chart, namespace=chart)
+    texts = [text for name, text in rendered.items() if name.endswith(".yaml")]
     for text in texts:
         if "e+0" in text:
             raise AssertionError("a number is not written as one: " + text)
@@ -138,6 +140,16 @@ def render(chart, folder=HELM, release=None, **values):
 def the(items, kind):
     item, = [item for item in items if item["kind"] == kind]
     return item
+
+
+def notes(chart, release, namespace, **values):
+    """Returns what Helm prints after an installation."""
+    if chart == "kubenetmon-server":
+        values = {**SITE, **values}
+    with helm_python.Chart.load(os.path.join(HELM, chart)) as loaded:
+        rendered = loaded.render(values, name=release, namespace=namespace)
+    text, = [text for name, text in rendered.items() if name.endswith("NOTES.txt")]
+    return text
 
 
 class Workload:
@@ -190,9 +202,13 @@ class RenderedChartTests(unittest.TestCase):
     OTHERS = {
         "podAnnotations": {"a": "b"}, "nodeSelector": {"c": "d"}, "tolerations": [{"operator": "Exists"}],
         "serviceAccount": {"name": "account", "annotations": {"e": "f"}},
-        "inserter": {"existingSecret": "mine", "batchSize": 1000000},
-        "environmentVariables": {"SPOOL_BYTES": 33554432, "LOG_LEVEL": "debug"},
-        "extraConfiguration": {"private_networks": ["100.64.0.0/10"], "clickhouse_max_queued_bytes": 536870912},
+    }
+    OTHERS_OF = {
+        "kubenetmon-agent": {"environmentVariables": {"SPOOL_BYTES": 33554432, "LOG_LEVEL": "debug"}},
+        "kubenetmon-server": {
+            "inserter": {"existingSecret": "mine", "batchSize": 1000000},
+            "extraConfiguration": {"private_networks": ["100.64.0.0/10"], "clickhouse_max_queued_bytes": 536870912},
+        },
     }
     AGENT_TLS = {"enabled": True, "caSecretName": "kubenetmon-server-ca", "clientSecretName": "kubenetmon-agent-tls"}
     SERVER_TLS = {"enabled": True, "secretName": "kubenetmon-server-tls", "clientCASecretName": "kubenetmon-agent-ca"}
@@ -206,7 +222,7 @@ class RenderedChartTests(unittest.TestCase):
 
     def test_charts_render_valid_objects(self):
         for chart in VALUES:
-            for more in ({}, self.OTHERS):
+            for more in ({}, {**self.OTHERS, **self.OTHERS_OF[chart]}):
                 self.assertTrue(render(chart, **more))
 
     def test_names_are_those_of_kubenetmons_charts(self):
@@ -258,6 +274,70 @@ class RenderedChartTests(unittest.TestCase):
                 self.assertEqual(spec.get("trafficDistribution"), expected, version)
                 spec = the(render("kubenetmon-server", folder, service={"trafficDistribution": ""}), "Service")["spec"]
                 self.assertNotIn("trafficDistribution", spec)
+
+    def test_unknown_and_wrong_values_are_rejected_by_name(self):
+        for chart, values, named in (
+                ("kubenetmon-server", {"inserter": {"batchsize": 1}}, "batchsize"),
+                ("kubenetmon-server", {"replicas": 3}, "replicas"),
+                ("kubenetmon-server", {"inserter": {"batchSize": "many"}}, "batchSize"),
+                ("kubenetmon-server", {"inserter": {"dialTimeout": 30}}, "dialTimeout"),
+                ("kubenetmon-server", {"service": {"port": 70000}}, "port"),
+                ("kubenetmon-server", {"agentAuthentication": {"mode": "kerberos"}}, "mode"),
+                ("kubenetmon-agent", {"configuration": {"collectionIntervall": "5s"}}, "collectionIntervall"),
+                ("kubenetmon-agent", {"configuration": {"collectionInterval": "five"}}, "collectionInterval"),
+                ("kubenetmon-agent", {"environmentVariables": {"log level": "debug"}}, "log level"),
+                ("kubenetmon-agent", {"spool": {"hostPath": "var/spool"}}, "hostPath")):
+            with self.subTest(chart, values=values):
+                with self.assertRaisesRegex(Exception, named):
+                    render(chart, **values)
+
+    def test_the_schema_names_every_value(self):
+        def compare(values, schema, path):
+            self.assertIs(schema["additionalProperties"], False, path)
+            for name, value in values.items():
+                self.assertIn(name, schema["properties"], path)
+                inner = schema["properties"][name]
+                if isinstance(value, dict) and "properties" in inner:
+                    compare(value, inner, path + name + ".")
+        for chart in VALUES:
+            with open(os.path.join(HELM, chart, "values.schema.json")) as file:
+                schema = json.load(file)
+            compare(values(chart), schema, "")
+            for name in VALUES[chart]:
+                for part in name.split("."):
+                    self.assertTrue(part in str(schema), name)
+
+    def test_values_without_effect_of_kubenetmons_charts_are_accepted(self):
+        more = {"secrets": {}, "metrics": {"primaryAlerter": False}, "global": {"x": 1}}
+        self.assertTrue(render("kubenetmon-agent", podSecurityContext={}, **more))
+        self.assertTrue(render("kubenetmon-server", automountServiceAccountToken=True, configuration={}, **more))
+
+    def test_commands_of_the_notes_name_what_is_there(self):
+        for chart, kind in (("kubenetmon-agent", "DaemonSet"), ("kubenetmon-server", "Deployment")):
+            for release, namespace in ((chart, chart), ("kubenetmon", "default"), ("flows", "monitoring")):
+                items = render(chart, release=release)
+                name = the(items, kind)["metadata"]["name"]
+                text = notes(chart, release, namespace)
+                commands = re.findall(r"^  (kubectl .*)$", text, re.M)
+                self.assertGreaterEqual(len(commands), 2)
+                for command in commands:
+                    self.assertIn("--namespace %s " % namespace, command)
+                    self.assertEqual(re.findall(r"(\w+)/(\S+)", command), [(kind.lower(), name)])
+                if kind == "Deployment":
+                    service = the(items, "Service")
+                    self.assertIn("%s.%s.svc.cluster.local, port %d" % (
+                        service["metadata"]["name"], namespace, service["spec"]["ports"][0]["port"]), text)
+                    port = service["spec"]["ports"][1]["port"]
+                    self.assertIn("deployment/%s %d &" % (name, port), text)
+                    self.assertIn("localhost:%d/ready" % port, text)
+        text = notes("kubenetmon-server", "a", "b")
+        self.assertIn("not encrypted", text)
+        self.assertIn("any client", text)
+        self.assertIn("not created by the servers", text)
+        text = notes("kubenetmon-server", "a", "b", tls={"enabled": True, "secretName": "c"},
+                     extraConfiguration={"clickhouse_migrate": "auto"})
+        self.assertNotIn("not encrypted", text)
+        self.assertNotIn("not created by the servers", text)
 
     def test_a_site_must_be_named(self):
         for name in SITE:
@@ -400,9 +480,8 @@ class RenderedChartTests(unittest.TestCase):
 
     def test_missing_values_are_errors(self):
         for chart in VALUES:
-            for authentication in ({"mode": "token"}, {"mode": "tokens"}):
-                with self.assertRaisesRegex(helm_python.HelmRenderError, "agentAuthentication"):
-                    render(chart, agentAuthentication=authentication)
+            with self.assertRaisesRegex(helm_python.HelmRenderError, "agentAuthentication"):
+                render(chart, agentAuthentication={"mode": "token"})
         with self.assertRaisesRegex(helm_python.HelmRenderError, "tls.secretName"):
             render("kubenetmon-server", tls={"enabled": True})
         # Certificates without TLS are rejected instead of ignored.
