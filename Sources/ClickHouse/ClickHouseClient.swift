@@ -53,11 +53,17 @@ public struct ClickHouseClient: ~Copyable {
     /// Runs a statement that has the same effect if it is repeated, and returns its output, in TabSeparated form unless
     /// the statement names another format. If the endpoint may be at fault, the other endpoints are tried before an error
     /// is thrown.
-    package func query(_ sql: String) throws(ClickHouseError) -> String {
+    ///
+    /// - Parameters:
+    ///   - sql: The statement.
+    ///   - settings: Settings of this statement only.
+    package func query(
+        _ sql: String, settings: [(name: String, value: String)] = []
+    ) throws(ClickHouseError) -> String {
         var untried = configuration.endpoints.count
         while true {
             do throws(ClickHouseError) {
-                return try queryEndpoint(sql)
+                return try queryEndpoint(sql, settings: settings)
             } catch {
                 untried -= 1
                 guard untried > 0, error.failureClass == .transient else { throw error }
@@ -67,8 +73,10 @@ public struct ClickHouseClient: ~Copyable {
     }
 
     /// Runs a read-only statement on the endpoint in use only, and returns its output.
-    func queryEndpoint(_ sql: String) throws(ClickHouseError) -> String {
-        try perform(.post(Array(sql.utf8)), parameters: [], headers: []).text
+    func queryEndpoint(
+        _ sql: String, settings: [(name: String, value: String)] = []
+    ) throws(ClickHouseError) -> String {
+        try perform(.post(Array(sql.utf8)), parameters: settings, headers: []).text
     }
 
     /// Runs an `INSERT … FORMAT …` statement on a body of data.

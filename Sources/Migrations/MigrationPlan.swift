@@ -29,15 +29,17 @@ public struct MigrationPlan: Equatable, Sendable {
     private let names: SchemaNames
 
     /// Compares a schema with that of this release.
-    init(_ installed: InstalledSchema, _ names: SchemaNames, parts: Set<SchemaPart>) {
+    ///
+    /// - Parameters:
+    ///   - installed: What there is.
+    ///   - names: The names of the database, the table and the cluster.
+    ///   - parts: The parts that are made beside the table of flows.
+    ///   - endpoints: The number of ClickHouse's endpoints.
+    init(_ installed: InstalledSchema, _ names: SchemaNames, parts: Set<SchemaPart>, endpoints: Int = 1) {
         self.installed = installed
         self.names = names
         addDatabase()
         if let table = installed.tables[names.table] {
-            if let obstacle = Self.obstacle(to: table, names) {
-                obstacles.append(obstacle)
-                return
-            }
             if parts.contains(.columns) { addColumns(to: table) }
         } else {
             addTable(parts)
@@ -46,6 +48,11 @@ public struct MigrationPlan: Equatable, Sendable {
         if parts.contains(.rollup) { addRollup() }
         if parts.contains(.distributed) { addDistributedTables() }
         if parts.contains(.roles) { addRoles(parts) }
+        if let obstacle = Self.obstacle(installed, names, endpoints: endpoints) {
+            // Nothing is wrong with a schema that lacks nothing.
+            obstacles = steps.isEmpty && obstacles.isEmpty ? [] : [obstacle]
+            steps = []
+        }
     }
 
     /// The SELECT of this release's view.
@@ -55,20 +62,48 @@ public struct MigrationPlan: Equatable, Sendable {
         return text.firstRange(of: "MODIFY QUERY").map { String(text[$0.upperBound...]) } ?? ""
     }
 
-    private static func obstacle(to table: InstalledSchema.Table, _ names: SchemaNames) -> String? {
+    /// Returns why nothing can be changed.
+    private static func obstacle(_ installed: InstalledSchema, _ names: SchemaNames, endpoints: Int) -> String? {
+        if SchemaNames.otherTables.contains(names.table) {
+            return
+                "\(names.table) is the name of another table of the schema: set clickhouse_table to a name of its own"
+        }
+        if !installed.partialTables.isEmpty {
+            let tables = installed.partialTables.map { "\($0.name) on \($0.servers)" }.joined(separator: ", ")
+            return """
+                of the \(installed.servers) servers of the cluster, not all have these tables: \(tables). A new replica needs \
+                the definition of an existing one (deploy/clickhouse/006_replicated_on_cluster.sql)
+                """
+        }
+        let isShared = installed.tables[names.table]?.engine.hasPrefix("Shared") == true
+        let passesStatementsOn = isShared || installed.databaseEngine == "Replicated"
+        if installed.databaseEngine == "Replicated", names.cluster != nil || installed.tables[names.table] == nil {
+            return """
+                the database \(names.database) passes statements on to its replicas by itself: remove clickhouse_cluster, and \
+                create \(names.table) by hand as a ReplicatedSummingMergeTree, with the columns and keys of \
+                deploy/clickhouse/006_replicated_on_cluster.sql
+                """
+        }
+        if endpoints > 1, names.cluster == nil, !passesStatementsOn {
+            return """
+                clickhouse_endpoint names \(endpoints) endpoints, whose tables differ: name their cluster with \
+                clickhouse_cluster, or run kubenetmon-server migrate for each (--clickhouse-endpoint)
+                """
+        }
+        guard let table = installed.tables[names.table] else { return nil }
         if !table.engine.hasSuffix("MergeTree") {
             return """
                 \(names.table) is a table of engine \(table.engine): set clickhouse_table to the table behind it, or change \
                 that one by hand (docs/clickhouse.md)
                 """
         }
-        if table.isReplicated, names.cluster == nil {
+        if table.isReplicated, names.cluster == nil, !passesStatementsOn {
             return """
                 \(names.table) is replicated: name the ClickHouse cluster, with clickhouse_cluster: '{cluster}' or \
                 --clickhouse-cluster, so that the statements reach all of its servers
                 """
         }
-        if !table.isReplicated, !table.engine.hasPrefix("Shared"), names.cluster != nil {
+        if !table.isReplicated, !isShared, names.cluster != nil {
             return """
                 \(names.table) is not replicated, but clickhouse_cluster is set: remove it, or use another database, or make \
                 the table replicated first (deploy/clickhouse/006_replicated_on_cluster.sql names the statements)
@@ -80,7 +115,7 @@ public struct MigrationPlan: Equatable, Sendable {
     // MARK: - Steps
 
     private mutating func addDatabase() {
-        guard !installed.hasDatabase else { return }
+        guard installed.databaseEngine == nil else { return }
         let text = "CREATE DATABASE IF NOT EXISTS \(TableSchema.quoted(names.database))"
         let clause = names.cluster.map { " ON CLUSTER '\(TableSchema.escaped($0))'" } ?? ""
         add(
@@ -140,7 +175,7 @@ public struct MigrationPlan: Equatable, Sendable {
         add(
             .window, "lets \(names.table) store a batch once that is sent again",
             // TableSchema has a warning of its own.
-            cost: nil)
+            cost: nil, isOptional: true)
     }
 
     private mutating func addRollup() {
@@ -156,6 +191,16 @@ public struct MigrationPlan: Equatable, Sendable {
         // A user that may not read the view and its table learns only that there is such a view.
         let isHidden = view == nil && installed.tables[names.table]?.views.contains(SchemaNames.hourlyView) == true
         guard !isHidden, isMissing || view?.query != installed.currentViewQuery else { return }
+        if !isMissing, let view, let current = installed.currentViewQuery,
+            Self.skeleton(of: view.query) != Self.skeleton(of: current)
+        {
+            return obstacles.append(
+                """
+                the SELECT of \(SchemaNames.hourlyView) is neither that of this release nor that of an earlier one, and is \
+                left as it is: change it as ALTER TABLE … MODIFY QUERY of \(SchemaFile.rollup.rawValue) does, or leave rollup \
+                out of clickhouse_schema
+                """)
+        }
         let lacking = columnsThatTheViewLacks
         guard lacking.isEmpty else {
             return obstacles.append(
@@ -178,6 +223,14 @@ public struct MigrationPlan: Equatable, Sendable {
         }
     }
 
+    /// Returns what the SELECTs of all releases have in common: they differ in the hour's time zone and in the rule that
+    /// counts a byte once.
+    private static func skeleton(of query: String) -> String {
+        query.replacing(/^WITH .*? AS is_once (?=SELECT )/, with: "")
+            .replacing(/toStartOfHour\([^)]*\)/, with: "toStartOfHour")
+            .replacing(/sumIf\(flows\.(?:bytes|packets), .*?\) AS (?=bytesOnce|packetsOnce)/, with: "sumIf AS ")
+    }
+
     /// The columns of ``SchemaFile/columns`` that the view reads, and that the table has neither now nor after the steps.
     private var columnsThatTheViewLacks: [String] {
         let files = [SchemaFile.columns, .cluster].map(\.rawValue)
@@ -192,16 +245,28 @@ public struct MigrationPlan: Equatable, Sendable {
                 "tables over all shards (distributed in clickhouse_schema) need the name of the cluster: set clickhouse_cluster"
             )
         }
-        let pairs = [
-            (SchemaNames.distributedTable, names.table), (SchemaNames.distributedHourlyTable, SchemaNames.hourlyTable),
-        ]
+        let hasRollup =
+            installed.tables[SchemaNames.hourlyTable] != nil
+            || steps.contains { $0.statements.contains { Self.part(of: $0) == .rollup } }
+        let pairs =
+            [(SchemaNames.distributedTable, names.table)]
+            + (hasRollup ? [(SchemaNames.distributedHourlyTable, SchemaNames.hourlyTable)] : [])
+        for (table, _) in pairs {
+            // Replacing a table of another engine would drop its rows.
+            guard let engine = installed.tables[table]?.engine, engine != "Distributed" else { continue }
+            return obstacles.append(
+                "\(table) is a table of engine \(engine), and is left as it is: rename it, or leave distributed out of "
+                    + "clickhouse_schema")
+        }
         let isUpToDate = pairs.allSatisfy { table, source in
             installed.tables[table].map { $0.columns == installed.tables[source]?.columns } ?? false
         }
         guard !isUpToDate || steps.contains(where: { $0.name == SchemaFile.columns.rawValue }) else { return }
         add(
             SchemaFile.distributed.rawValue, "creates the tables that read all shards", cost: nil,
-            SchemaFile.distributed.statements.filter { !$0.words.starts(with: ["GRANT"]) })
+            SchemaFile.distributed.statements.filter { statement in
+                !statement.words.starts(with: ["GRANT"]) && pairs.contains { statement.words.contains($0.0) }
+            }, isOptional: true)
     }
 
     private mutating func addRoles(_ parts: Set<SchemaPart>) {
@@ -212,20 +277,21 @@ public struct MigrationPlan: Equatable, Sendable {
         let statements = files.flatMap(\.statements).filter {
             Self.part(of: $0) == .roles && named.isDisjoint(with: $0.words)
         }
-        let wanted = statements.flatMap { Self.grants(names.applied(to: $0)) }
-        if let grants = installed.grants, let roles = installed.roles, grants.isSuperset(of: wanted),
-            roles.isSuperset(of: SchemaNames.roles)
-        {
-            return
+        let wanted = statements.filter { $0.words.starts(with: ["GRANT"]) }.map { Self.grants(names.applied(to: $0)) }
+        // A user that may not read roles may not make them either.
+        guard let roles = installed.roles, let grants = installed.grants else { return }
+        let isComplete = wanted.allSatisfy { wanted in
+            !wanted.isEmpty && wanted.allSatisfy { grant in grants.contains { $0.includes(grant) } }
         }
+        if isComplete, roles.isSuperset(of: SchemaNames.roles) { return }
         add(
             files[0].rawValue, "creates the roles \(SchemaNames.roles.joined(separator: " and "))", cost: nil,
             statements,
             isOptional: true)
     }
 
-    private mutating func add(_ file: SchemaFile, _ purpose: String, cost: String?) {
-        add(file.rawValue, purpose, cost: cost, file.statements)
+    private mutating func add(_ file: SchemaFile, _ purpose: String, cost: String?, isOptional: Bool = false) {
+        add(file.rawValue, purpose, cost: cost, file.statements, isOptional: isOptional)
     }
 
     private mutating func add(

@@ -37,7 +37,25 @@ public struct SchemaMigration: Sendable {
         let installed = try InstalledSchema.load(
             names, viewQuery: MigrationPlan.viewQuery(names),
             of: ClickHouseClient(configuration, cancellation: cancellation))
-        return MigrationPlan(installed, names, parts: parts)
+        return MigrationPlan(installed, names, parts: parts, endpoints: configuration.endpoints.count)
+    }
+
+    /// Whether statements wait for all servers of a cluster, of which one may be away.
+    public var isOnCluster: Bool { names.cluster != nil }
+
+    /// The settings of statements.
+    private var settings: [(name: String, value: String)] {
+        // ON CLUSTER responds with a row for each server and, last, with an exception, which would come after the status.
+        var settings = [(name: "wait_end_of_query", value: "1")]
+        if isOnCluster {
+            // Otherwise the request would time out first, and be repeated.
+            let seconds = max(1, configuration.timeoutMilliseconds / 2_000)
+            settings += [
+                (name: "distributed_ddl_task_timeout", value: "\(seconds)"),
+                (name: "distributed_ddl_output_mode", value: "throw"),
+            ]
+        }
+        return settings
     }
 
     /// Applies a step. Blocks the thread; throws ``MigrationError``.
@@ -45,7 +63,7 @@ public struct SchemaMigration: Sendable {
         let client = ClickHouseClient(configuration, cancellation: cancellation)
         for statement in step.sql {
             do throws(ClickHouseError) {
-                _ = try client.query(statement)
+                _ = try client.query(statement, settings: settings)
             } catch {
                 throw MigrationError(step: step.name, statement: statement, cause: error)
             }

@@ -16,14 +16,15 @@ struct SchemaNames: Equatable, Sendable {
     static let hourlyView = "network_flows_hourly_view"
     static let distributedTable = "network_flows_all"
     static let distributedHourlyTable = "network_flows_hourly_all"
+    /// The tables and views beside the table of flows.
+    static let otherTables = [hourlyTable, hourlyView, distributedTable, distributedHourlyTable]
     /// The roles of ``SchemaFile/roles``: `CREATE ROLE IF NOT EXISTS name`.
     static let roles = SchemaFile.roles.statements.map(\.words).filter { $0.starts(with: ["CREATE", "ROLE"]) }
         .compactMap { $0.dropFirst(5).first }
 
     /// The names in the files, with those that replace them.
     private var tables: [String: String] {
-        let same = [Self.hourlyTable, Self.hourlyView, Self.distributedTable, Self.distributedHourlyTable]
-        return Dictionary(uniqueKeysWithValues: same.map { ($0, $0) })
+        Dictionary(uniqueKeysWithValues: Self.otherTables.map { ($0, $0) })
             .merging([TableSchema.defaultTable: table]) { $1 }
     }
 
@@ -37,9 +38,7 @@ struct SchemaNames: Equatable, Sendable {
             switch token {
             case .word(let name), .quotedName(let name):
                 if let table = tables[name], !isAfterDot {
-                    result.tokens += [
-                        .word(TableSchema.quoted(database)), .other("."), .word(TableSchema.quoted(table)),
-                    ]
+                    result.tokens += [Self.quotedName(database), .other("."), Self.quotedName(table)]
                 } else {
                     result.tokens.append(token)
                 }
@@ -54,6 +53,10 @@ struct SchemaNames: Equatable, Sendable {
             isAfterDot = token == .other(".")
         }
         return result
+    }
+
+    private static func quotedName(_ name: String) -> SQLStatement.Token {
+        .quotedName(String(TableSchema.quoted(name).dropFirst().dropLast()))
     }
 
     /// Returns an `ALTER TABLE` statement of the files for all servers of the cluster, if there is one.

@@ -232,7 +232,6 @@ package final class Pipeline: Service, CustomStringConvertible {
                 }
                 switch result {
                 case .success(let (schema, obstacle)):
-                    try await thread.run { self.schemaUpdate(cancellation).report() }
                     let inserter = self.configuration.inserter
                     for warning in schema.warnings(inserter.asyncInsert, inserter.viewErrors) {
                         self.logger.warning("\(warning)")
@@ -270,6 +269,7 @@ package final class Pipeline: Service, CustomStringConvertible {
             if configuration.schema.updates == .automatic { try schemaUpdate(cancellation).apply() }
             let schema = try TableSchema.load(table: configuration.table, of: client)
             let obstacle = try BlockFence.obstacle(to: schema, configuration.inserter.asyncInsert, asking: client)
+            schemaUpdate(cancellation).report()
             return (schema, obstacle)
         }
     }

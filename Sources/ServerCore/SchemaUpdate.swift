@@ -14,8 +14,8 @@ struct SchemaUpdate {
         self.logger = logger
     }
 
-    /// Adds what is missing. A statement that ClickHouse rejects is logged, since the server may work without it; throws
-    /// ``ClickHouseError`` if ClickHouse cannot be reached.
+    /// Adds what is missing. A statement that ClickHouse rejects, or that a server of a cluster does not carry out in time,
+    /// is logged, since the server may work without it; throws ``ClickHouseError`` if ClickHouse cannot be reached.
     func apply() throws(ClickHouseError) {
         let plan = try migration.plan()
         for step in plan.steps {
@@ -23,14 +23,15 @@ struct SchemaUpdate {
                 try migration.apply(step)
                 logger.notice("updated the schema", metadata: ["file": "\(step.name)", "change": "\(step.purpose)"])
             } catch {
-                guard case .exception = error.cause else { throw error.cause }
-                logger.error(
-                    "cannot update the schema",
+                let isRejected = if case .exception = error.cause { true } else { false }
+                guard isRejected || migration.isOnCluster else { throw error.cause }
+                logger.log(
+                    level: step.isOptional ? .notice : .error, "cannot update the schema",
                     metadata: [
                         "file": "\(step.name)", "error": "\(error.cause)",
                         "remedy": """
                         give the user of clickhouse_credentials_directory the right, run kubenetmon-server migrate as \
-                        another user, or leave the part out of clickhouse_schema
+                        another user, or leave the part out of clickhouse_schema; the next start tries again
                         """,
                     ])
                 guard step.isOptional else { return }
@@ -51,6 +52,6 @@ struct SchemaUpdate {
                     "remedy": "run kubenetmon-server migrate, or set clickhouse_migrate: auto",
                 ])
         }
-        for obstacle in plan.obstacles { logger.warning("\(obstacle)") }
+        for obstacle in plan.obstacles { logger.notice("\(obstacle)") }
     }
 }

@@ -20,12 +20,16 @@ extension ServerConfiguration {
         package var parts: Set<SchemaPart>
 
         init(_ settings: inout SettingsReader) {
-            updates = settings.choice(
-                "clickhouse_migrate", default: .off,
+            updates = settings.value(
+                "clickhouse_migrate", default: .off, allowed: "off or auto",
                 """
                 Whether the server creates and updates its tables in ClickHouse when it starts; if off, that is left to \
                 kubenetmon-server migrate, or to the files of deploy/clickhouse.
-                """)
+                """, show: \.rawValue
+            ) { text in
+                // Helm writes off as false.
+                text == "false" ? .off : Updates(rawValue: text)
+            }
             let cluster = settings.text(
                 "clickhouse_cluster", default: "",
                 allowed: "the name of a ClickHouse cluster, or '{cluster}' for the macro of its servers",

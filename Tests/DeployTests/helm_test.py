@@ -307,6 +307,24 @@ class RenderedChartTests(unittest.TestCase):
                 for part in name.split("."):
                     self.assertTrue(part in str(schema), name)
 
+    def test_values_may_be_null_or_quoted(self):
+        pod = the(render("kubenetmon-server", nodeSelector=None, deployment={"affinity": None}), "Deployment")
+        self.assertEqual(pod["spec"]["template"]["spec"]["nodeSelector"], {"kubernetes.io/os": "linux"})
+        self.assertTrue(render("kubenetmon-agent", nodeSelector=None, podSecurityContext=None, secrets=None, enabled=True,
+                               configuration={"kubenetmonServerServicePort": "8884", "uptimeWaitDuration": 0,
+                                              "skipConntrackSanityCheck": "true", "collectionInterval": ".5s"}))
+        self.assertTrue(render("kubenetmon-server", cluster=42, secrets=None, maxGRPCConnectionAge=0, enabled=True,
+                               inserter={"password": 123456, "numInserterWorkers": "20"},
+                               serviceMonitors={"interval": "1d"}, deployment={"replicaCount": "3"}))
+
+    def test_servers_prefer_different_nodes_under_any_name(self):
+        pod = the(render("kubenetmon-server", nameOverride="flows"), "Deployment")["spec"]["template"]
+        rule, = pod["spec"]["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+        self.assertEqual(rule["podAffinityTerm"]["labelSelector"]["matchLabels"], pod["metadata"]["labels"])
+        mine = {"nodeAffinity": {}}
+        pod = the(render("kubenetmon-server", deployment={"affinity": mine}), "Deployment")["spec"]["template"]
+        self.assertEqual(pod["spec"]["affinity"], mine)
+
     def test_values_without_effect_of_kubenetmons_charts_are_accepted(self):
         more = {"secrets": {}, "metrics": {"primaryAlerter": False}, "global": {"x": 1}}
         self.assertTrue(render("kubenetmon-agent", podSecurityContext={}, **more))

@@ -202,9 +202,8 @@ struct MigrationTests {
         #expect(plan.obstacles.first?.contains("reads another table than other") == true)
         #expect(!plan.steps.contains { $0.name == "004_rollup_hourly.sql" })
 
-        plan = try Self.migration(database, cluster: "c").plan()
-        #expect(plan.obstacles.first?.contains("is not replicated, but clickhouse_cluster is set") == true)
-        #expect(plan.steps.isEmpty)
+        let error = #expect(throws: ClickHouseError.self) { try Self.migration(database, cluster: "c").plan() }
+        #expect("\(error.map(String.init(describing:)) ?? "")".contains("cluster 'c' not found"))
         try await database.query("CREATE TABLE far AS network_flows_0 ENGINE = Null")
         plan = try Self.migration(database, table: "far").plan()
         #expect(plan.obstacles.first?.contains("is a table of engine Null") == true)
@@ -213,9 +212,11 @@ struct MigrationTests {
     @Test("on a cluster, the statements are those of 006 and 007, which the engine parses")
     func cluster() async throws {
         let database = try await TestDatabase.make(withTable: false)
-        let migration = Self.migration(
-            database, name: "default", cluster: "{cluster}", parts: Set(SchemaPart.allCases))
-        let sql = try migration.plan().steps.flatMap(\.sql)
+        let names = SchemaNames(database: "default", table: "network_flows_0", cluster: "{cluster}")
+        let installed = InstalledSchema(databaseEngine: "Atomic", grants: [], roles: [])
+        let plan = MigrationPlan(installed, names, parts: Set(SchemaPart.allCases))
+        #expect(plan.obstacles.isEmpty)
+        let sql = plan.steps.flatMap(\.sql)
         let files = [SchemaFile.cluster, .distributed].flatMap(\.statements).map {
             SchemaNames(database: "default", table: "network_flows_0").applied(to: $0).text
         }
@@ -232,13 +233,16 @@ struct MigrationTests {
     func clusterUpdate() async throws {
         let names = SchemaNames(database: "net", table: "network_flows_0", cluster: "prod")
         let key = "date,intervalStartTime,direction,proto,localApp,remoteApp,localPod,remotePod,intervalSeconds"
-        var installed = InstalledSchema(hasDatabase: true, currentViewQuery: "SELECT new FROM net.network_flows_0 ")
+        var installed = InstalledSchema(
+            databaseEngine: "Atomic",
+            currentViewQuery: "WITH new AS is_once SELECT toStartOfHour(x, 'UTC') FROM net.network_flows_0 ")
         installed.tables = [
             "network_flows_0": .init(
                 engine: "ReplicatedSummingMergeTree", sortingKey: key.split(separator: ",").map(String.init)),
             "network_flows_hourly": .init(engine: "ReplicatedSummingMergeTree"),
             "network_flows_hourly_view": .init(
-                engine: "MaterializedView", query: "SELECT old FROM net.network_flows_0 "),
+                engine: "MaterializedView",
+                query: "WITH old AS is_once SELECT toStartOfHour(x) FROM net.network_flows_0 "),
         ]
         var plan = MigrationPlan(installed, names, parts: [.columns, .window, .rollup, .distributed])
         // The rest of the key are columns of the original, which this table lacks; so the view cannot be updated either.
@@ -263,10 +267,135 @@ struct MigrationTests {
         #expect(alone.steps.isEmpty)
     }
 
+    /// The schema of a cluster of three servers that lacks nothing but the tables that read all shards.
+    private static func clustered(_ names: SchemaNames) throws -> InstalledSchema {
+        let columns = try #require(SchemaFile.columns.statements.first)
+        let key = try #require(columns.words.firstIndex(of: "BY")).advanced(by: 1)
+        let query = "WITH new AS is_once SELECT a FROM net.flows "
+        var installed = InstalledSchema(databaseEngine: "Atomic", currentViewQuery: query)
+        installed.tables = [
+            names.table: .init(
+                engine: "ReplicatedSummingMergeTree", sortingKey: Array(columns.words[key...]),
+                columns: Set(columns.words)),
+            SchemaNames.hourlyTable: .init(engine: "ReplicatedSummingMergeTree", columns: ["hour"]),
+            SchemaNames.hourlyView: .init(engine: "MaterializedView", query: query),
+        ]
+        installed.servers = 3
+        installed.serversWithTable = installed.tables.mapValues { _ in 3 }
+        return installed
+    }
+
+    @Test("tables that read all shards replace no table that has rows, and need no rollup")
+    func distributed() throws {
+        let names = SchemaNames(database: "net", table: "flows", cluster: "prod")
+        var installed = try Self.clustered(names)
+        let parts: Set<SchemaPart> = [.columns, .rollup, .distributed]
+        var plan = MigrationPlan(installed, names, parts: parts)
+        #expect(plan.steps.map(\.name) == ["007_distributed.sql"] && plan.obstacles.isEmpty)
+        #expect(plan.steps.first?.sql.count == 2)
+
+        installed.tables[SchemaNames.hourlyTable] = nil
+        installed.tables[SchemaNames.hourlyView] = nil
+        plan = MigrationPlan(installed, names, parts: [.columns, .distributed])
+        #expect(plan.steps.flatMap(\.sql).count == 1)
+
+        installed = try Self.clustered(names)
+        for table in [SchemaNames.distributedTable, SchemaNames.distributedHourlyTable] {
+            var other = installed
+            other.tables[table] = .init(engine: "MergeTree", columns: ["a"])
+            plan = MigrationPlan(other, names, parts: parts)
+            #expect(
+                plan.steps.isEmpty && plan.obstacles.first?.hasPrefix("\(table) is a table of engine MergeTree") == true
+            )
+            let taken = SchemaNames(database: "net", table: table, cluster: "prod")
+            plan = MigrationPlan(InstalledSchema(databaseEngine: "Atomic"), taken, parts: parts)
+            #expect(plan.steps.isEmpty && plan.obstacles.first?.contains("set clickhouse_table") == true)
+        }
+    }
+
+    @Test("a server of the cluster that lacks a table gets no other table under its name")
+    func partialTables() throws {
+        let names = SchemaNames(database: "net", table: "flows", cluster: "prod")
+        var installed = try Self.clustered(names)
+        installed.serversWithTable["flows"] = 2
+        installed.tables["flows"] = nil
+        let plan = MigrationPlan(installed, names, parts: SchemaPart.usual)
+        #expect(plan.steps.isEmpty && plan.obstacles.count == 1)
+        #expect(
+            plan.obstacles.first?.contains("of the 3 servers of the cluster, not all have these tables: flows on 2")
+                == true)
+    }
+
+    @Test("nothing is said of a table that lacks nothing, whatever cannot be changed")
+    func complete() throws {
+        let alone = SchemaNames(database: "net", table: "flows")
+        var installed = try Self.clustered(alone)
+        installed.serversWithTable = [:]
+        let parts: Set<SchemaPart> = [.columns, .window, .rollup]
+        for endpoints in 1...2 {
+            let plan = MigrationPlan(installed, alone, parts: parts, endpoints: endpoints)
+            #expect(plan.steps.isEmpty && plan.obstacles.isEmpty)
+        }
+        installed.tables["flows"]?.engine = "SummingMergeTree"
+        #expect(MigrationPlan(installed, alone, parts: parts).steps.map(\.name) == ["003_deduplication_window.sql"])
+        let several = MigrationPlan(installed, alone, parts: parts, endpoints: 2)
+        #expect(several.steps.isEmpty && several.obstacles.first?.contains("names 2 endpoints") == true)
+        let cluster = SchemaNames(database: "net", table: "flows", cluster: "prod")
+        var withoutView = installed
+        withoutView.tables[SchemaNames.hourlyView] = nil
+        let single = MigrationPlan(withoutView, cluster, parts: parts)
+        #expect(single.steps.isEmpty && single.obstacles.first?.contains("but clickhouse_cluster is set") == true)
+        installed.tables["flows"]?.engine = "SharedSummingMergeTree"
+        installed.tables[SchemaNames.hourlyView] = nil
+        #expect(
+            MigrationPlan(installed, alone, parts: parts, endpoints: 2).steps.map(\.name) == ["004_rollup_hourly.sql"])
+    }
+
+    @Test("a database that passes statements on by itself needs no cluster, and its table is made by hand")
+    func replicatedDatabase() throws {
+        let alone = SchemaNames(database: "net", table: "flows")
+        var installed = try Self.clustered(alone)
+        installed.databaseEngine = "Replicated"
+        installed.tables[SchemaNames.hourlyView] = nil
+        var plan = MigrationPlan(installed, alone, parts: [.rollup], endpoints: 2)
+        #expect(plan.steps.map(\.name) == ["004_rollup_hourly.sql"] && plan.obstacles.isEmpty)
+        installed.tables["flows"] = nil
+        plan = MigrationPlan(installed, alone, parts: [.rollup])
+        #expect(plan.steps.isEmpty && plan.obstacles.first?.contains("by hand as a ReplicatedSummingMergeTree") == true)
+    }
+
+    @Test("a SELECT that a user has changed is left as it is")
+    func changedView() async throws {
+        let database = try await TestDatabase.make()
+        let migration = Self.migration(database)
+        try Self.apply(migration)
+        let view = try #require(SchemaFile.rollup.statements.first { $0.words.starts(with: ["ALTER"]) }).text
+        try await database.query(view.replacing("AS flows\n", with: "AS flows WHERE localNamespace != 'secret'\n"))
+        let plan = try migration.plan()
+        #expect(plan.steps.isEmpty)
+        #expect(plan.obstacles.first?.contains("neither that of this release nor that of an earlier one") == true)
+    }
+
+    @Test("the SELECT of the first release is replaced")
+    func firstView() async throws {
+        let database = try await TestDatabase.make()
+        let migration = Self.migration(database)
+        try Self.apply(migration)
+        let view = try #require(SchemaFile.rollup.statements.first { $0.words.starts(with: ["ALTER"]) }).text
+        let once = "direction = 'out' OR remoteNode = '' OR remoteNode = localNode)"
+        try await database.query(
+            view.replacing(/WITH multiIf(.|\n)* AS is_once\n/, with: "").replacing(", 'UTC'", with: "")
+                .replacing("is_once)", with: once))
+        let plan = try migration.plan()
+        #expect(plan.steps.map(\.purpose) == ["gives the rollup's view the SELECT of this release"])
+        try Self.apply(migration)
+        #expect(try migration.plan().steps.isEmpty)
+    }
+
     @Test("roles are made if they or their rights are missing")
     func roles() throws {
         let names = SchemaNames(database: "net", table: "network_flows_0")
-        var installed = InstalledSchema(hasDatabase: true)
+        var installed = InstalledSchema(databaseEngine: "Atomic", grants: [], roles: [])
         let statements = SchemaFile.roles.statements.map { names.applied(to: $0).text }
         #expect(MigrationPlan(installed, names, parts: [.rollup, .roles]).steps.last?.sql == statements)
         // All rights of the files, as system.grants has them.
@@ -294,8 +423,13 @@ struct MigrationTests {
             less.grants?.remove(grant)
             #expect(!hasRoles(less), "\(grant)")
         }
+        // A wider right includes the others.
+        var wider = installed
+        wider.grants = Set(tables + writer + [insert])
+        wider.grants?.insert(.init(role: "kubenetmon_reader", access: "SELECT", database: "net", table: "", column: ""))
+        #expect(hasRoles(wider))
         // Without the rollup, there is no right to read it.
-        let sql = MigrationPlan(InstalledSchema(), names, parts: [.roles]).steps.flatMap(\.sql)
+        let sql = MigrationPlan(InstalledSchema(grants: [], roles: []), names, parts: [.roles]).steps.flatMap(\.sql)
         #expect(!sql.contains { $0.contains("network_flows_hourly") })
     }
 }
