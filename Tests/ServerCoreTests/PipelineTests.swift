@@ -104,19 +104,17 @@ private struct Agent {
     @Test("agents are not accepted before the cluster is listed")
     func unlistedCluster() async throws {
         let server = try await APIServerFixture.start()
-        server.inject(.silence, into: [.streamingList, .list], of: "pods")
+        server.inject(.silence, into: [.streamingList, .list], times: 1_000)
         let watch = ClusterWatch(
             KubernetesSettings(isEnabled: true, watchesReplicaSets: true),
             cluster: ClusterConfiguration(origin: "test", server: server.url), podLabels: PodLabelMapping(),
             index: ClusterIndex(site: Site(environment: "test", cloud: "aws", region: "eu-central-1", cluster: "main")),
             logger: quiet)
         _ = try await run("clickhouse_enabled: false", cluster: watch) { pipeline, port in
-            try await eventually("pods are requested") { server.requests.contains { $0.resource == "pods" } }
+            // Otherwise the server could be about to open the port.
+            try await eventually("both the watch and the server wait") { watch.changes.waiters == 2 }
             #expect(pipeline.readiness.first?.problem == "the port for agents is not open yet")
             await #expect(throws: (any Error).self) { _ = try await Agent(port: port) }
-            await server.closeConnections()
-            try await waitUntilReady(pipeline)
-            try await Agent(port: port).channel.close()
         }
     }
 
