@@ -60,6 +60,9 @@ public final class Inserter: BlockSink {
     /// The columns that the table has.
     public var form: BlockForm { encoder.form }
 
+    /// The table as it was when it was last read.
+    public var table: TableSchema { encoder.table }
+
     /// Fills the columns that the table has now. Batches that are encoded already keep theirs.
     public func adopt(_ schema: TableSchema) { encoder.table = schema }
 

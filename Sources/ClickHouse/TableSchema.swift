@@ -31,14 +31,7 @@ public struct TableSchema: Equatable, Sendable {
     ) throws(ClickHouseError) -> TableSchema {
         var hidden: [Question] = []
         let version = try client.query("SELECT version() FORMAT TabSeparatedRaw")
-        let columns: [String]
-        do throws(ClickHouseError) {
-            columns =
-                try answer(.columns, "DESCRIBE TABLE \(quoted(table)) FORMAT TabSeparated", &hidden, of: client)
-                .map(insertableColumns) ?? FlowColumn.original.map(\.name)
-        } catch .exception(ClickHouseError.unknownTable, _) {
-            throw .missingTable(name: table)
-        }
+        let columns = try columnNames(of: table, &hidden, of: client)
         let (deduplication, layout, views) = try loadEngine(table, &hidden, of: client)
         if case .plain(let window) = deduplication, window > 0,
             FenceMarker.columns.allSatisfy({ columns.contains($0.name) })
@@ -52,6 +45,24 @@ public struct TableSchema: Equatable, Sendable {
         return try TableSchema(
             table: table, columnNames: columns, deduplication: deduplication, layout: layout, views: views,
             serverVersion: String(version.prefix { !$0.isNewline }), hidden: hidden)
+    }
+
+    /// Returns whether the table has other columns now. Throws the errors of ``load(table:of:)``.
+    public func hasChanged(asking client: borrowing ClickHouseClient) throws(ClickHouseError) -> Bool {
+        var hidden: [Question] = []
+        let names = try Self.columnNames(of: table, &hidden, of: client)
+        return columns != FlowColumn.allCases.filter { names.contains($0.name) }
+    }
+
+    private static func columnNames(
+        of table: String, _ hidden: inout [Question], of client: borrowing ClickHouseClient
+    ) throws(ClickHouseError) -> [String] {
+        do throws(ClickHouseError) {
+            return try answer(.columns, "DESCRIBE TABLE \(quoted(table)) FORMAT TabSeparated", &hidden, of: client)
+                .map(insertableColumns) ?? FlowColumn.original.map(\.name)
+        } catch .exception(ClickHouseError.unknownTable, _) {
+            throw .missingTable(name: table)
+        }
     }
 
     /// Returns the names of the columns that an insert may fill, from the response to `DESCRIBE TABLE`.

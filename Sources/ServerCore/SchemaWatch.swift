@@ -35,10 +35,12 @@ struct SchemaWatch {
         }
     }
 
-    /// Returns the table; nil if ClickHouse cannot be asked now, of which the inserter tells.
+    /// Returns the table if its columns have changed; nil also if ClickHouse cannot be queried now, which the inserter
+    /// reports.
     private func load(_ cancellation: HTTPCancellation) -> TableSchema? {
-        try? TableSchema.load(
-            table: configuration.table, of: ClickHouseClient(configuration.clickHouse, cancellation: cancellation))
+        let client = ClickHouseClient(configuration.clickHouse, cancellation: cancellation)
+        guard (try? inserter.table.hasChanged(asking: client)) == true else { return nil }
+        return try? TableSchema.load(table: configuration.table, of: client)
     }
 
     private func adopt(_ schema: TableSchema) {
