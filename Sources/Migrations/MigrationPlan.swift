@@ -57,8 +57,7 @@ public struct MigrationPlan: Equatable, Sendable {
 
     /// The SELECT of this release's view.
     static func viewQuery(_ names: SchemaNames) -> String {
-        let statement = SchemaFile.rollup.statements.first { $0.words.starts(with: ["ALTER"]) }
-        let text = statement.map { names.applied(to: $0).text } ?? ""
+        let text = SchemaFile.viewUpdates.first.map { names.applied(to: $0).text } ?? ""
         return text.firstRange(of: "MODIFY QUERY").map { String(text[$0.upperBound...]) } ?? ""
     }
 
@@ -218,8 +217,7 @@ public struct MigrationPlan: Equatable, Sendable {
             let statements = SchemaFile.cluster.statements.filter { Self.part(of: $0) == .rollup }
             add(SchemaFile.cluster.rawValue, purpose, cost: cost, statements)
         } else {
-            let statements = SchemaFile.rollup.statements.filter { $0.words.starts(with: ["ALTER"]) }
-            add(SchemaFile.rollup.rawValue, purpose, cost: cost, statements.map(names.onCluster))
+            add(SchemaFile.rollup.rawValue, purpose, cost: cost, SchemaFile.viewUpdates.map(names.onCluster))
         }
     }
 
@@ -323,7 +321,7 @@ public struct MigrationPlan: Equatable, Sendable {
 
     /// The columns of ``SchemaFile/columns`` that the view reads.
     private static var columnsOfView: [String] {
-        let read = Set(SchemaFile.rollup.statements.filter { $0.words.starts(with: ["ALTER"]) }.flatMap(\.words))
+        let read = Set(SchemaFile.viewUpdates.flatMap(\.words))
         return SchemaFile.columns.statements.flatMap(addedColumns).filter(read.contains)
     }
 

@@ -13,6 +13,11 @@ enum SchemaFile: String, CaseIterable, Sendable {
     /// The file's statements.
     var statements: [SQLStatement] { SQLStatement.statements(of: String(decoding: bytes, as: UTF8.self)) }
 
+    /// The statements that give the rollup's view the SELECT of this release.
+    static var viewUpdates: [SQLStatement] {
+        rollup.statements.filter { $0.words.starts(with: ["ALTER"]) }
+    }
+
     // SwiftPM replaces a digit at the beginning of a file's name with an underscore.
     private var bytes: [UInt8] {
         switch self {

@@ -269,7 +269,7 @@ package final class Pipeline: Service, CustomStringConvertible {
             if configuration.schema.updates == .automatic { try schemaUpdate(cancellation).apply() }
             let schema = try TableSchema.load(table: configuration.table, of: client)
             let obstacle = try BlockFence.obstacle(to: schema, configuration.inserter.asyncInsert, asking: client)
-            schemaUpdate(cancellation).report()
+            if configuration.schema.updates == .off { schemaUpdate(cancellation).report() }
             return (schema, obstacle)
         }
     }

@@ -18,6 +18,7 @@ struct SchemaUpdate {
     /// is logged, since the server may work without it; throws ``ClickHouseError`` if ClickHouse cannot be reached.
     func apply() throws(ClickHouseError) {
         let plan = try migration.plan()
+        for obstacle in plan.obstacles { logger.notice("\(obstacle)") }
         for step in plan.steps {
             do throws(MigrationError) {
                 try migration.apply(step)
