@@ -95,6 +95,17 @@ private struct Agent {
         try await eventually("the pipeline is ready") { pipeline.readiness.allSatisfy { $0.problem == nil } }
     }
 
+    /// Waits until the pipeline is ready, and returns an agent whose batch it has stored.
+    private func storeBatch(_ pipeline: Pipeline, _ port: Int) async throws -> Agent {
+        try await waitUntilReady(pipeline)
+        let agent = try await Agent(port: port)
+        try await agent.send(1)
+        try await eventually("the flows are stored") {
+            pipeline.numbers().blocks.stored.flows == Agent.flowsPerBatch
+        }
+        return agent
+    }
+
     @Test("a server that has stopped is not ready")
     func stopped() async throws {
         let pipeline = try await run("clickhouse_enabled: false") { pipeline, _ in try await waitUntilReady(pipeline) }
@@ -151,11 +162,7 @@ private struct Agent {
             shutdown_timeout: 1h
             """
         _ = try await run(keys) { pipeline, port in
-            try await waitUntilReady(pipeline)
-            try await Agent(port: port).send(1)
-            try await eventually("the flows are stored") {
-                pipeline.numbers().blocks.stored.flows == Agent.flowsPerBatch
-            }
+            _ = try await storeBatch(pipeline, port)
         }
         #expect(try await database.query("SELECT sum(bytes) FROM network_flows_hourly") == "3000000\n")
     }
@@ -179,11 +186,7 @@ private struct Agent {
             shutdown_timeout: 1h
             """
         _ = try await run(keys, hasCredentials: true) { pipeline, port in
-            try await waitUntilReady(pipeline)
-            try await Agent(port: port).send(1)
-            try await eventually("the flows are stored") {
-                pipeline.numbers().blocks.stored.flows == Agent.flowsPerBatch
-            }
+            _ = try await storeBatch(pipeline, port)
         }
         #expect(try !migration.plan().steps.contains { $0.name == "001_network_flows_0.sql" })
         try await clickHouse.stop()
@@ -199,12 +202,7 @@ private struct Agent {
             shutdown_timeout: 1h
             """
         _ = try await run(keys) { pipeline, port in
-            try await waitUntilReady(pipeline)
-            let agent = try await Agent(port: port)
-            try await agent.send(1)
-            try await eventually("the flows are stored") {
-                pipeline.numbers().blocks.stored.flows == Agent.flowsPerBatch
-            }
+            let agent = try await storeBatch(pipeline, port)
             let owner = ClickHouseClient.Configuration(
                 endpoints: [database.url], database: database.name,
                 credentials: .fixed(user: database.user, password: database.password))
